@@ -7,8 +7,9 @@ const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
 const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
-const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
+const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
+const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
 const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss", "gptneox"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
 
@@ -19,7 +20,7 @@ const TANH_GELU = new Set(["gptneox"]);
 function unopened(config: ModelConfig, gguf: string): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
   const what = [
-    !attentionBias && gguf === "gptneox" && "attention without biases",
+    !attentionBias && WITH_BIASES.has(gguf) && "attention without biases",
     attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
     mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
     tieWordEmbeddings && WITH_OWN_HEAD.has(gguf) && "a head that is the embedding",

@@ -154,7 +154,7 @@ export interface ModelConfig {
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, bert and gemma; half of that with gpt_oss's experts. */
+  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that with gpt_oss's experts. */
   intermediateSize: number;
   /** Transformer blocks. */
   numHiddenLayers: number;
@@ -168,7 +168,7 @@ export interface ModelConfig {
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The same under LayerNorm's, of gpt2, gpt_neox and encoders. Default 1e-5. */
+  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2 and encoders. Default 1e-5. */
   layerNormEpsilon: number;
   /** θ, the base of the rotary wavelengths. Default 10000. */
   ropeTheta: number;
@@ -180,7 +180,7 @@ export interface ModelConfig {
   layerTypes: ("full_attention" | "sliding_attention")[];
   /** Whether the head's weights are the embedding's. Default false. */
   tieWordEmbeddings: boolean;
-  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox by default.) Default false. */
+  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox by default on q, k, v and o, starcoder2 on all matrices; of glm4 they are on q, k and v.) Default false. */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
   mlpBias: boolean;
@@ -198,7 +198,7 @@ export interface ModelConfig {
   dtype: "f32" | "f16" | "bf16" | null;
 
   // What only some families have.
-  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's, where that is an even number. */
+  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm4's, where that is an even number. */
   partialRotaryFactor?: number | undefined;
   /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3, modernbert). Default: that of the family. */
   ropeLocalTheta?: number | undefined;

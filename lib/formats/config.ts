@@ -267,7 +267,8 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
   if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
-  if (modelType === "gpt_neox" && typeof headDim === "number") return { partialRotaryFactor: partOf(headDim, 0.25) };
+  const part = formatOf(modelType).fileDefaults?.partialRotaryFactor;
+  if (part !== undefined && typeof headDim === "number") return { partialRotaryFactor: partOf(headDim, part) };
   return {};
 }
 

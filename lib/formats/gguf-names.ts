@@ -172,6 +172,15 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   olmo3: POST_NORMS,
   qwen3_moe: [["mlp.gate", "ffn_gate_inp"], ...EXPERTS],
   gpt_oss: [["mlp.router", "ffn_gate_inp"], ["post_attention_layernorm", "post_attention_norm"], ...EXPERTS],
+  starcoder2: [
+    ["mlp.c_fc", "ffn_up"],
+    ["mlp.c_proj", "ffn_down"],
+  ],
+  glm4: [
+    ["post_self_attn_layernorm", "post_attention_norm"],
+    ["mlp.gate_up_proj", "ffn_up"],
+    ["post_mlp_layernorm", "post_ffw_norm"],
+  ],
   phi3: [
     ["self_attn.qkv_proj", "attn_qkv"],
     ["mlp.gate_up_proj", "ffn_up"],

@@ -28,4 +28,23 @@ export const UNGATED_DECODERS = {
     head: "embed_out",
     trunk: { prefix: "gpt_neox.", bare: "embed_in.weight" },
   },
+  starcoder2: {
+    architecture: "Starcoder2ForCausalLM",
+    gguf: "starcoder2",
+    defaults: {
+      rmsNormEps: 1e-6,
+      layerNormEpsilon: 1e-5,
+      hiddenAct: "gelu_pytorch_tanh",
+      ropeTheta: 1e4,
+      maxPositionEmbeddings: 4096,
+      attentionBias: true,
+      tieWordEmbeddings: true,
+    },
+    fileDefaults: { numKeyValueHeads: 2 },
+    keys: { norm_epsilon: "layerNormEpsilon", use_bias: "attentionBias" },
+    mustBe: { norm_type: "layer_norm", mlp_type: "default" },
+    windows: { kind: "all", otherwise: null },
+    layerNorm: true,
+    ungated: true,
+  },
 } as const satisfies Partial<Record<BuiltInModelType, FamilyFormat>>;

@@ -4,6 +4,7 @@ import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { glm4 } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
@@ -19,6 +20,7 @@ import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
+import { starcoder2 } from "./starcoder2.ts";
 
 const builtIn: readonly Family[] = [
   llama,
@@ -36,6 +38,8 @@ const builtIn: readonly Family[] = [
   smollm3,
   gptOss,
   gptNeox,
+  starcoder2,
+  glm4,
   bert,
   modernbert,
   nomicBert,

@@ -284,7 +284,63 @@ class NeoX(Model):
         return "gpt_neox.embed_in.weight" if self.c["tie_word_embeddings"] else "embed_out.weight"
 
 
-MODELS = {"gpt_neox": NeoX}
+class StarCoder2(Model):
+    """StarCoder 2 (Lozhkov et al. 2024)."""
+
+    def norm(self, x, name):
+        return layer_norm(x, self.w(name + ".weight", self.C), self.w(name + ".bias", self.C), self.c["norm_epsilon"])
+
+    def linear(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
+        return y + self.w(name + ".bias", outputs) if self.c["use_bias"] else y
+
+    def layer_type(self, i):
+        return "sliding_attention" if self.c.get("sliding_window") else "full_attention"
+
+    def mlp(self, x, i):
+        p = f"model.layers.{i}.mlp."
+        inner = F.gelu(self.linear(x, p + "c_fc", self.c["intermediate_size"]), approximate="tanh")
+        return self.linear(inner, p + "c_proj", self.C)
+
+
+class Glm4(Model):
+    """GLM 4 (0414): a norm before and one behind each block; the first R dimensions of a head turn as pairs of neighbours."""
+
+    def turn(self, x, lengths):
+        f, _ = turning(self.c, lengths[-1])
+        angles = torch.arange(len(x), dtype=torch.float64)[:, None, None] * f
+        R = 2 * len(f)
+        a, b = x[..., 0:R:2], x[..., 1:R:2]
+        cos, sin = torch.cos(angles), torch.sin(angles)
+        turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
+        return torch.cat([turned, x[..., R:]], -1)
+
+    def biased(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, self.C).T
+        return y + self.w(name + ".bias", outputs) if self.c.get("attention_bias") else y
+
+    def attention(self, x, i, lengths):
+        p, T = f"model.layers.{i}.self_attn.", len(x)
+        q, k, v = (self.biased(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        o = attend(self.turn(q, lengths), self.turn(k, lengths), v, 1 / math.sqrt(self.D))
+        return o @ self.w(p + "o_proj.weight", self.C, self.H * self.D).T
+
+    def hidden(self, ids, lengths):
+        c = self.c
+        x = self.w("model.embed_tokens.weight", c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            n = f"model.layers.{i}."
+            a = self.attention(self.norm(x, n + "input_layernorm"), i, lengths)
+            x = x + self.norm(a, n + "post_self_attn_layernorm")
+            y = self.norm(x, n + "post_attention_layernorm")
+            gate, up = self.linear(y, n + "mlp.gate_up_proj", 2 * c["intermediate_size"]).chunk(2, -1)
+            m = self.linear(silu(gate) * up, n + "mlp.down_proj", self.C)
+            x = x + self.norm(m, n + "post_mlp_layernorm")
+        return self.norm(x, "model.norm")
+
+
+MODELS = {"gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4}
 
 
 def base(kind, **more):
@@ -361,6 +417,17 @@ CONFIGS = {
     "gpt_neox in sequence, its newer dialect": base_neox(
         use_parallel_residual=False, hidden_act="gelu_new", attention_bias=False, tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}),
+    "starcoder2": {k: v for k, v in base(
+        "starcoder2", norm_epsilon=1e-5, use_bias=True, hidden_act="gelu_pytorch_tanh", sliding_window=5,
+        rope_theta=999999.44, tie_word_embeddings=False).items() if k != "rms_norm_eps"},
+    "starcoder2 without biases and windows, its newer dialect": {k: v for k, v in base(
+        "starcoder2", norm_epsilon=1e-5, use_bias=False, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items() if k not in ("rms_norm_eps", "rope_theta")},
+    "glm4": base("glm4", head_dim=12, attention_bias=True, partial_rotary_factor=0.5),
+    "glm4 without biases, its newer dialect": {k: v for k, v in base(
+        "glm4", head_dim=16, num_key_value_heads=1, attention_bias=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.25}).items()
+        if k != "rope_theta"},
 }
 PROMPT = [7, 0, 23, 60, 5, 5, 41, 12, 33]
 NEW = 24

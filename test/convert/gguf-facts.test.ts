@@ -41,6 +41,9 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "gemma", hiddenAct: "gelu" },
     { modelType: "gpt2", hiddenAct: "gelu", numKeyValueHeads: 4 },
     { modelType: "gpt_neox", hiddenAct: "gelu_pytorch_tanh", numKeyValueHeads: 4, useParallelResidual: false },
+    { modelType: "starcoder2", slidingWindow: 6, layerTypes: middle, attentionBias: false, tieWordEmbeddings: false },
+    { modelType: "starcoder2", slidingWindow: null, hiddenAct: "gelu" },
+    { modelType: "glm4", attentionBias: false, headDim: 12, hiddenAct: "gelu" },
     { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },
     { modelType: "llama", eosTokenIds: [1, 5, 6, 7, 8] },
   ] as ModelConfigInput[])("$modelType: $slidingWindow $hiddenAct $eosTokenIds", async (config) => {

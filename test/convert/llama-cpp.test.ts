@@ -71,6 +71,8 @@ const families: Record<string, object> = {
   gpt2: { numKeyValueHeads: 4 },
   // Its GELU is the exact one in Pythia, and the tanh form in llama.cpp.
   gpt_neox: { numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
+  starcoder2: {},
+  glm4: { attentionBias: true, headDim: 32 },
   "gpt_neox with blocks one after the other": {
     ...{ numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
     ...{ useParallelResidual: false, partialRotaryFactor: 1 },
@@ -207,6 +209,8 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
     ["qwen2", { headDim: 32 }],
     ["gpt_neox", { tieWordEmbeddings: true }],
+    ["starcoder2", { attentionBias: false }],
+    ["glm4", { mlpBias: true }],
     ["gpt_neox", { attentionBias: false }],
   ] as const) {
     const file = join(temporaryFolder(), "model.gguf");

@@ -148,6 +148,16 @@ describe("what is refused", () => {
       /use_bidirectional_attention: true is not provided/,
     ],
     ["gpt_neox with ReLU", { ...llama, model_type: "gpt_neox", hidden_act: "relu" }, /hidden_act "relu" is not known/],
+    [
+      "starcoder2 with RMSNorm",
+      { ...llama, model_type: "starcoder2", norm_type: "rmsnorm" },
+      /norm_type: "rmsnorm" is not provided/,
+    ],
+    [
+      "starcoder2 with a gate",
+      { ...llama, model_type: "starcoder2", mlp_type: "gated" },
+      /mlp_type: "gated" is not provided/,
+    ],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
@@ -156,7 +166,6 @@ describe("what is refused", () => {
   test.each<[string, object, string]>([
     ["cohere2", { logit_scale: 0.06 }, "a scale of its logits (logit_scale)"],
     ["phi", { layer_norm_eps: 1e-5, hidden_act: "gelu_new" }, "a bias of its head"],
-    ["glm4", {}, "rotation of neighbours in a part of each head"],
     [
       "llama4_text",
       { attention_chunk_size: 8192, use_qk_norm: true },

@@ -13,6 +13,8 @@ import { generator } from "../ops/harness.ts";
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
 const families: Record<string, object> = {
   gpt_neox: { numKeyValueHeads: 4, hiddenSize: 64 },
+  starcoder2: { slidingWindow: 6 },
+  glm4: { attentionBias: true, headDim: 16 },
 };
 
 /** A model whose vectors are random as well, so that none is taken for another. */
