@@ -3,14 +3,26 @@ import type { ModelConfig } from "../formats/config.ts";
 import { formatOf } from "../formats/families.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
-const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]);
+const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "cohere2", "modern-bert"]);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
-const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
+const WITHOUT_BIASES = [
+  "qwen3",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "olmo2",
+  "phi3",
+  "smollm3",
+  "modern-bert",
+  "command-r",
+  "cohere2",
+];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
 const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
 const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss", "gptneox"]);
+const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
 
 /** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
@@ -24,6 +36,7 @@ function unopened(config: ModelConfig, gguf: string): string[] {
     attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
     mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
     tieWordEmbeddings && WITH_OWN_HEAD.has(gguf) && "a head that is the embedding",
+    !tieWordEmbeddings && WITH_TIED_HEAD.has(gguf) && "a head that is not the embedding",
     headDim * numAttentionHeads !== hiddenSize &&
       HEADS_OF_WIDTH.has(gguf) &&
       "heads that are not hidden_size wide together",

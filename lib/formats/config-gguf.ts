@@ -160,6 +160,9 @@ function familyValues(
         intermediateSize: meta.requireNumber(`${arch}.expert_feed_forward_length`),
         attentionBias: true,
       };
+    case "cohere":
+    case "cohere2":
+      return { logitScale: meta.requireReal(`${arch}.logit_scale`) };
     case "gpt_neox":
       return { useParallelResidual: meta.boolean(`${arch}.use_parallel_residual`) ?? true };
     default:

@@ -86,6 +86,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (config.useParallelResidual !== undefined)
     meta.set(`${arch}.use_parallel_residual`, { type: "bool", value: config.useParallelResidual });
+  if (config.logitScale !== undefined) f32("logit_scale", config.logitScale); // Granite divides by what has the same key
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);
   }

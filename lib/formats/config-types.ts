@@ -168,7 +168,7 @@ export interface ModelConfig {
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2 and encoders. Default 1e-5. */
+  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2, cohere, cohere2 and encoders. Default 1e-5. */
   layerNormEpsilon: number;
   /** θ, the base of the rotary wavelengths. Default 10000. */
   ropeTheta: number;
@@ -234,6 +234,8 @@ export interface ModelConfig {
   swigluLimit?: number | undefined;
   /** Whether the feed-forward block reads what attention reads, beside it (gpt_neox). Default: true. */
   useParallelResidual?: boolean | undefined;
+  /** Factor of the logits (cohere, cohere2). Default: 1/16. */
+  logitScale?: number | undefined;
   /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
   typeVocabSize?: number | undefined;
   /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */

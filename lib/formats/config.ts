@@ -114,6 +114,7 @@ export const modelConfigSchema = z.strictObject({
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
   swigluLimit: real(1e6).optional(),
   useParallelResidual: flag.optional(),
+  logitScale: real(1e6).optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
   embeddingSize: whole(1, 2 ** 17).optional(),
   own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),

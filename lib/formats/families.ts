@@ -2,7 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { BERT_KIN } from "./bert-kin.ts";
 import type { ModelConfig } from "./config.ts";
-import { UNGATED_DECODERS } from "./ungated-decoders.ts";
+import { LAYER_NORM_DECODERS } from "./layer-norm-decoders.ts";
 
 export const MODEL_TYPES = [
   "llama",
@@ -22,6 +22,8 @@ export const MODEL_TYPES = [
   "gpt_neox",
   "starcoder2",
   "glm4",
+  "cohere",
+  "cohere2",
   "bert",
   "modernbert",
   "nomic_bert",
@@ -273,7 +275,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
     windows: none,
   },
-  ...UNGATED_DECODERS,
+  ...LAYER_NORM_DECODERS,
   ...BERT_KIN,
   modernbert: {
     architecture: "ModernBertModel",

@@ -1,5 +1,6 @@
 import { describe, HeddleError } from "../errors.ts";
 import { bert } from "./bert.ts";
+import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
 import type { Family } from "./family.ts";
@@ -40,6 +41,8 @@ const builtIn: readonly Family[] = [
   gptNeox,
   starcoder2,
   glm4,
+  cohere,
+  cohere2,
   bert,
   modernbert,
   nomicBert,

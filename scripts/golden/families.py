@@ -303,8 +303,8 @@ class StarCoder2(Model):
         return self.linear(inner, p + "c_proj", self.C)
 
 
-class Glm4(Model):
-    """GLM 4 (0414): a norm before and one behind each block; the first R dimensions of a head turn as pairs of neighbours."""
+class Neighbours(Model):
+    """The first R dimensions of a head turn as pairs of neighbours."""
 
     def turn(self, x, lengths):
         f, _ = turning(self.c, lengths[-1])
@@ -314,6 +314,40 @@ class Glm4(Model):
         cos, sin = torch.cos(angles), torch.sin(angles)
         turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
         return torch.cat([turned, x[..., R:]], -1)
+
+
+class Cohere(Neighbours):
+    """Command R, and R7B: both blocks read one norm, without a bias, of the stream. In R7B layers without a window do not turn."""
+
+    def layer_type(self, i):
+        return "sliding_attention" if self.kind == "cohere2" and (i + 1) % 4 else "full_attention"
+
+    def attention(self, x, i, lengths):
+        p, T = f"model.layers.{i}.self_attn.", len(x)
+        q, k, v = (self.linear(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        slides = self.layer_type(i) == "sliding_attention"
+        if slides or self.kind == "cohere":
+            q, k = self.turn(q, lengths), self.turn(k, lengths)
+        o = attend(q, k, v, 1 / math.sqrt(self.D), self.c["sliding_window"] if slides else None)
+        return self.linear(o, p + "o_proj", self.C)
+
+    def norm(self, x, name):
+        return layer_norm(x, self.w(name + ".weight", self.C), None, self.c["layer_norm_eps"])
+
+    def hidden(self, ids, lengths):
+        x = self.w("model.embed_tokens.weight", self.c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            y = self.norm(x, f"model.layers.{i}.input_layernorm")
+            x = x + self.attention(y, i, lengths) + self.mlp(y, i)
+        return self.norm(x, "model.norm")
+
+    def logits(self, ids, lengths=None):
+        return super().logits(ids, lengths) * self.c["logit_scale"]
+
+
+class Glm4(Neighbours):
+    """GLM 4 (0414): a norm before and one behind each block."""
 
     def biased(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, self.C).T
@@ -340,7 +374,7 @@ class Glm4(Model):
         return self.norm(x, "model.norm")
 
 
-MODELS = {"gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4}
+MODELS = {"gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere}
 
 
 def base(kind, **more):
@@ -428,6 +462,12 @@ CONFIGS = {
         "glm4", head_dim=16, num_key_value_heads=1, attention_bias=False,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.25}).items()
         if k != "rope_theta"},
+    "cohere": {k: v for k, v in base("cohere", layer_norm_eps=1e-5, logit_scale=0.5, use_qk_norm=False, rope_theta=8e6,
+                                     attention_bias=True, tie_word_embeddings=True).items() if k != "rms_norm_eps"},
+    "cohere2": {k: v for k, v in base(
+        "cohere2", num_hidden_layers=5, head_dim=12, layer_norm_eps=1e-5, logit_scale=2.0, sliding_window=5,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}, tie_word_embeddings=True).items()
+        if k not in ("rms_norm_eps", "rope_theta")},
 }
 PROMPT = [7, 0, 23, 60, 5, 5, 41, 12, 33]
 NEW = 24

@@ -158,13 +158,14 @@ describe("what is refused", () => {
       { ...llama, model_type: "starcoder2", mlp_type: "gated" },
       /mlp_type: "gated" is not provided/,
     ],
+    ["Command R+", { ...llama, model_type: "cohere", use_qk_norm: true }, /use_qk_norm: true is not provided/],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
   });
 
   test.each<[string, object, string]>([
-    ["cohere2", { logit_scale: 0.06 }, "a scale of its logits (logit_scale)"],
+    ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
     ["phi", { layer_norm_eps: 1e-5, hidden_act: "gelu_new" }, "a bias of its head"],
     [
       "llama4_text",

@@ -14,6 +14,8 @@ const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
 const families: Record<string, object> = {
   gpt_neox: { numKeyValueHeads: 4, hiddenSize: 64 },
   starcoder2: { slidingWindow: 6 },
+  cohere: { logitScale: 2 },
+  cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
   glm4: { attentionBias: true, headDim: 16 },
 };
 

@@ -1,7 +1,25 @@
-// Decoders with layer norms and feed-forward blocks without a gate, in files.
+// Decoders with layer norms in files, for families.ts.
 import type { BuiltInModelType, FamilyFormat } from "./families.ts";
 
-export const UNGATED_DECODERS = {
+const cohereLike = {
+  rmsNormEps: 1e-6,
+  layerNormEpsilon: 1e-5,
+  hiddenAct: "silu",
+  ropeTheta: 1e4,
+  maxPositionEmbeddings: 8192,
+  logitScale: 0.0625,
+  tieWordEmbeddings: true,
+} as const;
+const cohereKeys = { layer_norm_eps: "layerNormEpsilon", logit_scale: "logitScale" } as const;
+// What its own files say beside transformers' keys.
+const cohereMustBe = {
+  use_qk_norm: false,
+  rotary_pct: 1,
+  use_parallel_block: true,
+  use_gated_activation: true,
+} as const;
+
+export const LAYER_NORM_DECODERS = {
   gpt_neox: {
     architecture: "GPTNeoXForCausalLM",
     gguf: "gptneox",
@@ -46,5 +64,23 @@ export const UNGATED_DECODERS = {
     windows: { kind: "all", otherwise: null },
     layerNorm: true,
     ungated: true,
+  },
+  cohere: {
+    architecture: "CohereForCausalLM",
+    gguf: "command-r",
+    defaults: cohereLike,
+    keys: cohereKeys,
+    mustBe: cohereMustBe,
+    windows: { kind: "none" },
+    layerNorm: true,
+  },
+  cohere2: {
+    architecture: "Cohere2ForCausalLM",
+    gguf: "cohere2",
+    defaults: cohereLike,
+    keys: cohereKeys,
+    mustBe: cohereMustBe,
+    windows: { kind: "pattern", period: 4, otherwise: 4096 },
+    layerNorm: true,
   },
 } as const satisfies Partial<Record<BuiltInModelType, FamilyFormat>>;
