@@ -17,6 +17,7 @@ const WITHOUT_BIASES = [
   "modern-bert",
   "command-r",
   "cohere2",
+  "ernie4_5",
 ];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);

@@ -3,6 +3,7 @@ import { bert } from "./bert.ts";
 import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
+import { ernie45 } from "./ernie4-5.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { glm4 } from "./glm4.ts";
@@ -43,6 +44,7 @@ const builtIn: readonly Family[] = [
   glm4,
   cohere,
   cohere2,
+  ernie45,
   bert,
   modernbert,
   nomicBert,

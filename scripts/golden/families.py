@@ -316,6 +316,17 @@ class Neighbours(Model):
         return torch.cat([turned, x[..., R:]], -1)
 
 
+class Ernie45(Neighbours):
+    """ERNIE 4.5, a dense one."""
+
+    def attention(self, x, i, lengths):
+        p, T = f"model.layers.{i}.self_attn.", len(x)
+        q, k, v = (self.linear(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        o = attend(self.turn(q, lengths), self.turn(k, lengths), v, 1 / math.sqrt(self.D))
+        return self.linear(o, p + "o_proj", self.C)
+
+
 class Cohere(Neighbours):
     """Command R, and R7B: both blocks read one norm, without a bias, of the stream. In R7B layers without a window do not turn."""
 
@@ -374,7 +385,7 @@ class Glm4(Neighbours):
         return self.norm(x, "model.norm")
 
 
-MODELS = {"gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere}
+MODELS = {"gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45}
 
 
 def base(kind, **more):
@@ -461,6 +472,10 @@ CONFIGS = {
     "glm4 without biases, its newer dialect": {k: v for k, v in base(
         "glm4", head_dim=16, num_key_value_heads=1, attention_bias=False,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.25}).items()
+        if k != "rope_theta"},
+    "ernie4_5": base("ernie4_5", head_dim=16, rope_theta=500000.0, use_bias=False, tie_word_embeddings=True),
+    "ernie4_5, its newer dialect": {k: v for k, v in base(
+        "ernie4_5", head_dim=12, rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items()
         if k != "rope_theta"},
     "cohere": {k: v for k, v in base("cohere", layer_norm_eps=1e-5, logit_scale=0.5, use_qk_norm=False, rope_theta=8e6,
                                      attention_bias=True, tie_word_embeddings=True).items() if k != "rms_norm_eps"},

@@ -72,6 +72,7 @@ const families: Record<string, object> = {
   // Its GELU is the exact one in Pythia, and the tanh form in llama.cpp.
   gpt_neox: { numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
   starcoder2: {},
+  ernie4_5: { headDim: 32 },
   cohere: { logitScale: 0.25 },
   cohere2: { logitScale: 0.25, slidingWindow: 20, numHiddenLayers: 5 },
   glm4: { attentionBias: true, headDim: 32 },
@@ -213,6 +214,7 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["gpt_neox", { tieWordEmbeddings: true }],
     ["starcoder2", { attentionBias: false }],
     ["glm4", { mlpBias: true }],
+    ["ernie4_5", { mlpBias: true }],
     ["cohere", { tieWordEmbeddings: false }],
     ["cohere2", { attentionBias: true, slidingWindow: 20 }],
     ["gpt_neox", { attentionBias: false }],

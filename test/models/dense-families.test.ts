@@ -16,6 +16,7 @@ const families: Record<string, object> = {
   starcoder2: { slidingWindow: 6 },
   cohere: { logitScale: 2 },
   cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
+  ernie4_5: { headDim: 16 },
   glm4: { attentionBias: true, headDim: 16 },
 };
 
