@@ -13,6 +13,7 @@ import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { writeGguf } from "../formats/gguf-write.ts";
+import { ownHead } from "../formats/heads.ts";
 import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
@@ -152,7 +153,7 @@ function planTensors(
   const planned: Planned[] = [];
   for (const name of weights.names()) {
     // A tied head is the embedding again; transformers does not read it either.
-    if (config.tieWordEmbeddings && name === "lm_head.weight") continue;
+    if (config.tieWordEmbeddings && name === ownHead(config)) continue;
     const stored = to === "gguf" ? withoutPadding(weights.tensor(name), config) : weights.tensor(name);
     if (!isNumberDtype(stored.dtype)) {
       throw new HeddleError(

@@ -4,7 +4,7 @@ import { formatOf } from "../formats/families.ts";
 import { ggufArchitecture } from "../formats/gguf-names.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
-const WINDOWED = new Set(["gemma2", "gemma3", "gemma-embedding", "gpt-oss", "olmo2", "modern-bert"]);
+const WINDOWED = new Set(["gemma2", "gemma3", "gemma-embedding", "gpt-oss", "olmo2", "cohere2", "modern-bert"]);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
 const WITHOUT_BIASES = [
@@ -17,19 +17,29 @@ const WITHOUT_BIASES = [
   "phi3",
   "smollm3",
   "modern-bert",
+  "command-r",
+  "cohere2",
+  "ernie4_5",
 ];
-const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
+const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
-const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
+const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss", "gptneox"]);
+const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
+
+/** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
+const TANH_GELU = new Set(["gptneox"]);
 
 /** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
 function unopened(config: ModelConfig, gguf: string): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
   const what = [
+    !attentionBias && WITH_BIASES.has(gguf) && "attention without biases",
     attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
     mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
     tieWordEmbeddings && WITH_OWN_HEAD.has(gguf) && "a head that is the embedding",
+    !tieWordEmbeddings && WITH_TIED_HEAD.has(gguf) && "a head that is not the embedding",
     headDim * numAttentionHeads !== hiddenSize &&
       HEADS_OF_WIDTH.has(gguf) &&
       "heads that are not hidden_size wide together",
@@ -73,7 +83,8 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     "θ of the sliding layers: that of the others",
   );
   // Encoders' files name an activation, or it is GELU, of which llama.cpp has one form.
-  differs(!encoder && config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
+  const act = TANH_GELU.has(gguf) ? "gelu_pytorch_tanh" : defaults.hiddenAct;
+  differs(!encoder && config.hiddenAct !== act, `hidden_act ${config.hiddenAct}: ${act}`);
   const pooled = gguf === "bert" ? "first" : "mean";
   differs(
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),

@@ -15,8 +15,8 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
   }
   const rotary = rotaryDim(config);
   const { modelType } = config;
-  const { encoder, positions } = formatOf(modelType);
-  if ((positions || encoder) && (headDim * heads !== hiddenSize || groups !== heads)) {
+  const { encoder, positions, ungated, wholeHeads } = formatOf(modelType);
+  if ((positions || encoder || wholeHeads) && (headDim * heads !== hiddenSize || groups !== heads)) {
     const [width, count] = modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
     throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
   }
@@ -43,10 +43,11 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
       `partial_rotary_factor: ${config.partialRotaryFactor} is not provided for ${modelType}, expected 1`,
       "UNSUPPORTED",
     );
+  // Feed-forward blocks without a gate have GELU's two forms.
+  if ((positions || ungated) && config.hiddenAct === "silu")
+    throw fail(`hidden_act: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`);
   if (positions) {
-    // Their feed-forward blocks have GELU's two forms.
-    if (config.hiddenAct === "silu")
-      throw fail(`hidden_act: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`);
+    // They do not turn.
   } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
     throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
   } else if (rotary % 2 !== 0) {

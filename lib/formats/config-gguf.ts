@@ -2,7 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { type ModelConfig, type ModelType, parseModelConfig } from "./config.ts";
 import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
-import { formatOf, isModelType, isRegistered } from "./families.ts";
+import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
 import { encoderFromGguf } from "./gguf-encoder.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { familyOfArchitecture, ggufArchitectures, isBothWays, pairsNeighbours } from "./gguf-names.ts";
@@ -76,7 +76,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       ...epsilons(meta, modelType, arch),
       ropeTheta: theta,
       ropeScaling: modelType === "gpt2" ? null : ropeScalingFromGguf(source, meta, { arch, rotary, theta }),
-      ...((rotary !== headDim || defaults.partialRotaryFactor !== undefined) && {
+      ...((rotary !== headDim || saysRotated(modelType)) && {
         partialRotaryFactor: rotary / headDim,
       }),
       slidingWindow: window,
@@ -86,7 +86,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
         modelType !== "qwen2" &&
         modelType !== "gpt2" &&
         ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
-      mlpBias: modelType !== "gpt2" && source.has("blk.0.ffn_up.bias"),
+      mlpBias: !formatOf(modelType).ungated && source.has("blk.0.ffn_up.bias"),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
@@ -113,7 +113,7 @@ function readsBothWays(meta: GgufMetadata, family: ModelType, arch: string): boo
 /** What norms add under their root. A registered family may have either kind. */
 function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
   const [layer, rms] = [`${arch}.attention.layer_norm_epsilon`, `${arch}.attention.layer_norm_rms_epsilon`] as const;
-  if (modelType === "gpt2") return { layerNormEpsilon: meta.requireReal(layer) };
+  if (modelType === "gpt2" || formatOf(modelType).layerNorm) return { layerNormEpsilon: meta.requireReal(layer) };
   if (!isRegistered(modelType)) return { rmsNormEps: meta.requireReal(rms) };
   const [ofLayer, ofRms] = [meta.real(layer), meta.real(rms)];
   return {
@@ -170,6 +170,11 @@ function familyValues(
         intermediateSize: meta.requireNumber(`${arch}.expert_feed_forward_length`),
         attentionBias: true,
       };
+    case "cohere":
+    case "cohere2":
+      return { logitScale: meta.requireReal(`${arch}.logit_scale`) };
+    case "gpt_neox":
+      return { useParallelResidual: meta.boolean(`${arch}.use_parallel_residual`) ?? true };
     default:
       return {};
   }

@@ -2,7 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
-import { formatOf, isRegistered, layerTypesOf } from "./families.ts";
+import { formatOf, isRegistered, layerTypesOf, saysRotated } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { firstPosition } from "./positions.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
@@ -177,8 +177,7 @@ function readRope(
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
   // All of it is what a configuration without the field says, but for families that rotate a part by default.
-  if (partial !== undefined && (partial !== 1 || formatOf(type).defaults.partialRotaryFactor !== undefined))
-    config.partialRotaryFactor = partial;
+  if (partial !== undefined && (partial !== 1 || saysRotated(type))) config.partialRotaryFactor = partial;
   const scaling = ropeScalingFromJson(given, where);
   // Phi-3 states the first training's context beside the scaling.
   const original = raw.original_max_position_embeddings;
@@ -299,7 +298,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     num_attention_heads: config.numAttentionHeads,
     num_hidden_layers: config.numHiddenLayers,
     num_key_value_heads: config.numKeyValueHeads,
-    rms_norm_eps: config.rmsNormEps,
+    ...(!formatOf(config.modelType).layerNorm && { rms_norm_eps: config.rmsNormEps }),
     ...(config.partialRotaryFactor !== undefined && { partial_rotary_factor: config.partialRotaryFactor }),
     ...originalContext(config),
     rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),

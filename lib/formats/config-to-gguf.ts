@@ -67,11 +67,12 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     encoderToGguf(config, meta);
     return meta;
   }
-  if (modelType === "gpt2" || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
+  const { layerNorm } = formatOf(modelType);
+  if (modelType === "gpt2" || layerNorm || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
   if (modelType === "gpt2") return meta;
   u32("attention.head_count_kv", config.numKeyValueHeads);
   if (config.useBidirectionalAttention) meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
-  f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
+  if (!layerNorm) f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
   u32("attention.key_length", config.headDim);
   u32("attention.value_length", config.headDim);
   u32("rope.dimension_count", rotaryDim(config));
@@ -85,6 +86,9 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("expert_used_count", config.numExpertsPerTok ?? 1);
     u32("expert_feed_forward_length", config.moeIntermediateSize ?? config.intermediateSize);
   }
+  if (config.useParallelResidual !== undefined)
+    meta.set(`${arch}.use_parallel_residual`, { type: "bool", value: config.useParallelResidual });
+  if (config.logitScale !== undefined) f32("logit_scale", config.logitScale); // Granite divides by what has the same key
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);
   }

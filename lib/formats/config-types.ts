@@ -154,7 +154,7 @@ export interface ModelConfig {
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, bert and gemma; half of that with gpt_oss's experts. */
+  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that with gpt_oss's experts. */
   intermediateSize: number;
   /** Transformer blocks. */
   numHiddenLayers: number;
@@ -168,7 +168,7 @@ export interface ModelConfig {
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The same under LayerNorm's, of gpt2 and encoders. Default 1e-5. */
+  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2, cohere, cohere2 and encoders. Default 1e-5. */
   layerNormEpsilon: number;
   /** θ, the base of the rotary wavelengths. Default 10000. */
   ropeTheta: number;
@@ -180,7 +180,7 @@ export interface ModelConfig {
   layerTypes: ("full_attention" | "sliding_attention")[];
   /** Whether the head's weights are the embedding's. Default false. */
   tieWordEmbeddings: boolean;
-  /** Of llama and mistral: biases on q, k, v and o. (qwen2 always has them on q, k and v.) Default false. */
+  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox by default on q, k, v and o, starcoder2 on all matrices; of glm4 they are on q, k and v.) Default false. */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
   mlpBias: boolean;
@@ -203,7 +203,7 @@ export interface ModelConfig {
    * classifies whole texts, and generates nothing. A layer that slides then sees half a slidingWindow to either side. Default: false.
    */
   useBidirectionalAttention?: boolean | undefined;
-  /** The part of each head's dimensions that rotates. Default: all of them. */
+  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm4's, where that is an even number. */
   partialRotaryFactor?: number | undefined;
   /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3, modernbert). Default: that of the family. */
   ropeLocalTheta?: number | undefined;
@@ -237,6 +237,10 @@ export interface ModelConfig {
   mlpOnlyLayers?: number[] | undefined;
   /** Where the gated unit is cut (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;
+  /** Whether the feed-forward block reads what attention reads, beside it (gpt_neox). Default: true. */
+  useParallelResidual?: boolean | undefined;
+  /** Factor of the logits (cohere, cohere2). Default: 1/16. */
+  logitScale?: number | undefined;
   /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
   typeVocabSize?: number | undefined;
   /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */

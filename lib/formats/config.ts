@@ -114,6 +114,8 @@ export const modelConfigSchema = z.strictObject({
   decoderSparseStep: whole(0, 1024).optional(),
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
   swigluLimit: real(1e6).optional(),
+  useParallelResidual: flag.optional(),
+  logitScale: real(1e6).optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
   embeddingSize: whole(1, 2 ** 17).optional(),
   own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
@@ -267,7 +269,14 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
   if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
+  const part = formatOf(modelType).fileDefaults?.partialRotaryFactor;
+  if (part !== undefined && typeof headDim === "number") return { partialRotaryFactor: partOf(headDim, part) };
   return {};
+}
+
+/** The part of a head that rotates by a family's custom, or twice or four times that where only so it is an even number of dimensions. */
+function partOf(headDim: number, usual: number): number {
+  return usual === 1 || (headDim * usual) % 2 === 0 ? usual : partOf(headDim, 2 * usual);
 }
 
 /** SmolLM 3: positions rotate in three layers of four. */
@@ -285,7 +294,8 @@ function defaultHeads(hiddenSize: number): number | undefined {
 }
 
 function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
-  if (formatOf(modelType).positions || modelType.startsWith("gemma")) return 4 * hiddenSize;
+  if (formatOf(modelType).positions || formatOf(modelType).ungated || modelType.startsWith("gemma"))
+    return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 

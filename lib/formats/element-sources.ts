@@ -38,11 +38,12 @@ export async function inOrderOf(
   const from = tensor.dtype as NumberDtype;
   if (change.kind === "transpose") return transposed(device, tensor);
   const sources = sourcesOf(tensor);
-  if (change.kind !== "rope") return { sources, from };
+  if (change.kind !== "rope" && change.kind !== "qkv") return { sources, from };
   const [only, ...more] = sources;
   if (more.length > 0 || only!.view)
     throw new HeddleError("INVALID_FILE", `${tensor.name}: expected one matrix, got one in parts`);
-  return { sources: [{ ...only!, view: ropeView(tensor, change.heads, to) }], from };
+  const view = change.kind === "rope" ? ropeView : qkvView;
+  return { sources: [{ ...only!, view: view(tensor, change.heads, to) }], from };
 }
 
 /**
@@ -71,16 +72,41 @@ export function transposedView(rows: number, columns: number): ElementView {
  * @throws HeddleError INVALID_FILE
  */
 function ropeView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"): ElementView {
-  const { name, dtype, shape } = tensor;
   const width = headWidth(tensor, heads);
-  const columns = elementCount(shape.slice(1));
-  const { elements } = pieceOf(dtype);
-  if (columns % elements !== 0)
-    throw new HeddleError("INVALID_FILE", `${name}: expected whole blocks of ${dtype} a row, got rows of ${columns}`);
+  const columns = columnsOf(tensor);
   const half = width / 2;
   return to === "gguf"
     ? { sizes: [heads, half, 2, columns], strides: [width * columns, columns, half * columns, 1] }
     : { sizes: [heads, 2, half, columns], strides: [width * columns, columns, 2 * columns, 1] };
+}
+
+/**
+ * Rows of q, k and v: those of each head together (transformers) ↔ all of q, then k, then v (GGUF).
+ * @throws HeddleError INVALID_FILE
+ */
+function qkvView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"): ElementView {
+  const width = qkvWidth(tensor, heads);
+  const columns = columnsOf(tensor);
+  const [count, inner] = to === "gguf" ? [3, heads] : [heads, 3];
+  // What is the outer of both in the result is the inner one of the source.
+  return {
+    sizes: [count, inner, width, columns],
+    strides: [width * columns, count * width * columns, columns, 1],
+  };
+}
+
+function columnsOf({ name, dtype, shape }: StoredTensor): number {
+  const columns = elementCount(shape.slice(1));
+  if (columns % pieceOf(dtype).elements !== 0)
+    throw new HeddleError("INVALID_FILE", `${name}: expected whole blocks of ${dtype} a row, got rows of ${columns}`);
+  return columns;
+}
+
+/** Rows of q, of k and of v in each head. @throws INVALID_FILE where they are not as many */
+export function qkvWidth({ name, shape }: Pick<StoredTensor, "name" | "shape">, heads: number): number {
+  const width = shape[0]! / (3 * heads);
+  if (Number.isInteger(width)) return width;
+  throw new HeddleError("INVALID_FILE", `${name}: expected q, k and v of ${heads} heads, got ${shape[0]} rows`);
 }
 
 /** Rows of each of the heads that a matrix's rows are. @throws INVALID_FILE where they are not an even number each */

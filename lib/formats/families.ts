@@ -2,6 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { BERT_KIN } from "./bert-kin.ts";
 import type { ModelConfig } from "./config.ts";
+import { LAYER_NORM_DECODERS } from "./layer-norm-decoders.ts";
 
 export const MODEL_TYPES = [
   "llama",
@@ -18,6 +19,12 @@ export const MODEL_TYPES = [
   "phi3",
   "smollm3",
   "gpt_oss",
+  "gpt_neox",
+  "starcoder2",
+  "glm4",
+  "cohere",
+  "cohere2",
+  "ernie4_5",
   "bert",
   "modernbert",
   "nomic_bert",
@@ -93,6 +100,14 @@ export interface FamilyFormat {
   positions?: "from 0" | "from 2" | "behind padding";
   /** The key of config.json that names the activation. Default: `hidden_act`. */
   activationKey?: string;
+  /** Of a decoder whose norms are LayerNorm: layerNormEpsilon is theirs, and nothing reads rmsNormEps. */
+  layerNorm?: true;
+  /** Of a decoder whose feed-forward blocks have GELU without a gate, and biases whatever mlpBias says. */
+  ungated?: true;
+  /** Whether each head of queries has keys of its own, all of them hidden_size wide together. */
+  wholeHeads?: true;
+  /** What the language model's head is called where it is not the embedding. Default: `lm_head`. */
+  head?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
@@ -271,6 +286,28 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     otherKeys: { num_experts: "numExperts" },
     windows: { kind: "pattern", period: 2, otherwise: 128 },
   },
+  glm4: {
+    architecture: "Glm4ForCausalLM",
+    gguf: "glm4",
+    defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072 },
+    fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
+    windows: none,
+  },
+  ernie4_5: {
+    architecture: "Ernie4_5ForCausalLM",
+    gguf: "ernie4_5",
+    defaults: {
+      ...llamaLike,
+      rmsNormEps: 1e-5,
+      ropeTheta: 5e5,
+      maxPositionEmbeddings: 131072,
+      tieWordEmbeddings: true,
+    },
+    fileDefaults: { headDim: 128, numKeyValueHeads: 2 },
+    mustBe: { use_bias: false },
+    windows: none,
+  },
+  ...LAYER_NORM_DECODERS,
   ...BERT_KIN,
   modernbert: {
     architecture: "ModernBertModel",
@@ -341,6 +378,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     mustBe: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
     windows: none,
     positions: "from 0",
+    ungated: true,
     activationKey: "activation_function",
     trunk: { prefix: "transformer.", bare: "wte.weight" },
   },
@@ -366,6 +404,12 @@ export function formatOf(modelType: ModelType): FamilyFormat {
       `model_type: expected one of ${knownModelTypes().join(", ")}, got ${describe(modelType)}`,
     );
   return found;
+}
+
+/** Whether a family's configuration says always which part of each head rotates. */
+export function saysRotated(modelType: ModelType): boolean {
+  const { defaults, fileDefaults } = formatOf(modelType);
+  return (defaults.partialRotaryFactor ?? fileDefaults?.partialRotaryFactor) !== undefined;
 }
 
 /** Adds a family, or takes it out. Its name is free: `registerFamily` looks. */

@@ -64,6 +64,19 @@ const GPT2_LAYER: readonly Pair[] = [
   ["mlp.c_fc", "ffn_up"],
   ["mlp.c_proj", "ffn_down"],
 ];
+const GPT_NEOX_TOP: readonly Pair[] = [
+  ["gpt_neox.embed_in", "token_embd"],
+  ["gpt_neox.final_layer_norm", "output_norm"],
+  ["embed_out", "output"],
+];
+const GPT_NEOX_LAYER: readonly Pair[] = [
+  ["input_layernorm", "attn_norm"],
+  ["attention.query_key_value", "attn_qkv"],
+  ["attention.dense", "attn_output"],
+  ["post_attention_layernorm", "ffn_norm"],
+  ["mlp.dense_h_to_4h", "ffn_up"],
+  ["mlp.dense_4h_to_h", "ffn_down"],
+];
 const bertEmbeddings = (prefix: string): Pair[] => [
   [`${prefix}.embeddings.word_embeddings`, "token_embd"],
   [`${prefix}.embeddings.position_embeddings`, "position_embd"],
@@ -143,6 +156,7 @@ const ROBERTA_NAMES: Names = { layers: "roberta.encoder.layer", top: ROBERTA_TOP
 /** Families whose names are not llama's. */
 const NAMES: Readonly<Record<string, Names>> = {
   gpt2: { layers: "transformer.h", top: GPT2_TOP, layer: GPT2_LAYER },
+  gpt_neox: { layers: "gpt_neox.layers", top: GPT_NEOX_TOP, layer: GPT_NEOX_LAYER },
   bert: { layers: "bert.encoder.layer", top: BERT_TOP, layer: BERT_LAYER },
   roberta: ROBERTA_NAMES,
   "xlm-roberta": ROBERTA_NAMES,
@@ -170,6 +184,15 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   olmo3: POST_NORMS,
   qwen3_moe: [["mlp.gate", "ffn_gate_inp"], ...EXPERTS],
   gpt_oss: [["mlp.router", "ffn_gate_inp"], ["post_attention_layernorm", "post_attention_norm"], ...EXPERTS],
+  starcoder2: [
+    ["mlp.c_fc", "ffn_up"],
+    ["mlp.c_proj", "ffn_down"],
+  ],
+  glm4: [
+    ["post_self_attn_layernorm", "post_attention_norm"],
+    ["mlp.gate_up_proj", "ffn_up"],
+    ["post_mlp_layernorm", "post_ffw_norm"],
+  ],
   phi3: [
     ["self_attn.qkv_proj", "attn_qkv"],
     ["mlp.gate_up_proj", "ffn_up"],
@@ -268,6 +291,8 @@ export type LayoutChange =
   | { kind: "none" }
   /** Rows of each head: halves ↔ neighbours. */
   | { kind: "rope"; heads: number }
+  /** Rows of q, k and v: those of each head together ↔ all of q, all of k, all of v (GGUF). */
+  | { kind: "qkv"; heads: number }
   /** + 1 towards GGUF, - 1 towards transformers. */
   | { kind: "norm" }
   | { kind: "transpose" };
@@ -279,6 +304,8 @@ export function layoutChange(huggingFace: string, config: ModelConfig): LayoutCh
     if (/\.self_attn\.q_proj\./.test(huggingFace)) return { kind: "rope", heads: numAttentionHeads };
     if (/\.self_attn\.k_proj\./.test(huggingFace)) return { kind: "rope", heads: numKeyValueHeads };
   }
+  if (modelType === "gpt_neox" && /\.query_key_value\./.test(huggingFace))
+    return { kind: "qkv", heads: numAttentionHeads };
   if (isGemma(modelType) && /norm\.weight$/.test(huggingFace)) return { kind: "norm" };
   if (modelType === "gpt2" && /\.h\.[0-9]+\.(attn|mlp)\.c_[a-z]+\.weight$/.test(huggingFace))
     return { kind: "transpose" };

@@ -1,9 +1,6 @@
 // What an unknown model would need and heddle does not have, told by its name and by the keys and values of its configuration.
 import { isActivation } from "./activations.ts";
 
-const MEAN_NORMS = "norms that subtract a mean";
-const BESIDE = "attention beside the feed-forward block";
-
 /** Keys of config.json, and ends of keys of GGUF, by the feature that they belong to. */
 const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[] = [
   ["latent attention", ["kv_lora_rank", "attention.kv_lora_rank"]],
@@ -18,9 +15,7 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
     ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "expert_count"],
   ],
   ["linear biases of positions (ALiBi)", ["alibi", "attention.max_alibi_bias"]],
-  [BESIDE, ["parallel_attn", "use_parallel_residual"]],
   ["its norms of queries and keys", ["use_qk_norm", "qk_layernorm"]],
-  [MEAN_NORMS, ["layer_norm_eps", "norm_epsilon", "attention.layer_norm_epsilon"]],
   ["bounds of queries, keys and values", ["clip_qkv", "attention.clamp_kqv"]],
   ["a scale of its logits", ["logit_scale", "scale_depth"]],
   ["pictures", ["vision_config", "vision_model_type", "image_token_id"]],
@@ -29,9 +24,7 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
 
 /** Families whose configurations say by their names alone what they need. */
 const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[] = [
-  [/^(cohere2?|command-r)$/, [BESIDE, MEAN_NORMS]],
-  [/^phi2?$/, [BESIDE, MEAN_NORMS]],
-  [/^(glm4?|chatglm)$/, ["rotation of neighbours in a part of each head"]],
+  [/^phi2?$/, ["a bias of its head"]],
   [/^llama4/, ["attention in chunks", "its routing of experts"]],
   [/^opt$/, ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"]],
   [/^exaone4$/, ["norms after blocks beside norms of each head's queries and keys"]],
@@ -42,8 +35,7 @@ const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[]
   [/^jina-bert-v3$/, ["BERT with rotary positions"]],
   [/^jina-bert-v2$/, ["BERT with linear biases of positions (ALiBi)"]],
   [/^(neo-bert|eurobert)$/, ["a decoder's blocks that read both ways"]],
-  [/^nemotron$/, [MEAN_NORMS, "its feed-forward blocks (squared ReLU without a gate)"]],
-  [/^stablelm$/, [MEAN_NORMS]],
+  [/^nemotron$/, ["its feed-forward blocks (squared ReLU without a gate)"]],
 ];
 
 /** A configuration as far as it is looked at. */
@@ -60,11 +52,9 @@ export interface UnknownModel {
  */
 export function missingFeatures({ name, value }: UnknownModel): string[] {
   const isSet = (key: string) => ![undefined, null, false].includes(value(key) as undefined);
-  // Encoders' norms are known, which have segments, or see what follows.
-  const encodes = value("type_vocab_size") !== undefined || value("attention.causal") === false;
   const told = FEATURES.flatMap(([feature, keys]) => {
     const key = keys.find(isSet);
-    return key === undefined || (encodes && feature === MEAN_NORMS) ? [] : [{ feature, shown: `${feature} (${key})` }];
+    return key === undefined ? [] : [{ feature, shown: `${feature} (${key})` }];
   });
   const named = BY_NAME.flatMap(([names, features]) => (typeof name === "string" && names.test(name) ? features : []));
   const others = named.filter((feature) => !told.some((other) => other.feature === feature));

@@ -167,7 +167,7 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
 }
 
 /** Weights that lie beside the trunk. */
-const HEADS = /^(embedding_layers|lm_head|score|classifier|v_head|cls|head|decoder)\./;
+const HEADS = /^(embedding_layers|lm_head|embed_out|score|classifier|v_head|cls|head|decoder)\./;
 
 /**
  * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of
@@ -176,7 +176,7 @@ const HEADS = /^(embedding_layers|lm_head|score|classifier|v_head|cls|head|decod
 function canonicalName(name: string, config: ModelConfig, weights: WeightSource): string | undefined {
   const { trunk = LLAMA_TRUNK, encoder } = formatOf(config.modelType);
   if (/\.rotary_emb\.inv_freq$|embeddings\.(position|token_type)_ids$/.test(name)) return undefined;
-  if (config.modelType === "gpt2" && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
+  if (/^gpt(2|_neox)$/.test(config.modelType) && /\.(attn|attention)\.(bias|masked_bias)$/.test(name)) return undefined;
   const whole =
     weights.has(trunk.bare) && !name.startsWith(trunk.prefix) && !HEADS.test(name) ? trunk.prefix + name : name;
   if (!encoder) return whole;

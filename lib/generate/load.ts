@@ -5,7 +5,7 @@ import { castTogether } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { defaultModelPath } from "../formats/default-model.ts";
 import { isNumberDtype } from "../formats/dtype.ts";
-import { elementsIn, headWidth, inOrderOf, sourcesOf } from "../formats/element-sources.ts";
+import { elementsIn, headWidth, inOrderOf, qkvWidth, sourcesOf } from "../formats/element-sources.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
@@ -152,6 +152,15 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
     },
     rowOrder(name) {
       const change = changeOf(name);
+      if (change.kind === "qkv") {
+        const { heads } = change;
+        const width = qkvWidth(weights.tensor(name), heads);
+        // Row r is of part p of head h: in the file, parts come before heads.
+        return Int32Array.from({ length: 3 * heads * width }, (_, r) => {
+          const [h, p] = [Math.floor(r / (3 * width)), Math.floor(r / width) % 3];
+          return (p * heads + h) * width + (r % width);
+        });
+      }
       if (change.kind !== "rope") return undefined;
       const width = headWidth(weights.tensor(name), change.heads);
       return Int32Array.from({ length: width }, (_, row) => neighbourRow(row, width));

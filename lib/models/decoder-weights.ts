@@ -1,13 +1,17 @@
 import type { ModelConfig } from "../formats/config.ts";
 import type { Activation } from "../graph/index.ts";
 import type { DecoderShape } from "../nn/decoder.ts";
+import { decoderNames } from "../nn/decoder-names.ts";
 import type { Head, WeightSpec } from "./family.ts";
 import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
 
 /** The flags of lib/nn/decoder.ts that decide which weights there are. */
-export type DecoderWeightFlags = Pick<DecoderShape, "norms" | "normOffset" | "queryNorm" | "fused" | "sinks"> & {
-  /** A bias on q, k and v (Qwen 2): always there. */
-  qkvBias?: boolean;
+export type DecoderWeightFlags = Pick<
+  DecoderShape,
+  "norms" | "normOffset" | "layerNorm" | "parallel" | "queryNorm" | "fused" | "interleaved" | "sinks" | "names"
+> & {
+  /** A bias on q, k and v: always there (Qwen 2), or with attentionBias, which then is of these alone (GLM 4). */
+  qkvBias?: boolean | "attentionBias";
 };
 
 /** The weights of a layer's routed experts. */
@@ -31,21 +35,25 @@ export function decoderWeights(
 ): Map<string, WeightSpec> {
   const { hiddenSize, intermediateSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   const { norms = "before", queryNorm, fused } = flags;
+  const names = decoderNames(flags);
   const [q, kv] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
   const out = new Map<string, WeightSpec>();
   const matrix = (name: string, rows: number, columns: number, init: WeightSpec["init"] = "normal") =>
     out.set(`${name}.weight`, { shape: [rows, columns], init });
-  const norm = (name: string, width = hiddenSize) =>
-    out.set(`${name}.weight`, { shape: [width], init: flags.normOffset ? "zeros" : "ones" });
   const bias = (name: string, width: number) => out.set(`${name}.bias`, { shape: [width], init: "zeros" });
+  const norm = (name: string, width = hiddenSize) => {
+    out.set(`${name}.weight`, { shape: [width], init: flags.normOffset ? "zeros" : "ones" });
+    if (flags.layerNorm === "biased") bias(name, width);
+  };
 
   const mlp = (prefix: string) => {
-    const gates: [string, number][] = fused
-      ? [["gate_up", 2 * intermediateSize]]
-      : [
-          ["gate", intermediateSize],
-          ["up", intermediateSize],
-        ];
+    const gates: [string, number][] =
+      fused === true || fused === "gate_up"
+        ? [["gate_up", 2 * intermediateSize]]
+        : [
+            ["gate", intermediateSize],
+            ["up", intermediateSize],
+          ];
     for (const [name, width] of gates) {
       matrix(`${prefix}.${name}_proj`, width, hiddenSize);
       if (config.mlpBias) bias(`${prefix}.${name}_proj`, width);
@@ -54,39 +62,41 @@ export function decoderWeights(
     if (config.mlpBias) bias(`${prefix}.down_proj`, hiddenSize);
   };
 
-  matrix("model.embed_tokens", vocabSize, hiddenSize);
+  matrix(names.embedding, vocabSize, hiddenSize);
   for (let i = 0; i < config.numHiddenLayers; i++) {
-    const layer = `model.layers.${i}`;
-    if (norms !== "after") norm(`${layer}.input_layernorm`);
-    const projections: [string, number][] = fused
-      ? [["qkv", q + 2 * kv]]
-      : [
-          ["q", q],
-          ["k", kv],
-          ["v", kv],
-        ];
+    const layer = `${names.layers}.${i}`;
+    const attention = `${layer}.${names.attention}`;
+    if (norms !== "after") norm(`${layer}.${names.beforeAttention}`);
+    const projections: [string, number][] =
+      fused === true || fused === "qkv by head"
+        ? [[names.qkv, q + 2 * kv]]
+        : [
+            ["q_proj", q],
+            ["k_proj", kv],
+            ["v_proj", kv],
+          ];
     for (const [name, width] of projections) {
-      matrix(`${layer}.self_attn.${name}_proj`, width, hiddenSize);
-      if (flags.qkvBias || config.attentionBias) bias(`${layer}.self_attn.${name}_proj`, width);
+      matrix(`${attention}.${name}`, width, hiddenSize);
+      if (flags.qkvBias === true || config.attentionBias) bias(`${attention}.${name}`, width);
     }
     if (queryNorm) {
-      norm(`${layer}.self_attn.q_norm`, queryNorm === "head" ? headDim : q);
-      norm(`${layer}.self_attn.k_norm`, queryNorm === "head" ? headDim : kv);
+      norm(`${attention}.q_norm`, queryNorm === "head" ? headDim : q);
+      norm(`${attention}.k_norm`, queryNorm === "head" ? headDim : kv);
     }
-    matrix(`${layer}.self_attn.o_proj`, hiddenSize, q, "residual");
-    if (config.attentionBias && !flags.qkvBias) bias(`${layer}.self_attn.o_proj`, hiddenSize);
-    if (flags.sinks) out.set(`${layer}.self_attn.sinks`, { shape: [numAttentionHeads], init: "zeros" });
-    norm(`${layer}.post_attention_layernorm`);
-    if (norms === "around") norm(`${layer}.pre_feedforward_layernorm`);
+    matrix(`${attention}.${names.output}`, hiddenSize, q, "residual");
+    if (config.attentionBias && !flags.qkvBias) bias(`${attention}.${names.output}`, hiddenSize);
+    if (flags.sinks) out.set(`${attention}.sinks`, { shape: [numAttentionHeads], init: "zeros" });
+    if (norms !== "before") norm(`${layer}.${names.afterAttention}`);
+    if (norms !== "after" && flags.parallel !== "one norm") norm(`${layer}.${names.beforeMlp}`);
     const routed = blocks.experts?.(i);
     if (routed) routedWeights(out, `${layer}.mlp`, config, routed);
     else if (blocks.feedForward)
       for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.mlp.${name}`, spec);
     else mlp(`${layer}.mlp`);
-    if (norms !== "before") norm(`${layer}.post_feedforward_layernorm`);
+    if (norms !== "before") norm(`${layer}.${names.afterMlp}`);
   }
-  norm("model.norm");
-  if (!config.tieWordEmbeddings) matrix("lm_head", vocabSize, hiddenSize);
+  norm(names.norm);
+  if (!config.tieWordEmbeddings) matrix(names.head, vocabSize, hiddenSize);
   return out;
 }
 
@@ -121,13 +131,13 @@ export function activationOf(config: ModelConfig): Activation {
 }
 
 /** The sizes that lib/nn/decoder.ts takes from a configuration; families add their flags. */
-export function decoderShape(config: ModelConfig): DecoderShape {
+export function decoderShape(config: ModelConfig, { layerNorm }: DecoderWeightFlags = {}): DecoderShape {
   return {
     layers: config.numHiddenLayers,
     heads: config.numAttentionHeads,
     keyHeads: config.numKeyValueHeads,
     headDim: config.headDim,
-    eps: config.rmsNormEps,
+    eps: layerNorm ? config.layerNormEpsilon : config.rmsNormEps,
     activation: activationOf(config),
     causal: !config.useBidirectionalAttention,
     window: (layer) => slidingWindow(config, layer),
@@ -135,8 +145,9 @@ export function decoderShape(config: ModelConfig): DecoderShape {
   };
 }
 
-export function decoderHead(config: ModelConfig): Head {
-  return { weight: config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight" };
+export function decoderHead(config: ModelConfig, flags: DecoderWeightFlags = {}): Head {
+  const { embedding, head } = decoderNames(flags);
+  return { weight: `${config.tieWordEmbeddings ? embedding : head}.weight` };
 }
 
 export const decoderConstants = ropeConstants;

@@ -28,6 +28,7 @@ export type DecoderShapeOptions = Partial<
     | "activation"
     | "experts"
     | "rotary"
+    | "parallel"
   >
 >;
 
@@ -60,13 +61,18 @@ const PARTS: Record<keyof DecoderFamily, PartKind> = {
   feedForward: "object",
   logits: "function",
 };
+const PARALLEL = ["two norms", "one norm"];
 const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
   norms: ["before", "around", "after"],
   normOffset: "number",
   queryNorm: ["head", "width"],
-  fused: "boolean",
+  layerNorm: ["biased", "plain"],
+  parallel: PARALLEL,
+  fused: [true, false, "gate_up", "qkv by head"],
+  interleaved: "boolean",
   sinks: "boolean",
-  qkvBias: "boolean",
+  names: "object",
+  qkvBias: [true, false, "attentionBias"],
 };
 const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
   eps: "number",
@@ -77,6 +83,7 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
   activation: "string",
   experts: "function",
   rotary: "function",
+  parallel: PARALLEL,
 };
 
 /**
@@ -114,7 +121,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
         feedForward: feedForward && ((layer) => weightsOf(feedForward, config, layer)),
       }),
     forward(context, config) {
-      const standard = decoderShape(config);
+      const standard = decoderShape(config, flags);
       const own = shape?.(config, standard) ?? {};
       checkParts("decoderFamily.shape", own, SHAPE);
       const { qkvBias: _, ...shared } = flags;
@@ -131,7 +138,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
         });
       return decoder(context, { ...standard, ...shared, ...own, ...(block && { feedForward: block }) });
     },
-    head: (config) => ({ ...decoderHead(config), ...logits?.(config) }),
+    head: (config) => ({ ...decoderHead(config, flags), ...logits?.(config) }),
   };
 }
 

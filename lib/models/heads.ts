@@ -1,6 +1,6 @@
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig, ModelConfig } from "../formats/config.ts";
-import { classifierPrefix, VALUE_HEAD } from "../formats/heads.ts";
+import { classifierPrefix, ownHead, VALUE_HEAD } from "../formats/heads.ts";
 import { EMBEDDING_LAYERS } from "../formats/sentence-transformers.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
@@ -17,7 +17,7 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   const out = new Map(family.weights(config));
   const { classifier, valueHead, useBidirectionalAttention: bothWays } = config;
   const head = family.head(config).weight;
-  const own = head.endsWith("lm_head.weight") ? out.get(head) : undefined;
+  const own = head.endsWith(ownHead(config)) ? out.get(head) : undefined;
   if (own && (classifier || bothWays || isBare(config))) out.set(head, { ...own, optional: true });
   if (classifier) {
     const prefix = classifierPrefix(config);
@@ -49,7 +49,7 @@ export function classifierNames(config: ModelConfig): string[] {
 export function trunkNames(config: ModelConfig): string[] {
   const family = familyOf(config.modelType);
   const head = family.head(config).weight;
-  return [...family.weights(config).keys()].filter((name) => name !== head || !head.endsWith("lm_head.weight"));
+  return [...family.weights(config).keys()].filter((name) => name !== head || !head.endsWith(ownHead(config)));
 }
 
 /** What transformers calls a trunk without a head: `LlamaModel`. */

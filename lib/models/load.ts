@@ -4,6 +4,7 @@ import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
 import { type OrderedElements, sourcesOf, transposed } from "../formats/element-sources.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
+import { ownHead } from "../formats/heads.ts";
 import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../formats/quantised-types.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import {
@@ -104,10 +105,14 @@ function rejectUnknown(
   source: NamedWeights,
   loaded: ReadonlyMap<string, Tensor>,
 ): void {
+  const own = ownHead(config);
+  const { weight: table } = familyOf(config.modelType).head(config);
   for (const name of unknown) {
     // A tied head that was written all the same is the embedding once more.
     const tied =
-      config.tieWordEmbeddings && /(^|\.)lm_head\.weight$/.test(name) && sameSize(source.tensor(name), loaded);
+      config.tieWordEmbeddings &&
+      (name === own || name.endsWith(`.${own}`)) &&
+      sameSize(source.tensor(name), loaded.get(table));
     if (tied) continue;
     throw new HeddleError(
       "INVALID_FILE",
@@ -116,8 +121,7 @@ function rejectUnknown(
   }
 }
 
-function sameSize(t: StoredTensor, loaded: ReadonlyMap<string, Tensor>): boolean {
-  const table = loaded.get("model.embed_tokens.weight") ?? loaded.get("transformer.wte.weight");
+function sameSize(t: StoredTensor, table: Tensor | undefined): boolean {
   return table !== undefined && t.shape.every((d, i) => d === table.shape[i]);
 }
 

@@ -1,9 +1,13 @@
 import { describe, HeddleError } from "../errors.ts";
 import { bert } from "./bert.ts";
+import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
+import { ernie45 } from "./ernie4-5.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { glm4 } from "./glm4.ts";
+import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
@@ -18,6 +22,7 @@ import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
+import { starcoder2 } from "./starcoder2.ts";
 
 const builtIn: readonly Family[] = [
   llama,
@@ -34,6 +39,12 @@ const builtIn: readonly Family[] = [
   phi3,
   smollm3,
   gptOss,
+  gptNeox,
+  starcoder2,
+  glm4,
+  cohere,
+  cohere2,
+  ernie45,
   bert,
   modernbert,
   nomicBert,

@@ -1,14 +1,12 @@
 // Adapters that bring the embedding of a model whose head is that embedding. PEFT copies modules apart: there a copy of the embedding leaves
 // the head as it was, and copies of both drift apart, unless `ensure_weight_tying` holds them together. Here they are one weight always.
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { ownHead } from "../formats/heads.ts";
 import type { WeightSource } from "../formats/weights.ts";
 import type { Adapter } from "./adapters.ts";
 import { encodesWholeTexts } from "./family.ts";
 import { targetModules } from "./lora.ts";
 import type { Model } from "./model.ts";
-
-/** The head's name in files of models that have one of their own. */
-const OWN_HEAD = "lm_head.weight";
 
 type Named = Pick<Model, "config" | "family" | "weightNames">;
 
@@ -22,8 +20,8 @@ export function tiedHead(model: Named): string | undefined {
 /** The modules that `modulesToSave` stands for. @throws HeddleError INVALID_ARGUMENT also for a head that is the embedding */
 export function savedModules(model: Named, names: readonly string[]): string[] {
   const tied = tiedHead(model);
-  const own = names.find((name) => `${name}.weight` === OWN_HEAD);
-  if (tied && own !== undefined && !model.weightNames.includes(OWN_HEAD)) {
+  const own = names.find((name) => `${name}.weight` === ownHead(model.config));
+  if (tied && own !== undefined && !model.weightNames.includes(ownHead(model.config))) {
     const embedding = tied.replace(/\.weight$/, "").replace(/^.*\./, "");
     throw invalidArgument("lora.modulesToSave", `${embedding}, which is the head too (tieWordEmbeddings)`, own);
   }
@@ -33,7 +31,11 @@ export function savedModules(model: Named, names: readonly string[]): string[] {
 
 /** Whether a tensor of an adapter's file is a head beside a tied embedding. */
 export function isHeadBesideTied(model: Named, name: string): boolean {
-  return name === OWN_HEAD && tiedHead(model) !== undefined && !model.weightNames.includes(OWN_HEAD);
+  return (
+    name === ownHead(model.config) &&
+    tiedHead(model) !== undefined &&
+    !model.weightNames.includes(ownHead(model.config))
+  );
 }
 
 /**

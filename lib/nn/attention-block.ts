@@ -1,5 +1,6 @@
 import { reshape, rmsNorm, split as splitColumns, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
+import type { DecoderNames } from "./decoder-names.ts";
 import { type Rotary, rotate } from "./rotary.ts";
 
 export interface AttentionBlock {
@@ -8,8 +9,11 @@ export interface AttentionBlock {
   headDim: number;
   /** Prefix of the projections' names: `model.layers.3.self_attn`. */
   prefix: string;
-  /** One projection `qkv_proj` instead of three (Phi-3). */
-  fused?: boolean | undefined;
+  names: Pick<DecoderNames, "qkv" | "output">;
+  /** One projection instead of three: all of q, then k, then v (Phi-3), or each head's q, k, v (GPT-NeoX). */
+  fused?: boolean | "gate_up" | "qkv by head" | undefined;
+  /** Whether neighbours of a head turn together. */
+  interleaved?: boolean | undefined;
   /** RMSNorm of q and k before the rotation: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
   norm?: { over: "head" | "width"; eps: number; offset: number } | undefined;
   rotary: Rotary | undefined;
@@ -31,7 +35,8 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   const [q, k, v] = projections(context, x, block);
   const turned = (name: "q" | "k", y: Value, count: number) => {
     const normed = normedHeads(context, block, name, y, count);
-    return rotary ? rotate(context, normed, rotary, context.interleaved(`${prefix}.${name}_proj`)) : normed;
+    const interleaved = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
+    return rotary ? rotate(context, normed, rotary, interleaved) : normed;
   };
   const o = context.attend(
     layer,
@@ -44,14 +49,19 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
     { causal, window, scale, softcap },
   );
   const flat = reshape(o, [rows, heads * headDim]);
-  return context.linear(block.wanted ? block.wanted(flat) : flat, `${prefix}.o_proj`);
+  return context.linear(block.wanted ? block.wanted(flat) : flat, `${prefix}.${block.names.output}`);
 }
 
-/** q, k and v, each (rows, heads · headDim) */
+/** q, k and v, each (rows, heads · headDim), or (rows, heads, headDim) */
 function projections(context: ForwardContext, x: Value, block: AttentionBlock): readonly [Value, Value, Value] {
-  const { heads, keyHeads, headDim, prefix } = block;
-  if (block.fused) {
-    const [q, k, v] = splitColumns(context.linear(x, `${prefix}.qkv_proj`), [
+  const { heads, keyHeads, headDim, prefix, names } = block;
+  if (block.fused === "qkv by head") {
+    const all = reshape(context.linear(x, `${prefix}.${names.qkv}`), [x.dim(0), heads, 3 * headDim]);
+    const [q, k, v] = splitColumns(all, [headDim, headDim, headDim]);
+    return [q!, k!, v!];
+  }
+  if (block.fused === true) {
+    const [q, k, v] = splitColumns(context.linear(x, `${prefix}.${names.qkv}`), [
       heads * headDim,
       keyHeads * headDim,
       keyHeads * headDim,

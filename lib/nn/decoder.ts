@@ -3,6 +3,7 @@ import {
   add,
   embedding,
   glu,
+  layerNorm,
   recomputable,
   rmsNorm,
   scale,
@@ -11,10 +12,11 @@ import {
 } from "../graph/index.ts";
 import { attentionBlock } from "./attention-block.ts";
 import type { ForwardContext } from "./context.ts";
+import { type DecoderNames, decoderNames } from "./decoder-names.ts";
 import { type ExpertsShape, routedExperts } from "./experts.ts";
 import type { Rotary } from "./rotary.ts";
 
-/** Sizes and flags of the decoder that all families but gpt2 share. */
+/** Sizes and flags of the decoder that all families that generate share, but for gpt2. */
 export interface DecoderShape {
   layers: number;
   heads: number;
@@ -26,6 +28,13 @@ export interface DecoderShape {
    * (OLMo 2).
    */
   norms?: "before" | "around" | "after";
+  /** LayerNorm in the place of RMSNorm, with biases (GPT-NeoX, StarCoder 2) or without (Cohere). */
+  layerNorm?: "biased" | "plain";
+  /**
+   * Whether attention and the feed-forward block both read the layer's input, and join the stream together: each through a norm of its own
+   * (GPT-NeoX), or both through one (Cohere).
+   */
+  parallel?: "two norms" | "one norm";
   /** 1 where a norm's weight is stored as an offset from one (Gemma). */
   normOffset?: number;
   /** RMSNorm of q and k: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
@@ -39,8 +48,10 @@ export interface DecoderShape {
   /** tanh soft cap of attention's scores (Gemma 2). */
   attentionSoftcap?: number;
   activation?: Activation;
-  /** q, k, v in one projection, gate and up in another (Phi-3). */
-  fused?: boolean;
+  /** Projections in one: q, k, v and gate, up (Phi-3), gate, up alone (GLM 4), or each head's q, k, v (GPT-NeoX). */
+  fused?: boolean | "gate_up" | "qkv by head";
+  /** Whether neighbours of a head turn together, in the place of its halves (GLM 4, Cohere). */
+  interleaved?: boolean;
   /** Whether attention has sinks (gpt_oss). */
   sinks?: boolean;
   /** The routed experts of a layer, undefined where it has one block for all rows. */
@@ -49,6 +60,8 @@ export interface DecoderShape {
   feedForward?: (x: Value, prefix: string, layer: number) => Value;
   /** Whether a row sees those before it alone. Default true. */
   causal?: boolean;
+  /** Weights that Llama calls otherwise. */
+  names?: Partial<DecoderNames>;
   /** The sliding window of a layer, undefined for none. */
   window: (layer: number) => number | undefined;
   /** How a layer's queries and keys turn, undefined where they do not. */
@@ -63,14 +76,15 @@ interface Entered {
 
 /** Token ids to final hidden states. @returns (rows, width) of those that are wanted, after the last norm */
 export function decoder(context: ForwardContext, shape: DecoderShape): Value {
-  const { norms = "before", normOffset = 0, eps } = shape;
+  const { norms = "before", normOffset = 0, layerNorm: kind, parallel, eps } = shape;
+  const names = decoderNames(shape);
   // The residual stream joins inside the norms, so that a block's output is read once.
-  const norm = (x: Value, name: string, residual?: Value) =>
-    rmsNorm(x, context.weight(`model.${name}.weight`), {
-      eps,
-      offset: normOffset,
-      ...(residual && { residual }),
-    });
+  const norm = (x: Value, name: string, residual?: Value) => {
+    const weight = context.weight(`${name}.weight`);
+    const joined = residual && { residual };
+    if (!kind) return rmsNorm(x, weight, { eps, offset: normOffset, ...joined });
+    return layerNorm(x, weight, { eps, ...(kind === "biased" && { bias: context.weight(`${name}.bias`) }), ...joined });
+  };
   const enter = (x: Value, name: string, residual: Value | undefined): Entered => {
     if (norms !== "after") return norm(x, name, residual);
     const h = residual ? add(x, residual) : x;
@@ -80,22 +94,23 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const out = norms === "before" ? x : norm(x, name).y;
     return shape.residualScale === undefined || shape.residualScale === 1 ? out : scale(out, shape.residualScale);
   };
-  const beforeMlp = norms === "before" ? "post_attention_layernorm" : "pre_feedforward_layernorm";
 
-  const table = context.weight("model.embed_tokens.weight");
+  const table = context.weight(`${names.embedding}.weight`);
   const embedded = context.embedded(
     embedding(table, context.ids, { scale: shape.embeddingScale ?? 1, dtype: context.dtype }),
   );
   const block = (i: number, x: Value, residual: Value | undefined) => {
-    const layer = `layers.${i}`;
+    const layer = `${names.layers}.${i}`;
     const wanted = i === shape.layers - 1 ? context.wanted : undefined;
-    const before = enter(x, `${layer}.input_layernorm`, residual);
+    const before = enter(x, `${layer}.${names.beforeAttention}`, residual);
     const attended = attentionBlock(context, i, before.y, {
       heads: shape.heads,
       keyHeads: shape.keyHeads,
       headDim: shape.headDim,
-      prefix: `model.${layer}.self_attn`,
+      prefix: `${layer}.${names.attention}`,
+      names,
       fused: shape.fused,
+      interleaved: shape.interleaved,
       norm: shape.queryNorm && { over: shape.queryNorm, eps, offset: normOffset },
       rotary: shape.rotary(i),
       causal: shape.causal,
@@ -106,22 +121,30 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
       wanted,
     });
     const carried = wanted ? wanted(before.h) : before.h;
-    const between = enter(leave(attended, `${layer}.post_attention_layernorm`), `${layer}.${beforeMlp}`, carried);
-    const experts = shape.experts?.(i);
-    const mlp = `model.${layer}.mlp`;
-    const feedForward = () => shape.feedForward?.(between.y, mlp, i) ?? gatedMlp(context, between.y, mlp, shape);
-    const said = experts ? routedExperts(context, between.y, mlp, experts) : feedForward();
-    return { x: leave(said, `${layer}.post_feedforward_layernorm`), residual: between.h };
+    const feedForward = (x: Value) => {
+      const experts = shape.experts?.(i);
+      const mlp = `${layer}.mlp`;
+      if (experts) return routedExperts(context, x, mlp, experts);
+      return shape.feedForward?.(x, mlp, i) ?? gatedMlp(context, x, mlp, shape);
+    };
+    if (parallel) {
+      const own = () => norm(carried, `${layer}.${names.beforeMlp}`).y;
+      const beside = parallel === "two norms" ? own() : wanted ? wanted(before.y) : before.y;
+      return { x: add(attended, feedForward(beside)), residual: carried };
+    }
+    const between = enter(leave(attended, `${layer}.${names.afterAttention}`), `${layer}.${names.beforeMlp}`, carried);
+    return { x: leave(feedForward(between.y), `${layer}.${names.afterMlp}`), residual: between.h };
   };
   let stream: { x: Value; residual?: Value } = { x: embedded };
   for (let i = 0; i < shape.layers; i++) stream = recomputable(() => block(i, stream.x, stream.residual));
-  return norm(stream.x, "norm", stream.residual).y;
+  return norm(stream.x, names.norm, stream.residual).y;
 }
 
 /** act(gate) · up, projected back. @param x (rows, width) */
 function gatedMlp(context: ForwardContext, x: Value, prefix: string, { fused, activation }: DecoderShape): Value {
   const project = (name: string) => context.linear(x, `${prefix}.${name}_proj`);
   const halves = (y: Value) => split(y, [y.last / 2, y.last / 2]);
-  const [gate, up] = fused ? halves(project("gate_up")) : [project("gate"), project("up")];
+  const [gate, up] =
+    fused === true || fused === "gate_up" ? halves(project("gate_up")) : [project("gate"), project("up")];
   return context.linear(glu(gate!, up!, activation), `${prefix}.down_proj`);
 }

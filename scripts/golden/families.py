@@ -2,6 +2,7 @@
 """Golden values of the model families beyond scripts/golden/models.py: logits, greedy continuations, a loss's gradients.
 
     python3 scripts/golden/families.py > test/golden/families.json
+    python3 scripts/golden/families.py gpt_neox    # those of the names that begin so, as lines of it
 
 Each family is written from its paper or its published definition, in float64, over weights under their official names, whose
 values follow from the names (`weight` in models.py): the file holds names and shapes, no values.
@@ -87,6 +88,12 @@ def attend(q, k, v, scale, window=None, cap=None, sinks=None, causal=True):
     return torch.einsum("hij,jhd->ihd", p, v).reshape(T, H * D)
 
 
+def layer_norm(x, w, b, eps):
+    x = x - x.mean(-1, keepdim=True)
+    y = x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps) * w
+    return y if b is None else y + b
+
+
 class Model:
     """Embedding, layers, last norm, head. `rows` gives each row's sequence length (for scalings that depend on it)."""
 
@@ -95,7 +102,7 @@ class Model:
         self.kind = config["model_type"]
         self.gemma = self.kind.startswith("gemma")
         self.w = Weights(0.0 if self.gemma else 1.0)
-        self.C, self.H, self.KH = config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"]
+        self.C, self.H, self.KH = config["hidden_size"], config["num_attention_heads"], config.get("num_key_value_heads")
         self.D = config.get("head_dim") or self.C // self.H
         self.L = config["num_hidden_layers"]
         self.causal = config.get("is_causal", True) and not config.get("use_bidirectional_attention", False)
@@ -231,14 +238,162 @@ class Model:
                 x = x + r * self.mlp(self.norm(x, n + "post_attention_layernorm"), i)
         return self.norm(x, "model.norm")
 
+    def head(self):
+        return "model.embed_tokens.weight" if self.c["tie_word_embeddings"] else "lm_head.weight"
+
     def logits(self, ids, lengths=None):
         c = self.c
         x = self.hidden(torch.tensor(ids), lengths or [len(ids)] * len(ids))
-        tied = c["tie_word_embeddings"]
-        z = x @ self.w("model.embed_tokens.weight" if tied else "lm_head.weight", c["vocab_size"], self.C).T
+        z = x @ self.w(self.head(), c["vocab_size"], self.C).T
         z = z / c.get("logits_scaling", 1.0)
         cap = c.get("final_logit_softcapping")
         return cap * torch.tanh(z / cap) if cap else z
+
+
+class NeoX(Model):
+    """GPT-NeoX (Black et al. 2022): the stream gets attention of one norm of it and the feed-forward block of another."""
+
+    def biased(self, x, name, outputs, bias=True):
+        y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
+        return y + self.w(name + ".bias", outputs) if bias else y
+
+    def norm(self, x, name):
+        return layer_norm(x, self.w(name + ".weight", self.C), self.w(name + ".bias", self.C), self.c["layer_norm_eps"])
+
+    def attention(self, x, n, lengths):
+        T, H, D, bias = len(x), self.H, self.D, self.c.get("attention_bias", True)
+        qkv = self.biased(x, n + "attention.query_key_value", 3 * self.C, bias).reshape(T, H, 3, D)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        given = self.c.get("rope_parameters") or {
+            "rope_theta": self.c["rotary_emb_base"], "partial_rotary_factor": self.c["rotary_pct"]}
+        f, scale = turning({**self.c, "rope_parameters": {"rope_type": "default", **given}}, T)
+        positions = torch.arange(T, dtype=torch.float64)
+        o = attend(rotate(q, positions, f, scale), rotate(k, positions, f, scale), v, 1 / math.sqrt(D))
+        return self.biased(o, n + "attention.dense", self.C, bias)
+
+    def mlp(self, x, n):
+        inner = self.biased(x, n + "mlp.dense_h_to_4h", self.c["intermediate_size"])
+        inner = F.gelu(inner, approximate="none" if self.c["hidden_act"] == "gelu" else "tanh")
+        return self.biased(inner, n + "mlp.dense_4h_to_h", self.C)
+
+    def hidden(self, ids, lengths):
+        x = self.w("gpt_neox.embed_in.weight", self.c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            n = f"gpt_neox.layers.{i}."
+            a = self.attention(self.norm(x, n + "input_layernorm"), n, lengths)
+            if self.c["use_parallel_residual"]:
+                x = x + a + self.mlp(self.norm(x, n + "post_attention_layernorm"), n)
+            else:
+                x = x + a
+                x = x + self.mlp(self.norm(x, n + "post_attention_layernorm"), n)
+        return self.norm(x, "gpt_neox.final_layer_norm")
+
+    def head(self):
+        return "gpt_neox.embed_in.weight" if self.c["tie_word_embeddings"] else "embed_out.weight"
+
+
+class StarCoder2(Model):
+    """StarCoder 2 (Lozhkov et al. 2024)."""
+
+    def norm(self, x, name):
+        return layer_norm(x, self.w(name + ".weight", self.C), self.w(name + ".bias", self.C), self.c["norm_epsilon"])
+
+    def linear(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
+        return y + self.w(name + ".bias", outputs) if self.c["use_bias"] else y
+
+    def layer_type(self, i):
+        return "sliding_attention" if self.c.get("sliding_window") else "full_attention"
+
+    def mlp(self, x, i):
+        p = f"model.layers.{i}.mlp."
+        inner = F.gelu(self.linear(x, p + "c_fc", self.c["intermediate_size"]), approximate="tanh")
+        return self.linear(inner, p + "c_proj", self.C)
+
+
+class Neighbours(Model):
+    """The first R dimensions of a head turn as pairs of neighbours."""
+
+    def turn(self, x, lengths):
+        f, _ = turning(self.c, lengths[-1])
+        angles = torch.arange(len(x), dtype=torch.float64)[:, None, None] * f
+        R = 2 * len(f)
+        a, b = x[..., 0:R:2], x[..., 1:R:2]
+        cos, sin = torch.cos(angles), torch.sin(angles)
+        turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
+        return torch.cat([turned, x[..., R:]], -1)
+
+
+class Ernie45(Neighbours):
+    """ERNIE 4.5, a dense one."""
+
+    def attention(self, x, i, lengths):
+        p, T = f"model.layers.{i}.self_attn.", len(x)
+        q, k, v = (self.linear(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        o = attend(self.turn(q, lengths), self.turn(k, lengths), v, 1 / math.sqrt(self.D))
+        return self.linear(o, p + "o_proj", self.C)
+
+
+class Cohere(Neighbours):
+    """Command R, and R7B: both blocks read one norm, without a bias, of the stream. In R7B layers without a window do not turn."""
+
+    def layer_type(self, i):
+        return "sliding_attention" if self.kind == "cohere2" and (i + 1) % 4 else "full_attention"
+
+    def attention(self, x, i, lengths):
+        p, T = f"model.layers.{i}.self_attn.", len(x)
+        q, k, v = (self.linear(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        slides = self.layer_type(i) == "sliding_attention"
+        if slides or self.kind == "cohere":
+            q, k = self.turn(q, lengths), self.turn(k, lengths)
+        o = attend(q, k, v, 1 / math.sqrt(self.D), self.c["sliding_window"] if slides else None)
+        return self.linear(o, p + "o_proj", self.C)
+
+    def norm(self, x, name):
+        return layer_norm(x, self.w(name + ".weight", self.C), None, self.c["layer_norm_eps"])
+
+    def hidden(self, ids, lengths):
+        x = self.w("model.embed_tokens.weight", self.c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            y = self.norm(x, f"model.layers.{i}.input_layernorm")
+            x = x + self.attention(y, i, lengths) + self.mlp(y, i)
+        return self.norm(x, "model.norm")
+
+    def logits(self, ids, lengths=None):
+        return super().logits(ids, lengths) * self.c["logit_scale"]
+
+
+class Glm4(Neighbours):
+    """GLM 4 (0414): a norm before and one behind each block."""
+
+    def biased(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, self.C).T
+        return y + self.w(name + ".bias", outputs) if self.c.get("attention_bias") else y
+
+    def attention(self, x, i, lengths):
+        p, T = f"model.layers.{i}.self_attn.", len(x)
+        q, k, v = (self.biased(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        o = attend(self.turn(q, lengths), self.turn(k, lengths), v, 1 / math.sqrt(self.D))
+        return o @ self.w(p + "o_proj.weight", self.C, self.H * self.D).T
+
+    def hidden(self, ids, lengths):
+        c = self.c
+        x = self.w("model.embed_tokens.weight", c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            n = f"model.layers.{i}."
+            a = self.attention(self.norm(x, n + "input_layernorm"), i, lengths)
+            x = x + self.norm(a, n + "post_self_attn_layernorm")
+            y = self.norm(x, n + "post_attention_layernorm")
+            gate, up = self.linear(y, n + "mlp.gate_up_proj", 2 * c["intermediate_size"]).chunk(2, -1)
+            m = self.linear(silu(gate) * up, n + "mlp.down_proj", self.C)
+            x = x + self.norm(m, n + "post_mlp_layernorm")
+        return self.norm(x, "model.norm")
+
+
+MODELS = {"gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45}
 
 
 def base(kind, **more):
@@ -246,6 +401,14 @@ def base(kind, **more):
         "model_type": kind, "vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "tie_word_embeddings": False, **more,
+    }
+
+
+def base_neox(**more):
+    return {
+        "model_type": "gpt_neox", "vocab_size": 61, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 64, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+        "use_parallel_residual": True, "tie_word_embeddings": False, **more,
     }
 
 
@@ -303,6 +466,31 @@ CONFIGS = {
     "qwen3 with yarn, untruncated": base("qwen3", head_dim=16, rope_scaling={
         **YARN, "truncate": False, "mscale": 0.7, "mscale_all_dim": 0.4}),
     "llama with yarn, its ramp": base("llama", head_dim=16, rope_scaling={**YARN, "beta_fast": 8.0, "beta_slow": 2.0}),
+    "gpt_neox": base_neox(rotary_pct=0.25, rotary_emb_base=10000),
+    "gpt_neox in sequence, its newer dialect": base_neox(
+        use_parallel_residual=False, hidden_act="gelu_new", attention_bias=False, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}),
+    "starcoder2": {k: v for k, v in base(
+        "starcoder2", norm_epsilon=1e-5, use_bias=True, hidden_act="gelu_pytorch_tanh", sliding_window=5,
+        rope_theta=999999.44, tie_word_embeddings=False).items() if k != "rms_norm_eps"},
+    "starcoder2 without biases and windows, its newer dialect": {k: v for k, v in base(
+        "starcoder2", norm_epsilon=1e-5, use_bias=False, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items() if k not in ("rms_norm_eps", "rope_theta")},
+    "glm4": base("glm4", head_dim=12, attention_bias=True, partial_rotary_factor=0.5),
+    "glm4 without biases, its newer dialect": {k: v for k, v in base(
+        "glm4", head_dim=16, num_key_value_heads=1, attention_bias=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.25}).items()
+        if k != "rope_theta"},
+    "ernie4_5": base("ernie4_5", head_dim=16, rope_theta=500000.0, use_bias=False, tie_word_embeddings=True),
+    "ernie4_5, its newer dialect": {k: v for k, v in base(
+        "ernie4_5", head_dim=12, rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items()
+        if k != "rope_theta"},
+    "cohere": {k: v for k, v in base("cohere", layer_norm_eps=1e-5, logit_scale=0.5, use_qk_norm=False, rope_theta=8e6,
+                                     attention_bias=True, tie_word_embeddings=True).items() if k != "rms_norm_eps"},
+    "cohere2": {k: v for k, v in base(
+        "cohere2", num_hidden_layers=5, head_dim=12, layer_norm_eps=1e-5, logit_scale=2.0, sliding_window=5,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}, tie_word_embeddings=True).items()
+        if k not in ("rms_norm_eps", "rope_theta")},
 }
 PROMPT = [7, 0, 23, 60, 5, 5, 41, 12, 33]
 NEW = 24
@@ -320,7 +508,7 @@ def number(v):
 
 
 def golden(name, config):
-    model = Model(config)
+    model = MODELS.get(config["model_type"], Model)(config)
     ids, margin, scores = list(PROMPT), math.inf, []
     with torch.no_grad():
         for _ in range(NEW):
@@ -344,5 +532,6 @@ def golden(name, config):
 
 
 if __name__ == "__main__":
-    all_of_them = [golden(n, c) for n, c in CONFIGS.items()]
+    wanted = tuple(sys.argv[1:]) or ("",)
+    all_of_them = [golden(n, c) for n, c in CONFIGS.items() if n.startswith(wanted)]
     sys.stdout.write("[\n" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in all_of_them) + "\n]\n")

@@ -40,6 +40,15 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "llama", hiddenAct: "gelu" },
     { modelType: "gemma", hiddenAct: "gelu" },
     { modelType: "gpt2", hiddenAct: "gelu", numKeyValueHeads: 4 },
+    { modelType: "gpt_neox", hiddenAct: "gelu_pytorch_tanh", numKeyValueHeads: 4, useParallelResidual: false },
+    { modelType: "starcoder2", slidingWindow: 6, layerTypes: middle, attentionBias: false, tieWordEmbeddings: false },
+    { modelType: "starcoder2", slidingWindow: null, hiddenAct: "gelu" },
+    { modelType: "cohere", logitScale: 0.5, attentionBias: true, tieWordEmbeddings: false },
+    { modelType: "cohere2", slidingWindow: 6, layerTypes: middle, logitScale: 0.5 },
+    { modelType: "cohere2", slidingWindow: null, logitScale: 1 },
+    { modelType: "ernie4_5", headDim: 12, tieWordEmbeddings: false },
+    { modelType: "glm4", attentionBias: false, headDim: 12, hiddenAct: "gelu" },
+    { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },
     { modelType: "llama", eosTokenIds: [1, 5, 6, 7, 8] },
   ] as ModelConfigInput[])("$modelType: $slidingWindow $hiddenAct $eosTokenIds", async (config) => {
     const folder = await folderOf(config);

@@ -69,6 +69,17 @@ const families: Record<string, object> = {
   smollm3: { numHiddenLayers: 5 },
   gpt_oss: { ...experts, slidingWindow: 20 },
   gpt2: { numKeyValueHeads: 4 },
+  // Its GELU is the exact one in Pythia, and the tanh form in llama.cpp.
+  gpt_neox: { numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
+  starcoder2: {},
+  ernie4_5: { headDim: 32 },
+  cohere: { logitScale: 0.25 },
+  cohere2: { logitScale: 0.25, slidingWindow: 20, numHiddenLayers: 5 },
+  glm4: { attentionBias: true, headDim: 32 },
+  "gpt_neox with blocks one after the other": {
+    ...{ numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
+    ...{ useParallelResidual: false, partialRotaryFactor: 1 },
+  },
 };
 
 /** A folder of random numbers; vectors (norms, biases, sinks) as well, so that none is taken for another. */
@@ -200,6 +211,13 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["olmo2", { tieWordEmbeddings: true }],
     ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
     ["qwen2", { headDim: 32 }],
+    ["gpt_neox", { tieWordEmbeddings: true }],
+    ["starcoder2", { attentionBias: false }],
+    ["glm4", { mlpBias: true }],
+    ["ernie4_5", { mlpBias: true }],
+    ["cohere", { tieWordEmbeddings: false }],
+    ["cohere2", { attentionBias: true, slidingWindow: 20 }],
+    ["gpt_neox", { attentionBias: false }],
   ] as const) {
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });

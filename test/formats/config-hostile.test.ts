@@ -166,23 +166,27 @@ describe("what is refused", () => {
       { ...llama, model_type: "gemma2", use_bidirectional_attention: true },
       /use_bidirectional_attention: true is not provided/,
     ],
+    ["gpt_neox with ReLU", { ...llama, model_type: "gpt_neox", hidden_act: "relu" }, /hidden_act "relu" is not known/],
+    [
+      "starcoder2 with RMSNorm",
+      { ...llama, model_type: "starcoder2", norm_type: "rmsnorm" },
+      /norm_type: "rmsnorm" is not provided/,
+    ],
+    [
+      "starcoder2 with a gate",
+      { ...llama, model_type: "starcoder2", mlp_type: "gated" },
+      /mlp_type: "gated" is not provided/,
+    ],
+    ["Command R+", { ...llama, model_type: "cohere", use_qk_norm: true }, /use_qk_norm: true is not provided/],
+    ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
   });
 
   test.each<[string, object, string]>([
-    [
-      "cohere2",
-      { logit_scale: 0.06 },
-      "a scale of its logits (logit_scale), attention beside the feed-forward block, norms that subtract a mean",
-    ],
-    [
-      "phi",
-      { layer_norm_eps: 1e-5, hidden_act: "gelu_new" },
-      "norms that subtract a mean (layer_norm_eps), attention beside the feed-forward block",
-    ],
-    ["glm4", {}, "rotation of neighbours in a part of each head"],
+    ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
+    ["phi", { layer_norm_eps: 1e-5, hidden_act: "gelu_new" }, "a bias of its head"],
     [
       "llama4_text",
       { attention_chunk_size: 8192, use_qk_norm: true },
@@ -196,9 +200,9 @@ describe("what is refused", () => {
     [
       "nemotron",
       { hidden_act: "relu2" },
-      'norms that subtract a mean, its feed-forward blocks (squared ReLU without a gate), its activation ("relu2")',
+      'its feed-forward blocks (squared ReLU without a gate), its activation ("relu2")',
     ],
-    ["stablelm", { layer_norm_eps: 1e-5 }, "norms that subtract a mean (layer_norm_eps)"],
+    ["stablelm", { layer_norm_eps: 1e-5 }, ""],
     ["other", { layer_types: ["full_attention", "chunked_attention"] }, 'its layers ("chunked_attention")'],
     ["another", { layer_types: 3, hidden_act: ["silu"], alibi: false }, ""],
   ])("an unknown model says what it needs: %s", (model_type, more, wanted) => {

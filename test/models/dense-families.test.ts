@@ -1,0 +1,140 @@
+// Decoders whose blocks differ from Llama's more than in a flag: files of other programs, training, adapters and batches.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { parseModelConfig } from "../../lib/formats/config.ts";
+import { modelConfigToJson } from "../../lib/formats/config-json.ts";
+import { LanguageModel, sft } from "../../lib/index.ts";
+import { foreign } from "../convert/foreign-gguf.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { generator } from "../ops/harness.ts";
+
+const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
+const families: Record<string, object> = {
+  gpt_neox: { numKeyValueHeads: 4, hiddenSize: 64 },
+  starcoder2: { slidingWindow: 6 },
+  cohere: { logitScale: 2 },
+  cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
+  ernie4_5: { headDim: 16 },
+  glm4: { attentionBias: true, headDim: 16 },
+};
+
+/** A model whose vectors are random as well, so that none is taken for another. */
+async function modelOf(modelType: string, more: object = {}): Promise<LanguageModel> {
+  const model = tinyModel({ tokenizer: await tinyTokenizer() }, { modelType, ...families[modelType], ...more });
+  const random = generator(3);
+  for (const name of model.model.weightNames) {
+    const tensor = model.model.weight(name);
+    if (tensor.shape.length > 1) continue;
+    const values = (await tensor.read()) as Float32Array;
+    await tensor.write(values.map((v) => v + 0.2 * (random() - 0.5)));
+  }
+  return model;
+}
+
+async function folderOf(modelType: string, more: object = {}): Promise<string> {
+  const folder = join(temporaryFolder(), "model");
+  await using model = await modelOf(modelType, more);
+  await model.save(folder);
+  return folder;
+}
+
+describe.each(Object.keys(families))("%s", (modelType) => {
+  test("a GGUF file without a key of this package is the same model, weight by weight", async () => {
+    const folder = await folderOf(modelType);
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, file);
+    await using a = await LanguageModel.load(folder);
+    await using b = await LanguageModel.load(await foreign(file));
+    expect(b.config.modelType).toBe(modelType);
+    expect(b.model.weightNames).toEqual(a.model.weightNames);
+    for (const name of a.model.weightNames)
+      expect(await b.model.weight(name).read(), name).toEqual(await a.model.weight(name).read());
+    expect(await b.logits(ids)).toEqual(await a.logits(ids));
+  });
+
+  test("quantised in a file, and quantised as it is loaded, are the same model", async () => {
+    const folder = await folderOf(modelType);
+    const [plain, narrow] = ["plain", "narrow"].map((name) => join(temporaryFolder(), `${name}.gguf`));
+    await convertModel(folder, plain!);
+    await convertModel(folder, narrow!, { dtype: "q8_0" });
+    await using a = await LanguageModel.load(narrow!);
+    const wanted = await a.logits(ids);
+    for (const path of [folder, plain!]) {
+      await using b = await LanguageModel.load(path, { dtype: "q8_0" });
+      expect(await b.logits(ids)).toEqual(wanted);
+    }
+    const back = join(temporaryFolder(), "back");
+    await convertModel(narrow!, back);
+    await using c = await LanguageModel.load(back);
+    for (const name of c.model.weightNames) expect(c.model.weight(name).shape).toEqual(a.model.weight(name).shape);
+  });
+
+  test("texts of a batch are answered as each by itself", async () => {
+    await using model = await modelOf(modelType);
+    const options = { maxTokens: 12, temperature: 0, ignoreEos: true };
+    const prompts = [ids, ids.slice(0, 3), ids.slice(4)];
+    const alone = [];
+    for (const prompt of prompts) alone.push((await model.complete(prompt, options)).tokens);
+    const together = await model.completeAll(prompts, options);
+    expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+  });
+
+  test.each(["full", "lora"] as const)(
+    "%s training lowers the loss, and what is saved is the same model",
+    async (method) => {
+      const folder = await folderOf(modelType, { initializerRange: 0.05 });
+      await using model = await LanguageModel.load(folder);
+      const path = join(temporaryFolder(), "out");
+      const data = sentences.map((text) => ({ text }));
+      const losses: number[] = [];
+      const how = method === "lora" ? { lora: { r: 4 }, learningRate: 2e-2 } : { learningRate: 5e-3 };
+      for await (const event of sft(model, { data, maxSteps: 20, maxSeqLength: 32, outputDir: path, ...how }))
+        if ("loss" in event) losses.push(event.loss);
+      expect(losses.at(-1)!).toBeLessThan(losses[0]! * 0.9);
+      const wanted = await model.logits("The cat saw");
+      await using again = await LanguageModel.load(path);
+      expect(await again.logits("The cat saw")).toEqual(wanted);
+    },
+  );
+});
+
+describe("gpt_neox in config.json", () => {
+  const sizes = {
+    vocab_size: 61,
+    hidden_size: 64,
+    intermediate_size: 96,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+  };
+  const read = (more: object) => parseModelConfig({ model_type: "gpt_neox", ...sizes, ...more });
+
+  test("both dialects, and what nothing says", () => {
+    const wanted = { partialRotaryFactor: 0.5, ropeTheta: 500, headDim: 32 };
+    expect(read({ rotary_pct: 0.5, rotary_emb_base: 500 })).toMatchObject(wanted);
+    const newer = { rope_type: "default", rope_theta: 500, partial_rotary_factor: 0.5 };
+    expect(read({ rope_parameters: newer })).toMatchObject(wanted);
+    expect(read({})).toMatchObject({
+      ...{ partialRotaryFactor: 0.25, ropeTheta: 1e4, useParallelResidual: true, attentionBias: true },
+      ...{ layerNormEpsilon: 1e-5, hiddenAct: "gelu", tieWordEmbeddings: false },
+    });
+    const json = modelConfigToJson(read({ rotary_pct: 1, use_parallel_residual: false, layer_norm_eps: 1e-6 }));
+    expect(json).toMatchObject({
+      rotary_pct: 1,
+      rotary_emb_base: 1e4,
+      use_parallel_residual: false,
+      layer_norm_eps: 1e-6,
+    });
+    expect(json).not.toHaveProperty("rms_norm_eps");
+  });
+
+  test.each([
+    [{ hidden_act: "silu" }, /hidden_act: expected gelu or gelu_pytorch_tanh for gpt_neox, got silu/],
+    [{ num_key_value_heads: 1 }, /hidden_size: expected a multiple of num_attention_heads 2, got 64/],
+    [{ rotary_pct: 0.1 }, /partial_rotary_factor: expected an even number of rotated dimensions, got 3 of 32/],
+    [{ use_parallel_residual: 1 }, /use_parallel_residual: expected true or false, got 1/],
+  ])("is refused by name: %j", async (more, message) => {
+    expect((await failureOf(() => read(more))).message).toMatch(message);
+  });
+});
