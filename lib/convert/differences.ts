@@ -43,7 +43,7 @@ function embedsOtherwise({ embedding }: ModelConfig): string[] {
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { gguf = "", defaults, windowsUnscaled, encoder } = formatOf(modelType);
+  const { gguf = "", defaults, windowsUnscaled, encoder, experts } = formatOf(modelType);
   const found = [...unopened(config, gguf), ...embedsOtherwise(config)];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
@@ -67,9 +67,13 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),
     `the classifier's pooling: ${pooled}`,
   );
-  differs(modelType === "qwen3_moe" && !config.normTopkProb, "norm_topk_prob false: experts' shares add up to one");
+  const { normTopkProb: normalised, decoderSparseStep = 1, mlpOnlyLayers = [] } = config;
   differs(
-    modelType === "qwen3_moe" && (config.decoderSparseStep !== 1 || config.mlpOnlyLayers!.length > 0),
+    experts !== undefined && normalised !== undefined && normalised !== experts.normalisedInGguf,
+    `norm_topk_prob ${normalised}: experts' shares ${normalised ? "do not add" : "add"} up to one`,
+  );
+  differs(
+    experts !== undefined && (decoderSparseStep !== 1 || mlpOnlyLayers.length > 0),
     "layers without experts: the file is not opened",
   );
   differs(modelType === "gpt_oss" && config.swigluLimit !== defaults.swigluLimit, "swiglu_limit: 7");

@@ -81,7 +81,10 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   if (config.numExperts !== undefined) {
     u32("expert_count", config.numExperts);
     u32("expert_used_count", config.numExpertsPerTok ?? 1);
-    u32("expert_feed_forward_length", config.moeIntermediateSize ?? config.intermediateSize);
+    u32(
+      "expert_feed_forward_length",
+      config[formatOf(modelType).experts?.width ?? "intermediateSize"] ?? config.intermediateSize,
+    );
   }
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);

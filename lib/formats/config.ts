@@ -260,8 +260,8 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   // Two of eight experts, each half as wide as one block for all would be: the same work a token.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
-  if (modelType === "qwen3_moe") return { ...experts, moeIntermediateSize: half };
-  if (modelType === "gpt_oss") return { ...experts, intermediateSize: half };
+  const width = formatOf(modelType).experts?.width;
+  if (width) return { ...experts, [width]: half };
   if (modelType === "electra") return { embeddingSize: hidden };
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.

@@ -132,8 +132,9 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
   return {
     config,
-    weights: renameTensors(withHeadBiases(splitFused(weights, config), config), (name) =>
-      nameFromGguf(name, config, path),
+    weights: stackExperts(
+      renameTensors(withHeadBiases(splitFused(weights, config), config), (name) => nameFromGguf(name, config, path)),
+      config,
     ),
     layout: weightLayout(config, "gguf"),
     generation,

@@ -12,6 +12,8 @@ export type DecoderWeightFlags = Pick<DecoderShape, "norms" | "normOffset" | "qu
 
 /** The weights of a layer's routed experts. */
 export interface ExpertWeights {
+  /** What a layer calls the block. Default: `mlp`. */
+  block?: string;
   router: string;
   /** Width of an expert. */
   width: number;
@@ -79,7 +81,7 @@ export function decoderWeights(
     norm(`${layer}.post_attention_layernorm`);
     if (norms === "around") norm(`${layer}.pre_feedforward_layernorm`);
     const routed = blocks.experts?.(i);
-    if (routed) routedWeights(out, `${layer}.mlp`, config, routed);
+    if (routed) routedWeights(out, `${layer}.${routed.block ?? "mlp"}`, config, routed);
     else if (blocks.feedForward)
       for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.mlp.${name}`, spec);
     else mlp(`${layer}.mlp`);

@@ -9,6 +9,7 @@ import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
 import { modernbert } from "./modernbert.ts";
 import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
@@ -25,6 +26,7 @@ const builtIn: readonly Family[] = [
   qwen2,
   qwen3,
   qwen3Moe,
+  mixtral,
   gemma,
   gemma2,
   gemma3,

@@ -105,7 +105,7 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const carried = wanted ? wanted(before.h) : before.h;
     const between = enter(leave(attended, `${layer}.post_attention_layernorm`), `${layer}.${beforeMlp}`, carried);
     const experts = shape.experts?.(i);
-    const mlp = `model.${layer}.mlp`;
+    const mlp = `model.${layer}.${experts?.block ?? "mlp"}`;
     const feedForward = () => shape.feedForward?.(between.y, mlp, i) ?? gatedMlp(context, between.y, mlp, shape);
     const said = experts ? routedExperts(context, between.y, mlp, experts) : feedForward();
     return { x: leave(said, `${layer}.post_feedforward_layernorm`), residual: between.h };

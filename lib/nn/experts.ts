@@ -17,8 +17,10 @@ export interface ExpertsShape {
   perToken: number;
   /** Whether the weights of a row's experts add up to one. */
   normalise: boolean;
-  /** Name of the layer that chooses, below the block's prefix: `gate` (Qwen 3), `router` (gpt_oss). */
+  /** Name of the layer that chooses, below the block's prefix: `gate` (Qwen 3, Mixtral), `router` (gpt_oss). */
   router: string;
+  /** What a layer calls the block. Default: `mlp`. */
+  block?: string;
   /** The gated unit within an expert. */
   unit: (gate: Value, up: Value) => Value;
 }

@@ -112,7 +112,7 @@ class Model:
             return "sliding_attention" if (i + 1) % c.get("sliding_window_pattern", 6) else "full_attention"
         if self.kind == "olmo3":
             return "sliding_attention" if (i + 1) % 4 else "full_attention"
-        if self.kind == "phi3" and c.get("sliding_window"):
+        if self.kind in ("phi3", "mixtral") and c.get("sliding_window"):
             return "sliding_attention"
         return "full_attention"
 
@@ -149,12 +149,12 @@ class Model:
 
     def experts(self, x, i):
         """Each row through its likeliest experts, one by one."""
-        c, C, p = self.c, self.C, f"model.layers.{i}.mlp."
+        c, C, p = self.c, self.C, f"model.layers.{i}.{'block_sparse_moe' if self.kind == 'mixtral' else 'mlp'}."
         E, k = c.get("num_experts") or c["num_local_experts"], c["num_experts_per_tok"]
-        logits = self.linear(x, p + ("gate" if self.kind == "qwen3_moe" else "router"), E)
-        if self.kind == "qwen3_moe":
+        logits = self.linear(x, p + ("router" if self.kind == "gpt_oss" else "gate"), E)
+        if self.kind != "gpt_oss":
             p_all, chosen = torch.topk(torch.softmax(logits, -1), k)
-            shares = p_all / p_all.sum(-1, keepdim=True) if c["norm_topk_prob"] else p_all
+            shares = p_all / p_all.sum(-1, keepdim=True) if c.get("norm_topk_prob", self.kind == "mixtral") else p_all
         else:
             best, chosen = torch.topk(logits, k)
             shares = torch.softmax(best, -1)
@@ -166,10 +166,11 @@ class Model:
 
     def expert(self, p, e):
         c, C = self.c, self.C
-        if self.kind == "qwen3_moe":
-            n = c["moe_intermediate_size"]
-            gate, up = (self.w(f"{p}{e}.{name}_proj.weight", n, C) for name in ("gate", "up"))
-            down = self.w(f"{p}{e}.down_proj.weight", C, n)
+        if self.kind != "gpt_oss":
+            n = c.get("moe_intermediate_size") or c["intermediate_size"]
+            names = ("w1", "w3", "w2") if self.kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
+            gate, up = (self.w(f"{p}{e}.{name}.weight", n, C) for name in names[:2])
+            down = self.w(f"{p}{e}.{names[2]}.weight", C, n)
             return lambda v: down @ (silu(gate @ v) * (up @ v))
         E, n, limit = c["num_local_experts"], c["intermediate_size"], c.get("swiglu_limit", 7.0)
         if "quantization_config" in c:
@@ -193,7 +194,7 @@ class Model:
         return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
 
     def mlp(self, x, i):
-        if self.kind == "gpt_oss" or (self.kind == "qwen3_moe" and self.sparse(i)):
+        if self.kind in ("gpt_oss", "mixtral") or (self.kind == "qwen3_moe" and self.sparse(i)):
             return self.experts(x, i)
         p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
         if self.kind == "phi3":
@@ -241,6 +242,12 @@ def base(kind, **more):
     }
 
 
+def by_parameters(config):
+    """The dialect of transformers 5."""
+    theta = config.pop("rope_theta")
+    return {**config, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
+
+
 FACTORS = {"short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.5], "long_factor": [1.0, 1.4, 2.0, 3.1, 4.5, 6.0]}
 NEW_DIALECT = base("gemma3_text", num_hidden_layers=3, head_dim=12, tie_word_embeddings=True, sliding_window=5,
                    hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=12,
@@ -281,6 +288,9 @@ CONFIGS = {
     "qwen3_moe, every second layer": base("qwen3_moe", num_hidden_layers=4, num_experts=5, num_experts_per_tok=3,
                                           moe_intermediate_size=12, decoder_sparse_step=2, mlp_only_layers=[3],
                                           norm_topk_prob=False),
+    "mixtral": base("mixtral", num_local_experts=5, num_experts_per_tok=2, rope_theta=1000000.0, sliding_window=None),
+    "mixtral with a window, in rope_parameters": by_parameters(base(
+        "mixtral", head_dim=12, num_local_experts=4, num_experts_per_tok=3, rope_theta=50000.0, sliding_window=5)),
     "gpt_oss": base("gpt_oss", head_dim=16, num_local_experts=5, num_experts_per_tok=2, intermediate_size=24,
                     attention_bias=True, sliding_window=5, rope_theta=150000.0, swiglu_limit=0.4, rope_scaling={
                         "rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,

@@ -36,6 +36,7 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "gemma3_text", headDim: 8, slidingWindow: 6, layerTypes: middle },
     { modelType: "olmo3", slidingWindow: null },
     { modelType: "olmo3", slidingWindow: 6, layerTypes: last, ropeTheta: 1e4, ropeLocalTheta: 500 },
+    { modelType: "mixtral", slidingWindow: 6, layerTypes: middle, numExperts: 4 },
     { modelType: "gpt_oss", slidingWindow: 6, numExperts: 4, ropeLocalTheta: 500 },
     { modelType: "llama", hiddenAct: "gelu" },
     { modelType: "gemma", hiddenAct: "gelu" },
@@ -72,7 +73,7 @@ describe("is in the file, and in the folder that is made of it", () => {
 test.each(["bf16", "q8_0", "q4_k"] as const)(
   "%s: biases and the layers that choose experts stay f32",
   async (dtype) => {
-    for (const modelType of ["gpt_oss", "qwen3_moe"]) {
+    for (const modelType of ["gpt_oss", "qwen3_moe", "mixtral"]) {
       const sizes = {
         hiddenSize: 256,
         intermediateSize: 256,

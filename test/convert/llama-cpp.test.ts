@@ -34,6 +34,7 @@ const families: Record<string, object> = {
   qwen2: {},
   qwen3: { headDim: 64, ropeScaling: { ropeType: "linear", factor: 3 } },
   qwen3_moe: { ...experts, moeIntermediateSize: 256, normTopkProb: true },
+  mixtral: experts,
   gemma: { headDim: 64 },
   gemma2: { headDim: 64, slidingWindow: 20 },
   gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },

@@ -28,6 +28,7 @@ const families = [
   ["phi3", { partialRotaryFactor: 0.5 }],
   ["smollm3", { numHiddenLayers: 4 }],
   ["qwen3_moe", {}],
+  ["mixtral", {}],
   ["gpt_oss", {}],
   ["gpt2", { numKeyValueHeads: 4, intermediateSize: 128 }],
 ] as const;

@@ -1,0 +1,62 @@
+// What distinguishes decoders with routed experts in files, for families.ts.
+import type { FamilyFormat } from "./families.ts";
+
+const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
+
+export const EXPERT_KIN = {
+  qwen3_moe: {
+    architecture: "Qwen3MoeForCausalLM",
+    gguf: "qwen3moe",
+    defaults: {
+      ...llamaLike,
+      maxPositionEmbeddings: 32768,
+      normTopkProb: false,
+      decoderSparseStep: 1,
+      mlpOnlyLayers: [],
+    },
+    fileDefaults: { numExperts: 128, numExpertsPerTok: 8, moeIntermediateSize: 768 },
+    keys: {
+      num_experts: "numExperts",
+      num_experts_per_tok: "numExpertsPerTok",
+      moe_intermediate_size: "moeIntermediateSize",
+      norm_topk_prob: "normTopkProb",
+      decoder_sparse_step: "decoderSparseStep",
+      mlp_only_layers: "mlpOnlyLayers",
+    },
+    otherKeys: { num_local_experts: "numExperts" },
+    windows: { kind: "flag", from: "first" },
+    experts: { width: "moeIntermediateSize", normalisedInGguf: true },
+  },
+  mixtral: {
+    architecture: "MixtralForCausalLM",
+    gguf: "llama",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, ropeTheta: 1e6, maxPositionEmbeddings: 131072 },
+    fileDefaults: { numExperts: 8, numExpertsPerTok: 2 },
+    keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok" },
+    otherKeys: { num_experts: "numExperts" },
+    windows: { kind: "all", otherwise: null },
+    experts: {
+      width: "intermediateSize",
+      block: "block_sparse_moe",
+      names: { gate: "w1", up: "w3", down: "w2" },
+      normalisedInGguf: true,
+    },
+  },
+  gpt_oss: {
+    architecture: "GptOssForCausalLM",
+    gguf: "gpt-oss",
+    defaults: {
+      ...llamaLike,
+      rmsNormEps: 1e-5,
+      ropeTheta: 150000,
+      maxPositionEmbeddings: 131072,
+      attentionBias: true,
+      swigluLimit: 7,
+    },
+    fileDefaults: { headDim: 64, numExperts: 128, numExpertsPerTok: 4 },
+    keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
+    otherKeys: { num_experts: "numExperts" },
+    windows: { kind: "pattern", period: 2, otherwise: 128 },
+    experts: { width: "intermediateSize", fused: true, normalisedInGguf: true },
+  },
+} as const satisfies Record<string, FamilyFormat>;
