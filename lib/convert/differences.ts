@@ -8,13 +8,14 @@ const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
 const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
-const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
-const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
-const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
+const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
+const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "gpt-oss"]);
+const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3"]);
 
 /** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
 function unopened(config: ModelConfig, gguf: string): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
+  const fewerKeyHeads = config.numKeyValueHeads !== numAttentionHeads;
   const what = [
     attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
     mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
@@ -22,6 +23,7 @@ function unopened(config: ModelConfig, gguf: string): string[] {
     headDim * numAttentionHeads !== hiddenSize &&
       HEADS_OF_WIDTH.has(gguf) &&
       "heads that are not hidden_size wide together",
+    fewerKeyHeads && gguf === "olmoe" && "fewer heads of keys than of queries",
   ];
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }

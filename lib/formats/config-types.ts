@@ -154,7 +154,7 @@ export interface ModelConfig {
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, bert and gemma; half of that where it is the width of an expert (mixtral, gpt_oss). */
+  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, gpt_oss). */
   intermediateSize: number;
   /** Transformer blocks. */
   numHiddenLayers: number;
@@ -218,13 +218,13 @@ export interface ModelConfig {
   residualMultiplier?: number | undefined;
   /** Divides the logits (granite). Default: 1. */
   logitsScaling?: number | undefined;
-  /** Routed experts of a layer (qwen3_moe, mixtral, gpt_oss). Default: 8. */
+  /** Routed experts of a layer (qwen3_moe, mixtral, olmoe, gpt_oss). Default: 8. */
   numExperts?: number | undefined;
   /** How many of them a token is given to. Default: 2. */
   numExpertsPerTok?: number | undefined;
   /** Width of an expert (qwen3_moe); that of others is intermediateSize. Default: half of a block's. */
   moeIntermediateSize?: number | undefined;
-  /** Whether the weights of a token's experts add up to one (qwen3_moe). Default: false. */
+  /** Whether the weights of a token's experts add up to one (qwen3_moe, olmoe). Default: false. */
   normTopkProb?: boolean | undefined;
   /** Every so many layers has experts, those in mlpOnlyLayers excepted (qwen3_moe). Default: 1. */
   decoderSparseStep?: number | undefined;

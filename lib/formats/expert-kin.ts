@@ -3,6 +3,8 @@ import type { FamilyFormat } from "./families.ts";
 
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
 
+const none = { kind: "none" } as const;
+
 export const EXPERT_KIN = {
   qwen3_moe: {
     architecture: "Qwen3MoeForCausalLM",
@@ -41,6 +43,21 @@ export const EXPERT_KIN = {
       names: { gate: "w1", up: "w3", down: "w2" },
       normalisedInGguf: true,
     },
+  },
+  olmoe: {
+    architecture: "OlmoeForCausalLM",
+    gguf: "olmoe",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 4096, normTopkProb: false },
+    fileDefaults: { numExperts: 64, numExpertsPerTok: 8 },
+    keys: {
+      num_experts: "numExperts",
+      num_experts_per_tok: "numExpertsPerTok",
+      norm_topk_prob: "normTopkProb",
+    },
+    otherKeys: { num_local_experts: "numExperts" },
+    mustBe: { clip_qkv: undefined },
+    windows: none,
+    experts: { width: "intermediateSize", normalisedInGguf: false },
   },
   gpt_oss: {
     architecture: "GptOssForCausalLM",

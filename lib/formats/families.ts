@@ -11,6 +11,7 @@ export const MODEL_TYPES = [
   "qwen3",
   "qwen3_moe",
   "mixtral",
+  "olmoe",
   "gemma",
   "gemma2",
   "gemma3_text",

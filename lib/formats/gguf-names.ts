@@ -159,6 +159,7 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   olmo3: POST_NORMS,
   qwen3_moe: expertsOf("mlp", "gate"),
   mixtral: expertsOf("block_sparse_moe", "gate"),
+  olmoe: expertsOf("mlp", "gate"),
   gpt_oss: [["post_attention_layernorm", "post_attention_norm"], ...expertsOf("mlp", "router")],
   phi3: [
     ["self_attn.qkv_proj", "attn_qkv"],

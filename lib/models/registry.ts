@@ -14,6 +14,7 @@ import { modernbert } from "./modernbert.ts";
 import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
+import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
@@ -27,6 +28,7 @@ const builtIn: readonly Family[] = [
   qwen3,
   qwen3Moe,
   mixtral,
+  olmoe,
   gemma,
   gemma2,
   gemma3,

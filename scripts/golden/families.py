@@ -124,7 +124,7 @@ class Model:
             q, k, v = qkv.split([H * D, KH * D, KH * D], -1)
         else:
             q, k, v = (self.linear(x, p + n + "_proj", h * D) for n, h in (("q", H), ("k", KH), ("v", KH)))
-        if self.kind in ("olmo2", "olmo3"):  # over the whole width
+        if self.kind in ("olmo2", "olmo3", "olmoe"):  # over the whole width
             q, k = self.norm(q, p + "q_norm", H * D), self.norm(k, p + "k_norm", KH * D)
         q, k, v = (y.reshape(len(x), -1, D) for y in (q, k, v))
         if self.kind in ("qwen3", "qwen3_moe", "gemma3_text"):
@@ -194,7 +194,7 @@ class Model:
         return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
 
     def mlp(self, x, i):
-        if self.kind in ("gpt_oss", "mixtral") or (self.kind == "qwen3_moe" and self.sparse(i)):
+        if self.kind in ("gpt_oss", "mixtral", "olmoe") or (self.kind == "qwen3_moe" and self.sparse(i)):
             return self.experts(x, i)
         p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
         if self.kind == "phi3":
@@ -291,6 +291,10 @@ CONFIGS = {
     "mixtral": base("mixtral", num_local_experts=5, num_experts_per_tok=2, rope_theta=1000000.0, sliding_window=None),
     "mixtral with a window, in rope_parameters": by_parameters(base(
         "mixtral", head_dim=12, num_local_experts=4, num_experts_per_tok=3, rope_theta=50000.0, sliding_window=5)),
+    "olmoe": base("olmoe", num_key_value_heads=4, intermediate_size=20, num_experts=6, num_experts_per_tok=3,
+                  norm_topk_prob=False, clip_qkv=None),
+    "olmoe with shares of one, in rope_parameters": by_parameters(base(
+        "olmoe", intermediate_size=12, num_experts=5, num_experts_per_tok=2, norm_topk_prob=True)),
     "gpt_oss": base("gpt_oss", head_dim=16, num_local_experts=5, num_experts_per_tok=2, intermediate_size=24,
                     attention_bias=True, sliding_window=5, rope_theta=150000.0, swiglu_limit=0.4, rope_scaling={
                         "rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,

@@ -37,6 +37,7 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "olmo3", slidingWindow: null },
     { modelType: "olmo3", slidingWindow: 6, layerTypes: last, ropeTheta: 1e4, ropeLocalTheta: 500 },
     { modelType: "mixtral", slidingWindow: 6, layerTypes: middle, numExperts: 4 },
+    { modelType: "olmoe", normTopkProb: true, numExperts: 4 },
     { modelType: "gpt_oss", slidingWindow: 6, numExperts: 4, ropeLocalTheta: 500 },
     { modelType: "llama", hiddenAct: "gelu" },
     { modelType: "gemma", hiddenAct: "gelu" },
@@ -73,7 +74,7 @@ describe("is in the file, and in the folder that is made of it", () => {
 test.each(["bf16", "q8_0", "q4_k"] as const)(
   "%s: biases and the layers that choose experts stay f32",
   async (dtype) => {
-    for (const modelType of ["gpt_oss", "qwen3_moe", "mixtral"]) {
+    for (const modelType of ["gpt_oss", "qwen3_moe", "mixtral", "olmoe"]) {
       const sizes = {
         hiddenSize: 256,
         intermediateSize: 256,
@@ -208,6 +209,9 @@ test("notes say what llama.cpp computes otherwise", async () => {
   );
   expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
   expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
+  expect(await notes({ modelType: "olmoe", normTopkProb: true, numKeyValueHeads: 4 })).toBe(
+    "norm_topk_prob true: experts' shares do not add up to one",
+  );
   const regular = { modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: middle, numHiddenLayers: 3 };
   expect(await notes({ ...regular, layerTypes: last })).toBe("");
   expect(await notes({ ...regular, layerTypes: Array(3).fill("full_attention") })).toMatch(/^a sliding window that no/);

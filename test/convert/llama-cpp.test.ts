@@ -35,6 +35,7 @@ const families: Record<string, object> = {
   qwen3: { headDim: 64, ropeScaling: { ropeType: "linear", factor: 3 } },
   qwen3_moe: { ...experts, moeIntermediateSize: 256, normTopkProb: true },
   mixtral: experts,
+  olmoe: { numExperts: 6, numExpertsPerTok: 2, numKeyValueHeads: 4 },
   gemma: { headDim: 64 },
   gemma2: { headDim: 64, slidingWindow: 20 },
   gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },
@@ -201,6 +202,9 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["olmo2", { tieWordEmbeddings: true }],
     ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
     ["qwen2", { headDim: 32 }],
+    ["olmoe", { numKeyValueHeads: 2 }],
+    ["olmoe", { tieWordEmbeddings: true }],
+    ["olmoe", { headDim: 32 }],
   ] as const) {
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });

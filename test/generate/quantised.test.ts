@@ -95,7 +95,14 @@ const families: Record<string, object> = {
     smollm3: {},
     gpt2: {},
   },
-  ...{ gemma2: sandwich, gemma3_text: sandwich, qwen3_moe: experts, mixtral: everyExpert, gpt_oss: experts },
+  ...{
+    gemma2: sandwich,
+    gemma3_text: sandwich,
+    qwen3_moe: experts,
+    mixtral: everyExpert,
+    olmoe: everyExpert,
+    gpt_oss: experts,
+  },
 };
 
 describe.each(Object.keys(families))("%s", (modelType) => {

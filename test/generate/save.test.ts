@@ -29,6 +29,7 @@ const families = [
   ["smollm3", { numHiddenLayers: 4 }],
   ["qwen3_moe", {}],
   ["mixtral", {}],
+  ["olmoe", {}],
   ["gpt_oss", {}],
   ["gpt2", { numKeyValueHeads: 4, intermediateSize: 128 }],
 ] as const;

@@ -52,7 +52,7 @@ async function oneByOne(path: string, change: (tensors: TensorData[]) => TensorD
   return target;
 }
 
-describe.each(["mixtral"])("%s", (modelType) => {
+describe.each(["mixtral", "olmoe"])("%s", (modelType) => {
   test("GGUF files without keys of this package", async () => {
     const folder = await folderOf({ modelType });
     const file = join(temporaryFolder(), "model.gguf");
@@ -138,5 +138,8 @@ test("what config.json leaves out is what transformers has for it", () => {
   const base = { vocab_size: 9, hidden_size: 32, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 4 };
   const of = (model_type: string, more: object = {}) => parseModelConfig({ model_type, ...base, ...more });
   expect(of("mixtral")).toMatchObject({ numExperts: 8, numExpertsPerTok: 2, ropeTheta: 1e6, slidingWindow: null });
+  expect(of("olmoe")).toMatchObject({ numExperts: 64, numExpertsPerTok: 8, normTopkProb: false, rmsNormEps: 1e-5 });
+  expect(of("olmoe", { clip_qkv: null }).modelType).toBe("olmoe");
+  expect(() => of("olmoe", { clip_qkv: 8 })).toThrow(/clip_qkv: 8 is not provided/);
   expect(of("mixtral", { num_experts: 5 }).numExperts).toBe(5);
 });
