@@ -9,8 +9,8 @@ const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]
 const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
-const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "gpt-oss"]);
-const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss"]);
+const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3", "qwen2moe"]);
 
 /** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
 function unopened(config: ModelConfig, gguf: string): string[] {

@@ -83,9 +83,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       ...layerTypesFromGguf(meta, { modelType, arch, layers, window }),
       tieWordEmbeddings: !source.has("output.weight"),
       attentionBias:
-        modelType !== "qwen2" &&
-        modelType !== "gpt2" &&
-        ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
+        !ALWAYS_BIASED.has(modelType) && ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
       mlpBias: modelType !== "gpt2" && source.has("blk.0.ffn_up.bias"),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
@@ -101,6 +99,9 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
     source.path,
   );
 }
+
+/** Families whose biases of attention no value of the configuration says. */
+const ALWAYS_BIASED = new Set<ModelType>(["qwen2", "qwen2_moe", "gpt2"]);
 
 /** What norms add under their root. A registered family may have either kind. */
 function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
@@ -170,6 +171,11 @@ function expertValues(meta: GgufMetadata, modelType: ModelType, arch: string): P
       meta.number(`${arch}.expert_feed_forward_length`) ??
       said ??
       meta.requireNumber(`${arch}.expert_feed_forward_length`),
+    // As llama.cpp reads it: as wide as a block for all tokens.
+    ...(experts.shared && {
+      sharedExpertIntermediateSize:
+        meta.number(`${arch}.expert_shared_feed_forward_length`) ?? meta.requireNumber(`${arch}.feed_forward_length`),
+    }),
     ...(Object.values(keys).includes("normTopkProb") && { normTopkProb: experts.normalisedInGguf }),
   };
 }

@@ -86,6 +86,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
       config[formatOf(modelType).experts?.width ?? "intermediateSize"] ?? config.intermediateSize,
     );
   }
+  if (config.sharedExpertIntermediateSize !== undefined)
+    u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);
   }

@@ -5,7 +5,39 @@ const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as con
 
 const none = { kind: "none" } as const;
 
+const qwenKeys = {
+  num_experts: "numExperts",
+  num_experts_per_tok: "numExpertsPerTok",
+  moe_intermediate_size: "moeIntermediateSize",
+  norm_topk_prob: "normTopkProb",
+  decoder_sparse_step: "decoderSparseStep",
+  mlp_only_layers: "mlpOnlyLayers",
+} as const;
+
 export const EXPERT_KIN = {
+  qwen2_moe: {
+    architecture: "Qwen2MoeForCausalLM",
+    gguf: "qwen2moe",
+    defaults: {
+      ...llamaLike,
+      maxPositionEmbeddings: 32768,
+      normTopkProb: false,
+      decoderSparseStep: 1,
+      mlpOnlyLayers: [],
+    },
+    fileDefaults: {
+      numExperts: 60,
+      numExpertsPerTok: 4,
+      moeIntermediateSize: 1408,
+      sharedExpertIntermediateSize: 5632,
+    },
+    keys: { ...qwenKeys, shared_expert_intermediate_size: "sharedExpertIntermediateSize" },
+    otherKeys: { num_local_experts: "numExperts" },
+    // Which layers slide is not the same in all versions of transformers; no published model has any.
+    mustBe: { qkv_bias: true, use_sliding_window: false },
+    windows: none,
+    experts: { width: "moeIntermediateSize", shared: true, normalisedInGguf: false },
+  },
   qwen3_moe: {
     architecture: "Qwen3MoeForCausalLM",
     gguf: "qwen3moe",
@@ -17,14 +49,7 @@ export const EXPERT_KIN = {
       mlpOnlyLayers: [],
     },
     fileDefaults: { numExperts: 128, numExpertsPerTok: 8, moeIntermediateSize: 768 },
-    keys: {
-      num_experts: "numExperts",
-      num_experts_per_tok: "numExpertsPerTok",
-      moe_intermediate_size: "moeIntermediateSize",
-      norm_topk_prob: "normTopkProb",
-      decoder_sparse_step: "decoderSparseStep",
-      mlp_only_layers: "mlpOnlyLayers",
-    },
+    keys: qwenKeys,
     otherKeys: { num_local_experts: "numExperts" },
     windows: { kind: "flag", from: "first" },
     experts: { width: "moeIntermediateSize", normalisedInGguf: true },

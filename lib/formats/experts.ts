@@ -170,6 +170,21 @@ function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { 
   };
 }
 
+const SHARED_GATE = /\.mlp\.shared_expert_gate\.weight$/;
+
+/** The weights of a GGUF file with experts in stacks, which early files have one by one; what weighs the shared one is a vector there. */
+export function stackGgufExperts(weights: WeightSource, config: ModelConfig): WeightSource {
+  const stacked = stackExperts(weights, config);
+  if (!formatOf(config.modelType).experts?.shared) return stacked;
+  const asMatrix = <T extends { shape: readonly number[] }>(name: string, stored: T): T =>
+    SHARED_GATE.test(name) && stored.shape.length === 1 ? { ...stored, shape: [1, ...stored.shape] } : stored;
+  return {
+    ...stacked,
+    info: (name) => asMatrix(name, stacked.info(name)),
+    tensor: (name) => asMatrix(name, stacked.tensor(name)),
+  };
+}
+
 /** Stacks on their way to a folder, as transformers has them there. Of floats. @param device whose threads put them in order */
 export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   const { experts } = formatOf(config.modelType);

@@ -9,6 +9,7 @@ export const MODEL_TYPES = [
   "mistral",
   "qwen2",
   "qwen3",
+  "qwen2_moe",
   "qwen3_moe",
   "mixtral",
   "olmoe",
@@ -68,6 +69,8 @@ export interface ExpertsFormat {
   /** How folders have them: one by one, the matrices by these names (default: gate_proj, up_proj, down_proj), or gate and up in turns in one. */
   names?: Readonly<Record<"gate" | "up" | "down", string>>;
   fused?: true;
+  /** Whether one more expert is every token's, as wide as sharedExpertIntermediateSize. */
+  shared?: true;
   /** Whether llama.cpp's shares of a token's experts add up to one, whatever normTopkProb says. */
   normalisedInGguf: boolean;
 }

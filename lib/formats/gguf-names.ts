@@ -157,6 +157,13 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
   olmo3: POST_NORMS,
+  qwen2_moe: [
+    ...expertsOf("mlp", "gate"),
+    ["mlp.shared_expert_gate", "ffn_gate_inp_shexp"],
+    ["mlp.shared_expert.gate_proj", "ffn_gate_shexp"],
+    ["mlp.shared_expert.up_proj", "ffn_up_shexp"],
+    ["mlp.shared_expert.down_proj", "ffn_down_shexp"],
+  ],
   qwen3_moe: expertsOf("mlp", "gate"),
   mixtral: expertsOf("block_sparse_moe", "gate"),
   olmoe: expertsOf("mlp", "gate"),

@@ -17,6 +17,8 @@ export interface ExpertWeights {
   router: string;
   /** Width of an expert. */
   width: number;
+  /** Width of the expert that all tokens go through. Default: there is none. */
+  shared?: number;
   /** Whether the router and the experts have biases. */
   bias?: boolean;
 }
@@ -97,7 +99,7 @@ function routedWeights(
   out: Map<string, WeightSpec>,
   prefix: string,
   { hiddenSize, numExperts = 0 }: ModelConfig,
-  { router, width, bias = false }: ExpertWeights,
+  { router, width, shared, bias = false }: ExpertWeights,
 ): void {
   const layer = (name: string, shape: number[], init: WeightSpec["init"] = "normal") => {
     out.set(`${prefix}.${name}.weight`, { shape, init });
@@ -106,6 +108,10 @@ function routedWeights(
   layer(router, [numExperts, hiddenSize]);
   for (const name of ["gate", "up"]) layer(`experts.${name}_proj`, [numExperts, width, hiddenSize]);
   layer("experts.down_proj", [numExperts, hiddenSize, width], "residual");
+  if (shared === undefined) return;
+  for (const name of ["gate", "up"]) layer(`shared_expert.${name}_proj`, [shared, hiddenSize]);
+  layer("shared_expert.down_proj", [hiddenSize, shared], "residual");
+  layer("shared_expert_gate", [1, hiddenSize]);
 }
 
 /** The window of a layer, undefined where it sees everything before it. */

@@ -17,7 +17,7 @@ import { olmo2, olmo3 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
-import { qwen3Moe } from "./qwen3-moe.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
 
@@ -26,6 +26,7 @@ const builtIn: readonly Family[] = [
   mistral,
   qwen2,
   qwen3,
+  qwen2Moe,
   qwen3Moe,
   mixtral,
   olmoe,

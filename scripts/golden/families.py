@@ -98,7 +98,7 @@ class Model:
 
     def linear(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
-        biased = self.kind == "qwen2" and name.endswith(("q_proj", "k_proj", "v_proj"))
+        biased = self.kind in ("qwen2", "qwen2_moe") and name.endswith(("q_proj", "k_proj", "v_proj"))
         biased = biased or (self.c.get("attention_bias") and "attn" in name) or name.endswith("mlp.router")
         return y + self.w(name + ".bias", outputs) if biased else y
 
@@ -162,7 +162,15 @@ class Model:
         rows = []
         for r in range(len(x)):
             rows.append(sum(shares[r, j] * say[int(chosen[r, j])](x[r]) for j in range(k)))
-        return torch.stack(rows)
+        routed = torch.stack(rows)
+        return routed + self.shared(x, p) if self.kind == "qwen2_moe" else routed
+
+    def shared(self, x, p):
+        """The expert that is every row's, by a share of its own."""
+        n = self.c["shared_expert_intermediate_size"]
+        gate, up = (self.linear(x, f"{p}shared_expert.{name}_proj", n) for name in ("gate", "up"))
+        said = self.linear(silu(gate) * up, p + "shared_expert.down_proj", self.C)
+        return torch.sigmoid(self.linear(x, p + "shared_expert_gate", 1)) * said
 
     def expert(self, p, e):
         c, C = self.c, self.C
@@ -194,7 +202,7 @@ class Model:
         return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
 
     def mlp(self, x, i):
-        if self.kind in ("gpt_oss", "mixtral", "olmoe") or (self.kind == "qwen3_moe" and self.sparse(i)):
+        if self.kind in ("gpt_oss", "mixtral", "olmoe") or (self.kind in ("qwen2_moe", "qwen3_moe") and self.sparse(i)):
             return self.experts(x, i)
         p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
         if self.kind == "phi3":
@@ -288,6 +296,12 @@ CONFIGS = {
     "qwen3_moe, every second layer": base("qwen3_moe", num_hidden_layers=4, num_experts=5, num_experts_per_tok=3,
                                           moe_intermediate_size=12, decoder_sparse_step=2, mlp_only_layers=[3],
                                           norm_topk_prob=False),
+    "qwen2_moe": base("qwen2_moe", num_experts=6, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=False,
+                      shared_expert_intermediate_size=28, use_sliding_window=False, sliding_window=5),
+    "qwen2_moe, every second layer, in rope_parameters": by_parameters(base(
+        "qwen2_moe", num_hidden_layers=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=16,
+        norm_topk_prob=True, shared_expert_intermediate_size=20, decoder_sparse_step=2, mlp_only_layers=[3],
+        qkv_bias=True)),
     "mixtral": base("mixtral", num_local_experts=5, num_experts_per_tok=2, rope_theta=1000000.0, sliding_window=None),
     "mixtral with a window, in rope_parameters": by_parameters(base(
         "mixtral", head_dim=12, num_local_experts=4, num_experts_per_tok=3, rope_theta=50000.0, sliding_window=5)),

@@ -99,6 +99,7 @@ const families: Record<string, object> = {
     gemma2: sandwich,
     gemma3_text: sandwich,
     qwen3_moe: experts,
+    qwen2_moe: { ...everyExpert, sharedExpertIntermediateSize: 512 },
     mixtral: everyExpert,
     olmoe: everyExpert,
     gpt_oss: experts,

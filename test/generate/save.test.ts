@@ -27,6 +27,7 @@ const families = [
   ["olmo3", { slidingWindow: 6, numHiddenLayers: 4 }],
   ["phi3", { partialRotaryFactor: 0.5 }],
   ["smollm3", { numHiddenLayers: 4 }],
+  ["qwen2_moe", {}],
   ["qwen3_moe", {}],
   ["mixtral", {}],
   ["olmoe", {}],

@@ -52,7 +52,7 @@ async function oneByOne(path: string, change: (tensors: TensorData[]) => TensorD
   return target;
 }
 
-describe.each(["mixtral", "olmoe"])("%s", (modelType) => {
+describe.each(["mixtral", "olmoe", "qwen2_moe"])("%s", (modelType) => {
   test("GGUF files without keys of this package", async () => {
     const folder = await folderOf({ modelType });
     const file = join(temporaryFolder(), "model.gguf");
@@ -99,6 +99,19 @@ describe.each(["mixtral", "olmoe"])("%s", (modelType) => {
   });
 });
 
+test("Qwen 2's share of the expert for all is a vector in GGUF files of others", async () => {
+  const file = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({ modelType: "qwen2_moe" }), file);
+  const { metadata, file: opened } = openGguf(file);
+  opened.close();
+  const flat = tensorsOf(file).map((tensor) =>
+    tensor.name.endsWith("ffn_gate_inp_shexp.weight") ? { ...tensor, shape: [tensor.shape[1]!] } : tensor,
+  );
+  const theirs = join(temporaryFolder(), "theirs.gguf");
+  await writeGguf(theirs, { metadata: metadata.values, tensors: flat });
+  expect(await apart(theirs, file)).toBe(0);
+});
+
 describe("Mixtral's files of before experts were in stacks", () => {
   const stacked = async () => {
     const file = join(temporaryFolder(), "model.gguf");
@@ -141,5 +154,15 @@ test("what config.json leaves out is what transformers has for it", () => {
   expect(of("olmoe")).toMatchObject({ numExperts: 64, numExpertsPerTok: 8, normTopkProb: false, rmsNormEps: 1e-5 });
   expect(of("olmoe", { clip_qkv: null }).modelType).toBe("olmoe");
   expect(() => of("olmoe", { clip_qkv: 8 })).toThrow(/clip_qkv: 8 is not provided/);
+  expect(of("qwen2_moe", { mlp_only_layers: null })).toMatchObject({
+    numExperts: 60,
+    numExpertsPerTok: 4,
+    moeIntermediateSize: 1408,
+    sharedExpertIntermediateSize: 5632,
+    normTopkProb: false,
+    mlpOnlyLayers: [],
+  });
+  expect(() => of("qwen2_moe", { qkv_bias: false })).toThrow(/qkv_bias: false is not provided/);
+  expect(() => of("qwen2_moe", { use_sliding_window: true })).toThrow(/use_sliding_window: true is not provided/);
   expect(of("mixtral", { num_experts: 5 }).numExperts).toBe(5);
 });
