@@ -206,6 +206,7 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["qwen2_moe", { headDim: 32 }],
     ["qwen2_moe", { tieWordEmbeddings: true }],
     ["qwen2_moe", { mlpOnlyLayers: [0] }],
+    ["olmoe", { attentionBias: true }],
     ["olmoe", { numKeyValueHeads: 2 }],
     ["olmoe", { tieWordEmbeddings: true }],
     ["olmoe", { headDim: 32 }],

@@ -66,11 +66,11 @@ describe.each(["mixtral", "olmoe", "qwen2_moe"])("%s", (modelType) => {
     expect(await apart(back, folder)).toBe(0);
   });
 
-  test("trained whole and by an adapter, whose folder is one for the saved model", async () => {
+  test("trained whole, in bf16 too, and by an adapter, whose folder is one for the saved model", async () => {
     const folder = await folderOf({ modelType, initializerRange: 0.1 });
     const data = sentences.map((text) => ({ text }));
     const options = { data, maxSteps: 8, maxSeqLength: 32, learningRate: 1e-2, seed: 1 };
-    for (const more of [{}, { lora: { r: 4 } }]) {
+    for (const more of [{}, { dtype: "bf16" as const }, { lora: { r: 4 } }]) {
       await using model = await LanguageModel.load(folder, { dtype: "f32" });
       const losses: number[] = [];
       for await (const event of sft(model, { ...options, ...more })) if ("loss" in event) losses.push(event.loss);
