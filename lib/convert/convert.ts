@@ -8,6 +8,7 @@ import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
 import { elementCount, type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
+import { formatOf } from "../formats/families.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
@@ -133,7 +134,7 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
  * and the layers that choose experts or labels.
  */
 const KEPT_F32 =
-  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.mlp\.(gate|router)\.weight$|^classifier(\.out_proj)?\.weight$/;
+  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.(mlp|block_sparse_moe)\.(gate|router|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
 
 interface Planned {
   huggingFace: string;
@@ -150,6 +151,7 @@ function planTensors(
   const rooms = new ChunkRooms();
   const { weights, config } = model;
   const { weight: head } = familyOf(config.modelType).head(config);
+  const fusedExperts = formatOf(config.modelType).experts?.fused;
   const planned: Planned[] = [];
   for (const name of weights.names()) {
     // A tied head is the embedding again; transformers does not read it either.
@@ -164,8 +166,8 @@ function planTensors(
     const full = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
-    // gpt_oss's experts lie fused in folders, and stay so.
-    const layer = EIGHT_BITS.test(name) && !(config.modelType === "gpt_oss" && shape.length === 3);
+    // Experts that lie fused in folders stay so.
+    const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
     const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head, layer });
     const bytes = () => streamTensor(stored, { device, dtype: target, change, to, finite: true, rooms });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });

@@ -22,11 +22,11 @@ const WITHOUT_BIASES = [
   "ernie4_5",
 ];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
-const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
+const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
 const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
-const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss", "gptneox"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox"]);
 const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
-const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
+const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3", "qwen2moe"]);
 
 /** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
 const TANH_GELU = new Set(["gptneox"]);
@@ -34,6 +34,7 @@ const TANH_GELU = new Set(["gptneox"]);
 /** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
 function unopened(config: ModelConfig, gguf: string): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
+  const fewerKeyHeads = config.numKeyValueHeads !== numAttentionHeads;
   const what = [
     !attentionBias && WITH_BIASES.has(gguf) && "attention without biases",
     attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
@@ -43,6 +44,7 @@ function unopened(config: ModelConfig, gguf: string): string[] {
     headDim * numAttentionHeads !== hiddenSize &&
       HEADS_OF_WIDTH.has(gguf) &&
       "heads that are not hidden_size wide together",
+    fewerKeyHeads && gguf === "olmoe" && "fewer heads of keys than of queries",
   ];
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }
@@ -64,7 +66,7 @@ function embedsOtherwise({ embedding }: ModelConfig): string[] {
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { defaults, windowsUnscaled, encoder } = formatOf(modelType);
+  const { defaults, windowsUnscaled, encoder, experts } = formatOf(modelType);
   const gguf = ggufArchitecture(config) ?? "";
   const found = [...unopened(config, gguf), ...embedsOtherwise(config)];
   const differs = (is: boolean, what: string) => {
@@ -90,9 +92,13 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),
     `the classifier's pooling: ${pooled}`,
   );
-  differs(modelType === "qwen3_moe" && !config.normTopkProb, "norm_topk_prob false: experts' shares add up to one");
+  const { normTopkProb: normalised, decoderSparseStep = 1, mlpOnlyLayers = [] } = config;
   differs(
-    modelType === "qwen3_moe" && (config.decoderSparseStep !== 1 || config.mlpOnlyLayers!.length > 0),
+    experts !== undefined && normalised !== undefined && normalised !== experts.normalisedInGguf,
+    `norm_topk_prob ${normalised}: experts' shares ${normalised ? "do not add" : "add"} up to one`,
+  );
+  differs(
+    experts !== undefined && (decoderSparseStep !== 1 || mlpOnlyLayers.length > 0),
     "layers without experts: the file is not opened",
   );
   differs(modelType === "gpt_oss" && config.swigluLimit !== defaults.swigluLimit, "swiglu_limit: 7");

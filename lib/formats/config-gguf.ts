@@ -26,8 +26,9 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
     throw unsupported(`general.architecture ${describe(arch)} is not known (${known})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
-  const sparse =
-    formatOf(family).defaults.numExperts !== undefined || "numExperts" in (formatOf(family).fileDefaults ?? {});
+  const sparse = [family, WITH_EXPERTS[family]].some(
+    (type) => type !== undefined && (formatOf(type).experts ?? formatOf(type).defaults.numExperts) !== undefined,
+  );
   if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
 
   if (formatOf(family).encoder) {
@@ -46,7 +47,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
     throw unsupported(`${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
 
   const window = slidingWindowFromGguf(meta, family, arch);
-  const modelType = sharingArchitecture(meta, family, window);
+  const modelType = sharingArchitecture(meta, family, { window, experts });
   const hidden = meta.requireNumber(`${arch}.embedding_length`);
   const layers = meta.requireNumber(`${arch}.block_count`);
   const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
@@ -83,9 +84,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       ...layerTypesFromGguf(meta, { modelType, arch, layers, window }),
       tieWordEmbeddings: !source.has("output.weight"),
       attentionBias:
-        modelType !== "qwen2" &&
-        modelType !== "gpt2" &&
-        ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
+        !ALWAYS_BIASED.has(modelType) && ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
       mlpBias: !formatOf(modelType).ungated && source.has("blk.0.ffn_up.bias"),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
@@ -96,6 +95,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       ...layeredEmbedding(source, arch, embeddingOf(pooling).embedding),
       ...localTheta(meta, modelType, arch, theta),
       ...familyValues(meta, modelType, arch, { hidden, heads, layers, headDim }),
+      ...expertValues(meta, modelType, arch),
       ...ownValues(meta, modelType, source.path),
     },
     source.path,
@@ -109,6 +109,9 @@ function readsBothWays(meta: GgufMetadata, family: ModelType, arch: string): boo
   const { bothWays } = formatOf(family);
   return bothWays && bothWays.gguf === undefined ? true : "unknown";
 }
+
+/** Families whose biases of attention no value of the configuration says. */
+const ALWAYS_BIASED = new Set<ModelType>(["qwen2", "qwen2_moe", "gpt2"]);
 
 /** What norms add under their root. A registered family may have either kind. */
 function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
@@ -158,18 +161,8 @@ function familyValues(
         residualMultiplier: real("residual_scale") || 1,
         logitsScaling: real("logit_scale") || 1,
       };
-    case "qwen3_moe":
-      return {
-        ...expertCounts(meta, arch),
-        moeIntermediateSize: meta.requireNumber(`${arch}.expert_feed_forward_length`),
-        normTopkProb: true,
-      };
     case "gpt_oss":
-      return {
-        ...expertCounts(meta, arch),
-        intermediateSize: meta.requireNumber(`${arch}.expert_feed_forward_length`),
-        attentionBias: true,
-      };
+      return { attentionBias: true };
     case "cohere":
     case "cohere2":
       return { logitScale: meta.requireReal(`${arch}.logit_scale`) };
@@ -180,10 +173,25 @@ function familyValues(
   }
 }
 
-function expertCounts(meta: GgufMetadata, arch: string): Partial<ModelConfig> {
+/** Of a family with routed experts. */
+function expertValues(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
+  const { experts, keys = {} } = formatOf(modelType);
+  if (!experts) return {};
+  // Files of families whose experts are as wide as a block would be may say it there alone.
+  const said = experts.width === "intermediateSize" ? meta.number(`${arch}.feed_forward_length`) : undefined;
   return {
     numExperts: meta.requireNumber(`${arch}.expert_count`),
     numExpertsPerTok: meta.requireNumber(`${arch}.expert_used_count`),
+    [experts.width]:
+      meta.number(`${arch}.expert_feed_forward_length`) ??
+      said ??
+      meta.requireNumber(`${arch}.expert_feed_forward_length`),
+    // As llama.cpp reads it: as wide as a block for all tokens.
+    ...(experts.shared && {
+      sharedExpertIntermediateSize:
+        meta.number(`${arch}.expert_shared_feed_forward_length`) ?? meta.requireNumber(`${arch}.feed_forward_length`),
+    }),
+    ...(Object.values(keys).includes("normTopkProb") && { normTopkProb: experts.normalisedInGguf }),
   };
 }
 
@@ -197,12 +205,18 @@ function ownValues(meta: GgufMetadata, modelType: ModelType, path: string): Reco
   return Object.fromEntries(Object.entries(parsed).filter(([key]) => taken(key)));
 }
 
-/** Families whose GGUF files bear the name of the first, and slide where those of the first do not. */
+/** Families whose GGUF files bear the name of the first, and slide, or have experts, where those of the first do not. */
 const WITH_WINDOWS: Partial<Record<ModelType, ModelType>> = { llama: "mistral", olmo2: "olmo3" };
+const WITH_EXPERTS: Partial<Record<ModelType, ModelType>> = { llama: "mixtral" };
 
-function sharingArchitecture(meta: GgufMetadata, family: ModelType, window: number | null): ModelType {
+function sharingArchitecture(
+  meta: GgufMetadata,
+  family: ModelType,
+  { window, experts }: { window: number | null; experts: number | undefined },
+): ModelType {
   const said = meta.string("heddle.model_type");
   if (said !== undefined && isModelType(said) && formatOf(said).gguf === formatOf(family).gguf) return said;
+  if (experts !== undefined && WITH_EXPERTS[family]) return WITH_EXPERTS[family];
   return (window !== null && WITH_WINDOWS[family]) || family;
 }
 

@@ -84,11 +84,16 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   if (config.numExperts !== undefined) {
     u32("expert_count", config.numExperts);
     u32("expert_used_count", config.numExpertsPerTok ?? 1);
-    u32("expert_feed_forward_length", config.moeIntermediateSize ?? config.intermediateSize);
+    u32(
+      "expert_feed_forward_length",
+      config[formatOf(modelType).experts?.width ?? "intermediateSize"] ?? config.intermediateSize,
+    );
   }
   if (config.useParallelResidual !== undefined)
     meta.set(`${arch}.use_parallel_residual`, { type: "bool", value: config.useParallelResidual });
   if (config.logitScale !== undefined) f32("logit_scale", config.logitScale); // Granite divides by what has the same key
+  if (config.sharedExpertIntermediateSize !== undefined)
+    u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);
   }

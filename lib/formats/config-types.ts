@@ -154,7 +154,7 @@ export interface ModelConfig {
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that with gpt_oss's experts. */
+  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, gpt_oss). */
   intermediateSize: number;
   /** Transformer blocks. */
   numHiddenLayers: number;
@@ -223,17 +223,19 @@ export interface ModelConfig {
   residualMultiplier?: number | undefined;
   /** Divides the logits (granite). Default: 1. */
   logitsScaling?: number | undefined;
-  /** Routed experts of a layer (qwen3_moe, gpt_oss). Default: 8. */
+  /** Routed experts of a layer (qwen2_moe, qwen3_moe, mixtral, olmoe, gpt_oss). Default: 8. */
   numExperts?: number | undefined;
   /** How many of them a token is given to. Default: 2. */
   numExpertsPerTok?: number | undefined;
-  /** Width of an expert (qwen3_moe); gpt_oss's is intermediateSize. Default: half of a block's. */
+  /** Width of an expert (qwen2_moe, qwen3_moe); that of others is intermediateSize. Default: half of a block's. */
   moeIntermediateSize?: number | undefined;
-  /** Whether the weights of a token's experts add up to one (qwen3_moe). Default: false. */
+  /** Width of the expert that every token goes through (qwen2_moe). Default: moeIntermediateSize's. */
+  sharedExpertIntermediateSize?: number | undefined;
+  /** Whether the weights of a token's experts add up to one (qwen2_moe, qwen3_moe, olmoe). Default: false. */
   normTopkProb?: boolean | undefined;
-  /** Every so many layers has experts, those in mlpOnlyLayers excepted (qwen3_moe). Default: 1. */
+  /** Every so many layers has experts, those in mlpOnlyLayers excepted (qwen2_moe, qwen3_moe). Default: 1. */
   decoderSparseStep?: number | undefined;
-  /** Numbers of layers without experts, from 0 (qwen3_moe). Default: none. */
+  /** Numbers of layers without experts, from 0 (qwen2_moe, qwen3_moe). Default: none. */
   mlpOnlyLayers?: number[] | undefined;
   /** Where the gated unit is cut (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;

@@ -110,6 +110,7 @@ export const modelConfigSchema = z.strictObject({
   numExperts: whole(1, 4096).optional(),
   numExpertsPerTok: whole(1, 4096).optional(),
   moeIntermediateSize: whole(1, 2 ** 20).optional(),
+  sharedExpertIntermediateSize: whole(1, 2 ** 20).optional(),
   normTopkProb: flag.optional(),
   decoderSparseStep: whole(0, 1024).optional(),
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
@@ -263,8 +264,8 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   // Two of eight experts, each half as wide as one block for all would be: the same work a token.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
-  if (modelType === "qwen3_moe") return { ...experts, moeIntermediateSize: half };
-  if (modelType === "gpt_oss") return { ...experts, intermediateSize: half };
+  const { width, shared } = formatOf(modelType).experts ?? {};
+  if (width) return { ...experts, [width]: half, ...(shared && { sharedExpertIntermediateSize: half }) };
   if (modelType === "electra") return { embeddingSize: hidden };
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.

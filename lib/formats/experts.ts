@@ -1,5 +1,5 @@
-// Routed experts in official folders: one by one (qwen3_moe), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
-// holds them as GGUF does: `…mlp.experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
+// Routed experts in official folders: one by one (most), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
+// holds them as GGUF does: `…experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
 // (experts, outputs).
 import { HeddleError } from "../errors.ts";
 import type { Device } from "../graph/index.ts";
@@ -7,6 +7,7 @@ import { castElements } from "./cast.ts";
 import type { ModelConfig } from "./config.ts";
 import { type FloatDtype, isFloatDtype, weightBytes } from "./dtype.ts";
 import { elementsIn, sourcesOf } from "./element-sources.ts";
+import { type ExpertsFormat, formatOf } from "./families.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
@@ -18,8 +19,9 @@ interface Stack {
 
 /** The weights of a folder with experts in stacks, whichever way they lie; a folder that has stacks keeps them. */
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
+  const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return weights;
-  const stacks = config.modelType === "gpt_oss" ? gptOssStacks(weights) : singleStacks(weights, config.numExperts);
+  const stacks = experts?.fused ? gptOssStacks(weights) : singleStacks(weights, config.numExperts, experts);
   if (stacks.size === 0) return weights;
   const used = new Set([...stacks.values()].flatMap(({ parts }) => parts));
   return {
@@ -31,29 +33,31 @@ export function stackExperts(weights: WeightSource, config: ModelConfig): Weight
   };
 }
 
-const SINGLE = /^(.*\.mlp\.experts)\.([0-9]{1,5})\.((?:gate|up|down)_proj\.weight)$/;
+const SINGLE = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.([0-9]{1,5})\.([a-z0-9_]+)\.weight$/;
+const KINDS = ["gate", "up", "down"] as const;
+const officialName = (experts: ExpertsFormat | undefined, kind: (typeof KINDS)[number]) =>
+  experts?.names?.[kind] ?? `${kind}_proj`;
 
 /** `experts.7.gate_proj.weight` and its like. */
-function singleStacks(weights: WeightSource, count: number): Map<string, Stack> {
-  const found = new Map<string, string[]>();
+function singleStacks(weights: WeightSource, count: number, experts?: ExpertsFormat): Map<string, Stack> {
+  const found = new Map<string, { kind: string; prefix: string; parts: string[] }>();
   for (const name of weights.names()) {
-    const [, prefix, expert, kind] = SINGLE.exec(name) ?? [];
-    if (prefix === undefined || Number(expert) >= count) continue;
-    const stack = `${prefix}.${kind}`;
-    const parts = found.get(stack) ?? [];
+    const [, prefix, expert, official] = SINGLE.exec(name) ?? [];
+    const kind = KINDS.find((each) => officialName(experts, each) === official);
+    if (prefix === undefined || kind === undefined || Number(expert) >= count) continue;
+    const stack = `${prefix}.${kind}_proj.weight`;
+    const { parts } = found.get(stack) ?? { parts: [] };
     parts[Number(expert)] = name;
-    found.set(stack, parts);
+    found.set(stack, { kind: official!, prefix, parts });
   }
   const stacks = new Map<string, Stack>();
-  for (const [name, parts] of found) {
+  for (const [name, { kind, prefix, parts }] of found) {
     const missing = Array.from({ length: count }, (_, e) => e).find((e) => parts[e] === undefined);
-    if (missing !== undefined) {
-      const [prefix, kind] = [name.slice(0, name.indexOf(".experts.") + 8), name.slice(name.indexOf(".experts.") + 9)];
+    if (missing !== undefined)
       throw new HeddleError(
         "INVALID_FILE",
-        `${weights.path}: expected a weight ${prefix}.${missing}.${kind}, got none`,
+        `${weights.path}: expected a weight ${prefix}.${missing}.${kind}.weight, got none`,
       );
-    }
     stacks.set(name, { parts, tensor: () => stackOf(weights, name, parts) });
   }
   return stacks;
@@ -166,22 +170,39 @@ function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { 
   };
 }
 
-/** Stacks on their way to a folder, as transformers has them there. Of floats. @param device whose threads put them in order */
-export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
-  if (config.numExperts === undefined) return [...tensors];
-  if (config.modelType === "gpt_oss") return fused(tensors, device);
-  return tensors.flatMap((tensor) => (STACK.test(tensor.name) ? singles(tensor) : [tensor]));
+const SHARED_GATE = /\.mlp\.shared_expert_gate\.weight$/;
+
+/** The weights of a GGUF file with experts in stacks, which early files have one by one; what weighs the shared one is a vector there. */
+export function stackGgufExperts(weights: WeightSource, config: ModelConfig): WeightSource {
+  const stacked = stackExperts(weights, config);
+  if (!formatOf(config.modelType).experts?.shared) return stacked;
+  const asMatrix = <T extends { shape: readonly number[] }>(name: string, stored: T): T =>
+    SHARED_GATE.test(name) && stored.shape.length === 1 ? { ...stored, shape: [1, ...stored.shape] } : stored;
+  return {
+    ...stacked,
+    info: (name) => asMatrix(name, stacked.info(name)),
+    tensor: (name) => asMatrix(name, stacked.tensor(name)),
+  };
 }
 
-const STACK = /^(.*\.mlp\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
+/** Stacks on their way to a folder, as transformers has them there. Of floats. @param device whose threads put them in order */
+export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
+  const { experts } = formatOf(config.modelType);
+  if (config.numExperts === undefined) return [...tensors];
+  if (experts?.fused) return fused(tensors, device);
+  return tensors.flatMap((tensor) => (STACK.test(tensor.name) ? singles(tensor, experts) : [tensor]));
+}
+
+const STACK = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
 
 /** A stack's experts one by one; it is read when the first is written, and given up with the last. */
-function singles(tensor: TensorData): TensorData[] {
+function singles(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
   const [, prefix, kind] = STACK.exec(tensor.name)!;
+  const official = officialName(experts, kind as (typeof KINDS)[number]);
   const [count, ...shape] = tensor.shape as number[];
   let whole: Promise<Uint8Array> | undefined;
   return Array.from({ length: count! }, (_, e) => ({
-    name: `${prefix}.${e}.${kind}_proj.weight`,
+    name: `${prefix}.${e}.${official}.weight`,
     dtype: tensor.dtype,
     shape,
     bytes: async () => {

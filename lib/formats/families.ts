@@ -2,6 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { BERT_KIN } from "./bert-kin.ts";
 import type { ModelConfig } from "./config.ts";
+import { EXPERT_KIN } from "./expert-kin.ts";
 import { LAYER_NORM_DECODERS } from "./layer-norm-decoders.ts";
 
 export const MODEL_TYPES = [
@@ -9,7 +10,10 @@ export const MODEL_TYPES = [
   "mistral",
   "qwen2",
   "qwen3",
+  "qwen2_moe",
   "qwen3_moe",
+  "mixtral",
+  "olmoe",
   "gemma",
   "gemma2",
   "gemma3_text",
@@ -72,6 +76,21 @@ export interface EncoderFormat {
   outProjection?: true;
 }
 
+/** Of a family with routed experts. */
+export interface ExpertsFormat {
+  /** Which value of its configuration is the width of an expert. */
+  width: "moeIntermediateSize" | "intermediateSize";
+  /** What a layer calls the block. Default: `mlp`. */
+  block?: "block_sparse_moe";
+  /** How folders have them: one by one, the matrices by these names (default: gate_proj, up_proj, down_proj), or gate and up in turns in one. */
+  names?: Readonly<Record<"gate" | "up" | "down", string>>;
+  fused?: true;
+  /** Whether one more expert is every token's, as wide as sharedExpertIntermediateSize. */
+  shared?: true;
+  /** Whether llama.cpp's shares of a token's experts add up to one, whatever normTopkProb says. */
+  normalisedInGguf: boolean;
+}
+
 export interface FamilyFormat {
   /** The `architectures` entry that transformers expects. */
   architecture: string;
@@ -114,6 +133,7 @@ export interface FamilyFormat {
   trunk?: { prefix: string; bare: string };
   /** Of an encoder. */
   encoder?: EncoderFormat;
+  experts?: ExpertsFormat;
   /** Of a registered family: what its configuration has that ModelConfig lacks, with the values that it has where nothing says otherwise. */
   own?: OwnValues;
   /** Of a registered family: names of tensors in transformers and in GGUF, without `.weight` and `.bias`; `{layer}` stands for a number. */
@@ -248,44 +268,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     keys: { no_rope_layers: "noRopeLayers" },
     windows: { kind: "unrotated" },
   },
-  qwen3_moe: {
-    architecture: "Qwen3MoeForCausalLM",
-    gguf: "qwen3moe",
-    defaults: {
-      ...llamaLike,
-      maxPositionEmbeddings: 32768,
-      normTopkProb: false,
-      decoderSparseStep: 1,
-      mlpOnlyLayers: [],
-    },
-    fileDefaults: { numExperts: 128, numExpertsPerTok: 8, moeIntermediateSize: 768 },
-    keys: {
-      num_experts: "numExperts",
-      num_experts_per_tok: "numExpertsPerTok",
-      moe_intermediate_size: "moeIntermediateSize",
-      norm_topk_prob: "normTopkProb",
-      decoder_sparse_step: "decoderSparseStep",
-      mlp_only_layers: "mlpOnlyLayers",
-    },
-    otherKeys: { num_local_experts: "numExperts" },
-    windows: { kind: "flag", from: "first" },
-  },
-  gpt_oss: {
-    architecture: "GptOssForCausalLM",
-    gguf: "gpt-oss",
-    defaults: {
-      ...llamaLike,
-      rmsNormEps: 1e-5,
-      ropeTheta: 150000,
-      maxPositionEmbeddings: 131072,
-      attentionBias: true,
-      swigluLimit: 7,
-    },
-    fileDefaults: { headDim: 64, numExperts: 128, numExpertsPerTok: 4 },
-    keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
-    otherKeys: { num_experts: "numExperts" },
-    windows: { kind: "pattern", period: 2, otherwise: 128 },
-  },
+  ...EXPERT_KIN,
   glm4: {
     architecture: "Glm4ForCausalLM",
     gguf: "glm4",

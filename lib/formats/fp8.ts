@@ -82,7 +82,7 @@ function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: St
  * Matrices that are 8-bit floats: those that linear layers of the trunk alone read; embeddings, heads and routers are not, nor GPT-2's
  * c_proj, which lies the other way.
  */
-export const EIGHT_BITS = /\.(?!c_proj)[a-z_]+_proj\.weight$/;
+export const EIGHT_BITS = /\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
 /** What config.json says of such a folder. */
 export const FP8_CONFIG = {

@@ -172,18 +172,28 @@ const POST_NORMS: readonly Pair[] = [
   ["post_feedforward_layernorm", "post_ffw_norm"],
 ];
 const SANDWICH: readonly Pair[] = [...POST_NORMS, ["pre_feedforward_layernorm", "ffn_norm"]];
-const EXPERTS: readonly Pair[] = [
-  ["mlp.experts.gate_proj", "ffn_gate_exps"],
-  ["mlp.experts.up_proj", "ffn_up_exps"],
-  ["mlp.experts.down_proj", "ffn_down_exps"],
+const expertsOf = (block: string, router: string): Pair[] => [
+  [`${block}.${router}`, "ffn_gate_inp"],
+  [`${block}.experts.gate_proj`, "ffn_gate_exps"],
+  [`${block}.experts.up_proj`, "ffn_up_exps"],
+  [`${block}.experts.down_proj`, "ffn_down_exps"],
 ];
 const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   gemma2: SANDWICH,
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
   olmo3: POST_NORMS,
-  qwen3_moe: [["mlp.gate", "ffn_gate_inp"], ...EXPERTS],
-  gpt_oss: [["mlp.router", "ffn_gate_inp"], ["post_attention_layernorm", "post_attention_norm"], ...EXPERTS],
+  qwen2_moe: [
+    ...expertsOf("mlp", "gate"),
+    ["mlp.shared_expert_gate", "ffn_gate_inp_shexp"],
+    ["mlp.shared_expert.gate_proj", "ffn_gate_shexp"],
+    ["mlp.shared_expert.up_proj", "ffn_up_shexp"],
+    ["mlp.shared_expert.down_proj", "ffn_down_shexp"],
+  ],
+  qwen3_moe: expertsOf("mlp", "gate"),
+  mixtral: expertsOf("block_sparse_moe", "gate"),
+  olmoe: expertsOf("mlp", "gate"),
+  gpt_oss: [["post_attention_layernorm", "post_attention_norm"], ...expertsOf("mlp", "router")],
   starcoder2: [
     ["mlp.c_fc", "ffn_up"],
     ["mlp.c_proj", "ffn_down"],
@@ -218,7 +228,15 @@ export function ggufName(huggingFace: string, modelType: ModelType): string | un
 export function huggingFaceName(gguf: string, modelType: ModelType): string | undefined {
   const sinks = modelType === "gpt_oss" && /^blk\.([0-9]{1,4})\.attn_sinks\.weight$/.exec(gguf);
   if (sinks) return `model.layers.${sinks[1]}.self_attn.sinks`;
-  return translate(gguf, modelType, 1);
+  return singleExpert(gguf, modelType) ?? translate(gguf, modelType, 1);
+}
+
+/** "blk.3.ffn_gate.7.weight": files of before llama.cpp had experts in stacks, which were Mixtral's. */
+function singleExpert(gguf: string, modelType: ModelType): string | undefined {
+  const [, layer, kind, expert] = /^blk\.([0-9]{1,4})\.ffn_(gate|up|down)\.([0-9]{1,5})\.weight$/.exec(gguf) ?? [];
+  const { block, names } = formatOf(modelType).experts ?? {};
+  if (layer === undefined || !names) return undefined;
+  return `model.layers.${layer}.${block ?? "mlp"}.experts.${expert}.${names[kind as "gate" | "up" | "down"]}.weight`;
 }
 
 function translate(name: string, modelType: ModelType, from: 0 | 1): string | undefined {

@@ -9,7 +9,7 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
   ["linear attention", ["linear_key_head_dim", "linear_num_key_heads", "linear_attn_config"]],
   ["recurrent layers", ["wkv_head_size", "lru_width", "conv_L_cache", "wkv.head_size", "shortconv.l_cache"]],
   ["an encoder beside the decoder", ["is_encoder_decoder", "decoder_block_count"]],
-  ["shared experts", ["n_shared_experts", "shared_expert_intermediate_size", "expert_shared_count"]],
+  ["shared experts", ["n_shared_experts", "shared_intermediate_size", "expert_shared_count"]],
   [
     "its routing of experts",
     ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "expert_count"],

@@ -7,7 +7,7 @@ import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
 import { readEmbeddingConfig, readModules } from "./embedding-config.ts";
 import { checkEmbedding } from "./embedding-schema.ts";
-import { stackExperts } from "./experts.ts";
+import { stackExperts, stackGgufExperts } from "./experts.ts";
 import { formatOf } from "./families.ts";
 import { readFp8 } from "./fp8.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
@@ -142,8 +142,9 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
   return {
     config,
-    weights: renameTensors(withHeadBiases(splitFused(weights, config), config), (name) =>
-      nameFromGguf(name, config, path),
+    weights: stackGgufExperts(
+      renameTensors(withHeadBiases(splitFused(weights, config), config), (name) => nameFromGguf(name, config, path)),
+      config,
     ),
     layout: weightLayout(config, "gguf"),
     generation,

@@ -16,9 +16,13 @@ export type DecoderWeightFlags = Pick<
 
 /** The weights of a layer's routed experts. */
 export interface ExpertWeights {
+  /** What a layer calls the block. Default: `mlp`. */
+  block?: string;
   router: string;
   /** Width of an expert. */
   width: number;
+  /** Width of the expert that all tokens go through. Default: there is none. */
+  shared?: number;
   /** Whether the router and the experts have biases. */
   bias?: boolean;
 }
@@ -89,7 +93,7 @@ export function decoderWeights(
     if (norms !== "before") norm(`${layer}.${names.afterAttention}`);
     if (norms !== "after" && flags.parallel !== "one norm") norm(`${layer}.${names.beforeMlp}`);
     const routed = blocks.experts?.(i);
-    if (routed) routedWeights(out, `${layer}.mlp`, config, routed);
+    if (routed) routedWeights(out, `${layer}.${routed.block ?? "mlp"}`, config, routed);
     else if (blocks.feedForward)
       for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.mlp.${name}`, spec);
     else mlp(`${layer}.mlp`);
@@ -105,7 +109,7 @@ function routedWeights(
   out: Map<string, WeightSpec>,
   prefix: string,
   { hiddenSize, numExperts = 0 }: ModelConfig,
-  { router, width, bias = false }: ExpertWeights,
+  { router, width, shared, bias = false }: ExpertWeights,
 ): void {
   const layer = (name: string, shape: number[], init: WeightSpec["init"] = "normal") => {
     out.set(`${prefix}.${name}.weight`, { shape, init });
@@ -114,6 +118,10 @@ function routedWeights(
   layer(router, [numExperts, hiddenSize]);
   for (const name of ["gate", "up"]) layer(`experts.${name}_proj`, [numExperts, width, hiddenSize]);
   layer("experts.down_proj", [numExperts, hiddenSize, width], "residual");
+  if (shared === undefined) return;
+  for (const name of ["gate", "up"]) layer(`shared_expert.${name}_proj`, [shared, hiddenSize]);
+  layer("shared_expert.down_proj", [hiddenSize, shared], "residual");
+  layer("shared_expert_gate", [1, hiddenSize]);
 }
 
 /**

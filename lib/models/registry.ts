@@ -13,13 +13,15 @@ import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
 import { modernbert } from "./modernbert.ts";
 import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
+import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
-import { qwen3Moe } from "./qwen3-moe.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
 import { starcoder2 } from "./starcoder2.ts";
@@ -29,7 +31,10 @@ const builtIn: readonly Family[] = [
   mistral,
   qwen2,
   qwen3,
+  qwen2Moe,
   qwen3Moe,
+  mixtral,
+  olmoe,
   gemma,
   gemma2,
   gemma3,

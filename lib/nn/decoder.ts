@@ -123,7 +123,7 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const carried = wanted ? wanted(before.h) : before.h;
     const feedForward = (x: Value) => {
       const experts = shape.experts?.(i);
-      const mlp = `${layer}.mlp`;
+      const mlp = `${layer}.${experts?.block ?? "mlp"}`;
       if (experts) return routedExperts(context, x, mlp, experts);
       return shape.feedForward?.(x, mlp, i) ?? gatedMlp(context, x, mlp, shape);
     };

@@ -1,10 +1,13 @@
 import {
   type Activation,
+  add,
   affine,
+  cast,
   clamp,
   combineExperts,
   glu,
   mul,
+  reshape,
   routeExperts,
   scale,
   sigmoid,
@@ -17,8 +20,12 @@ export interface ExpertsShape {
   perToken: number;
   /** Whether the weights of a row's experts add up to one. */
   normalise: boolean;
-  /** Name of the layer that chooses, below the block's prefix: `gate` (Qwen 3), `router` (gpt_oss). */
+  /** Name of the layer that chooses, below the block's prefix: `gate` (Qwen 3, Mixtral), `router` (gpt_oss). */
   router: string;
+  /** What a layer calls the block. Default: `mlp`. */
+  block?: string;
+  /** Whether `shared_expert`, which every row goes through, adds what it says times σ of `shared_expert_gate`'s one logit (Qwen 2). */
+  shared?: boolean;
   /** The gated unit within an expert. */
   unit: (gate: Value, up: Value) => Value;
 }
@@ -32,7 +39,16 @@ export function routedExperts(context: ForwardContext, x: Value, prefix: string,
   const { weights, experts } = routeExperts(logits, { k: shape.perToken, normalise: shape.normalise });
   const project = (v: Value, name: string) => context.experts(v, `${prefix}.experts.${name}_proj`, experts);
   const inner = shape.unit(project(x, "gate"), project(x, "up"));
-  return combineExperts(project(inner, "down"), weights);
+  const said = combineExperts(project(inner, "down"), weights);
+  return shape.shared ? add(said, sharedExpert(context, x, prefix, shape.unit)) : said;
+}
+
+/** One expert for all rows, each with a share of its own. @param x (rows, width) @returns (rows, width) */
+function sharedExpert(context: ForwardContext, x: Value, prefix: string, unit: ExpertsShape["unit"]): Value {
+  const project = (v: Value, name: string) => context.linear(v, `${prefix}.shared_expert.${name}_proj`);
+  const said = project(unit(project(x, "gate"), project(x, "up")), "down");
+  const share = sigmoid(cast(context.linear(x, `${prefix}.shared_expert_gate`), "f32")); // (rows, 1)
+  return combineExperts(reshape(said, [said.dim(0), 1, said.last]), share);
 }
 
 /** act(gate) · up */

@@ -113,7 +113,7 @@ class Model:
 
     def linear(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
-        biased = self.kind == "qwen2" and name.endswith(("q_proj", "k_proj", "v_proj"))
+        biased = self.kind in ("qwen2", "qwen2_moe") and name.endswith(("q_proj", "k_proj", "v_proj"))
         biased = biased or (self.c.get("attention_bias") and "attn" in name) or name.endswith("mlp.router")
         return y + self.w(name + ".bias", outputs) if biased else y
 
@@ -127,7 +127,7 @@ class Model:
             return "sliding_attention" if (i + 1) % c.get("sliding_window_pattern", 6) else "full_attention"
         if self.kind == "olmo3":
             return "sliding_attention" if (i + 1) % 4 else "full_attention"
-        if self.kind in ("phi3", "mistral") and c.get("sliding_window"):
+        if self.kind in ("phi3", "mistral", "mixtral") and c.get("sliding_window"):
             return "sliding_attention"
         return "full_attention"
 
@@ -139,7 +139,7 @@ class Model:
             q, k, v = qkv.split([H * D, KH * D, KH * D], -1)
         else:
             q, k, v = (self.linear(x, p + n + "_proj", h * D) for n, h in (("q", H), ("k", KH), ("v", KH)))
-        if self.kind in ("olmo2", "olmo3"):  # over the whole width
+        if self.kind in ("olmo2", "olmo3", "olmoe"):  # over the whole width
             q, k = self.norm(q, p + "q_norm", H * D), self.norm(k, p + "k_norm", KH * D)
         q, k, v = (y.reshape(len(x), -1, D) for y in (q, k, v))
         if self.kind in ("qwen3", "qwen3_moe", "gemma3_text"):
@@ -164,12 +164,12 @@ class Model:
 
     def experts(self, x, i):
         """Each row through its likeliest experts, one by one."""
-        c, C, p = self.c, self.C, f"model.layers.{i}.mlp."
+        c, C, p = self.c, self.C, f"model.layers.{i}.{'block_sparse_moe' if self.kind == 'mixtral' else 'mlp'}."
         E, k = c.get("num_experts") or c["num_local_experts"], c["num_experts_per_tok"]
-        logits = self.linear(x, p + ("gate" if self.kind == "qwen3_moe" else "router"), E)
-        if self.kind == "qwen3_moe":
+        logits = self.linear(x, p + ("router" if self.kind == "gpt_oss" else "gate"), E)
+        if self.kind != "gpt_oss":
             p_all, chosen = torch.topk(torch.softmax(logits, -1), k)
-            shares = p_all / p_all.sum(-1, keepdim=True) if c["norm_topk_prob"] else p_all
+            shares = p_all / p_all.sum(-1, keepdim=True) if c.get("norm_topk_prob", self.kind == "mixtral") else p_all
         else:
             best, chosen = torch.topk(logits, k)
             shares = torch.softmax(best, -1)
@@ -177,14 +177,23 @@ class Model:
         rows = []
         for r in range(len(x)):
             rows.append(sum(shares[r, j] * say[int(chosen[r, j])](x[r]) for j in range(k)))
-        return torch.stack(rows)
+        routed = torch.stack(rows)
+        return routed + self.shared(x, p) if self.kind == "qwen2_moe" else routed
+
+    def shared(self, x, p):
+        """The expert that is every row's, by a share of its own."""
+        n = self.c["shared_expert_intermediate_size"]
+        gate, up = (self.linear(x, f"{p}shared_expert.{name}_proj", n) for name in ("gate", "up"))
+        said = self.linear(silu(gate) * up, p + "shared_expert.down_proj", self.C)
+        return torch.sigmoid(self.linear(x, p + "shared_expert_gate", 1)) * said
 
     def expert(self, p, e):
         c, C = self.c, self.C
-        if self.kind == "qwen3_moe":
-            n = c["moe_intermediate_size"]
-            gate, up = (self.w(f"{p}{e}.{name}_proj.weight", n, C) for name in ("gate", "up"))
-            down = self.w(f"{p}{e}.down_proj.weight", C, n)
+        if self.kind != "gpt_oss":
+            n = c.get("moe_intermediate_size") or c["intermediate_size"]
+            names = ("w1", "w3", "w2") if self.kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
+            gate, up = (self.w(f"{p}{e}.{name}.weight", n, C) for name in names[:2])
+            down = self.w(f"{p}{e}.{names[2]}.weight", C, n)
             return lambda v: down @ (silu(gate @ v) * (up @ v))
         E, n, limit = c["num_local_experts"], c["intermediate_size"], c.get("swiglu_limit", 7.0)
         if "quantization_config" in c:
@@ -208,7 +217,7 @@ class Model:
         return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
 
     def mlp(self, x, i):
-        if self.kind == "gpt_oss" or (self.kind == "qwen3_moe" and self.sparse(i)):
+        if self.kind in ("gpt_oss", "mixtral", "olmoe") or (self.kind in ("qwen2_moe", "qwen3_moe") and self.sparse(i)):
             return self.experts(x, i)
         p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
         if self.kind == "phi3":
@@ -410,6 +419,10 @@ def base_neox(**more):
         "num_attention_heads": 2, "max_position_embeddings": 64, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
         "use_parallel_residual": True, "tie_word_embeddings": False, **more,
     }
+def by_parameters(config):
+    """The dialect of transformers 5."""
+    theta = config.pop("rope_theta")
+    return {**config, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
 
 
 FACTORS = {"short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.5], "long_factor": [1.0, 1.4, 2.0, 3.1, 4.5, 6.0]}
@@ -452,6 +465,19 @@ CONFIGS = {
     "qwen3_moe, every second layer": base("qwen3_moe", num_hidden_layers=4, num_experts=5, num_experts_per_tok=3,
                                           moe_intermediate_size=12, decoder_sparse_step=2, mlp_only_layers=[3],
                                           norm_topk_prob=False),
+    "qwen2_moe": base("qwen2_moe", num_experts=6, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=False,
+                      shared_expert_intermediate_size=28, use_sliding_window=False, sliding_window=5),
+    "qwen2_moe, every second layer, in rope_parameters": by_parameters(base(
+        "qwen2_moe", num_hidden_layers=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=16,
+        norm_topk_prob=True, shared_expert_intermediate_size=20, decoder_sparse_step=2, mlp_only_layers=[3],
+        qkv_bias=True)),
+    "mixtral": base("mixtral", num_local_experts=5, num_experts_per_tok=2, rope_theta=1000000.0, sliding_window=None),
+    "mixtral with a window, in rope_parameters": by_parameters(base(
+        "mixtral", head_dim=12, num_local_experts=4, num_experts_per_tok=3, rope_theta=50000.0, sliding_window=5)),
+    "olmoe": base("olmoe", num_key_value_heads=4, intermediate_size=20, num_experts=6, num_experts_per_tok=3,
+                  norm_topk_prob=False, clip_qkv=None),
+    "olmoe with shares of one, in rope_parameters": by_parameters(base(
+        "olmoe", intermediate_size=12, num_experts=5, num_experts_per_tok=2, norm_topk_prob=True)),
     "gpt_oss": base("gpt_oss", head_dim=16, num_local_experts=5, num_experts_per_tok=2, intermediate_size=24,
                     attention_bias=True, sliding_window=5, rope_theta=150000.0, swiglu_limit=0.4, rope_scaling={
                         "rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,

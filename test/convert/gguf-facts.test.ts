@@ -36,6 +36,9 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "gemma3_text", headDim: 8, slidingWindow: 6, layerTypes: middle },
     { modelType: "olmo3", slidingWindow: null },
     { modelType: "olmo3", slidingWindow: 6, layerTypes: last, ropeTheta: 1e4, ropeLocalTheta: 500 },
+    { modelType: "mixtral", slidingWindow: 6, layerTypes: middle, numExperts: 4 },
+    { modelType: "qwen2_moe", normTopkProb: true, mlpOnlyLayers: [1], sharedExpertIntermediateSize: 48, numExperts: 4 },
+    { modelType: "olmoe", normTopkProb: true, numExperts: 4 },
     { modelType: "gpt_oss", slidingWindow: 6, numExperts: 4, ropeLocalTheta: 500 },
     { modelType: "llama", hiddenAct: "gelu" },
     { modelType: "gemma", hiddenAct: "gelu" },
@@ -81,7 +84,7 @@ describe("is in the file, and in the folder that is made of it", () => {
 test.each(["bf16", "q8_0", "q4_k"] as const)(
   "%s: biases and the layers that choose experts stay f32",
   async (dtype) => {
-    for (const modelType of ["gpt_oss", "qwen3_moe"]) {
+    for (const modelType of ["gpt_oss", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe"]) {
       const sizes = {
         hiddenSize: 256,
         intermediateSize: 256,
@@ -89,16 +92,17 @@ test.each(["bf16", "q8_0", "q4_k"] as const)(
         numExperts: 4,
         numExpertsPerTok: 2,
       };
-      const folder = await folderOf({ modelType, ...sizes });
+      const shared = modelType === "qwen2_moe" && { sharedExpertIntermediateSize: 256 };
+      const folder = await folderOf({ modelType, ...sizes, ...shared });
       const file = join(temporaryFolder(), "model.gguf");
       await convertModel(folder, file, { dtype });
       const { entries, file: opened } = openGguf(file);
       opened.close();
       const types = (pattern: RegExp) =>
         new Set([...entries.values()].filter(({ name }) => pattern.test(name)).map(({ storedDtype }) => storedDtype));
-      expect(types(/\.bias$/)).toEqual(new Set(modelType === "gpt_oss" ? ["F32"] : []));
-      expect(types(/ffn_gate_inp\.weight$/)).toEqual(new Set(["F32"]));
-      expect(types(/ffn_(up|down|gate)_exps\.weight$/)).toEqual(new Set([dtype.toUpperCase()]));
+      expect(types(/\.bias$/)).toEqual(new Set(["gpt_oss", "qwen2_moe"].includes(modelType) ? ["F32"] : []));
+      expect(types(/ffn_gate_inp(_shexp)?\.weight$/)).toEqual(new Set(["F32"]));
+      expect(types(/ffn_(up|down|gate)_(sh)?exps?\.weight$/)).toEqual(new Set([dtype.toUpperCase()]));
       await using model = await LanguageModel.load(file);
       expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
     }
@@ -216,6 +220,9 @@ test("notes say what llama.cpp computes otherwise", async () => {
   );
   expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
   expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
+  expect(await notes({ modelType: "olmoe", normTopkProb: true, numKeyValueHeads: 4 })).toBe(
+    "norm_topk_prob true: experts' shares do not add up to one",
+  );
   const regular = { modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: middle, numHiddenLayers: 3 };
   expect(await notes({ ...regular, layerTypes: last })).toBe("");
   expect(await notes({ ...regular, layerTypes: Array(3).fill("full_attention") })).toMatch(/^a sliding window that no/);

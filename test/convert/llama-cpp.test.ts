@@ -34,6 +34,9 @@ const families: Record<string, object> = {
   qwen2: {},
   qwen3: { headDim: 64, ropeScaling: { ropeType: "linear", factor: 3 } },
   qwen3_moe: { ...experts, moeIntermediateSize: 256, normTopkProb: true },
+  qwen2_moe: { numExperts: 6, numExpertsPerTok: 2, moeIntermediateSize: 256, sharedExpertIntermediateSize: 512 },
+  mixtral: experts,
+  olmoe: { numExperts: 6, numExpertsPerTok: 2, numKeyValueHeads: 4 },
   gemma: { headDim: 64 },
   gemma2: { headDim: 64, slidingWindow: 20 },
   gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },
@@ -218,6 +221,13 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["cohere", { tieWordEmbeddings: false }],
     ["cohere2", { attentionBias: true, slidingWindow: 20 }],
     ["gpt_neox", { attentionBias: false }],
+    ["qwen2_moe", { headDim: 32 }],
+    ["qwen2_moe", { tieWordEmbeddings: true }],
+    ["qwen2_moe", { mlpOnlyLayers: [0] }],
+    ["olmoe", { attentionBias: true }],
+    ["olmoe", { numKeyValueHeads: 2 }],
+    ["olmoe", { tieWordEmbeddings: true }],
+    ["olmoe", { headDim: 32 }],
   ] as const) {
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });

@@ -79,6 +79,8 @@ describe.each(quantisedTypes)("%s", (dtype) => {
 });
 
 const experts = { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 256 };
+// Where a row's next best expert is nearly as likely, rounding chooses it instead; where all are chosen there is no other.
+const everyExpert = { ...experts, numExpertsPerTok: 4 };
 const sandwich = { headDim: 64, slidingWindow: 6 };
 const families: Record<string, object> = {
   ...{
@@ -93,7 +95,15 @@ const families: Record<string, object> = {
     smollm3: {},
     gpt2: {},
   },
-  ...{ gemma2: sandwich, gemma3_text: sandwich, qwen3_moe: experts, gpt_oss: experts },
+  ...{
+    gemma2: sandwich,
+    gemma3_text: sandwich,
+    qwen3_moe: experts,
+    qwen2_moe: { ...everyExpert, sharedExpertIntermediateSize: 512 },
+    mixtral: everyExpert,
+    olmoe: everyExpert,
+    gpt_oss: experts,
+  },
 };
 
 describe.each(Object.keys(families))("%s", (modelType) => {

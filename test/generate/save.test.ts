@@ -27,7 +27,10 @@ const families = [
   ["olmo3", { slidingWindow: 6, numHiddenLayers: 4 }],
   ["phi3", { partialRotaryFactor: 0.5 }],
   ["smollm3", { numHiddenLayers: 4 }],
+  ["qwen2_moe", {}],
   ["qwen3_moe", {}],
+  ["mixtral", {}],
+  ["olmoe", {}],
   ["gpt_oss", {}],
   ["gpt2", { numKeyValueHeads: 4, intermediateSize: 128 }],
 ] as const;
