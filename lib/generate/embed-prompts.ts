@@ -12,8 +12,11 @@ export interface EmbedPromptOptions {
   promptName?: string | undefined;
 }
 
-/** The prompt of a call; "" for none. @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
-export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: EmbeddingConfig): string {
+/** What encodes a prompt. */
+export type PromptTokenizer = Pick<Tokenizer, "encode" | "closingCount">;
+
+/** The prompt of a call; "" for none. @param at what stands before names of options in messages @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
+export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: EmbeddingConfig, at = ""): string {
   if (prompt !== undefined && typeof prompt !== "string") throw invalidArgument("prompt", "a text", prompt);
   if (prompt !== undefined && promptName !== undefined)
     throw new HeddleError("INVALID_ARGUMENT", "prompt: expected either a prompt or a promptName, got both");
@@ -28,7 +31,7 @@ export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: 
     known.length === 0 ? "none, because this model has no prompts" : `one of ${known.slice(0, 50).join(", ")}`;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `promptName: expected ${expected}${near === undefined ? "" : ` (nearest: ${near})`}, got ${describe(name)}`,
+    `${at}promptName: expected ${expected}${near === undefined ? "" : ` (nearest: ${near})`}, got ${describe(name)}`,
   );
 }
 
@@ -39,9 +42,18 @@ export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: 
 export function promptCounter(
   prompt: string,
   embedding: EmbeddingConfig,
-  tokenizer: Tokenizer | undefined,
+  tokenizer: PromptTokenizer | undefined,
 ): (ids: ArrayLike<number>) => number {
   if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return () => 0;
+  return promptTokenCounter(prompt, embedding, tokenizer);
+}
+
+/** The same, whether pooling leaves them out or not; of an empty prompt what the tokenizer puts before a text. */
+export function promptTokenCounter(
+  prompt: string,
+  embedding: EmbeddingConfig,
+  tokenizer: PromptTokenizer,
+): (ids: ArrayLike<number>) => number {
   const own = promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt);
   return (ids) => {
     const other = own.findIndex((id, i) => id !== ids[i]);

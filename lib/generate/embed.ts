@@ -9,7 +9,6 @@ import { raceAbort } from "./abort.ts";
 import { type EmbedPromptOptions, promptCounter, promptOf } from "./embed-prompts.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { pooledOutputs } from "./pooled.ts";
-import { poolTokens } from "./pooling.ts";
 import {
   isEmptyList,
   isPrompt,
@@ -103,7 +102,7 @@ export async function embeddings(
         `more tokens than the prompt's ${from}`,
         sequences[i]!.length,
       );
-  const pooled = await pooledBy(model, sequences, { ...rest, modes, promptLengths });
+  const pooled = await pooledOutputs(model, sequences, { ...rest, pooling: modes, promptLengths });
   for (const vector of pooled)
     if (!vector.every(Number.isFinite))
       throw new HeddleError(
@@ -144,31 +143,6 @@ function checked(
   if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= width))
     throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, wanted);
   return { modes, normalize, truncateDim };
-}
-
-/** What the graph pools itself, and of which the tokens' vectors need not leave it. */
-function isSimple(mode: PoolingMode): mode is "mean" | "first" | "last" {
-  return mode === "mean" || mode === "first" || mode === "last";
-}
-
-function pooledBy(
-  model: ModelView,
-  sequences: readonly ArrayLike<number>[],
-  options: {
-    modes: readonly PoolingMode[];
-    promptLengths: readonly number[];
-    contextLength: number;
-    signal?: AbortSignal | undefined;
-  },
-): Promise<Float32Array[]> {
-  const { modes, promptLengths, ...rest } = options;
-  const [only] = modes;
-  const plain = promptLengths.every((from) => from === 0) || only === "first" || only === "last";
-  if (modes.length === 1 && isSimple(only!) && plain)
-    return pooledOutputs(model, sequences, { ...rest, pooling: only });
-  const width = model.config.hiddenSize;
-  const reduce = (rows: Float32Array, i: number) => poolTokens(rows, width, { modes, from: promptLengths[i] ?? 0 });
-  return pooledOutputs(model, sequences, { ...rest, pooling: "all", reduce });
 }
 
 const MOST_ROWS = 256;

@@ -14,8 +14,8 @@ import { classifierLogits } from "../models/heads.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
 import { placesFor } from "../nn/relative-bias.ts";
 import { raceAbort } from "./abort.ts";
-import { type Reduce, reduceInto } from "./pooling.ts";
-import type { PooledRows } from "./programs.ts";
+import type { PooledOptions } from "./pooled.ts";
+import { type PooledRows, placeInto, pooledRows, poolingMatrix, type TextStretch, waysOf } from "./pooling.ts";
 
 /** Rows of one run, where no single sequence is longer. */
 const MOST_ROWS = 1024;
@@ -23,14 +23,7 @@ const MOST_SEQUENCES = 64;
 /** Rows of a run up to which what was bound for it is kept for the next: of more it would hold memory that counts, and binding does not. */
 const KEPT_ROWS = 128;
 
-export interface EncodeOptions {
-  pooling: PooledRows;
-  /** The classifier's logits instead of hidden states. */
-  head?: boolean | undefined;
-  /** As in PooledOptions. */
-  reduce?: Reduce | undefined;
-  signal?: AbortSignal | undefined;
-}
+type EncodeOptions = Omit<PooledOptions, "contextLength">;
 
 /**
  * The vectors of a model that attends both ways, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
@@ -49,6 +42,7 @@ async function encodedBy(
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
+  const { promptLengths = [] } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   for (let at = 0; at < order.length; ) {
@@ -63,10 +57,10 @@ async function encodedBy(
     const results = await runGroup(
       model,
       group.map((i) => sequences[i]!),
-      rows,
+      group.map((i) => promptLengths[i] ?? 0),
       options,
     );
-    await reduceInto(out, group, results, options);
+    await placeInto(out, group, results, { ...options, width: model.config.hiddenSize });
   }
   return out;
 }
@@ -81,15 +75,16 @@ function boundFor(rows: number): number {
 async function runGroup(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],
-  rows: number,
+  promptLengths: readonly number[],
   { pooling, head = false, signal }: EncodeOptions,
 ): Promise<Float32Array[]> {
-  const count = sequences.length;
+  const rows = sequences.reduce((n, { length }) => n + length, 0);
+  const kind = pooledRows(pooling);
   const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
   const documents = new Int32Array(rows);
   const lengths = new Int32Array(rows);
   const wanted: number[] = [];
-  const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
+  const stretches: TextStretch[] = [];
   const begin = firstPosition(model.config);
   let first = 0;
   for (const [s, sequence] of sequences.entries()) {
@@ -100,16 +95,17 @@ async function runGroup(
     }
     documents.fill(s, first, first + length);
     lengths.fill(length, first, first + length);
-    if (pooling === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
-    else wanted.push(pooling === "last" ? first + length - 1 : first);
-    pool?.fill(1 / length, s * rows + first, s * rows + first + length);
+    if (kind === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
+    else wanted.push(kind === "last" ? first + length - 1 : first);
+    stretches.push({ tokens: length, begin: 0, count: length, from: promptLengths[s]! });
     first += length;
   }
   const byDistance = model.family.encoder?.byDistance;
   const shape = {
     bound: boundFor(rows),
     longest: byDistance ? placesFor(sequences.reduce((most, { length }) => Math.max(most, length), 0)) : undefined,
-    pooling,
+    kind,
+    ways: waysOf(pooling).length,
     head,
   };
   const program = encodeProgram(model, shape);
@@ -119,7 +115,7 @@ async function runGroup(
     documents,
     ...(program.inputNames.has("tokenTypes") && { tokenTypes: new Int32Array(rows) }),
     ...(program.inputNames.has("lengths") && { lengths }),
-    ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
+    ...(kind === "sums" ? { pool: poolingMatrix(stretches, pooling) } : { wanted: Int32Array.from(wanted) }),
   };
   const bind = () => program.bind(model.device, model.tensors);
   const key = encodeKey(model, shape);
@@ -128,7 +124,7 @@ async function runGroup(
   try {
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
     done = true;
-    const counts = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
+    const counts = sequences.map((sequence) => (kind === "all" ? sequence.length : 1));
     const each = vectors!.length / counts.reduce((a, b) => a + b, 0);
     let at = 0;
     return counts.map((n) => {
@@ -141,7 +137,10 @@ async function runGroup(
   }
 }
 
-interface EncodeShape extends Pick<EncodeOptions, "pooling"> {
+interface EncodeShape {
+  kind: PooledRows;
+  /** Of pooling. */
+  ways: number;
   /** Of the rows. */
   bound: number;
   /** Of a text's tokens, where the family's programs depend on it. */
@@ -149,12 +148,12 @@ interface EncodeShape extends Pick<EncodeOptions, "pooling"> {
   head: boolean;
 }
 
-function encodeKey(model: ModelView, { bound, longest = 0, pooling, head }: EncodeShape): string {
-  return ["encode", bound, longest, pooling, head, ...model.activeAdapters].join("/");
+function encodeKey(model: ModelView, { bound, longest = 0, kind, ways, head }: EncodeShape): string {
+  return ["encode", bound, longest, kind, ways, head, ...model.activeAdapters].join("/");
 }
 
 function encodeProgram(model: ModelView, shape: EncodeShape): Program {
-  const { bound, longest, pooling, head } = shape;
+  const { bound, longest, kind, ways, head } = shape;
   return model.cached(encodeKey(model, shape), () =>
     compile((): Results => {
       const rows = new Dimension("rows", bound);
@@ -166,13 +165,13 @@ function encodeProgram(model: ModelView, shape: EncodeShape): Program {
       });
       const { hidden } = forward;
       const made =
-        pooling === "mean"
-          ? linear(input("pool", "f32", [new Dimension("sequences", MOST_SEQUENCES), rows]), hidden, undefined, {
+        kind === "sums"
+          ? linear(input("pool", "f32", [new Dimension("sums", MOST_SEQUENCES * ways), rows]), hidden, undefined, {
               transposed: true,
             })
           : gatherRows(
               hidden,
-              input("wanted", "i32", [new Dimension("wanted", pooling === "all" ? bound : MOST_SEQUENCES)]),
+              input("wanted", "i32", [new Dimension("wanted", kind === "all" ? bound : MOST_SEQUENCES)]),
             );
       return { vectors: head ? classifierLogits(forward, model.config, made) : made };
     }),

@@ -4,24 +4,24 @@ import { encodesWholeTexts } from "../models/family.ts";
 import type { ModelView } from "../models/model-view.ts";
 import { encodedOutputs } from "./encode.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
-import { type Reduce, reduceInto } from "./pooling.ts";
-import { type PooledRows, pooledProgram } from "./programs.ts";
+import { type Pooling, placeInto, pooledRows, poolingMatrix, type TextStretch, waysOf } from "./pooling.ts";
+import { pooledProgram } from "./programs.ts";
 import { promptName } from "./prompt.ts";
 
 export interface PooledOptions {
-  pooling: PooledRows;
-  /** The classifier's logits instead of hidden states. */
+  pooling: Pooling;
+  /** The classifier's logits instead of hidden states: of one way of pooling that is no `max`, or of `all`. */
   head?: boolean;
   contextLength: number;
-  /** With pooling `all`: what a sequence's vectors become, at once, so that not all are held. */
-  reduce?: Reduce | undefined;
+  /** So many of each sequence's first tokens are not pooled. */
+  promptLengths?: readonly number[] | undefined;
   signal?: AbortSignal | undefined;
 }
 
 const MOST_SLOTS = 32;
 
 /**
- * One vector a sequence: its pooled hidden states (width), or the classifier's logits of them (labels); with pooling `all`
+ * One vector a sequence: its pooled hidden states (ways · width), or the classifier's logits of them (labels); with pooling `all`
  * the vectors of its tokens, one after another. Sequences of any lengths share runs without padding.
  */
 export async function pooledOutputs(
@@ -29,7 +29,7 @@ export async function pooledOutputs(
   sequences: readonly ArrayLike<number>[],
   options: PooledOptions,
 ): Promise<Float32Array[]> {
-  const { contextLength, signal } = options;
+  const { contextLength, promptLengths = [] } = options;
   for (const [i, ids] of sequences.entries()) {
     const name = promptName(i, sequences.length, "text");
     if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token, got none`);
@@ -50,10 +50,10 @@ export async function pooledOutputs(
       const results = await runGroup(
         cache,
         group.map((i) => sequences[i]!),
+        group.map((i) => promptLengths[i] ?? 0),
         options,
-        signal,
       );
-      await reduceInto(out, group, results, options);
+      await placeInto(out, group, results, { ...options, width: model.config.hiddenSize });
     }
   } finally {
     cache.dispose();
@@ -83,42 +83,44 @@ function groupsOf(sequences: readonly ArrayLike<number>[], slots: number): numbe
 async function runGroup(
   cache: KvCache,
   sequences: readonly ArrayLike<number>[],
-  { pooling, head = false }: PooledOptions,
-  signal: AbortSignal | undefined,
+  promptLengths: readonly number[],
+  { pooling, head = false, signal }: PooledOptions,
 ): Promise<Float32Array[]> {
   const { model } = cache;
-  const program = pooledProgram(pooling, head);
+  const kind = pooledRows(pooling);
+  const ways = waysOf(pooling).length;
+  const program = pooledProgram(kind, { head, ways });
   const width = model.config.hiddenSize;
   const count = sequences.length;
   for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
   const total = Math.max(...sequences.map((ids) => ids.length));
   const parts: Float32Array[] = [];
-  let carried = new Float32Array(count * width);
+  let carried = kind === "sums" ? new Float32Array(count * ways * width) : undefined;
   // Only a group of one sequence takes more than one run. The first of a causal sequence's tokens sees itself alone.
-  const end = pooling === "first" ? 1 : total;
+  const end = kind === "first" ? 1 : total;
   for (let from = 0; from < end; from += PREFILL_ROWS) {
     const segments = sequences.map((ids, slot) => ({
       slot,
       ids: Array.from(ids).slice(from, count > 1 ? ids.length : from + PREFILL_ROWS),
     }));
-    const rows = segments.reduce((n, s) => n + s.ids.length, 0);
     const wanted = new Int32Array(count);
-    const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
+    const stretches: TextStretch[] = [];
     let first = 0;
     for (const [s, { ids }] of segments.entries()) {
-      wanted[s] = pooling === "first" ? first : first + ids.length - 1;
-      pool?.fill(1 / sequences[s]!.length, s * rows + first, s * rows + first + ids.length);
+      wanted[s] = kind === "first" ? first : first + ids.length - 1;
+      stretches.push({ tokens: sequences[s]!.length, begin: from, count: ids.length, from: promptLengths[s]! });
       first += ids.length;
     }
-    const inputs: Inputs = pooling === "all" ? {} : pool ? { pool, carried } : { wanted };
+    const inputs: Inputs =
+      kind === "all" ? {} : carried ? { pool: poolingMatrix(stretches, pooling), carried } : { wanted };
     const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
     const results = await cache.run(program, segments, { shape, inputs, signal });
     const made = (head ? results.logits : results.pooled) as Float32Array;
-    if (pool) carried = results.pooled as Float32Array<ArrayBuffer>;
-    if (pooling === "all" || from + PREFILL_ROWS >= end || count > 1) parts.push(made);
+    if (carried) carried = results.pooled as Float32Array<ArrayBuffer>;
+    if (kind === "all" || from + PREFILL_ROWS >= end || count > 1) parts.push(made);
   }
   const whole = parts.length === 1 ? parts[0]! : concatenated(parts);
-  const lengths = sequences.map((ids) => (pooling === "all" ? ids.length : 1));
+  const lengths = sequences.map((ids) => (kind === "all" ? ids.length : 1));
   const each = whole.length / lengths.reduce((a, b) => a + b, 0);
   let at = 0;
   return lengths.map((n) => {

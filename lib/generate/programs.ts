@@ -17,6 +17,7 @@ import type { CacheShape } from "../models/cache-shape.ts";
 import { cachedForward, rowInputs } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
 import type { ModelView } from "../models/model-view.ts";
+import type { PooledRows } from "./pooling.ts";
 
 /** Upper bounds of a program's symbolic dimensions. */
 export interface Bounds {
@@ -136,27 +137,26 @@ export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
   );
 }
 
-/** What a sequence's hidden states become: one of them, their mean, or (`all`) every one. */
-export type PooledRows = "last" | "first" | "mean" | "all";
-
 /**
- * Forward to one vector a segment, or to every row's: `pooled` hidden states, and with `head` the classifier's `logits` of them.
- * Of a mean, input `pool` (segments, rows) holds each row's weight and `carried` (segments, width) what chunks before gave.
+ * Forward to one vector a segment, to weighted sums of rows, or to every row's: `pooled` hidden states, and with `head` the classifier's
+ * `logits` of them. Of sums, input `pool` (segments · ways, rows) holds each row's weight and `carried` (segments · ways, width) what chunks
+ * before gave.
  */
-export function pooledProgram(pooling: PooledRows, head: boolean) {
+export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean; ways: number }) {
   return (model: ModelView, shape: ProgramShape): Program =>
-    model.cached(key(`pooled/${pooling}/${head}`, shape), () =>
+    model.cached(key(`pooled/${rows}/${ways}/${head}`, shape), () =>
       compile((): Results => {
         const segments = new Dimension("segments", shape.cache.slots);
-        const rows = new Dimension("rows", shape.rows);
+        const all = new Dimension("rows", shape.rows);
         const table = input("segments", "i32", [segments, 4]);
-        const wanted = pooling === "all" || pooling === "mean" ? undefined : input("wanted", "i32", [segments]);
-        const forward = cachedForward(model, rowInputs(rows), table, shape.cache, { wanted });
+        const wanted = rows === "first" || rows === "last" ? input("wanted", "i32", [segments]) : undefined;
+        const forward = cachedForward(model, rowInputs(all), table, shape.cache, { wanted });
         const pooled = () => {
           const { hidden } = forward;
-          if (pooling === "all" || wanted) return hidden;
-          const weighted = linear(input("pool", "f32", [segments, rows]), hidden, undefined, { transposed: true });
-          return add(weighted, input("carried", "f32", [segments, model.config.hiddenSize]));
+          if (rows !== "sums") return hidden;
+          const sums = new Dimension("sums", shape.cache.slots * ways);
+          const weighted = linear(input("pool", "f32", [sums, all]), hidden, undefined, { transposed: true });
+          return add(weighted, input("carried", "f32", [sums, model.config.hiddenSize]));
         };
         const value = pooled();
         return head ? { pooled: value, logits: classifierLogits(forward, model.config, value) } : { pooled: value };

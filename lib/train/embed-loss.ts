@@ -3,6 +3,7 @@ import { add, concat, gatherRows, input, mul, rmsNorm, scale, sum, tokenLogprob,
 import { embeddingLayers } from "../models/embedding-layers.ts";
 import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
 import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
+import { type ColumnPrompts, NO_PROMPT, textKey } from "./embed-prompts.ts";
 import type { Metrics, Stage } from "./stage.ts";
 
 /** Texts that belong together, and some that do not. */
@@ -21,6 +22,8 @@ export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
   /** Hard negatives of a pair at most. */
   negatives: number;
   pooling: EmbeddingConfig["pooling"];
+  /** What stands before anchors and before documents; not given: nothing. */
+  prompts?: Pick<ColumnPrompts, "anchor" | "document"> | undefined;
   /** Divides the cosines. */
   temperature: number;
   /** Also from the positive to its anchor among the anchors, as CLIP does. */
@@ -29,25 +32,26 @@ export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
 
 /** What a masked candidate's similarity is lowered by: beyond any cosine, so that its probability is zero. */
 const MASKED = -1e4;
+const NO_PROMPTS = { anchor: NO_PROMPT, document: NO_PROMPT };
 
 /**
  * Which candidates an anchor does not choose among: those that are not there, and those that are right as well: texts equal to it,
- * to its positive or to the positive of an equal anchor. A row's own hard negatives are what the row says they are.
+ * to its positive or to the positive of an equal anchor, whatever prompt stands before each. A row's own hard negatives are what the row says they are.
  * @returns (pairs, pairs · (1 + negatives)): 0, or MASKED. Candidates are all positives, then each pair's negatives.
  */
 export function candidateMask(
   batch: readonly PairExample[],
-  { pairs, negatives }: Pick<ContrastiveOptions, "pairs" | "negatives">,
+  { pairs, negatives, prompts = NO_PROMPTS }: Pick<ContrastiveOptions, "pairs" | "negatives" | "prompts">,
 ): Float32Array {
   const candidates = pairs * (1 + negatives);
   const pairOf = (c: number) => (c < pairs ? c : Math.floor((c - pairs) / negatives));
-  const key = (ids: Uint32Array | undefined) => ids?.join(" ");
-  const anchors = batch.map((p) => key(p.anchor));
+  const key = (ids: Uint32Array | undefined) => ids && textKey(ids, prompts.document);
+  const anchors = batch.map((p) => textKey(p.anchor, prompts.anchor));
   const texts = Array.from({ length: candidates }, (_, c) => {
     const pair = batch[pairOf(c)];
     return key(c < pairs ? pair?.positive : pair?.negatives[(c - pairs) % negatives]);
   });
-  const right = new Map(anchors.map((anchor) => [anchor, new Set([anchor])]));
+  const right = new Map(anchors.map((anchor) => [anchor, new Set<string | undefined>([anchor])]));
   for (const [a, anchor] of anchors.entries()) right.get(anchor)!.add(texts[a]);
   const places = new Map<string | undefined, number[]>();
   for (const [c, text] of texts.entries()) {
@@ -79,18 +83,20 @@ function transposed(x: Float32Array, rows: number, columns: number): Float32Arra
  * tokenLogprob, whose vocabulary is the candidates.
  */
 export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
-  const { width, pairs, negatives, temperature, pooling, symmetric } = options;
+  const { width, pairs, negatives, temperature, pooling, symmetric, prompts = NO_PROMPTS } = options;
   const candidates = pairs * (1 + negatives);
   const shape = { ...options, sequences: pairs + candidates };
   /** Anchors, then positives, then each pair's negatives; what is missing is a text of padding that no one may choose. */
   const sequencesOf = (batch: readonly PairExample[]) => {
-    const none = new Uint32Array([options.padTokenId]);
+    const none = { ids: new Uint32Array([options.padTokenId]), from: 0 };
+    const text = (ids: Uint32Array | undefined, column: "anchor" | "document") =>
+      ids ? { ids, from: prompts[column].unpooled(ids) } : none;
     const padded = Array.from({ length: pairs }, (_, i) => batch[i]);
     return [
-      ...padded.map((p) => p?.anchor ?? none),
-      ...padded.map((p) => p?.positive ?? none),
-      ...padded.flatMap((p) => Array.from({ length: negatives }, (_, n) => p?.negatives[n] ?? none)),
-    ].map((ids) => ({ ids }));
+      ...padded.map((p) => text(p?.anchor, "anchor")),
+      ...padded.map((p) => text(p?.positive, "document")),
+      ...padded.flatMap((p) => Array.from({ length: negatives }, (_, n) => text(p?.negatives[n], "document"))),
+    ];
   };
   return {
     name: "embed",

@@ -41,29 +41,31 @@ function largest(rows: Value, texts: number, length: number): Value {
   return scale(left, -1);
 }
 
-/** The inputs of `pooledTexts`. */
+/** The inputs of `pooledTexts`. The first `from` tokens of a text, a prompt's, are not pooled, but that the first token stays the first. */
 export function textPoolingInputs(
-  texts: readonly { ids: ArrayLike<number> }[],
+  texts: readonly { ids: ArrayLike<number>; from: number }[],
   pooling: Pooling,
   { sequences, sequenceLength }: PaddedShape,
 ): Record<string, Int32Array | Float32Array> {
   const lengthOf = (s: number) => texts[s]?.ids.length ?? 1;
+  const fromOf = (s: number) => texts[s]?.from ?? 0;
   const inputs: Record<string, Int32Array | Float32Array> = {};
   for (const mode of poolingModes(pooling)) {
     if (mode === "first" || mode === "last") {
       const place = (s: number) => (mode === "last" ? lengthOf(s) - 1 : 0);
       inputs[`rows.${mode}`] = Int32Array.from({ length: sequences }, (_, s) => s * sequenceLength + place(s));
     } else if (mode === "max") {
-      // In the place of padding the last token again: what equal numbers take of a gradient adds up to one.
+      // In the place of padding, and of what is not pooled, the last token again: what equal numbers take of a gradient adds up to one.
       inputs["rows.max"] = Int32Array.from({ length: sequences * sequenceLength }, (_, i) => {
         const s = Math.floor(i / sequenceLength);
-        return s * sequenceLength + Math.min(i % sequenceLength, lengthOf(s) - 1);
+        const token = i % sequenceLength;
+        return s * sequenceLength + (token < fromOf(s) ? lengthOf(s) - 1 : Math.min(token, lengthOf(s) - 1));
       });
     } else {
       const rows = sequences * sequenceLength;
       const pool = new Float32Array(sequences * rows);
-      for (const [s, { ids }] of texts.entries())
-        pool.set(poolWeights(mode, ids.length), s * rows + s * sequenceLength);
+      for (const [s, { ids, from }] of texts.entries())
+        pool.set(poolWeights(mode, ids.length, from), s * rows + s * sequenceLength);
       inputs[`pool.${mode}`] = pool;
     }
   }

@@ -4,6 +4,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { embeddingSchema, embeddingWidths } from "../formats/embedding-schema.ts";
 import { embeddingLimit, embeddingOf, embeddings } from "../generate/embed.ts";
+import type { PromptTokenizer } from "../generate/embed-prompts.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { embeddingLayerWeights } from "../models/embedding-layers.ts";
@@ -11,14 +12,21 @@ import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
 import type { StageCard } from "./card.ts";
-import type { TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
+import {
+  type ColumnPrompt,
+  type ColumnPrompts,
+  columnPrompts,
+  type TrainingPrompts,
+  textKey,
+  trainingPromptsSchema,
+} from "./embed-prompts.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
 import type { EmbedRow, ScoredRow } from "./row-types.ts";
-import { runStage, type StageSetup, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "./stage-options.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -35,6 +43,7 @@ export const embedSchema = z.strictObject({
   evalFraction: z.number().min(0).max(0.5).optional(),
   evalScores: rowData<ScoredRow>().optional(),
   pooling: embeddingSchema.shape.pooling.unwrap().optional(),
+  prompts: trainingPromptsSchema.optional(),
   temperature: z.number().positive().max(100).default(0.05),
   symmetric: z.boolean().default(false),
   truncation: z.boolean().default(false),
@@ -62,6 +71,12 @@ export interface EmbedOptions<Base = LanguageModel>
   maxSeqLength?: number | undefined;
   /** What a text's hidden states become, in one way or several. Default: the model's own, or mean. */
   pooling?: EmbeddingConfig["pooling"] | undefined;
+  /**
+   * What is put in front of anchors, documents and scored sentences: a text, or one of the model's `embedding.prompts` by its name,
+   * `{ anchor: { promptName: "query" }, document: "passage: " }`. Where the model's `embedding.includePrompt` is false, pooling leaves it out.
+   * Default: nothing, also where the model has a `defaultPromptName`.
+   */
+  prompts?: TrainingPrompts | undefined;
   /** Divides cosines before the softmax over the batch. Default 0.05. */
   temperature?: number | undefined;
   /** The loss from positives to anchors as well. Default false. */
@@ -72,19 +87,24 @@ export interface EmbedOptions<Base = LanguageModel>
   world?: World | undefined;
 }
 
+/** What vectors are trained on: a model with a tokenizer that knows what it puts around a text. `LanguageModel` is one. */
+export interface TrainableEmbedder extends Trainable {
+  readonly tokenizer?: (NonNullable<Trainable["tokenizer"]> & PromptTokenizer) | undefined;
+}
+
 /**
  * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
  * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Texts that are right for an anchor as
  * well (equal to its positive, or the positive of an equal anchor) are left out of them. Afterwards `model.embed` gives the vectors,
- * and the saved folder says how, also to sentence-transformers. Layers of the model behind pooling (Dense) are trained with it. Rows are read
- * as they are: prompts that texts are to have stand in the rows.
+ * and the saved folder says how, also to sentence-transformers. Layers of the model behind pooling (Dense) are trained with it. Texts
+ * have the prompts of `prompts` in front, as they will where `embed` is given the same; without it rows are read as they are.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
  * await trainEmbedding(model, { data: "pairs.jsonl", evalFraction: 0.1, maxSteps: 500, perDeviceTrainBatchSize: 32 });
  * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
  */
-export function trainEmbedding<Base extends TrainableClassifier>(
+export function trainEmbedding<Base extends TrainableEmbedder>(
   base: Base,
   options: EmbedOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
@@ -94,7 +114,7 @@ export function trainEmbedding<Base extends TrainableClassifier>(
 }
 
 async function* start(
-  base: TrainableClassifier,
+  base: TrainableEmbedder,
   options: z.output<typeof embedSchema>,
   { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
@@ -111,7 +131,8 @@ async function* start(
   // What it learns of longer texts it would never be given.
   if (limit > most) throw invalidArgument("maxSeqLength", `at most ${most}, the model's embedding.maxSeqLength`, limit);
   const lowercase = model.config.embedding?.lowercase ?? false;
-  const reading = { tokenizer, lowercase, maxLength: limit, truncation, signal };
+  const prompts = columnPrompts(options.prompts, embeddingOf(model), tokenizer);
+  const reading = { tokenizer, prompts, lowercase, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
   const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
   if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
@@ -138,6 +159,7 @@ async function* start(
     pairs,
     negatives,
     pooling: embedding.pooling,
+    prompts,
     temperature: options.temperature,
     symmetric: options.symmetric,
     sequenceLength,
@@ -163,7 +185,7 @@ async function* start(
       names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
       sequences: pairs * (2 + negatives),
       sequenceLength,
-      finish: () => embeddingMetrics(model, heldOut, scored, signal),
+      finish: () => embeddingMetrics(model, heldOut, scored, { prompts, signal }),
     },
   );
 }
@@ -173,21 +195,37 @@ async function embeddingMetrics(
   model: Model,
   pairs: readonly PairExample[],
   scored: readonly ScoredPair[],
-  signal: AbortSignal | undefined,
+  { prompts, signal }: { prompts: ColumnPrompts; signal: AbortSignal | undefined },
 ): Promise<Metrics> {
-  const embed = (texts: readonly Uint32Array[]) =>
-    embeddings(model, texts, { contextLength: model.config.maxPositionEmbeddings, signal });
+  const embed = (texts: readonly Uint32Array[], { unpooled }: ColumnPrompt) =>
+    embeddings(model, texts, {
+      contextLength: model.config.maxPositionEmbeddings,
+      promptLengths: texts.map(unpooled),
+      signal,
+    });
   const metrics: Metrics = {};
   if (pairs.length > 0) {
     const { documents, relevant } = distinct(pairs.map((p) => p.positive));
-    const [anchors, texts] = [await embed(pairs.map((p) => p.anchor)), await embed(documents)];
-    const report = retrieval(anchors, texts, relevant, undefined, rightAsWell(pairs, documents, relevant));
+    const [anchors, texts] = [
+      await embed(
+        pairs.map((p) => p.anchor),
+        prompts.anchor,
+      ),
+      await embed(documents, prompts.document),
+    ];
+    const report = retrieval(anchors, texts, relevant, undefined, rightAsWell(pairs, documents, relevant, prompts));
     for (const [k, value] of Object.entries(report.recall)) metrics[`recallAt${k}`] = value;
     metrics.mrr = report.mrr;
   }
   if (scored.length > 1) {
-    const first = await embed(scored.map((p) => p.first));
-    const second = await embed(scored.map((p) => p.second));
+    const first = await embed(
+      scored.map((p) => p.first),
+      prompts.sentence,
+    );
+    const second = await embed(
+      scored.map((p) => p.second),
+      prompts.sentence,
+    );
     const rho = spearman(
       first.map((v, i) => dotProduct(v, second[i]!)),
       scored.map((p) => p.score),
@@ -202,15 +240,16 @@ function rightAsWell(
   pairs: readonly PairExample[],
   documents: readonly Uint32Array[],
   relevant: readonly number[],
+  prompts: ColumnPrompts,
 ): ReadonlySet<number>[] {
-  const places = new Map(documents.map((ids, d) => [ids.join(","), d]));
+  const places = new Map(documents.map((ids, d) => [textKey(ids, prompts.document), d]));
   const right = new Map<string, Set<number>>();
   for (const [i, { anchor }] of pairs.entries()) {
-    const key = anchor.join(",");
+    const key = textKey(anchor, prompts.anchor);
     if (!right.has(key)) right.set(key, new Set(places.has(key) ? [places.get(key)!] : []));
     right.get(key)!.add(relevant[i]!);
   }
-  return pairs.map(({ anchor }) => right.get(anchor.join(","))!);
+  return pairs.map(({ anchor }) => right.get(textKey(anchor, prompts.anchor))!);
 }
 
 /** Texts that occur several times are one document. */

@@ -242,6 +242,10 @@ export const stageTexts: { readonly [Stage in StageName]: StageTexts<Stage> } = 
     perDeviceTrainBatchSize: "pairs of one micro-batch: the others are the wrong answers",
     maxSeqLength: ["tokens of a text at most", "the model's context, or its embedding.maxSeqLength"],
     pooling: ["what a text's hidden states become, in one way or an array of several", "the model's own, or mean"],
+    prompts: [
+      'put in front of texts: an object with anchor, document (positives and negatives) and sentence (evalScores), each a text or {"promptName": one of the model\'s prompts}',
+      "nothing",
+    ],
     temperature: "divides cosines before the softmax over the batch",
     symmetric: "the loss from positives to anchors as well",
     truncation: "keep the beginning of a text that is too long, instead of an error",

@@ -3,6 +3,8 @@
 // multiply integers compute. With the attribute bf16, x is rounded to bf16 first: what pairs of bf16 multiply.
 #include "ops/linear.h"
 
+#include <cmath>
+
 #include "ops/check.h"
 
 namespace heddle {
@@ -151,12 +153,26 @@ void column_sum(const Node& n) {
   store_row(n.out[0], 0, sum);
 }
 
+// The gradient of a bias of keys is zero but for rounding: softmax does not see what all keys have in common.
+SumBounds column_sum_bounds(const Node& n) {
+  const Tensor& dy = n.in[0];
+  const int64_t N = dy.shape[0], M = dy.shape[1];
+  SumBounds bounds{sum_rounding(N), std::vector<double>(static_cast<size_t>(M))};
+  Row row(M);
+  for (int64_t i = 0; i < N; ++i) {
+    load_row(dy, i * M, M, row.data());
+    for (int64_t m = 0; m < M; ++m) bounds.magnitudes[m] += std::fabs(row[m]);
+  }
+  return bounds;
+}
+
 HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>});
 HEDDLE_OP(linear_backward_input_op,
           {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
 HEDDLE_OP(linear_backward_weight_op,
           {"linear_backward_weight", 2, 2, 1, check_linear_backward_weight, linear_backward_weight});
-HEDDLE_OP(column_sum_op, {"column_sum", 1, 1, 1, check_column_sum, column_sum});
+HEDDLE_OP(column_sum_op,
+          {"column_sum", 1, 1, 1, check_column_sum, column_sum, 0, 0, false, false, false, nullptr, false, column_sum_bounds});
 
 }  // namespace
 }  // namespace heddle

@@ -89,6 +89,12 @@ struct Context {
   int node = 0;                        // which of the program this is; kernels on a device report bad indices by it
 };
 
+// Sums, element by element of output 0: what the terms' magnitudes add up to, and to what part of that f32 holds such a sum, in whatever order.
+struct SumBounds {
+  double part = 0;
+  std::vector<double> magnitudes;
+};
+
 struct OpDef {
   const char* name;
   int min_inputs, max_inputs, outputs;
@@ -102,6 +108,9 @@ struct OpDef {
   // Bit i: a row (of the first dimension) of every output depends on that row of input i, and on all of the inputs without a bit; null: not so.
   int (*by_rows)(const Node&) = nullptr;
   bool logarithms = false;             // outputs are logarithms of probabilities: what they are off by counts against 1 where they are near 0
+
+  // Output 0 is sums of operands, which may cancel: what they are off by then counts against what was added. Null: not so.
+  SumBounds (*sums)(const Node&) = nullptr;
 
   // Of any input: those of ops that take any number of them have no bits beyond the 31st.
   bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }

@@ -45,6 +45,13 @@ inline void store_row(const Tensor& t, int64_t begin, const Row& from) {
   store_row(t, begin, static_cast<int64_t>(from.size()), from.data());
 }
 
+// The part of its terms' magnitudes that a sum of n terms in f32 and its reference, rounded once, lie apart at most, whatever the order of the
+// additions (Higham, Accuracy and Stability of Numerical Algorithms, 4.2).
+inline double sum_rounding(int64_t n) {
+  const double rounded = static_cast<double>(n) * 0x1p-24;
+  return rounded < 0.5 ? rounded / (1 - rounded) : 1;
+}
+
 inline double dot(const double* a, const double* b, int64_t n) {
   double s = 0;
   for (int64_t i = 0; i < n; ++i) s += a[i] * b[i];

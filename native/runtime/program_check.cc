@@ -13,15 +13,18 @@ namespace {
 constexpr unsigned char sentinel = 0xa5;
 constexpr size_t guard_bytes = 64;
 
-// The largest difference in units of the reference's largest magnitude, but of no smaller one than `least`. Exact for integers.
-double difference(const Tensor& got, const Tensor& expected, double least) {
+// The largest difference in units of the reference's largest magnitude, but of no smaller one than `least`. Exact for integers. Of sums, a difference
+// that rounding of their terms explains is none: it is large beside a result in which they cancel.
+double difference(const Tensor& got, const Tensor& expected, double least, const SumBounds& sums) {
   const int64_t n = got.shape.size();
   if (got.dtype == DType::i32 || got.dtype == DType::u8) return std::memcmp(got.data, expected.data, got.bytes()) ? INFINITY : 0;
   double most = 0, scale = least;
   for (int64_t i = 0; i < n; ++i) {
     const double a = load_float(got, i), b = load_float(expected, i);
     if (std::isnan(a) != std::isnan(b) || (std::isinf(a) || std::isinf(b) ? a != b : false)) return INFINITY;
-    if (std::isfinite(a)) most = std::fmax(most, std::fabs(a - b));
+    const double apart = std::fabs(a - b);
+    const bool rounded = !sums.magnitudes.empty() && apart <= sums.part * sums.magnitudes[static_cast<size_t>(i)];
+    if (std::isfinite(a) && !rounded) most = std::fmax(most, apart);
     if (std::isfinite(b)) scale = std::fmax(scale, std::fabs(b));
   }
   return scale > 0 ? most / scale : most;
@@ -126,16 +129,21 @@ void Executable::run_checked(size_t i, Context& context) {
   }
   HostCopy got(node, op, device);
   op.reference(reference.node);
-  auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& expected) {
-    const double d = difference(mine, expected, op.logarithms ? 1 : 0);
+  auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& expected, const SumBounds& sums) {
+    const double d = difference(mine, expected, op.logarithms ? 1 : 0, sums);
     if (!(d <= allowed(node, mine.dtype, device)))
       throw internal_error(name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) +
                            " differs from the reference, expected at most " + text(allowed(node, mine.dtype, device)) +
                            " of its largest value, got " + text(d));
   };
-  for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, got.node.out[k], reference.node.out[k]);
+  SumBounds sums;
+  if (op.sums) {
+    sums = op.sums(reference.node);
+    sums.part = std::fmin(sums.part, allowed(node, node.out[0].dtype, device));  // no more than what holds for results that do not cancel
+  }
+  for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, got.node.out[k], reference.node.out[k], k == 0 ? sums : SumBounds{});
   for (size_t k = 0; k < node.in.size(); ++k)
-    if (node.has_input(k) && op.writes(k)) compare("written operand", k, got.node.in[k], reference.node.in[k]);
+    if (node.has_input(k) && op.writes(k)) compare("written operand", k, got.node.in[k], reference.node.in[k], {});
 }
 
 }  // namespace heddle
