@@ -12,3 +12,12 @@ export function promptIdsOf(tokenizer: Pick<Tokenizer, "encode" | "closingCount"
 export function withoutClosing({ closingCount }: Pick<Tokenizer, "closingCount">, ids: Uint32Array): Uint32Array {
   return ids.subarray(0, ids.length - closingCount);
 }
+
+/** Ids of a text, cut to `length`: its beginning, and behind it what the tokenizer puts behind a text, as `truncation` of `embed` and `classify` cuts. */
+export function cutIds({ closingCount }: Pick<Tokenizer, "closingCount">, ids: Uint32Array, length: number): Uint32Array {
+  if (ids.length <= length) return ids;
+  const closing = Math.min(closingCount, length);
+  const cut = ids.slice(0, length);
+  cut.set(ids.subarray(ids.length - closing), length - closing);
+  return cut;
+}

@@ -13,6 +13,7 @@ import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import { wordTokens } from "../generate/classify.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { cutIds } from "../tokenizer/prompt-ids.ts";
 
 /** A row as it stands: a text with its label, or words with theirs. */
 export interface LabelledRow {
@@ -118,7 +119,7 @@ export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly str
 export function encodeLabelled(
   { row, text, words, labels, value }: LabelledRow,
   options: {
-    tokenizer: Pick<Tokenizer, "encode" | "encodeWithOffsets">;
+    tokenizer: Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">;
     index: ReadonlyMap<string, number>;
     problemType: ClassifierConfig["problemType"];
     maxLength: number;
@@ -147,8 +148,9 @@ export function encodeLabelled(
       `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
       said(`${encoded.ids.length} tokens`),
     );
-  const ids = encoded.ids.slice(0, maxLength);
-  const at = Int32Array.from(encoded.tokens, (t) => (t < maxLength ? t : -1));
+  const ids = cutIds(tokenizer, encoded.ids, maxLength);
+  const known = encoded.ids.length > maxLength ? maxLength - tokenizer.closingCount : maxLength;
+  const at = Int32Array.from(encoded.tokens, (t) => (t < known ? t : -1));
   if (words) return { ids, at, targets: Int32Array.from(indices, (label, i) => (at[i]! < 0 ? -1 : label)) };
   if (problemType === "regression") return { ids, at, targets: Int32Array.of(0), values: Float32Array.of(value!) };
   if (problemType === "single_label_classification") return { ids, at, targets: Int32Array.from(indices) };

@@ -96,10 +96,10 @@ export interface ClassifyOptions<Base = LanguageModel>
   calibrate?: boolean | undefined;
 }
 
-/** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie. `LanguageModel` is one. */
+/** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie and what it puts behind a text. `LanguageModel` is one. */
 export interface TrainableClassifier extends Trainable {
   readonly tokenizer?:
-    | (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "encodeWithOffsets">)
+    | (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">)
     | undefined;
 }
 

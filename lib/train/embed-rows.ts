@@ -10,12 +10,13 @@ import {
   stringsField,
 } from "../data/rows.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { cutIds } from "../tokenizer/prompt-ids.ts";
 import type { PairExample } from "./embed-loss.ts";
 import type { ColumnPrompt, ColumnPrompts } from "./embed-prompts.ts";
 
 interface Reading {
   name: string;
-  tokenizer: Pick<Tokenizer, "encode">;
+  tokenizer: Pick<Tokenizer, "encode" | "closingCount">;
   /** Tokens of a text at most; a longer one is an error unless `truncation` keeps its beginning. */
   maxLength: number;
   truncation: boolean;
@@ -96,7 +97,7 @@ function ids(
       `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
       said(`${encoded.length} tokens`),
     );
-  const kept = encoded.slice(0, maxLength);
+  const kept = cutIds(tokenizer, encoded, maxLength);
   const unpooled = prompt.unpooled(kept);
   if (unpooled === kept.length)
     throw rowError(row, field, `more tokens than the prompt's ${unpooled}`, said(`${kept.length} tokens`));

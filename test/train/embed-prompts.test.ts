@@ -6,6 +6,7 @@ import { trunkNames } from "../../lib/models/heads.ts";
 import { type EmbedOptions, trainEmbedding } from "../../lib/train/embed.ts";
 import { candidateMask, contrastive } from "../../lib/train/embed-loss.ts";
 import { columnPrompts } from "../../lib/train/embed-prompts.ts";
+import { readPairs } from "../../lib/train/embed-rows.ts";
 import { TrainStep } from "../../lib/train/step.ts";
 import type { StepEvent } from "../../lib/train/trainer.ts";
 import {
@@ -157,9 +158,23 @@ describe("what training puts in front of texts", () => {
     await refused({ document: { name: "query" } }, /prompts.document: expected a text, or \{ promptName \}/);
     await refused({ documnt: "a" }, /prompts: expected document, got an unknown option documnt/);
     await refused("query: ", /prompts: expected an object with anchor, document or sentence, got "query: "/);
-    const long = { data: data.map((row) => ({ ...row, positive: "the cat" })), truncation: true, maxSeqLength: 3 };
+    // Of a tokenizer that puts nothing behind a text, a prompt may be all that is left of one.
+    const open = { encode: (text: string) => tokenizer.encode(text).slice(0, -1), closingCount: 0 };
+    const columns = columnPrompts(
+      { anchor: "query: " },
+      { pooling: "mean", normalize: true, includePrompt: false },
+      open,
+    );
+    const reading = {
+      name: "data",
+      tokenizer: open,
+      prompts: columns,
+      lowercase: false,
+      maxLength: 3,
+      truncation: true,
+    };
     await expectError(
-      () => run({ prompts, includePrompt: false }, { ...long, prompts: { anchor: { promptName: "query" } } }),
+      () => readPairs([{ anchor: "the cat", positive: "old" }], { ...reading, signal: undefined }),
       "INVALID_ARGUMENT",
       /data: row 1: anchor: expected more tokens than the prompt's 3, got 3 tokens/,
     );
