@@ -169,6 +169,7 @@ export {
 } from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { DecoderShape } from "./nn/decoder.ts";
+export type { DecoderNames } from "./nn/decoder-names.ts";
 export type { ExpertsShape } from "./nn/experts.ts";
 export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";

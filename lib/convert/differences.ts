@@ -26,7 +26,7 @@ const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
 const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
 const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox"]);
 const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
-const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3", "qwen2moe"]);
+const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3", "qwen2moe", "starcoder2", "cohere2"]);
 
 /** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
 const TANH_GELU = new Set(["gptneox"]);

@@ -57,6 +57,9 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const rotary = modelType === "gpt2" ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && pairsNeighbours(modelType)))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
+  // A language model that sees pictures (GLM-4V): its rows of q and k have another order then, as well.
+  if (meta.numbers(`${arch}.rope.dimension_sections`)?.some((count) => Number(count) > 0))
+    throw unsupported(`${arch}.rope.dimension_sections: positions within pictures (M-RoPE) are not provided`);
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
   const { defaults } = formatOf(modelType);
 
@@ -177,11 +180,14 @@ function familyValues(
 function expertValues(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
   const { experts, keys = {} } = formatOf(modelType);
   if (!experts) return {};
-  // Files of families whose experts are as wide as a block would be may say it there alone.
-  const said = experts.width === "intermediateSize" ? meta.number(`${arch}.feed_forward_length`) : undefined;
+  const numExpertsPerTok = meta.requireNumber(`${arch}.expert_used_count`);
+  // Older files say it by the width of a block alone, which is that of an expert or, of Qwen, of all that a token goes through.
+  const block = meta.number(`${arch}.feed_forward_length`);
+  const shared = block !== undefined && block % numExpertsPerTok === 0 ? block / numExpertsPerTok : undefined;
+  const said = experts.width === "intermediateSize" ? block : shared;
   return {
     numExperts: meta.requireNumber(`${arch}.expert_count`),
-    numExpertsPerTok: meta.requireNumber(`${arch}.expert_used_count`),
+    numExpertsPerTok,
     [experts.width]:
       meta.number(`${arch}.expert_feed_forward_length`) ??
       said ??

@@ -66,6 +66,9 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
+  const longest = raw[formatOf(modelType).longestKey ?? ""];
+  if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
+    config.maxPositionEmbeddings = longest;
   const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
   const { mustBe, fixed, bothWays } = formatOf(modelType);
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {

@@ -26,6 +26,7 @@ export const EXPERT_KIN = {
       mlpOnlyLayers: [],
     },
     fileDefaults: {
+      numKeyValueHeads: 16,
       numExperts: 60,
       numExpertsPerTok: 4,
       moeIntermediateSize: 1408,
@@ -58,7 +59,7 @@ export const EXPERT_KIN = {
     architecture: "MixtralForCausalLM",
     gguf: "llama",
     defaults: { ...llamaLike, rmsNormEps: 1e-5, ropeTheta: 1e6, maxPositionEmbeddings: 131072 },
-    fileDefaults: { numExperts: 8, numExpertsPerTok: 2 },
+    fileDefaults: { numKeyValueHeads: 8, numExperts: 8, numExpertsPerTok: 2 },
     keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok" },
     otherKeys: { num_experts: "numExperts" },
     windows: { kind: "all", otherwise: null },

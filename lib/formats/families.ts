@@ -125,6 +125,8 @@ export interface FamilyFormat {
   ungated?: true;
   /** Whether each head of queries has keys of its own, all of them hidden_size wide together. */
   wholeHeads?: true;
+  /** A key of config.json that says the longest text where it is more than `max_position_embeddings`. */
+  longestKey?: string;
   /** What the language model's head is called where it is not the embedding. Default: `lm_head`. */
   head?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
@@ -272,7 +274,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   glm4: {
     architecture: "Glm4ForCausalLM",
     gguf: "glm4",
-    defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072 },
+    defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072, attentionBias: true },
     fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
     windows: none,
   },

@@ -27,8 +27,8 @@ export function templateAround(before: readonly Special[], after: readonly Speci
   return { type: "TemplateProcessing", single, pair, special_tokens };
 }
 
-/** transformers' classes that make the post-processor anew by `add_eos_token` (`update_post_processor`): of others, tokenizer.json alone counts. */
-const ADDS_EOS = /^(Llama|CodeLlama|Gemma)Tokenizer(Fast)?$/;
+/** transformers' classes that make the post-processor anew by `add_eos_token` (`update_post_processor`, in version 4): of others, tokenizer.json alone counts. */
+const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 
 /**
  * The post-processor of a tokenizer.json with EOS behind texts, where its tokenizer_config.json has `add_eos_token: true` and a class that minds

@@ -14,7 +14,11 @@ export function withoutClosing({ closingCount }: Pick<Tokenizer, "closingCount">
 }
 
 /** Ids of a text, cut to `length`: its beginning, and behind it what the tokenizer puts behind a text, as `truncation` of `embed` and `classify` cuts. */
-export function cutIds({ closingCount }: Pick<Tokenizer, "closingCount">, ids: Uint32Array, length: number): Uint32Array {
+export function cutIds(
+  { closingCount }: Pick<Tokenizer, "closingCount">,
+  ids: Uint32Array,
+  length: number,
+): Uint32Array {
   if (ids.length <= length) return ids;
   const closing = Math.min(closingCount, length);
   const cut = ids.slice(0, length);

@@ -4,13 +4,13 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { embeddingSchema, embeddingWidths } from "../formats/embedding-schema.ts";
 import { embeddingLimit, embeddingOf, embeddings } from "../generate/embed.ts";
-import type { PromptTokenizer } from "../generate/embed-prompts.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { embeddingLayerWeights } from "../models/embedding-layers.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 import type { StageCard } from "./card.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import {
@@ -89,7 +89,7 @@ export interface EmbedOptions<Base = LanguageModel>
 
 /** What vectors are trained on: a model with a tokenizer that knows what it puts around a text. `LanguageModel` is one. */
 export interface TrainableEmbedder extends Trainable {
-  readonly tokenizer?: (NonNullable<Trainable["tokenizer"]> & PromptTokenizer) | undefined;
+  readonly tokenizer?: (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "closingCount">) | undefined;
 }
 
 /**

@@ -11,7 +11,7 @@ import { readModelConfig } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
-import { changed } from "./foreign-gguf.ts";
+import { changed, foreign, i32s } from "./foreign-gguf.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
 
@@ -106,6 +106,35 @@ test.each(["bf16", "q8_0", "q4_k"] as const)(
       await using model = await LanguageModel.load(file);
       expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
     }
+  },
+);
+
+test("M-RoPE is refused: a model that sees pictures has rows of q and k in another order", async () => {
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({ modelType: "glm4" }), path);
+  await using plain = await LanguageModel.load(
+    await changed(path, { "glm4.rope.dimension_sections": i32s(0, 0, 0, 0) }),
+  );
+  expect(plain.config.modelType).toBe("glm4");
+  const sections = await changed(path, { "glm4.rope.dimension_sections": i32s(8, 12, 12, 0) });
+  await expectError(() => LanguageModel.load(sections), "UNSUPPORTED", /glm4.rope.dimension_sections: .*M-RoPE/);
+});
+
+test.each(["qwen2_moe", "qwen3_moe"])(
+  "%s: a file without the width of its experts says it by that of a block",
+  async (modelType) => {
+    const sizes = { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48, intermediateSize: 96 };
+    const folder = await folderOf({
+      modelType,
+      ...sizes,
+      ...(modelType === "qwen2_moe" && { sharedExpertIntermediateSize: 96 }),
+    });
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, path);
+    const arch = modelType.replace("_", "");
+    const older = await foreign(path, { [`${arch}.expert_feed_forward_length`]: undefined });
+    await using model = await LanguageModel.load(older);
+    expect(model.config.moeIntermediateSize).toBe(48);
   },
 );
 

@@ -16,6 +16,19 @@ const llama = {
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
 describe("config.json", () => {
+  test("what families' own files and classes say", () => {
+    const cohere = { ...llama, model_type: "cohere", max_position_embeddings: 8192 };
+    expect(read({ ...cohere, model_max_length: 131072 }).maxPositionEmbeddings).toBe(131072);
+    expect(read({ ...cohere, model_max_length: 4096 }).maxPositionEmbeddings).toBe(8192);
+    expect(read({ ...llama, model_max_length: 131072 }).maxPositionEmbeddings).toBe(2048);
+    expect(modelConfigToJson(read({ ...llama, model_type: "cohere2", rotary_pct: 1 }))).toMatchObject({
+      rotary_pct: 1,
+    });
+    expect(() => read({ ...llama, model_type: "cohere2", rotary_pct: 0.5 })).toThrow(/rotary_pct: 0.5 is not provided/);
+    expect(read({ ...llama, model_type: "glm4" })).toMatchObject({ attentionBias: true, partialRotaryFactor: 0.5 });
+    expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
+  });
+
   test("what is left out takes transformers' values", () => {
     expect(read(llama)).toEqual({
       modelType: "llama",

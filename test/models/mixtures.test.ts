@@ -148,13 +148,15 @@ describe("Mixtral's files of before experts were in stacks", () => {
 });
 
 test("what config.json leaves out is what transformers has for it", () => {
-  const base = { vocab_size: 9, hidden_size: 32, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 4 };
+  const base = { vocab_size: 9, hidden_size: 64, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 16 };
   const of = (model_type: string, more: object = {}) => parseModelConfig({ model_type, ...base, ...more });
+  expect(of("mixtral").numKeyValueHeads).toBe(8);
   expect(of("mixtral")).toMatchObject({ numExperts: 8, numExpertsPerTok: 2, ropeTheta: 1e6, slidingWindow: null });
   expect(of("olmoe")).toMatchObject({ numExperts: 64, numExpertsPerTok: 8, normTopkProb: false, rmsNormEps: 1e-5 });
   expect(of("olmoe", { clip_qkv: null }).modelType).toBe("olmoe");
   expect(() => of("olmoe", { clip_qkv: 8 })).toThrow(/clip_qkv: 8 is not provided/);
   expect(of("qwen2_moe", { mlp_only_layers: null })).toMatchObject({
+    numKeyValueHeads: 16,
     numExperts: 60,
     numExpertsPerTok: 4,
     moeIntermediateSize: 1408,
