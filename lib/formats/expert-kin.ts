@@ -14,17 +14,19 @@ const qwenKeys = {
   mlp_only_layers: "mlpOnlyLayers",
 } as const;
 
+const qwenDefaults: FamilyFormat["defaults"] = {
+  ...llamaLike,
+  maxPositionEmbeddings: 32768,
+  normTopkProb: false,
+  decoderSparseStep: 1,
+  mlpOnlyLayers: [],
+};
+
 export const EXPERT_KIN = {
   qwen2_moe: {
     architecture: "Qwen2MoeForCausalLM",
     gguf: "qwen2moe",
-    defaults: {
-      ...llamaLike,
-      maxPositionEmbeddings: 32768,
-      normTopkProb: false,
-      decoderSparseStep: 1,
-      mlpOnlyLayers: [],
-    },
+    defaults: qwenDefaults,
     fileDefaults: {
       numKeyValueHeads: 16,
       numExperts: 60,
@@ -42,13 +44,7 @@ export const EXPERT_KIN = {
   qwen3_moe: {
     architecture: "Qwen3MoeForCausalLM",
     gguf: "qwen3moe",
-    defaults: {
-      ...llamaLike,
-      maxPositionEmbeddings: 32768,
-      normTopkProb: false,
-      decoderSparseStep: 1,
-      mlpOnlyLayers: [],
-    },
+    defaults: qwenDefaults,
     fileDefaults: { numExperts: 128, numExpertsPerTok: 8, moeIntermediateSize: 768 },
     keys: qwenKeys,
     otherKeys: { num_local_experts: "numExperts" },
