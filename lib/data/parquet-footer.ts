@@ -75,7 +75,9 @@ function columnOf(
   { field_1: path, field_3: meta }: Thrift,
   { CompressionCodecs, ParquetTypes }: typeof import("hyparquet/src/constants.js"),
 ): ColumnChunk {
-  const of = meta as Thrift | undefined;
+  // What is there and no struct, such as false, is no missing one.
+  const [of] = meta === undefined ? [] : listOf([meta], "a column's facts");
+  if (of && !Array.isArray(of.field_3)) throw new Error("a column without a path");
   return {
     file_path: text(path),
     meta_data: of && {
