@@ -48,6 +48,7 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
   return micro_tile_for<true>(rows);
 }
 
+// A whole tile of a bf16 output at its last step, which may be its only one, in parts.
 template <bool PAIRS> HEDDLE_SIMD void round_tile(const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
   if (s.part < s.depth) rounding_parts<PAIRS>(s.depth, s.part, a, b, c, s.g.ldc, bias);
   else rounding_tile<PAIRS, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
