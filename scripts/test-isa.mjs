@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { buildWithTests, cpuInfo, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
-const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16"];
+const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"];
 const asked = process.argv.slice(2).filter((argument) => argument !== "--beside-unit");
 // Of given paths and with a set asked for, npm test has not run these.
 const besideUnit = process.argv.includes("--beside-unit") && asked.length === 0 && !process.env.HEDDLE_ISA;
@@ -46,7 +46,8 @@ const lacking = sets.filter((name) => !supported.includes(name));
 const simde = lacking.some(needsSimde) && hasSimde();
 const emulates = lacking.filter((name) => supported.includes("avx2") && (simde || !needsSimde(name)));
 if (emulates.length > 0) {
-  const isas = ["baseline", "avx2", ...emulates].join(";");
+  const base = emulates.includes("amx") ? ["avx512bf16"] : []; // all but products are its own
+  const isas = [...new Set(["baseline", "avx2", ...base, ...emulates])].join(";");
   buildWithTests(
     "--build-dir",
     emulated,
@@ -61,7 +62,7 @@ for (const isa of lacking) {
 }
 
 function needsSimde(isa) {
-  return isa.startsWith("avx512");
+  return isa.startsWith("avx512") || isa === "amx";
 }
 
 function hasSimde() {

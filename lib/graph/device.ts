@@ -23,7 +23,7 @@ export class Device {
 
   /** Whether products of bf16 matrices have instructions of their own here, and so are faster than those of f32. */
   get multipliesBf16(): boolean {
-    return this.kind === "cuda" || binding.cpuInfo().isa === "avx512bf16";
+    return this.kind === "cuda" || ["avx512bf16", "amx"].includes(binding.cpuInfo().isa);
   }
 
   toString(): string {

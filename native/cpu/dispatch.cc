@@ -7,6 +7,10 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "cpu/nodes.h"
 #include "runtime/error.h"
@@ -21,6 +25,7 @@ extern const Kernels kernels_avx2 __attribute__((weak));
 extern const Kernels kernels_avx512 __attribute__((weak));
 extern const Kernels kernels_avx512bf16 __attribute__((weak));
 __attribute__((weak)) void with_avxvnni(Kernels& avx2);
+__attribute__((weak)) void with_amx(Kernels& avx512bf16);
 #endif
 
 namespace {
@@ -43,13 +48,25 @@ bool has_avxvnni() {  // compilers' own question for it is younger than the inst
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// AVX2's table with some kernels exchanged; null where either is left out. `runs`: whether the machine can execute what makes it, which
-// is compiled for AVX2 itself.
-const Kernels* avxvnni_table(bool runs) {
-  if (!runs || !&kernels_avx2 || !with_avxvnni) return nullptr;
-  static const Kernels table = [] {
-    Kernels k = kernels_avx2;
-    with_avxvnni(k);
+// Matrix tiles of bf16: the processor has them, the system keeps them, and lets this process have them, which it has to be asked for
+// (Linux 5.16; all threads then may, also those that are there).
+bool has_amx() {
+#if defined(__linux__) && defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
+  constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+// The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the machine can execute what
+// makes it, which is compiled for the set itself.
+template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
+  if (!runs || !base) return nullptr;
+  static const Kernels table = [&] {
+    Kernels k = *base;
+    exchange(k);
     return k;
   }();
   return &table;
@@ -64,11 +81,15 @@ std::vector<Isa> known_isas() {  // lowest first
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
   bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
   bool vnni = avx2 && !emulated && has_avxvnni(), vnni_runs = vnni || (emulated && avx2);
+  bool amx = bf16 && has_amx(), amx_runs = amx || (emulated && avx2);
+  const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
+  const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });
   return {{"baseline", &kernels_baseline, true, true},
           {"avx2", &kernels_avx2, avx2, avx2},
-          {"avxvnni", avxvnni_table(vnni_runs), vnni, vnni_runs},
+          {"avxvnni", with_vnni, vnni, vnni_runs},
           {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
-          {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}};
+          {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)},
+          {"amx", with_tiles, amx, amx_runs}};
 #elif defined(__aarch64__)
   return {{"neon", &kernels_neon, true, true}};
 #else
@@ -101,7 +122,7 @@ const Isa& current() {
 
 int priority(const char* isa) {
   int value = 10;
-  for (const char* name : {"baseline", "neon", "avx2", "avxvnni", "avx512", "avx512bf16"}) {
+  for (const char* name : {"baseline", "neon", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"}) {
     if (std::strcmp(name, isa) == 0) return value;
     value += 10;
   }

@@ -6,7 +6,7 @@
 namespace heddle {
 
 // The instruction set in use: the highest that this CPU and operating system support, or the one that the environment
-// variable HEDDLE_ISA names (baseline, avx2, avxvnni, avx512, avx512bf16 or neon). Throws UNSUPPORTED when that one is unknown,
+// variable HEDDLE_ISA names (baseline, avx2, avxvnni, avx512, avx512bf16, amx or neon). Throws UNSUPPORTED when that one is unknown,
 // not compiled in, or not supported here.
 const char* cpu_isa();
 

@@ -2,7 +2,7 @@
 // where the last one was, beside a copy of the shorter operand; many pack chunks of both together, then take tiles. One register
 // tile is computed by one thread in a fixed order, so the result depends neither on that nor on the number of threads.
 #pragma once
-#include "cpu/gemm_chunk-inl.h"
+#include "cpu/gemm_tiles-inl.h"
 #include "cpu/gemv-inl.h"
 #include "cpu/shallow-inl.h"
 #include "cpu/thin-inl.h"
@@ -22,7 +22,12 @@ inline bool on_pairs(const Gemm& g) {
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const size_t direct = max_of(packed_pair_scratch(m, k), gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k));
   const int64_t blocked = max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
-  return max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
+  const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
+#if defined(HEDDLE_SIMD_AMX)
+  return max_of(most, tile_scratch(m, n, k, threads));
+#else
+  return most;
+#endif
 }
 
 inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
@@ -63,6 +68,13 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
+inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
+#if defined(HEDDLE_SIMD_AMX)
+  if (on_pairs(g)) return gemm_tiles(g, pool, scratch);
+#endif
+  gemm_blocked(g, pool, scratch);
+}
+
 // c^T = b^T a^T.
 inline Gemm turned(const Gemm& g) {
   Gemm t = g;
@@ -96,7 +108,7 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
-  if (by_panels(g)) return g.m <= packed_pair_rows ? packed_pair_products(&g, 1, pool, scratch) : gemm_blocked(g, pool, scratch);
+  if (by_panels(g)) return g.m <= packed_pair_rows ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
@@ -107,7 +119,7 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
     if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
     if (t.m <= MR) return gemm_blocked(t, pool, scratch);
   }
-  gemm_blocked(g, pool, scratch);
+  gemm_packed(g, pool, scratch);
 }
 
 // Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step along k.

@@ -244,7 +244,9 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
-void with_avxvnni(Kernels& avx2);  // puts its own in the place of some
+// These put their own in the place of some.
+void with_avxvnni(Kernels& avx2);
+void with_amx(Kernels& avx512bf16);
 
 }  // namespace cpu
 }  // namespace heddle

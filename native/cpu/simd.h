@@ -32,6 +32,9 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AVX512)
 #include "cpu/simd_avx512.h"
+#if defined(HEDDLE_SIMD_AMX)
+#include "cpu/simd_amx.h"
+#endif
 #elif defined(HEDDLE_SIMD_AVX2)
 #include "cpu/simd_avx2.h"
 #else

@@ -26,7 +26,7 @@ std::vector<std::pair<std::string, double>> attention_attributes(int64_t T, bool
 }
 
 // AVX-512 BF16 multiplies probabilities and gradients of scores as bf16.
-bool rounds_terms(DType t) { return t == bf && std::string(cpu_isa()) == "avx512bf16"; }
+bool rounds_terms(DType t) { return t == bf && multiplies_bf16(); }
 
 void attention_cases() {
   struct Shape { int64_t B, T, H, KH, D; bool causal; int64_t window; double cap; };

@@ -30,6 +30,9 @@ uint64_t next_random() { return state ^= state << 13, state ^= state >> 7, state
 float uniform() { return static_cast<float>(static_cast<double>(next_random() >> 11) / (1ull << 53) * 2 - 1); }
 int64_t below(int64_t n) { return static_cast<int64_t>(next_random() % static_cast<uint64_t>(n)); }
 
+// Whether products of bf16 round what they multiply to it.
+inline bool multiplies_bf16() { return std::string(cpu_isa()) == "avx512bf16" || std::string(cpu_isa()) == "amx"; }
+
 struct Buffer {  // a tensor's memory with guard bytes behind it
   Tensor t;
   std::vector<char> bytes;

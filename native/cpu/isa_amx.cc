@@ -1,0 +1,25 @@
+// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16 by bf16; all else is what AVX-512 with bf16 has.
+// Compile as isa_avx512bf16.cc plus -mamx-tile -mamx-bf16. Empty elsewhere.
+#if defined(__AMX_BF16__) || defined(HEDDLE_EMULATE_AVX512)
+#define HEDDLE_ISA isa_amx
+#define HEDDLE_SIMD_AVX512 1
+#define HEDDLE_SIMD_BF16 1
+#define HEDDLE_SIMD_AMX 1
+#include "cpu/gemm-inl.h"
+#include "cpu/kernels.h"
+#include "cpu/logprob_gradient-inl.h"
+
+namespace heddle {
+namespace cpu {
+
+void with_amx(Kernels& k) {
+  k.name = "amx";
+  k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds, k.gemms = HEDDLE_ISA::gemms;
+  k.token_logprob_scratch = HEDDLE_ISA::token_logprob_scratch, k.token_logprob = HEDDLE_ISA::token_logprob;
+  k.token_logprob_backward_scratch = HEDDLE_ISA::token_logprob_backward_scratch, k.token_logprob_backward = HEDDLE_ISA::token_logprob_backward;
+  k.fused_logprob_scratch = HEDDLE_ISA::fused_logprob_scratch, k.fused_logprob = HEDDLE_ISA::fused_logprob;
+}
+
+}  // namespace cpu
+}  // namespace heddle
+#endif
