@@ -126,7 +126,7 @@ struct TileBlock {
     const int64_t height = min_of(tile_side, g.m - i), width = min_of(tile_side, g.n - j);
     if (width < tile_side || g.c_type != DType::bf16 || g.c_transposed || g.accumulate) return write_tile(tile, tile_side, height, width, g, i, j, g.accumulate);
     bf16* c = static_cast<bf16*>(g.c) + i * g.ldc + j;
-    for (int64_t r = 0; r < height; ++r) store_two(c + r * g.ldc, load(tile + r * tile_side), load(tile + r * tile_side + W));
+    for (int64_t r = 0; r < height; ++r) store_tile_row(c + r * g.ldc, load(tile + r * tile_side), load(tile + r * tile_side + W));
   }
 
   // The panel of rows after i, of which tile j of the band fetches its share.
@@ -171,7 +171,10 @@ struct TileBlock {
           const bool direct = last && g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && height % TILE == 0 && column + tile_side <= g.n;
           if (direct) to = static_cast<float*>(g.c) + row * g.ldc + column, stride = g.ldc;
           const auto products = height > TILE ? four_tiles<2> : four_tiles<1>;
-          products(coming(i, j, p + begin * tile_depth), first || j + 1 == j1 ? nullptr : kept + tile_side * tile_side, steps, own + begin * tile_step_floats, from_b,
+          // Kept panels come from memory when the first rows meet them, the rows after them else.
+          Coming next = coming(i, j, p + begin * tile_depth);
+          if (g.b_packed && i == i0) next = {reinterpret_cast<const char*>(j + 1 < j1 ? from_b + panel_floats : panels + (begin + steps) * tile_step_floats), 32, 64, tile_step_floats * 4};
+          products(next, first || j + 1 == j1 ? nullptr : kept + tile_side * tile_side, steps, own + begin * tile_step_floats, from_b,
                    cut ? tail : nullptr, !first ? kept : bias ? bias + column : nullptr, first ? 0 : tile_side, to, stride);
           if (last && !direct) finish(local, row, column);
         }

@@ -37,7 +37,7 @@ Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
   if (w.dtype != DType::bf16 || w.shape[1] >= long_row || n.attr_flag("transposed") || !(n.attr_flag("bf16") || n.in[0].dtype == DType::bf16)) return {};
   Packing p{"pairs", 1, active().pairs_packed_bytes(w.shape[0], w.shape[1])};
-  p.of_files = true, p.row_tile = 14;
+  p.of_files = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
   return p;
 }
 void linear_pack(const Node& n, void* to, Pool& pool) { active().pairs_pack(linear(n), to, pool); }

@@ -12,7 +12,6 @@ namespace {
 
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t least_weight = 1 << 16;  // bytes: a smaller one costs nothing to read again for every block
-constexpr int64_t most_rows = 136;        // of a block: what they become stays in the near caches, and a thread that is held up has fewer to do
 constexpr int64_t least_rows = 48;        // of a thread: fewer do not pay for reading all weights
 
 size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -85,6 +84,7 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
       const Packing packing = kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
       weights |= packing.bytes > 0;
       chain.row_tile = std::max<int64_t>(chain.row_tile, packing.row_tile);
+      if (packing.bytes) chain.row_block = std::max<int64_t>(chain.row_block, packing.row_block);
     }
     if (!weights) continue;
     std::vector<Interval> intervals;
@@ -111,7 +111,7 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
     for (int r : c.shared) first[r] = std::min(first[r], static_cast<int>(c.begin)), last[r] = std::max(last[r], static_cast<int>(c.end) - 1);
 }
 
-// What one thread's kernels ask for, of blocks of most_rows.
+// What one thread's kernels ask for, of whole blocks.
 size_t Executable::chain_kernel_bytes(const Chain& c) const {
   size_t most = 0;
   for (size_t i = c.begin; i < c.end; ++i) {
@@ -119,15 +119,15 @@ size_t Executable::chain_kernel_bytes(const Chain& c) const {
     Node block = program_->nodes_[i];
     const int mask = program_->ops_[i]->by_rows(block);
     for (size_t k = 0; k < block.in.size(); ++k)
-      if (block.has_input(k) && mask >> k & 1) block.in[k].shape.dims[0] = std::min(block.in[k].shape[0], most_rows);
-    for (Tensor& t : block.out) t.shape.dims[0] = std::min(t.shape[0], most_rows);
+      if (block.has_input(k) && mask >> k & 1) block.in[k].shape.dims[0] = std::min(block.in[k].shape[0], c.row_block);
+    for (Tensor& t : block.out) t.shape.dims[0] = std::min(t.shape[0], c.row_block);
     most = std::max(most, kernels_[i]->scratch(block, 1));
   }
   return padded(most);
 }
 // What one thread needs: its kernels' scratch, then what the chain makes.
 size_t Executable::chain_thread_bytes(size_t chain) const {
-  return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(most_rows);
+  return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(program_->chains_[chain].row_block);
 }
 
 // Whether the chain has been run, but for the sums that are `done`: not where its rows are few for the threads, a weight has no packed
@@ -142,7 +142,7 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
     if (kernels_[i] && kernels_[i]->packs.describe && !nodes_[i].packed && !program_->still_[i]) return false;
     if (sum_[i] && nodes_[i].out[0].dtype != DType::f32) return false;  // its bits are those of an unrounded product (run_sum)
   }
-  const int64_t row_step = c.row_tile, fit = threads * (most_rows - row_step);
+  const int64_t row_step = c.row_tile, fit = threads * (c.row_block - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);
   const size_t kernel_bytes = chain_bytes_[chain], thread_bytes = chain_thread_bytes(chain);
   ChainTimes times(Profile::on() ? c.end - c.begin : 0);
@@ -153,7 +153,7 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
     const auto sliced = [&](Tensor t, int v) {
       const auto own = std::find(c.own.begin(), c.own.end(), program_->root_[v]);
       const size_t row = t.bytes() / static_cast<size_t>(rows);
-      if (own != c.own.end()) t.data = scratch + kernel_bytes + c.offsets[static_cast<size_t>(own - c.own.begin())] * static_cast<size_t>(most_rows);
+      if (own != c.own.end()) t.data = scratch + kernel_bytes + c.offsets[static_cast<size_t>(own - c.own.begin())] * static_cast<size_t>(c.row_block);
       else t.data = static_cast<char*>(t.data) + static_cast<size_t>(from) * row;
       t.shape.dims[0] = count;
       return t;
