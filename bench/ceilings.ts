@@ -1,6 +1,6 @@
 import { compileC, LineProcess } from "./peers/process.ts";
 
-/** GFLOP/s of independent multiply-adds in registers, all threads: no product can be faster. 0: no such instruction. */
+/** GFLOP/s of independent multiply-adds in registers (matrix tiles where there are), all threads: no product can be faster. 0: no such instruction. */
 export interface Ceiling {
   f32: number;
   bf16: number;

@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { buildWithTests, cpuInfo, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
 const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"];
+// These exchange some kernels of another (native/cpu/isa_*.cc): those of products, and of what such other names have. All else runs as that one.
+const exchanges = { avxvnni: { of: "avx2" }, amx: { of: "avx512bf16", others: "logprob" } };
 const asked = process.argv.slice(2).filter((argument) => argument !== "--beside-unit");
 // Of given paths and with a set asked for, npm test has not run these.
 const besideUnit = process.argv.includes("--beside-unit") && asked.length === 0 && !process.env.HEDDLE_ISA;
@@ -24,12 +26,13 @@ async function runTests(folder, isa) {
   const native = await runNativeTests(folder, { HEDDLE_ISA: isa });
   if (besideUnit && native && (isa === "baseline" || isa === own)) return "passed (its op cases: in npm test)";
   const env = { HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") };
-  // All but products has avx2's kernels in avxvnni (native/cpu/isa_avxvnni.cc), and runs as avx2.
   // Packed weights give a row the same bits in any company; the portable set has no such form.
   const packed = asked.length === 0 && isa !== "baseline" && isa !== "neon" ? ["test/graph/packing.test.ts"] : [];
-  const cases =
-    isa === "avxvnni" && asked.length === 0 && supported.includes("avx2") ? ["test/ops/products.test.ts"] : paths;
-  const typescript = runVitest([...cases, ...packed], env);
+  const { of, others } = exchanges[isa] ?? {};
+  const some = asked.length === 0 && (supported.includes(of) || emulates.includes(of));
+  const typescript =
+    runVitest([...(some ? ["test/ops/products.test.ts"] : paths), ...packed], env) &&
+    (!some || !others || runVitest(["test/ops/ops.test.ts"], env, "-t", others));
   return native && typescript ? "passed" : "FAILED";
 }
 
@@ -38,13 +41,14 @@ if (!supported) {
   console.error("test:isa: the addon does not load");
   process.exit(1);
 }
-const outcomes = [];
-for (const isa of sets.filter((name) => supported.includes(name))) outcomes.push([isa, await runTests(release, isa)]);
-
 // What the processor lacks is emulated: AVX-512 through SIMDe, where that is installed.
 const lacking = sets.filter((name) => !supported.includes(name));
 const simde = lacking.some(needsSimde) && hasSimde();
 const emulates = lacking.filter((name) => supported.includes("avx2") && (simde || !needsSimde(name)));
+
+const outcomes = [];
+for (const isa of sets.filter((name) => supported.includes(name))) outcomes.push([isa, await runTests(release, isa)]);
+
 if (emulates.length > 0) {
   const base = emulates.includes("amx") ? ["avx512bf16"] : []; // all but products are its own
   const isas = [...new Set(["baseline", "avx2", ...base, ...emulates])].join(";");

@@ -48,17 +48,22 @@ bool has_avxvnni() {  // compilers' own question for it is younger than the inst
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// Matrix tiles of bf16: the processor has them, the system keeps them, and lets this process have them, which it has to be asked for
-// (Linux 5.16; all threads then may, also those that are there).
-bool has_amx() {
+// What Linux, from 5.16 on, says of state that a process has to ask for. Older ones refuse, and so may a sandbox: then it has none.
+template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_unused]] T argument) {
 #if defined(__linux__) && defined(__x86_64__)
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
-  constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return syscall(SYS_arch_prctl, request, tile_data) == 0;
+  return syscall(SYS_arch_prctl, question, argument) == 0;
 #else
   return false;
 #endif
+}
+constexpr long tile_data = 18;  // XFEATURE_XTILEDATA
+// Matrix tiles of bf16: the processor has them and the system keeps them, which implies that it enabled them (XCR0).
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
+  constexpr long supported = 0x1021;  // ARCH_GET_XCOMP_SUPP
+  uint64_t kept = 0;
+  return ask_for_state(supported, &kept) && kept >> tile_data & 1;
 }
 // The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the machine can execute what
 // makes it, which is compiled for the set itself.
@@ -97,20 +102,31 @@ std::vector<Isa> known_isas() {  // lowest first
 #endif
 }
 
+// Whether the process may run it. Tiles are for all its threads, those that are there and later ones. They are refused while one has an alternate
+// stack for signals that would be too small, and no thread gets such a stack afterwards: so this is asked of what will be used alone.
+bool permitted(const Isa& isa) {
+#if defined(__x86_64__) || defined(__i386__)
+  constexpr long request = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  if (isa.native && std::strcmp(isa.name, "amx") == 0) return ask_for_state(request, tile_data);
+#endif
+  return isa.selectable;
+}
+
 const Isa& choose() {
   static const std::vector<Isa>& isas = *new std::vector<Isa>(known_isas());
   const char* wanted = std::getenv("HEDDLE_ISA");
   if (!wanted || !*wanted) {
     const Isa* best = nullptr;
     for (const Isa& isa : isas)
-      if (isa.native && isa.table) best = &isa;
+      if (isa.native && isa.table && permitted(isa)) best = &isa;
     return *best;
   }
   std::string expected;
   for (const Isa& isa : isas) {
     if (!isa.selectable || !isa.table) continue;
-    if (std::strcmp(isa.name, wanted) == 0) return isa;
-    expected += (expected.empty() ? "" : ", ") + std::string(isa.name);
+    const bool named = std::strcmp(isa.name, wanted) == 0;
+    if (named && permitted(isa)) return isa;
+    if (!named) expected += (expected.empty() ? "" : ", ") + std::string(isa.name);
   }
   throw Error("UNSUPPORTED", "HEDDLE_ISA: expected an instruction set of this machine (" + expected + "), got " + wanted);
 }

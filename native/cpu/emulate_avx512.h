@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cpu/emulate_amx.h"
+
 namespace heddle {
 namespace emulated {
 
@@ -110,23 +112,6 @@ static inline __m512 dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
   __m512 r;
   std::memcpy(&r, s, sizeof r);
   return r;
-}
-
-// TDPBF16PS of whole tiles: the products of even elements and of odd ones are added up from zero, then both to c; subnormals and rounding as above.
-static inline void tdpbf16ps(float* c, const uint16_t* a, const uint16_t* b) {
-  const auto number = [](uint16_t half) {
-    const uint32_t bits = uint32_t{half} << 16;
-    float f;
-    std::memcpy(&f, &bits, sizeof f);
-    return flush(f);
-  };
-  for (int m = 0; m < 16; ++m)
-    for (int n = 0; n < 16; ++n) {
-      float sum[2] = {};
-      for (int k = 0; k < 16; ++k)
-        for (int h = 0; h < 2; ++h) sum[h] = flush(sum[h] + number(a[32 * m + 2 * k + h]) * number(b[32 * k + 2 * n + h]));
-      c[16 * m + n] = flush(flush(c[16 * m + n]) + flush(sum[0] + sum[1]));
-    }
 }
 
 }  // namespace emulated

@@ -1,0 +1,113 @@
+// Tests without AMX run native/cpu/emulate_amx.h in its place: where the processor has it, both must agree to the last bit.
+#include <cstdio>
+
+#include "cpu/emulate_amx.h"
+
+#if defined(__linux__) && defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define HEDDLE_SIMD [[gnu::always_inline]] static inline
+namespace hardware {
+#include "cpu/simd_amx.h"
+}
+
+namespace {
+
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1 && d >> 24 & 1 && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+}
+
+uint64_t state = 88172645463325252ull;
+uint32_t random_bits() { return state ^= state << 13, state ^= state >> 7, state ^= state << 17, static_cast<uint32_t>(state >> 20); }
+
+// A bf16 of either sign whose exponent lies in [low, high].
+uint16_t number(int low, int high) {
+  const uint32_t bits = random_bits(), exponent = static_cast<uint32_t>(low) + (bits >> 16) % static_cast<uint32_t>(high - low + 1);
+  return static_cast<uint16_t>((bits & 0x807f) | exponent << 7);
+}
+float extended(uint16_t half) {  // a float that begins so
+  const uint32_t bits = uint32_t{half} << 16 | (random_bits() & 0xffff);
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+enum class Form {
+  plain,
+  cancels,  // neighbours along k are each other's negative, but for the last bit of some
+  least,    // the least normal number, and what a sum with it may round to that number or below it; then zeros
+};
+
+struct Kind {
+  const char* name;
+  int a_low, a_high, b_low, b_high, c_low, c_high;  // exponents
+  Form form = Form::plain;
+};
+constexpr Kind kinds[] = {
+    {"of one magnitude", 120, 130, 120, 130, 120, 130},
+    {"of all magnitudes", 1, 254, 1, 254, 1, 254},
+    {"any bits: subnormals, infinities and NaN among them", 0, 255, 0, 255, 0, 255},
+    {"sums about the least normal number", 55, 72, 55, 72, 0, 4},
+    {"products far below the least normal number", 0, 70, 0, 70, 0, 2},
+    {"subnormals by large ones", 0, 2, 100, 255, 0, 255},
+    {"sums about the largest number", 180, 191, 180, 191, 250, 254},
+    {"sums that cancel", 110, 140, 110, 140, 100, 150, Form::cancels},
+    {"sums that cancel to the least normal number", 55, 70, 55, 70, 0, 10, Form::cancels},
+    {"sums that round to the least normal number", 50, 53, 50, 53, 0, 0, Form::least},
+};
+
+void fill(const Kind& kind, uint16_t* a, uint16_t* b, float* c) {
+  for (int i = 0; i < 512; ++i) a[i] = number(kind.a_low, kind.a_high), b[i] = number(kind.b_low, kind.b_high);
+  for (int i = 0; i < 256; ++i) c[i] = extended(number(kind.c_low, kind.c_high));
+  for (int i = 0; i < 512; ++i) {
+    const int of_a = i % 32 / 2, of_b = i / 32;  // along k
+    if (kind.form == Form::cancels) {
+      if (of_a % 2) a[i] = static_cast<uint16_t>(a[i - 2] ^ 0x8000 ^ (random_bits() % 4 == 0));
+      if (of_b % 2) b[i] = b[i - 32];
+    } else if (kind.form == Form::least) {
+      if (of_a != 1) a[i] = of_a ? 0 : 64 << 7;  // 2^-63
+      if (of_b != 1) b[i] = of_b ? 0 : 64 << 7;
+    }
+  }
+}
+
+long check(const Kind& kind) {
+  using namespace hardware;
+  alignas(64) uint16_t a[512], b[512];
+  alignas(64) float c[256], got[256];
+  long wrong = 0;
+  for (int round = 0; round < 400; ++round) {
+    fill(kind, a, b, c);
+    {
+      const Tiles tiles;
+      tile_load<0>(c, tile_row_bytes), tile_load<1>(a, tile_row_bytes), tile_load<2>(b, tile_row_bytes);
+      tile_dot<0, 1, 2>();
+      tile_store<0>(got, tile_row_bytes);
+    }
+    heddle::emulated::tdpbf16ps(c, a, b);
+    for (int i = 0; i < 256; ++i) {
+      if (std::isnan(c[i]) ? std::isnan(got[i]) : std::memcmp(c + i, got + i, sizeof *c) == 0) continue;
+      if (wrong++ == 0) std::printf("FAIL %s: element %d of round %d: the instruction gives %a, emulated %a\n", kind.name, i, round, static_cast<double>(got[i]), static_cast<double>(c[i]));
+    }
+  }
+  std::printf("%s: %ld of %d differ\n", kind.name, wrong, 400 * 256);
+  return wrong;
+}
+
+}  // namespace
+
+int main() {
+  if (!has_amx()) {
+    std::printf("NOT RUN: this processor, or its system, has no AMX\n");
+    return 0;
+  }
+  long wrong = 0;
+  for (const Kind& kind : kinds) wrong += check(kind);
+  return wrong != 0;
+}
+#else
+int main() { std::printf("NOT RUN: AMX is asked of Linux on x86-64 alone\n"); }
+#endif
