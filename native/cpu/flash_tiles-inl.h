@@ -41,51 +41,45 @@ struct TileKeys {
   const float *k, *v;
 };
 
+// An operand's 32 rows as two tiles: the second so many floats behind the first, rows so many bytes apart, what comes next along k behind.
+struct TileOperand {
+  const float* at;
+  int64_t second, row, step;
+};
+// c (32, 32) [+]= a b over `steps` of 32 along k; c's rows lie c_row floats apart.
+[[gnu::noinline]] inline void multiply_tiles(TileOperand a, TileOperand b, int64_t steps, float* c, int64_t c_row, bool fresh) {
+  const int64_t stride = c_row * 4;
+  float* below = c + TILE * c_row;
+  if (fresh) {
+    tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
+  } else {
+    tile_load<0>(c, stride), tile_load<1>(c + TILE, stride);
+    tile_load<2>(below, stride), tile_load<3>(below + TILE, stride);
+  }
+  for (int64_t i = 0; i < steps; ++i, a.at += a.step, b.at += b.step) {
+    tile_load<4>(a.at, a.row), tile_load<6>(b.at, b.row);
+    tile_dot<0, 4, 6>();
+    tile_load<7>(b.at + b.second, b.row);
+    tile_dot<1, 4, 7>();
+    tile_load<5>(a.at + a.second, a.row);
+    tile_dot<2, 5, 6>(), tile_dot<3, 5, 7>();
+  }
+  tile_store<0>(c, stride), tile_store<1>(c + TILE, stride);
+  tile_store<2>(below, stride), tile_store<3>(below + TILE, stride);
+}
+
 // s (32, tile_keys) = q (32, padded) k^T, of keys [from, to), multiples of 32.
 inline void score_tiles(const float* q, const float* k, int64_t from, int64_t to, int64_t padded, float* s) {
-  constexpr int64_t floats = TILE * TILE, stride = tile_keys * 4;
-  const int64_t depth = padded / 2, steps = depth / tile_pairs;
-  for (int64_t j = from; j < to; j += panel_rows) {
-    const float *a = q, *b = k + j * depth;
-    tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
-    for (int64_t d = 0; d < steps; ++d, a += tile_pairs, b += floats) {
-      tile_load<4>(a, depth * 4), tile_load<6>(b, tile_row_bytes);
-      tile_dot<0, 4, 6>();
-      tile_load<7>(b + steps * floats, tile_row_bytes);
-      tile_dot<1, 4, 7>();
-      tile_load<5>(a + TILE * depth, depth * 4);
-      tile_dot<2, 5, 6>(), tile_dot<3, 5, 7>();
-    }
-    float* c = s + j;
-    tile_store<0>(c, stride), tile_store<1>(c + TILE, stride);
-    tile_store<2>(c + TILE * tile_keys, stride), tile_store<3>(c + TILE * tile_keys + TILE, stride);
-  }
+  const int64_t depth = padded / 2;
+  for (int64_t j = from; j < to; j += panel_rows)
+    multiply_tiles({q, TILE * depth, depth * 4, tile_pairs}, {k + j * depth, TILE * depth, tile_row_bytes, TILE * TILE}, depth / tile_pairs, s + j, tile_keys, true);
 }
 
 // o (32, padded) [+]= p (32, tile_keys bf16) v, of keys [from, to).
 inline void mix_tiles(const float* p, const float* v, int64_t from, int64_t to, int64_t padded, bool fresh, float* o) {
-  constexpr int64_t row = tile_keys * 2;
-  const int64_t stride = padded * 4;
-  for (int64_t d = 0; d < padded; d += panel_rows) {
-    float* c = o + d;
-    if (fresh) {
-      tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
-    } else {
-      tile_load<0>(c, stride), tile_load<1>(c + TILE, stride);
-      tile_load<2>(c + TILE * padded, stride), tile_load<3>(c + TILE * padded + TILE, stride);
-    }
-    for (int64_t j = from; j < to; j += panel_rows) {
-      const float *a = p + j / 2, *b = v + j / 2 * padded + d;
-      tile_load<4>(a, row), tile_load<6>(b, stride);
-      tile_dot<0, 4, 6>();
-      tile_load<7>(b + TILE, stride);
-      tile_dot<1, 4, 7>();
-      tile_load<5>(a + TILE * tile_keys / 2, row);
-      tile_dot<2, 5, 6>(), tile_dot<3, 5, 7>();
-    }
-    tile_store<0>(c, stride), tile_store<1>(c + TILE, stride);
-    tile_store<2>(c + TILE * padded, stride), tile_store<3>(c + TILE * padded + TILE, stride);
-  }
+  for (int64_t d = 0; d < padded; d += panel_rows)
+    multiply_tiles({p + from / 2, TILE * tile_keys / 2, tile_keys * 2, tile_pairs}, {v + from / 2 * padded + d, TILE, padded * 4, TILE * padded}, (to - from) / panel_rows, o + d,
+                   padded, fresh);
 }
 
 // 2^x for x <= 0, to 3e-6: weights are rounded to bf16. Below -126 exactly 0; see exp_nonpositive.

@@ -5,7 +5,7 @@
 #define HEDDLE_SIMD_AVX512 1
 #define HEDDLE_SIMD_BF16 1
 #define HEDDLE_SIMD_AMX 1
-#include "cpu/attention_tiles-inl.h"
+#include "cpu/attention_backward_tiles-inl.h"
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
 #include "cpu/logprob_gradient-inl.h"
@@ -17,6 +17,7 @@ void with_amx(Kernels& k) {
   HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;
+  k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch, k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
   k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch, k.cached_attention = HEDDLE_ISA::cached_attention_tiles;
   k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds, k.gemms = HEDDLE_ISA::gemms;
   k.token_logprob_scratch = HEDDLE_ISA::token_logprob_scratch, k.token_logprob = HEDDLE_ISA::token_logprob;
