@@ -1,4 +1,4 @@
-// The gradient of attention on matrix tiles: as attention_backward_pairs-inl.h rounds, with blocks of 128 queries by 128 keys. Scores are
+// The gradient of attention on matrix tiles: as attention_backward_pairs-inl.h rounds, with blocks of 128 queries by 64 keys. Scores are
 // held (key, query), so that what a query needs lies in lanes; weights and gradients of scores leave as rows of queries, for the
 // gradients of keys and values, and the latter also as pairs of keys, for that of queries.
 #pragma once

@@ -1,6 +1,6 @@
-// Attention forward on matrix tiles. Panels of 32 queries meet blocks of 128 keys: scores leave the tiles for the nearest cache, become
+// Attention forward on matrix tiles. Panels of 32 queries meet blocks of 64 keys: scores leave the tiles for the nearest cache, become
 // weights there, row by row, and meet the values, rounded to bf16, as tiles again. Heads that share keys take a block of them in turn.
-// Blocks begin at multiples of 128 keys, and a key that a query does not see adds zero: a query's bits depend neither on what is beside
+// Blocks begin at multiples of 64 keys, and a key that a query does not see adds zero: a query's bits depend neither on what is beside
 // it nor on how queries are cut.
 #pragma once
 #include "cpu/attention-inl.h"
@@ -9,7 +9,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int64_t panel_rows = 2 * TILE;
-constexpr int64_t tile_keys = 128;
+constexpr int64_t tile_keys = 64;
 constexpr int64_t tile_pairs = tile_row_bytes / 4;  // of elements, in a row of a tile
 
 inline int64_t tile_width(int64_t width) { return round_up(width, panel_rows); }
@@ -187,9 +187,36 @@ struct TileQueries {
   int64_t last() const { return mask.high(position + rows - 1, keys); }
 };
 
+// Panels of queries that see keys of a block, block after block.
+struct TileSteps {
+  const TileQueries& b;
+  float *stage, *room, *other;  // of a block's rows, and of both its forms: those of two blocks
+  int64_t j, loaded = -1, i = -1, row = 0, from = 0, to = 0;  // block, panel of a head, its first query; keys of the block
+  TileKeys keys{};
+  TileSteps(const TileQueries& queries, float* rows, float* rooms)
+      : b(queries), stage(rows), room(rooms), other(rooms + 2 * block_floats(tile_width(queries.width))), j(b.first() / tile_keys * tile_keys) {}
+  template <class Keys> bool next(const Keys& keys_of) {
+    for (const int64_t first = b.first(), last = b.last(), panels = b.panels(); j < last; j += tile_keys, i = -1)
+      while (++i < panels * b.heads) {
+        row = i % panels * panel_rows;
+        const int64_t query = b.position + row;
+        const Seen seen = seen_keys(b.mask, query, query + min_of(panel_rows, b.rows - row), j, tile_keys, b.keys);
+        if (seen.skip >= seen.seen) continue;
+        from = seen.skip / panel_rows * panel_rows, to = round_up(seen.seen, panel_rows);
+        if (loaded == j) return true;
+        keys = keys_of(j, max_of(j, first) - j, min_of(j + tile_keys, last) - j, stage, room);
+        loaded = j;
+        float* used = room;
+        room = other, other = used;
+        return true;
+      }
+    return false;
+  }
+};
+
 constexpr int64_t panel_sum_floats = sizeof(PanelSums) / sizeof(float);
 inline int64_t flash_tile_floats(int64_t panels, int64_t padded) {
-  return panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) + max_of(panel_rows * tile_keys * 3 / 2, block_floats(padded)) + 2 * block_floats(padded);
+  return panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) + panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
 }
 
 inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float* o, int64_t row, int64_t head, int64_t padded) {
@@ -211,8 +238,8 @@ inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float
 template <class Keys> void flash_tiles(const TileQueries& b, float* work, const Keys& keys_of) {
   [[maybe_unused]] const Tiles tiles;
   const int64_t padded = tile_width(b.width), panels = b.panels(), all = panels * b.heads, panel = panel_rows * padded;
-  float *q = work, *o = q + all * panel / 2, *s = o + all * panel, *p = s + panel_rows * tile_keys, *room = s + max_of(panel_rows * tile_keys * 3 / 2, block_floats(padded));
-  PanelSums* sums = reinterpret_cast<PanelSums*>(room + 2 * block_floats(padded));
+  float *q = work, *o = q + all * panel / 2, *s = o + all * panel, *p = s + panel_rows * tile_keys, *stage = p + panel_rows * tile_keys / 2, *rooms = stage + block_floats(padded);
+  PanelSums* sums = reinterpret_cast<PanelSums*>(rooms + 4 * block_floats(padded));
   for (int64_t i = 0; i < all; ++i) {
     const int64_t row = i % panels * panel_rows, rows = min_of(panel_rows, b.rows - row), head = i / panels;
     copy_rounded(b.q, b.type, row * b.stride + head * b.width, b.stride, rows, b.width, padded, q + i * panel / 2);
@@ -221,23 +248,23 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     clear(sums[i].sum, panel_rows * W);
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
-  const int64_t first = b.first(), last = b.last();
-  for (int64_t j = first / tile_keys * tile_keys; j < last; j += tile_keys) {
-    const TileKeys keys = keys_of(j, max_of(j, first) - j, min_of(j + tile_keys, last) - j, s, room);
-    for (int64_t i = 0; i < all; ++i) {
-      const int64_t row = i % panels * panel_rows, query = b.position + row, rows = min_of(panel_rows, b.rows - row);
-      auto [skip, seen] = seen_keys(b.mask, query, query + rows, j, tile_keys, b.keys);
-      if (skip >= seen) continue;
-      skip = skip / panel_rows * panel_rows, seen = round_up(seen, panel_rows);
-      const bool fresh = j / tile_keys == b.mask.low(query) / tile_keys;
-      float* sum = o + i * panel;
-      score_tiles(q + i * panel / 2, keys.k, skip, seen, padded, s);
-      weigh_rows(s, p, skip, seen, RowSpans(b.mask, query, rows, j, skip, seen, b.keys), b.scale, b.softcap, sums[i]);
-      for (int64_t r = 0; !fresh && r < panel_rows; ++r)
-        if (sums[i].shrink[r] != 1)
-          for (int64_t d = 0; d < padded; d += W) store(sum + r * padded + d, mul(load(sum + r * padded + d), set1(sums[i].shrink[r])));
-      mix_tiles(p, keys.v, skip, seen, padded, fresh, sum);
-    }
+  // Tiles and what vectors make of them wait for each other's stores: the next scores come between weights and their products.
+  TileSteps step(b, stage, rooms);
+  const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
+  bool more = step.next(keys_of);
+  if (more) score();
+  while (more) {
+    const TileSteps now = step;
+    const int64_t query = b.position + now.row, rows = min_of(panel_rows, b.rows - now.row);
+    const bool fresh = now.j / tile_keys == b.mask.low(query) / tile_keys;
+    float* sum = o + now.i * panel;
+    weigh_rows(s, p, now.from, now.to, RowSpans(b.mask, query, rows, now.j, now.from, now.to, b.keys), b.scale, b.softcap, sums[now.i]);
+    for (int64_t r = 0; !fresh && r < panel_rows; ++r)
+      if (sums[now.i].shrink[r] != 1)
+        for (int64_t d = 0; d < padded; d += W) store(sum + r * padded + d, mul(load(sum + r * padded + d), set1(sums[now.i].shrink[r])));
+    more = step.next(keys_of);
+    if (more) score();
+    mix_tiles(p, now.keys.v, now.from, now.to, padded, fresh, sum);
   }
   for (int64_t i = 0; i < all; ++i) {
     const int64_t row = i % panels * panel_rows, query = b.position + row;
