@@ -36,7 +36,7 @@ struct BackwardTiles {
   float *p_rows, *d_rows;       // (tile_keys, tile_queries) bf16
   float* d_pairs;               // (tile_keys / 2, 32)
   float *lse, *delta;           // (tile_queries)
-  float* keys;                  // where keys are not kept
+  float* keys;                  // of two blocks, where all are not kept
   int64_t floats;
   BackwardTiles(float* at, int64_t padded) {
     const float* begin = at;
@@ -45,7 +45,7 @@ struct BackwardTiles {
     q_pairs = take(tile_queries * padded / 2), do_pairs = take(tile_queries * padded / 2), dq = take(tile_queries * padded);
     s = take(tile_keys * NR), dp = take(tile_keys * NR);
     p_rows = take(tile_keys * tile_queries / 2), d_rows = take(tile_keys * tile_queries / 2), d_pairs = take(tile_keys / 2 * NR);
-    lse = take(tile_queries), delta = take(tile_queries), keys = take(BackwardKeys::floats(padded));
+    lse = take(tile_queries), delta = take(tile_queries), keys = take(2 * BackwardKeys::floats(padded));
     floats = at - begin;
   }
 };
@@ -107,9 +107,25 @@ inline void score_panel(const float* rows, const float* panel, int64_t from, int
     multiply_tiles({rows + j * depth, TILE * depth, depth * 4, tile_pairs}, {panel, TILE, NR * 4, TILE * NR}, depth / tile_pairs, s + j * NR, NR, true);
 }
 
+// A panel of queries that see keys [from, to) of block j.
+struct BackwardStep {
+  int64_t j, p = -1, from = 0, to = 0;
+};
+
+// Rows that come next, some fetched at each step: they lie too far apart for the hardware's prefetchers.
+struct RowsAhead {
+  const void* rows_of[3] = {};
+  int64_t rows = 0, stride = 0, bytes = 0;  // stride in bytes
+  void fetch(int64_t step) const {
+    for (int64_t r = 8 * step; r < min_of(rows, 8 * step + 8); ++r)
+      for (const void* p : rows_of)
+        for (int64_t b = 0; b < bytes; b += 64) fetch_stream(static_cast<const char*>(p) + r * stride + b);
+  }
+};
+
 // The queries of one head from `position` on: their gradient, and what they add to those of keys and values.
 template <class Keys>
-void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
+void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const RowsAhead& ahead, const Keys& keys_of) {
   const Mask mask{a.causal, a.window};
   const int64_t width = a.width, depth = padded / 2, stride = a.heads * width, rows = min_of(tile_queries, a.length - position), end = position + rows;
   const int64_t row = sequence * a.length + position, qo = row * stride + head * width, panels = ceil_div(rows, panel_rows);
@@ -133,37 +149,57 @@ void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t 
     w.delta[i] = reduce_add(sum);
   }
   clear(w.dq, panels * padded * NR);
+  // Tiles and what vectors make of them wait for each other's stores: the next scores come between weights and their products.
   const int64_t last = mask.high(end - 1, a.length);
-  for (int64_t j = mask.low(position) / tile_keys * tile_keys; j < last; j += tile_keys) {
-    const BackwardKeys keys = keys_of(j);
-    constexpr int64_t groups = tile_keys / panel_rows;
-    int64_t first_panel[groups], last_panel[groups] = {};  // that see any of 32 keys
-    for (int64_t p = 0; p < panels; ++p) {
-      const int64_t lane = p * NR, query = position + lane;
-      auto [from, to] = seen_keys(mask, query, min_of(query + NR, end), j, tile_keys, a.length);
-      if (from >= to) continue;
-      from = from / panel_rows * panel_rows, to = round_up(to, panel_rows);
-      for (int64_t g = from / panel_rows; g < to / panel_rows; ++g) {
-        if (!last_panel[g]) first_panel[g] = p;
-        last_panel[g] = p + 1;
+  BackwardStep step{mask.low(position) / tile_keys * tile_keys};
+  const auto advance = [&] {
+    for (; step.j < last; step.j += tile_keys, step.p = -1)
+      while (++step.p < panels) {
+        const int64_t query = position + step.p * NR;
+        const Seen seen = seen_keys(mask, query, min_of(query + NR, end), step.j, tile_keys, a.length);
+        if (seen.skip >= seen.seen) continue;
+        step.from = seen.skip / panel_rows * panel_rows, step.to = round_up(seen.seen, panel_rows);
+        return true;
       }
-      score_panel(keys.k, w.q_panels + lane * depth, from, to, padded, w.s);
-      score_panel(keys.v, w.do_panels + lane * depth, from, to, padded, w.dp);
-      backward_tile_panel(w, lane, from, to, edges_of(mask, query, rows - lane, j + from, to - from, a.length), a.scale, a.softcap);
-      constexpr int64_t tiles = panel_rows * TILE;
-      for (int64_t d = 0; d < padded; d += panel_rows)
-        multiply_tiles({keys.turned + d * tile_keys / 2 + from / panel_rows * tiles, TILE * TILE, tile_row_bytes, tiles}, {w.d_pairs + from / 2 * NR, TILE, NR * 4, TILE * NR},
-                       (to - from) / panel_rows, w.dq + lane * padded + d * NR, NR, false);
+    return false;
+  };
+  BackwardKeys keys(nullptr, padded);
+  const auto score = [&] {
+    score_panel(keys.k, w.q_panels + step.p * NR * depth, step.from, step.to, padded, w.s);
+    score_panel(keys.v, w.do_panels + step.p * NR * depth, step.from, step.to, padded, w.dp);
+  };
+  constexpr int64_t groups = tile_keys / panel_rows;
+  int64_t first_panel[groups], last_panel[groups] = {};  // that see any of 32 keys
+  bool more = advance();
+  if (more) keys = keys_of(step.j), score();
+  for (int64_t count = 0; more; ++count) {
+    const BackwardStep now = step;
+    const BackwardKeys own = keys;
+    const int64_t lane = now.p * NR;
+    ahead.fetch(count);
+    for (int64_t g = now.from / panel_rows; g < now.to / panel_rows; ++g) {
+      if (!last_panel[g]) first_panel[g] = now.p;
+      last_panel[g] = now.p + 1;
     }
-    for (int64_t g = 0; g < groups; ++g) {
+    backward_tile_panel(w, lane, now.from, now.to, edges_of(mask, position + lane, rows - lane, now.j + now.from, now.to - now.from, a.length), a.scale, a.softcap);
+    more = advance();
+    const bool block_ends = !more || step.j != now.j;
+    if (more && block_ends) keys = keys_of(step.j);
+    if (more) score();
+    constexpr int64_t tiles = panel_rows * TILE;
+    for (int64_t d = 0; d < padded; d += panel_rows)
+      multiply_tiles({own.turned + d * tile_keys / 2 + now.from / panel_rows * tiles, TILE * TILE, tile_row_bytes, tiles}, {w.d_pairs + now.from / 2 * NR, TILE, NR * 4, TILE * NR},
+                     (now.to - now.from) / panel_rows, w.dq + lane * padded + d * NR, NR, false);
+    for (int64_t g = 0; block_ends && g < groups; ++g) {
       if (!last_panel[g]) continue;
-      const int64_t lane = first_panel[g] * NR, at = (g * panel_rows * tile_queries + lane) / 2;
+      const int64_t begin = first_panel[g] * NR, at = (g * panel_rows * tile_queries + begin) / 2;
       const auto spread = [&](const float* weights, const float* queries, float* sums) {
         for (int64_t d = 0; d < padded; d += panel_rows)
-          multiply_tiles({weights + at, TILE * tile_queries / 2, tile_queries * 2, tile_pairs}, {queries + lane / 2 * padded + d, TILE, padded * 4, TILE * padded},
-                         last_panel[g] - first_panel[g], sums + (j + g * panel_rows) * padded + d, padded, false);
+          multiply_tiles({weights + at, TILE * tile_queries / 2, tile_queries * 2, tile_pairs}, {queries + begin / 2 * padded + d, TILE, padded * 4, TILE * padded},
+                         last_panel[g] - first_panel[g], sums + (now.j + g * panel_rows) * padded + d, padded, false);
       };
       spread(w.p_rows, w.do_pairs, dv), spread(w.d_rows, w.q_pairs, dk);
+      last_panel[g] = 0;
     }
   }
   float scale[NR];
@@ -193,12 +229,19 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
     const int64_t each = BackwardKeys::floats(padded);
     for (int64_t j = 0; plan.side && j < a.length; j += tile_keys) BackwardKeys(mine + j / tile_keys * each, padded).load(a, kv, j, padded);
     const auto keys_of = [&](int64_t j) {
-      const BackwardKeys keys(plan.side ? mine + j / tile_keys * each : w.keys, padded);
+      const BackwardKeys keys(plan.side ? mine + j / tile_keys * each : w.keys + j / tile_keys % 2 * each, padded);
       if (!plan.side) keys.load(a, kv, j, padded);
       return keys;
     };
-    for (int64_t item = part; item < group * blocks; item += plan.parts)
-      backward_tiles(a, owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, keys_of);
+    for (int64_t item = part; item < group * blocks; item += plan.parts) {
+      const int64_t next = item + plan.parts;
+      RowsAhead ahead;
+      if (next < group * blocks) {
+        const int64_t position = next / group * tile_queries, at = ((owner / a.kv_heads * a.length + position) * a.heads + owner % a.kv_heads * group + next % group) * a.width;
+        ahead = {{element(a.q, a.type, at), element(a.d_o, a.type, at), element(a.o, a.type, at)}, min_of(tile_queries, a.length - position), 2 * a.heads * a.width, 2 * a.width};
+      }
+      backward_tiles(a, owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, ahead, keys_of);
+    }
     if (plan.parts == 1) store_owner(owner, dk, 0, a.length);
   });
   if (plan.parts > 1)

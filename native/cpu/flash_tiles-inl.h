@@ -47,7 +47,7 @@ struct TileOperand {
   int64_t second, row, step;
 };
 // c (32, 32) [+]= a b over `steps` of 32 along k; c's rows lie c_row floats apart.
-[[gnu::noinline]] inline void multiply_tiles(TileOperand a, TileOperand b, int64_t steps, float* c, int64_t c_row, bool fresh) {
+HEDDLE_SIMD void multiply_tiles(TileOperand a, TileOperand b, int64_t steps, float* c, int64_t c_row, bool fresh) {
   const int64_t stride = c_row * 4;
   float* below = c + TILE * c_row;
   if (fresh) {
