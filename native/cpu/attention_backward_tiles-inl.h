@@ -112,20 +112,9 @@ struct BackwardStep {
   int64_t j, p = -1, from = 0, to = 0;
 };
 
-// Rows that come next, some fetched at each step: they lie too far apart for the hardware's prefetchers.
-struct RowsAhead {
-  const void* rows_of[3] = {};
-  int64_t rows = 0, stride = 0, bytes = 0;  // stride in bytes
-  void fetch(int64_t step) const {
-    for (int64_t r = 8 * step; r < min_of(rows, 8 * step + 8); ++r)
-      for (const void* p : rows_of)
-        for (int64_t b = 0; b < bytes; b += 64) fetch_stream(static_cast<const char*>(p) + r * stride + b);
-  }
-};
-
 // The queries of one head from `position` on: their gradient, and what they add to those of keys and values.
 template <class Keys>
-void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const RowsAhead& ahead, const Keys& keys_of) {
+void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
   const Mask mask{a.causal, a.window};
   const int64_t width = a.width, depth = padded / 2, stride = a.heads * width, rows = min_of(tile_queries, a.length - position), end = position + rows;
   const int64_t row = sequence * a.length + position, qo = row * stride + head * width, panels = ceil_div(rows, panel_rows);
@@ -172,11 +161,10 @@ void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t 
   int64_t first_panel[groups], last_panel[groups] = {};  // that see any of 32 keys
   bool more = advance();
   if (more) keys = keys_of(step.j), score();
-  for (int64_t count = 0; more; ++count) {
+  while (more) {
     const BackwardStep now = step;
     const BackwardKeys own = keys;
     const int64_t lane = now.p * NR;
-    ahead.fetch(count);
     for (int64_t g = now.from / panel_rows; g < now.to / panel_rows; ++g) {
       if (!last_panel[g]) first_panel[g] = now.p;
       last_panel[g] = now.p + 1;
@@ -233,15 +221,8 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
       if (!plan.side) keys.load(a, kv, j, padded);
       return keys;
     };
-    for (int64_t item = part; item < group * blocks; item += plan.parts) {
-      const int64_t next = item + plan.parts;
-      RowsAhead ahead;
-      if (next < group * blocks) {
-        const int64_t position = next / group * tile_queries, at = ((owner / a.kv_heads * a.length + position) * a.heads + owner % a.kv_heads * group + next % group) * a.width;
-        ahead = {{element(a.q, a.type, at), element(a.d_o, a.type, at), element(a.o, a.type, at)}, min_of(tile_queries, a.length - position), 2 * a.heads * a.width, 2 * a.width};
-      }
-      backward_tiles(a, owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, ahead, keys_of);
-    }
+    for (int64_t item = part; item < group * blocks; item += plan.parts)
+      backward_tiles(a, owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, keys_of);
     if (plan.parts == 1) store_owner(owner, dk, 0, a.length);
   });
   if (plan.parts > 1)
