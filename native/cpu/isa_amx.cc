@@ -1,4 +1,4 @@
-// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16 by bf16; all else is what AVX-512 with bf16 has.
+// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16 and attention; all else is what AVX-512 with bf16 has.
 // Compile as isa_avx512bf16.cc plus -mamx-tile -mamx-bf16. Empty elsewhere.
 #if defined(__AMX_BF16__) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_amx
