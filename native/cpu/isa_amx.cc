@@ -1,4 +1,4 @@
-// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16 by bf16; all else is what AVX-512 with bf16 has.
+// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16 and attention; all else is what AVX-512 with bf16 has.
 // Of quantised weights tiles gain nothing: each group of 32 has its scales, and while sums of tiles are multiplied by them and added up, which is
 // as much work as the products are for VNNI, tiles stand still.
 // Compile as isa_avx512bf16.cc plus -mamx-tile -mamx-bf16. Empty elsewhere.
@@ -7,6 +7,7 @@
 #define HEDDLE_SIMD_AVX512 1
 #define HEDDLE_SIMD_BF16 1
 #define HEDDLE_SIMD_AMX 1
+#include "cpu/attention_backward_tiles-inl.h"
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
 #include "cpu/logprob_gradient-inl.h"
@@ -15,9 +16,13 @@ namespace heddle {
 namespace cpu {
 
 void with_amx(Kernels& k) {
+  HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
   // Tiles are so fast that to read all weights again for every block costs more than activations that leave the near caches.
   k.row_tile = 32, k.row_block = 288;
+  k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;
+  k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch, k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
+  k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch, k.cached_attention = HEDDLE_ISA::cached_attention_tiles;
   k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds, k.gemms = HEDDLE_ISA::gemms;
   k.token_logprob_scratch = HEDDLE_ISA::token_logprob_scratch, k.token_logprob = HEDDLE_ISA::token_logprob;
   k.token_logprob_backward_scratch = HEDDLE_ISA::token_logprob_backward_scratch, k.token_logprob_backward = HEDDLE_ISA::token_logprob_backward;

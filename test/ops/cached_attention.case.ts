@@ -165,27 +165,28 @@ const ringBatches = [
 ];
 const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
   ringBatches.flatMap((batch) =>
-    (["f32", "bf16", "q8"] as const).flatMap((cache): OpCase[] => {
+    (["f32", "bf16", "q8", "both bf16"] as const).flatMap((types): OpCase[] => {
+      const [type, cache] = types === "both bf16" ? (["bf16", "bf16"] as const) : (["f32", types] as const);
       const [heads, keyHeads, width] = [4, 2, 20];
       const shape = [3, keyHeads, rows, width] as const;
       const [k, v] = [3, 4].map((seed) => (cache === "q8" ? q8Rows(shape, seed) : float(cache, shape, -2, 2)));
-      const label = `${cache} ring of ${rows}, window ${window}, ${batch.name}`;
+      const label = `${types} ring of ${rows}, window ${window}, ${batch.name}`;
       return [
         {
           op: "cache_write",
           label,
-          inputs: [k, float("f32", [batch.rows, keyHeads, width]), batch.segments],
+          inputs: [k, float(type, [batch.rows, keyHeads, width]), batch.segments],
           attributes: { ring: window },
           outputs: [],
           mutates: [0],
-          exact: cache !== "bf16",
+          exact: cache !== "bf16" || type === "bf16",
         },
         {
           op: "cached_attention",
           label,
-          inputs: [float("f32", [batch.rows, heads, width], -2, 2), k, v, batch.segments, float("f32", [heads])],
+          inputs: [float(type, [batch.rows, heads, width], -2, 2), k, v, batch.segments, float("f32", [heads])],
           attributes: { scale: 0.3, causal: 1, window, softcap: 0, context: 8192, ring: window },
-          outputs: [out("f32", batch.rows, heads, width)],
+          outputs: [out(type, batch.rows, heads, width)],
         },
       ];
     }),
@@ -198,7 +199,8 @@ const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
 const pageSizes = [1, 3, 16, 64] as const;
 const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
   [...batches, { name: "far decode", rows: 2, segments: segments([0, 1, 2, 130], [1, 1, 1, 8]) }].flatMap((batch, i) =>
-    (["f32", "bf16", "q8"] as const).flatMap((cache, c): OpCase[] => {
+    (["f32", "bf16", "q8", "both bf16"] as const).flatMap((types, c): OpCase[] => {
+      const [type, cache] = types === "both bf16" ? (["bf16", "bf16"] as const) : (["f32", types] as const);
       const [heads, keyHeads, width] = sizes[(i + c) % sizes.length]!;
       const mask = masks[(i + c + page) % masks.length]!;
       const [count, entries] = [Math.ceil(300 / page) + 3, Math.ceil(140 / page)];
@@ -216,8 +218,8 @@ const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
             return shared && entry === 0 ? 0 : 1 + ((2 * entry + slot) % Math.ceil(100 / page));
           }),
         );
-      const label = `${cache} in pages of ${page}, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
-      const x = float("f32", [batch.rows, keyHeads, width]);
+      const label = `${types} in pages of ${page}, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
+      const x = float(type, [batch.rows, keyHeads, width]);
       return [
         {
           op: "cache_write",
@@ -225,13 +227,13 @@ const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
           inputs: [k, x, batch.segments, table(false)],
           outputs: [],
           mutates: [0],
-          exact: cache !== "bf16",
+          exact: cache !== "bf16" || type === "bf16",
         },
         {
           op: "cached_attention",
           label: `${label}, ${mask.name}`,
           inputs: [
-            float("f32", [batch.rows, heads, width], -2, 2),
+            float(type, [batch.rows, heads, width], -2, 2),
             k,
             v,
             batch.segments,
@@ -239,7 +241,7 @@ const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
             table(true),
           ],
           attributes: { scale: 0.3, causal: mask.causal, window: mask.window, softcap: mask.softcap, context: 8192 },
-          outputs: [out("f32", batch.rows, heads, width)],
+          outputs: [out(type, batch.rows, heads, width)],
         },
       ];
     }),
