@@ -68,10 +68,17 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
+// Whether a product goes to matrix tiles however its operands lie, unless it is one of those that read them once; fewer rows are bound by
+// memory either way, and a row's sums the same in any number of them.
 #if defined(HEDDLE_SIMD_AMX)
-  if (on_pairs(g)) return gemm_tiles(g, pool, scratch);
+constexpr int64_t least_tile_rows = 9;
+inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= least_tile_rows && !g.rowwise; }
+#else
+inline bool on_tiles(const Gemm&) { return false; }
+inline void gemm_tiles(const Gemm&, Pool&, void*) {}
 #endif
+inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
+  if (on_tiles(g)) return gemm_tiles(g, pool, scratch);
   gemm_blocked(g, pool, scratch);
 }
 
@@ -85,7 +92,7 @@ inline Gemm turned(const Gemm& g) {
 }
 
 inline bool skinny(const Gemm& g) {
-  if (g.a_transposed || g.accumulate) return false;
+  if (g.a_transposed || g.accumulate || on_tiles(g)) return false;
   return g.m <= (!g.b_transposed ? gemv_axpy_rows : on_pairs(g) ? gemv_pair_rows : gemv_rows);
 }
 
@@ -108,7 +115,7 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
-  if (by_panels(g)) return g.m <= packed_pair_rows ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
+  if (by_panels(g)) return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
@@ -134,7 +141,7 @@ inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
   bool all = count > 1, panels = count > 1;
   for (int i = 0; i < count; ++i) {
     all = all && streamed(g[i]) && !by_panels(g[i]) && skinny(g[i]);
-    panels = panels && streamed(g[i]) && by_panels(g[i]) && g[i].m <= packed_pair_rows;
+    panels = panels && streamed(g[i]) && by_panels(g[i]) && g[i].m <= packed_pair_rows && !on_tiles(g[i]);
   }
   if (all) return gemv_pairs(g, count, pool, scratch);
   if (panels) return packed_pair_products(g, count, pool, scratch);

@@ -21,6 +21,15 @@ struct Coming {
   int64_t rows = 0, row = 0, step = 0;
 };
 
+// Sums of tiles as bf16: none of them is subnormal.
+HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
+#if defined(HEDDLE_EMULATE_AVX512)
+  store(p, v), store(p + W, next);
+#else
+  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(next, v));
+#endif
+}
+
 // to (R * TILE, 32) = from + a b. R: tiles of rows. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
 // where that is given. Strides in floats.
 template <int R>

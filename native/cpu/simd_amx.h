@@ -4,15 +4,6 @@
 constexpr int TILE = 16;                // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
 
-// Sums of tiles as bf16: none of them is subnormal.
-HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
-#if defined(HEDDLE_EMULATE_AVX512)
-  store(p, v), store(p + W, next);
-#else
-  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(next, v));
-#endif
-}
-
 #if defined(HEDDLE_EMULATE_AVX512)
 struct TileRegisters {
   alignas(64) char at[8][TILE * tile_row_bytes];
