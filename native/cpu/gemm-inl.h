@@ -68,11 +68,10 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-// Whether a product goes to matrix tiles however its operands lie, unless it is one of those that read them once; fewer rows are bound by
-// memory either way, and a row's sums the same in any number of them.
+// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does. Panels that are not kept
+// have to be made first.
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t least_tile_rows = 9;
-inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= least_tile_rows && !g.rowwise; }
+inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 8 : 16) && !g.rowwise; }
 #else
 inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
