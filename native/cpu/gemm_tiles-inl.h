@@ -1,7 +1,8 @@
 // c = a b of bf16 by matrix tiles: four of c stay in registers, 32 rows by 32 columns, while k runs in steps of 32. What bounds them is how
 // fast the nearest cache and the second give operands: of k few enough steps are added up at a time that a panel of a stays in the former
-// while a block of b's panels passes from the latter, and sums between such parts, where there are several, lie beside that block.
-// Tasks are blocks of c. One tile is computed in a fixed order that follows from k alone.
+// while a band of b's panels passes from the latter, and sums between such parts, where there are several, lie beside that band. Of a k that
+// makes bands narrow a layer of some parts is packed at a time. Tasks are blocks of rows by bands. One tile is computed in a fixed order that
+// follows from k alone.
 #pragma once
 #include "cpu/gemm_chunk-inl.h"
 #include "cpu/pack_tiles-inl.h"
@@ -10,10 +11,10 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t part_steps = 10;     // most steps of a part: 20 of 48 KiB of the nearest cache
-constexpr int64_t layer_steps = 40;     // of k that is packed at a time, most
-constexpr int64_t layer_rows = 16;      // most panels of rows of a task that keeps sums from layer to layer
-constexpr int64_t band_floats = 1 << 18;   // of b's panels that stay in the second cache, of 2 MiB
+constexpr int64_t part_steps = 10;        // most steps of a part: 20 of 48 KiB of the nearest cache
+constexpr int64_t layer_steps = 40;       // most steps of a layer
+constexpr int64_t layer_rows = 16;        // most panels of rows of a task that keeps sums from layer to layer
+constexpr int64_t band_floats = 1 << 18;  // of b's panels that stay in the second cache, of 2 MiB
 
 // What comes next, fetched into the second cache while tiles are multiplied: of each step so many rows of 64 bytes. Strides in bytes.
 struct Coming {
@@ -31,9 +32,10 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 }
 
 // to (R * TILE, 32) = from + a b. R: tiles of rows. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
-// where that is given. Strides in floats.
+// where that is given. Strides in floats. `later`: the sums that are wanted next, fetched into the nearest cache.
 template <int R>
-[[gnu::noinline]] void four_tiles(Coming next, const float* later, int64_t steps, const float* a, const float* b, const float* tail, const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+[[gnu::noinline]] void four_tiles(Coming next, const float* later, int64_t steps, const float* a, const float* b, const float* tail, const float* from, int64_t from_stride,
+                                 float* to, int64_t to_stride) {
   constexpr int64_t bytes = tile_row_bytes;
   if (from) {
     const int64_t stride = from_stride * 4;
@@ -89,7 +91,7 @@ struct TilePlan {
       bands = min_of(column_panels, round_up(bands, threads));
       while (row_blocks * bands < threads && row_blocks < row_panels) ++row_blocks;
     }
-    a_ahead = bands > threads;
+    a_ahead = bands > threads || (threads > own_threads && bands > 1);
     const int64_t columns = ceil_div(column_panels, bands);
     a_floats = a_ahead ? 0 : panel, b_floats = g.b_packed ? 0 : columns * panel;
     sum_floats = steps > part_steps ? (layers > 1 ? ceil_div(row_panels, row_blocks) : 1) * columns * tile_side * tile_side : 0;
