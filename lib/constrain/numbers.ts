@@ -20,6 +20,8 @@ export interface NumberRule {
 /** Digits before the point and after it, at most: those of JSON.stringify's longest numbers without an exponent. */
 const INTEGER_DIGITS = 21;
 const FRACTION_DIGITS = 22;
+/** Digits of integers that are read back as they stand: of more, what is read back of a multiple need not be one. */
+const EXACT_DIGITS = 15;
 
 const char = (text: string) => concat(...Array.from(text, (c) => set([c.charCodeAt(0), c.charCodeAt(0)])));
 const between = (low: number, high: number) => set([0x30 + low, 0x30 + high]);
@@ -62,6 +64,10 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
     else throw unsupported(where, `multipleOf ${describe(multiple)} (whole numbers and powers of ten are)`);
   }
   let dfa = whole ? integerDfa(low, high, where, budget) : boundedDfa(low, high, places, where, budget);
+  if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
+    const exact = concat(optional(char("-")), digits(1, EXACT_DIGITS));
+    dfa = intersect(dfa, dfaOf(exact, "plain", where, budget), where, budget);
+  }
   for (const modulus of moduli) dfa = intersect(dfa, multiplesDfa(modulus), where, budget);
   return dfa;
 }

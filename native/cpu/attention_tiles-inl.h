@@ -2,11 +2,10 @@
 #pragma once
 #include "cpu/cached_attention-inl.h"
 #include "cpu/flash_tiles-inl.h"
+#include "cpu/without_tiles-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
-
-inline cpu::Kernels without_tiles;
 
 // Heads of a task that take keys in turn, and queries: enough of both that packing the keys costs little.
 struct TileShare {

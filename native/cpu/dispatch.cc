@@ -61,6 +61,7 @@ constexpr long tile_data = 18;  // XFEATURE_XTILEDATA
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
+  if (!(c & 1u << 1)) return false;  // AVX512-VBMI, which all of them have
   constexpr long supported = 0x1021;  // ARCH_GET_XCOMP_SUPP
   uint64_t kept = 0;
   return ask_for_state(supported, &kept) && kept >> tile_data & 1;

@@ -14,9 +14,12 @@ namespace HEDDLE_ISA {
 constexpr int64_t part_steps = 10;        // most steps of a part: 20 of 48 KiB of the nearest cache
 constexpr int64_t layer_steps = 40;       // most steps of a layer
 constexpr int64_t layer_rows = 16;        // most panels of rows of a task that keeps sums from layer to layer
-constexpr int64_t band_floats = 1 << 18;  // of b's panels that stay in the second cache, of 2 MiB
+// Of b's panels, a band: what stays in the second cache, of 2 MiB. Where all of a's (of a layer) have room beside them bands are narrow: a is
+// packed once for all of them, threads end at the same time, and while one waits for memory the other multiplies.
+constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows_floats = 5 << 15;
 
-// What comes next, fetched into the second cache while tiles are multiplied: of each step so many rows of 64 bytes. Strides in bytes.
+// What comes next, fetched into the second cache while tiles are multiplied: of each step so many rows of 64 bytes. Strides in bytes. By
+// reference: a copy, made by one wide load of what was just written in parts, would wait for the stores of tiles before it.
 struct Coming {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
@@ -34,9 +37,11 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 // to (R * TILE, 32) = from + a b. R: tiles of rows. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
 // where that is given. Strides in floats. `later`: the sums that are wanted next, fetched into the nearest cache.
 template <int R>
-[[gnu::noinline]] void four_tiles(Coming next, const float* later, int64_t steps, const float* a, const float* b, const float* tail, const float* from, int64_t from_stride,
+[[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a, const float* b, const float* tail, const float* from, int64_t from_stride,
                                  float* to, int64_t to_stride) {
   constexpr int64_t bytes = tile_row_bytes;
+  const int64_t lines = coming.rows, line = coming.row, on = coming.step;
+  const char* at = coming.at;
   if (from) {
     const int64_t stride = from_stride * 4;
     tile_load<0>(from, stride), tile_load<1>(from + TILE, stride);
@@ -59,8 +64,8 @@ template <int R>
   };
   for (int64_t s = 0; s < steps; ++s, a += tile_step_floats, b += tile_step_floats) {
     step();
-    for (int64_t r = 0; r < next.rows; ++r) __builtin_prefetch(next.at + r * next.row, 0, 2);
-    next.at += next.step;
+    for (int64_t r = 0; r < lines; ++r) __builtin_prefetch(at + r * line, 0, 2);
+    at += on;
     if (later) {
 #pragma GCC unroll 8
       for (int l = 0; l < 8; ++l) __builtin_prefetch(later + l * TILE, 1, 3);
@@ -84,7 +89,8 @@ struct TilePlan {
         layers(max_of<int64_t>(1, ceil_div(steps, layer_steps))),
         row_panels(ceil_div(g.m, tile_side)),
         column_panels(ceil_div(g.n, tile_side)) {
-    const int64_t panel = ceil_div(steps, layers) * tile_step_floats, most = max_of<int64_t>(2, band_floats / max_of<int64_t>(1, panel));
+    const int64_t panel = ceil_div(steps, layers) * tile_step_floats, each = max_of<int64_t>(1, panel);
+    const int64_t most = row_panels * panel <= narrow_rows_floats ? max_of(narrow_columns, narrow_floats / each) : max_of<int64_t>(2, band_floats / each);
     bands = min_of(column_panels, ceil_div(column_panels, most));
     if (layers > 1) row_blocks = ceil_div(row_panels, layer_rows);
     if (!small_product(g.m, g.n, g.k) && threads > 1) {
@@ -105,13 +111,21 @@ struct TilePlan {
 inline size_t tile_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t columns = ceil_div(n, tile_side), rows = ceil_div(m, tile_side), steps = ceil_div(k, tile_depth), panel = min_of(steps, layer_steps) * tile_step_floats;
   // Of a band: few columns of a long k, or many of a short one.
-  const int64_t band = min_of(columns * panel, max_of(2 * panel, band_floats)), widest = min_of(columns, band_floats / tile_step_floats);
-  const int64_t sums = steps > layer_steps ? min_of(rows, layer_rows) * min_of(columns, max_of<int64_t>(2, 2 * band_floats / (layer_steps * tile_step_floats))) : widest;
+  const int64_t band = min_of(columns * panel, max_of(narrow_columns * panel, band_floats));
+  const int64_t widest = min_of(columns, band_floats / tile_step_floats);
+  const int64_t sums = steps > layer_steps ? min_of(rows, layer_rows) * min_of(columns, max_of(narrow_columns, 2 * band_floats / (layer_steps * tile_step_floats))) : widest;
   return sizeof(float) * static_cast<size_t>(columns * tile_side + rows * steps * tile_step_floats + threads * (panel + band + max_of(sums, widest) * tile_side * tile_side));
 }
 
+// Where b is neither stored as bf16 nor kept in panels: who makes steps [s0, s0 + steps) of a panel, which is of 32 columns.
+struct TileSource {
+  const void* from;
+  void (*make)(const void* from, int64_t panel, int64_t s0, int64_t steps, float* to);
+};
+
 inline void pack_tile_panel(const Gemm& g, int64_t panel, int64_t p, int64_t k, float* to) {
   const int64_t line = panel * tile_side, lines = g.m - line;
+  if (g.a_type == DType::f32) return pack_tile_rows(static_cast<const float*>(g.a) + line * g.lda + p, g.lda, lines, k, to);
   const bf16* src = static_cast<const bf16*>(g.a);
   if (g.a_transposed) pack_tile_columns(src + p * g.lda + line, g.lda, lines, k, to);
   else pack_tile_rows(src + line * g.lda + p, g.lda, lines, k, to);
@@ -121,11 +135,14 @@ inline void pack_tile_panel(const Gemm& g, int64_t panel, int64_t p, int64_t k, 
 struct TileBlock {
   const Gemm& g;
   const TilePlan& plan;
+  const TileSource* source;
   const float *ahead, *bias;
   int64_t i0, i1, j0, j1;
   float *a, *b, *sums;
 
   void pack_b(int64_t p, int64_t k, int64_t steps) const {
+    for (int64_t j = j0; source && j < j1; ++j) source->make(source->from, j, p / tile_depth, steps, b + (j - j0) * steps * tile_step_floats);
+    if (source) return;
     const int64_t line = j0 * tile_side, lines = min_of(g.n, j1 * tile_side) - line, pairs = ceil_div(k, 2), depth = steps * TILE;
     pack_panels<NR>(true, g.b, g.b_type, g.ldb, !g.b_transposed, line, p, lines, k, depth, b);
     for (int64_t j = 0; pairs < depth && j < j1 - j0; ++j)
@@ -144,9 +161,10 @@ struct TileBlock {
   Coming coming(int64_t i, int64_t j, int64_t p) const {
     if (i + 1 >= i1 || ahead) return {};
     const int64_t r0 = tile_side * (j - j0) / (j1 - j0), r1 = tile_side * (j + 1 - j0) / (j1 - j0), line = (i + 1) * tile_side;
+    const int64_t size = g.a_type == DType::f32 ? 4 : 2;
     const char* src = static_cast<const char*>(g.a);
     if (g.a_transposed) return {src + ((p + r0) * g.lda + line) * 2, r1 - r0, g.lda * 2, tile_depth * g.lda * 2};
-    return {src + ((line + r0) * g.lda + p) * 2, r1 - r0, g.lda * 2, 64};
+    return {src + ((line + r0) * g.lda + p) * size, r1 - r0, g.lda * size, tile_depth * size};
   }
 
   void run() const {
@@ -194,7 +212,7 @@ struct TileBlock {
   }
 };
 
-inline void gemm_tiles(const Gemm& g, Pool& pool, void* scratch) {
+inline void gemm_tiles(const Gemm& g, Pool& pool, void* scratch, const TileSource* source = nullptr) {
   const TilePlan plan(g, pool.threads());
   float* bias = static_cast<float*>(scratch);
   if (g.bias)
@@ -210,6 +228,7 @@ inline void gemm_tiles(const Gemm& g, Pool& pool, void* scratch) {
     float* mine = own + (tasks <= plan.slots ? t : thread) * each;
     const TileBlock block{g,
                           plan,
+                          source,
                           plan.a_ahead ? ahead : nullptr,
                           g.bias ? bias : nullptr,
                           plan.row_panels * down / plan.row_blocks,

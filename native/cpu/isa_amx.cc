@@ -1,7 +1,5 @@
-// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16 and attention; all else is what AVX-512 with bf16 has.
-// Of quantised weights tiles gain nothing: each group of 32 has its scales, and while sums of tiles are multiplied by them and added up, which is
-// as much work as the products are for VNNI, tiles stand still.
-// Compile as isa_avx512bf16.cc plus -mamx-tile -mamx-bf16. Empty elsewhere.
+// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16, those of many rows by quantised weights, and
+// attention; all else is what AVX-512 with bf16 has. Compile as isa_avx512bf16.cc plus -mamx-tile -mamx-bf16 -mavx512vbmi. Empty elsewhere.
 #if defined(__AMX_BF16__) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_amx
 #define HEDDLE_SIMD_AVX512 1
@@ -11,6 +9,7 @@
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
 #include "cpu/logprob_gradient-inl.h"
+#include "cpu/quant_tiles-inl.h"
 
 namespace heddle {
 namespace cpu {
@@ -24,6 +23,7 @@ void with_amx(Kernels& k) {
   k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch, k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
   k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch, k.cached_attention = HEDDLE_ISA::cached_attention_tiles;
   k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds, k.gemms = HEDDLE_ISA::gemms;
+  k.quant_linear_scratch = HEDDLE_ISA::quant_linear_tiles_scratch, k.quant_linear = HEDDLE_ISA::quant_linear_tiles, k.quant_linears = HEDDLE_ISA::quant_linears_tiles;
   k.token_logprob_scratch = HEDDLE_ISA::token_logprob_scratch, k.token_logprob = HEDDLE_ISA::token_logprob;
   k.token_logprob_backward_scratch = HEDDLE_ISA::token_logprob_backward_scratch, k.token_logprob_backward = HEDDLE_ISA::token_logprob_backward;
   k.fused_logprob_scratch = HEDDLE_ISA::fused_logprob_scratch, k.fused_logprob = HEDDLE_ISA::fused_logprob;

@@ -1,6 +1,7 @@
 // y = x W^T + bias with W (M, K) as PyTorch stores it, or y = x W with W (K, M) as GPT-2's Conv1D does (transposed).
 // W may be quantised. With the attribute int8, x is rounded to 8 bits by groups first (ops/quant.h): what kernels that
-// multiply integers compute. With the attribute bf16, x is rounded to bf16 first: what pairs of bf16 multiply.
+// multiply integers compute. With the attribute bf16, x is rounded to bf16 first: what pairs of bf16 multiply. Where that is 2, so is W,
+// which kernels may do in the place of int8 unless rows are to have the same bits in any company.
 #include "ops/linear.h"
 
 #include <cmath>
@@ -36,10 +37,18 @@ Row rounded(const Tensor& x) {
   return rows;
 }
 
+void round_to_bf16(Row& row) {
+  for (auto& v : row) v = to_float(to_bf16(static_cast<float>(v)));
+}
 Row rounded_bf16(const Tensor& x) {
   Row rows = load_all(x);
-  for (auto& v : rows) v = to_float(to_bf16(static_cast<float>(v)));
+  round_to_bf16(rows);
   return rows;
+}
+bool bf16_for_int8(Attributes& a) {
+  if (!a.flag("int8") || a.flag("rowwise")) return false;
+  a.set("int8", 0), a.set("bf16", 2);
+  return true;
 }
 
 }  // namespace
@@ -53,17 +62,22 @@ Row linear_sums(const Node& n, const Tensor& w, const Tensor* bias_of) {
     const Row bias = load_all(*bias_of);
     for (int64_t i = 0; i < N * M; ++i) sum[i] = bias[i % M];
   }
+  const bool narrow = n.attributes->get("bf16", 0) == 2;
+  const auto load_weights = [&](int64_t from, Row& row) {
+    load_row(w, from, static_cast<int64_t>(row.size()), row.data());
+    if (narrow) round_to_bf16(row);
+  };
   if (n.attr_flag("transposed")) {
     Row row(M);
     for (int64_t k = 0; k < K; ++k) {
-      load_row(w, k * M, M, row.data());
+      load_weights(k * M, row);
       for (int64_t i = 0; i < N; ++i)
         for (int64_t m = 0; m < M; ++m) sum[i * M + m] += xs[i * K + k] * row[m];
     }
   } else {
     Row row(K);
     for (int64_t m = 0; m < M; ++m) {
-      load_row(w, m * K, K, row.data());
+      load_weights(m * K, row);
       for (int64_t i = 0; i < N; ++i) sum[i * M + m] += dot(xs.data() + i * K, row.data(), K);
     }
   }
@@ -166,7 +180,7 @@ SumBounds column_sum_bounds(const Node& n) {
   return bounds;
 }
 
-HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>});
+HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>, false, nullptr, bf16_for_int8});
 HEDDLE_OP(linear_backward_input_op,
           {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
 HEDDLE_OP(linear_backward_weight_op,

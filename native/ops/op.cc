@@ -19,7 +19,10 @@ void register_cpu_kernels();
 
 void Attributes::set(const std::string& name, double value) {
   if (name.size() > 16) throw invalid_argument("attribute " + name + ": expected a name of at most 16 letters, got " + std::to_string(name.size()));
-  items_.push_back({Key(name.data(), name.size()), value});
+  const Key key(name.data(), name.size());
+  for (Item& item : items_)
+    if (item.key == key) return void(item.value = value);
+  items_.push_back({key, value});
 }
 
 void Attributes::absent(const char* name) {

@@ -111,6 +111,8 @@ struct OpDef {
 
   // Output 0 is sums of operands, which may cancel: what they are off by then counts against what was added. Null: not so.
   SumBounds (*sums)(const Node&) = nullptr;
+  // Changes a node's attributes to those of what kernels may compute in its place; false: nothing else. Of ops that write to no operand.
+  bool (*instead)(Attributes&) = nullptr;
 
   // Of any input: those of ops that take any number of them have no bits beyond the 31st.
   bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }

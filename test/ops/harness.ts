@@ -36,6 +36,8 @@ export interface OpCase {
   label: string;
   inputs: readonly (Operand | undefined)[];
   attributes?: Readonly<Record<string, number>>;
+  /** Those of what kernels may compute in its place: a kernel is judged beside both. */
+  instead?: Readonly<Record<string, number>>;
   outputs: readonly { dtype: DType; shape: readonly number[] }[];
   /** Operands that the op writes: compared like outputs. */
   mutates?: readonly number[];

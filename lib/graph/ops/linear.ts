@@ -47,8 +47,9 @@ export function columnSum(dy: Value): Value {
 }
 
 /**
- * How activations meet narrow weights: `int8` rounds them to 8 bits by groups of 32 before quantised ones, to e4m3 by
- * groups of 128 before 8-bit floats and to bf16 before bf16 ones, `f32` takes them as they are.
+ * How activations meet narrow weights: `int8` rounds them to 8 bits by groups of 32 before quantised ones (or many rows, and the weights'
+ * numbers, to bf16, where a processor has matrix tiles: half the error), to e4m3 by groups of 128 before 8-bit floats and to bf16 before
+ * bf16 ones, `f32` takes them as they are.
  */
 export type QuantizedActivations = "int8" | "f32";
 
