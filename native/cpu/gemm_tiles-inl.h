@@ -14,9 +14,9 @@ namespace HEDDLE_ISA {
 constexpr int64_t part_steps = 10;        // most steps of a part: 20 of 48 KiB of the nearest cache
 constexpr int64_t layer_steps = 40;       // most steps of a layer
 constexpr int64_t layer_rows = 16;        // most panels of rows of a task that keeps sums from layer to layer
-// Of b's panels, a band: what stays in the second cache, of 2 MiB. Where all of a's (of a layer) have room beside them bands are narrow: a is
+// Of b's panels, a band: what stays in the second cache, of 2 MiB. Beside few panels of rows, as a prompt's blocks are, bands are narrow: a is
 // packed once for all of them, threads end at the same time, and while one waits for memory the other multiplies.
-constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows_floats = 5 << 15;
+constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
 // What comes next, fetched into the second cache while tiles are multiplied: of each step so many rows of 64 bytes. Strides in bytes. By
 // reference: a copy, made by one wide load of what was just written in parts, would wait for the stores of tiles before it.
@@ -90,7 +90,7 @@ struct TilePlan {
         row_panels(ceil_div(g.m, tile_side)),
         column_panels(ceil_div(g.n, tile_side)) {
     const int64_t panel = ceil_div(steps, layers) * tile_step_floats, each = max_of<int64_t>(1, panel);
-    const int64_t most = row_panels * panel <= narrow_rows_floats ? max_of(narrow_columns, narrow_floats / each) : max_of<int64_t>(2, band_floats / each);
+    const int64_t most = row_panels <= narrow_rows ? max_of(narrow_columns, narrow_floats / each) : max_of<int64_t>(2, band_floats / each);
     bands = min_of(column_panels, ceil_div(column_panels, most));
     if (layers > 1) row_blocks = ceil_div(row_panels, layer_rows);
     if (!small_product(g.m, g.n, g.k) && threads > 1) {
