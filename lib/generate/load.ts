@@ -32,8 +32,9 @@ export interface LoadModelOptions {
    */
   dtype?: LoadDType | undefined;
   /**
-   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
-   * before quantised ones, to e4m3 by groups of 128 before 8-bit floats and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32 before quantised
+   * ones (long prompts on processors with matrix tiles: to bf16, as the weights' numbers are), to e4m3 by groups of 128 before 8-bit floats
+   * and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
    */
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called as weights come in. */
