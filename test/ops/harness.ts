@@ -9,15 +9,7 @@ import {
   type NativeTensorHandle,
   type ProgramDescription,
 } from "../../lib/binding.ts";
-import {
-  BLOCK_TYPES,
-  bytesOf,
-  DTYPES,
-  type DType,
-  isFloat,
-  isQuantised,
-  type QuantisedDType,
-} from "../../lib/graph/dtype.ts";
+import { BLOCK_TYPES, bytesOf, DTYPES, type DType, isQuantised, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { arrayOf, type TensorData, toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import type { Value } from "../../lib/graph/value.ts";
 
@@ -384,68 +376,4 @@ export async function derive(c: OpCase, data: (TensorData | undefined)[]): Promi
   to.forEach((place, i) => {
     if (place >= 0) data[place] = outputs[i];
   });
-}
-
-/** The case with every float type as f32, on the same numbers. */
-export function widen(
-  c: OpCase,
-  data: readonly (TensorData | undefined)[],
-): { case: OpCase; data: (TensorData | undefined)[] } {
-  const wide = (dtype: DType) => isFloat(dtype) || isQuantised(dtype);
-  const type = (dtype: DType): DType => (wide(dtype) ? "f32" : dtype);
-  return {
-    case: {
-      ...c,
-      inputs: c.inputs.map((o) => o && { ...o, dtype: type(o.dtype) }),
-      outputs: c.outputs.map((o) => ({ ...o, dtype: type(o.dtype) })),
-    },
-    data: c.inputs.map((o, i) => (o && wide(o.dtype) ? new Float32Array(decode(o.dtype, data[i]!)) : data[i])),
-  };
-}
-
-/**
- * How many roundings of f32 arithmetic lie one after another between an operand and the result, in round numbers: a sum
- * and an exponential or two; or several sums, exponentials and quotients in a chain. A square (activation 4) doubles the share
- * by which a sum is off: 1096 products, added up in f32 one after another and squared, miss by 0.0024 where four roundings allow 0.0014.
- */
-function roundings({ op, attributes }: OpCase): number {
-  if (/attention|logprob|softmax|norm/.test(op)) return 16;
-  return /^linear_/.test(op) && attributes?.activation === 4 ? 8 : 4;
-}
-
-/**
- * What f32 arithmetic does to an op, as a change of its operands (backward error, Higham 2002, chapter 1): each float
- * operand moves by as many half units in the last place as there are roundings, up or down at random.
- */
-export function jitter(c: OpCase, data: readonly (TensorData | undefined)[], seed: number): (TensorData | undefined)[] {
-  const random = generator(seed);
-  const size = roundings(c) * 2 ** -24;
-  return data.map((d) => {
-    if (!(d instanceof Float32Array)) return d;
-    const moved = new Float32Array(d.length);
-    for (let i = 0; i < d.length; i++) moved[i] = d[i]! * (random() < 0.5 ? 1 + size : 1 - size);
-    return moved;
-  });
-}
-
-/** The largest difference, infinite where one is not a number and the other is. */
-export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>, skip?: (i: number) => boolean): number {
-  let worst = 0;
-  for (let i = 0; i < b.length; i++) {
-    const left = a[i]!;
-    const right = b[i]!;
-    if (left === right || Object.is(left, right) || skip?.(i)) continue;
-    const d = Math.abs(left - right);
-    worst = Math.max(worst, Number.isNaN(d) ? Number.POSITIVE_INFINITY : d);
-  }
-  return worst;
-}
-
-export function largest(a: ArrayLike<number>, skip?: (i: number) => boolean): number {
-  let most = 0;
-  for (let i = 0; i < a.length; i++) {
-    const size = Math.abs(a[i]!);
-    if (size > most && size < Number.POSITIVE_INFINITY && !skip?.(i)) most = size;
-  }
-  return most;
 }

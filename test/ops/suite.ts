@@ -11,21 +11,18 @@ import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding.ts";
 import { opNames } from "../../lib/graph/index.ts";
 import type { TensorData } from "../../lib/graph/tensor.ts";
+import { jitter, largest, widen, worstDifference } from "./errors.ts";
 import { checkGradient } from "./gradient.ts";
 import {
   decode,
   derive,
   type FailureCase,
-  jitter,
-  largest,
   materialise,
   type OpCase,
   type OpFile,
   type Run,
   type RunOptions,
   runOp,
-  widen,
-  worstDifference,
 } from "./harness.ts";
 
 type Written = readonly { name: string; values: ArrayLike<number> }[];
