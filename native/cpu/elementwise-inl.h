@@ -9,10 +9,11 @@ using cpu::AdamW;
 using cpu::Elementwise;
 
 constexpr int64_t elementwise_grain = 16384;
+constexpr int64_t activation_grain = 4096;  // of functions that take ten times as long as a sum
 
 // Calls body(i, count) for the vectors of [0, size); count < W only at the very end.
-template <class Body> HEDDLE_SIMD void each_vector(int64_t size, Pool& pool, Body body) {
-  pool.range(ceil_div(size, W), elementwise_grain / W, [&](int64_t begin, int64_t end, int) {
+template <class Body> HEDDLE_SIMD void each_vector(int64_t size, Pool& pool, Body body, int64_t grain = elementwise_grain) {
+  pool.range(ceil_div(size, W), grain / W, [&](int64_t begin, int64_t end, int) {
     int64_t whole = min_of(end, size / W);
     for (int64_t v = begin; v < whole; ++v) body(v * W, W);
     if (whole < end) body(whole * W, static_cast<int>(size - whole * W));
@@ -32,11 +33,11 @@ template <class F1> HEDDLE_SIMD void map1(const Elementwise& e, Pool& pool, F1 f
   if (e.type == DType::f32) each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n))); });
   else each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n))); });
 }
-template <class F2> HEDDLE_SIMD void map2(const Elementwise& e, Pool& pool, F2 f) {
+template <class F2> HEDDLE_SIMD void map2(const Elementwise& e, Pool& pool, F2 f, int64_t grain = elementwise_grain) {
   if (e.type == DType::f32)
-    each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n), at<float>(e.b, i, n))); });
+    each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n), at<float>(e.b, i, n))); }, grain);
   else
-    each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n), at<bf16>(e.b, i, n))); });
+    each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n), at<bf16>(e.b, i, n))); }, grain);
 }
 
 inline void add_kernel(const Elementwise& e, Pool& pool) {
@@ -90,7 +91,7 @@ template <class Body> HEDDLE_SIMD void with_activation(int activation, Body body
   else body([](F x) { return gelu_erf(x); });
 }
 inline void glu(const Elementwise& e, Pool& pool) {
-  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F gate, F up) { return mul(act(gate).value, up); }); });
+  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F gate, F up) { return mul(act(gate).value, up); }, activation_grain); });
 }
 inline void gelu(const Elementwise& e, Pool& pool) {
   with_activation(e.activation, [&](auto act) { map1(e, pool, [&](F x) { return act(x).value; }); });

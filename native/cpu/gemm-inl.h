@@ -6,6 +6,7 @@
 #include "cpu/gemv-inl.h"
 #include "cpu/shallow-inl.h"
 #include "cpu/thin-inl.h"
+#include "cpu/tile_stream-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -71,13 +72,15 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
 // Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does. Panels that are not kept
 // have to be made first.
 #if defined(HEDDLE_SIMD_AMX)
-inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 8 : 16) && !g.rowwise; }
+inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise; }
 #else
 inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
+inline bool tiles_stream(const Gemm&) { return false; }
+inline void stream_tiles(const Gemm*, int, Pool&, void*) {}
 #endif
 inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
-  if (on_tiles(g)) return gemm_tiles(g, pool, scratch);
+  if (on_tiles(g)) return tiles_stream(g) ? stream_tiles(&g, 1, pool, scratch) : gemm_tiles(g, pool, scratch);
   gemm_blocked(g, pool, scratch);
 }
 
@@ -137,13 +140,15 @@ inline bool gemm_adds(const Gemm& g) {
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
   const auto streamed = [](const Gemm& p) { return p.m > 0 && p.n > 0 && !p.rowwise && on_pairs(p) && p.b_transposed; };
-  bool all = count > 1, panels = count > 1;
+  bool all = count > 1, panels = count > 1, tiles = count > 1;
   for (int i = 0; i < count; ++i) {
     all = all && streamed(g[i]) && !by_panels(g[i]) && skinny(g[i]);
     panels = panels && streamed(g[i]) && by_panels(g[i]) && g[i].m <= packed_pair_rows && !on_tiles(g[i]);
+    tiles = tiles && streamed(g[i]) && on_tiles(g[i]) && tiles_stream(g[i]);
   }
   if (all) return gemv_pairs(g, count, pool, scratch);
   if (panels) return packed_pair_products(g, count, pool, scratch);
+  if (tiles) return stream_tiles(g, count, pool, scratch);
 #endif
   for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);
 }

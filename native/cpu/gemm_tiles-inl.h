@@ -34,11 +34,11 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #endif
 }
 
-// to (R * TILE, 32) = from + a b. R: tiles of rows. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
+// to (R * TILE, 32) = from + a b. R: tiles of rows. Steps of a are a_step apart. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
 // where that is given. Strides in floats. `later`: the sums that are wanted next, fetched into the nearest cache.
 template <int R>
-[[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a, const float* b, const float* tail, const float* from, int64_t from_stride,
-                                 float* to, int64_t to_stride) {
+[[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a, int64_t a_step, const float* b, const float* tail, const float* from,
+                                 int64_t from_stride, float* to, int64_t to_stride) {
   constexpr int64_t bytes = tile_row_bytes;
   const int64_t lines = coming.rows, line = coming.row, on = coming.step;
   const char* at = coming.at;
@@ -62,7 +62,7 @@ template <int R>
       tile_dot<3, 5, 7>();
     }
   };
-  for (int64_t s = 0; s < steps; ++s, a += tile_step_floats, b += tile_step_floats) {
+  for (int64_t s = 0; s < steps; ++s, a += a_step, b += tile_step_floats) {
     step();
     for (int64_t r = 0; r < lines; ++r) __builtin_prefetch(at + r * line, 0, 2);
     at += on;
@@ -203,7 +203,7 @@ struct TileBlock {
           // Kept panels come from memory when the first rows meet them, the rows after them else.
           Coming next = coming(i, j, p + begin * tile_depth);
           if (g.b_packed && i == i0) next = {reinterpret_cast<const char*>(j + 1 < j1 ? from_b + panel_floats : panels + (begin + steps) * tile_step_floats), 32, 64, tile_step_floats * 4};
-          products(next, first || j + 1 == j1 ? nullptr : kept + tile_side * tile_side, steps, own + begin * tile_step_floats, from_b,
+          products(next, first || j + 1 == j1 ? nullptr : kept + tile_side * tile_side, steps, own + begin * tile_step_floats, tile_step_floats, from_b,
                    cut ? tail : nullptr, !first ? kept : bias ? bias + column : nullptr, first ? 0 : tile_side, to, stride);
           if (last && !direct) finish(local, row, column);
         }

@@ -52,20 +52,21 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     done += each * form.panels;
   }
 }
-// Panels [p0, p1) by the rows of one tile. Seven or eight have no room for a second panel, and so are not a part of more rows.
+// Rows of x from which panels are widened before they are used: nibbles, and signed integers.
+constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
+// Panels [p0, p1) by the rows of one tile. More than six at once read what a few rows need from memory once instead of twice; where panels are
+// near they gain little.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   int64_t i = 0;
   for (const PackedTiles& tiles : packed_tiles<P>) {
-    if (tiles.rows > 6 && x.rows != tiles.rows) continue;
+    if (tiles.rows > 6 && (x.rows != tiles.rows || (tiles.rows > 8 && p.m >= packed_widen_rows))) continue;
     const int64_t rows = (x.rows - i) / tiles.rows * tiles.rows;
     if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1, next);
     i += rows;
   }
 }
 
-// Rows of x from which panels are widened before they are used: nibbles, and signed integers.
-constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
 // Of panels that a thread widens for itself: those of signed integers take twice the bytes, and are of use where four fit the second cache.

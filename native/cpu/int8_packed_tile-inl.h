@@ -37,6 +37,21 @@ template <class P, int PN> struct PanelsAhead {
 };
 
 #if defined(HEDDLE_SIMD_AVX512)
+// The W sums of each row and panel, in registers where those of the dot products leave room, or else in the nearest cache between two units.
+template <int RM, int PN, bool IN_REGISTERS = (RM * PN <= 12)> struct PackedSums {
+  F own[PN][RM];
+  template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) {
+    own[n][m] = next(own[n][m]);
+    HEDDLE_IN_PLACE(own[n][m]);
+  }
+  [[gnu::always_inline]] F get(int n, int m) const { return own[n][m]; }
+};
+template <int RM, int PN> struct PackedSums<RM, PN, false> {
+  alignas(64) float own[PN][RM][W];
+  template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) { store(own[n][m], next(load(own[n][m]))); }
+  [[gnu::always_inline]] F get(int n, int m) const { return load(own[n][m]); }
+};
+
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
 // The panels are fetched ahead, and at their ends what `after` has of each; where they are near, `next` is what is wanted later, of which a
 // line is fetched for every unit.
@@ -46,12 +61,12 @@ template <class P, int RM, int PN>
   constexpr int fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
-  F sum[PN][RM];
+  PackedSums<RM, PN> sum;
 #pragma GCC unroll 4
   for (int n = 0; n < PN; ++n) {
     at[n] = panels[n];
 #pragma GCC unroll 12
-    for (int m = 0; m < RM; ++m) sum[n][m] = zero();
+    for (int m = 0; m < RM; ++m) sum.set(n, m, [](F) { return zero(); });
   }
   const int8_t* values = x.values + i * unit;
   const float *scales = x.scales + i, *totals = x.totals + i;
@@ -95,10 +110,7 @@ template <class P, int RM, int PN>
         for (int n = 0; n < PN; ++n) {
           const F scale = P::scale(at[n], u, g);
 #pragma GCC unroll 12
-          for (int m = 0; m < RM; ++m) {
-            sum[n][m] = fma(mul(scale, set1(scales[m])), numbers(dot[n][m]), sum[n][m]);
-            HEDDLE_IN_PLACE(sum[n][m]);
-          }
+          for (int m = 0; m < RM; ++m) sum.set(n, m, [&](F before) { return fma(mul(scale, set1(scales[m])), numbers(dot[n][m]), before); });
         }
       }
       if (P::has_minimum)
@@ -106,7 +118,7 @@ template <class P, int RM, int PN>
         for (int n = 0; n < PN; ++n) {
           const F lowest = P::minimum(at[n], u);
 #pragma GCC unroll 12
-          for (int m = 0; m < RM; ++m) sum[n][m] = fnma(lowest, set1(totals[m]), sum[n][m]);
+          for (int m = 0; m < RM; ++m) sum.set(n, m, [&](F before) { return fnma(lowest, set1(totals[m]), before); });
         }
       values += rows * unit, scales += rows, totals += rows, starts += P::groups * rows;
     }
@@ -116,7 +128,7 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 4
   for (int n = 0; n < PN; ++n)
 #pragma GCC unroll 12
-    for (int m = 0; m < RM; ++m) store(out[n] + m * stride, sum[n][m]);
+    for (int m = 0; m < RM; ++m) store(out[n] + m * stride, sum.get(n, m));
 }
 #else
 #if defined(HEDDLE_DOT_OF_FOUR)
@@ -256,8 +268,12 @@ struct PackedTiles {
 };
 #if defined(HEDDLE_SIMD_AVX512)
 template <class P> constexpr PackedTiles packed_tiles[] = {
-    {8, {{1, packed_tile<P, 8, 1>}}},
-    {7, {{1, packed_tile<P, 7, 1>}}},
+    {12, {{2, packed_tile<P, 12, 2>}, {1, packed_tile<P, 12, 1>}}},
+    {11, {{2, packed_tile<P, 11, 2>}, {1, packed_tile<P, 11, 1>}}},
+    {10, {{2, packed_tile<P, 10, 2>}, {1, packed_tile<P, 10, 1>}}},
+    {9, {{2, packed_tile<P, 9, 2>}, {1, packed_tile<P, 9, 1>}}},
+    {8, {{2, packed_tile<P, 8, 2>}, {1, packed_tile<P, 8, 1>}}},
+    {7, {{2, packed_tile<P, 7, 2>}, {1, packed_tile<P, 7, 1>}}},
     {6, {{2, packed_tile<P, 6, 2>}, {1, packed_tile<P, 6, 1>}}},
     {5, {{2, packed_tile<P, 5, 2>}, {1, packed_tile<P, 5, 1>}}},
     {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
@@ -279,7 +295,7 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 #endif
-constexpr int packed_sums = 12;  // of the largest form
+constexpr int packed_sums = 24;  // of the largest form
 template <class P> constexpr bool packed_sums_suffice() {
   for (const PackedTiles& tiles : packed_tiles<P>)
     if (tiles.rows * tiles.forms[0].panels > packed_sums) return false;

@@ -7,34 +7,42 @@ constexpr int tile_row_bytes = 4 * TILE;
 #if defined(HEDDLE_EMULATE_AVX512)
 struct TileRegisters {
   alignas(64) char at[8][TILE * tile_row_bytes];
+  int rows[8];
 };
 inline TileRegisters& tile_registers() {
   static thread_local TileRegisters registers;
   return registers;
 }
-struct Tiles {};
+struct Tiles {
+  explicit Tiles(int rows = TILE) {
+    for (int t = 0; t < 8; ++t) tile_registers().rows[t] = t < 6 ? rows : TILE;
+  }
+};
 template <int T> HEDDLE_SIMD void tile_zero() { __builtin_memset(tile_registers().at[T], 0, sizeof tile_registers().at[T]); }
 template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) {
-  for (int r = 0; r < TILE; ++r) __builtin_memcpy(tile_registers().at[T] + r * tile_row_bytes, static_cast<const char*>(p) + r * stride, tile_row_bytes);
+  tile_zero<T>();
+  for (int r = 0; r < tile_registers().rows[T]; ++r) __builtin_memcpy(tile_registers().at[T] + r * tile_row_bytes, static_cast<const char*>(p) + r * stride, tile_row_bytes);
 }
 template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) {
-  for (int r = 0; r < TILE; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile_registers().at[T] + r * tile_row_bytes, tile_row_bytes);
+  for (int r = 0; r < tile_registers().rows[T]; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile_registers().at[T] + r * tile_row_bytes, tile_row_bytes);
 }
 template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
   TileRegisters& t = tile_registers();
   emulated::tdpbf16ps(reinterpret_cast<float*>(t.at[C]), reinterpret_cast<const uint16_t*>(t.at[A]), reinterpret_cast<const uint16_t*>(t.at[B]));
 }
 #else
-// While it lives the calling thread's registers are whole ones. The system saves them with the thread only while they are in use.
+// While it lives the calling thread's registers are whole ones, or, those of a and of c (0 to 5), have fewer rows. The system saves them with the
+// thread only while they are in use.
 class Tiles {
  public:
-  Tiles() {
-    alignas(64) static constexpr struct {
+  explicit Tiles(int rows = TILE) {
+    alignas(64) struct {
       uint8_t palette = 1, start = 0, reserved[14] = {};
       uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
       uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } whole;
-    asm volatile("ldtilecfg %0" ::"m"(whole));
+    } shape;
+    for (int t = 0; t < 6; ++t) shape.rows[t] = static_cast<uint8_t>(rows);
+    asm volatile("ldtilecfg %0" ::"m"(shape));
   }
   ~Tiles() { asm volatile("tilerelease" ::: "memory"); }
   Tiles(const Tiles&) = delete;

@@ -1,5 +1,6 @@
 // Products of one operand by several weights run as one loop: the numbers are those of each alone.
 import { describe, expect, test } from "vitest";
+import { mapFile } from "../../lib/formats/mapped-file.ts";
 import { fuse } from "../../lib/graph/fuse.ts";
 import {
   accumulate,
@@ -15,6 +16,7 @@ import {
   type Value,
 } from "../../lib/graph/index.ts";
 import { record } from "../../lib/graph/trace.ts";
+import { temporaryFile } from "../formats/helpers.ts";
 import { generator } from "../ops/harness.ts";
 
 const device = openDevice({ threads: 2 });
@@ -29,23 +31,31 @@ function q8Blocks(rows: number): Uint8Array {
   return bytes;
 }
 const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
+const bytesOf = (data: Uint8Array | Uint16Array | Float32Array) =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const bf16Bits = (n: number) => Uint16Array.from(new Uint32Array(floats(n).buffer), (bits) => bits >>> 16);
 
-async function weightsOf(type: "f32" | "bf16" | "q8_0") {
+async function weightsOf(type: "f32" | "bf16" | "q8_0", inFile: boolean) {
   const data = { f32: floats, bf16: bf16Bits, q8_0: (n: number) => q8Blocks(n / width) }[type];
   const tensors = new Map<string, Tensor>();
   for (const [i, n] of widths.entries())
-    tensors.set(`w${i}`, await Tensor.from(device, type, [n, width], data(n * width)));
+    tensors.set(
+      `w${i}`,
+      inFile
+        ? Tensor.mapped(device, type, [n, width], mapFile(temporaryFile(bytesOf(data(n * width)))), 0)
+        : await Tensor.from(device, type, [n, width], data(n * width)),
+    );
   return tensors;
 }
 
 describe.each([
-  ["f32", "f32"],
-  ["bf16", "int8"],
-  ["q8_0", "int8"],
-] as const)("weights in %s", (type, activations) => {
-  test.each([1, 3, 8, 20, 70])("%d rows: all at once are each alone, bit by bit", async (rows) => {
-    const tensors = await weightsOf(type);
+  ["f32", "f32", false],
+  ["bf16", "int8", false],
+  ["bf16", "int8", true],
+  ["q8_0", "int8", false],
+] as const)("weights in %s, activations in %s, in a file: %s", (type, activations, inFile) => {
+  test.each([1, 3, 6, 8, 11, 16, 20, 70])("%d rows: all at once are each alone, bit by bit", async (rows) => {
+    const tensors = await weightsOf(type, inFile);
     const x = floats(rows * width);
     const product = (i: number): Value =>
       linear(
