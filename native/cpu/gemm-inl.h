@@ -6,7 +6,7 @@
 #include "cpu/gemv-inl.h"
 #include "cpu/shallow-inl.h"
 #include "cpu/thin-inl.h"
-#include "cpu/tile_stream-inl.h"
+#include "cpu/tile_stored-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -25,7 +25,7 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t blocked = max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
   const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
 #if defined(HEDDLE_SIMD_AMX)
-  return max_of(most, tile_scratch(m, n, k, threads));
+  return max_of(most, max_of(tile_scratch(m, n, k, threads), stored_scratch(m, k, threads)));
 #else
   return most;
 #endif
@@ -78,6 +78,8 @@ inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
 inline bool tiles_stream(const Gemm&) { return false; }
 inline void stream_tiles(const Gemm*, int, Pool&, void*) {}
+inline bool tiles_stored(const Gemm&) { return false; }
+inline void stored_tiles(const Gemm*, int, Pool&, void*) {}
 #endif
 inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
   if (on_tiles(g)) return tiles_stream(g) ? stream_tiles(&g, 1, pool, scratch) : gemm_tiles(g, pool, scratch);
@@ -118,6 +120,7 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
   if (by_panels(g)) return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
+  if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
@@ -136,19 +139,18 @@ inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }
 
-// Several b by one a: those that are read once through are read in one loop of the pool.
+// Several b by one a: those that are read once through are read in one loop of the pool, where all go the same way, which each goes alone.
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
-  const auto streamed = [](const Gemm& p) { return p.m > 0 && p.n > 0 && !p.rowwise && on_pairs(p) && p.b_transposed; };
-  bool all = count > 1, panels = count > 1, tiles = count > 1;
-  for (int i = 0; i < count; ++i) {
-    all = all && streamed(g[i]) && !by_panels(g[i]) && skinny(g[i]);
-    panels = panels && streamed(g[i]) && by_panels(g[i]) && g[i].m <= packed_pair_rows && !on_tiles(g[i]);
-    tiles = tiles && streamed(g[i]) && on_tiles(g[i]) && tiles_stream(g[i]);
-  }
-  if (all) return gemv_pairs(g, count, pool, scratch);
-  if (panels) return packed_pair_products(g, count, pool, scratch);
-  if (tiles) return stream_tiles(g, count, pool, scratch);
+  const auto all = [&](const auto& goes) {
+    for (int i = 0; i < count; ++i)
+      if (g[i].m == 0 || g[i].n == 0 || g[i].rowwise || !on_pairs(g[i]) || !g[i].b_transposed || !goes(g[i])) return false;
+    return count > 1;
+  };
+  if (all([](const Gemm& p) { return on_tiles(p) && tiles_stream(p); })) return stream_tiles(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return tiles_stored(p); })) return stored_tiles(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return by_panels(p) && p.m <= packed_pair_rows && !on_tiles(p); })) return packed_pair_products(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return !by_panels(p) && !tiles_stored(p) && skinny(p); })) return gemv_pairs(g, count, pool, scratch);
 #endif
   for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);
 }

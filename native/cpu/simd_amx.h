@@ -4,44 +4,49 @@
 constexpr int TILE = 16;                // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
 
+// Of c (0 to 3) and a (4, 5) `rows` rows; of c and b columns of 4 bytes: `columns` in 0, 1 and 6, `others` in 2, 3 and 7. As the processor reads it.
+struct alignas(64) TileShape {
+  uint8_t palette = 1, start = 0, reserved[14] = {};
+  uint16_t bytes[16] = {};
+  uint8_t rows[16] = {};
+  explicit TileShape(int height = TILE, int columns = TILE, int others = TILE) {
+    for (int t = 0; t < 8; ++t) rows[t] = static_cast<uint8_t>(t < 6 ? height : TILE), bytes[t] = 4 * TILE;
+    bytes[0] = bytes[1] = bytes[6] = static_cast<uint16_t>(4 * columns), bytes[2] = bytes[3] = bytes[7] = static_cast<uint16_t>(4 * others);
+  }
+};
+
 #if defined(HEDDLE_EMULATE_AVX512)
 struct TileRegisters {
   alignas(64) char at[8][TILE * tile_row_bytes];
-  int rows[8];
+  TileShape shape;
 };
 inline TileRegisters& tile_registers() {
   static thread_local TileRegisters registers;
   return registers;
 }
 struct Tiles {
-  explicit Tiles(int rows = TILE) {
-    for (int t = 0; t < 8; ++t) tile_registers().rows[t] = t < 6 ? rows : TILE;
-  }
+  explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) { tile_registers().shape = TileShape(rows, columns, others); }
 };
 template <int T> HEDDLE_SIMD void tile_zero() { __builtin_memset(tile_registers().at[T], 0, sizeof tile_registers().at[T]); }
 template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) {
+  const TileShape& s = tile_registers().shape;
   tile_zero<T>();
-  for (int r = 0; r < tile_registers().rows[T]; ++r) __builtin_memcpy(tile_registers().at[T] + r * tile_row_bytes, static_cast<const char*>(p) + r * stride, tile_row_bytes);
+  for (int r = 0; r < s.rows[T]; ++r) __builtin_memcpy(tile_registers().at[T] + r * tile_row_bytes, static_cast<const char*>(p) + r * stride, s.bytes[T]);
 }
 template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) {
-  for (int r = 0; r < tile_registers().rows[T]; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile_registers().at[T] + r * tile_row_bytes, tile_row_bytes);
+  const TileShape& s = tile_registers().shape;
+  for (int r = 0; r < s.rows[T]; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile_registers().at[T] + r * tile_row_bytes, s.bytes[T]);
 }
 template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
   TileRegisters& t = tile_registers();
   emulated::tdpbf16ps(reinterpret_cast<float*>(t.at[C]), reinterpret_cast<const uint16_t*>(t.at[A]), reinterpret_cast<const uint16_t*>(t.at[B]));
 }
 #else
-// While it lives the calling thread's registers are whole ones, or, those of a and of c (0 to 5), have fewer rows. The system saves them with the
-// thread only while they are in use.
+// While it lives the calling thread's registers are of a shape. The system saves them with the thread only while they are in use.
 class Tiles {
  public:
-  explicit Tiles(int rows = TILE) {
-    alignas(64) struct {
-      uint8_t palette = 1, start = 0, reserved[14] = {};
-      uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } shape;
-    for (int t = 0; t < 6; ++t) shape.rows[t] = static_cast<uint8_t>(rows);
+  explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) {
+    const TileShape shape(rows, columns, others);
     asm volatile("ldtilecfg %0" ::"m"(shape));
   }
   ~Tiles() { asm volatile("tilerelease" ::: "memory"); }

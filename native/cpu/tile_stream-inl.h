@@ -54,16 +54,19 @@ struct TileStream {
   }
 };
 
+// Tasks of so many panels. Of a short share four, so that threads end at the same time.
+inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t threads) {
+  const int64_t share = panels * panel_bytes / threads;
+  if (share < 16384) return 1;
+  return min_of(panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
+}
+
 // Products of one x, all of which tiles_stream.
 inline void stream_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4, threads = pool.threads();
   std::vector<char> has_a(static_cast<size_t>(threads));
-  const auto tasks_of = [&](const Gemm& g) {
-    // Of a short share four, so that threads end at the same time.
-    const int64_t panels = ceil_div(g.n, tile_side), share = panels * panel_bytes / threads;
-    return min_of(panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
-  };
+  const auto tasks_of = [&](const Gemm& g) { return stream_tasks_of(ceil_div(g.n, tile_side), panel_bytes, threads); };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     float* a = static_cast<float*>(scratch) + thread * a_floats;
     char& has = has_a[static_cast<size_t>(thread)];

@@ -56,9 +56,20 @@ const products: OpCase[] = [0, 1].flatMap((transposed) =>
   ]),
 );
 
+/** Lines of whole steps of matrix tiles, by one chunk of rows and by several; outputs that are no whole tiles. */
+const wholeSteps = [
+  [5, 2048, 40],
+  [8, 576, 65],
+  [11, 96, 33],
+  [31, 64, 75],
+  [40, 96, 71],
+  [70, 160, 97],
+  [250, 64, 45],
+] as const;
+
 /** f32 rounded to bf16 before a bf16 matrix. */
 const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
-  [...shapes, [8, 576, 65] as const, [11, 96, 33] as const].map(([n, k, m]) => ({
+  [...shapes, ...wholeSteps].map(([n, k, m]) => ({
     op: "linear",
     label: `f32 (${n}, ${k}) in bf16 · bf16 to ${m}${rowwise ? ", rowwise" : ""}`,
     inputs: [float("f32", [n, k]), float("bf16", [m, k]), m % 2 ? float("f32", [m]) : undefined],
