@@ -11,12 +11,12 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t stored_least_rows = 4, stored_chunk = 2 * TILE;  // of x; those that a product takes at a time
+constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;  // of x; those that are taken at a time
 constexpr int64_t stored_steps_ahead = 6;                          // that are fetched into the second cache, where there is one chunk
 constexpr int64_t stored_x_bytes = 1 << 20;                        // most of more chunks: of the second cache, beside outputs now and next
 
 inline bool tiles_stored(const Gemm& g) {
-  return g.m >= stored_least_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed && !g.b_unpacked && !g.a_transposed && !g.accumulate &&
+  return g.m >= stored_least_rows && g.m <= stored_most_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed && !g.b_unpacked && !g.a_transposed && !g.accumulate &&
          !g.c_transposed && !g.rowwise && g.k > 0 && g.k % tile_depth == 0 && g.n >= tile_side;
 }
 inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
@@ -137,20 +137,24 @@ struct StoredTiles {
   }
 };
 
-// Products of one x, all of which tiles_stored.
+// Products of one x, all of which tiles_stored. Few threads pack x for themselves, as in tile_stream-inl.h, of one chunk all do; else each does a part.
 inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const StoredRows rows{x.m};
   const int64_t steps = x.k / tile_depth, x_floats = steps * TILE * rows.all() + TILE, threads = pool.threads();
-  std::vector<char> has_x(static_cast<size_t>(threads));
+  const bool together = rows.chunks() > 1 && threads > own_threads;
+  const auto pack = [&](int64_t tile, float* columns) {
+    const int64_t r = tile * TILE, here = min_of<int64_t>(TILE, x.m - r);
+    pack_stored_columns(static_cast<const bf16*>(x.a) + r * x.lda, x.lda, here, rows.columns(here), steps, columns + steps * TILE * r);
+  };
+  const int64_t row_tiles = ceil_div(x.m, TILE);
+  if (together) pool.run(row_tiles, [&](int64_t tile, int) { pack(tile, static_cast<float*>(scratch)); });
+  std::vector<char> has_x(static_cast<size_t>(threads), together);
   const auto tasks_of = [&](const Gemm& g) { return stream_tasks_of(ceil_div(g.n, tile_side), tile_side * g.k * 2, threads); };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
-    float* columns = static_cast<float*>(scratch) + thread * x_floats;
+    float* columns = static_cast<float*>(scratch) + (together ? 0 : thread * x_floats);
     if (char& has = has_x[static_cast<size_t>(thread)]; !has) {
-      for (int64_t r = 0; r < x.m; r += TILE) {
-        const int64_t here = min_of<int64_t>(TILE, x.m - r);
-        pack_stored_columns(static_cast<const bf16*>(x.a) + r * x.lda, x.lda, here, rows.columns(here), steps, columns + steps * TILE * r);
-      }
+      for (int64_t tile = 0; tile < row_tiles; ++tile) pack(tile, columns);
       has = 1;
     }
     const Gemm& g = products[i];

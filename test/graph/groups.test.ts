@@ -86,6 +86,27 @@ describe.each([
   });
 });
 
+test.each([5, 31, 40, 70])("%d rows by six threads give the bits that two give", async (rows) => {
+  const x = floats(rows * width);
+  const data = widths.map((n) => bf16Bits(n * width));
+  const of = async (threads: number) => {
+    const own = openDevice({ threads });
+    const tensors = new Map<string, Tensor>();
+    for (const [i, n] of widths.entries()) tensors.set(`w${i}`, await Tensor.from(own, "bf16", [n, width], data[i]!));
+    const program = compile(() => {
+      const values = input("x", "f32", [rows, width]);
+      return Object.fromEntries(
+        widths.map((n, i) => [
+          `y${i}`,
+          linear(values, tensor(`w${i}`, "bf16", [n, width]), undefined, { activations: "int8" }),
+        ]),
+      );
+    });
+    return program.bind(own, tensors).run({ x });
+  };
+  expect(await of(6)).toEqual(await of(2));
+});
+
 // 2600 elements of eight rows, 10300 of two, are more than the nearest cache holds: they are taken in parts.
 test.each([
   [256, 40],
