@@ -12,12 +12,12 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
 constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;  // of x; those that are taken at a time
-constexpr int64_t stored_steps_ahead = 6;                          // that are fetched into the second cache, where there is one chunk
-constexpr int64_t stored_x_bytes = 1 << 20;                        // most of more chunks: of the second cache, beside outputs now and next
+constexpr int64_t stored_steps_ahead = 6;     // that are fetched into the second cache, where there is one chunk
+constexpr int64_t stored_x_bytes = 1 << 20;   // most of more chunks: of the second cache, beside outputs now and next
 
 inline bool tiles_stored(const Gemm& g) {
-  return g.m >= stored_least_rows && g.m <= stored_most_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed && !g.b_unpacked && !g.a_transposed && !g.accumulate &&
-         !g.c_transposed && !g.rowwise && g.k > 0 && g.k % tile_depth == 0 && g.n >= tile_side;
+  return g.m >= stored_least_rows && g.m <= stored_most_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed &&
+         !g.b_unpacked && !g.a_transposed && !g.accumulate && !g.c_transposed && !g.rowwise && g.k > 0 && g.k % tile_depth == 0 && g.n >= tile_side;
 }
 inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
   const int64_t steps = ceil_div(k, tile_depth), most = max_of(stored_chunk * steps * TILE, stored_x_bytes / 4 + steps * TILE * TILE);
