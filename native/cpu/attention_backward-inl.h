@@ -13,10 +13,9 @@ struct BackwardPlan {
   int64_t buffers;                // how many such sums exist at a time
   int64_t side, work;             // floats of one thread: the copy of keys and values, and all of it
 };
-// Pairs of queries and keys need many of both: over a few the roundings of the scores' gradients do not average out, and
-// panels are padding anyway. Documents may be short, whatever the sequence's length.
+// Over a few queries and keys panels are padding for the most part, and pairs gain nothing.
 inline bool backward_on_pairs(const Attention& a) {
-  return on_pairs(a) && !a.documents && a.length >= NR && (a.window == 0 || a.window >= NR);
+  return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR);
 }
 inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // what threads hold where operands are pairs
 inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, float* work, int64_t side, int64_t padded, float* dk, float* dv);

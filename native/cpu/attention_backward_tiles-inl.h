@@ -65,7 +65,7 @@ inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) 
   if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
   const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));  // as attention_backward_scratch
-  return sizeof(float) * static_cast<size_t>(bound + threads * p.work);
+  return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
 // Products s and dp of keys [from, to) -> weights and gradients of scores over scale; edges are relative to `from`.
@@ -114,8 +114,7 @@ struct BackwardStep {
 
 // The queries of one head from `position` on: their gradient, and what they add to those of keys and values.
 template <class Keys>
-void backward_tiles(const Attention& a, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
-  const Mask mask{a.causal, a.window};
+void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
   const int64_t width = a.width, depth = padded / 2, stride = a.heads * width, rows = min_of(tile_queries, a.length - position), end = position + rows;
   const int64_t row = sequence * a.length + position, qo = row * stride + head * width, panels = ceil_div(rows, panel_rows);
   const bf16 *o = static_cast<const bf16*>(a.o) + qo, *d_o = static_cast<const bf16*>(a.d_o) + qo;
@@ -200,6 +199,8 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
   if (!backward_on_pairs(a)) return without_tiles.attention_backward(a, pool, scratch);
   const BackwardPlan plan = plan_tiles(a, pool.threads());
   float *sums = static_cast<float*>(scratch), *work = sums + plan.buffers * plan.sums;
+  int32_t* starts = reinterpret_cast<int32_t*>(work + pool.threads() * plan.work);
+  if (a.documents) find_documents(a, starts);
   const int64_t group = a.heads / a.kv_heads, blocks = ceil_div(a.length, tile_queries), kv_stride = a.kv_heads * a.width, padded = plan.padded, half = plan.sums / 2;
   const auto store_owner = [&](int64_t owner, const float* from, int64_t begin, int64_t end) {
     const int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
@@ -222,7 +223,7 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
       return keys;
     };
     for (int64_t item = part; item < group * blocks; item += plan.parts)
-      backward_tiles(a, owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, keys_of);
+      backward_tiles(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, keys_of);
     if (plan.parts == 1) store_owner(owner, dk, 0, a.length);
   });
   if (plan.parts > 1)
