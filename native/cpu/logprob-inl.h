@@ -112,13 +112,22 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// Results of rows [i, i + rows) from their running maxima and sums and their targets' logits.
+// The same of all but the target, which may lie among them: beside a target that has nearly all of the probability, what is left to the
+// others would be the last digits of a sum with it.
+inline void fold_others(const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
+  const int64_t before = target >= 0 && target < n ? target : n;
+  if (before > 0) fold_row(products, before, scale, softcap, m, s);
+  if (before + 1 < n) fold_row(products + before + 1, n - before - 1, scale, softcap, m, s);
+}
+
+// Results of rows [i, i + rows) from the others' running maxima and sums and their targets' logits.
 inline void finish_rows(const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
   for (int64_t r = 0; r < rows; ++r) {
     const bool counted = t.targets[i + r] >= 0;
-    const float lse = counted ? m[r] + __builtin_logf(s[r]) : 0;
-    t.lse[i + r] = lse;
-    t.logprob[i + r] = counted ? hit[r] - lse : 0;
+    const float log_sum = __builtin_logf(s[r]), odds = m[r] - hit[r] + log_sum;  // of the others, as a logarithm
+    const float more = __builtin_log1pf(__builtin_expf(odds > 0 ? -odds : odds));
+    t.lse[i + r] = !counted ? 0 : odds > 0 ? m[r] + log_sum + more : hit[r] + more;
+    t.logprob[i + r] = !counted ? 0 : odds > 0 ? -odds - more : -more;
   }
 }
 
@@ -151,7 +160,7 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
           if (t.targets[i0 + i] < 0) continue;
           const float* row = products + i * columns;
           if (target >= 0 && target < columns) hit[i] = logit1(row[target], t.scale, t.softcap);
-          fold_row(row, columns, t.scale, t.softcap, m[i], s[i]);
+          fold_others(row, columns, target, t.scale, t.softcap, m[i], s[i]);
         }
       });
     }
@@ -159,10 +168,15 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   }
 }
 
+// The gradient with respect to a target's logit, from its log-probability.
+inline float on_target(float upstream, float of_lse, float logprob) {
+  return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
+}
+
 // One row of products -> gradients with respect to them, in place and, where `rounded` is not null, as bf16 there.
-// `upstream` is the gradient of the target's log-probability, `of_lse` that of the logsumexp.
+// `upstream` is the gradient of the target's log-probability, which is `known` where it is given, `of_lse` that of the logsumexp.
 inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
-                         int64_t target) {
+                         int64_t target, const float* known = nullptr) {
   auto slope = [&](F x) {  // d logit / d product, from the logit
     if (!(t.softcap > 0)) return set1(t.scale);
     F r = mul(x, set1(1 / t.softcap));
@@ -182,7 +196,8 @@ inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogpro
   F x = logit(set1(at_target), t.scale, t.softcap);
   store(value, x);
   F p = exp_nonpositive(sub(x, set1(lse)));
-  store(gradient, mul(add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p)), slope(x)));
+  const F change = known ? set1(on_target(upstream, of_lse, *known)) : add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p));
+  store(gradient, mul(change, slope(x)));
   row[target] = gradient[0];
   if (rounded) store1(rounded + target, gradient[0]);
 }

@@ -55,20 +55,14 @@ inline void keep_row(const float* products, int64_t n, float scale, float peak, 
 
 // One row of kept logits -> gradients with respect to its products.
 inline void gradient_of_kept(const f16* row, float peak, bf16* to, int64_t n, float scale, float upstream, float of_lse, float lse,
-                             int64_t target) {
-  const auto gradient = [&](F x, F on_target) {
-    const F p = exp_nonpositive(add(x, set1(peak - lse)));
-    return mul(add(mul(set1(upstream), sub(on_target, p)), mul(set1(of_lse), p)), set1(scale));
-  };
+                             int64_t target, float logprob) {
+  const F factor = set1((of_lse - upstream) * scale), above = set1(peak - lse);
   for (int64_t j = 0; j < n; j += W) {
     const int count = static_cast<int>(min_of<int64_t>(W, n - j));
-    const F d = gradient(count == W ? load(row + j) : load_n(row + j, count), zero());
+    const F d = mul(exp_nonpositive(add(count == W ? load(row + j) : load_n(row + j, count), above)), factor);
     count == W ? store(to + j, d) : store_n(to + j, d, count);
   }
-  if (target < 0 || target >= n) return;
-  alignas(64) float value[W];
-  store(value, gradient(load_n(row + target, 1), set1(1)));
-  store1(to + target, value[0]);
+  if (target >= 0 && target < n) store1(to + target, on_target(upstream, of_lse, logprob) * scale);
 }
 
 inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
@@ -100,7 +94,7 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
           if (t.targets[i0 + i] < 0) continue;
           const float* row = chunk + i * columns;
           if (target >= 0 && target < columns) hit[i] = logit1(row[target], t.scale, t.softcap);
-          fold_row(row, columns, t.scale, t.softcap, m[i], s[i]);
+          fold_others(row, columns, target, t.scale, t.softcap, m[i], s[i]);
           if (plan.narrow) keep_row(row, columns, t.scale, chunk_peaks[i] = m[i], narrow + i * columns);
         }
       });
@@ -116,16 +110,16 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
       pool.range(rows, max_of<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t target = t.targets[i0 + i];
-          const float upstream = t.d_logprob[i0 + i], of_lse = t.d_lse ? t.d_lse[i0 + i] : 0, lse = t.lse[i0 + i];
+          const float upstream = t.d_logprob[i0 + i], of_lse = t.d_lse ? t.d_lse[i0 + i] : 0, lse = t.lse[i0 + i], logprob = t.logprob[i0 + i];
           if (target < 0) {
             for (int64_t j = 0; j < columns; ++j) {
               if (plan.narrow) rounded[i * columns + j] = bf16{};
               else chunk[i * columns + j] = 0;
             }
           } else if (plan.narrow) {
-            gradient_of_kept(narrow + i * columns, chunk_peaks[i], rounded + i * columns, columns, t.scale, upstream, of_lse, lse, target - j0);
+            gradient_of_kept(narrow + i * columns, chunk_peaks[i], rounded + i * columns, columns, t.scale, upstream, of_lse, lse, target - j0, logprob);
           } else {
-            gradient_row(chunk + i * columns, nullptr, columns, t, upstream, of_lse, lse, target - j0);
+            gradient_row(chunk + i * columns, nullptr, columns, t, upstream, of_lse, lse, target - j0, &logprob);
           }
         }
       });

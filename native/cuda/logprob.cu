@@ -48,9 +48,10 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   a.running[row * 3 + 1] = sum;
   a.running[row * 3 + 2] = logit;
   if (!a.last) return;
-  const float lse = largest + logf(sum);
-  a.logprob[row] = target < 0 ? 0.0f : logit - lse;  // a target below zero is ignored
-  a.lse[row] = target < 0 ? 0.0f : lse;
+  const float log_sum = logf(sum);
+  // Apart, as in cpu/logprob-inl.h: beside a large maximum the sum's digits would go. A target below zero is ignored.
+  a.logprob[row] = target < 0 ? 0.0f : logit - largest - log_sum;
+  a.lse[row] = target < 0 ? 0.0f : largest + log_sum;
 }
 
 View from_row(const Tensor& w, int64_t row) {
