@@ -6,6 +6,7 @@
 #include "cpu/gemv-inl.h"
 #include "cpu/shallow-inl.h"
 #include "cpu/thin-inl.h"
+#include "cpu/tile_shallow-inl.h"
 #include "cpu/tile_stored-inl.h"
 
 namespace heddle {
@@ -25,7 +26,7 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t blocked = max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
   const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
 #if defined(HEDDLE_SIMD_AMX)
-  return max_of(most, max_of(tile_scratch(m, n, k, threads), stored_scratch(m, k, threads)));
+  return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)), max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, k, threads))));
 #else
   return most;
 #endif
@@ -78,6 +79,8 @@ inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
 inline bool tiles_stream(const Gemm&) { return false; }
 inline void stream_tiles(const Gemm*, int, Pool&, void*) {}
+inline bool tiles_shallow(const Gemm&) { return false; }
+inline void gemm_tiles_shallow(const Gemm&, Pool&, void*) {}
 inline bool tiles_stored(const Gemm&) { return false; }
 inline void stored_tiles(const Gemm*, int, Pool&, void*) {}
 #endif
@@ -103,6 +106,11 @@ inline bool skinny(const Gemm& g) {
 // Whether b's panels of pairs are kept, or will be.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
+// A narrow product goes to tiles, as what it is or turned.
+inline bool narrow_on_tiles(const Gemm& g) {
+  return on_pairs(g) && !g.rowwise && !g.accumulate && min_of(g.m, g.n) <= thin_most && max_of(g.m, g.n) >= 2 * thin_most && g.k >= thin_most && (on_tiles(g) || (!g.bias && on_tiles(turned(g))));
+}
+
 // The product in slices of rows, each as if it were alone.
 inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   const int64_t rows = g.m, slice = by_panels(g) ? packed_pair_rows : g.b_transposed ? gemv_rows : gemv_axpy_rows;
@@ -121,13 +129,15 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
   if (by_panels(g)) return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
   if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);
+  if (on_pairs(g) && tiles_shallow(g)) return gemm_tiles_shallow(g, pool, scratch);
+  const Gemm t = turned(g);
+  if (narrow_on_tiles(g)) return gemm_tiles(on_tiles(g) ? g : t, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
-  if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
+  if (thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
   if (shallow(g)) return gemm_shallow(g, pool, scratch);
   // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
   if (!g.bias && g.n < g.m && g.n <= thin_most) {
-    const Gemm t = turned(g);
     if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
     if (t.m <= MR) return gemm_blocked(t, pool, scratch);
   }

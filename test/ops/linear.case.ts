@@ -21,6 +21,10 @@ const shapes = [
   [50, 70, 30],
   [1200, 70, 9],
   [1100, 8, 101],
+  [70, 16, 2100],
+  [65, 31, 160],
+  [96, 576, 16],
+  [16, 200, 70],
 ] as const;
 
 const weightShape = (transposed: number, k: number, m: number) => (transposed ? [k, m] : [m, k]);
