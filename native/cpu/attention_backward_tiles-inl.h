@@ -72,7 +72,8 @@ inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) 
 inline void backward_tile_panel(const BackwardTiles& w, int64_t lane, int64_t from, int64_t to, const Edges& edges, float scale, float softcap) {
 #if defined(HEDDLE_SIMD_BF16)
   const bool cut = edges.low || edges.high;
-  const F factor = set1(softcap > 0 ? log2_e : scale * log2_e);
+  const bool replaced = !(softcap > 0) && !(scale > 0);  // a masked product of -inf by such a scale would be seen
+  const F factor = set1(softcap > 0 || replaced ? log2_e : scale * log2_e);
   F less[2], mean[2];
   for (int h = 0; h < 2; ++h) less[h] = neg(load(w.lse + lane + h * W)), mean[h] = load(w.delta + lane + h * W);
   const auto one = [&](int64_t j, int h, F& p, F& d) {
@@ -81,6 +82,8 @@ inline void backward_tile_panel(const BackwardTiles& w, int64_t lane, int64_t fr
       const F t = tanh(mul(score, set1(scale / softcap)));
       score = mul(t, set1(softcap));
       slope = fnma(t, t, slope);
+    } else if (replaced) {
+      score = mul(score, set1(scale));
     }
     if (cut) score = masked(score, edges, h, static_cast<float>(j - from));
     p = exp2_nonpositive(fma(score, factor, less[h]));

@@ -19,6 +19,7 @@ void with_amx(Kernels& k) {
   k.name = "amx";
   // Tiles are so fast that to read all weights again for every block costs more than activations that leave the near caches.
   k.row_tile = 32, k.row_block = 288;
+  k.quant_row_least = HEDDLE_ISA::quant_tile_rows;
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;
   k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch, k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
   k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch, k.cached_attention = HEDDLE_ISA::cached_attention_tiles;

@@ -182,6 +182,7 @@ struct AdamW {
 struct Kernels {
   const char* name;
   int row_tile = 14, row_block = 136;  // of bf16, see Packing
+  int quant_row_least = 1;             // of quantised weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
   bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum

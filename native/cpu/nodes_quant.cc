@@ -32,7 +32,7 @@ Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
   if (!n.attr_flag("int8")) return {};
   Packing p{"products of bytes", 1, active().quant_packed_bytes(w.dtype, w.shape[0], w.shape[1])};
-  p.row_tile = 6, p.row_block = active().row_block;
+  p.row_tile = 6, p.row_block = active().row_block, p.row_least = active().quant_row_least;
   return p;
 }
 void linear_pack(const Node& n, void* to, Pool& pool) { active().quant_pack(linear(n), to, pool); }

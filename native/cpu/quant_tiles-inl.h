@@ -119,9 +119,10 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
 
 // From as many rows on as the others take more time for than the weights take to become bf16: of 8 bits memory gives them more slowly, of
 // blocks as files have them it is work.
+constexpr int quant_tile_rows = 48, fast_tile_rows = 24;
 inline bool on_tiles(const QuantLinear& p) {
   const bool kept = p.packed || p.unpacked, fast = kept && p.w_type != DType::q8_0;
-  return p.int8 && !p.rowwise && p.m >= (fast ? 24 : 48) && p.n > 0 && p.k > 0;
+  return p.int8 && !p.rowwise && p.m >= (fast ? fast_tile_rows : quant_tile_rows) && p.n > 0 && p.k > 0;
 }
 
 template <class P> TileSource packed_source(const QuantLinear& p) { return {&p, tile_panel_of_packed<P>}; }

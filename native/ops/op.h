@@ -127,6 +127,7 @@ struct Packing {
   bool of_files = false;         // only of what nobody writes: a file's pages, which are given back, or copies of its rows in another order
   int row_tile = 1;              // rows that the kernel takes at once
   int row_block = 136;           // rows of a chain's block for which reading all weights pays: what they become should stay in the near caches
+  int row_least = 1;             // fewer rows than this may be made in another way, to other bits: a chain's block then has as many
 };
 struct Packs {
   Packing (*describe)(const Node&) = nullptr;            // shapes alone are known

@@ -54,6 +54,7 @@ class Program {
     size_t begin, end;            // nodes
     int64_t row_tile = 1;         // blocks are cut on multiples of it
     int64_t row_block = 0;        // rows of one, at most
+    int64_t row_least = 1;        // and at least
     std::vector<int> own;         // roots of values that nobody else sees
     std::vector<size_t> offsets;  // of these, for each row of a block
     size_t row_bytes = 0;         // of all of them

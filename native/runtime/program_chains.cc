@@ -85,6 +85,7 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
       weights |= packing.bytes > 0;
       chain.row_tile = std::max<int64_t>(chain.row_tile, packing.row_tile);
       if (packing.bytes) chain.row_block = std::max<int64_t>(chain.row_block, packing.row_block);
+      if (packing.bytes) chain.row_least = std::max<int64_t>(chain.row_least, packing.row_least);
     }
     if (!weights) continue;
     std::vector<Interval> intervals;
@@ -144,9 +145,11 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
   }
   const int64_t row_step = c.row_tile, fit = threads * (c.row_block - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);
+  const auto cut = [&](int64_t part) { return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step; };
+  for (int64_t part = 0; part < parts; ++part)
+    if (cut(part + 1) - cut(part) < c.row_least) return false;
   const size_t kernel_bytes = chain_bytes_[chain], thread_bytes = chain_thread_bytes(chain);
   ChainTimes times(Profile::on() ? c.end - c.begin : 0);
-  const auto cut = [&](int64_t part) { return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step; };
   context.pool.run(parts, [&](int64_t part, int thread) {
     const int64_t from = cut(part), count = cut(part + 1) - from;
     char* const scratch = static_cast<char*>(context.scratch) + static_cast<size_t>(thread) * thread_bytes;

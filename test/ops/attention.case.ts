@@ -34,6 +34,8 @@ interface Mask {
   causal: number;
   window: number;
   softcap: number;
+  /** Of products, where it is not one over the root of the width. */
+  scale?: number;
   documents?: keyof typeof documents;
   sinks?: "f32" | "bf16" | "f16";
 }
@@ -43,6 +45,8 @@ const masks: Mask[] = [
   { name: "window 5", causal: 1, window: 5, softcap: 0 },
   { name: "window 6 both ways", causal: 0, window: 6, softcap: 0 },
   { name: "soft cap", causal: 1, window: 0, softcap: 2 },
+  { name: "scale below 0", causal: 1, window: 0, softcap: 0, scale: -0.125 },
+  { name: "scale 0", causal: 1, window: 5, softcap: 0, scale: 0 },
   { name: "documents", causal: 1, window: 0, softcap: 0, documents: "packed" },
   { name: "documents both ways", causal: 0, window: 0, softcap: 0, documents: "packed" },
   { name: "padding, window 31 both ways", causal: 0, window: 31, softcap: 0, documents: "padded" },
@@ -79,7 +83,7 @@ function withRoundedWeights(
   mask: Mask,
 ): NonNullable<OpCase["rounded"]> {
   const round = (x: ArrayLike<number>) => toFloat32("bf16", toBf16(Float32Array.from(x)));
-  const scale = 1 / Math.sqrt(width);
+  const scale = mask.scale ?? 1 / Math.sqrt(width);
   return ([dout, q, k, v, o, lse, documents]) => {
     const dot = (a: ArrayLike<number>, at: number, b: ArrayLike<number>, bt: number) => {
       let sum = 0;
@@ -176,7 +180,7 @@ function withRoundedProducts(
       const scores = Array.from({ length: last - first }, (_, i) => {
         let sum = 0;
         for (let d = 0; d < width; d++) sum += queries[at * width + d]! * keys[place(first + i) + d]!;
-        const score = sum / Math.sqrt(width);
+        const score = sum * (mask.scale ?? 1 / Math.sqrt(width));
         return mask.softcap ? mask.softcap * Math.tanh(score / mask.softcap) : score;
       });
       const sink = sinks ? sinks[head]! : Number.NEGATIVE_INFINITY;
@@ -204,7 +208,7 @@ const wholeCases: OpCase[] = [
         op: "attention",
         label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? ", may round" : ""}`,
         inputs: [q!, k!, k!, kind && documents[kind](1, rows!), sinks && float(sinks, [heads!], -2, 2)],
-        attributes: { ...attributes, sequenceLength: 0, scale: 1 / Math.sqrt(width!), ...(bf16 && { bf16: 1 }) },
+        attributes: { scale: 1 / Math.sqrt(width!), ...attributes, sequenceLength: 0, ...(bf16 && { bf16: 1 }) },
         outputs: [out("f32", rows!, heads!, width!), out("f32", rows!, heads!)],
         ...(bf16 && { rounded: withRoundedProducts(rows!, [heads!, keyHeads!, width!], mask) }),
       };
