@@ -248,6 +248,12 @@ describe("parameters", () => {
     expect(without[0].top_logprobs).toEqual([]);
   });
 
+  test("a call without arguments in the conversation is told what they are", async () => {
+    const call = { id: "a", type: "function", function: { name: "f" } };
+    const { body } = await client.post(CHAT, { messages: [...messages, { role: "assistant", tool_calls: [call] }] });
+    expect(body.error.message).toMatch(/arguments: expected a text or an object, got nothing$/);
+  });
+
   test.each<[string, object, string | null, string]>([
     ["messages", {}, "messages", "invalid_value"],
     ["messages", { messages: [] }, "messages", "invalid_value"],
