@@ -222,9 +222,9 @@ describe("parameters", () => {
     const { body, status } = await client.post(CHAT, { messages: user("The cat saw the sea. ".repeat(400)) });
     expect({ status, body }).toMatchObject({
       status: 400,
-      body: { error: { type: "invalid_request_error", code: "context_length_exceeded" } },
+      body: { error: { type: "invalid_request_error", param: "messages", code: "context_length_exceeded" } },
     });
-    expect(body.error.message).toMatch(/^prompt: expected at most 1024 tokens, the context length, got \d+$/);
+    expect(body.error.message).toMatch(/^messages: expected at most 1024 tokens, the context length, got \d+$/);
   });
 
   test("logprobs", async () => {
