@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const order = [
   "brand",
   "errors",
+  "on-abort",
   "run",
   "temporary",
   "metrics",

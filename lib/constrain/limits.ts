@@ -27,8 +27,6 @@ export const limits = {
   patternStates: 10_000,
   /** Work of making one pattern deterministic. */
   patternSteps: 2_000_000,
-  /** Largest multipleOf of integers, which takes as many states. */
-  multipleOf: 1000,
 } as const;
 
 /** A cap was hit: `what` says of what there are too many, and where. */

@@ -2,7 +2,7 @@
 import { describe } from "../errors.ts";
 import { unsupported } from "./limits.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
-import { type Budget, type Dfa, dfaOf, type Edge, intersect } from "./regular.ts";
+import { type Budget, type Dfa, dfaOf, type Edge, intersect, type Machine } from "./regular.ts";
 
 export interface Bound {
   value: number;
@@ -22,6 +22,8 @@ const INTEGER_DIGITS = 21;
 const FRACTION_DIGITS = 22;
 /** Digits of integers that are read back as they stand: of more, what is read back of a multiple need not be one. */
 const EXACT_DIGITS = 15;
+/** Of it, ten times a rest and a digit are a number still. */
+const LARGEST_MULTIPLE = 10 ** (EXACT_DIGITS - 1);
 
 const char = (text: string) => concat(...Array.from(text, (c) => set([c.charCodeAt(0), c.charCodeAt(0)])));
 const between = (low: number, high: number) => set([0x30 + low, 0x30 + high]);
@@ -56,19 +58,23 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
   const moduli: number[] = [];
   for (const multiple of multiples) {
     const decimals = Math.round(-Math.log10(multiple));
-    if (Number.isInteger(multiple)) {
+    if (Number.isInteger(multiple) && multiple <= LARGEST_MULTIPLE) {
       whole = true;
       if (multiple > 1) moduli.push(multiple);
     } else if (decimals >= 1 && decimals <= 15 && multiple === Number(`1e-${decimals}`))
       places = Math.min(places, decimals);
-    else throw unsupported(where, `multipleOf ${describe(multiple)} (whole numbers and powers of ten are)`);
+    else
+      throw unsupported(
+        where,
+        `multipleOf ${describe(multiple)} (whole numbers up to ${LARGEST_MULTIPLE} and powers of ten are)`,
+      );
   }
   let dfa = whole ? integerDfa(low, high, where, budget) : boundedDfa(low, high, places, where, budget);
   if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
     const exact = concat(optional(char("-")), digits(1, EXACT_DIGITS));
     dfa = intersect(dfa, dfaOf(exact, "plain", where, budget), where, budget);
   }
-  for (const modulus of moduli) dfa = intersect(dfa, multiplesDfa(modulus), where, budget);
+  for (const modulus of moduli) dfa = intersect(dfa, multiplesOf(modulus), where, budget);
   return dfa;
 }
 
@@ -126,16 +132,16 @@ function sameLength(low: string, high: string): Pattern {
   return either(...parts);
 }
 
-/** Multiples of a small integer, by what their digits so far leave. */
-function multiplesDfa(modulus: number): Dfa {
-  // States: 0 the beginning, 1 after the sign, 2 + r with rest r.
+/** Multiples of an integer, by what their digits so far leave: a state for each rest, too many of a large one's to be made before they are reached. */
+function multiplesOf(modulus: number): Machine {
+  // States: -2 the beginning, -1 after the sign, else the rest.
   const onwards = (rest: number): Edge[] =>
-    Array.from({ length: 10 }, (_, d) => [0x30 + d, 0x30 + d, 2 + ((rest * 10 + d) % modulus)]);
-  const rests = Array.from({ length: modulus }, (_, rest) => onwards(rest));
+    Array.from({ length: 10 }, (_, d) => [0x30 + d, 0x30 + d, (rest * 10 + d) % modulus]);
   return {
-    start: 0,
-    accepting: [false, false, ...rests.map((_, rest) => rest === 0)],
-    edges: [[[0x2d, 0x2d, 1], ...onwards(0)], onwards(0), ...rests],
+    start: -2,
+    accepts: (state) => state === 0,
+    edgesOf: (state) =>
+      state < 0 ? [...(state === -2 ? [[0x2d, 0x2d, -1] as const] : []), ...onwards(0)] : onwards(state),
   };
 }
 

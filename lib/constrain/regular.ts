@@ -239,32 +239,41 @@ export function isEmpty({ start, accepting, edges }: Dfa): boolean {
   return !accepting[start] && edges[start]!.length === 0;
 }
 
+/** An automaton whose states are looked at one by one: it may have any number of them, of which few are reached. */
+export interface Machine {
+  start: number;
+  accepts(state: number): boolean;
+  edgesOf(state: number): readonly Edge[];
+}
+
 /** What both accept. @throws HeddleError INVALID_ARGUMENT naming the cap */
-export function intersect(a: Dfa, b: Dfa, where: string, budget = new Budget()): Dfa {
-  const states = new Map<number, number>();
+export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Dfa {
+  const other: Machine =
+    "edgesOf" in b ? b : { start: b.start, accepts: (y) => b.accepting[y]!, edgesOf: (y) => b.edges[y]! };
+  const states = a.edges.map(() => new Map<number, number>());
   const pairs: [number, number][] = [];
   const stateOf = (x: number, y: number): number => {
-    const key = x * b.edges.length + y;
-    const known = states.get(key);
+    const known = states[x]!.get(y);
     if (known !== undefined) return known;
     if (pairs.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, "states of its automaton");
-    states.set(key, pairs.length);
+    states[x]!.set(y, pairs.length);
     return pairs.push([x, y]) - 1;
   };
-  stateOf(a.start, b.start);
+  stateOf(a.start, other.start);
   const edges: Edge[][] = [];
   for (let i = 0; i < pairs.length; i++) {
     const [x, y] = pairs[i]!;
     const out: Edge[] = [];
-    budget.spend(a.edges[x]!.length * b.edges[y]!.length, where);
+    const its = other.edgesOf(y);
+    budget.spend(a.edges[x]!.length * its.length, where);
     for (const [low, high, to] of a.edges[x]!)
-      for (const other of b.edges[y]!) {
-        const [from, until] = [Math.max(low, other[0]), Math.min(high, other[1])];
-        if (from <= until) out.push([from, until, stateOf(to, other[2])]);
+      for (const edge of its) {
+        const [from, until] = [Math.max(low, edge[0]), Math.min(high, edge[1])];
+        if (from <= until) out.push([from, until, stateOf(to, edge[2])]);
       }
     edges.push(out);
   }
-  return trimmed({ start: 0, accepting: pairs.map(([x, y]) => a.accepting[x]! && b.accepting[y]!), edges });
+  return trimmed({ start: 0, accepting: pairs.map(([x, y]) => a.accepting[x]! && other.accepts(y)), edges });
 }
 
 /** Whether it accepts a text, given as its bytes. */

@@ -1,4 +1,5 @@
 import { checkSignal, HeddleError } from "../errors.ts";
+import { onAbort } from "../on-abort.ts";
 
 export function aborted(signal: AbortSignal, what = "model"): HeddleError {
   return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
@@ -17,12 +18,10 @@ export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined):
   if (!signal) return work;
   return new Promise<T>((resolve, reject) => {
     const stop = () => reject(aborted(signal));
+    let forget: (() => void) | undefined;
     // First: where the signal is none after all, nobody else waits for the work.
-    work
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener("abort", stop))
-      .catch(reject);
+    work.then(resolve, reject).finally(() => forget?.());
     if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
+    else forget = onAbort(signal, stop);
   });
 }

@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { onAbort } from "../on-abort.ts";
 import { throwIfAborted } from "./abort.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -137,7 +138,7 @@ export class Batcher {
     const builder = new CompletionBuilder();
     const leave = () => stream.cancel();
     let [first, last] = [started, started];
-    signal?.addEventListener("abort", leave, { once: true });
+    const forget = signal && onAbort(signal, leave);
     try {
       for await (const pieces of stream) {
         last = performance.now();
@@ -150,7 +151,7 @@ export class Batcher {
       }
       throwIfAborted(signal); // it ends quietly when it is left
     } finally {
-      signal?.removeEventListener("abort", leave);
+      forget?.();
     }
     // As whoever waits for it sees it: with the others' rows, and from its place in the queue on.
     const progress = {

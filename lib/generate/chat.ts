@@ -197,7 +197,8 @@ function rendererFor(renderer: Renderer, choice: ToolChoice): Renderer {
 /** The calls of a chat's tools in an answer. */
 function callsIn(text: string, { tokenizer, template }: Renderer): ToolCall[] {
   if (!template.tools?.length || !writesToolCalls(tokenizer)) return [];
-  return new ToolCallParser().push(text).calls;
+  const parser = new ToolCallParser();
+  return [parser.push(text), parser.flush()].flatMap(({ calls }) => calls);
 }
 
 /** What a choice changes of an answer's options. @throws HeddleError INVALID_ARGUMENT where the answer is to have another form */

@@ -167,7 +167,7 @@ export async function conversationPrompt(
 ): Promise<Uint32Array> {
   const ids = await conversationIds(contextLength, renderer, messages, { fit, signal });
   // Said here, where there are no copies of it yet.
-  if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length);
+  if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length, { name: "messages" });
   return ids;
 }
 

@@ -237,7 +237,8 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   const { generation, vocabSize } = context;
   const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {
     const value = options[name] ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value) || !test(value))
+    // As the sampler has it, in 32 bits, of which a larger number is infinite and a smaller one 0.
+    if (typeof value !== "number" || !Number.isFinite(Math.fround(value)) || !test(value))
       throw invalidArgument(name, expected, value);
     return value;
   };
@@ -275,10 +276,14 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     defaultMaxTokens: generation.maxNewTokens ?? DEFAULT_MAX_TOKENS,
     temperature: finite("temperature", modelTemperature, (v) => v >= 0, "a number of at least 0"),
     topK: whole("topK", generation.topK ?? 0, 0, 2 ** 30),
-    // As the sampler has it, in 32 bits.
     topP: finite("topP", generation.topP ?? 1, (v) => Math.fround(v) > 0 && v <= 1, "a number above 0 and at most 1"),
     minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number of 0 to 1"),
-    repetitionPenalty: finite("repetitionPenalty", generation.repetitionPenalty ?? 1, (v) => v > 0, "a number above 0"),
+    repetitionPenalty: finite(
+      "repetitionPenalty",
+      generation.repetitionPenalty ?? 1,
+      (v) => Math.fround(v) > 0,
+      "a number above 0",
+    ),
     presencePenalty: finite("presencePenalty", 0, () => true, "a finite number"),
     frequencyPenalty: finite("frequencyPenalty", 0, () => true, "a finite number"),
     ...bias,
@@ -356,9 +361,10 @@ function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {
     throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
   const pairs: [number, number][] = [];
   for (const [key, value] of bias instanceof Map ? bias : Object.entries(bias)) {
-    const id = Number(key);
+    // Of texts only an object's own names of numbers: "" would be 0.
+    const id = typeof key === "number" || /^\d+$/.test(key) ? Number(key) : key;
     if (!isTokenId(id, vocabSize)) throw invalidArgument("logitBias", `token ids below ${vocabSize}`, key);
-    if (typeof value !== "number" || Number.isNaN(value) || value === Number.POSITIVE_INFINITY)
+    if (typeof value !== "number" || Number.isNaN(value) || Math.fround(value) === Number.POSITIVE_INFINITY)
       throw invalidArgument(`logitBias of ${key}`, "a number", value);
     pairs.push([id, value]);
   }

@@ -4,8 +4,10 @@ import type { StopCondition, StopContext } from "./options.ts";
 /** What a caller's condition says. @throws HeddleError INVALID_ARGUMENT where it does not say it, and what it throws itself */
 export function asked(condition: StopCondition, context: StopContext): boolean {
   const answer: unknown = condition(context);
-  if (typeof answer !== "boolean") throw invalidArgument("stop", "a function that returns true or false", answer);
-  return answer;
+  if (typeof answer === "boolean") return answer;
+  // It may be a promise: the refusal is what the caller hears, and nobody is left to hear how that ends.
+  Promise.resolve(answer).catch(() => undefined);
+  throw invalidArgument("stop", "a function that returns true or false", answer);
 }
 
 /**

@@ -28,6 +28,10 @@ export class ToolCallParser {
   /** Where the end of an open call may begin: what comes before has been searched. */
   private searched = 0;
   private isOpen = false;
+  /** Whether what has been searched of the open call ends within a string of its JSON, where `</tool_call>` is text. */
+  private inString = false;
+  /** Whether the open call is known to be no JSON: the next `</tool_call>` ends it then. */
+  private isBroken = false;
   private space = "";
   private found = 0;
   private readonly most: number;
@@ -40,7 +44,7 @@ export class ToolCallParser {
   push(text: string): Parsed {
     this.held += text;
     const out: Parsed = { text: "", calls: [] };
-    while (!this.ended && (this.isOpen ? this.takeCall(out) : this.takeText(out)));
+    this.take(out);
     return out;
   }
 
@@ -57,10 +61,19 @@ export class ToolCallParser {
   /** The rest, when nothing more comes: a call that never ended is text. */
   flush(): Parsed {
     const out: Parsed = { text: "", calls: [] };
+    // A string that never ended was none, and what seemed to be within it may have been an end.
+    while (!this.ended && this.isOpen && this.held.includes(CLOSE)) {
+      this.breakOpen();
+      this.take(out);
+    }
     this.say(out, this.held);
     if (this.found === 0) out.text += this.space;
     [this.held, this.space, this.isOpen] = ["", "", false];
     return out;
+  }
+
+  private take(out: Parsed): void {
+    while (!this.ended && (this.isOpen ? this.takeCall(out) : this.takeText(out)));
   }
 
   /** @returns whether a call begins */
@@ -70,16 +83,39 @@ export class ToolCallParser {
     this.say(out, this.held.slice(0, end));
     this.held = this.held.slice(end);
     if (at < 0) return false;
-    this.isOpen = true;
+    [this.isOpen, this.inString, this.isBroken] = [true, false, false];
     this.searched = OPEN.length;
     return true;
   }
 
+  private breakOpen(): void {
+    [this.isBroken, this.searched] = [true, OPEN.length];
+  }
+
+  /** Where the open call ends; −1 where it does not yet. */
+  private findClose(): number {
+    const { held } = this;
+    while (!this.isBroken && this.searched < held.length) {
+      const at = this.searched;
+      const character = held[at]!;
+      // JSON has no line break within a string.
+      if (this.inString && character < " ") this.breakOpen();
+      else if (this.inString && character === "\\") this.searched += 2;
+      else if (character === '"') [this.inString, this.searched] = [!this.inString, at + 1];
+      else if (!this.inString && held.startsWith(CLOSE, at)) return at;
+      else if (!this.inString && CLOSE.startsWith(held.slice(at, at + CLOSE.length))) return -1;
+      else this.searched++;
+    }
+    if (!this.isBroken) return -1;
+    const at = held.indexOf(CLOSE, this.searched);
+    if (at < 0) this.searched = Math.max(OPEN.length, held.length - CLOSE.length);
+    return at;
+  }
+
   /** @returns whether the call has ended */
   private takeCall(out: Parsed): boolean {
-    const at = this.held.indexOf(CLOSE, this.searched);
+    const at = this.findClose();
     if (at < 0) {
-      this.searched = Math.max(OPEN.length, this.held.length - CLOSE.length);
       if (this.held.length <= MOST_CALL) return false;
       this.say(out, this.held);
       [this.held, this.isOpen] = ["", false];
@@ -112,13 +148,38 @@ function openLength(text: string): number {
   return 0;
 }
 
+/** A string, a mark, or a number or name. */
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:,]|[^\s"{}[\]:,]+/g;
+
+/**
+ * What JSON says an object's `arguments` are, as it is written there but for white space: read and written again, a number of
+ * many digits would be another one.
+ */
+function writtenArguments(json: string): string | undefined {
+  let found: string | undefined;
+  let depth = 0;
+  let [key, last] = ["", ""];
+  let value: string[] | undefined;
+  for (const [token] of json.matchAll(TOKENS)) {
+    if (token === "}" || token === "]") depth--;
+    if (depth === 0 || (depth === 1 && token === ",")) {
+      if (value && key === "arguments") found = value.join("");
+      value = undefined;
+    } else if (value) value.push(token);
+    else if (token === ":") [key, value] = [JSON.parse(last) as string, []];
+    if (token === "{" || token === "[") depth++;
+    last = token;
+  }
+  return found;
+}
+
 function callIn(text: string): ToolCall | undefined {
   try {
     const { name, arguments: given = {} } = JSON.parse(text) as { name?: unknown; arguments?: unknown };
     if (typeof name !== "string" || name === "") return undefined;
-    const json = typeof given === "string" ? given : JSON.stringify(given);
+    const json = typeof given === "string" ? given : (writtenArguments(text) ?? "{}");
     return { id: `call_${randomBytes(12).toString("hex")}`, type: "function", function: { name, arguments: json } };
   } catch {
-    return undefined; // no JSON, or none that can be written again
+    return undefined; // no JSON
   }
 }

@@ -6,6 +6,7 @@ import {
   type ProgramDescription,
 } from "../binding.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { onAbort } from "../on-abort.ts";
 import type { Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
@@ -98,11 +99,11 @@ async function abortable(running: Promise<void>, signal: AbortSignal, flag: Abor
   const abort = () => flag.abort();
   running.catch(() => {}); // where the signal is none after all, nobody else waits for the run
   if (signal.aborted) abort();
-  signal.addEventListener("abort", abort, { once: true });
+  const forget = onAbort(signal, abort);
   try {
     await running;
   } finally {
-    signal.removeEventListener("abort", abort);
+    forget();
   }
 }
 

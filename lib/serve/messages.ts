@@ -13,7 +13,7 @@ const toolCall = z.looseObject({
   type: z.literal("function").optional(),
   function: z.looseObject({
     name: z.string().min(1),
-    arguments: z.union([z.string(), z.custom<object>(isObject)]),
+    arguments: z.union([z.string(), z.custom<object>(isObject)], { error: "a text or an object" }),
   }),
 });
 

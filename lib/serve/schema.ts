@@ -91,7 +91,7 @@ export const chatSchema = z.looseObject({
 
 export const completionSchema = z.looseObject({
   ...samplingShape,
-  prompt: z.unknown(),
+  prompt: z.unknown().optional(),
   echo: flag.optional(),
   logprobs: whole(0, 20).optional(),
   best_of: z.unknown().optional(),
@@ -101,7 +101,7 @@ export const completionSchema = z.looseObject({
 
 export const embeddingSchema = z.looseObject({
   model: text.optional(),
-  input: z.unknown(),
+  input: z.unknown().optional(),
   dimensions: whole(1, 2 ** 31 - 1).optional(),
   encoding_format: z.enum(["float", "base64"]).optional(),
   truncation: flag.optional(),

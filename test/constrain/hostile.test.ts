@@ -95,6 +95,8 @@ describe("schemas", () => {
       { properties: listed(3000, (i) => ({ type: "string", pattern: `^.{0,50}x${i}` })) },
       "at most 2000000 steps",
     ],
+    ["multiples of many millions", { type: "integer", multipleOf: 999_999_937 }, "at most 10000 states"],
+    ["multiples of more", { type: "integer", multipleOf: 2 ** 60 }, "UNSUPPORTED schema#: multipleOf"],
     [
       "a property named __proto__",
       JSON.parse('{"type":"object","properties":{"__proto__":{"type":"integer"}},"required":["__proto__"]}'),

@@ -50,6 +50,12 @@ const cases: Case[] = [
   ],
   ["multipleOf", { type: "number", multipleOf: 0.01 }, ["1.25", "3", "-0.5"], ["1.255"]],
   ["multipleOf an integer", { type: "integer", multipleOf: 12, minimum: 0 }, ["0", "144"], ["13", "-12"]],
+  [
+    "multipleOf a larger integer",
+    { type: "integer", multipleOf: 1024, minimum: 0, maximum: 86_400 },
+    ["0", "82944"],
+    ["1025", "-1024"],
+  ],
   // Of 16 digits some are read back as the number beside them, here ...416.
   ["multipleOf an integer, read back", { type: "integer", multipleOf: 5 }, ["-999999999999995"], ["9020108010105415"]],
   [

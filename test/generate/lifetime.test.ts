@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
 import { leastOf } from "../helpers/clock.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
@@ -18,6 +19,36 @@ const slow = () =>
   );
 
 describe("abort", () => {
+  test("by one signal of many calls, without a warning of a leak, and nothing listens behind them", async () => {
+    await using model = tinyModel();
+    const batcher = model.batcher();
+    const { signal } = new AbortController();
+    const heard: AbortSignal[] = [];
+    const { addEventListener } = signal;
+    signal.addEventListener = (...given: Parameters<typeof addEventListener>) => {
+      heard.push(signal);
+      expect(getEventListeners(signal, "abort").length).toBeLessThan(10);
+      return addEventListener.apply(signal, given);
+    };
+    const options = { maxTokens: 3, signal };
+    const calls = Array.from({ length: 24 }, (_, i) => [
+      model.complete([1 + i], options),
+      batcher.complete([1 + i], options),
+      model.embed([1 + i], { signal }),
+    ]);
+    await Promise.all(calls.flat());
+    expect(heard.length).toBeGreaterThan(0);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+    const controller = new AbortController();
+    const late = Array.from({ length: 24 }, () =>
+      failureOf(() => model.complete([1], { maxTokens: 60, ignoreEos: true, signal: controller.signal })),
+    );
+    await model.complete([1], { maxTokens: 1 });
+    controller.abort();
+    expect((await Promise.all(late)).map(({ code }) => code)).toEqual(late.map(() => "ABORTED"));
+    await batcher.dispose();
+  });
+
   test("during prefill, within 50 ms", async () => {
     await using model = slow();
     const prompt = Array.from({ length: 8000 }, (_, i) => i % 320);

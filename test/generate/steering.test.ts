@@ -80,6 +80,26 @@ describe("a stop condition", () => {
   });
 });
 
+test("functions that are refused as asynchronous leave no rejection that ends the process", async () => {
+  const unheard: unknown[] = [];
+  const hear = (reason: unknown) => unheard.push(reason);
+  process.on("unhandledRejection", hear);
+  try {
+    const fails = async () => {
+      throw new RangeError("mine");
+    };
+    const [stop, logitProcessors] = [fails as never, [fails as never]];
+    for (const given of [{ stop }, { logitProcessors }, { logitProcessors, numBeams: 2, temperature: undefined }])
+      expect(await failureOf(() => model.complete(prompt, { maxTokens: 2, ...given }))).toMatchObject({
+        code: "INVALID_ARGUMENT",
+      });
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(unheard).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", hear);
+  }
+});
+
 describe("a logit processor", () => {
   test("chooses each token itself where it forbids all others", async () => {
     const chosen = [300, 17, 420, 5];

@@ -222,9 +222,9 @@ describe("parameters", () => {
     const { body, status } = await client.post(CHAT, { messages: user("The cat saw the sea. ".repeat(400)) });
     expect({ status, body }).toMatchObject({
       status: 400,
-      body: { error: { type: "invalid_request_error", code: "context_length_exceeded" } },
+      body: { error: { type: "invalid_request_error", param: "messages", code: "context_length_exceeded" } },
     });
-    expect(body.error.message).toMatch(/^prompt: expected at most 1024 tokens, the context length, got \d+$/);
+    expect(body.error.message).toMatch(/^messages: expected at most 1024 tokens, the context length, got \d+$/);
   });
 
   test("logprobs", async () => {
@@ -246,6 +246,12 @@ describe("parameters", () => {
     const without = (await client.chat({ messages, ...greedily, logprobs: true })).choices[0].logprobs.content;
     expect(without).toHaveLength(24);
     expect(without[0].top_logprobs).toEqual([]);
+  });
+
+  test("a call without arguments in the conversation is told what they are", async () => {
+    const call = { id: "a", type: "function", function: { name: "f" } };
+    const { body } = await client.post(CHAT, { messages: [...messages, { role: "assistant", tool_calls: [call] }] });
+    expect(body.error.message).toMatch(/arguments: expected a text or an object, got nothing$/);
   });
 
   test.each<[string, object, string | null, string]>([

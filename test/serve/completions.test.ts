@@ -137,6 +137,14 @@ describe("completions", () => {
     expect(answer.error.code).toBe(code);
   });
 
+  test.each([
+    [COMPLETIONS, "prompt"],
+    [EMBEDDINGS, "input"],
+  ])("%s without %s says what is expected", async (path, param) => {
+    const { body } = await client.post(path, {});
+    expect(body.error.message).toBe(`${param}: expected a text, token ids, or an array of those, got undefined`);
+  });
+
   test("a model without a tokenizer takes ids", async () => {
     await using bare = tinyModel();
     await using server = await serve(bare, { port: 0 });

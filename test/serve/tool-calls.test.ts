@@ -42,6 +42,33 @@ describe("a text", () => {
     ],
     ["after a call", `${call('{"name":"f"}')} so be it `, " so be it", [["f", "{}"]]],
     ["arguments as JSON already", call('{"name":"f","arguments":"{\\"x\\":1}"}'), "", [["f", '{"x":1}']]],
+    [
+      "with the end's mark in a string",
+      call('{"name":"f","arguments":{"a":"\\"</tool_call>","b":"<tool_call>"}}') + call('{"name":"g"}'),
+      "",
+      [
+        ["f", '{"a":"\\"</tool_call>","b":"<tool_call>"}'],
+        ["g", "{}"],
+      ],
+    ],
+    [
+      "of numbers that JavaScript has not",
+      call('{"arguments": {"id": 12345678901234567890, "x": 1.0, "y": [1e400, " : "]}, "name": "f"}'),
+      "",
+      [["f", '{"id":12345678901234567890,"x":1.0,"y":[1e400," : "]}']],
+    ],
+    [
+      "within another's arguments",
+      call('{"name":"f","arguments":{"arguments":[1],"name":2}}'),
+      "",
+      [["f", '{"arguments":[1],"name":2}']],
+    ],
+    [
+      "with a quote too many, before another",
+      '<tool_call>{"name: "f"}</tool_call><tool_call>{"name":"g"}</tool_call>',
+      '<tool_call>{"name: "f"}</tool_call>',
+      [["g", "{}"]],
+    ],
     ["no JSON in it", `a ${call("{name: f}")} b`, `a ${call("{name: f}")} b`, []],
     ["no name in it", call('{"arguments":{}}'), call('{"arguments":{}}'), []],
     ["no object in it", call("null") + call("[1]"), call("null") + call("[1]"), []],
@@ -58,7 +85,10 @@ describe("a text", () => {
     const part = fc.constantFrom(
       ...[
         call('{"name":"f","arguments":{"a":"</tool"}}'),
+        call('{"name":"f","arguments":{"a":"</tool_call>"}}'),
         call("{"),
+        call('{"'),
+        '"',
         "<tool_call>",
         "</tool_call>",
         "<",
@@ -94,6 +124,10 @@ describe("a text", () => {
       held = parser.push(i === 0 ? "<tool_call>" : "x".repeat(1000)).text === "" ? held + 1 : 300;
     expect(held).toBe(300);
     expect(parser.push("more")).toEqual({ text: "more", calls: [] });
+    const broken = new ToolCallParser();
+    expect(broken.push('<tool_call>{"name: "f"\n}</tool_call> more').text).toBe(
+      '<tool_call>{"name: "f"\n}</tool_call> more',
+    );
   });
 });
 
