@@ -220,7 +220,10 @@ export async function* trainLoop<Batch>(
       loss = resumed.loss ?? Number.NaN;
       if (found!.own) saved = done;
       evaluated = resumed.evaluated ?? done;
-      if (best) best.state = resumed.best;
+      if (best?.resume(resumed.best))
+        (options.warn ?? emitWarning)(
+          "metricForBestModel: the run was resumed with another metric, or another order of it; the best of what follows is kept",
+        );
       if (resumed.meter) meter.restore(resumed.meter);
       if (resumed.watch) watch.restore(resumed.watch);
       step.optimizer.steps = resumed.optimizerSteps;
