@@ -131,7 +131,7 @@ export async function* runStage<Batch>(
     }
     needEvaluations(source, options);
     tellOfNoEvaluation(source, options, warn);
-    await needHeldOut(stage, source, setup.signal);
+    await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
     const ofBase = names.some((name) => !heads.includes(name));
     const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
@@ -206,11 +206,15 @@ function tellOfNoEvaluation(
 async function needHeldOut<Batch>(
   stage: Stage<Batch>,
   source: BatchSource<Batch>,
+  options: object,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (!source.evaluation || source.prefetch === false) return;
   for await (const batch of source.evaluation(signal)) if (stage.count(batch) > 0) return;
-  throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
+  // What was asked for, where the stage has both.
+  const { evalData, evalFraction } = options as { evalData?: unknown; evalFraction?: number };
+  const name = evalData === undefined && evalFraction ? "evalFraction" : "evalData";
+  throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token to predict, got none`);
 }
 
 /** The weights that a stage trains without groups; with `lora` those of an adapter, which is put on the model where it is not there yet. */

@@ -177,7 +177,7 @@ export interface EpochOptions {
 export interface HeldOutOptions<Row = object> {
   /** Rows that are never trained on. Default: none. */
   evalData?: RowSource<Row> | undefined;
-  /** Without evalData: the share of data's rows that is held out instead, up to 0.5. Default: 0. */
+  /** Without evalData: the share of data's rows that is held out instead, up to 0.5; above 0 one row at least. Default: 0. */
   evalFraction?: number | undefined;
 }
 
