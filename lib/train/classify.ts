@@ -235,7 +235,9 @@ function classifierFor(
       "INVALID_ARGUMENT",
       `problemType: expected single_label_classification for words, got ${problemType}`,
     );
-  const found = problemType === "regression" ? ["value"] : labelsOf(train);
+  // A rare label may have been held out with all of its rows; what only evalData has is a slip.
+  const named = options.evalData === undefined ? [...train, ...heldOut] : train;
+  const found = problemType === "regression" ? ["value"] : labelsOf(named);
   const pooling = options.pooling ?? (own?.task === task ? own.pooling : family.encoder ? "first" : "last");
   const known = own && own.task === task && own.problemType === problemType ? own.labels : undefined;
   const labels = options.labels ?? (known && found.every((l) => known.includes(l)) ? known : found);
