@@ -100,6 +100,7 @@ export async function* runStage<Batch>(
   const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
+  let untrained: Adapter | undefined; // that this run has put on the model
   try {
     if (options.replay) {
       const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
@@ -117,7 +118,8 @@ export async function* runStage<Batch>(
       });
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held, measured);
-    const { adapter, names: all } = await trainedNames(model, options, setup);
+    const { adapter, names: all, isNew } = await trainedNames(model, options, setup);
+    if (isNew) untrained = adapter;
     const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
@@ -161,6 +163,7 @@ export async function* runStage<Batch>(
       },
       store,
     );
+    untrained = undefined;
     const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
     if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
@@ -168,6 +171,8 @@ export async function* runStage<Batch>(
     return result;
   } finally {
     for (const release of claims) release();
+    // Refused before it began: the next call, with other options of LoRA or with none, finds the model as it was.
+    if (untrained) model.removeAdapter(untrained.name);
     source.dispose();
     replay?.source.dispose();
   }
@@ -222,10 +227,11 @@ async function trainedNames(
   model: Model,
   { lora, adapter: name = "default", seed }: TrainingOptions,
   { names }: StageSetup,
-): Promise<{ adapter?: Adapter; names: readonly string[] }> {
-  if (!lora) return { names: names ?? model.languageWeightNames };
-  const adapter = adapterThere(model, name, lora) ?? (await model.addAdapter(name, lora, seed));
-  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
+): Promise<{ adapter?: Adapter; names: readonly string[]; isNew: boolean }> {
+  if (!lora) return { names: names ?? model.languageWeightNames, isNew: false };
+  const there = adapterThere(model, name, lora);
+  const adapter = there ?? (await model.addAdapter(name, lora, seed));
+  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])], isNew: !there };
 }
 
 /** What Muon updates: the matrices of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT where there are none */
