@@ -16,6 +16,7 @@ import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
 import type { TrainingOptions } from "./options.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
+import { needPossible } from "./run-checks.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -102,6 +103,7 @@ export async function* runStage<Batch>(
   const claims: (() => void)[] = [];
   let untrained: Adapter | undefined; // that this run has put on the model
   try {
+    needPossible(source, options);
     if (options.replay) {
       const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
       const tokenizer = tokenizerOf(base, stage.name);
@@ -131,7 +133,6 @@ export async function* runStage<Batch>(
       claims.push(await store.open());
       await store.log.open();
     }
-    needEvaluations(source, options);
     tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
@@ -176,22 +177,6 @@ export async function* runStage<Batch>(
     source.dispose();
     replay?.source.dispose();
   }
-}
-
-/** Throws where evaluations are to be compared and there are none. @throws HeddleError INVALID_ARGUMENT */
-function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
-  const { loadBestModelAtEnd, earlyStoppingPatience, evaluate, evalSteps } = options;
-  if (!loadBestModelAtEnd && earlyStoppingPatience === undefined) return;
-  const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
-  if (!source.evaluation && !evaluate)
-    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
-  if (!source.evaluation && options.metricForBestModel === undefined)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      "metricForBestModel: expected the name of a number that evaluate returns, as there is no evalData whose loss could be compared, got none",
-    );
-  if (evalSteps === undefined)
-    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
 }
 
 /** Tells of options that come to nothing, as nothing is evaluated or compared. */
@@ -272,6 +257,5 @@ function storeOf(
       tokenizerFiles: base.tokenizer?.files() ?? {},
       warn,
     });
-  if (options.resume === false || options.resume === "auto") return undefined;
-  throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");
+  return undefined;
 }
