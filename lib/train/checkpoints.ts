@@ -1,6 +1,6 @@
 import { access, constants, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import { ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import {
   type CheckpointInfo,
@@ -137,6 +137,13 @@ export class CheckpointStore {
         "INVALID_FILE",
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
+    // A count that is none would be the exponent of the optimizer's corrections: weights of NaN.
+    for (const name of ["step", "optimizerSteps", "tokensSeen"] as const)
+      if (!(Number.isSafeInteger(state[name]) && state[name] >= 0))
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${found.path}: ${name}: expected a whole number, got ${describe(state[name])}`,
+        );
     needSameGroups(state.parameterGroups, groups);
     const { trained } = this.options;
     await needKind(found.path, trained.file);

@@ -1,5 +1,5 @@
 // A run that is resumed with another model, or that trains other parameters, is refused: it would go on with numbers that mean something else.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -73,6 +73,22 @@ test.each([
   await expect(resumed(name, { first, second })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
+  });
+});
+
+test.each(["step", "optimizerSteps", "tokensSeen"])("a checkpoint without its %s is refused", async (name) => {
+  const outputDir = join(folder, `without-${name}`);
+  const shared = { data, perDeviceTrainBatchSize: 2, outputDir };
+  await using began = await newModel();
+  await sft(began, { ...shared, maxSteps: 2 });
+  const resume = join(outputDir, "checkpoint-2");
+  const file = join(resume, "trainer_state.json");
+  const { [name]: _, ...rest } = JSON.parse(await readFile(file, "utf8"));
+  await writeFile(file, JSON.stringify(rest));
+  await using other = await newModel();
+  await expect(sft(other, { ...shared, maxSteps: 3, resume })).rejects.toMatchObject({
+    code: "INVALID_FILE",
+    message: `${resume}: ${name}: expected a whole number, got undefined`,
   });
 });
 
