@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
 import { openFile } from "../formats/open-file.ts";
+import { needText } from "./text-head.ts";
 
 /** A line longer than this is refused. */
 const MAX_LINE = 256 << 20;
@@ -13,7 +14,7 @@ const MAX_LINE = 256 << 20;
  * is no file, standard input and other open descriptors alone are read.
  * @param options.strict INVALID_FILE `path:line: …` for bytes that are no UTF-8
  * @param options.keepMark a byte-order mark at the beginning is text; default false: it is dropped
- * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, also for a compressed file
  */
 export async function* linesOf(
   path: string,
@@ -54,8 +55,11 @@ export async function* linesOf(
   };
   try {
     const handle = await openFile(path, { pipes: true }); // its stream closes it
+    let begins = true;
     for await (const chunk of handle.createReadStream({ highWaterMark: 1 << 20 })) {
       const bytes = chunk as Buffer;
+      if (begins) needText(bytes, path);
+      begins = false;
       const lines = decoder.decode(bytes, { stream: true }).split("\n");
       const open = lines.pop()!;
       for (const [i, line] of lines.entries()) {

@@ -71,6 +71,7 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
     if (lrScheduler === "constant" || lrScheduler === "constant_with_warmup") return learningRate;
     if (typeof lrScheduler === "function") return learningRate * shareOf(lrScheduler, step, maxSteps);
     const falling = falls ? Math.min(falls.steps, maxSteps - warmup) : maxSteps - warmup;
+    if (falls?.steps === 0) return learningRate; // decayRatio 0: stable to the end
     const progress = falling > 0 ? Math.min(1, Math.max(0, (step - (maxSteps - falling)) / falling)) : 1;
     const share = shareLeft(falls?.type ?? (lrScheduler === "linear" ? "linear" : "cosine"), progress);
     return learningRate * (floor + (1 - floor) * share);

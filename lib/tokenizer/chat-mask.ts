@@ -47,7 +47,8 @@ function contentSpan(full: string, content: string, from: number): Span | undefi
 }
 
 /**
- * Marks the tokens that lie in the spans: 1 where a token is the assistant's. A special token right behind a span (the end
+ * Marks the tokens that lie in the spans: 1 where a token is the assistant's. One that begins before a span and reaches into it counts: where a
+ * generation prompt ends in a space, it is the answer's first word, or all of it. A special token right behind a span (the end
  * of the turn) belongs to it; white space behind that token does not, because a model stops before it.
  * @param offsets two numbers a token, as Tokenizer.encodeWithOffsets gives them
  */
@@ -61,7 +62,7 @@ export function tokenMask(
   const mask = new Uint8Array(ids.length);
   let token = 0;
   for (const [begin, end] of spans) {
-    while (token < ids.length && offsets[2 * token]! < begin) token++;
+    while (token < ids.length && offsets[2 * token]! < begin && offsets[2 * token + 1]! <= begin) token++;
     let last = -1; // the last special token within
     let stop = token;
     for (; stop < ids.length && offsets[2 * stop]! < end && offsets[2 * stop + 1]! <= end; stop++)

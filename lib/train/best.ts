@@ -23,6 +23,9 @@ export interface BestState {
   /** The best evaluation so far. */
   held: EvalEvent;
   value: number;
+  /** What was compared, and whether a greater one is better. Absent in older checkpoints. */
+  metric?: string;
+  greater?: boolean;
   /** Evaluations since the last one that was better by the threshold. */
   stale: number;
 }
@@ -32,6 +35,7 @@ const DEFAULT_METRIC = "evalLoss";
 /** Compares evaluations, and brings back the weights of the best one. With a store these lie in its checkpoint, otherwise in memory. */
 export class Best {
   private readonly options: BestOptions;
+  private readonly metric: string;
   private readonly greater: boolean;
   private readonly weights: () => ReadonlyMap<string, Tensor>;
   private copies: Map<string, Float32Array> | undefined;
@@ -46,7 +50,8 @@ export class Best {
   private constructor(options: BestOptions, weights: () => ReadonlyMap<string, Tensor>) {
     this.options = options;
     this.weights = weights;
-    this.greater = options.greaterIsBetter ?? !/loss$/i.test(options.metricForBestModel ?? DEFAULT_METRIC);
+    this.metric = options.metricForBestModel ?? DEFAULT_METRIC;
+    this.greater = options.greaterIsBetter ?? !/loss$/i.test(this.metric);
   }
 
   /** Whether the run ends with the best weights. */
@@ -59,12 +64,20 @@ export class Best {
     return (this.found?.stale ?? 0) >= (this.options.earlyStoppingPatience ?? Number.POSITIVE_INFINITY);
   }
 
-  /** For a checkpoint, and what it then resumes from. */
+  /** For a checkpoint. */
   get state(): BestState | undefined {
-    return this.found;
+    return this.found && { ...this.found, metric: this.metric, greater: this.greater };
   }
-  set state(state: BestState | undefined) {
-    this.found = state;
+
+  /**
+   * What a resumed run has to beat.
+   * @returns whether it was chosen by another metric than this run's: its value says nothing beside those that follow, and it is forgotten
+   */
+  resume(state: BestState | undefined): boolean {
+    const { metric = this.metric, greater = this.greater } = state ?? {};
+    const differs = metric !== this.metric || greater !== this.greater;
+    this.found = differs ? undefined : state;
+    return differs;
   }
 
   /**
@@ -92,7 +105,7 @@ export class Best {
   /** NaN for an evaluation without the metric, where another has had it or this one counted nothing. */
   private valueOf({ evalLoss, metrics }: EvalEvent, nothing: boolean): number {
     const values: Metrics = { ...metrics, ...(evalLoss !== undefined && { evalLoss }) };
-    const name = this.options.metricForBestModel ?? DEFAULT_METRIC;
+    const name = this.metric;
     if (Object.hasOwn(values, name)) return values[name]!;
     if (nothing || this.found) return Number.NaN;
     const known = Object.keys(values).join(", ");

@@ -1,6 +1,7 @@
 import { access, constants, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
+import { ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import {
   type CheckpointInfo,
   copyCheckpoint,
@@ -10,7 +11,7 @@ import {
   surveyCheckpoints,
 } from "../formats/checkpoint.ts";
 import { claim } from "../formats/claim.ts";
-import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
+import { exists, ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
@@ -136,11 +137,19 @@ export class CheckpointStore {
         "INVALID_FILE",
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
+    // A count that is none would be the exponent of the optimizer's corrections: weights of NaN.
+    for (const name of ["step", "optimizerSteps", "tokensSeen"] as const)
+      if (!(Number.isSafeInteger(state[name]) && state[name] >= 0))
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${found.path}: ${name}: expected a whole number, got ${describe(state[name])}`,
+        );
     needSameGroups(state.parameterGroups, groups);
     const { trained } = this.options;
+    await needKind(found.path, trained.file);
     await trained.needSame?.(found.path);
     await readInto(join(found.path, trained.file), trained.tensors());
-    await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
+    await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments, { whole: true });
     const own = await isSame(dirname(found.path), this.options.outputDir);
     if (own && state.replaceable) this.replaceable?.add(state.step);
     if (!best || !state.best) return { state, own };
@@ -218,10 +227,35 @@ async function isSame(a: string, b: string): Promise<boolean> {
   return (await real(a)) === (await real(b));
 }
 
-/** Overwrites f32 tensors with those of the same names in a file. */
-async function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
+/** Holds a resumed run to an adapter where it began with one, and to the weights where it began with these. @throws HeddleError INVALID_ARGUMENT */
+async function needKind(checkpoint: string, file: string): Promise<void> {
+  if (await exists(join(checkpoint, file))) return;
+  const isAdapter = await exists(join(checkpoint, ADAPTER_WEIGHTS_FILE));
+  if (!isAdapter && file !== ADAPTER_WEIGHTS_FILE) return; // reading says that it is missing
+  const [expected, got] = isAdapter ? ["options", "none"] : ["none", "options"];
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `lora: expected ${expected}, as the run that is resumed began with (${checkpoint}), got ${got}`,
+  );
+}
+
+/**
+ * Overwrites f32 tensors with those of the same names in a file.
+ * @param how.whole the file has no others: a run that trains fewer parameters would leave the rest of them behind in silence
+ */
+async function readInto(
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  { whole = false }: { whole?: boolean } = {},
+): Promise<void> {
   const source = await openWeights(path);
   try {
+    const left = whole ? source.names().filter((name) => !tensors.has(name)) : [];
+    if (left.length > 0)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `resume: expected a run that trains the parameters that it began with, in the same way (${path}), got one without ${left[0]}`,
+      );
     for (const [name, tensor] of tensors) {
       const stored = source.tensor(name);
       if (stored.dtype !== "f32" || stored.bytes !== tensor.bytes)

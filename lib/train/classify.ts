@@ -23,6 +23,7 @@ import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
 import type { ClassifyRow } from "./row-types.ts";
+import { needPossible } from "./run-checks.ts";
 import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "./stage-options.ts";
@@ -148,9 +149,6 @@ async function* start(
   };
   const train = await encode(rows.train);
   const heldOut = await encode(rows.heldOut);
-
-  // Replayed text needs the head that makes tokens.
-  await model.addClassifier(classifier, { seed, keepLanguageHead: options.replay !== undefined });
   const { perDeviceTrainBatchSize: sequences } = options;
   const examples = [...train, ...heldOut];
   const sequenceLength = Math.min(limit, roundUp(longest(examples, ({ ids }) => ids.length)));
@@ -169,6 +167,10 @@ async function* start(
     seed,
     evalBatches: options.evalBatches,
   });
+  const run = { ...options, maxSteps: stepsOf(options, train.length, world) };
+  needPossible(source, run);
+  // Replayed text needs the head that makes tokens.
+  await model.addClassifier(classifier, { seed, keepLanguageHead: options.replay !== undefined });
   const names =
     options.trainable === "head" || options.lora
       ? classifierNames(model.config)
@@ -193,13 +195,7 @@ async function* start(
     notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
     evaluation: { name: "held-out rows", metric: "loss" },
   };
-  return yield* runStage(
-    base,
-    stage,
-    source,
-    { ...options, maxSteps: stepsOf(options, train.length, world) },
-    { card, signal, world, warn, names, sequenceLength, finish },
-  );
+  return yield* runStage(base, stage, source, run, { card, signal, world, warn, names, sequenceLength, finish });
 }
 
 interface SplitRows {
@@ -235,7 +231,9 @@ function classifierFor(
       "INVALID_ARGUMENT",
       `problemType: expected single_label_classification for words, got ${problemType}`,
     );
-  const found = problemType === "regression" ? ["value"] : labelsOf(train);
+  // A rare label may have been held out with all of its rows; what only evalData has is a slip.
+  const named = options.evalData === undefined ? [...train, ...heldOut] : train;
+  const found = problemType === "regression" ? ["value"] : labelsOf(named);
   const pooling = options.pooling ?? (own?.task === task ? own.pooling : family.encoder ? "first" : "last");
   const known = own && own.task === task && own.problemType === problemType ? own.labels : undefined;
   const labels = options.labels ?? (known && found.every((l) => known.includes(l)) ? known : found);

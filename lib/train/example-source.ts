@@ -105,12 +105,16 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
 }
 
 /**
- * Rows apart for training and evaluation: each with probability `fraction` held out, by its number alone. Whatever the seed of the order, and
- * in every stage, the same rows of a file are: runs that differ in their seed are compared by the same ones.
+ * Rows apart for training and evaluation: each with probability `fraction` held out, by its number alone; of few rows one at least, or who asked
+ * for an evaluation would have none. Whatever the seed of the order, and in every stage, the same rows of a file are: runs that differ in their
+ * seed are compared by the same ones.
  * @throws HeddleError INVALID_ARGUMENT where that leaves none to train on
  */
 export function splitExamples<T>(all: readonly T[], fraction: number): { train: T[]; heldOut: T[] } {
-  const isHeldOut = (index: number) => uniformAt(0, Stream.split, 1, index) < fraction;
+  const draws = Float64Array.from(all, (_, i) => uniformAt(0, Stream.split, 1, i));
+  const least = draws.reduce((least, draw) => Math.min(least, draw), 1);
+  // The first that a greater share would hold out.
+  const isHeldOut = (index: number) => fraction > 0 && (draws[index]! < fraction || draws[index] === least);
   const heldOut = all.filter((_, i) => isHeldOut(i));
   const train = all.filter((_, i) => !isHeldOut(i));
   if (train.length === 0)

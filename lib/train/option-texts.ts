@@ -104,7 +104,7 @@ export const groupTexts = {
 } as const satisfies Record<keyof (typeof parameterGroupSchema)["shape"], OptionText>;
 
 const epochs = {
-  numTrainEpochs: "passes over the rows, where maxSteps is not given",
+  numTrainEpochs: "passes over the rows, where maxSteps is not given; the last step is filled up from a further one",
   maxSteps: ["optimiser steps in all, those before a resume included", "those of numTrainEpochs"],
 } as const satisfies Record<string, OptionText>;
 

@@ -21,6 +21,7 @@ import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./prefere
 import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
 import type { PairRow } from "./row-types.ts";
+import { needPossible } from "./run-checks.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -71,6 +72,9 @@ async function* start(
   const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
   const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
   const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
+  const learningRate = learningRateOf("reward", options);
+  const run = { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate };
+  needPossible(source, run);
   // Replayed text needs the language-modelling head, which stays as it is where it is a matrix of its own.
   const keepLanguageHead = options.replay !== undefined;
   await model.addClassifier(
@@ -83,22 +87,15 @@ async function* start(
     notes: "A reward model: it scores answers and gives none.",
     evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
   };
-  const learningRate = learningRateOf("reward", options);
-  return yield* runStage(
-    base,
-    rewardStage({ ...options, sequenceLength, pairs }),
-    source,
-    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    {
-      card,
-      signal: call.signal,
-      world: call.world,
-      warn: call.warn,
-      names: options.lora ? heads : [...trunkNames(model.config), ...heads],
-      sequences: 2 * pairs,
-      sequenceLength,
-    },
-  );
+  return yield* runStage(base, rewardStage({ ...options, sequenceLength, pairs }), source, run, {
+    card,
+    signal: call.signal,
+    world: call.world,
+    warn: call.warn,
+    names: options.lora ? heads : [...trunkNames(model.config), ...heads],
+    sequences: 2 * pairs,
+    sequenceLength,
+  });
 }
 
 export interface RewardStageOptions {

@@ -16,6 +16,7 @@ import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
 import type { TrainingOptions } from "./options.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
+import { needPossible } from "./run-checks.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -100,7 +101,9 @@ export async function* runStage<Batch>(
   const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
+  let untrained: Adapter | undefined; // that this run has put on the model
   try {
+    needPossible(source, options);
     if (options.replay) {
       const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
       const tokenizer = tokenizerOf(base, stage.name);
@@ -117,7 +120,8 @@ export async function* runStage<Batch>(
       });
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held, measured);
-    const { adapter, names: all } = await trainedNames(model, options, setup);
+    const { adapter, names: all, isNew } = await trainedNames(model, options, setup);
+    if (isNew) untrained = adapter;
     const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
@@ -129,9 +133,8 @@ export async function* runStage<Batch>(
       claims.push(await store.open());
       await store.log.open();
     }
-    needEvaluations(source, options);
     tellOfNoEvaluation(source, options, warn);
-    await needHeldOut(stage, source, setup.signal);
+    await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
     const ofBase = names.some((name) => !heads.includes(name));
     const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
@@ -161,6 +164,7 @@ export async function* runStage<Batch>(
       },
       store,
     );
+    untrained = undefined;
     const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
     if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
@@ -168,25 +172,11 @@ export async function* runStage<Batch>(
     return result;
   } finally {
     for (const release of claims) release();
+    // Refused before it began: the next call, with other options of LoRA or with none, finds the model as it was.
+    if (untrained) model.removeAdapter(untrained.name);
     source.dispose();
     replay?.source.dispose();
   }
-}
-
-/** Throws where evaluations are to be compared and there are none. @throws HeddleError INVALID_ARGUMENT */
-function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
-  const { loadBestModelAtEnd, earlyStoppingPatience, evaluate, evalSteps } = options;
-  if (!loadBestModelAtEnd && earlyStoppingPatience === undefined) return;
-  const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
-  if (!source.evaluation && !evaluate)
-    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
-  if (!source.evaluation && options.metricForBestModel === undefined)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      "metricForBestModel: expected the name of a number that evaluate returns, as there is no evalData whose loss could be compared, got none",
-    );
-  if (evalSteps === undefined)
-    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
 }
 
 /** Tells of options that come to nothing, as nothing is evaluated or compared. */
@@ -206,11 +196,15 @@ function tellOfNoEvaluation(
 async function needHeldOut<Batch>(
   stage: Stage<Batch>,
   source: BatchSource<Batch>,
+  options: object,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (!source.evaluation || source.prefetch === false) return;
   for await (const batch of source.evaluation(signal)) if (stage.count(batch) > 0) return;
-  throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
+  // What was asked for, where the stage has both.
+  const { evalData, evalFraction } = options as { evalData?: unknown; evalFraction?: number };
+  const name = evalData === undefined && evalFraction ? "evalFraction" : "evalData";
+  throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token to predict, got none`);
 }
 
 /** The weights that a stage trains without groups; with `lora` those of an adapter, which is put on the model where it is not there yet. */
@@ -218,10 +212,11 @@ async function trainedNames(
   model: Model,
   { lora, adapter: name = "default", seed }: TrainingOptions,
   { names }: StageSetup,
-): Promise<{ adapter?: Adapter; names: readonly string[] }> {
-  if (!lora) return { names: names ?? model.languageWeightNames };
-  const adapter = adapterThere(model, name, lora) ?? (await model.addAdapter(name, lora, seed));
-  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
+): Promise<{ adapter?: Adapter; names: readonly string[]; isNew: boolean }> {
+  if (!lora) return { names: names ?? model.languageWeightNames, isNew: false };
+  const there = adapterThere(model, name, lora);
+  const adapter = there ?? (await model.addAdapter(name, lora, seed));
+  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])], isNew: !there };
 }
 
 /** What Muon updates: the matrices of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT where there are none */
@@ -262,6 +257,5 @@ function storeOf(
       tokenizerFiles: base.tokenizer?.files() ?? {},
       warn,
     });
-  if (options.resume === false || options.resume === "auto") return undefined;
-  throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");
+  return undefined;
 }

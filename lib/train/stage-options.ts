@@ -53,7 +53,7 @@ export interface SharedOptions<Base = LanguageModel> {
   decayRatio?: number | undefined;
   /** Along which curve, in transformers' names. Default: cosine, as there. */
   decayType?: "cosine" | "linear" | "1-sqrt" | undefined;
-  /** Steps in which the learning rate rises to its peak. Default: 0. */
+  /** Steps in which the learning rate rises to its peak; in a shorter run, which is all warm-up, it rises to it with the last. Default: 0. */
   warmupSteps?: number | undefined;
   /** The same as a share of all steps, where warmupSteps is 0. Default: 0. */
   warmupRatio?: number | undefined;
@@ -169,7 +169,7 @@ export interface StepOptions {
 export interface EpochOptions {
   /** Optimiser steps in all, those before a resume included. Default: as many as numTrainEpochs takes. */
   maxSteps?: number | undefined;
-  /** Passes over the rows, where maxSteps is not given. Default 3. */
+  /** Passes over the rows, where maxSteps is not given; in whole steps, of which the last is filled up with rows of a further pass. Default 3. */
   numTrainEpochs?: number | undefined;
 }
 
@@ -177,7 +177,7 @@ export interface EpochOptions {
 export interface HeldOutOptions<Row = object> {
   /** Rows that are never trained on. Default: none. */
   evalData?: RowSource<Row> | undefined;
-  /** Without evalData: the share of data's rows that is held out instead, up to 0.5. Default: 0. */
+  /** Without evalData: the share of data's rows that is held out instead, up to 0.5; above 0 one row at least. Default: 0. */
   evalFraction?: number | undefined;
 }
 

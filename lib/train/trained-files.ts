@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
+import { type ModelConfig, parseModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { makeFolder } from "../formats/io.ts";
+import { readModelConfig } from "../formats/model-files.ts";
 import { writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
@@ -41,6 +43,9 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     });
   return {
     file: "model.safetensors",
+    async needSame(checkpoint) {
+      needSameConfig(await readModelConfig(checkpoint), model.config, checkpoint);
+    },
     data,
     tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
@@ -48,6 +53,33 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
       await saveModelWeights(folder, unstackExperts(data(dtype), model.config, model.device), model.config);
     },
   };
+}
+
+/** What of a configuration says nothing about what the layers compute: a run may go on with another. */
+const FREE: ReadonlySet<string> = new Set<keyof ModelConfig>([
+  "dtype",
+  "architectures",
+  "initializerRange",
+  "bosTokenId",
+  "eosTokenIds",
+  "padTokenId",
+  "classifier",
+  "embedding",
+  "valueHead",
+]);
+
+/** Weights of the same shapes are read into a model with other heads, positions or fewer layers as well, which computes something else. */
+function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string): void {
+  // Written and read again, as the checkpoint's was.
+  const now = parseModelConfig(modelConfigToJson(own));
+  for (const name of Object.keys({ ...began, ...now }) as (keyof ModelConfig)[]) {
+    const [expected, got] = [began[name], now[name]].map((value) => JSON.stringify(value) ?? "none");
+    if (!FREE.has(name) && expected !== got)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `resume: expected a model with ${name} ${expected}, which the run began with (${checkpoint}), got ${got}`,
+      );
+  }
 }
 
 /**

@@ -220,7 +220,10 @@ export async function* trainLoop<Batch>(
       loss = resumed.loss ?? Number.NaN;
       if (found!.own) saved = done;
       evaluated = resumed.evaluated ?? done;
-      if (best) best.state = resumed.best;
+      if (best?.resume(resumed.best))
+        (options.warn ?? emitWarning)(
+          "metricForBestModel: the run was resumed with another metric, or another order of it; the best of what follows is kept",
+        );
       if (resumed.meter) meter.restore(resumed.meter);
       if (resumed.watch) watch.restore(resumed.watch);
       step.optimizer.steps = resumed.optimizerSteps;
@@ -232,22 +235,25 @@ export async function* trainLoop<Batch>(
     const { prefetch = true } = source;
     // The last evaluation of weights that stay: what is fitted to them goes with it.
     let finished: Metrics | undefined;
-    const heldOut = async (): Promise<EvalEvent> => {
+    const heldOut = async function* (): AsyncGenerator<EvalEvent, EvalEvent, void> {
       const measured = await evaluate(step, stage, source.evaluation?.(signal), signal);
       const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
       if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
       const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
       evaluated = done;
       const nothing = source.evaluation !== undefined && measured.tokens === 0;
-      if (best?.add(event, { nothing }) && best.loads) await (store ? save() : best.copy());
+      const isBest = best?.add(event, { nothing }) && best.loads;
+      if (isBest && !store) await best?.copy();
+      yield event;
+      // Only then, because the log, which has to have it too, is written before a checkpoint: a resumed run does not evaluate this step again.
+      if (isBest) await save();
       return event;
     };
     const isDue = () =>
       evaluates && (done === options.maxSteps || (options.evalSteps !== undefined && done % options.evalSteps === 0));
     if (resumed && done > evaluated && isDue()) {
       // It was stopped between the step and its evaluation.
-      held = await heldOut();
-      yield held;
+      held = yield* heldOut();
     }
     const goesOn = () => done < options.maxSteps && !best?.exhausted;
     let upcoming = prefetch && goesOn() ? next() : undefined;
@@ -273,8 +279,7 @@ export async function* trainLoop<Batch>(
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
         yield { ...at(), ...meter.take(), learningRate, gradNorm, tokensSeen, ...watch.counts };
       if (isDue()) {
-        held = await heldOut();
-        yield held;
+        held = yield* heldOut();
         meter.restart();
       }
       if (options.saveSteps && done % options.saveSteps === 0) {
@@ -285,8 +290,7 @@ export async function* trainLoop<Batch>(
     await save();
     if (evaluates && held === undefined && !(best?.loads && best.state)) {
       // Resumed at the end: the finished model's card still states its held-out loss.
-      held = await heldOut();
-      yield held;
+      held = yield* heldOut();
     }
     if (best?.loads) {
       await world.sum([0]); // until rank 0 has written what all read

@@ -66,6 +66,7 @@ describe("learningRateSchedule", () => {
     for (const [i, share] of [1, 1, 1, 1, 0.5, 1 - Math.SQRT1_2, 1 - Math.sqrt(0.75), 0, 0].entries())
       expect(root[i]).toBeCloseTo(share, 12);
     expect(wsd({}).slice(4)).toEqual([1, 1, expect.closeTo(0.5, 12), 0, 0]); // a tenth of the steps
+    expect(wsd({ warmupSteps: 2, decayRatio: 0 })).toEqual([0.5, 1, 1, 1, 1, 1, 1, 1, 1]); // no fall, not all of it
     expect(wsd({ warmupSteps: 19, decaySteps: 10, decayType: "linear" }).slice(5)).toEqual([18 / 19, 1, 0, 0]);
     // Until it falls, a longer run is the same one.
     const [short, long] = [20, 200].map((maxSteps) =>

@@ -62,6 +62,20 @@ describe("which tokens are the assistant's", () => {
     expect(learned(of, thinking, template).runs).toEqual(["Plain.<|im_end|>", "ho</think>\nC.<|im_end|>"]);
   });
 
+  it("a generation prompt that ends in a space, which the answer's first word takes in", () => {
+    const of = fromJson(
+      byteLevelJson([
+        ["Ġ", "Y"],
+        ["ĠY", "e"],
+        ["ĠYe", "s"],
+      ]),
+    );
+    const template =
+      "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+    const answers = ["Yes", "Yes!", "No"].flatMap((text) => [message("user", "Yes?"), message("assistant", text)]);
+    expect(learned(of, answers, template).runs).toEqual([" Yes\n", " Yes!\n", "No\n"]);
+  });
+
   it("an answer that says what the user said, and what looks like mark-up", () => {
     const of = withTokens(chatMl);
     const { runs } = learned(of, [

@@ -215,6 +215,16 @@ describe("options for an adapter that is there already", () => {
     expect(model.model.activeAdapters).toEqual(["default"]);
   });
 
+  test("a run that is refused before its first step leaves no adapter behind but one that was there", async () => {
+    await using base = await LanguageModel.load(join(folder, "base"));
+    const refused = await failureOf(() => sft(base, { ...learned, loadBestModelAtEnd: true }));
+    expect(refused.message).toMatch(/^loadBestModelAtEnd: /);
+    expect(base.model.adapters.size).toBe(0);
+    await sft(base, { ...learned, lora: { r: 2 } });
+    await failureOf(() => sft(base, { ...learned, lora: {}, loadBestModelAtEnd: true }));
+    expect(base.model.activeAdapters).toEqual(["default"]);
+  });
+
   test("another name is another adapter", async () => {
     await using model = await load();
     await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ExampleSource } from "../../lib/train/example-source.ts";
+import { ExampleSource, splitExamples } from "../../lib/train/example-source.ts";
 
 const rows = Array.from({ length: 10 }, (_, i) => ({ ids: Int32Array.of(i, i + 1), label: i % 3, text: `row ${i}` }));
 const options = { batchSize: 3, seed: 4 };
@@ -60,5 +60,21 @@ describe("examples in memory", () => {
     expect(of(new Map([[1, 2]]))).not.toBe(of(new Map([[1, 3]])));
     expect(of("1")).not.toBe(of(1));
     expect(of(["a", "b"])).not.toBe(of(["ab"]));
+  });
+});
+
+describe("rows apart", () => {
+  const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+  test.each([2, 3, 4, 5, 9])("of %i rows a small share is one row, and a greater share has it too", (count) => {
+    const { heldOut, train } = splitExamples(numbers(count), 1e-6);
+    expect(heldOut).toHaveLength(1);
+    expect([...train, ...heldOut].sort()).toEqual(numbers(count));
+    const more = splitExamples(numbers(100), 0.5);
+    expect(splitExamples(numbers(100), 1e-6).heldOut.every((row) => more.heldOut.includes(row))).toBe(true);
+  });
+
+  test("no share holds nothing out", () => {
+    expect(splitExamples(numbers(5), 0)).toEqual({ train: numbers(5), heldOut: [] });
   });
 });

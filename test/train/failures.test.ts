@@ -187,6 +187,13 @@ describe("what would only fail in the middle of a run", () => {
     expect(losses).toEqual([]);
   });
 
+  test("fails before its first step: a share of documents that holds none", async () => {
+    await using base = await newModel();
+    const { losses, failure } = await run(base, options({ evalFraction: 1e-9 }));
+    expect(failure?.message).toBe("evalFraction: expected at least one token to predict, got none");
+    expect(losses).toEqual([]);
+  });
+
   test("options and models that are none", async () => {
     const call = pretrain as unknown as (...given: unknown[]) => PromiseLike<unknown>;
     await using base = await newModel();

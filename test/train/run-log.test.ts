@@ -1,5 +1,5 @@
 // log.jsonl: what a run reports stays beside its checkpoints.
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -74,6 +74,18 @@ test("a resumed run cuts off what it reports again, and leaves no gap", async ()
   // Of a run that is at its end only the evaluation that it states again comes again.
   await run(outputDir, { resume: true });
   expect(numbered(await logOf(outputDir))).toEqual(numbered(whole));
+});
+
+test("has an evaluation before the checkpoint that is saved for it, from which a resumed run would not evaluate again", async () => {
+  const outputDir = join(folder, "best");
+  await using model = tinyModel({ tokenizer });
+  const options = { data: rows, evalData: rows.slice(0, 2), evalSteps: 2, maxSteps: 4, loadBestModelAtEnd: true };
+  for await (const { step } of sft(model, { ...options, perDeviceTrainBatchSize: 2, outputDir })) {
+    if (step < 3) continue;
+    expect(await readdir(outputDir)).toContain("checkpoint-2");
+    expect(numbered(await logOf(outputDir))).toContain("evaluation 2");
+    break;
+  }
 });
 
 test("a file of that name that is no log is left as it is, before anything is computed", async () => {
