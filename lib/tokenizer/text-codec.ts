@@ -301,7 +301,7 @@ export class TextCodec {
     return (await finish(this.native.encodeBatch([text], Flag.allowSpecial, { barriers }), signal))[0];
   }
 
-  /** How many ids the tokenizer puts behind a text, such as EOS. @internal */
+  /** How many ids the tokenizer puts behind a text, such as EOS. */
   get closingCount(): number {
     return this.plan.spec.endIds.length;
   }
