@@ -4,6 +4,7 @@ import { add } from "./ops/elementwise.ts";
 import { activeTrace, repeatNode, type Trace } from "./trace.ts";
 import { fixed, type Node, sameShape, type Value } from "./value.ts";
 
+/** Options of `gradients`. */
 export interface GradientOptions {
   /**
    * Gradient checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): what `recomputable` marked is computed again

@@ -22,11 +22,13 @@ import type { TokenizerFile } from "./tokenizer-file.ts";
 import { OffsetTrimmer } from "./trim-offsets.ts";
 import { oneOf } from "./truncation.ts";
 
+/** Options of `decode`. */
 export interface DecodeOptions {
   /** Leave special tokens out. Default false. */
   skipSpecialTokens?: boolean | undefined;
 }
 
+/** What `encodeWithOffsets` makes of a text. */
 export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**

@@ -3,6 +3,7 @@ import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../er
 import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
 
+/** Options of an `ExampleSource`. */
 export interface ExampleSourceOptions<Example> {
   /** Never shown in training; in their given order. */
   heldOut?: readonly Example[] | undefined;

@@ -81,6 +81,7 @@ export function ropeFrequencies(frequencies: Value, lengths: Value | number, sca
   return ropeFrequenciesNode([frequencies, long, rows], { length, original, factor })[0]!;
 }
 
+/** Who sees whom, and what scores are made of: what all kinds of attention take. */
 export interface AttentionOptions {
   causal?: boolean | undefined;
   /** Key j is seen by query i where i − window < j ≤ i, or, without causal, where |i − j| ≤ window / 2; undefined: no limit. */
@@ -140,6 +141,7 @@ const sinksBackwardNode = defineOp({
   infer: ([, , , sinks]) => [{ dtype: "f32", shape: sinks!.shape }],
 });
 
+/** What `attention` reads: whole sequences, without a cache. */
 export interface AttentionOperands {
   q: Value;
   k: Value;
@@ -153,6 +155,7 @@ export interface AttentionOperands {
   sinks?: Value | undefined;
 }
 
+/** Options of `attention`. */
 export interface SequenceAttentionOptions extends AttentionOptions {
   /** Rows of a sequence. Not given: all rows, however many, are one, as where `documents` says which of them see each other. */
   sequenceLength?: number | undefined;
@@ -231,6 +234,7 @@ const cachedNode = defineOp({
     return [type(query)];
   },
 });
+/** Options of `cachedAttention`. */
 export interface CachedAttentionOptions extends AttentionOptions {
   /** What the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity. */
   context?: number | undefined;

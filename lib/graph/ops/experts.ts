@@ -24,6 +24,7 @@ const routeBackwardNode = defineOp({
   infer: ([, logits]) => [{ dtype: logits!.dtype, shape: logits!.shape }],
 });
 
+/** Which experts each row is given to, and how much each counts. */
 export interface Routing {
   /** (rows, k) f32 */
   weights: Value;

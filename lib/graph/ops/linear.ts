@@ -53,6 +53,7 @@ export function columnSum(dy: Value): Value {
  */
 export type QuantizedActivations = "int8" | "f32";
 
+/** Options of `linear`. */
 export interface LinearOptions {
   /** The weight is stored (inputs, outputs): GPT-2's Conv1D. Not of a quantised one. */
   transposed?: boolean | undefined;

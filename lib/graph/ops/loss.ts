@@ -28,6 +28,7 @@ const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, w
 // Made by lib/graph/fuse.ts alone, from both.
 defineOp({ name: "token_logprob_with_gradient", infer: (_, __, wanted) => wanted });
 
+/** How hidden states become logits: options of `tokenLogprob` and its kin. */
 export interface LogprobOptions {
   /** tanh soft cap of the logits (Gemma 2); undefined: none. */
   softcap?: number | undefined;
@@ -74,6 +75,7 @@ export function tokenLogprob(
   return { logprob: logprob!, logsumexp: logsumexp! };
 }
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions extends LogprobOptions {
   /** Adds zLoss · logsumexp² at each position: logits stay small (Chowdhery et al. 2022, "PaLM", there 1e-4). Default 0. */
   zLoss?: number | undefined;

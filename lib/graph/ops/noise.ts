@@ -14,6 +14,7 @@ const dropoutNode = defineOp({
   vjp: ({ inputs: [, noise], attributes }, [dy]) => [dropoutNode([dy, noise], attributes)[0], undefined],
 });
 
+/** Options of ops that draw numbers. */
 export interface NoiseOptions {
   /** Tells the draws of one node from those of another: a whole number below 2³². */
   stream: number;
