@@ -57,6 +57,6 @@ export interface ForwardContext {
   wanted?: ((x: Value) => Value) | undefined;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
-  /** Attention of layer `layer`, causal unless the options say otherwise. @returns (rows, heads, width) */
-  attend(layer: number, heads: Heads, options: AttentionOptions): Value;
+  /** Attention of layer `layer`, once a pass, causal unless the options say otherwise. @returns (rows, heads, width) */
+  attend(layer: number, heads: Heads, options?: AttentionOptions): Value;
 }
