@@ -6,6 +6,7 @@ import { HeddleError } from "./errors.ts";
 
 // ---- build and devices (native/binding/info.cc) ------------------------------------------------------------
 
+/** A CUDA device as its driver describes it. */
 export interface CudaDeviceInfo {
   index: number;
   name: string;

@@ -7,9 +7,11 @@ import { linearLayers } from "../models/linear-layers.ts";
 import { filled, runSeconds } from "./ceilings.ts";
 import { type Layout, operands, product } from "./suites/gemm.ts";
 
+/** Options of `autotune`. */
 export interface AutotuneOptions {
   /** A CUDA device. */
   device?: string | Device | undefined;
+  /** As `openDevice`. */
   allowTf32?: boolean | undefined;
   /** Whose layers' products are measured. Default: the embedded model. */
   model?: string | undefined;
@@ -21,6 +23,7 @@ export interface AutotuneOptions {
   rounds?: number | undefined;
   /** Where choices are kept. Default: HEDDLE_TUNING, or the user's cache folder; null: nowhere. */
   path?: string | null | undefined;
+  /** Told of each product as it is measured. */
   onResult?: ((result: TunedProduct) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -37,14 +40,17 @@ const NAMES: Record<keyof AutotuneOptions, true> = {
   signal: true,
 };
 
+/** A product of two matrices, and how fast each kernel made it. */
 export interface TunedProduct {
   /** Rows, columns, depth, types of both operands and the result, and how they lie. */
   product: string;
   /** The kernels and tiles that can make it, the device's own choice first; median seconds of each. */
   variants: { name: string; seconds: number }[];
+  /** The name among `variants` that later runs take. */
   chosen: string;
 }
 
+/** What `autotune` measured. */
 export interface AutotuneReport {
   /** The card, its driver, and the version of the kernels. */
   device: string;

@@ -22,10 +22,12 @@ const suites = {
   train: async () => (await import("./suites/train.ts")).trainSuite,
   tokenizer: async () => (await import("./suites/tokenizer.ts")).tokenizerSuite,
 } satisfies Record<string, () => Promise<BenchSuite>>;
-/** @useDeclaredType */
+/** A suite of `bench`: cases of one kind. @useDeclaredType */
 export type BenchSuiteName = keyof typeof suites;
+/** The names of all suites, in the order in which they are measured. */
 export const benchSuites = Object.keys(suites) as BenchSuiteName[];
 
+/** Options of `bench`. */
 export interface BenchOptions {
   /** Default: all of them. */
   suites?: readonly BenchSuiteName[] | undefined;

@@ -1,5 +1,6 @@
 import type { Device } from "../graph/index.ts";
 
+/** What a case's value counts; greater is better. */
 export type BenchUnit = "GFLOP/s" | "GB/s" | "tokens/s" | "MB/s";
 
 /** What a machine can do at most, as far as this package's own simplest work shows it: a large product, a long read. */
@@ -30,6 +31,7 @@ export interface SuiteContext {
   quick: boolean;
 }
 
+/** A case as it was measured. */
 export interface BenchResult {
   name: string;
   /** In `unit`, the median over the rounds. */

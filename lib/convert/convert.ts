@@ -67,6 +67,7 @@ export const CONVERT_NAMES: Names<ConvertOptions> = {
   onProgress: true,
 };
 
+/** What `convertModel` wrote. */
 export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */

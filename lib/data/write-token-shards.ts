@@ -10,6 +10,7 @@ import { ParallelEncoder } from "./parallel-encoder.ts";
 import { ShardsRecord, shardPath } from "./shards-record.ts";
 import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 
+/** Options of `writeTokenShards`. */
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
   /**
@@ -34,6 +35,7 @@ export interface WriteTokenShardsOptions
   onProgress?: ((progress: TokenShardProgress) => void) | undefined;
 }
 
+/** How far `writeTokenShards` is. */
 export interface TokenShardProgress {
   documents: number;
   tokens: number;
@@ -43,6 +45,7 @@ export interface TokenShardProgress {
   totalBytes: number;
 }
 
+/** A finished token file. */
 export interface TokenShard {
   path: string;
   tokens: number;

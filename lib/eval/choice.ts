@@ -23,7 +23,9 @@ export interface ChoiceOptions extends AskOptions {
   normalization?: Normalization | undefined;
   /** Which choices mean "I do not know". */
   declines?: DeclineOption | undefined;
+  /** How confidences are held against what is right. */
   calibration?: CalibrationOptions | undefined;
+  /** Told after each batch of rows. */
   onProgress?: ((state: { done: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -51,6 +53,7 @@ export interface TaskResult<Answer> {
   answers: Answer[];
 }
 
+/** What `multipleChoice` measured. */
 export type ChoiceResult = TaskResult<ChoiceAnswer>;
 
 const OPTIONS = ["chat", "system", "template", "normalization", "declines", "calibration", "onProgress", "signal"];

@@ -34,6 +34,7 @@ export interface ComparisonRow {
 /** Where a label stands after a text; `{text}` stands for the text. */
 export const LABEL_TEMPLATE = "{text}\nLabel:";
 
+/** Options of `compareClassifiers`. */
 export interface CompareOptions {
   /** All labels; those of the rows where not given. */
   labels?: readonly string[] | undefined;
@@ -147,6 +148,7 @@ function figuresOf(probabilities: readonly number[][], truth: readonly number[])
   return { accuracy, macroF1, ece, nll: nll / count, count };
 }
 
+/** Options of `compareKinds`. */
 export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
   /** Rows {text, label}. */
   data: RowSource;

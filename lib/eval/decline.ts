@@ -14,6 +14,7 @@ export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:none of the above|n\/a)\b/,
 ];
 
+/** Whether an answer declines: says that it does not know. */
 export type Declines = (answer: string) => boolean;
 
 /** How declines are told: by patterns, texts that occur in the answer (whatever their case), or a function. */

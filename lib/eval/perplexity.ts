@@ -7,13 +7,16 @@ import { checkFunction, checkTextModel } from "./arguments.ts";
 /** Characters of a path at most, on any system. */
 const MOST_PATH = 4096;
 
+/** Options of `perplexity`. */
 export interface PerplexityOptions {
   /** Tokens that a window moves by; half the context length where not given. */
   stride?: number | undefined;
+  /** Told of the tokens that are scored so far. */
   onProgress?: ((state: { tokens: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
+/** What `perplexity` measured. */
 export interface PerplexityResult {
   /** Mean negative log-likelihood of a scored token, in nats. */
   nll: number;

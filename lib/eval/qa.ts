@@ -18,6 +18,7 @@ export interface QaOptions extends AskOptions {
   stop?: readonly string[] | undefined;
   /** 0 (the default): the likeliest answer. */
   temperature?: number | undefined;
+  /** Of answers that are drawn. Default 0. */
   seed?: number | undefined;
   /** How a decline is told: see DECLINE_PATTERNS. */
   declines?: DeclineOption | undefined;
@@ -26,7 +27,9 @@ export interface QaOptions extends AskOptions {
    * claims; or of a token on average (`token`, the geometric mean), for answers of several sentences.
    */
   confidence?: "sequence" | "token" | undefined;
+  /** How confidences are held against what is right. */
   calibration?: CalibrationOptions | undefined;
+  /** Told after each batch of rows. */
   onProgress?: ((state: { done: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }

@@ -38,6 +38,7 @@ export interface AskOptions {
   template?: string | undefined;
 }
 
+/** How a question is put as text. */
 export const QUESTION_TEMPLATE = "Question: {question}\nAnswer:";
 
 /**

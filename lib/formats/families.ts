@@ -144,6 +144,7 @@ export interface FamilyFormat {
 
 /** A value of a family's own in its configuration. */
 export type OwnValue = boolean | number | string | readonly number[];
+/** A family's own values of a configuration, by name. */
 export type OwnValues = Readonly<Record<string, OwnValue>>;
 
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;

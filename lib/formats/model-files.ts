@@ -187,14 +187,3 @@ function canonicalName(name: string, config: ModelConfig, weights: WeightSource)
 }
 
 const LLAMA_TRUNK = { prefix: "model.", bare: "embed_tokens.weight" };
-
-/** Throws INVALID_FILE unless the tensor has this shape; NOT_FOUND if there is none. */
-export function requireShape(weights: WeightSource, name: string, shape: readonly number[]): void {
-  const got = weights.info(name).shape;
-  if (got.length !== shape.length || got.some((size, i) => size !== shape[i])) {
-    throw new HeddleError(
-      "INVALID_FILE",
-      `${weights.path}: tensor ${JSON.stringify(name)}: expected shape [${shape.join(", ")}], got [${got.join(", ")}]`,
-    );
-  }
-}

@@ -41,10 +41,14 @@ export interface WriteOptions {
   onProgress?: (progress: WriteProgress) => void;
 }
 
+/** How far the writing of a model's weights is, after each tensor. */
 export interface WriteProgress {
+  /** The one that was written last. */
   tensor: string;
+  /** Written so far, this one included. */
   tensors: number;
   totalTensors: number;
+  /** Written so far. */
   bytes: number;
   totalBytes: number;
 }

@@ -10,6 +10,7 @@ import { Reply } from "./reply.ts";
 import { type Scheduled, Scheduler } from "./scheduler.ts";
 import type { Piece } from "./sequence.ts";
 
+/** Options of `model.batcher`. */
 export interface BatcherOptions {
   /** Answers that share a run, up to 32; more of them wait for their turn. 8 where not given. */
   slots?: number | undefined;

@@ -1,6 +1,7 @@
 import { newProgress, type Progress } from "./engine.ts";
 import type { FinishReason, Piece, Sequence, TopCandidate } from "./sequence.ts";
 
+/** Tokens of a call. */
 export interface Usage {
   promptTokens: number;
   /** Of these, those that a session held already, or that another prompt of the call computed. */
@@ -11,11 +12,15 @@ export interface Usage {
   acceptedTokens?: number;
 }
 
+/** How long a call took. */
 export interface Timings {
   /** Time to load the model; 0 for one that was made, not loaded. */
   loadMs: number;
+  /** Tokens of prompts, those that were held already left out; 0 where none was computed. */
   prefillTokensPerSecond: number;
+  /** Of all sequences of the call together; 0 where none was computed. */
   decodeTokensPerSecond: number;
+  /** From the call to its first new token. */
   timeToFirstTokenMs: number;
 }
 

@@ -16,6 +16,7 @@ import { LanguageModel } from "./language-model.ts";
 import { loadLanguageModel, modelPath } from "./load.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 
+/** Options of `convertModel`. */
 export interface ConvertOptions extends WholeOptions {
   /** Of an adapter's folder: the model that it belongs to, a folder, a .gguf file or `default`, where its adapter_config.json does not name one that is there. */
   base?: string | undefined;

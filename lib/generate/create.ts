@@ -7,6 +7,7 @@ import type { Tokenizer } from "../tokenizer/index.ts";
 import { LanguageModel } from "./language-model.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 
+/** Options of `createModel`. */
 export interface CreateModelOptions {
   tokenizer?: Tokenizer | undefined;
   /** Of the random weights: the same seed gives the same weights on every machine. */

@@ -342,7 +342,9 @@ export class KvCache {
     for (const s of segments) this.pool?.extend(s.slot, this.end(s) + runs - 1);
     const executable = this.bound.executable(program, shape, this);
     const rows = this.rowData(segments, runs);
-    const given = { ids: rows.ids, ...rows.each, ...this.pageInputs(), ...inputs };
+    // A family that does not attend has no cache, and so no pages.
+    const pages = executable.program.inputNames.has("pages") ? this.pageInputs() : {};
+    const given = { ids: rows.ids, ...rows.each, ...pages, ...inputs };
     const begins = segments.map(({ slot }) => this.planned(slot));
     const { outputs, done } = executable.start(given, {
       ...{ signal, flag, late },

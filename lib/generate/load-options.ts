@@ -4,6 +4,7 @@ import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/c
 import type { LoadModelOptions } from "./load.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 
+/** Options of `LanguageModel.load`. */
 export interface LoadOptions extends LoadModelOptions {
   /** Most tokens of a sequence; the model's own limit where not given. */
   contextLength?: number | undefined;

@@ -56,6 +56,7 @@ export interface GenerateOptions {
   frequencyPenalty?: number | undefined;
   /** Added to the logits of these token ids. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
+  /** Change a step's logits in place, one after another, before a token is chosen. */
   logitProcessors?: readonly LogitProcessor[] | undefined;
   /**
    * Same seed, same tokens, whatever runs beside: equal prompts of one call too have equal answers. Where not given, every answer has a

@@ -75,7 +75,7 @@ export function sampleProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("sample", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
-      return sampled(model, logitsOf(hidden, head, shape), wanted, shape);
+      return sampled(model, logitsOf(hidden, head, { rowwise: shape.rowwise }), wanted, shape);
     }),
   );
 }
@@ -85,7 +85,7 @@ export function sampleAndLogitsProgram(model: ModelView, shape: ProgramShape): P
   return model.cached(key("sample+logits", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
-      const logits = logitsOf(hidden, head, shape);
+      const logits = logitsOf(hidden, head, { rowwise: shape.rowwise });
       return { ...sampled(model, logits, wanted, shape), logits };
     }),
   );
@@ -106,7 +106,7 @@ export function logitsProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("logits", shape), () =>
     compile(() => {
       const { hidden, head } = wantedHidden(model, shape);
-      return { logits: logitsOf(hidden, head, shape) };
+      return { logits: logitsOf(hidden, head, { rowwise: shape.rowwise }) };
     }),
   );
 }

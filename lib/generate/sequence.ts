@@ -6,8 +6,10 @@ import type { ResolvedOptions } from "./options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
 import { asked, StopMatcher } from "./stop.ts";
 
+/** Why an answer ended: by an end token, a stop or its form (`stop`), or by maxTokens or the context's end (`length`). */
 export type FinishReason = "stop" | "length";
 
+/** One of the likeliest tokens of a step. */
 export interface TopCandidate {
   token: number;
   logprob: number;

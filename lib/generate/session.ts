@@ -13,6 +13,7 @@ import { Reply } from "./reply.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { readSession, writeSession } from "./session-file.ts";
 
+/** Options of `model.session`. */
 export interface SessionOptions {
   /** Most tokens it may hold; the model's context length where not given. */
   contextLength?: number | undefined;

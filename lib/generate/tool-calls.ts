@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { TOOL_CALL } from "../constrain/index.ts";
 
+/** A call of a tool that a model's answer makes, as OpenAI's clients know it. */
 export interface ToolCall {
   id: string;
   type: "function";

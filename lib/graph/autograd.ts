@@ -1,9 +1,11 @@
 import { HeddleError } from "../errors.ts";
+import { needList, needNames, needValue } from "./expect.ts";
 import { opRow } from "./op-table.ts";
 import { add } from "./ops/elementwise.ts";
 import { activeTrace, repeatNode, type Trace } from "./trace.ts";
 import { fixed, type Node, sameShape, type Value } from "./value.ts";
 
+/** Options of `gradients`. */
 export interface GradientOptions {
   /**
    * Gradient checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): what `recomputable` marked is computed again
@@ -27,6 +29,11 @@ export interface GradientOptions {
  * @throws HeddleError INVALID_ARGUMENT where the loss does not depend on one of `wrt`, UNSUPPORTED where an op on the way has no vjp
  */
 export function gradients(loss: Value, wrt: readonly Value[], seed: Value, options: GradientOptions = {}): Value[] {
+  needValue("gradients: loss", loss);
+  needList("gradients: wrt", wrt);
+  for (const value of wrt) needValue("gradients: wrt", value);
+  needValue("gradients: seed", seed);
+  needNames("gradients: options", options, ["recompute", "allowUnused", "collect"]);
   if (loss.dtype !== "f32" || loss.rank !== 1 || fixed(loss.dim(0), "loss") !== 1)
     throw new HeddleError("SHAPE_MISMATCH", `gradients: loss, expected f32(1), got ${loss}`);
   const trace = activeTrace();

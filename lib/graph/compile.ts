@@ -18,6 +18,7 @@ import { type Dimension, type Node, showShape, Value } from "./value.ts";
 
 /** What a traced function returns: named results that each run copies out. */
 export type Results = Record<string, Value>;
+/** What a run takes: by each input's name a typed array of its element type (`TensorData`). */
 export type Inputs = Record<string, ArrayLike<number> & ArrayBufferView>;
 
 /** A graph, planned natively. Bind it to tensors to run it; one program may be bound many times. */

@@ -37,6 +37,7 @@ export class Device {
 
 const devices = new Map<string, Device>();
 
+/** Options of `openDevice`. */
 export interface DeviceOptions {
   /**
    * HEDDLE_DEVICE or `auto` where not given. `auto` is the CPU for now: the CUDA kernels have not run on hardware yet, so

@@ -20,7 +20,9 @@ export const BLOCK_TYPES = {
 
 /** Quantised types of weights, in ggml's layouts. @useDeclaredType */
 export type QuantisedDType = keyof typeof BLOCK_TYPES;
+/** A floating element type, which gradients go through. */
 export type FloatDType = "f32" | "bf16" | "f16";
+/** An element type: floating, whole numbers, bytes, or the blocks of a quantised type. */
 export type DType = FloatDType | "i32" | "u8" | QuantisedDType;
 
 const ELEMENTS = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
@@ -49,10 +51,12 @@ export function isDType(name: unknown): name is DType {
   return typeof name === "string" && Object.hasOwn(DTYPES, name);
 }
 
+/** Whether an element type is a floating one. */
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === "f32" || dtype === "bf16" || dtype === "f16";
 }
 
+/** Whether an element type is of quantised blocks. */
 export function isQuantised(dtype: string): dtype is QuantisedDType {
   return Object.hasOwn(BLOCK_TYPES, dtype);
 }

@@ -1,6 +1,6 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import { type DType, isFloat, isQuantised } from "./dtype.ts";
-import { type Dim, type Shape, sameShape, showShape, type Value } from "./value.ts";
+import { type Dim, type Shape, sameShape, showShape, Value } from "./value.ts";
 
 /** Shape rules read as sentences: each throws SHAPE_MISMATCH "op: operand …, expected …, got …". */
 export function fail(op: string, what: string, expected: string, got: unknown): never {
@@ -40,4 +40,26 @@ export function needShape(op: string, what: string, value: Value, shape: Shape):
 
 export function needDim(op: string, what: string, got: Dim, expected: Dim): void {
   if (got !== expected) fail(op, what, String(expected), got);
+}
+
+/** For what is read of a value before its node is made. @throws HeddleError INVALID_ARGUMENT */
+export function needValue(where: string, value: unknown): asserts value is Value {
+  if (!(value instanceof Value))
+    throw invalidArgument(where, "a value of the graph, as input() or tensor() makes", value);
+}
+
+export function needList(where: string, list: unknown): void {
+  if (!Array.isArray(list)) throw invalidArgument(where, "an array", list);
+}
+
+/**
+ * Holds what an op takes by name to those names: one that is misspelt would change nothing, and nothing would say so.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function needNames<T extends object>(where: string, given: T, names: readonly (keyof T & string)[]): T {
+  if (typeof given !== "object" || given === null) throw invalidArgument(where, "an object", given);
+  for (const key of Object.keys(given))
+    if (!names.includes(key as keyof T & string))
+      throw new HeddleError("INVALID_ARGUMENT", `${where}: expected ${names.join(", ")}, got ${key}`);
+  return given;
 }

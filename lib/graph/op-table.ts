@@ -49,6 +49,7 @@ export function opRow(name: string): OpRow {
   return row;
 }
 
+/** The names of all ops, as programs and profiles call them. */
 export function opNames(): string[] {
   return [...rows.keys()];
 }

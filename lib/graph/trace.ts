@@ -91,10 +91,16 @@ export function tensor(name: string, dtype: DType, shape: Shape): Value {
   return named(activeTrace().tensors, "tensor", name, dtype, shape);
 }
 
-/** The first stack line outside lib/graph: the model author's. */
+/** A stack line's file, by path or address. */
+const fileOf = (line: string) => /^\s*at (?:.*? \()?(.*):\d+:\d+\)?$/.exec(line)?.[1] ?? "";
+
+/** The first stack line outside lib/graph: the model author's. As published, all of lib/graph is this function's file. */
 function callerLine(): string {
-  const lines = (new Error().stack ?? "").split("\n").slice(2);
-  return (lines.find((l) => !/[\\/]graph[\\/]/.test(l)) ?? "").replace(/^\s*at\s+/, "");
+  const [here = "", ...lines] = (new Error().stack ?? "").split("\n").slice(1);
+  const own = fileOf(here);
+  const folder = /^.*[\\/]lib[\\/]graph[\\/](?=trace\.ts$)/.exec(own)?.[0];
+  const isOwn = (file: string) => file === own || (folder !== undefined && file.startsWith(folder));
+  return (lines.find((line) => !isOwn(fileOf(line))) ?? "").replace(/^\s*at\s+/, "");
 }
 
 /** Adds a node like another, over other inputs of the same types. */

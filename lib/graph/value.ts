@@ -24,7 +24,9 @@ export class Dimension {
   }
 }
 
+/** A size: a number, or one that each run brings. */
 export type Dim = number | Dimension;
+/** Sizes, the slowest-varying first. */
 export type Shape = readonly Dim[];
 
 /** `(rows, 576)` */
@@ -47,6 +49,7 @@ export function fixed(dim: Dim | undefined, what: string): number {
   throw new HeddleError("SHAPE_MISMATCH", `${what}: expected a fixed dimension, got ${dim ?? "none"}`);
 }
 
+/** What is known of a value before there are data. */
 export interface TensorType {
   readonly dtype: DType;
   readonly shape: Shape;

@@ -3,11 +3,13 @@ import { rejectUnknownNames } from "../generate/index.ts";
 import { Run } from "../run.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
+/** Options of `lifecycle`. */
 export interface LifecycleOptions {
   /** Where everything goes. A folder that holds a run with the same options is gone on with. */
   out?: string | undefined;
   /** Minutes for all stages on two cores: steps scale with it. Default 20. */
   budgetMinutes?: number | undefined;
+  /** Of data and training. Default 1. */
   seed?: number | undefined;
   /** A tiny model and a few steps: the machinery in seconds, nothing is learned. */
   quick?: boolean | undefined;

@@ -2,7 +2,7 @@ import type { Calibration } from "../metrics/calibration.ts";
 
 /** The stages in their order. `classify` compares the two kinds of model on one trunk. */
 export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo", "classify"] as const;
-/** @useDeclaredType */
+/** A stage of the lesson. @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
 
 /** Held-out figures, as far as they apply; shares are between 0 and 1. */

@@ -12,6 +12,7 @@ export interface ReliabilityBin {
   accuracy: number | null;
 }
 
+/** How well confidences go with what is right. */
 export interface Calibration {
   /** Expected calibration error: the mean over answers of |share right − confidence| of their bin. */
   ece: number;
@@ -26,6 +27,7 @@ export interface Calibration {
   count: number;
 }
 
+/** Options of `calibration`. */
 export interface CalibrationOptions {
   /** Bins of equal width over [0, 1], at most 10,000. Default 15, as in Guo et al. 2017. */
   bins?: number | undefined;

@@ -1,5 +1,6 @@
-import { describe, HeddleError } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import {
+  type AttentionOptions,
   add,
   attention,
   cachedAttention,
@@ -21,9 +22,10 @@ import {
   uniformNoise,
   Value,
 } from "../graph/index.ts";
-import type { ForwardContext } from "../nn/context.ts";
+import type { ForwardContext, Heads } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
+import { checkParts } from "./checked-parts.ts";
 import { slidingWindow } from "./decoder-weights.ts";
 import { encodesWholeTexts } from "./family.ts";
 import type { ModelView } from "./model-view.ts";
@@ -41,6 +43,26 @@ export interface ForwardNoise {
   key(): Value;
   /** A number that no other node has. */
   stream(): number;
+}
+
+type Attend = (layer: number, heads: Heads, options: AttentionOptions) => Value;
+
+const ATTENTION = { causal: "boolean", window: "number", scale: "number", softcap: "number" } as const;
+
+/** Attention as a family's author may ask for it: of each layer once, since its cache has room for one layer's keys and values. */
+function checkedAttend({ config }: ModelView, attend: Attend): ForwardContext["attend"] {
+  const where = `${config.modelType}.forward: attend`;
+  const layers = config.numHiddenLayers;
+  const seen = new Set<number>();
+  return (layer, heads, options = {}) => {
+    if (!Number.isInteger(layer) || layer < 0 || layer >= layers)
+      throw invalidArgument(`${where}: layer`, `a whole number from 0 to ${layers - 1}`, layer);
+    checkParts(`${where}: options`, options, ATTENTION);
+    if (seen.has(layer))
+      throw new HeddleError("INVALID_ARGUMENT", `${where}: expected each layer once, got layer ${layer} again`);
+    seen.add(layer);
+    return attend(layer, heads, options);
+  };
 }
 
 interface ContextOptions {
@@ -65,7 +87,7 @@ interface ContextOptions {
   noise?: ForwardNoise | undefined;
   /** Of uniform noise on the embeddings, (rows, width). */
   embeddingNoise?: ((width: number) => number) | undefined;
-  attend: ForwardContext["attend"];
+  attend: Attend;
   longest?: number | undefined;
   wanted?: ForwardContext["wanted"];
 }
@@ -144,7 +166,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
       const key = `constant.${name}`;
       return tensor(key, "f32", model.weight(key).shape);
     },
-    attend,
+    attend: checkedAttend(model, attend),
     wanted,
   };
 }

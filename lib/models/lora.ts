@@ -22,12 +22,19 @@ export interface LoraOptions {
   modulesToSave?: readonly string[] | undefined;
 }
 
+/** A LoRA adapter's configuration, settled (Hu et al. 2021): as adapter_config.json has it. */
 export interface LoraConfig {
+  /** The rank of updates. */
   r: number;
+  /** Updates are multiplied by alpha / r, or with useRslora by alpha / √r. */
   alpha: number;
+  /** Share of the inputs of A that training leaves out. */
   dropout: number;
+  /** Matrices with updates, by the ends of their names. */
   targetModules: "all-linear" | readonly string[];
+  /** Rank-stabilised scaling (Kalajdzievski 2023). */
   useRslora: boolean;
+  /** Modules that are trained and kept in whole beside the updates. */
   modulesToSave: readonly string[];
 }
 

@@ -1,9 +1,10 @@
 // Families that a program brings: what registerFamily takes, and what their forward functions are helped by.
 import { checkObject, describe, invalidArgument } from "../errors.ts";
-import { isOwnValue, type ModelConfig } from "../formats/config.ts";
+import { isOwnValue, type ModelConfig, modelConfigSchema } from "../formats/config.ts";
 import { snakeCase } from "../formats/config-json.ts";
 import { type FamilyFormat, isModelType, type OwnValue, type OwnValues, setFormat } from "../formats/families.ts";
 import { familyOfArchitecture } from "../formats/gguf-names.ts";
+import { nearest } from "../formats/nearest.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { rotate } from "../nn/rotary.ts";
@@ -124,7 +125,7 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
     architecture,
     weights: (config) => checkedWeights(modelType, weights(given(config))),
     constants: (config) => (constants ? constants(given(config)) : ropeConstants(config)),
-    head: (config) => (head ? head(given(config)) : decoderHead(config)),
+    head: (config) => (head ? checkedHead(modelType, head(given(config))) : decoderHead(config)),
     forward: (context, config) => forward(context, given(config)),
   };
   setFormat(modelType, format);
@@ -147,6 +148,8 @@ function checkDefinition(definition: FamilyDefinition): void {
   checkParts("family", definition, NAMES, NEEDED);
   const { modelType, own = {}, gguf, keys = {} } = definition;
   if (isModelType(modelType)) throw invalidArgument("family.modelType", "a name that no family has yet", modelType);
+  for (const name of Object.keys(definition.defaults ?? {})) checkField("family.defaults", name);
+  for (const [key, name] of Object.entries(keys)) checkField(`family.keys.${key}`, name);
   for (const [name, value] of Object.entries(own)) {
     if (!/^[a-z][A-Za-z0-9]*$/.test(name)) throw invalidArgument("family.own", "names in camelCase", name);
     if (Object.hasOwn(keys, snakeCase(name)))
@@ -168,7 +171,21 @@ function checkDefinition(definition: FamilyDefinition): void {
   }
 }
 
+/** A field of configurations that a family may say: a misspelt one would be missed in the first model alone, or never. */
+function checkField(where: string, name: unknown): void {
+  if (typeof name !== "string") throw invalidArgument(where, "a field of configurations", name);
+  const fields = Object.keys(modelConfigSchema.shape).filter((field) => field !== "modelType" && field !== "own");
+  if (fields.includes(name)) return;
+  const near = nearest(name, fields);
+  throw invalidArgument(where, `a field of configurations${near ? ` (nearest: ${near})` : ""}`, name);
+}
+
 /** What an author's function returns is looked at where it can still be named. */
+function checkedHead(modelType: string, head: unknown): Head {
+  checkParts(`${modelType}.head()`, head as Head, { weight: "string", softcap: "number", scale: "number" }, ["weight"]);
+  return head as Head;
+}
+
 function checkedWeights(modelType: string, weights: unknown): Map<string, WeightSpec> {
   if (!(weights instanceof Map)) throw invalidArgument(`${modelType}.weights`, "a Map of names and shapes", weights);
   for (const [name, spec] of weights as Map<unknown, Partial<WeightSpec> | undefined>) {

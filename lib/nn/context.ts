@@ -2,9 +2,13 @@ import type { AttentionOptions, FloatDType, Value } from "../graph/index.ts";
 
 /** Attention operands of one layer: q (rows, heads, width), k and v (rows, key heads, width), sinks (heads). */
 export interface Heads {
+  /** (rows, heads, width) */
   q: Value;
+  /** (rows, key heads, width) */
   k: Value;
+  /** (rows, key heads, width) */
   v: Value;
+  /** (heads) of logits that take a share of the softmax and add nothing (gpt_oss) */
   sinks?: Value | undefined;
 }
 
@@ -53,6 +57,6 @@ export interface ForwardContext {
   wanted?: ((x: Value) => Value) | undefined;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
-  /** Attention of layer `layer`, causal unless the options say otherwise. @returns (rows, heads, width) */
-  attend(layer: number, heads: Heads, options: AttentionOptions): Value;
+  /** Attention of layer `layer`, once a pass, causal unless the options say otherwise. @returns (rows, heads, width) */
+  attend(layer: number, heads: Heads, options?: AttentionOptions): Value;
 }

@@ -15,6 +15,7 @@ import {
 } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
+/** What routed experts of a layer are like beside their weights. */
 export interface ExpertsShape {
   /** Experts a row is given to. */
   perToken: number;

@@ -3,6 +3,7 @@ import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import type { Answering } from "./sampler.ts";
 import type { RankState } from "./session.ts";
 
+/** Options of `openRanking`. */
 export interface RankOptions {
   /** Prompts: .jsonl rows with `prompt`, `question` or `messages` (and `answers`, where they are there already), or lines of text. */
   prompts: string;
@@ -15,6 +16,7 @@ export interface RankOptions {
   topP?: number | undefined;
   /** Of an answer at most. Default: as for generation, and what the context has room for. */
   maxTokens?: number | undefined;
+  /** The same seed gives the same answers. Default 0. */
   seed?: number | undefined;
   /** Prompts that are texts are what a user says in a chat. Default: where the model has a chat template. */
   chat?: boolean | undefined;

@@ -7,6 +7,7 @@ import type { TokenizerConfig } from "./config.ts";
 import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
 
+/** A message of a conversation, as chat templates read it; fields besides are handed on to them. */
 export interface ChatMessage {
   /** "system", "user", "assistant", "tool", or what else the template knows. */
   role: string;
@@ -14,6 +15,7 @@ export interface ChatMessage {
   [key: string]: unknown;
 }
 
+/** Options of `applyChatTemplate` and its kin. */
 export interface ChatTemplateOptions {
   /** End with the beginning of the assistant's answer. Default false. */
   addGenerationPrompt?: boolean | undefined;
@@ -125,6 +127,7 @@ export function* renderChat(
   return yield* guard.release(rendered);
 }
 
+/** Options of `fit`. */
 export interface FitOptions extends ChatTemplateOptions {
   /** Tokens that the model can hold. */
   contextLength: number;
@@ -132,6 +135,7 @@ export interface FitOptions extends ChatTemplateOptions {
   reserve?: number | undefined;
 }
 
+/** What of a conversation fits, as `fit` says. */
 export interface Fit {
   /** Whether `messages` fit. false: not even the last turn does. */
   fits: boolean;

@@ -5,6 +5,7 @@ import { throwIfAborted } from "./jobs.ts";
 import { checkNames } from "./option-names.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** How short a tokenizer makes a corpus. */
 export interface Compression {
   /** Of the corpus, as the caller calls it. */
   name: string;

@@ -2,6 +2,7 @@
 import { HeddleError } from "../errors.ts";
 import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
 
+/** What tokenizer_config.json says, or the tokenizer's own file where there is none. */
 export interface TokenizerConfig {
   bosToken?: string;
   eosToken?: string;

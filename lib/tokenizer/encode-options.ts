@@ -3,6 +3,7 @@ import type { NativeEncodeExtras } from "../binding.ts";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
 
+/** Options of `encode` and its kin. */
 export interface EncodeOptions {
   /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
   addSpecialTokens?: boolean | undefined;

@@ -5,6 +5,7 @@ import { type Padding, paddedLength, padTo } from "./padding.ts";
 import type { PairPart } from "./post-processors.ts";
 import { type Truncation, truncate } from "./truncation.ts";
 
+/** Options of `encodeInputs`. */
 export interface InputOptions extends EncodeOptions {
   /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the model's maximum. false: none. */
   truncation?: Truncation | boolean | undefined;

@@ -3,6 +3,7 @@ import { invalidArgument } from "../errors.ts";
 import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
 
+/** How inputs of a batch are made as long as each other. */
 export interface Padding {
   /** Every input as long as the longest, or at least as long as this. Default "longest". */
   to?: "longest" | number | undefined;

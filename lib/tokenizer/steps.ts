@@ -1,5 +1,4 @@
 // What the readers of normalizers, pre-tokenizers and decoders share: fields, checked, as native code takes them.
-import type { NativeStep } from "../binding.ts";
 import { invalidFile, isObject, type Json, type JsonObject } from "./tokenizer-file.ts";
 
 /** `{ String }` is matched as it stands, `{ Regex }` is in Oniguruma's syntax. */
@@ -46,5 +45,3 @@ export function typeOf(part: JsonObject, where: string): string {
   if (typeof part.type !== "string") throw invalidFile(`${where}.type`, "a string", part.type);
   return part.type.toWellFormed();
 }
-
-export type ReadStep = (part: JsonObject) => NativeStep;

@@ -22,11 +22,13 @@ import type { TokenizerFile } from "./tokenizer-file.ts";
 import { OffsetTrimmer } from "./trim-offsets.ts";
 import { oneOf } from "./truncation.ts";
 
+/** Options of `decode`. */
 export interface DecodeOptions {
   /** Leave special tokens out. Default false. */
   skipSpecialTokens?: boolean | undefined;
 }
 
+/** What `encodeWithOffsets` makes of a text. */
 export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
@@ -301,7 +303,7 @@ export class TextCodec {
     return (await finish(this.native.encodeBatch([text], Flag.allowSpecial, { barriers }), signal))[0];
   }
 
-  /** How many ids the tokenizer puts behind a text, such as EOS. @internal */
+  /** How many ids the tokenizer puts behind a text, such as EOS. */
   get closingCount(): number {
     return this.plan.spec.endIds.length;
   }

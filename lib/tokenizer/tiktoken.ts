@@ -3,6 +3,7 @@ import { characterOfByte } from "./byte-alphabet.ts";
 import { namedPatterns, type PatternName } from "./patterns.ts";
 import { invalidFile, type JsonObject, limits, readTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
 
+/** What a file of tiktoken's ranks does not say. */
 export interface TiktokenOptions {
   /** How text is split: a name, or a regular expression. */
   pattern: PatternName | (string & {});

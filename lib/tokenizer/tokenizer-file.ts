@@ -6,6 +6,7 @@ import { readModel } from "./model-file.ts";
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
+/** A token that is found in a text before the model sees it, as tokenizer.json's `added_tokens` has it. */
 export interface AddedToken {
   id: number;
   content: string;

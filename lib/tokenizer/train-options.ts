@@ -5,6 +5,7 @@ import { namedPatterns, type PatternName } from "./patterns.ts";
 import { limits } from "./tokenizer-file.ts";
 import { oneOf } from "./truncation.ts";
 
+/** How far `Tokenizer.train` is. */
 export interface TrainProgress {
   phase: "read" | "merge";
   /** UTF-16 units read; then tokens made, or, of a Unigram model, rounds. */
@@ -20,6 +21,7 @@ export interface TrainProgress {
  */
 export type TrainAlgorithm = "byteLevelBpe" | "sentencePieceBpe" | "unigram" | "wordPiece";
 
+/** Options of `Tokenizer.train`. */
 export interface TrainOptions {
   /** Tokens in all: the special ones, bytes, the alphabet and what is learned. */
   vocabSize: number;
@@ -57,10 +59,15 @@ export interface TrainOptions {
    * pre-training. Without it a byteLevelBpe vocabulary is GPT-2's: its token stands between documents, and prompts begin without it.
    */
   bosToken?: string | undefined;
+  /** One of specialTokens, which ends a text. */
   eosToken?: string | undefined;
+  /** One of specialTokens, which fills batches. */
   padToken?: string | undefined;
+  /** One of specialTokens, for what the vocabulary lacks. */
   unkToken?: string | undefined;
+  /** A Jinja template, kept with the tokenizer. */
   chatTemplate?: string | undefined;
+  /** Told as work goes on. */
   onProgress?: ((progress: TrainProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }

@@ -2,6 +2,7 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { invalidFile, type JsonObject } from "./tokenizer-file.ts";
 
+/** How inputs that are too long are cut. */
 export interface Truncation {
   /** Ids at most, those around the texts included. */
   maxLength: number;

@@ -2,7 +2,7 @@ import { describe, HeddleError } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import { Value } from "../graph/index.ts";
 import { activeTrace } from "../graph/trace.ts";
-import type { LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./stage.ts";
+import type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./stage.ts";
 
 /** Inputs that the trainer gives every program of a stage. */
 const GIVEN = ["positions", "tokenTypes", "noise"];
@@ -41,7 +41,11 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
       return micro;
     },
     loss(context) {
-      const outputs = checkedOutputs(stage.loss(context), context, wrong);
+      const forward: LossContext["forward"] = (options = {}) => {
+        checkNames(options, wrong);
+        return context.forward(options);
+      };
+      const outputs = checkedOutputs(stage.loss({ ...context, forward }), context, wrong);
       for (const key of activeTrace().inputs.keys()) read.add(key);
       return outputs;
     },
@@ -56,6 +60,24 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
 }
 
 type Wrong = (what: string, expected: string, got: string) => HeddleError;
+
+const FORWARD: Record<keyof ForwardOptions, true> = {
+  rows: true,
+  documents: true,
+  adapters: true,
+  neftuneNoiseAlpha: true,
+};
+
+/** A misspelt `documents` would let the documents of a sequence see each other, and nothing would say so. */
+function checkNames(options: ForwardOptions, wrong: Wrong): void {
+  if (typeof options !== "object" || options === null) throw wrong("loss: forward", "an object", describe(options));
+  for (const key of Object.keys(options)) {
+    if (Object.hasOwn(FORWARD, key)) continue;
+    const near = nearest(key, Object.keys(FORWARD));
+    const expected = near ? `a known name (nearest: ${near})` : `one of ${Object.keys(FORWARD).join(", ")}`;
+    throw wrong(`loss: forward: ${key}`, expected, "an unknown one");
+  }
+}
 
 function checkedMicro(micro: MicroBatch, wrong: Wrong): MicroBatch {
   const { inputs, tokens, counted } = (micro ?? {}) as Partial<MicroBatch>;

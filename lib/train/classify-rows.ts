@@ -36,8 +36,6 @@ export interface LabelledExample {
   values?: Float32Array;
 }
 
-export type LabelKind = Pick<ClassifierConfig, "task" | "problemType">;
-
 /** Reads rows {text, label} or {tokens, labels}. @throws HeddleError `file:line: …` */
 export async function readLabelled(
   source: RowSource,

@@ -204,8 +204,8 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       const reference = { referenceChosen: vector("referenceChosen"), referenceRejected: vector("referenceRejected") };
       const { losses, chosenRewards, rejectedRewards } = dpoLoss({ ...scored, ...reference }, options);
       const lengths = () => ({ chosenLengths: vector("chosenLengths"), rejectedLengths: vector("rejectedLengths") });
-      const own = options.loss?.({ chosen, rejected, ...reference, ...lengths() });
-      const preference = sum(mul(own ? needVector(own, pairs) : losses, vector("pairWeights")));
+      const own = options.loss && needVector(options.loss({ chosen, rejected, ...reference, ...lengths() }), pairs);
+      const preference = sum(mul(own ?? losses, vector("pairWeights")));
       const outputs = { chosenRewards, rejectedRewards, chosenLogprobs: chosen, rejectedLogprobs: rejected };
       if (rpoAlpha === 0) return { loss: preference, ...outputs };
       const likelihood: Value = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);

@@ -1,8 +1,10 @@
 import { permutation, Stream, uniformAt } from "../data/random.ts";
-import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { rejectUnknownNames } from "../generate/option-names.ts";
 import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
 
+/** Options of an `ExampleSource`. */
 export interface ExampleSourceOptions<Example> {
   /** Never shown in training; in their given order. */
   heldOut?: readonly Example[] | undefined;
@@ -11,6 +13,13 @@ export interface ExampleSourceOptions<Example> {
   /** Held-out batches of an evaluation at most. */
   evalBatches?: number | undefined;
 }
+
+const NAMES: Record<keyof ExampleSourceOptions<unknown>, true> = {
+  heldOut: true,
+  batchSize: true,
+  seed: true,
+  evalBatches: true,
+};
 
 /** How far a pass over the examples is, and of which. */
 export interface ExamplePosition {
@@ -34,7 +43,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
   constructor(examples: readonly Example[], options: ExampleSourceOptions<Example>) {
     if (!Array.isArray(examples)) throw invalidArgument("examples", "an array", examples);
-    checkObject("options", options);
+    rejectUnknownNames(options, Object.keys(NAMES));
     const { batchSize, seed, heldOut, evalBatches } = options;
     for (const [name, count] of Object.entries({ batchSize, evalBatches }))
       if ((name === "batchSize" || count !== undefined) && !(Number.isSafeInteger(count) && count! >= 1))

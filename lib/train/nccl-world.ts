@@ -13,6 +13,7 @@ import {
 } from "../graph/index.ts";
 import type { World } from "./world.ts";
 
+/** Options of `openNcclWorld`. */
 export interface NcclWorldOptions {
   /** This process among them, from 0. */
   rank: number;

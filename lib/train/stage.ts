@@ -22,8 +22,11 @@ export interface LossContext {
   readonly model: Model;
   /** Rows of a micro-batch: sequences · sequenceLength. */
   readonly rows: number;
+  /** Sequences of a micro-batch. */
   readonly sequences: number;
+  /** Rows of each. */
   readonly sequenceLength: number;
+  /** Of activations. */
   readonly dtype: FloatDType;
   /** Whether this trace is differentiated: dropout and noise apply then, and not in an evaluation. */
   readonly training: boolean;

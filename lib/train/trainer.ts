@@ -50,8 +50,10 @@ export interface EvalEvent {
   metrics?: Metrics | undefined;
 }
 
+/** What a training tells as it goes: a step (with `loss`) or an evaluation (with `evalLoss`). */
 export type TrainEvent = StepEvent | EvalEvent;
 
+/** What a training's promise gives. */
 export interface TrainResult {
   steps: number;
   tokensSeen: number;

@@ -1,6 +1,7 @@
 // The fields of every command's JSON, which programs read: docs/command-line.md lists them.
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 import { folder, heddle, model } from "./tiny.ts";
 
@@ -17,6 +18,8 @@ beforeAll(async () => {
 });
 
 const completion = "text tokens logprobs promptTokens completionTokens finishReason timings";
+const machine = "version devices cudaDevices instructionSets build";
+const described = "path format architecture parameters bytes context dtypes tokenizer";
 const questions = "accuracy ece abstention count calibration";
 
 /** For each command the fields of its objects, line by line. */
@@ -40,13 +43,17 @@ const fields: [args: string, ...lines: string[]][] = [
   ],
   ["classify The --model classifier", "label probabilities"],
   ["convert MODEL out.gguf", "tensors bytes"],
-  ["info", "version devices cudaDevices instructionSets build"],
+  ["tokenizer train corpus.txt --vocab-size 300 --out trained", "vocabSize out seconds"],
+  ["tokenize --file corpus.txt --to-shards shards", "path tokens documents bytes"],
+  ["info", machine],
+  ["info --model MODEL", `${machine} ${described} config modelCard`],
+  ["info --model classifier", `${machine} ${described} classifier config modelCard`],
   ["bench rows --quick --rounds 1 --threads 1", "machine results"],
 ];
 
 test.each(fields)("heddle %s", async (...[args, ...lines]) => {
   const given = args.replace("MODEL", model).split(" ");
-  const own = /^(train|classify|convert|info|bench)/.test(args) ? [] : ["--model", model];
+  const own = /^(train|tokenizer|classify|convert|info|bench)/.test(args) ? [] : ["--model", model];
   const { code, stdout, stderr } = await heddle([...given, ...own, "--json"]);
   expect({ code, stderr: args.startsWith("bench") ? "" : stderr }).toEqual({ code: 0, stderr: "" });
   const objects = stdout
@@ -54,6 +61,33 @@ test.each(fields)("heddle %s", async (...[args, ...lines]) => {
     .split("\n")
     .map((line) => Object.keys(JSON.parse(line)));
   expect(objects.map((keys) => keys.sort())).toEqual(lines.map((names) => names.split(" ").sort()));
+});
+
+test("the guide names every field", async () => {
+  const guide = await readFile(fileURLToPath(new URL("../../docs/command-line.md", import.meta.url)), "utf8");
+  const named = guide.slice(guide.indexOf("## Fields of"));
+  const names = new Set(fields.flatMap(([, ...lines]) => lines.flatMap((line) => line.split(" "))));
+  expect([...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(named))).toEqual([]);
+});
+
+test("heddle lifecycle: what its lines are, and the end", async () => {
+  const { stdout } = await heddle(["lifecycle", "--quick", "--out", "life", "--json"]);
+  const objects = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const own: Record<string, string[]> = {
+    stage: ["maxSteps"],
+    step: ["step", "maxSteps", "loss", "tokensPerSecond"],
+    evaluation: [],
+    done: ["result"],
+  };
+  const { stages, report, ...rest } = objects.pop();
+  expect([typeof report, rest]).toEqual(["string", {}]);
+  for (const stage of stages) expect(Object.keys(stage)).toEqual(["name", "steps", "seconds", "tokens", "metrics"]);
+  for (const { type, stage, secondsLeft, ...more } of objects)
+    expect([typeof stage, Object.keys(more)]).toEqual(["string", own[type]]);
+  expect(new Set(objects.map(({ type }) => type))).toEqual(new Set(Object.keys(own)));
 });
 
 test("heddle chat: an answer's fields are those of generate", async () => {

@@ -52,7 +52,29 @@ const drawn = (top: unknown) =>
     { top: top as number },
   ).token;
 
+const misspelt = (given: object) => given as never;
 test.each<[string, RegExp, () => unknown]>([
+  [
+    "a misspelt option",
+    /^attention: options: expected causal, window, .* got windw$/,
+    () => ({ y: attention({ q: heads("q"), k: heads("k"), v: heads("v") }, misspelt({ windw: 2 })) }),
+  ],
+  [
+    "a misspelt operand",
+    /^attention: operands: expected q, k, v, documents, sinks, got document$/,
+    () => ({ y: attention(misspelt({ q: heads("q"), k: heads("k"), v: heads("v"), document: 1 })) }),
+  ],
+  [
+    "no options",
+    /^linear: options: expected an object, got null$/,
+    () => ({ y: linear(x(), x(), undefined, misspelt(null!)) }),
+  ],
+  [
+    "no value",
+    /^reshape: x: expected a value of the graph, .* got undefined$/,
+    () => ({ y: reshape(misspelt(undefined!), [2]) }),
+  ],
+  ["no list", /^split: widths: expected an array, got 3$/, () => ({ y: split(x(), misspelt(3 as never))[0]! })],
   [
     "a dimension below 0",
     /^input x: shape, expected whole numbers .* got \(-1, 8\)$/,

@@ -244,6 +244,9 @@ test("a family of two weights and seven lines generates and scores", async () =>
   // Where a function of one's own picks no rows, all are computed, and those that are wanted are taken of them.
   const all = await model.logits([1, 2, 3]);
   expect(worst([last], [all[2]!])).toBe(0);
+  // Without attention there is no cache either, also where slots take pages.
+  const beams = await model.completeAll([[1, 2, 3], [4]], { maxTokens: 3, numBeams: 2 });
+  expect(beams.map(({ tokens }) => tokens.length)).toEqual([3, 3]);
 });
 
 test("what a definition lacks, misnames or takes from others is named", async () => {
@@ -275,6 +278,12 @@ test("what a definition lacks, misnames or takes from others is named", async ()
   expect((await refused({ modelType: "x", ...least, own: { a: () => 1 } })).message).toMatch(/^family.own.a: expected/);
   const twice = { own: { eps: 1 }, keys: { eps: "layerNormEpsilon" } };
   expect((await refused({ modelType: "x", ...least, ...twice })).message).toMatch(/^family.own.eps: expected a key/);
+  expect((await refused({ modelType: "x", ...least, defaults: { layerNormEps: 1 } })).message).toBe(
+    'family.defaults: expected a field of configurations (nearest: layerNormEpsilon), got "layerNormEps"',
+  );
+  expect((await refused({ modelType: "x", ...least, keys: { layer_norm_eps: "layerNormEps" } })).message).toBe(
+    'family.keys.layer_norm_eps: expected a field of configurations (nearest: layerNormEpsilon), got "layerNormEps"',
+  );
   // None of these has left anything behind.
   expect((await failureOf(() => createModel({ modelType: "x", ...sizes }))).code).toBe("UNSUPPORTED");
 });
@@ -308,6 +317,26 @@ test("mistakes in a family's functions are named by the family", async () => {
   // A cache that keeps a window alone would lose what such a layer looks back to.
   expect((await wrong("slides", { slidingWindow: true }, { slidingWindow: 8 })).message).toMatch(
     /^attend: window of layer 0: expected the configuration's 8/,
+  );
+  const attended = (times: readonly [layer: number, options?: object][]) => (c: ForwardContext) => {
+    const x = forward(c);
+    const heads = reshape(x, [x.dim(0), 2, 8]);
+    return times.reduce((sum, [layer, options]) => {
+      const o = c.attend(layer, { q: heads, k: heads, v: heads }, options);
+      return add(sum, reshape(o, [x.dim(0), 16]));
+    }, x);
+  };
+  expect((await wrong("beyond", { forward: attended([[1]]) })).message).toBe(
+    "beyond.forward: attend: layer: expected a whole number from 0 to 0, got 1",
+  );
+  expect((await wrong("again", { forward: attended([[0], [0]]) })).message).toBe(
+    "again.forward: attend: expected each layer once, got layer 0 again",
+  );
+  expect((await wrong("windw", { forward: attended([[0, { windw: 4 }]]) })).message).toBe(
+    "windw.forward: attend: options.windw: expected a known name (nearest: window), got an unknown one",
+  );
+  expect((await wrong("headless", { head: () => undefined })).message).toMatch(
+    /^headless\.head\(\): expected an object, got undefined$/,
   );
   const own = { own: { twice: false } };
   expect((await wrong("owner", own, { own: { twise: true } })).message).toBe(

@@ -1,7 +1,7 @@
 // Makes the prebuilt addon and the tarball, installs it without scripts into an empty folder where no compiler is on
 // PATH, and uses it from there. Needs the npm registry (for the package's dependencies and for other Node versions).
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -116,6 +116,17 @@ describe("installed with --ignore-scripts and no compiler", () => {
       expect(options.length).toBeGreaterThan(name.startsWith("ModelCard") ? 10 : 40);
       expect({ name, silent: options.filter(({ text }) => text.length < 10) }).toEqual({ name, silent: [] });
     }
+  });
+
+  test("the published types leave out what is marked @internal", () => {
+    const dist = join(consumer, "node_modules", "heddle", "dist");
+    const declarations = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) =>
+      /\.d\.c?ts$/.test(name),
+    );
+    expect(declarations.length).toBeGreaterThan(8);
+    const text = declarations.map((name) => readFileSync(join(dist, name), "utf8")).join("\n");
+    expect(text).toContain("declare class LanguageModel");
+    expect(text).not.toMatch(/@internal|weightsVersion|optionContext/);
   });
 
   test.each([

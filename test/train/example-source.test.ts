@@ -11,6 +11,12 @@ async function taken<T>(source: ExampleSource<T>, batches: number): Promise<T[]>
 }
 
 describe("examples in memory", () => {
+  test("a misspelt option is refused: without heldOut nothing would be evaluated", () => {
+    expect(() => new ExampleSource(rows, { ...options, heldout: rows } as typeof options)).toThrow(
+      /^heldout: expected a known option \(nearest: heldOut\), got an unknown name$/,
+    );
+  });
+
   test("go on from a position as they would have gone on, however they are batched then", async () => {
     const whole = await taken(new ExampleSource(rows, options), 7);
     const first = new ExampleSource(rows, options);

@@ -43,6 +43,9 @@ test("an objective that gives no number a pair is refused", async () => {
   await using model = await load();
   const run = dpo(model, { ...common, loss: ({ chosen }) => sum(chosen) });
   await expect(run).rejects.toThrow(/^loss: expected a value f32\(8\), the loss of each pair, got f32\(1\)$/);
+  // A function whose `return` was forgotten must not train by DPO's own formula.
+  const forgotten = dpo(model, { ...common, loss: (() => {}) as never });
+  await expect(forgotten).rejects.toThrow(/^loss: expected a value f32\(8\), the loss of each pair, got undefined$/);
 });
 
 test("an objective of the chosen answers alone is likelihood", async () => {

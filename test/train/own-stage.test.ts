@@ -97,6 +97,14 @@ describe("what a stage's functions return is named by the stage", () => {
     ["no loss", { loss: () => undefined }, /^own\.loss: expected a value of the graph, or an object with one/],
     ["a promise", { loss: async (context: LossContext) => loss(context) }, /^own\.loss: expected a value of the graph/],
     [
+      "a misspelt option of a forward pass",
+      {
+        loss: (context: LossContext) =>
+          loss({ ...context, forward: (options) => context.forward({ ...options, document: 3 } as object) }),
+      },
+      /^own\.loss: forward: document: expected a known name \(nearest: documents\), got an unknown one$/,
+    ],
+    [
       "a loss a row",
       {
         loss: ({ forward }: LossContext) => {

@@ -1,4 +1,4 @@
-import { fail, need, needDim, needDType, needFloat, needShape } from "../expect.ts";
+import { fail, need, needDim, needDType, needFloat, needNames, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Value } from "../value.ts";
 import type { QuantizedActivations } from "./linear.ts";
@@ -40,8 +40,9 @@ export function rope(
   x: Value,
   positions: Value,
   frequencies: Value,
-  options: { interleaved?: boolean | "input"; scale?: number } = {},
+  options: { interleaved?: boolean | "input" | undefined; scale?: number | undefined } = {},
 ): Value {
+  needNames("rope: options", options, ["interleaved", "scale"]);
   return ropeNode([x, positions, frequencies], {
     interleaved: options.interleaved ? 1 : 0,
     interleaved_out: options.interleaved === true ? 1 : 0,
@@ -75,12 +76,13 @@ export interface LengthScaling {
  * @returns (R/2) f32, or (rows, R/2)
  */
 export function ropeFrequencies(frequencies: Value, lengths: Value | number, scaling: LengthScaling): Value {
-  const { original, long, factor = 1 } = scaling;
+  const { original, long, factor = 1 } = needNames("ropeFrequencies: scaling", scaling, ["original", "long", "factor"]);
   const rows = typeof lengths === "number" ? undefined : lengths;
   const length = typeof lengths === "number" ? lengths : 1;
   return ropeFrequenciesNode([frequencies, long, rows], { length, original, factor })[0]!;
 }
 
+/** Who sees whom, and what scores are made of: what all kinds of attention take. */
 export interface AttentionOptions {
   causal?: boolean | undefined;
   /** Key j is seen by query i where i − window < j ≤ i, or, without causal, where |i − j| ≤ window / 2; undefined: no limit. */
@@ -90,6 +92,12 @@ export interface AttentionOptions {
   /** tanh soft cap of the scores (Gemma 2); undefined: none. */
   softcap?: number | undefined;
 }
+
+const SCORES = ["causal", "window", "scale", "softcap"] as const;
+const OPTIONS = [...SCORES, "sequenceLength", "activations"] as const;
+const OPERANDS = ["q", "k", "v", "documents", "sinks"] as const;
+const CACHED_OPTIONS = [...SCORES, "context", "ring", "activations"] as const;
+const CACHED_OPERANDS = ["q", "cacheK", "cacheV", "segments", "sinks", "pages"] as const;
 
 function attributesOf(q: Value, { causal = true, window, scale, softcap }: AttentionOptions): Record<string, number> {
   return { causal: causal ? 1 : 0, window: window ?? 0, scale: scale ?? 1 / Math.sqrt(q.last), softcap: softcap ?? 0 };
@@ -140,6 +148,7 @@ const sinksBackwardNode = defineOp({
   infer: ([, , , sinks]) => [{ dtype: "f32", shape: sinks!.shape }],
 });
 
+/** What `attention` reads: whole sequences, without a cache. */
 export interface AttentionOperands {
   q: Value;
   k: Value;
@@ -153,6 +162,7 @@ export interface AttentionOperands {
   sinks?: Value | undefined;
 }
 
+/** Options of `attention`. */
 export interface SequenceAttentionOptions extends AttentionOptions {
   /** Rows of a sequence. Not given: all rows, however many, are one, as where `documents` says which of them see each other. */
   sequenceLength?: number | undefined;
@@ -167,8 +177,9 @@ export interface SequenceAttentionOptions extends AttentionOptions {
  * @returns (rows, heads, width)
  */
 export function attention(operands: AttentionOperands, options: SequenceAttentionOptions = {}): Value {
-  const { q, k, v, documents, sinks } = operands;
-  const { sequenceLength, activations = "f32" } = options;
+  const { q, k, v, documents, sinks } = needNames("attention: operands", operands, OPERANDS);
+  const { sequenceLength, activations = "f32" } = needNames("attention: options", options, OPTIONS);
+  needValue("attention: q", q);
   if (sequenceLength !== undefined && !(sequenceLength > 0))
     fail("attention", "sequenceLength", "at least 1", sequenceLength);
   return attentionNode([q, k, v, documents, sinks], {
@@ -214,8 +225,9 @@ export function cacheWrite(
   cache: Value,
   x: Value,
   segments: Value,
-  options: { ring?: number; pages?: Value | undefined } = {},
+  options: { ring?: number | undefined; pages?: Value | undefined } = {},
 ): void {
+  needNames("cacheWrite: options", options, ["ring", "pages"]);
   cacheWriteNode([cache, x, segments, options.pages], { ring: options.ring ?? 0 });
 }
 
@@ -231,6 +243,7 @@ const cachedNode = defineOp({
     return [type(query)];
   },
 });
+/** Options of `cachedAttention`. */
 export interface CachedAttentionOptions extends AttentionOptions {
   /** What the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity. */
   context?: number | undefined;
@@ -254,9 +267,16 @@ export function cachedAttention(
     sinks?: Value | undefined;
     pages?: Value | undefined;
   },
-  { context = 0, ring = 0, activations = "f32", ...options }: CachedAttentionOptions = {},
+  options: CachedAttentionOptions = {},
 ): Value {
-  const { q, cacheK, cacheV, segments, sinks, pages } = operands;
+  const { q, cacheK, cacheV, segments, sinks, pages } = needNames(
+    "cachedAttention: operands",
+    operands,
+    CACHED_OPERANDS,
+  );
+  const { context = 0, ring = 0, activations = "f32" } = needNames("cachedAttention: options", options, CACHED_OPTIONS);
+  needValue("cachedAttention: q", q);
+  needValue("cachedAttention: cacheK", cacheK);
   return cachedNode([q, cacheK, cacheV, segments, sinks, pages], {
     ...attributesOf(q, options),
     context,

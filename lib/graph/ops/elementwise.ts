@@ -1,5 +1,5 @@
 import type { FloatDType } from "../dtype.ts";
-import { fail, needDType, needFloat, needShape } from "../expect.ts";
+import { fail, needDType, needFloat, needNames, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Shape, Value } from "../value.ts";
 
@@ -110,6 +110,7 @@ const castNode = defineOp({
 });
 /** x in another float type, rounded to nearest even; x itself where it has that type. */
 export function cast(x: Value, dtype: FloatDType): Value {
+  needValue("cast: x", x);
   return x.dtype === dtype ? x : castNode([x], {}, [{ dtype, shape: x.shape }])[0]!;
 }
 
@@ -155,7 +156,8 @@ const geluBackwardNode = defineOp({
   },
 });
 /** GELU: with the tanh approximation (GPT-2, Gemma) or exact by erf. */
-export function gelu(x: Value, { approximate = "none" }: { approximate?: "tanh" | "none" } = {}): Value {
+export function gelu(x: Value, options: { approximate?: "tanh" | "none" | undefined } = {}): Value {
+  const { approximate = "none" } = needNames("gelu: options", options, ["approximate"]);
   return geluNode([x], { tanh: approximate === "tanh" ? 1 : 0 })[0]!;
 }
 

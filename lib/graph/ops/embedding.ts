@@ -1,5 +1,5 @@
 import { type FloatDType, isQuantised } from "../dtype.ts";
-import { needDim, needDType, needFloat, needWeight } from "../expect.ts";
+import { needDim, needDType, needFloat, needNames, needValue, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Dim, Value } from "../value.ts";
 import { reshape } from "./layout.ts";
@@ -29,8 +29,9 @@ const backwardNode = defineOp({ name: "embedding_backward", infer: (_, __, [want
 export function embedding(
   table: Value,
   ids: Value,
-  { scale = 1, dtype = "f32" }: { scale?: number; dtype?: FloatDType } = {},
+  options: { scale?: number | undefined; dtype?: FloatDType | undefined } = {},
 ): Value {
+  const { scale = 1, dtype = "f32" } = needNames("embedding: options", options, ["scale", "dtype"]);
   return embeddingNode([table, ids], { scale }, [{ dtype, shape: [] }])[0]!;
 }
 
@@ -67,6 +68,7 @@ const segmentSumNode = defineOp({
  * @returns (count, width)
  */
 export function segmentSum(x: Value, segments: Value, count: Dim): Value {
+  needValue("segmentSum: x", x);
   if (x.rank === 1) return reshape(segmentSum(reshape(x, [x.dim(0), 1]), segments, count), [count]);
   return segmentSumNode([x, segments], {}, [{ dtype: x.dtype, shape: [count, x.dim(1)] }])[0]!;
 }

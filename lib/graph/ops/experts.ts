@@ -1,5 +1,5 @@
 import { isFloat, isQuantised } from "../dtype.ts";
-import { fail, need, needDim, needDType, needFloat, needShape } from "../expect.ts";
+import { fail, need, needDim, needDType, needFloat, needNames, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Shape, type TensorType, type Value } from "../value.ts";
 
@@ -24,6 +24,7 @@ const routeBackwardNode = defineOp({
   infer: ([, logits]) => [{ dtype: logits!.dtype, shape: logits!.shape }],
 });
 
+/** Which experts each row is given to, and how much each counts. */
 export interface Routing {
   /** (rows, k) f32 */
   weights: Value;
@@ -35,7 +36,8 @@ export interface Routing {
  * The `k` likeliest experts of each row and their weights: softmax over all of them, or with `normalise` over the chosen
  * ones, which add up to one (Shazeer et al. 2017). @param logits (rows, experts)
  */
-export function routeExperts(logits: Value, { k, normalise }: { k: number; normalise: boolean }): Routing {
+export function routeExperts(logits: Value, options: { k: number; normalise: boolean }): Routing {
+  const { k, normalise } = needNames("routeExperts: options", options, ["k", "normalise"]);
   const wanted: TensorType = { dtype: "f32", shape: [k] };
   const [weights, experts] = routeNode([logits], { normalise: normalise ? 1 : 0 }, [wanted]);
   return { weights: weights!, experts: experts! };
@@ -87,8 +89,9 @@ export function expertLinear(
   x: Value,
   weight: Value,
   experts: Value,
-  options: { bias?: Value | undefined; rowwise?: boolean } = {},
+  options: { bias?: Value | undefined; rowwise?: boolean | undefined } = {},
 ): Value {
+  needNames("expertLinear: options", options, ["bias", "rowwise"]);
   return linearNode([x, weight, experts, options.bias], { rowwise: options.rowwise ? 1 : 0 })[0]!;
 }
 

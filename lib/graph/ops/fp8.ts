@@ -1,4 +1,4 @@
-import { fail, needDim, needDType, needFloat } from "../expect.ts";
+import { fail, needDim, needDType, needFloat, needNames } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Value } from "../value.ts";
 import type { QuantizedActivations } from "./linear.ts";
@@ -53,8 +53,9 @@ export function fp8Linear(
   weight: Value,
   scale: Value,
   bias?: Value,
-  options: { rowwise?: boolean; activations?: QuantizedActivations | undefined } = {},
+  options: { rowwise?: boolean | undefined; activations?: QuantizedActivations | undefined } = {},
 ): Value {
+  needNames("fp8Linear: options", options, ["rowwise", "activations"]);
   return fp8LinearNode([x, weight, scale, bias], {
     fp8: options.activations === "int8" ? 1 : 0,
     rowwise: options.rowwise ? 1 : 0,

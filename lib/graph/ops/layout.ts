@@ -1,4 +1,4 @@
-import { fail, needFloat } from "../expect.ts";
+import { fail, needFloat, needList, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { Dimension, fixed, type Shape, sameShape, showShape, type Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
@@ -27,6 +27,8 @@ const reshapeNode = defineOp({
 });
 /** The same elements under another shape; costs nothing. */
 export function reshape(x: Value, shape: Shape): Value {
+  needValue("reshape: x", x);
+  needList("reshape: shape", shape);
   return reshapeNode([x], {}, [{ dtype: x.dtype, shape }])[0]!;
 }
 
@@ -46,6 +48,8 @@ const splitNode = defineOp({
 });
 /** Parts of the last dimension, side by side. @param x (…, Σ widths) @returns one (…, width) a width */
 export function split(x: Value, widths: readonly number[]): readonly Value[] {
+  needValue("split: x", x);
+  needList("split: widths", widths);
   const lead = x.shape.slice(0, -1);
   return splitNode(
     [x],
@@ -79,5 +83,6 @@ const concatNode = defineOp({
 });
 /** Parts laid side by side along the last dimension. */
 export function concat(parts: readonly Value[]): Value {
+  needList("concat: parts", parts);
   return concatNode(parts)[0]!;
 }

@@ -1,5 +1,5 @@
 import { isQuantised } from "../dtype.ts";
-import { fail, needDim, needFloat, needWeight } from "../expect.ts";
+import { fail, needDim, needFloat, needNames, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
 
@@ -53,6 +53,9 @@ export function columnSum(dy: Value): Value {
  */
 export type QuantizedActivations = "int8" | "f32";
 
+const OPTIONS = ["transposed", "rowwise", "activations"] as const;
+
+/** Options of `linear`. */
 export interface LinearOptions {
   /** The weight is stored (inputs, outputs): GPT-2's Conv1D. Not of a quantised one. */
   transposed?: boolean | undefined;
@@ -69,12 +72,8 @@ export interface LinearOptions {
  * @param bias (outputs)
  * @returns (rows, outputs) in x's dtype; sums are kept in f32. The weight's gradient is f32.
  */
-export function linear(
-  x: Value,
-  weight: Value,
-  bias?: Value,
-  { transposed = false, rowwise = false, activations = "f32" }: LinearOptions = {},
-): Value {
+export function linear(x: Value, weight: Value, bias?: Value, options: LinearOptions = {}): Value {
+  const { transposed = false, rowwise = false, activations = "f32" } = needNames("linear: options", options, OPTIONS);
   const narrow = activations === "int8";
   const attributes = {
     transposed: transposed ? 1 : 0,

@@ -1,5 +1,5 @@
 import { isQuantised } from "../dtype.ts";
-import { fail, needDim, needDType, needFloat, needWeight } from "../expect.ts";
+import { fail, needDim, needDType, needFloat, needNames, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { type TensorType, Value } from "../value.ts";
 import { add, affine, broadcast, softcap as capAt, cast, mul, scale as scaleBy, sub, sum } from "./elementwise.ts";
@@ -28,12 +28,16 @@ const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, w
 // Made by lib/graph/fuse.ts alone, from both.
 defineOp({ name: "token_logprob_with_gradient", infer: (_, __, wanted) => wanted });
 
+/** How hidden states become logits: options of `tokenLogprob` and its kin. */
 export interface LogprobOptions {
   /** tanh soft cap of the logits (Gemma 2); undefined: none. */
   softcap?: number | undefined;
   /** Multiplies the logits; 1 where not given. */
   scale?: number | undefined;
 }
+
+const LOGITS = ["softcap", "scale"] as const;
+const HEAD = [...LOGITS, "weight", "activations"] as const;
 
 /** What makes logits of hidden states: the matrix, and what the family does to the products. */
 export interface LogitHead extends LogprobOptions {
@@ -44,12 +48,9 @@ export interface LogitHead extends LogprobOptions {
 }
 
 /** Logits of all rows, for where they are few. @param hidden (rows, width) @returns (rows, vocabulary) */
-export function logitsOf(
-  hidden: Value,
-  head: LogitHead,
-  { rowwise = false }: { rowwise?: boolean | undefined } = {},
-): Value {
-  const { weight, scale = 1, softcap, activations } = head;
+export function logitsOf(hidden: Value, head: LogitHead, options: { rowwise?: boolean | undefined } = {}): Value {
+  const { rowwise = false } = needNames("logitsOf: options", options, ["rowwise"]);
+  const { weight, scale = 1, softcap, activations } = needNames("logitsOf: head", head, HEAD);
   const products = linear(hidden, weight, undefined, { rowwise, activations });
   const scaled = scale === 1 ? products : scaleBy(products, scale);
   return softcap ? capAt(scaled, softcap) : scaled;
@@ -69,11 +70,17 @@ export function tokenLogprob(
   targets: Value,
   options: LogprobOptions = {},
 ): { logprob: Value; logsumexp: Value } {
-  const { weight, softcap = 0, scale = 1 } = head instanceof Value ? { weight: head, ...options } : head;
+  needNames("tokenLogprob: options", options, LOGITS);
+  const {
+    weight,
+    softcap = 0,
+    scale = 1,
+  } = head instanceof Value ? { weight: head, ...options } : needNames("tokenLogprob: head", head, HEAD);
   const [logprob, logsumexp] = logprobNode([hidden, weight, targets], { softcap, scale });
   return { logprob: logprob!, logsumexp: logsumexp! };
 }
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions extends LogprobOptions {
   /** Adds zLoss · logsumexp² at each position: logits stay small (Chowdhery et al. 2022, "PaLM", there 1e-4). Default 0. */
   zLoss?: number | undefined;
@@ -93,8 +100,10 @@ export function crossEntropy(
   head: Value | LogitHead,
   targets: Value,
   weights: Value,
-  { zLoss = 0, labelSmoothing = 0, ...options }: CrossEntropyOptions = {},
+  given: CrossEntropyOptions = {},
 ): Value {
+  needNames("crossEntropy: options", given, [...LOGITS, "zLoss", "labelSmoothing"]);
+  const { zLoss = 0, labelSmoothing = 0, ...options } = given;
   const { logprob, logsumexp } = tokenLogprob(hidden, head, targets, options);
   const smoothed = (share: number) => {
     const one = affine(sum(weights), 0, 1);

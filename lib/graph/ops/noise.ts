@@ -1,4 +1,4 @@
-import { needDType, needFloat, needShape } from "../expect.ts";
+import { needDType, needFloat, needNames, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Value } from "../value.ts";
 
@@ -14,6 +14,7 @@ const dropoutNode = defineOp({
   vjp: ({ inputs: [, noise], attributes }, [dy]) => [dropoutNode([dy, noise], attributes)[0], undefined],
 });
 
+/** Options of ops that draw numbers. */
 export interface NoiseOptions {
   /** Tells the draws of one node from those of another: a whole number below 2³². */
   stream: number;
@@ -24,7 +25,8 @@ export interface NoiseOptions {
  * same elements.
  * @param noise (3) i32: seed, step, micro-batch. With the stream and the position of an element they decide its draw
  */
-export function dropout(x: Value, noise: Value, { p, stream }: NoiseOptions & { p: number }): Value {
+export function dropout(x: Value, noise: Value, options: NoiseOptions & { p: number }): Value {
+  const { p, stream } = needNames("dropout: options", options, ["p", "stream"]);
   return p === 0 ? x : dropoutNode([x, noise], { p, stream })[0]!;
 }
 
@@ -34,6 +36,7 @@ const uniformNode = defineOp({
   vjp: (_, [dy]) => [dy, undefined],
 });
 /** x + scale · u, u uniform in [−1, 1) for each element. @param noise as in dropout */
-export function uniformNoise(x: Value, noise: Value, { scale, stream }: NoiseOptions & { scale: number }): Value {
+export function uniformNoise(x: Value, noise: Value, options: NoiseOptions & { scale: number }): Value {
+  const { scale, stream } = needNames("uniformNoise: options", options, ["scale", "stream"]);
   return scale === 0 ? x : uniformNode([x, noise], { scale, stream })[0]!;
 }

@@ -1,4 +1,4 @@
-import { fail, needDim, needFloat, needShape } from "../expect.ts";
+import { fail, needDim, needFloat, needNames, needShape } from "../expect.ts";
 import { defineOp, type Operands } from "../op-table.ts";
 import type { Value } from "../value.ts";
 import { add } from "./elementwise.ts";
@@ -58,8 +58,12 @@ export interface Normed {
  * Root-mean-square norm over the last dimension (Zhang & Sennrich 2019): h = x + residual, y = h / rms(h) · (offset + weight).
  * @param x (…, width) @param weight (width) @param options.offset 1 for Gemma
  */
-export function rmsNorm(x: Value, weight: Value, options: { eps: number; offset?: number; residual?: Value }): Normed {
-  const { eps, offset = 0, residual } = options;
+export function rmsNorm(
+  x: Value,
+  weight: Value,
+  options: { eps: number; offset?: number | undefined; residual?: Value | undefined },
+): Normed {
+  const { eps, offset = 0, residual } = needNames("rmsNorm: options", options, ["eps", "offset", "residual"]);
   const [y, h] = rmsNode([x, weight, residual], { eps, offset });
   return { y: y!, h: h ?? x };
 }
@@ -68,8 +72,12 @@ export function rmsNorm(x: Value, weight: Value, options: { eps: number; offset?
  * Layer norm over the last dimension (Ba et al. 2016): h = x + residual, y = (h − mean) / √(var + eps) · weight + bias.
  * @param x (…, width) @param weight (width) @param options.bias (width)
  */
-export function layerNorm(x: Value, weight: Value, options: { eps: number; bias?: Value; residual?: Value }): Normed {
-  const { eps, bias, residual } = options;
+export function layerNorm(
+  x: Value,
+  weight: Value,
+  options: { eps: number; bias?: Value | undefined; residual?: Value | undefined },
+): Normed {
+  const { eps, bias, residual } = needNames("layerNorm: options", options, ["eps", "bias", "residual"]);
   const [y, h] = layerNode([x, weight, bias, residual], { eps });
   return { y: y!, h: h ?? x };
 }

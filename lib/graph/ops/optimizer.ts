@@ -1,4 +1,4 @@
-import { needDType, needFloat, needShape } from "../expect.ts";
+import { needDType, needFloat, needList, needNames, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Value } from "../value.ts";
 
@@ -13,6 +13,7 @@ const globalNormNode = defineOp({
 });
 /** The L2 norm over all elements of all gradients, (1) f32. */
 export function globalNorm(gradients: readonly Value[]): Value {
+  needList("globalNorm: gradients", gradients);
   return globalNormNode(gradients)[0]!;
 }
 
@@ -56,6 +57,8 @@ export function assign(state: Value, x: Value): void {
   assignNode([state, x]);
 }
 
+const OPERANDS = ["parameter", "gradient", "m", "v", "hyper", "factor"] as const;
+
 const adamwNode = defineOp({
   name: "adamw",
   mutates: [0, 2, 3],
@@ -76,12 +79,13 @@ const adamwNode = defineOp({
  * One AdamW step in place (Loshchilov & Hutter 2019; PyTorch's order: decay first).
  * @param operands.hyper (7) f32: learning rate, β1, β2, eps, weight decay, 1 − β1ᵗ, 1 − β2ᵗ
  * @param operands.factor (1) f32: multiplies the gradient (clipping)
- * @param decay whether weight decay applies to this tensor
+ * @param options.decay whether weight decay applies to this tensor
  */
 export function adamw(
   operands: { parameter: Value; gradient: Value; m: Value; v: Value; hyper: Value; factor: Value },
-  { decay }: { decay: boolean },
+  options: { decay: boolean },
 ): void {
-  const { parameter, gradient, m, v, hyper, factor } = operands;
+  const { parameter, gradient, m, v, hyper, factor } = needNames("adamw: operands", operands, OPERANDS);
+  const { decay } = needNames("adamw: options", options, ["decay"]);
   adamwNode([parameter, gradient, m, v, hyper, factor], { decay: decay ? 1 : 0 });
 }

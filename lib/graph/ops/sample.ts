@@ -1,4 +1,4 @@
-import { needDim, needDType } from "../expect.ts";
+import { needDim, needDType, needNames } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
 
@@ -41,6 +41,8 @@ const sampleNode = defineOp({
   },
 });
 
+const OPERANDS = ["logits", "params", "history", "biasIds", "biasValues", "rng"] as const;
+
 /**
  * Draws one token a row. Bias, repetition, presence and frequency penalties, temperature (0 is greedy; ties go to the
  * lowest id), top-k, top-p, min-p, in that order; the draw is a function of (seed, counter) alone (Philox 4×32-10, Salmon et al. 2011).
@@ -51,9 +53,10 @@ const sampleNode = defineOp({
  */
 export function sample(
   operands: { logits: Value; params: Value; history: Value; biasIds: Value; biasValues: Value; rng: Value },
-  { top = 0 }: { top?: number } = {},
+  options: { top?: number | undefined } = {},
 ): { token: Value; logprob: Value; topIds?: Value; topLogprobs?: Value } {
-  const { logits, params, history, biasIds, biasValues, rng } = operands;
+  const { logits, params, history, biasIds, biasValues, rng } = needNames("sample: operands", operands, OPERANDS);
+  const { top = 0 } = needNames("sample: options", options, ["top"]);
   const wanted: TensorType = { dtype: "i32", shape: [top] };
   const [token, logprob, topIds, topLogprobs] = sampleNode([logits, params, history, biasIds, biasValues, rng], {}, [
     wanted,

@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../errors.ts";
-import { fail, needFloat, needShape } from "../expect.ts";
+import { fail, needFloat, needNames, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
@@ -96,7 +96,8 @@ const clampBackwardNode = defineOp({
   infer: ([dy, x]) => [like(sameType("clamp_backward", dy, x))],
 });
 /** x cut to [low, high], either of which may be left out. The gradient passes where x lies within, the ends included. */
-export function clamp(x: Value, { low = -UNBOUNDED, high = UNBOUNDED }: { low?: number; high?: number }): Value {
+export function clamp(x: Value, options: { low?: number | undefined; high?: number | undefined }): Value {
+  const { low = -UNBOUNDED, high = UNBOUNDED } = needNames("clamp: options", options, ["low", "high"]);
   if (!(low <= high)) throw invalidArgument("clamp: low", `at most high, ${high}`, low);
   return clampNode([x], { low: Math.max(low, -UNBOUNDED), high: Math.min(high, UNBOUNDED) })[0]!;
 }

@@ -30,6 +30,7 @@ export type RewardFunction = (
 /** A function, or a reward model: a sequence classifier with one label, as `trainReward` makes it. */
 export type Reward = RewardFunction | RewardModel;
 
+/** A model that `trainReward` made, as a reward. A LanguageModel is one. */
 export interface RewardModel {
   readonly model: Model;
   readonly tokenizer?: LanguageModel["tokenizer"];
