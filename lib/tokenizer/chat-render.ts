@@ -64,7 +64,9 @@ function compile(template: string): unknown {
   const { parse, tokenize } = jinja();
   let program: unknown;
   try {
-    program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+    // Jinja takes all line ends for one kind.
+    const lines = template.replace(/\r\n?/gu, "\n");
+    program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
   } catch (cause) {
     // The parser looks for tokens beyond the last.
     if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });

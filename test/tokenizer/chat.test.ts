@@ -70,6 +70,10 @@ describe("what Python's Jinja makes of a template", () => {
     expect(render("{{ [1, 2, 3][::-1] | join('') }}{{ [1, 2, 3][1:] | join('') }}{{ 'abc'[:-1] }}")).toBe("32123ab");
   });
 
+  it("takes all ends of lines for one kind", () => {
+    expect(render("a\r\n{% if true %}\r\nb{{ '\\r\\n' }}\rc\r\n{% endif %}\r\n")).toBe("a\nb\r\n\nc\n");
+  });
+
   it("filters what is undefined as an empty text", () => {
     // Hermes 2 Pro's, of parameters without a description.
     expect(render("[{{ messages[0].none | trim }}{{ nobody | upper }}{{ nobody | length }}]")).toBe("[0]");
