@@ -79,6 +79,13 @@ describe("what Python's Jinja makes of a template", () => {
     expect(render("[{{ messages[0].none | trim }}{{ nobody | upper }}{{ nobody | length }}]")).toBe("[0]");
   });
 
+  it("knows tools and documents that there are none of", () => {
+    expect(render("{% if tools is not none %}tools{% endif %}{% if documents is not none %}documents{% endif %}")).toBe(
+      "",
+    );
+    expect(render("{{ tools is defined and documents is defined }}")).toBe("true");
+  });
+
   it("puts an object into a text as JSON", () => {
     // DeepSeek R1's, of a call's arguments, which it expects as text.
     const call = { type: "function", function: { name: "f", arguments: { city: "Kyōto" } } };
