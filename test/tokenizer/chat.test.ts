@@ -110,6 +110,16 @@ describe("text of messages", () => {
     expect(specials(tokenizer, ids)).toEqual(["<|im_start|>", "<think>", "<|im_end|>"]);
   });
 
+  it("leaves an assistant's reasoning to templates that cut it, whatever special tokens begin as its end does", () => {
+    const tokens = [added(256, "<s>"), added(257, "</s>"), added(258, "</think>", { special: false })];
+    const other = withTokens(tokens, { bos_token: "<s>", eos_token: "</s>" });
+    const template = "{{ messages[0].content.split('</think>')[-1] }}{{ eos_token }}";
+    const message = { role: "assistant", content: "<think>hm</think>yes</s><s>" };
+    const { text, ids } = other.applyChatTemplate([message], { template });
+    expect(text).toBe("yes</s><s></s>");
+    expect(specials(other, ids)).toEqual(["</s>"]);
+  });
+
   it("stays harmless whatever the template does to it", () => {
     const templates = [
       "{{ messages[0].content | replace('#', '') }}",
