@@ -9,6 +9,7 @@ import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { throwIfAborted } from "./jobs.ts";
 import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
+import { readTemplates } from "./template-files.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
@@ -60,6 +61,11 @@ export function checkTexts(texts: TokenizerTexts): void {
     throw invalidArgument("texts.tokenizer", "the text or the bytes of a tokenizer.json", tokenizer);
   if (model !== undefined && !(model instanceof Uint8Array))
     throw invalidArgument("texts.model", "the bytes of a tokenizer.model", model);
+  if (texts.chatTemplates !== undefined) {
+    checkObject("texts.chatTemplates", texts.chatTemplates);
+    for (const [name, text] of Object.entries(texts.chatTemplates))
+      if (typeof text !== "string") throw invalidArgument(`texts.chatTemplates.${name}`, "a template's text", text);
+  }
   if (texts.tiktokenOptions !== undefined) checkObject("texts.tiktokenOptions", texts.tiktokenOptions);
 }
 
@@ -163,7 +169,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
     tokenizerConfig: await text("tokenizer_config.json"),
     specialTokensMap: await text("special_tokens_map.json"),
     generationConfig: await text("generation_config.json"),
-    chatTemplate: await text("chat_template.jinja"),
+    chatTemplates: await readTemplates(folder, (path) => readText(path, signal)),
   };
   if (isFolder) {
     for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", FAIRSEQ_NAME, "vocab.json", "vocab.txt"]) {
