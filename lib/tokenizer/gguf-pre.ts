@@ -20,11 +20,11 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["dbrx smaug-bpe chatglm-bpe glm4", { patterns: [llama3] }],
   ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
   ["stablelm2 hunyuan", { patterns: [qwen2] }],
-  [
-    "gpt-2 gpt2 phi-2 olmo jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe modern-bert mpt exaone4",
-    { patterns: [gpt2] },
-  ],
-  ["smollm starcoder refact command-r codeshell", { patterns: [eachDigit, gpt2] }],
+  ["gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe exaone4", { patterns: [gpt2] }],
+  // GPT-NeoX's tokenizer and those made of it.
+  ["olmo modern-bert mpt", { patterns: [gpt2], nfc: true }],
+  ["smollm starcoder refact codeshell", { patterns: [eachDigit, gpt2] }],
+  ["command-r", { patterns: [eachDigit, gpt2], nfc: true }],
   ["gpt-4o llama4", { patterns: [o200k] }],
   ["tekken", { patterns: [tekken], addsBos: true, ignoreMerges: true }],
   ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", deepseekPatterns.cjk, deepseekPatterns.rest] }],
