@@ -369,6 +369,7 @@ const TOKENIZER_FILES = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
+  "added_tokens.json",
   "tokenizer.model",
   "spiece.model",
   "sentencepiece.bpe.model",

@@ -23,6 +23,8 @@ export interface TokenizerConfig {
 }
 
 export interface ConfigTexts {
+  /** added_tokens.json: beside vocabularies that are no tokenizer.json */
+  addedTokens?: string;
   tokenizerConfig?: string;
   specialTokensMap?: string;
   generationConfig?: string;

@@ -5,6 +5,7 @@ import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
+import { withAdded } from "./added-tokens.ts";
 import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { throwIfAborted } from "./jobs.ts";
@@ -41,6 +42,7 @@ export interface TokenizerTexts extends ConfigTexts {
 const TEXT_NAMES = [
   "tokenizerConfig",
   "specialTokensMap",
+  "addedTokens",
   "generationConfig",
   "chatTemplate",
   "vocab",
@@ -72,6 +74,11 @@ export function checkTexts(texts: TokenizerTexts): void {
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
+  return withAdded(readPieces(texts, config), texts);
+}
+
+/** Vocabularies that say little of the tokens beside them. */
+function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.fairseq && !fairseqKind(config))
     throw new HeddleError(
       "UNSUPPORTED",
@@ -168,6 +175,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
   const config = {
     tokenizerConfig: await text("tokenizer_config.json"),
     specialTokensMap: await text("special_tokens_map.json"),
+    addedTokens: await text("added_tokens.json"),
     generationConfig: await text("generation_config.json"),
     chatTemplates: await readTemplates(folder, (path) => readText(path, signal)),
   };
