@@ -1,11 +1,8 @@
 // Jinja's interpreter within limits, and with what Python's texts do where templates rely on it.
+import { pythonRepr, type RuntimeValue } from "./chat-repr.ts";
 import { lazily } from "./lazy.ts";
 
 // The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
-interface RuntimeValue {
-  type: string;
-  value: unknown;
-}
 export interface Scope {
   set(name: string, value: unknown): unknown;
 }
@@ -90,6 +87,9 @@ function stripped(text: string, which: string, characters: string): string {
 /** Filters that make of what is undefined what they make of an empty text. */
 const OF_TEXT = new Set(["trim", "upper", "lower", "title", "capitalize", "string", "length"]);
 
+/** What has a text of Python's own, which `string` makes. */
+const SHOWN = new Set(["ArrayValue", "TupleValue", "ObjectValue", "BooleanValue", "NullValue"]);
+
 const isText = (value: RuntimeValue) => value.type === "StringValue";
 
 function makeInterpreter(): Jinja["Interpreter"] {
@@ -113,7 +113,9 @@ function makeInterpreter(): Jinja["Interpreter"] {
     }
 
     override applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue {
-      const empty = operand.type === "UndefinedValue" && OF_TEXT.has((filter as Identifier).value);
+      const { value: name } = filter as Identifier;
+      if (name === "string" && SHOWN.has(operand.type)) return this.text(pythonRepr(operand), scope);
+      const empty = operand.type === "UndefinedValue" && OF_TEXT.has(name);
       return super.applyFilter(empty ? this.text("", scope) : operand, filter, scope);
     }
 

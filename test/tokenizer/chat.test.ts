@@ -86,6 +86,18 @@ describe("what Python's Jinja makes of a template", () => {
     expect(render("{{ tools is defined and documents is defined }}")).toBe("true");
   });
 
+  it("makes Python's own text of arrays and objects", () => {
+    // SmolLM 3's, of tools.
+    const tools = [{ name: "f", about: "it's \n<x> é\u200b", 'say "so"': [1.5, true, null, {}], both: `'"\\` }];
+    const { text } = tokenizer.applyChatTemplate([user("")], {
+      tools,
+      template: "{{ tools[0] | string }}|{{ true | string }}",
+    });
+    expect(text).toBe(
+      `{'name': 'f', 'about': "it's \\n<x> é\\u200b", 'say "so"': [1.5, True, None, {}], 'both': '\\'"\\\\'}|True`,
+    );
+  });
+
   it("puts an object into a text as JSON", () => {
     // DeepSeek R1's, of a call's arguments, which it expects as text.
     const call = { type: "function", function: { name: "f", arguments: { city: "Kyōto" } } };
