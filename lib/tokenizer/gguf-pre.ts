@@ -37,9 +37,13 @@ const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((nam
 /** The names that files are written with, one an entry. */
 export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
 
-/** The first name of the entry with these patterns; undefined where none has them. */
-export function preOf(patterns: readonly string[]): string | undefined {
-  const found = table.find(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
+/**
+ * The first name of an entry with these patterns; undefined where none has them. Of several it is one that takes whole words as the vocabulary
+ * does: llama.cpp would else find tokens in Llama 3's way that merges do not make.
+ */
+export function preOf(patterns: readonly string[], ignoresMerges: boolean): string | undefined {
+  const all = table.filter(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
+  const found = all.find(([, pre]) => (pre.ignoreMerges ?? false) === ignoresMerges) ?? all[0];
   return found?.[0].split(" ")[0];
 }
 

@@ -314,7 +314,7 @@ function preTokenizer(tokenizer: Json, path: string): string {
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
     else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
   }
-  const name = preOf(patterns);
+  const name = preOf(patterns, object(tokenizer.model).ignore_merges === true);
   if (name !== undefined) return name;
   throw new HeddleError(
     "UNSUPPORTED",

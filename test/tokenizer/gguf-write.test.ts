@@ -51,6 +51,17 @@ describe("tokenizerToGguf", () => {
     }
   });
 
+  test("a vocabulary that minds its merges bears no name of one that does not", () => {
+    const split = { type: "Split", pattern: { Regex: namedPatterns.llama3 }, behavior: "Isolated" };
+    const pre_tokenizer = { type: "Sequence", pretokenizers: [split, { type: "ByteLevel", use_regex: false }] };
+    const nameOf = (ignore_merges?: boolean) => {
+      const own = { ...tokenizer, pre_tokenizer, model: { ...tokenizer.model, ignore_merges } };
+      return new GgufMetadata(tokenizerToGguf({ path: "t", tokenizer: own }, ids)).string("tokenizer.ggml.pre");
+    };
+    // Llama 3; OLMo 2, Phi 4.
+    expect([nameOf(true), nameOf(false), nameOf()]).toEqual(["llama-bpe", "dbrx", "dbrx"]);
+  });
+
   test("what cannot be expressed is refused", async () => {
     const to =
       (extra: object, size = 4) =>
