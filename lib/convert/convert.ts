@@ -1,6 +1,6 @@
 // Conversion of whole models between safetensors folders and GGUF files.
 import { realpath } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
@@ -38,6 +38,7 @@ import { familyOf } from "../models/registry.ts";
 import { jsonWithEos } from "../tokenizer/around.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { checkNames, type Names } from "../tokenizer/option-names.ts";
+import { namedTemplates, readTemplates } from "../tokenizer/template-files.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 
@@ -135,7 +136,7 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
  * and the layers that choose experts or labels.
  */
 const KEPT_F32 =
-  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.(mlp|block_sparse_moe)\.(gate|router|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
+  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
 
 interface Planned {
   huggingFace: string;
@@ -284,13 +285,12 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
   }
   const path = join(folder, "tokenizer.json");
   const configPath = join(folder, "tokenizer_config.json");
-  const templatePath = join(folder, "chat_template.jinja");
   const tokenizerConfig = (await exists(configPath)) ? await readJson(configPath) : undefined;
   const files = {
     path,
     tokenizer: jsonWithEos(await tokenizerJson(folder, path), tokenizerConfig),
     config: tokenizerConfig,
-    chatTemplate: (await exists(templatePath)) ? await readText(templatePath) : undefined,
+    chatTemplates: await readTemplates(folder, async (name) => ((await exists(name)) ? readText(name) : undefined)),
   };
   for (const [key, value] of tokenizerToGguf(files, config)) metadata.set(key, value);
   return metadata;
@@ -353,7 +353,10 @@ async function toFolder(
     for (const [name, text] of Object.entries(files))
       await writeFileAtomically(join(output, name), (sink) => sink.write(Buffer.from(text)));
   } else if (!gguf) {
-    for (const name of TOKENIZER_FILES) await copyFile(join(model.tokenizerPath ?? input, name), join(output, name));
+    const from = model.tokenizerPath ?? input;
+    const named = (await namedTemplates(from)).map(([, name]) => name);
+    if (named.length > 0) await makeFolder(join(output, dirname(named[0]!)));
+    for (const name of [...TOKENIZER_FILES, ...named]) await copyFile(join(from, name), join(output, name));
   }
   if (model.card) await writeModelCard(output, model.card);
   if (Object.keys(model.generation).length > 0) {
@@ -367,6 +370,7 @@ const TOKENIZER_FILES = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
+  "added_tokens.json",
   "tokenizer.model",
   "spiece.model",
   "sentencepiece.bpe.model",

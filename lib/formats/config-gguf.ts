@@ -158,6 +158,7 @@ function familyValues(
       };
     }
     case "granite":
+    case "granitemoe":
       return {
         embeddingMultiplier: real("embedding_scale") || 1,
         attentionMultiplier: real("attention.scale") || 1 / Math.sqrt(headDim),

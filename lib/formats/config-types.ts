@@ -154,7 +154,7 @@ export interface ModelConfig {
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, gpt_oss). */
+  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, granitemoe, gpt_oss). */
   intermediateSize: number;
   /** Transformer blocks. */
   numHiddenLayers: number;
@@ -215,15 +215,15 @@ export interface ModelConfig {
   attnLogitSoftcapping?: number | null | undefined;
   /** The same of the logits (gemma2, gemma3). Default: 30 of gemma2, else null. */
   finalLogitSoftcapping?: number | null | undefined;
-  /** Factor of the embeddings (granite). Default: 1. */
+  /** Factor of the embeddings (granite, granitemoe). Default: 1. */
   embeddingMultiplier?: number | undefined;
-  /** Factor of attention's scores, in the place of 1 / √headDim (granite). Default: 1 / headDim. */
+  /** Factor of attention's scores, in the place of 1 / √headDim (granite, granitemoe). Default: 1 / headDim. */
   attentionMultiplier?: number | undefined;
-  /** Factor of what each block adds to the stream (granite). Default: 1. */
+  /** Factor of what each block adds to the stream (granite, granitemoe). Default: 1. */
   residualMultiplier?: number | undefined;
-  /** Divides the logits (granite). Default: 1. */
+  /** Divides the logits (granite, granitemoe). Default: 1. */
   logitsScaling?: number | undefined;
-  /** Routed experts of a layer (qwen2_moe, qwen3_moe, mixtral, olmoe, gpt_oss). Default: 8. */
+  /** Routed experts of a layer (qwen2_moe, qwen3_moe, mixtral, olmoe, granitemoe, gpt_oss). Default: 8. */
   numExperts?: number | undefined;
   /** How many of them a token is given to. Default: 2. */
   numExpertsPerTok?: number | undefined;

@@ -265,11 +265,12 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
   const { width, shared } = formatOf(modelType).experts ?? {};
-  if (width) return { ...experts, [width]: half, ...(shared && { sharedExpertIntermediateSize: half }) };
+  // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
+  const scale = modelType.startsWith("granite") && typeof headDim === "number" && { attentionMultiplier: 1 / headDim };
+  if (width) return { ...experts, [width]: half, ...(shared && { sharedExpertIntermediateSize: half }), ...scale };
   if (modelType === "electra") return { embeddingSize: hidden };
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
-  // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
-  if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
+  if (scale) return scale;
   const part = formatOf(modelType).fileDefaults?.partialRotaryFactor;
   if (part !== undefined && typeof headDim === "number") return { partialRotaryFactor: partOf(headDim, part) };
   return {};

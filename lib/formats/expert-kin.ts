@@ -96,6 +96,6 @@ export const EXPERT_KIN = {
     keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
     otherKeys: { num_experts: "numExperts" },
     windows: { kind: "pattern", period: 2, otherwise: 128 },
-    experts: { width: "intermediateSize", fused: true, normalisedInGguf: true },
+    experts: { width: "intermediateSize", fused: "turns", normalisedInGguf: true },
   },
 } as const satisfies Record<string, FamilyFormat>;

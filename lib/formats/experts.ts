@@ -1,4 +1,4 @@
-// Routed experts in official folders: one by one (most), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
+// Routed experts in official folders: one by one (most), gate behind up in one stack (Granite), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
 // holds them as GGUF does: `…experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
 // (experts, outputs).
 import { HeddleError } from "../errors.ts";
@@ -21,7 +21,12 @@ interface Stack {
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return weights;
-  const stacks = experts?.fused ? gptOssStacks(weights) : singleStacks(weights, config.numExperts, experts);
+  const stacks =
+    experts?.fused === "turns"
+      ? gptOssStacks(weights)
+      : experts?.fused === "halves"
+        ? graniteStacks(weights)
+        : singleStacks(weights, config.numExperts, experts);
   if (stacks.size === 0) return weights;
   const used = new Set([...stacks.values()].flatMap(({ parts }) => parts));
   return {
@@ -107,6 +112,47 @@ function gptOssStacks(weights: WeightSource): Map<string, Stack> {
   return stacks;
 }
 
+const HALVES = /^(.*\.block_sparse_moe)\.(input|output)_linear\.weight$/;
+
+/** Granite: `input_linear` has each expert's gate and behind it its up, `output_linear` its down. */
+function graniteStacks(weights: WeightSource): Map<string, Stack> {
+  const stacks = new Map<string, Stack>();
+  for (const name of weights.names()) {
+    const [, prefix, side] = HALVES.exec(name) ?? [];
+    if (prefix === undefined) continue;
+    const kinds = side === "input" ? (["gate", "up"] as const) : (["down"] as const);
+    for (const [part, kind] of kinds.entries()) {
+      const made = `${prefix}.experts.${kind}_proj.weight`;
+      const tensor = () =>
+        kind === "down" ? { ...weights.tensor(name), name: made } : halfOf(made, weights.tensor(name), part);
+      stacks.set(made, { parts: [name], tensor });
+    }
+  }
+  return stacks;
+}
+
+/** (experts, 2 · outputs, inputs) → one half of the outputs. */
+function halfOf(name: string, both: StoredTensor, part: number): StoredTensor {
+  const [experts, outputs, inputs] = both.shape as [number, number, number];
+  if (both.sources || both.shape.length !== 3 || !isFloatDtype(both.dtype) || outputs % 2 !== 0)
+    throw misshapen(both, "floats (experts, 2 · width, hidden_size)");
+  const rows = outputs / 2;
+  return {
+    ...both,
+    name,
+    shape: [experts, rows, inputs],
+    bytes: both.bytes / 2,
+    sources: () => {
+      const view = {
+        sizes: [experts, rows, inputs],
+        strides: [outputs * inputs, inputs, 1],
+        start: part * rows * inputs,
+      };
+      return [{ data: both.file, offset: both.offset, bytes: both.bytes, view }];
+    },
+  };
+}
+
 /** Every `step`-th output from `part` on. */
 interface Turns {
   step: number;
@@ -189,7 +235,7 @@ export function stackGgufExperts(weights: WeightSource, config: ModelConfig): We
 export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return [...tensors];
-  if (experts?.fused) return fused(tensors, device);
+  if (experts?.fused) return fused(tensors, device, experts.fused);
   return tensors.flatMap((tensor) => (STACK.test(tensor.name) ? singles(tensor, experts) : [tensor]));
 }
 
@@ -215,8 +261,8 @@ function singles(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
   }));
 }
 
-/** gpt_oss: gate and up in turns, matrices (experts, inputs, outputs). */
-function fused(tensors: readonly TensorData[], device: Device): TensorData[] {
+/** gpt_oss: gate and up in turns, matrices (experts, inputs, outputs). Granite: up behind gate, (experts, outputs, inputs). */
+function fused(tensors: readonly TensorData[], device: Device, how: "turns" | "halves"): TensorData[] {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return tensors.flatMap((tensor): TensorData[] => {
     const [, prefix, kind, what] = STACK.exec(tensor.name) ?? [];
@@ -225,12 +271,14 @@ function fused(tensors: readonly TensorData[], device: Device): TensorData[] {
     const parts = kind === "gate" ? [tensor, byName.get(`${prefix}.up_proj.${what}`)!] : [tensor];
     const [experts, rows, inputs = 1] = tensor.shape as [number, number, number?];
     const outputs = rows * parts.length;
-    const name = `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`;
+    const turns = how === "turns";
+    const name = turns
+      ? `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`
+      : `${prefix.replace(/\.experts$/, "")}.${kind === "gate" ? "input" : "output"}_linear.weight`;
     // One part lies behind the other, each (experts, rows, inputs).
-    const view = {
-      sizes: [experts, inputs, rows, parts.length],
-      strides: [rows * inputs, 1, inputs, experts * rows * inputs],
-    };
+    const view = turns
+      ? { sizes: [experts, inputs, rows, parts.length], strides: [rows * inputs, 1, inputs, experts * rows * inputs] }
+      : { sizes: [experts, parts.length, rows, inputs], strides: [rows * inputs, experts * rows * inputs, inputs, 1] };
     const bytes = async () => {
       const type = tensor.dtype as FloatDtype;
       return castElements(device, elementsIn(await collect(...parts), view), { name, from: type, to: type });
@@ -239,7 +287,7 @@ function fused(tensors: readonly TensorData[], device: Device): TensorData[] {
       {
         name,
         dtype: tensor.dtype,
-        shape: what === "bias" ? [experts, outputs] : [experts, inputs, outputs],
+        shape: what === "bias" ? [experts, outputs] : turns ? [experts, inputs, outputs] : [experts, outputs, inputs],
         bytes,
       },
     ];

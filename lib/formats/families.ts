@@ -3,6 +3,7 @@ import { describe, HeddleError } from "../errors.ts";
 import { BERT_KIN } from "./bert-kin.ts";
 import type { ModelConfig } from "./config.ts";
 import { EXPERT_KIN } from "./expert-kin.ts";
+import { GRANITE_KIN } from "./granite-kin.ts";
 import { LAYER_NORM_DECODERS } from "./layer-norm-decoders.ts";
 
 export const MODEL_TYPES = [
@@ -18,6 +19,7 @@ export const MODEL_TYPES = [
   "gemma2",
   "gemma3_text",
   "granite",
+  "granitemoe",
   "olmo2",
   "olmo3",
   "phi3",
@@ -82,9 +84,9 @@ export interface ExpertsFormat {
   width: "moeIntermediateSize" | "intermediateSize";
   /** What a layer calls the block. Default: `mlp`. */
   block?: "block_sparse_moe";
-  /** How folders have them: one by one, the matrices by these names (default: gate_proj, up_proj, down_proj), or gate and up in turns in one. */
+  /** How folders have them: one by one, the matrices by these names (default: gate_proj, up_proj, down_proj), or gate and up in one, in turns (gpt_oss) or one behind the other (Granite). */
   names?: Readonly<Record<"gate" | "up" | "down", string>>;
-  fused?: true;
+  fused?: "turns" | "halves";
   /** Whether one more expert is every token's, as wide as sharedExpertIntermediateSize. */
   shared?: true;
   /** Whether llama.cpp's shares of a token's experts add up to one, whatever normTopkProb says. */
@@ -224,25 +226,6 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     keys: { ...softcaps, rope_local_base_freq: "ropeLocalTheta" },
     windows: { kind: "pattern", period: 6, otherwise: 4096 },
   },
-  granite: {
-    architecture: "GraniteForCausalLM",
-    gguf: "granite",
-    defaults: {
-      ...llamaLike,
-      maxPositionEmbeddings: 2048,
-      embeddingMultiplier: 1,
-      residualMultiplier: 1,
-      logitsScaling: 1,
-    },
-    fileDefaults: { attentionMultiplier: 1 },
-    keys: {
-      embedding_multiplier: "embeddingMultiplier",
-      attention_multiplier: "attentionMultiplier",
-      residual_multiplier: "residualMultiplier",
-      logits_scaling: "logitsScaling",
-    },
-    windows: none,
-  },
   olmo2: {
     architecture: "Olmo2ForCausalLM",
     gguf: "olmo2",
@@ -271,6 +254,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     keys: { no_rope_layers: "noRopeLayers" },
     windows: { kind: "unrotated" },
   },
+  ...GRANITE_KIN,
   ...EXPERT_KIN,
   glm4: {
     architecture: "Glm4ForCausalLM",

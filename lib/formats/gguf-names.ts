@@ -192,6 +192,7 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   ],
   qwen3_moe: expertsOf("mlp", "gate"),
   mixtral: expertsOf("block_sparse_moe", "gate"),
+  granitemoe: expertsOf("block_sparse_moe", "router.layer"),
   olmoe: expertsOf("mlp", "gate"),
   gpt_oss: [["post_attention_layernorm", "post_attention_norm"], ...expertsOf("mlp", "router")],
   starcoder2: [
@@ -288,7 +289,7 @@ export interface WeightLayout {
 /** Whether llama.cpp turns neighbours of each head together (its "normal" rope) where transformers turns halves. */
 export function pairsNeighbours(modelType: ModelType): boolean {
   const architecture = formatOf(modelType).gguf;
-  return architecture === "llama" || architecture === "granite" || architecture === "smollm3";
+  return ["llama", "granite", "granitemoe", "smollm3"].includes(architecture ?? "");
 }
 
 function isGemma(modelType: ModelType): boolean {

@@ -171,7 +171,7 @@ function isMatrix(name: string, shape: readonly number[]): boolean {
 
 /** Tables that a position or a kind of text chooses from, and small matrices whose errors reach everything: what chooses experts or labels. */
 const NEVER_QUANTISED =
-  /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
+  /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
 
 /**
  * Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. What is quantised already stays so

@@ -10,7 +10,7 @@ import { glm4 } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
-import { granite } from "./granite.ts";
+import { granite, graniteMoe } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -39,6 +39,7 @@ const builtIn: readonly Family[] = [
   gemma2,
   gemma3,
   granite,
+  graniteMoe,
   olmo2,
   olmo3,
   phi3,

@@ -32,10 +32,7 @@ export class ChatGuard {
       mark,
     );
     const specials = tokens.filter((token) => token.special).map((token) => token.content);
-    this.lenient = new Marker(
-      specials.map((content) => content.slice(0, firstCharacter(content).length + 1)),
-      mark,
-    );
+    this.lenient = new Marker(specials.map(beginningOf), mark);
   }
 
   /**
@@ -66,6 +63,11 @@ export class ChatGuard {
   release(rendered: string): Generator<void, { text: string; barriers: Uint32Array }, undefined> {
     return withoutMarks(rendered, this.mark);
   }
+}
+
+/** So much of a special token as tells it from other mark-up: "</s>" from the "</think>" that templates look for. */
+function beginningOf(content: string): string {
+  return content.slice(0, content.startsWith("</") ? 3 : firstCharacter(content).length + 1);
 }
 
 function tooMany(name: string, most: number, what: string): HeddleError {

@@ -39,7 +39,7 @@ export class Marker {
   /** Of each unit whether a beginning begins with it. */
   private readonly begins = new Uint8Array(1 << 16);
 
-  /** @param heads a character each, or one and the unit behind it */
+  /** @param heads a character each, or one and units behind it: no more than are read behind a window */
   constructor(heads: Iterable<string>, mark: string) {
     this.mark = mark.charCodeAt(0);
     this.heads = [...new Set(heads)];

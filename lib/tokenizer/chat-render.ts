@@ -1,66 +1,11 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
 import { describe, HeddleError } from "../errors.ts";
-import { lazily } from "./lazy.ts";
+import { jinja, LimitError, limitedInterpreter, renderLimits } from "./chat-interpreter.ts";
 import { limits } from "./tokenizer-file.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
-// The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
-interface RuntimeValue {
-  value: unknown;
-}
-interface Scope {
-  set(name: string, value: unknown): unknown;
-}
-interface Evaluator {
-  evaluate(statement: unknown, scope: Scope): RuntimeValue;
-  run(program: unknown): RuntimeValue;
-}
-interface Jinja {
-  Environment: new () => Scope;
-  Interpreter: new (scope: Scope) => Evaluator;
-  parse(tokens: unknown): unknown;
-  tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): unknown;
-}
-const jinja = lazily<Jinja>("@huggingface/jinja");
-
-const renderLimits = {
-  milliseconds: 1000,
-  /** Statements and expressions evaluated. */
-  steps: 5_000_000,
-  /** UTF-16 units of any string, the output included. */
-  characters: 1 << 24,
-  /** Elements of any array. */
-  elements: 100_000,
-  range: 10_000,
-} as const;
-
-/** A limit above was hit. */
-class LimitError extends Error {}
 /** The template called raise_exception: it does not take these messages. */
 class TemplateRefusal extends Error {}
-
-function makeInterpreter(): new (scope: Scope) => Evaluator {
-  return class LimitedInterpreter extends jinja().Interpreter {
-    private steps = 0;
-
-    override evaluate(statement: unknown, scope: Scope): RuntimeValue {
-      if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
-      const result = super.evaluate(statement, scope);
-      // An operation makes at most the product of what it is given: checked after each, nothing grows far.
-      const { value } = result;
-      if (typeof value === "string" && value.length > renderLimits.characters) {
-        throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
-      }
-      if (Array.isArray(value) && value.length > renderLimits.elements) {
-        throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
-      }
-      return result;
-    }
-  };
-}
-
-/** jinja's interpreter with the limits above. */
-let LimitedInterpreter: ReturnType<typeof makeInterpreter> | undefined;
 
 function range(start: number, stop?: number, step = 1): number[] {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
@@ -119,7 +64,9 @@ function compile(template: string): unknown {
   const { parse, tokenize } = jinja();
   let program: unknown;
   try {
-    program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+    // Jinja takes all line ends for one kind.
+    const lines = template.replace(/\r\n?/gu, "\n");
+    program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
   } catch (cause) {
     // The parser looks for tokens beyond the last.
     if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });
@@ -141,8 +88,7 @@ export function renderTemplate(template: string, variables: Record<string, unkno
   }
   // Loaded before the clock runs.
   const { Environment } = jinja();
-  LimitedInterpreter ??= makeInterpreter();
-  const Interpreter = LimitedInterpreter;
+  const Interpreter = limitedInterpreter();
   try {
     return withinTime(renderLimits.milliseconds, () => {
       const program = compile(template);

@@ -112,8 +112,9 @@ export function* renderChat(
   const guard = new ChatGuard(tokens, used);
   const guarded = {
     messages: yield* guard.protect(messages, "messages"),
-    tools: tools && (yield* guard.protect(tools, "tools")),
-    documents: documents && (yield* guard.protect(documents, "documents")),
+    // Templates tell by `none` that there are no tools: transformers sets both always.
+    tools: tools ? yield* guard.protect(tools, "tools") : null,
+    documents: documents ? yield* guard.protect(documents, "documents") : null,
   };
   const rendered = renderTemplate(template, {
     bos_token: config.bosToken ?? "",

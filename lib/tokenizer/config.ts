@@ -24,10 +24,15 @@ export interface TokenizerConfig {
 }
 
 export interface ConfigTexts {
+  /** added_tokens.json: beside vocabularies that are no tokenizer.json */
+  addedTokens?: string;
   tokenizerConfig?: string;
   specialTokensMap?: string;
   generationConfig?: string;
+  /** chat_template.jinja */
   chatTemplate?: string;
+  /** Templates by name, as additional_chat_templates has them: `tool_use`. */
+  chatTemplates?: Readonly<Record<string, string>>;
 }
 
 function parse(text: string | undefined, name: string): JsonObject {
@@ -71,6 +76,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
   } else if (config.chat_template !== undefined && config.chat_template !== null) {
     addTemplate("default", config.chat_template);
   }
+  for (const [name, template] of Object.entries(texts.chatTemplates ?? {})) addTemplate(name, template);
   if (texts.chatTemplate !== undefined) addTemplate("default", texts.chatTemplate);
 
   const eos = generation.eos_token_id;

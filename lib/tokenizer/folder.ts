@@ -5,10 +5,12 @@ import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
+import { withAdded } from "./added-tokens.ts";
 import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { throwIfAborted } from "./jobs.ts";
 import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
+import { readTemplates } from "./template-files.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
@@ -40,6 +42,7 @@ export interface TokenizerTexts extends ConfigTexts {
 const TEXT_NAMES = [
   "tokenizerConfig",
   "specialTokensMap",
+  "addedTokens",
   "generationConfig",
   "chatTemplate",
   "vocab",
@@ -60,12 +63,22 @@ export function checkTexts(texts: TokenizerTexts): void {
     throw invalidArgument("texts.tokenizer", "the text or the bytes of a tokenizer.json", tokenizer);
   if (model !== undefined && !(model instanceof Uint8Array))
     throw invalidArgument("texts.model", "the bytes of a tokenizer.model", model);
+  if (texts.chatTemplates !== undefined) {
+    checkObject("texts.chatTemplates", texts.chatTemplates);
+    for (const [name, text] of Object.entries(texts.chatTemplates))
+      if (typeof text !== "string") throw invalidArgument(`texts.chatTemplates.${name}`, "a template's text", text);
+  }
   if (texts.tiktokenOptions !== undefined) checkObject("texts.tiktokenOptions", texts.tiktokenOptions);
 }
 
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
+  return withAdded(readPieces(texts, config), texts);
+}
+
+/** Vocabularies that say little of the tokens beside them. */
+function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.fairseq && !fairseqKind(config))
     throw new HeddleError(
       "UNSUPPORTED",
@@ -162,8 +175,9 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
   const config = {
     tokenizerConfig: await text("tokenizer_config.json"),
     specialTokensMap: await text("special_tokens_map.json"),
+    addedTokens: await text("added_tokens.json"),
     generationConfig: await text("generation_config.json"),
-    chatTemplate: await text("chat_template.jinja"),
+    chatTemplates: await readTemplates(folder, (path) => readText(path, signal)),
   };
   if (isFolder) {
     for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", FAIRSEQ_NAME, "vocab.json", "vocab.txt"]) {

@@ -20,11 +20,11 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["dbrx smaug-bpe chatglm-bpe glm4", { patterns: [llama3] }],
   ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
   ["stablelm2 hunyuan", { patterns: [qwen2] }],
-  [
-    "gpt-2 gpt2 phi-2 olmo jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe modern-bert mpt exaone4",
-    { patterns: [gpt2] },
-  ],
-  ["smollm starcoder refact command-r codeshell", { patterns: [eachDigit, gpt2] }],
+  ["gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe exaone4", { patterns: [gpt2] }],
+  // GPT-NeoX's tokenizer and those made of it.
+  ["olmo modern-bert mpt", { patterns: [gpt2], nfc: true }],
+  ["smollm starcoder refact codeshell", { patterns: [eachDigit, gpt2] }],
+  ["command-r", { patterns: [eachDigit, gpt2], nfc: true }],
   ["gpt-4o llama4", { patterns: [o200k] }],
   ["tekken", { patterns: [tekken], addsBos: true, ignoreMerges: true }],
   ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", deepseekPatterns.cjk, deepseekPatterns.rest] }],
@@ -37,9 +37,13 @@ const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((nam
 /** The names that files are written with, one an entry. */
 export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
 
-/** The first name of the entry with these patterns; undefined where none has them. */
-export function preOf(patterns: readonly string[]): string | undefined {
-  const found = table.find(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
+/**
+ * The first name of an entry with these patterns; undefined where none has them. Of several it is one that takes whole words as the vocabulary
+ * does: llama.cpp would else find tokens in Llama 3's way that merges do not make.
+ */
+export function preOf(patterns: readonly string[], ignoresMerges: boolean): string | undefined {
+  const all = table.filter(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
+  const found = all.find(([, pre]) => (pre.ignoreMerges ?? false) === ignoresMerges) ?? all[0];
   return found?.[0].split(" ")[0];
 }
 

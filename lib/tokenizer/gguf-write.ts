@@ -13,8 +13,8 @@ export interface TokenizerFiles {
   tokenizer: unknown;
   /** tokenizer_config.json, if there is one. */
   config?: unknown;
-  /** chat_template.jinja, if there is one; else the config's own is used. */
-  chatTemplate?: string;
+  /** Those in files of their own, by name, before the config's. */
+  chatTemplates?: Readonly<Record<string, string>>;
   /** For messages. */
   path: string;
 }
@@ -76,8 +76,7 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   set("add_bos_token", { type: "bool", value: template.bos !== undefined });
   set("add_eos_token", { type: "bool", value: template.eos !== undefined });
   if (spm) set("add_space_prefix", { type: "bool", value: prependsSpace(tokenizer) });
-  const chat = files.chatTemplate ?? chatTemplate(object(files.config).chat_template);
-  if (chat !== undefined) meta.set("tokenizer.chat_template", { type: "string", value: chat });
+  for (const [key, value] of templates(files)) meta.set(key, value);
   meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
@@ -315,7 +314,7 @@ function preTokenizer(tokenizer: Json, path: string): string {
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
     else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
   }
-  const name = preOf(patterns);
+  const name = preOf(patterns, object(tokenizer.model).ignore_merges === true);
   if (name !== undefined) return name;
   throw new HeddleError(
     "UNSUPPORTED",
@@ -357,10 +356,21 @@ function prependsSpace(tokenizer: Json): boolean {
 }
 
 /** One template, or the one called "default" of several. */
-function chatTemplate(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  const found = (Array.isArray(value) ? value : []).map(object).find(({ name }) => name === "default")?.template;
-  return typeof found === "string" ? found : undefined;
+/** Chat templates: the usual one, and others under their names, which one more key lists. */
+function templates({ config, chatTemplates }: TokenizerFiles): Map<string, GgufValue> {
+  const given = object(config).chat_template;
+  const listed = Array.isArray(given) ? given.map(object) : [{ name: "default", template: given }];
+  const all = [...listed, ...Object.entries(chatTemplates ?? {}).map(([name, template]) => ({ name, template }))];
+  const meta = new Map<string, GgufValue>();
+  const named = new Set<string>();
+  for (const { name, template } of all) {
+    if (typeof name !== "string" || typeof template !== "string" || !/^\w+$/u.test(name)) continue;
+    if (name !== "default") named.add(name);
+    const key = name === "default" ? "tokenizer.chat_template" : `tokenizer.chat_template.${name}`;
+    meta.set(key, { type: "string", value: template });
+  }
+  if (named.size > 0) meta.set("tokenizer.chat_templates", { type: "array", of: "string", value: [...named] });
+  return meta;
 }
 
 function object(value: unknown): Json {

@@ -135,8 +135,13 @@ export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; coun
 /** Added tokens that are not special and yet look like mark-up, such as `<tool_call>`. */
 const markup = /^[<[|{].*[>\]|}]$/su;
 
+/** HTML's, which Gemma has tokens of: a text's own, that its model has read as such tokens in all texts. */
+const html =
+  /^<\/?(?:a|b|bbox|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img|li|ol|p|pre|s|span|strong|su[bp]|t[dhr]|table|tbody|tfoot|thead|u|ul)>$/u;
+
 function guardedToken(token: AddedToken) {
-  return { ...token, guarded: token.special || markup.test(token.content) };
+  const { special, content } = token;
+  return { ...token, guarded: special || (markup.test(content) && !html.test(content)) };
 }
 
 export function makePlan(file: TokenizerFile): Plan {

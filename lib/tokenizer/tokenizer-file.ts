@@ -176,7 +176,8 @@ export function isTokenId(value: unknown): value is number {
 
 export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
 
-function readAddedTokens(value: Json): AddedToken[] {
+/** The `added_tokens` of a tokenizer.json. */
+export function readAddedTokens(value: Json): AddedToken[] {
   if (!Array.isArray(value)) throw invalidFile("added_tokens", "an array", value);
   if (value.length > limits.addedTokens) {
     throw invalidFile("added_tokens", `at most ${limits.addedTokens}`, value.length);

@@ -80,7 +80,7 @@ export class Tokenizer extends TextCodec {
   /**
    * Loads a folder with tokenizer.json, or else tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and
    * merges.txt, or vocab.txt (and, where there are, tokenizer_config.json, special_tokens_map.json,
-   * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name, or the vocabulary of a
+   * generation_config.json, chat_template.jinja and additional_chat_templates), or one of these, or a published .tiktoken, by its name, or the vocabulary of a
    * GGUF file. `default` is the tokenizer of the embedded model.
    * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
    *

@@ -153,7 +153,7 @@ class Model:
         scale = 1 / math.sqrt(D)
         if "query_pre_attn_scalar" in c:
             scale = c["query_pre_attn_scalar"] ** -0.5
-        if self.kind == "granite":
+        if self.kind.startswith("granite"):
             scale = c["attention_multiplier"]
         window = c.get("sliding_window") if kind == "sliding_attention" else None
         o = attend(q, k, v, scale, window, c.get("attn_logit_softcapping"), self.sinks(i), self.causal)
@@ -164,16 +164,17 @@ class Model:
 
     def experts(self, x, i):
         """Each row through its likeliest experts, one by one."""
-        c, C, p = self.c, self.C, f"model.layers.{i}.{'block_sparse_moe' if self.kind == 'mixtral' else 'mlp'}."
+        c, C = self.c, self.C
+        p = f"model.layers.{i}.{'block_sparse_moe' if self.kind in ('mixtral', 'granitemoe') else 'mlp'}."
         E, k = c.get("num_experts") or c["num_local_experts"], c["num_experts_per_tok"]
-        logits = self.linear(x, p + ("router" if self.kind == "gpt_oss" else "gate"), E)
-        if self.kind != "gpt_oss":
+        logits = self.linear(x, p + {"gpt_oss": "router", "granitemoe": "router.layer"}.get(self.kind, "gate"), E)
+        if self.kind not in ("gpt_oss", "granitemoe"):
             p_all, chosen = torch.topk(torch.softmax(logits, -1), k)
             shares = p_all / p_all.sum(-1, keepdim=True) if c.get("norm_topk_prob", self.kind == "mixtral") else p_all
         else:
             best, chosen = torch.topk(logits, k)
             shares = torch.softmax(best, -1)
-        say = [self.expert(p + "experts.", e) for e in range(E)]
+        say = [self.expert(p if self.kind == "granitemoe" else p + "experts.", e) for e in range(E)]
         rows = []
         for r in range(len(x)):
             rows.append(sum(shares[r, j] * say[int(chosen[r, j])](x[r]) for j in range(k)))
@@ -189,6 +190,10 @@ class Model:
 
     def expert(self, p, e):
         c, C = self.c, self.C
+        if self.kind == "granitemoe":  # gate, and up behind it, in one matrix an expert
+            E, n = c["num_local_experts"], c["intermediate_size"]
+            both, down = self.w(p + "input_linear.weight", E, 2 * n, C)[e], self.w(p + "output_linear.weight", E, C, n)[e]
+            return lambda v: down @ (silu(both[:n] @ v) * (both[n:] @ v))
         if self.kind != "gpt_oss":
             n = c.get("moe_intermediate_size") or c["intermediate_size"]
             names = ("w1", "w3", "w2") if self.kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
@@ -217,7 +222,7 @@ class Model:
         return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
 
     def mlp(self, x, i):
-        if self.kind in ("gpt_oss", "mixtral", "olmoe") or (self.kind in ("qwen2_moe", "qwen3_moe") and self.sparse(i)):
+        if self.kind in ("gpt_oss", "mixtral", "olmoe", "granitemoe") or (self.kind in ("qwen2_moe", "qwen3_moe") and self.sparse(i)):
             return self.experts(x, i)
         p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
         if self.kind == "phi3":
@@ -447,6 +452,12 @@ CONFIGS = {
     "gemma3 by layer type": NEW_DIALECT,
     "granite": base("granite", embedding_multiplier=12.0, attention_multiplier=0.0625, residual_multiplier=0.22,
                     logits_scaling=8.0, tie_word_embeddings=True),
+    "granitemoe": base("granitemoe", intermediate_size=20, num_local_experts=6, num_experts_per_tok=2,
+                       embedding_multiplier=12.0, attention_multiplier=0.0625, residual_multiplier=0.22,
+                       logits_scaling=6.0, tie_word_embeddings=True),
+    "granitemoe, its newer dialect": by_parameters(base(
+        "granitemoe", head_dim=12, intermediate_size=12, num_local_experts=5, num_experts_per_tok=3,
+        attention_multiplier=0.2, embedding_multiplier=1.5)),
     "olmo2": base("olmo2", rope_theta=500000.0),
     "olmo3": base("olmo3", num_hidden_layers=5, head_dim=16, rope_theta=500000.0, sliding_window=5, rope_scaling=YARN),
     "olmo3 by layer type": base("olmo3", num_hidden_layers=3, sliding_window=4,

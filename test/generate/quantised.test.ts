@@ -102,6 +102,7 @@ const families: Record<string, object> = {
     qwen2_moe: { ...everyExpert, sharedExpertIntermediateSize: 512 },
     mixtral: everyExpert,
     olmoe: everyExpert,
+    granitemoe: everyExpert,
     gpt_oss: experts,
   },
 };

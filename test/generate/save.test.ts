@@ -23,6 +23,7 @@ const families = [
   ["gemma2", { slidingWindow: 6, numHiddenLayers: 3 }],
   ["gemma3_text", { slidingWindow: 6, numHiddenLayers: 6 }],
   ["granite", {}],
+  ["granitemoe", {}],
   ["olmo2", {}],
   ["olmo3", { slidingWindow: 6, numHiddenLayers: 4 }],
   ["phi3", { partialRotaryFactor: 0.5 }],

@@ -296,6 +296,21 @@ describe("added tokens", () => {
     expect(ids).toHaveLength("<|end|><think>".length + 1);
     expect(ids.at(-1)).toBe(302);
   });
+
+  it("are HTML's own elements in any text, as Gemma has them, but where they are special", () => {
+    const tags = ["<table>", "</td>", "<h1>", "<b>", "</s>"];
+    const tokens = tags.map((tag, i) => added(300 + i, tag, { special: false }));
+    const text = tags.join("");
+    const tokenizer = fromJson(json([...tokens, added(310, "<tool_call>", { special: false })]));
+    expect([...tokenizer.encode(text, { addSpecialTokens: false })]).toEqual([300, 301, 302, 303, 304]);
+    expect([...tokenizer.encode("<tool_call>", { addSpecialTokens: false })]).not.toContain(310);
+    const messages = [{ role: "user", content: text }];
+    expect([...tokenizer.applyChatTemplate(messages, { template: "{{ messages[0].content }}" }).ids]).toEqual([
+      300, 301, 302, 303, 304,
+    ]);
+    const llama = fromJson(json([added(300, "<s>"), added(301, "</s>")]));
+    expect(llama.encode("<s></s>", { addSpecialTokens: false })).toHaveLength(7);
+  });
 });
 
 describe("batches", () => {

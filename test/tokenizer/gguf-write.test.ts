@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { GgufMetadata } from "../../lib/formats/gguf-metadata.ts";
 import { preTokenizerOf } from "../../lib/tokenizer/gguf-pre.ts";
 import { tokenizerToGguf } from "../../lib/tokenizer/gguf-write.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
 import { expectError } from "../formats/helpers.ts";
 
@@ -16,7 +17,7 @@ describe("tokenizerToGguf", () => {
   test("tokens, ids that end a text, chat template", () => {
     const config = {
       chat_template: [
-        { name: "tools", template: "T" },
+        { name: "tool_use", template: "T" },
         { name: "default", template: "D" },
       ],
     };
@@ -26,6 +27,15 @@ describe("tokenizerToGguf", () => {
     expect(meta.number("tokenizer.ggml.eos_token_id")).toBe(3);
     expect(meta.number("tokenizer.ggml.eot_token_id")).toBe(2);
     expect(meta.string("tokenizer.chat_template")).toBe("D");
+    // As llama.cpp has templates beside the usual one.
+    expect(meta.strings("tokenizer.chat_templates")).toEqual(["tool_use"]);
+    expect(meta.string("tokenizer.chat_template.tool_use")).toBe("T");
+    const chatTemplates = { default: "E", rag: "R" };
+    const own = new GgufMetadata(tokenizerToGguf({ path: "t", tokenizer, config, chatTemplates }, ids));
+    const read = Tokenizer.fromGguf(own.record());
+    expect(read.applyChatTemplate([]).text).toBe("E");
+    expect(read.applyChatTemplate([], { tools: [{}] }).text).toBe("T");
+    expect(read.applyChatTemplate([], { template: "rag" }).text).toBe("R");
     expect(JSON.parse(meta.requireString("tokenizer.huggingface.json"))).toEqual(tokenizer);
   });
 
@@ -39,6 +49,17 @@ describe("tokenizerToGguf", () => {
       const meta = new GgufMetadata(tokenizerToGguf({ path: "t", tokenizer: own }, ids));
       expect(preTokenizerOf(meta.requireString("tokenizer.ggml.pre"))?.patterns, name).toEqual([pattern]);
     }
+  });
+
+  test("a vocabulary that minds its merges bears no name of one that does not", () => {
+    const split = { type: "Split", pattern: { Regex: namedPatterns.llama3 }, behavior: "Isolated" };
+    const pre_tokenizer = { type: "Sequence", pretokenizers: [split, { type: "ByteLevel", use_regex: false }] };
+    const nameOf = (ignore_merges?: boolean) => {
+      const own = { ...tokenizer, pre_tokenizer, model: { ...tokenizer.model, ignore_merges } };
+      return new GgufMetadata(tokenizerToGguf({ path: "t", tokenizer: own }, ids)).string("tokenizer.ggml.pre");
+    };
+    // Llama 3; OLMo 2, Phi 4.
+    expect([nameOf(true), nameOf(false), nameOf()]).toEqual(["llama-bpe", "dbrx", "dbrx"]);
   });
 
   test("what cannot be expressed is refused", async () => {

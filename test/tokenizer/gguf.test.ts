@@ -107,6 +107,13 @@ describe("GGUF vocabularies with merges", () => {
     expect(tokens(undefined)).toEqual(["123", "4", "Ġx", "<|end|>"]);
   });
 
+  it("composes characters where the model's own tokenizer does", () => {
+    const spelt = (pre: string) => plain(Tokenizer.fromGguf(file(pre)), "e\u0301").length;
+    // Pythia and OLMo, ModernBERT, Command R.
+    for (const pre of ["qwen2", "olmo", "modern-bert", "command-r"]) expect(spelt(pre), pre).toBe(2);
+    for (const pre of ["gpt-2", "smollm", "llama-bpe"]) expect(spelt(pre), pre).toBe(3);
+  });
+
   it("equals the same vocabulary as tokenizer.json", () => {
     const pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     const json = fromJson(

@@ -28,6 +28,51 @@ describe("tokenizer.model", () => {
     expect([...tokenizer.encode("a", { allowSpecial: true })].at(-1)).toBe(tokenizer.tokenToId("</s>"));
   });
 
+  it("is completed by the tokens that its folder adds, whichever file lists them", () => {
+    const size = Tokenizer.fromFiles({ model: bytes }).vocabSize;
+    const config = { eos_token: "<|im_end|>" };
+    const added_tokens_decoder = {
+      [size]: {
+        content: "<|im_end|>",
+        lstrip: false,
+        normalized: false,
+        rstrip: false,
+        single_word: false,
+        special: true,
+      },
+      [size + 1]: { content: "<|im_start|>", special: true, normalized: false },
+      [size + 2]: { content: "<tool>", special: false, normalized: false },
+    };
+    const addedTokens = { "<|im_end|>": size, "<|im_start|>": size + 1, "<tool>": size + 2 };
+    const special_tokens = { additional_special_tokens: ["<|im_start|>"] };
+    const ways = [
+      { tokenizerConfig: JSON.stringify({ ...config, added_tokens_decoder }) },
+      {
+        tokenizerConfig: JSON.stringify(config),
+        specialTokensMap: JSON.stringify(special_tokens),
+        addedTokens: JSON.stringify(addedTokens),
+      },
+    ];
+    for (const texts of ways) {
+      const tokenizer = Tokenizer.fromFiles({ model: bytes, ...texts });
+      expect(tokenizer.eosTokenIds).toEqual([size]);
+      const ids = tokenizer.encode("<|im_start|>a<tool><|im_end|>", { addSpecialTokens: false, allowSpecial: true });
+      expect([ids[0], ids.at(-2), ids.at(-1)]).toEqual([size + 1, size + 2, size]);
+      const specials = [...tokenizer.specialTokens.keys()];
+      expect(specials).toEqual(expect.arrayContaining(["<|im_end|>", "<|im_start|>"]));
+      expect(specials).not.toContain("<tool>");
+      expect(tokenizer.decode([size + 1], { skipSpecialTokens: false })).toBe("<|im_start|>");
+    }
+    expect(() => Tokenizer.fromFiles({ model: bytes, addedTokens: '{"<x>": -1}' })).toThrowError(/added_tokens/u);
+  });
+
+  it("stays as it is by what a folder lists of its own pieces", () => {
+    const plainOne = Tokenizer.fromFiles({ model: bytes });
+    const listedAgain = Object.fromEntries(plainOne.addedTokens.map((token) => [token.id, { content: token.content }]));
+    const tokenizerConfig = JSON.stringify({ added_tokens_decoder: listedAgain });
+    expect(Tokenizer.fromFiles({ model: bytes, tokenizerConfig }).addedTokens).toEqual(plainOne.addedTokens);
+  });
+
   it.skipIf(!existsSync(fixtures))("of a BPE model has the ids of its tokenizer.json", async () => {
     const tokenizer = await Tokenizer.load(`${fixtures}llama2/tokenizer.model`);
     for (const line of readFileSync(`${fixtures}oracle.jsonl`, "utf8").trim().split("\n")) {

@@ -1,0 +1,53 @@
+// Tokens beside a vocabulary that is no tokenizer.json: transformers keeps them in files of their own.
+import { HeddleError } from "../errors.ts";
+import { isObject, type JsonObject, readAddedTokens, type TokenizerFile } from "./tokenizer-file.ts";
+
+export interface AddedTexts {
+  tokenizerConfig?: string;
+  specialTokensMap?: string;
+  /** added_tokens.json */
+  addedTokens?: string;
+}
+
+function parsed(text: string | undefined, name: string): JsonObject {
+  if (text === undefined) return {};
+  try {
+    const json: unknown = JSON.parse(text);
+    if (isObject(json)) return json;
+  } catch (cause) {
+    throw new HeddleError("INVALID_FILE", `${name}: ${(cause as Error).message}`, { cause });
+  }
+  throw new HeddleError("INVALID_FILE", `${name}: expected an object`);
+}
+
+/** All names of special tokens in a file, whichever key they stand under. */
+function specialNames(json: JsonObject): unknown[] {
+  const keys = Object.keys(json).filter((key) => /_tokens?$/.test(key));
+  return keys.flatMap((key) => json[key]!).map((token) => (isObject(token) ? token.content : token));
+}
+
+/** As tokenizer_config.json has them, with all that they are; those of added_tokens.json, which is older, have but their ids. */
+function listed(texts: AddedTexts): JsonObject[] {
+  const config = parsed(texts.tokenizerConfig, "tokenizer_config.json");
+  const { added_tokens_decoder: known } = config;
+  if (isObject(known) && Object.keys(known).length > 0)
+    return Object.entries(known).map(([id, token]) => ({ ...(isObject(token) && token), id: Number(id) }));
+  const specials = new Set(specialNames({ ...parsed(texts.specialTokensMap, "special_tokens_map.json"), ...config }));
+  return Object.entries(parsed(texts.addedTokens, "added_tokens.json")).map(([content, id]) => ({
+    id,
+    content,
+    special: specials.has(content),
+    normalized: false, // the tokenizers of that time look for them in the text as it is
+  }));
+}
+
+/** The file with those added tokens that its vocabulary does not bring itself. @throws HeddleError INVALID_FILE */
+export function withAdded(file: TokenizerFile, texts: AddedTexts): TokenizerFile {
+  const found = listed(texts);
+  if (found.length === 0) return file;
+  const own = new Set(file.added.map(({ content }) => content));
+  const places = new Map(file.model.tokens.map((token, at) => [token, file.model.ids[at]!]));
+  const others = readAddedTokens(found).filter(({ content }) => !own.has(content));
+  for (const token of others) token.id = places.get(token.content) ?? token.id;
+  return { ...file, added: [...file.added, ...others].sort((a, b) => a.id - b.id) };
+}
