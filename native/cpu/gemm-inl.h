@@ -106,9 +106,11 @@ inline bool skinny(const Gemm& g) {
 // Whether b's panels of pairs are kept, or will be.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
-// A narrow product goes to tiles, as what it is or turned.
-inline bool narrow_on_tiles(const Gemm& g) {
-  return on_pairs(g) && !g.rowwise && !g.accumulate && min_of(g.m, g.n) <= thin_most && max_of(g.m, g.n) >= 2 * thin_most && g.k >= thin_most && (on_tiles(g) || (!g.bias && on_tiles(turned(g))));
+// Narrow products, the first of LoRA's pairs and the gradients of both: on tiles as what they are or turned, though part of these is padding.
+// Few rows of x by weights are none of them.
+inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
+  if (small_product(g.m, g.n, g.k)) return false;
+  return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_most && g.n < g.m && on_tiles(g);
 }
 
 // The product in slices of rows, each as if it were alone.
@@ -131,7 +133,7 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);
   if (on_pairs(g) && tiles_shallow(g)) return gemm_tiles_shallow(g, pool, scratch);
   const Gemm t = turned(g);
-  if (narrow_on_tiles(g)) return gemm_tiles(on_tiles(g) ? g : t, pool, scratch);
+  if (narrow_on_tiles(g, t)) return gemm_tiles(on_tiles(g) ? g : t, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);

@@ -70,6 +70,16 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
     const packed: Required<Batch> = { ids: [], positions: [], targets: [], documents: [] };
     const logprobs: number[] = [];
     const total = new Map<string, Float64Array>();
+    const exact = new Map<string, Float64Array>(); // the same, computed in f32
+    const addTo = (totals: Map<string, Float64Array>, found: Record<string, Float32Array>) => {
+      for (const name of model.weightNames) {
+        const sums = totals.get(name) ?? new Float64Array(found[name]!.length);
+        found[name]!.forEach((v, i) => {
+          sums[i]! += v;
+        });
+        totals.set(name, sums);
+      }
+    };
     let seen = 0;
     for (const lengths of layout) {
       for (const [document, length] of lengths.entries()) {
@@ -79,13 +89,8 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         seen += length;
         const alone = await run(model, { ids, positions, targets }, length, dtype);
         logprobs.push(...alone.logprob!);
-        for (const name of model.weightNames) {
-          const sums = total.get(name) ?? new Float64Array(alone[name]!.length);
-          alone[name]!.forEach((v, i) => {
-            sums[i]! += v;
-          });
-          total.set(name, sums);
-        }
+        addTo(total, alone);
+        addTo(exact, dtype === "f32" ? alone : await run(model, { ids, positions, targets }, length, "f32"));
         packed.ids.push(...ids);
         packed.positions.push(...positions);
         packed.targets.push(...targets);
@@ -108,7 +113,16 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
       expect(worst / most, name).toBeLessThanOrEqual(relative);
     };
     compare("logprob", together.logprob!, logprobs);
-    for (const [name, sums] of total) compare(name, together[name]!, sums);
+    for (const [name, sums] of total) {
+      if (dtype === "f32") {
+        compare(name, together[name]!, sums);
+        continue;
+      }
+      // Attention rounds more of a long row than of a short one, as FlashAttention does: a document is as far from f32 in company as alone.
+      const truth = exact.get(name)!;
+      const off = (x: ArrayLike<number>) => Math.hypot(...Array.from(truth, (e, i) => x[i]! - e));
+      expect(off(together[name]!), name).toBeLessThanOrEqual(1.15 * off(sums));
+    }
     // Without the mask the same rows give something else.
     const { documents: _, ...crossing } = packed;
     const crossed = await run(model, crossing, sequenceLength, dtype);
