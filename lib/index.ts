@@ -73,7 +73,8 @@ export type {
   YarnRopeScaling,
 } from "./formats/config-types.ts";
 export type { FloatDtype } from "./formats/dtype.ts";
-export type { BuiltInModelType, OwnValue, OwnValues } from "./formats/families.ts";
+export type { BuiltInModelType } from "./formats/families.ts";
+export type { OwnValue, OwnValues } from "./formats/family-format.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type {
   ModelCard,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { binding } from "../lib/binding.ts";
+import { binding } from "../lib/binding/index.ts";
 import { HeddleError } from "../lib/errors.ts";
 
 afterEach(() => {
@@ -25,7 +25,7 @@ test("native errors are HeddleErrors with a code", () => {
 
 test("each copy of the loader gets errors of its own class", async () => {
   vi.resetModules();
-  const { binding: other } = await import("../lib/binding.ts");
+  const { binding: other } = await import("../lib/binding/index.ts");
   const { HeddleError: OtherError } = await import("../lib/errors.ts");
   expect(OtherError).not.toBe(HeddleError);
   expect(() => other.setErrorConstructor(1 as never)).toThrow(OtherError);
@@ -35,7 +35,7 @@ test("each copy of the loader gets errors of its own class", async () => {
 test("an addon that does not load is one typed error that says how to build", async () => {
   vi.resetModules();
   vi.stubEnv("HEDDLE_BINARY", "/no/such/heddle.node");
-  await expect(import("../lib/binding.ts")).rejects.toThrow(
+  await expect(import("../lib/binding/index.ts")).rejects.toThrow(
     expect.objectContaining({
       name: "HeddleError",
       code: "UNSUPPORTED",
@@ -49,7 +49,7 @@ test("an addon that does not load is one typed error that says how to build", as
 test("workers load it, end and are terminated while the main thread uses it", async () => {
   vi.resetModules();
   const dlopen = vi.spyOn(process, "dlopen");
-  await import("../lib/binding.ts");
+  await import("../lib/binding/index.ts");
   const path = dlopen.mock.calls[0]![1];
   dlopen.mockRestore();
   const script = `

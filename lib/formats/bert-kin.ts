@@ -1,5 +1,5 @@
 // What distinguishes BERT and its kin in files, for families.ts.
-import type { FamilyFormat } from "./families.ts";
+import type { FamilyFormat } from "./family-format.ts";
 
 const none = { kind: "none" } as const;
 const bertLike = {

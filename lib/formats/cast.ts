@@ -1,5 +1,6 @@
 // Element types of stored weights, converted by native code.
-import { binding, type NativeLaneHandle, type NativeTensorHandle } from "../binding.ts";
+import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
+import { binding } from "../binding/index.ts";
 import { HeddleError } from "../errors.ts";
 import { type Device, openDevice, Tensor } from "../graph/index.ts";
 import {

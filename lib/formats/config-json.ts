@@ -2,10 +2,11 @@
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
-import { formatOf, isRegistered, layerTypesOf, saysRotated } from "./families.ts";
+import { formatOf, isRegistered, saysRotated } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { firstPosition } from "./positions.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
+import { layerTypesOf } from "./windows.ts";
 
 /** Keys that only change their spelling. */
 const PLAIN: Readonly<Record<string, keyof ModelConfig>> = {

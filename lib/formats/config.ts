@@ -5,19 +5,13 @@ import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { checkEmbedding, embeddingSchema } from "./embedding-schema.ts";
-import {
-  formatOf,
-  isModelType,
-  knownModelTypes,
-  layerTypesOf,
-  MODEL_TYPES,
-  type ModelType,
-  type OwnValue,
-} from "./families.ts";
+import { formatOf, isModelType, knownModelTypes, MODEL_TYPES, type ModelType } from "./families.ts";
+import type { OwnValue } from "./family-format.ts";
 import { lacks } from "./missing-features.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
+import { layerTypesOf } from "./windows.ts";
 
 export type {
   ClassifierConfig,

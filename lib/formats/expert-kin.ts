@@ -1,5 +1,5 @@
 // What distinguishes decoders with routed experts in files, for families.ts.
-import type { FamilyFormat } from "./families.ts";
+import type { FamilyFormat } from "./family-format.ts";
 
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
 

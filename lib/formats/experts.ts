@@ -7,7 +7,8 @@ import { castElements } from "./cast.ts";
 import type { ModelConfig } from "./config.ts";
 import { type FloatDtype, isFloatDtype, weightBytes } from "./dtype.ts";
 import { elementsIn, sourcesOf } from "./element-sources.ts";
-import { type ExpertsFormat, formatOf } from "./families.ts";
+import { formatOf } from "./families.ts";
+import type { ExpertsFormat } from "./family-format.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 

@@ -1,9 +1,10 @@
 // Sliding windows in GGUF metadata: how far they reach and which layers have them.
 import { HeddleError } from "../errors.ts";
 import type { ModelConfig, ModelType } from "./config.ts";
-import { formatOf, layerTypesOf, type WindowRule } from "./families.ts";
+import { formatOf } from "./families.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
+import { layerTypesOf, type WindowRule } from "./windows.ts";
 
 /** What llama.cpp takes for granted: the first files of the family lack the key. */
 const USUAL_WINDOWS: Partial<Record<ModelType, number>> = { gemma2: 4096 };

@@ -1,5 +1,5 @@
 // What distinguishes Granite in files, for families.ts.
-import type { FamilyFormat } from "./families.ts";
+import type { FamilyFormat } from "./family-format.ts";
 
 const defaults = {
   rmsNormEps: 1e-6,

@@ -1,5 +1,6 @@
 // Decoders with layer norms in files, for families.ts.
-import type { BuiltInModelType, FamilyFormat } from "./families.ts";
+import type { BuiltInModelType } from "./families.ts";
+import type { FamilyFormat } from "./family-format.ts";
 
 const cohereLike = {
   rmsNormEps: 1e-6,

@@ -1,4 +1,4 @@
-import { binding } from "../binding.ts";
+import { binding } from "../binding/index.ts";
 import { invalidArgument } from "../errors.ts";
 
 /**

@@ -1,5 +1,5 @@
 // Sums over the CUDA devices of several ranks, by NCCL. `lib/train/nccl-world.ts` makes a world of them.
-import { binding } from "../binding.ts";
+import { binding } from "../binding/index.ts";
 import type { Device } from "./device.ts";
 import type { Tensor } from "./tensor.ts";
 

@@ -1,10 +1,10 @@
-import {
-  type AbortFlagHandle,
-  binding,
-  type NativeExecutableHandle,
-  type NativeProgramHandle,
-  type ProgramDescription,
-} from "../binding.ts";
+import type {
+  AbortFlagHandle,
+  NativeExecutableHandle,
+  NativeProgramHandle,
+  ProgramDescription,
+} from "../binding/graph.ts";
+import { binding } from "../binding/index.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { onAbort } from "../on-abort.ts";
 import type { Device } from "./device.ts";

@@ -1,4 +1,5 @@
-import { binding, type NativeLaneHandle } from "../binding.ts";
+import type { NativeLaneHandle } from "../binding/graph.ts";
+import { binding } from "../binding/index.ts";
 import { brand } from "../brand.ts";
 import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { knownChoices } from "./tuning.ts";

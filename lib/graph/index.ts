@@ -1,5 +1,5 @@
 // The graph: values, ops, differentiation, compilation. What families, losses and stages are written in.
-export type { CudaDeviceInfo } from "../binding.ts";
+export type { CudaDeviceInfo } from "../binding/info.ts";
 export { type GradientOptions, gradients } from "./autograd.ts";
 export { allReduceNumbers, allReduceTensors, joinCollective, newCollectiveId } from "./collective.ts";
 export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";

@@ -1,5 +1,6 @@
 // Elements in another type and order, made by a device's lane and its threads.
-import type { NativeLaneHandle, NativeMappedFile, NativeTensorHandle } from "../binding.ts";
+import type { NativeMappedFile } from "../binding/files.ts";
+import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import { BLOCK_TYPES, bytesOf, DTYPES, type FloatDType, isQuantised, type QuantisedDType } from "./dtype.ts";
 

@@ -1,5 +1,6 @@
 // Where the time goes: native runs, operation by operation.
-import { binding, type NativeProfileRow } from "../binding.ts";
+import type { NativeProfileRow } from "../binding/graph.ts";
+import { binding } from "../binding/index.ts";
 import { checkObject, invalidArgument } from "../errors.ts";
 import { byteLength, DTYPES, type DType } from "./dtype.ts";
 

@@ -1,4 +1,6 @@
-import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
+import type { NativeMappedFile } from "../binding/files.ts";
+import type { NativeTensorHandle } from "../binding/graph.ts";
+import { binding } from "../binding/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";

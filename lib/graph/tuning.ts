@@ -3,7 +3,8 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { binding, type CudaDeviceInfo } from "../binding.ts";
+import { binding } from "../binding/index.ts";
+import type { CudaDeviceInfo } from "../binding/info.ts";
 import { HeddleError } from "../errors.ts";
 import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
 

@@ -1,6 +1,7 @@
 import { checkObject, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
-import { type BuiltInModelType, formatOf, type OwnValues } from "../formats/families.ts";
+import { type BuiltInModelType, formatOf } from "../formats/families.ts";
+import type { OwnValues } from "../formats/family-format.ts";
 import { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";

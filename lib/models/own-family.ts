@@ -2,7 +2,8 @@
 import { checkObject, describe, invalidArgument } from "../errors.ts";
 import { isOwnValue, type ModelConfig, modelConfigSchema } from "../formats/config.ts";
 import { snakeCase } from "../formats/config-json.ts";
-import { type FamilyFormat, isModelType, type OwnValue, type OwnValues, setFormat } from "../formats/families.ts";
+import { isModelType, setFormat } from "../formats/families.ts";
+import type { FamilyFormat, OwnValue, OwnValues } from "../formats/family-format.ts";
 import { familyOfArchitecture } from "../formats/gguf-names.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { Value } from "../graph/index.ts";

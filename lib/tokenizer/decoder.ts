@@ -1,5 +1,5 @@
 // Streaming decode: ids in, text out that never splits a character.
-import type { NativeDecoder } from "../binding.ts";
+import type { NativeDecoder } from "../binding/tokenizer.ts";
 
 /** Texts of ids that add the same to any text, filled in as they come: most tokens then cost a look into an array. */
 export class SettledTexts {

@@ -1,5 +1,5 @@
 // The decoders of tokenizer.json as native/tokenizer/decoder_steps.cc takes them.
-import type { NativeStep } from "../binding.ts";
+import type { NativeStep } from "../binding/tokenizer.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 import { booleanField, type JsonObject, stringField } from "./tokenizer-file.ts";
 

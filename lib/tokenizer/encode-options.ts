@@ -1,5 +1,5 @@
 // What encode may be asked, and how it crosses to native code.
-import type { NativeEncodeExtras } from "../binding.ts";
+import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
 

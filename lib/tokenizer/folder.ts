@@ -1,7 +1,8 @@
 // The files of a tokenizer's folder.
 import { type FileHandle, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { binding, type NativeJsonVocabulary } from "../binding.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";

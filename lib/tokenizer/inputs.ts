@@ -30,11 +30,6 @@ export interface ModelInput {
 /** A text, or two that go together. */
 export type InputText = string | readonly [string, string];
 
-export interface Form {
-  single: readonly PairPart[];
-  pair: readonly PairPart[];
-}
-
 export function checkInputTexts(inputs: unknown): asserts inputs is readonly InputText[] {
   if (!Array.isArray(inputs)) throw invalidArgument("texts", "an array of texts or pairs of texts", inputs);
   for (const [index, input] of inputs.entries()) {

@@ -1,5 +1,5 @@
 // Waiting for native work that runs away from the event loop.
-import type { NativeJob } from "../binding.ts";
+import type { NativeJob } from "../binding/tokenizer.ts";
 import { checkSignal, HeddleError } from "../errors.ts";
 
 /** Waits for a job of the addon; the signal cancels it. */

@@ -1,5 +1,5 @@
 // The `model` of tokenizer.json: BPE, WordPiece, Unigram or WordLevel.
-import type { NativeJsonVocabulary } from "../binding.ts";
+import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { describe } from "../errors.ts";
 import {
   booleanField,

@@ -1,5 +1,5 @@
 // The normalizers of tokenizer.json as native/tokenizer/normalizer.cc takes them.
-import type { NativeStep } from "../binding.ts";
+import type { NativeStep } from "../binding/tokenizer.ts";
 import { readPattern, typeOf } from "./steps.ts";
 import { booleanField, invalidFile, type JsonObject, limits, stringField } from "./tokenizer-file.ts";
 

@@ -1,5 +1,5 @@
 // From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
-import type { NativeTokenizerSpec } from "../binding.ts";
+import type { NativeTokenizerSpec } from "../binding/tokenizer.ts";
 import { readDecoders } from "./decoders.ts";
 import { readNormalizers } from "./normalizers.ts";
 import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";

@@ -1,5 +1,5 @@
 // The pre-tokenizers of tokenizer.json as native/tokenizer/pre_tokenizer.cc takes them.
-import type { NativeStep } from "../binding.ts";
+import type { NativeStep } from "../binding/tokenizer.ts";
 import { recogniseSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 import { booleanField, invalidFile, type JsonObject } from "./tokenizer-file.ts";

@@ -1,5 +1,6 @@
 // Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
-import { binding, type NativeTokenizer } from "../binding.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeTokenizer } from "../binding/tokenizer.ts";
 import { invalidArgument } from "../errors.ts";
 import { SettledTexts, TokenDecoder } from "./decoder.ts";
 import {

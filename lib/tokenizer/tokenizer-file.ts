@@ -1,5 +1,6 @@
 // tokenizer.json: what heddle reads of it, checked before anything uses it.
-import { binding, type NativeJsonVocabulary } from "../binding.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { readModel } from "./model-file.ts";
 

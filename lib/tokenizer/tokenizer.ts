@@ -210,15 +210,8 @@ export class Tokenizer extends TextCodec {
   encodePair(first: string, second: string, options: EncodeOptions = {}): { ids: Uint32Array; typeIds: Uint32Array } {
     const texts = [first, second].map((text) => this.encode(text, { ...options, addSpecialTokens: false }));
     const parts = readPairForm(this.file).filter((part) => "text" in part || options.addSpecialTokens !== false);
-    const ids: number[] = [];
-    const typeIds: number[] = [];
-    for (const part of parts) {
-      for (const id of "text" in part ? texts[part.text]! : part.ids) {
-        ids.push(id);
-        typeIds.push(part.typeId);
-      }
-    }
-    return { ids: Uint32Array.from(ids), typeIds: Uint32Array.from(typeIds) };
+    const { ids, typeIds } = buildInput(texts, parts, undefined);
+    return { ids, typeIds };
   }
 
   /** Whether the tokenizer brings a chat template of its own. */

@@ -1,5 +1,6 @@
 // Training of vocabularies: texts go to native code as they come, away from the event loop; only their distinct words stay.
-import { binding, type NativeTrainer } from "../binding.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeTrainer } from "../binding/tokenizer.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import type { TokenizerConfig } from "./config.ts";

@@ -1,5 +1,6 @@
 // A compiled form of tokenizer.json's vocabulary beside the file, for those who load it again and again.
-import { binding, type NativeJsonVocabulary } from "../binding.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { writeFileAtomically } from "../formats/io.ts";
 import { readWhole } from "../formats/open-file.ts";
 import { limits, type TokenizerFile } from "./tokenizer-file.ts";

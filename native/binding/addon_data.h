@@ -5,7 +5,7 @@
 namespace heddle {
 
 struct AddonData {
-  Napi::FunctionReference error_constructor;  // HeddleError, set by lib/binding.ts right after loading
+  Napi::FunctionReference error_constructor;  // HeddleError, set by lib/binding/index.ts right after loading
 };
 
 }  // namespace heddle

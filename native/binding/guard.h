@@ -15,7 +15,7 @@ struct Failure {
 };
 Failure describe_exception(const std::exception_ptr& exception) noexcept;
 
-// A HeddleError (an Error with `code` before lib/binding.ts has registered the class): for promise rejections.
+// A HeddleError (an Error with `code` before lib/binding/index.ts has registered the class): for promise rejections.
 Napi::Value make_error(Napi::Env env, const char* code, const std::string& message);
 Napi::Value make_error(Napi::Env env, const Failure& failure);
 

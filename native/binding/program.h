@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// class NativeProgram { constructor(description) }: see ProgramDescription in lib/binding.ts.
+// class NativeProgram { constructor(description) }: see ProgramDescription in lib/binding/graph.ts.
 class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
  public:
   static const napi_type_tag tag;

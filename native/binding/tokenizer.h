@@ -28,6 +28,8 @@ struct EncodeExtras {
   void apply(EncodeOptions& options) const;  // which then points here
 };
 EncodeExtras to_extras(const Napi::Value& value);
+struct TokenizerSpec;
+TokenizerSpec to_spec(const Napi::Value& value);
 std::string to_utf8(const Napi::Value& value, const char* name);  // undefined: empty
 std::vector<StepSpec> to_steps(const Napi::Value& value);  // not an array: none
 std::vector<SplitStage> to_stages(const Napi::Value& value);  // three numbers a stage

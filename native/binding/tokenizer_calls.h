@@ -14,7 +14,7 @@ class TokenizerCalls {
  public:
   explicit TokenizerCalls(std::shared_ptr<const TokenizerModel> model) : model_(model), encoder_(std::move(model)) {}
 
-  // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding.ts. Each function keeps `calls`.
+  // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding/tokenizer.ts. Each function keeps `calls`.
   static void define(const std::shared_ptr<TokenizerCalls>& calls, Napi::Object object);
 
   // Of info: text, flags, barriers?

@@ -1,4 +1,4 @@
-// readJsonVocabulary(bytes) and readCompiledVocabulary(bytes, source) -> NativeJsonVocabulary, or undefined: see lib/binding.ts.
+// readJsonVocabulary(bytes) and readCompiledVocabulary(bytes, source) -> NativeJsonVocabulary, or undefined: see lib/binding/tokenizer.ts.
 #include <algorithm>
 #include <memory>
 #include <new>

@@ -24,7 +24,7 @@ inline size_t tile_shallow_scratch(int64_t n, int64_t k, int threads) {
 inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, int64_t columns, const float* b) {
   [[maybe_unused]] const Tiles tiles;
   alignas(64) float a[tile_step_floats], local[tile_side * shallow_run];
-  const int64_t panels = ceil_div(columns, tile_side), bytes = tile_row_bytes, size = g.c_type == DType::f32 ? 4 : 2;
+  const int64_t panels = ceil_div(columns, tile_side), bytes = tile_row_bytes;
   for (int64_t i = i0; i < i1; i += tile_side) {
     const int64_t height = min_of(tile_side, i1 - i);
     pack_tile_rows(static_cast<const bf16*>(g.a) + i * g.lda, g.lda, height, g.k, a);

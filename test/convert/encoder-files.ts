@@ -31,6 +31,11 @@ export const texts = [
   "[MASK] inside, [unused1] too",
 ];
 
+/** Parts of configurations. */
+export const tiny = { hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 2, numAttentionHeads: 4 };
+export const modern = { modelType: "modernbert", slidingWindow: 8, numHiddenLayers: 5 };
+export const classifier = { task: "sequence", labels: ["a", "b", "c"] };
+
 let trained: Promise<Tokenizer> | undefined;
 export function wordPieceTokenizer(): Promise<Tokenizer> {
   trained ??= Tokenizer.train([...sentences, ...texts.slice(0, 9)], { algorithm: "wordPiece", vocabSize: 500 });

@@ -8,12 +8,10 @@ import { writeGguf } from "../../lib/formats/gguf-write.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { asOthersWrite, encoderFile, encoderFolder, texts } from "./encoder-files.ts";
+import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
 import { f32, foreign, ropeFreqs, tensorsOf, text, u32 } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
-
-const tiny = { hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 2, numAttentionHeads: 4 };
 
 async function configOf(path: string) {
   const files = await openModelFiles(path);

@@ -13,6 +13,7 @@ import {
   texts as allTexts,
   encoderFolder,
   robertaTokenizer,
+  tiny,
   unigramKeys,
   unigramTokenizer,
   xlmRobertaTokenizer,
@@ -21,7 +22,6 @@ import { foreign } from "./foreign-gguf.ts";
 
 /** Without a return, which the table of characters here leaves as it is: words of XLM-RoBERTa's end there, llama.cpp's do not. */
 const texts = allTexts.map((text) => text.replace("\r", ""));
-const tiny = { hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 2, numAttentionHeads: 4 };
 const embedding = { pooling: "first", normalize: true };
 const kinds: [string, () => Promise<Tokenizer>][] = [
   ["roberta", robertaTokenizer],

@@ -1,7 +1,7 @@
 // What can only be made to happen on emulated devices: several of them, drivers and devices that do not fit. Needs an addon built
 // with --emulator.
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { Device, deviceInfo, openDevice, Tensor } from "../../lib/graph/index.ts";
 import { bound, numbers, program } from "../cuda/helpers.ts";
 

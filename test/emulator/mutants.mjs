@@ -48,6 +48,7 @@ const casesOf = {
   "logprob.cu": "rows",
   "gemm_int8.cu": "quantised",
   "experts.cu": "experts",
+  "routing.cu": "experts",
 };
 // A header's mistake shows in a file that uses it, and in the cases of its own.
 const headers = {

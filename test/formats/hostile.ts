@@ -1,11 +1,11 @@
 // Any bytes in any file give a model or a HeddleError: whole files made by our own writers, broken in known places and
 // in any place, and cut at every byte. Shared by hostile.test.ts (a sample) and hostile.full.test.ts.
-import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { HeddleError, type HeddleErrorCode } from "../../lib/errors.ts";
+import { HeddleError } from "../../lib/errors.ts";
 import { latestCheckpoint, readCheckpointState, saveCheckpoint } from "../../lib/formats/checkpoint.ts";
 import { pieceOf } from "../../lib/formats/dtype.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
@@ -13,90 +13,17 @@ import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf-write.ts";
 import { readModelCard } from "../../lib/formats/model-card.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";
 import { renderTemplate } from "../../lib/tokenizer/chat-render.ts";
 import { chatMlTemplate, plainTemplate, Tokenizer } from "../../lib/tokenizer/index.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel } from "../generate/helpers.ts";
 import { familyGoldens, writeFamily } from "../golden/families.ts";
-import { processorTime, temporaryFolder } from "./helpers.ts";
+import { temporaryFolder } from "./helpers.ts";
+import { modelFolder } from "./model-folder.ts";
 import { broken, brokenJson } from "./mutate.ts";
-
-/** What a file's own fault may be reported as. */
-const FAULTS: readonly HeddleErrorCode[] = ["INVALID_FILE", "UNSUPPORTED", "NOT_FOUND"];
-
-/** Runs `action`; it ends within a second, and where it fails, with a HeddleError that blames the file. */
-async function survives(
-  action: () => unknown,
-  also: readonly HeddleErrorCode[] = [],
-): Promise<HeddleErrorCode | undefined> {
-  const start = processorTime();
-  let code: HeddleErrorCode | undefined;
-  try {
-    await action();
-  } catch (error) {
-    if (!(error instanceof HeddleError)) throw error;
-    expect([...FAULTS, ...also], error.message).toContain(error.code);
-    expect(error.message, "one line").not.toMatch(/\n/);
-    code = error.code;
-  }
-  expect(processorTime() - start, "milliseconds").toBeLessThan(1000);
-  return code;
-}
-
-/** Loads what may be a model and lets it say something. */
-async function use(path: string): Promise<void> {
-  const model = await LanguageModel.load(path, { threads: 1 });
-  try {
-    await model.complete([1, 2, 3], { maxTokens: 2, temperature: 0, ignoreEos: true });
-    if (model.config.embedding) await model.embed(model.tokenizer ? "It's 12" : [1, 2, 3]);
-    if (model.tokenizer) model.tokenizer.decode(model.tokenizer.encode("It's 12 o'clock, déjà vu 日本 <s>"));
-  } finally {
-    model.dispose();
-  }
-}
-/** A broken model may compute what is no number, or have no room for the prompt. */
-const COMPUTED: readonly HeddleErrorCode[] = ["NUMERICAL", "CONTEXT_OVERFLOW", "INVALID_ARGUMENT"];
-
-/** @param layered with a layer behind pooling, which GGUF has no place for */
-async function modelFolder(layered = false): Promise<string> {
-  const folder = join(temporaryFolder(), "model");
-  const model = tinyModel({ tokenizer: await tinyTokenizer() }, { numHiddenLayers: 1, maxPositionEmbeddings: 32 });
-  await model.save(folder);
-  model.dispose();
-  const json = { bos_token_id: 1, eos_token_id: [2, 3], temperature: 0.7, top_k: 40, top_p: 0.9, max_new_tokens: 20 };
-  writeFileSync(join(folder, "generation_config.json"), JSON.stringify(json));
-  const card = {
-    stage: "sft",
-    parent: null,
-    data: [{ name: "x", tokens: 3 }],
-    tokensSeen: 3,
-    trainingCutoffDate: "2024-06-30",
-  };
-  writeFileSync(join(folder, "model_card.json"), JSON.stringify(card));
-  const write = (name: string, value: object) => writeFileSync(join(folder, name), JSON.stringify(value));
-  const modules = ["Transformer", "Pooling", ...(layered ? ["Dense"] : [])].map((kind, idx) => ({
-    idx,
-    name: String(idx),
-    path: idx ? `${idx}_${kind}` : "",
-    type: `x.${kind}`,
-  }));
-  write("modules.json", modules);
-  mkdirSync(join(folder, "1_Pooling"));
-  write("1_Pooling/config.json", { pooling_mode_mean_tokens: true, include_prompt: false });
-  mkdirSync(join(folder, "2_Dense"));
-  const { hiddenSize } = model.config;
-  write("2_Dense/config.json", { in_features: hiddenSize, out_features: 3, bias: false });
-  const weight = { name: "linear.weight", dtype: "f32" as const, shape: [3, hiddenSize] };
-  await saveWeights(join(folder, "2_Dense"), [{ ...weight, bytes: new Uint8Array(12 * hiddenSize) }]);
-  const prompts = { query: "query: ", passage: "" };
-  write("config_sentence_transformers.json", { prompts, default_prompt_name: "query", similarity_fn_name: "cosine" });
-  write("sentence_bert_config.json", { max_seq_length: 20, do_lower_case: false });
-  return folder;
-}
+import { COMPUTED, cuts, survives, use } from "./survives.ts";
 
 /** Where a GGUF file's counts, lengths, dimensions, types and offsets may stand: everywhere up to its data. */
 function headOf(path: string): number[] {
@@ -104,12 +31,6 @@ function headOf(path: string): number[] {
   file.close();
   const data = Math.min(...[...entries.values()].map(({ offset }) => offset));
   return [...new Set([0, 4, 8, 16, ...Array.from({ length: 200 }, (_, i) => Math.max(0, data - 4 * i))])];
-}
-
-/** Lengths at which a file of `length` is cut: all, or, of a long file's middle in a short run, some. */
-function cuts(length: number, all: boolean): number[] {
-  const lengths = Array.from({ length }, (_, i) => i);
-  return all || length < 1200 ? lengths : lengths.filter((i) => i < 500 || i >= length - 200 || i % 97 === 0);
 }
 
 /** @param runs broken files of each kind @param seed of what is broken how; left out: another each time */

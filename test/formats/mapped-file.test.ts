@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { castBytes } from "../../lib/formats/cast.ts";
 import { mapFile } from "../../lib/formats/mapped-file.ts";
 import { expectError, temporaryFile, temporaryFolder } from "./helpers.ts";

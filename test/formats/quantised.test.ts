@@ -1,7 +1,7 @@
 // Quantised blocks: what they hold, against an independent decoder (scripts/golden/quantised.py), and how they are written.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { castBytes } from "../../lib/formats/cast.ts";
 import { type NumberDtype, pieceOf } from "../../lib/formats/dtype.ts";
 import { GGML_TYPES } from "../../lib/formats/gguf-types.ts";

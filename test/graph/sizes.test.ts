@@ -1,7 +1,7 @@
 // Symbolic dimensions: what was checked of their bounds must hold of every run's sizes, and no size may ask a kernel for more memory than
 // it is given. Each of these once ended the process, hung its lane or read what is nobody's.
 import { expect, test } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import {
   attention,
   cachedAttention,

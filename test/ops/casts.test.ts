@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { binding, type NativeLaneHandle } from "../../lib/binding.ts";
+import type { NativeLaneHandle } from "../../lib/binding/graph.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { mapFile } from "../../lib/formats/mapped-file.ts";
 import { DTYPES } from "../../lib/graph/dtype.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";

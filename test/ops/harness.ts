@@ -2,13 +2,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  binding,
-  type NativeExecutableHandle,
-  type NativeLaneHandle,
-  type NativeTensorHandle,
-  type ProgramDescription,
-} from "../../lib/binding.ts";
+import type {
+  NativeExecutableHandle,
+  NativeLaneHandle,
+  NativeTensorHandle,
+  ProgramDescription,
+} from "../../lib/binding/graph.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { BLOCK_TYPES, bytesOf, DTYPES, type DType, isQuantised, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { arrayOf, type TensorData, toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import type { Value } from "../../lib/graph/value.ts";

@@ -8,7 +8,7 @@
 //   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value + 2⁻³⁰ (operands are of order 1)
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { opNames } from "../../lib/graph/index.ts";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import { jitter, largest, widen, worstDifference } from "./errors.ts";

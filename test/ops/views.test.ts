@@ -1,7 +1,8 @@
 // Elements in another order on their way to another type: strided views, 8-bit floats and MXFP4 apart, against plain loops over the plain casts.
 import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { binding, type NativeCastSource, type NativeLaneHandle } from "../../lib/binding.ts";
+import type { NativeCastSource, NativeLaneHandle } from "../../lib/binding/graph.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { mapFile } from "../../lib/formats/mapped-file.ts";
 import { BLOCK_TYPES, DTYPES } from "../../lib/graph/dtype.ts";
 import { type FloatDType, isQuantised, openDevice, type QuantisedDType, Tensor } from "../../lib/graph/index.ts";

@@ -1,7 +1,7 @@
 // Conversations away from the event loop: the same text and ids as at once, whatever users write where.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { NativeTokenizer } from "../../lib/binding.ts";
+import type { NativeTokenizer } from "../../lib/binding/tokenizer.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf } from "../generate/helpers.ts";
 import { added, byteLevelJson, fromJson, llamaNormalizer } from "./samples.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { addonPath } from "../helpers/addon.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson } from "./samples.ts";

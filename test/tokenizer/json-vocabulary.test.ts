@@ -1,7 +1,7 @@
 // The native reader of tokenizer.json's long parts beside JSON.parse: the same, or nothing.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 
 const read = (json: string) => binding.readJsonVocabulary(Buffer.from(json));
 /** Any text as JSON may write it. */

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 
 const built = fileURLToPath(new URL("../../dist/tokenizer/index.js", import.meta.url));
 const model = fileURLToPath(new URL("../../models/default", import.meta.url));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { binding } from "../../lib/binding.ts";
+import { binding } from "../../lib/binding/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { cachePath } from "../../lib/tokenizer/vocabulary-cache.ts";
 import { generator, randomText } from "./generated.ts";

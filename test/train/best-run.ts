@@ -9,6 +9,9 @@ export const scores: Readonly<Record<number, number>> = { 2: 1, 4: 3, 6: 5, 8: 2
 
 export const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
 
+export const weightsOf = async ({ model }: LanguageModel) =>
+  new Map(await Promise.all(model.weightNames.map(async (n) => [n, await model.weight(n).toFloat32()] as const)));
+
 export function bestRun(base: LanguageModel, corpus: string, more: Partial<PretrainOptions> = {}) {
   return pretrain(base, {
     data: corpus,

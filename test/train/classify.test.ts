@@ -2,70 +2,19 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createModel } from "../../lib/generate/create.ts";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { trunkNames } from "../../lib/models/heads.ts";
-import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type ClassifyOptions, trainClassifier } from "../../lib/train/classify.ts";
 import type { StepEvent } from "../../lib/train/trainer.ts";
 import { expectError } from "../formats/helpers.ts";
-import { failureOf } from "../generate/helpers.ts";
+import { kinds, newModel, options, rows, tokenizer } from "./named-things.ts";
 
 let folder: string;
-let tokenizer: Tokenizer;
-
-const kinds = {
-  animal: ["cat", "dog", "bird", "horse"],
-  plant: ["oak", "rose", "fern", "tulip"],
-  tool: ["hammer", "saw", "drill", "knife"],
-};
-type Kind = keyof typeof kinds;
-const frames = ["Yesterday I saw a WORD here.", "The WORD is old.", "Do you like my WORD?", "Nobody wants the WORD."];
-
-/** Texts that name a thing, labelled by its kind: which word it is decides, whatever stands around. */
-function rows(count: number, offset = 0): { text: string; label: Kind }[] {
-  const names = Object.keys(kinds) as Kind[];
-  return Array.from({ length: count }, (_, i) => {
-    const n = i + offset;
-    const label = names[n % 3]!;
-    const word = kinds[label][Math.floor(n / 3) % 4]!;
-    return { text: frames[Math.floor(n / 12) % 4]!.replace("WORD", word), label };
-  });
-}
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "heddle-classify-"));
-  tokenizer = await Tokenizer.train(
-    rows(48).map((r) => r.text),
-    { vocabSize: 320 },
-  );
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const newModel = (config: object = {}) =>
-  createModel(
-    {
-      modelType: "llama",
-      hiddenSize: 32,
-      intermediateSize: 64,
-      numHiddenLayers: 2,
-      numAttentionHeads: 4,
-      numKeyValueHeads: 2,
-      maxPositionEmbeddings: 64,
-      ...config,
-    },
-    { tokenizer, seed: 3 },
-  );
-
-const options = (more: Partial<ClassifyOptions> = {}): ClassifyOptions => ({
-  data: rows(48),
-  maxSteps: 60,
-  perDeviceTrainBatchSize: 12,
-  learningRate: 1e-2,
-  warmupSteps: 5,
-  seed: 7,
-  ...more,
-});
 
 async function losses(base: LanguageModel, given: ClassifyOptions): Promise<number[]> {
   const out: number[] = [];
@@ -299,107 +248,5 @@ describe("classification of words", () => {
     await using loaded = await LanguageModel.load(path);
     expect((await loaded.classifyTokens(text)).map((w) => w.label)).toEqual(words.map((w) => w.label));
     await expectError(() => loaded.classify("a text"), "UNSUPPORTED", /expected a sequence classification head/);
-  });
-});
-
-describe("what is wrong with the data is named", () => {
-  const failing = async (lines: unknown[], more: Partial<ClassifyOptions> = {}) => {
-    const path = join(folder, "bad.jsonl");
-    await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
-    await using base = newModel();
-    const { code, message } = await failureOf(() => trainClassifier(base, options({ data: path, ...more })));
-    return `${code} ${message.replace(path, "bad.jsonl")}`;
-  };
-  const good = rows(6);
-  test.each<[string, unknown[], string, Partial<ClassifyOptions>?]>([
-    ["not JSON", [good[0], "{"], "INVALID_FILE bad.jsonl:2: expected a JSON object, got text that is not JSON"],
-    ["another value", [good[0], "", "[1]"], "INVALID_FILE bad.jsonl:3: expected a JSON object, got [1]"],
-    ["no label", [good[0], { text: "a" }], "INVALID_FILE bad.jsonl:2: label: expected a label"],
-    ["an empty text", [{ text: "  ", label: "a" }], "INVALID_FILE bad.jsonl:1: text: expected a text"],
-    [
-      "a broken number",
-      [{ text: "a", label: 1.5 }],
-      'INVALID_FILE bad.jsonl:1: label: expected a label, or problemType "regression" for numbers, got 1.5',
-    ],
-    [
-      "several labels",
-      [{ text: "a", labels: ["x"] }],
-      'INVALID_FILE bad.jsonl:1: label: expected one, or problemType "multi_label_classification" for labels, got nothing',
-    ],
-    [
-      "one class only",
-      [
-        { text: "a", label: "x" },
-        { text: "b", label: "x" },
-      ],
-      'INVALID_FILE bad.jsonl: expected at least two labels among its rows, got only "x"',
-    ],
-    [
-      "an unknown label",
-      good,
-      "INVALID_FILE bad.jsonl:3: label: expected one of animal, plant",
-      { labels: ["animal", "plant"] },
-    ],
-    [
-      "a label that is held out only",
-      good,
-      "INVALID_ARGUMENT evalData: row 1: label: expected one of animal, plant, tool",
-      { evalData: [{ text: "a", label: "stone" }] },
-    ],
-    ["too long a text", good, "INVALID_FILE bad.jsonl:1: text: expected at most 3 tokens", { maxSeqLength: 3 }],
-    ["no row", [""], "INVALID_FILE bad.jsonl: expected at least one row, got none"],
-    [
-      "one label asked for",
-      good,
-      'INVALID_ARGUMENT labels: expected at least two, got only "animal"',
-      { labels: ["animal"] },
-    ],
-    [
-      "labels that do not match the words",
-      [{ tokens: ["a", "b"], labels: ["O"] }],
-      "INVALID_FILE bad.jsonl:1: labels: expected 2 labels",
-    ],
-    [
-      "rows of both kinds",
-      [good[0], { tokens: ["a"], labels: ["O"] }],
-      "INVALID_FILE bad.jsonl:2: tokens: expected rows of one kind",
-    ],
-    [
-      "a weight for no label",
-      good,
-      "INVALID_ARGUMENT classWeights: expected labels of animal",
-      { classWeights: { stone: 2 } },
-    ],
-  ])("%s", async (_, lines, message, more = {}) => {
-    expect(await failing(lines, more)).toContain(message);
-  });
-
-  test("options, files, models", async () => {
-    await using base = newModel();
-    expect(await failureOf(() => trainClassifier(base, options({ data: join(folder, "none.jsonl") })))).toMatchObject({
-      code: "NOT_FOUND",
-    });
-    await expectError(
-      () => trainClassifier(base, { ...options(), labelSmoothingFacto: 1 } as never),
-      "INVALID_ARGUMENT",
-      /expected labelSmoothingFactor, got an unknown option labelSmoothingFacto/,
-    );
-    await using bare = createModel({ modelType: "llama", hiddenSize: 32, numHiddenLayers: 1, vocabSize: 320 });
-    expect(await failureOf(() => trainClassifier(bare, options()))).toMatchObject({
-      message: expect.stringContaining("expected a model with a tokenizer"),
-    });
-    await expectError(
-      () => base.classify("x"),
-      "UNSUPPORTED",
-      /expected a sequence classification head, got a llama without/,
-    );
-    await using long = newModel();
-    await trainClassifier(long, options({ maxSteps: 1, truncation: true, maxSeqLength: 4 }));
-    await expectError(() => long.classify("word ".repeat(200)), "CONTEXT_OVERFLOW", /expected at most 64 tokens/);
-    const controller = new AbortController();
-    controller.abort();
-    expect(await failureOf(() => trainClassifier(long, options({ signal: controller.signal })))).toMatchObject({
-      code: "ABORTED",
-    });
   });
 });

@@ -34,7 +34,7 @@ export const others = [
     "if (tile.first + i < tile.end && column0",
     "if (column0",
   ],
-  ["experts: ties go to the highest", "experts.cu", "other_at < at))) best", "other_at > at))) best"],
+  ["experts: ties go to the highest", "routing.cu", "other_at < at))) best", "other_at > at))) best"],
   [
     "experts: one slot's input for all",
     "experts.cu",

@@ -1,0 +1,201 @@
+// The tokenizer (native/binding/tokenizer*.cc); used through lib/tokenizer.
+
+export interface NativeAddedToken {
+  id: number;
+  content: string;
+  singleWord: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  special: boolean;
+  normalized: boolean;
+  /** Not matched across a barrier. */
+  guarded: boolean;
+}
+
+/** A normalizer, pre-tokenizer or decoder: see native/tokenizer/step_spec.h. */
+export interface NativeStep {
+  type: string;
+  pattern?: string;
+  isRegex?: boolean;
+  content?: string;
+  bytes?: Uint8Array;
+  left?: boolean;
+  right?: boolean;
+  clean?: boolean;
+  chinese?: boolean;
+  accents?: boolean;
+  lower?: boolean;
+  invert?: boolean;
+  each?: boolean;
+  prefix?: boolean;
+  cuts?: boolean;
+  number?: number;
+  maxDigits?: number;
+  contractions?: boolean;
+  longest?: boolean;
+}
+
+/**
+ * See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside; or they are those of a
+ * `vocabulary`, and the five are not there.
+ */
+export interface NativeTokenizerSpec {
+  vocabulary?: NativeJsonVocabulary | undefined;
+  tokens?: string | undefined;
+  tokenLengths?: Uint32Array | undefined;
+  tokenIds?: Uint32Array | undefined;
+  merges?: string | undefined;
+  mergeLengths?: Uint32Array | undefined;
+  mergeRanks?: Uint32Array | undefined;
+  added: NativeAddedToken[];
+  /** Three numbers a stage: kind, maxDigits, contractions. */
+  stages: Uint32Array;
+  /** What added tokens look like in normalised text; text itself goes through it if `usesNormalizer`. */
+  normalizer: NativeStep[];
+  usesNormalizer: boolean;
+  /** Instead of `stages`, prefix and marks. */
+  preTokenizer: NativeStep[];
+  /** For decodeKind 2. */
+  decoder: NativeStep[];
+  /** 0 BPE, 1 WordPiece, 2 Unigram, 3 WordLevel. */
+  kind: number;
+  subwordPrefix?: string;
+  wordSuffix?: string;
+  maxWordCharacters?: number;
+  /** Of a Unigram model: one a token. */
+  scores?: Float64Array;
+  /** Their sums are rounded to 32 bits, one by one. */
+  singlePrecision?: boolean | undefined;
+  /** Ids that no text matches. */
+  hidden?: Uint32Array;
+  beginIds: Uint32Array;
+  endIds: Uint32Array;
+  byteLevel: boolean;
+  ignoreMerges: boolean;
+  byteFallback: boolean;
+  fuseUnknown: boolean;
+  unknown?: number;
+  needsNfc?: boolean;
+  spacesToMarks?: boolean;
+  stripFirstSpace?: boolean;
+  wholeTextIsWord?: boolean;
+  prefix?: string;
+  /** 0 never, 1 always, 2 unless there already, 3 the same at the start of the text only. */
+  prefixRule?: number;
+  /** 0 bytes, 1 byte fallback, 2 `decoder`. */
+  decodeKind?: number;
+}
+
+/** A job away from the JavaScript thread. After cancel() the promise rejects with ABORTED, unless the job was done. */
+export interface NativeJob<T> {
+  promise: Promise<T>;
+  cancel(): void;
+}
+
+/** Options of encode that are no flags. */
+export interface NativeEncodeExtras {
+  /** Ids of special tokens whose text is recognised, where flag 2 does not say all. */
+  allowed?: Uint32Array | undefined;
+  /** Share of merges left out by chance, below 1, and the seed of that chance. */
+  dropout?: number | undefined;
+  seed?: number | undefined;
+  /** Of a single text: UTF-16 offsets, ascending, that no guarded token may span or end at. */
+  barriers?: Uint32Array | undefined;
+}
+
+/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8. */
+export interface NativeTokenizer {
+  /** Highest id + 1. */
+  readonly size: number;
+  /** Of the tables behind it, which tokenizers of equal vocabularies share within a process. */
+  readonly modelNumber: number;
+  readonly output: Uint32Array;
+  /** The number of ids put into `output`, or an array of their own where they do not fit there. */
+  encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
+  encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
+  /** All ids, and their counts by text. The ids are in `spare`, at its beginning, where it has room for them. */
+  encodeBatch(
+    texts: readonly string[],
+    flags: number,
+    extras?: NativeEncodeExtras,
+    spare?: Uint32Array,
+  ): NativeJob<[Uint32Array, Uint32Array]>;
+  encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
+  /** `counts`: how many of the ids belong to each text. */
+  decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
+  count(text: string, flags: number): number;
+  decode(ids: Uint32Array, skipSpecial: boolean): string;
+  /** What an id adds to any text, where that is always the same. */
+  settledText(id: number): string | undefined;
+  tokenBytes(id: number): Uint8Array;
+}
+
+export interface NativeDecoder {
+  push(id: number): string;
+  flush(): string;
+  /** Nothing of the ids before changes what those to come add. */
+  readonly settled: boolean;
+}
+
+export type NativeProgress = (done: number, total: number) => void;
+
+/** One job at a time. */
+export interface NativeTrainer {
+  feed(texts: string[], threads: number): NativeJob<undefined>;
+  /** Left, right and token of each merge; tokens are numbered: the 256 bytes, then as made. */
+  trainBytes(tokens: number, minCount: number, progress?: NativeProgress): NativeJob<Uint32Array>;
+  /** Over characters: the alphabet, and merges whose tokens are numbered: the alphabet, then as made. */
+  trainCharacters(
+    options: {
+      tokens: number;
+      minCount: number;
+      coverage?: number | undefined;
+      alphabetLimit?: number | undefined;
+      subwordPrefix?: string | undefined;
+    },
+    progress?: NativeProgress,
+  ): NativeJob<[string[], Uint32Array]>;
+  /** A Unigram model: pieces and their scores, best first. */
+  trainPieces(
+    options: {
+      tokens: number;
+      seeds: number;
+      maxPieceLength: number;
+      shrinkingFactor: number;
+      subIterations: number;
+      threads: number;
+      coverage?: number | undefined;
+    },
+    progress?: NativeProgress,
+  ): NativeJob<[string[], Float64Array]>;
+}
+
+/** model.vocab and model.merges of a tokenizer.json, kept by native code; `rest` is the file without them. */
+export interface NativeJsonVocabulary {
+  readonly rest: string;
+  /** The id of a token. */
+  find(token: string): number | undefined;
+  tokens(): string[];
+  /** One a token. */
+  ids(): Uint32Array;
+  /** Left and right parts in turn. */
+  merges(): string[];
+  /** The same for readCompiledVocabulary. Undefined where merges leave a prefix out. */
+  compile(source: Uint8Array): Uint8Array | undefined;
+}
+
+export interface TokenizerBinding {
+  /** Zeros to read a large file into: memory that the system has back once they are collected, which malloc's it has not. */
+  bytesForFile(size: number): Uint8Array;
+  /** Undefined for what is not plainly a tokenizer.json with both. */
+  readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
+  /** Undefined for all but what `compile` made of this very source. */
+  readCompiledVocabulary(bytes: Uint8Array, source: Uint8Array): NativeJsonVocabulary | undefined;
+  NativeTrainer: new (
+    /** Three numbers a stage, or steps. */
+    rule: Uint32Array | { normalizer: NativeStep[]; preTokenizer: NativeStep[] },
+    specialTokens: string[],
+  ) => NativeTrainer;
+  NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
+  NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
+}

@@ -1,0 +1,47 @@
+// What is held against broken files: each gives a model or a HeddleError that blames the file, within a second.
+import { expect } from "vitest";
+import { HeddleError, type HeddleErrorCode } from "../../lib/errors.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { processorTime } from "./helpers.ts";
+
+/** What a file's own fault may be reported as. */
+const FAULTS: readonly HeddleErrorCode[] = ["INVALID_FILE", "UNSUPPORTED", "NOT_FOUND"];
+
+/** Runs `action`; it ends within a second, and where it fails, with a HeddleError that blames the file. */
+export async function survives(
+  action: () => unknown,
+  also: readonly HeddleErrorCode[] = [],
+): Promise<HeddleErrorCode | undefined> {
+  const start = processorTime();
+  let code: HeddleErrorCode | undefined;
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof HeddleError)) throw error;
+    expect([...FAULTS, ...also], error.message).toContain(error.code);
+    expect(error.message, "one line").not.toMatch(/\n/);
+    code = error.code;
+  }
+  expect(processorTime() - start, "milliseconds").toBeLessThan(1000);
+  return code;
+}
+
+/** Loads what may be a model and lets it say something. */
+export async function use(path: string): Promise<void> {
+  const model = await LanguageModel.load(path, { threads: 1 });
+  try {
+    await model.complete([1, 2, 3], { maxTokens: 2, temperature: 0, ignoreEos: true });
+    if (model.config.embedding) await model.embed(model.tokenizer ? "It's 12" : [1, 2, 3]);
+    if (model.tokenizer) model.tokenizer.decode(model.tokenizer.encode("It's 12 o'clock, déjà vu 日本 <s>"));
+  } finally {
+    model.dispose();
+  }
+}
+/** A broken model may compute what is no number, or have no room for the prompt. */
+export const COMPUTED: readonly HeddleErrorCode[] = ["NUMERICAL", "CONTEXT_OVERFLOW", "INVALID_ARGUMENT"];
+
+/** Lengths at which a file of `length` is cut: all, or, of a long file's middle in a short run, some. */
+export function cuts(length: number, all: boolean): number[] {
+  const lengths = Array.from({ length }, (_, i) => i);
+  return all || length < 1200 ? lengths : lengths.filter((i) => i < 500 || i >= length - 200 || i % 97 === 0);
+}
