@@ -17,8 +17,9 @@ import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { type GroupRecord, needSameGroups } from "./parameter-groups.ts";
+import { needSameGroups } from "./parameter-groups.ts";
 import { RunLog } from "./run-log.ts";
+import { needSameFrozen, type RunRecord } from "./run-record.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -121,13 +122,13 @@ export class CheckpointStore {
    * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
    *   where there is none any more it is forgotten, with a warning
    * @param how.writes whether this process writes the folder
-   * @param how.groups the run's parameter groups, which have to be those that it began with
+   * @param how.record what of the run has to be as it began
    * @returns its state, and whether it lies in this run's folder
    */
   async restore(
     optimizer: Optimizer,
     stage: string,
-    { best, writes, groups }: { best: boolean; writes: boolean; groups?: readonly GroupRecord[] | undefined },
+    { best, writes, record }: { best: boolean; writes: boolean; record?: RunRecord | undefined },
   ): Promise<{ state: TrainerState; own: boolean } | undefined> {
     const found = await this.find();
     if (!found) return undefined;
@@ -144,10 +145,11 @@ export class CheckpointStore {
           "INVALID_FILE",
           `${found.path}: ${name}: expected a whole number, got ${describe(state[name])}`,
         );
-    needSameGroups(state.parameterGroups, groups);
+    needSameGroups(state.parameterGroups, record?.parameterGroups);
     const { trained } = this.options;
     await needKind(found.path, trained.file);
     await trained.needSame?.(found.path);
+    needSameFrozen(state.frozenWeights, record?.frozenWeights);
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments, { whole: true });
     const own = await isSame(dirname(found.path), this.options.outputDir);

@@ -17,6 +17,7 @@ import type { TrainingOptions } from "./options.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
+import { frozenFingerprint } from "./run-record.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -154,7 +155,10 @@ export async function* runStage<Batch>(
         saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
         muon,
         groups: optimizerGroups(grouped, options, muon),
-        groupRecord: grouped.record,
+        record: {
+          parameterGroups: grouped.record,
+          frozenWeights: store && (await frozenFingerprint(model, names)),
+        },
         replay,
         world: setup.world,
         finish: setup.finish,
