@@ -114,6 +114,8 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
   world?: World | undefined;
   /** Called with the last evaluation, before the finished model is written: what else is fitted or measured on held-out data. */
   finish?: (() => Promise<Metrics>) | undefined;
+  /** Called when nothing is left that could refuse the run, before weights are read in or trained. */
+  begins?: (() => void) | undefined;
   /** Batches of an earlier stage, one a step. */
   replay?: (Replay & { source: BatchSource<unknown> }) | undefined;
   /** Of dropout and noise. */
@@ -214,7 +216,6 @@ export async function* trainLoop<Batch>(
     const how = { best: best?.loads ?? false, writes, record };
     const found = await store?.restore(step.optimizer, stage.name, how);
     const resumed = found?.state;
-    if (found) model.weightsChanged();
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
@@ -230,6 +231,11 @@ export async function* trainLoop<Batch>(
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
       position = positions();
+    }
+    options.begins?.();
+    if (found) {
+      await found.load();
+      model.weightsChanged();
     }
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
