@@ -2,6 +2,7 @@ import { fieldsOf, type LocatedRow, rowError, said } from "../data/rows.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
+import { isAssistant } from "../tokenizer/chat-mask.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { promptIdsOf } from "../tokenizer/prompt-ids.ts";
 
@@ -43,7 +44,7 @@ export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: Sf
 
 function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
   const messages = checkedMessages(row, "messages");
-  if (options.assistantOnlyLoss && !messages.some((m) => m.role === "assistant"))
+  if (options.assistantOnlyLoss && !messages.some(isAssistant))
     throw rowError(
       row,
       "messages",
@@ -125,7 +126,7 @@ export function checkedMessages(
     const hasCalls = Array.isArray(calls) && calls.length > 0;
     const empty =
       content === undefined || content === null || content === "" || (Array.isArray(content) && !content.length);
-    if (empty && role === "assistant" && !hasCalls)
+    if (empty && isAssistant({ role }) && !hasCalls)
       throw rowError(row, `${name}.content`, "an answer that is not empty", content);
     if ((content === undefined || content === null) && !hasCalls)
       throw rowError(row, `${name}.content`, "a text", content);
