@@ -13,7 +13,7 @@ export type SftTokenizer = Pick<
 >;
 
 export interface SftRowOptions {
-  /** Of conversations, count the tokens of the assistant's answers alone; false: every token. */
+  /** Of conversations, and of completions of messages, count the tokens of the assistant's answers alone; false: every token. */
   assistantOnlyLoss: boolean;
   /** Of prompts with completions, count the completion's tokens alone; false: every token. */
   completionOnlyLoss: boolean;
@@ -69,9 +69,15 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
     // Answers that belong to the prompt are given, not learned. A template may end a conversation with more than its last turn.
-    const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, template));
-    const differs = ids.findIndex((id, i) => id !== given.ids[i]);
-    return example(ids, assistantMask.fill(0, 0, differs < 0 ? ids.length : differs));
+    const shared = (addGenerationPrompt: boolean) => {
+      const how = { ...template, addGenerationPrompt };
+      const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, how));
+      const differs = ids.findIndex((id, i) => id !== given.ids[i]);
+      return differs < 0 ? ids.length : differs;
+    };
+    if (options.assistantOnlyLoss) return example(ids, assistantMask.fill(0, 0, shared(false)));
+    // The whole completion, as with TRL: messages of others in it too, and its mark-up but for what asks for the answer.
+    return example(ids, new Uint8Array(ids.length).fill(1, Math.max(shared(false), shared(true))));
   }
   if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);

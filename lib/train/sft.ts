@@ -65,9 +65,11 @@ export interface SftOptions<Base = LanguageModel>
   neftuneNoiseAlpha?: number | undefined;
   /** Several rows a sequence, which do not see each other: no time is spent on padding. Default false. */
   packing?: boolean | undefined;
-  /** Of conversations, learn the assistant's answers alone. Default true. */
+  /**
+   * Of conversations, and of completions that are messages, learn the assistant's answers alone; false: every token of them. Default true.
+   */
   assistantOnlyLoss?: boolean | undefined;
-  /** Of prompts with completions, learn the completions alone. Default true. */
+  /** Of prompts with completions, learn the completions alone; false: every token. Default true. */
   completionOnlyLoss?: boolean | undefined;
   /** Name or text of the chat template. The finished model has it. Default: the tokenizer's own, or heddle's plain one. */
   chatTemplate?: string | undefined;

@@ -258,6 +258,31 @@ describe("sft", () => {
     expect(learned).not.toContain("red ball");
   });
 
+  test("a completion of messages counts whole without assistantOnlyLoss, its answers with it, all without completionOnlyLoss", () => {
+    const say = (role: string, content: string) => ({ role, content });
+    const value = {
+      prompt: [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")],
+      completion: [say("assistant", "old tree"), say("user", "Dan?"), say("assistant", "new hat")],
+    };
+    const chatTemplate =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    const learned = (how: { assistantOnlyLoss: boolean; completionOnlyLoss: boolean }, row: object = value) => {
+      const located = { value: row, where: "row 1", inFile: false } as LocatedRow;
+      const { ids, mask } = sftExample(located, place.tokenizer, { ...how, chatTemplate });
+      return place.tokenizer.decode(ids.filter((_, i) => mask[i]));
+    };
+    expect(learned({ assistantOnlyLoss: false, completionOnlyLoss: true })).toBe(
+      "old tree\n<user>Dan?\n<assistant>new hat\n",
+    );
+    expect(learned({ assistantOnlyLoss: true, completionOnlyLoss: true })).toBe("old tree\nnew hat\n");
+    const tool = { prompt: value.prompt, completion: [say("tool", "a map"), say("assistant", "old tree")] };
+    expect(learned({ assistantOnlyLoss: false, completionOnlyLoss: true }, tool)).toContain(
+      "tool>a map\n<assistant>old",
+    );
+    const all = learned({ assistantOnlyLoss: false, completionOnlyLoss: false });
+    expect(all).toContain("Anna?\n<assistant>red ball\n<user>Ben?\n<assistant>old tree\n<user>Dan?");
+  });
+
   test.each([
     "{% for m in messages %}<{{ 'model' if m.role == 'assistant' else m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<model>{% endif %}",
     undefined,
