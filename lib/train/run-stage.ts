@@ -60,7 +60,7 @@ export interface StageSetup {
   world?: World | undefined;
   /** Told of what is no error. Default: process.emitWarning. */
   warn?: ((message: string) => void) | undefined;
-  /** What the stage has done to the model. Default: nothing. */
+  /** What the stage has done to the model. Default: nothing. @internal */
   preparation?: Preparation | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
