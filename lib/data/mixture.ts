@@ -48,7 +48,7 @@ export async function openMixture({ parts, ...options }: MixtureOptions): Promis
   const corpora: Corpus[] = [];
   try {
     for (const [i, { weight: _, ...part }] of parts.entries())
-      corpora.push(await openCorpus({ ...options, ...part, batchSize: 1, seed: seed + i }));
+      corpora.push(await openCorpus({ ...options, ...part, batchSize: 1, seed: (seed + i) % 2 ** 53 }));
     return new MixedCorpus(corpora, weights, options.batchSize, seed);
   } catch (error) {
     for (const corpus of corpora) corpus.dispose();

@@ -13,6 +13,16 @@ export interface StrictJsonLimits {
   stringBytes: number;
 }
 
+/** A key that an object has twice. */
+export class DuplicateKey extends Error {
+  readonly key: string;
+
+  constructor(key: string, at: number) {
+    super(`duplicate key ${JSON.stringify(key.slice(0, 100))} at byte ${at}`);
+    this.key = key;
+  }
+}
+
 /**
  * Parses UTF-8 JSON. Throws Error with a short reason ("duplicate key \"a\" at byte 12"); callers add the file's name.
  * Speed: one pass over the bytes, strings without escapes are cut out whole.
@@ -99,7 +109,7 @@ export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): Strict
           skipSpace();
           const key = string();
           if (map.size === limits.keys) fail(`object of more than ${limits.keys} keys`);
-          if (map.has(key)) fail(`duplicate key ${JSON.stringify(key.slice(0, 100))}`);
+          if (map.has(key)) throw new DuplicateKey(key, at);
           skipSpace();
           expect(0x3a);
           map.set(key, value(depth + 1));

@@ -34,7 +34,19 @@ export async function fingerprintOf(model: ModelView, adapters: readonly string[
   const taken = model.adaptersOf(adapters);
   const scales = taken.map(({ layers }) => [...layers].map(([name, { scale }]) => [name, scale]));
   hash.update(JSON.stringify([Object.entries(trunk).sort(byName), model.quantizedActivations, scales]));
-  const names = [...model.languageWeightNames, ...taken.flatMap(adapterTensors)];
+  await addWeights(hash, model, [...model.languageWeightNames, ...taken.flatMap(adapterTensors)]);
+  return hash.digest("hex");
+}
+
+/** A short text that tells the named weights apart, by names, types, shapes and as much of their bytes as `fingerprintOf` reads. */
+export async function weightsFingerprint(model: ModelView, names: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  await addWeights(hash, model, names);
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Weights as they lie, quantised ones too. */
+async function addWeights(hash: Hash, model: ModelView, names: readonly string[]): Promise<void> {
   const tensors = names.flatMap((name) => {
     const tensor = model.asStored(name);
     return [{ name, tensor }, ...(tensor.scale ? [{ name: `${name}: scale`, tensor: tensor.scale }] : [])];
@@ -55,7 +67,6 @@ export async function fingerprintOf(model: ModelView, adapters: readonly string[
     const read = await Promise.all(batch.map(({ tensor, at, length }) => tensor.readBytes(at, length)));
     for (const [i, part] of batch.entries()) addTo(hash, part, read[i]!);
   }
-  return hash.digest("hex");
 }
 
 function addTo(hash: Hash, { tensor: { bytes, shape }, rowOrder }: Part, data: Uint8Array): void {

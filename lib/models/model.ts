@@ -21,6 +21,23 @@ import { ModelView } from "./model-view.ts";
 import { familyOf } from "./registry.ts";
 import { scaleName, storedName, weightOfStored, widened, widenedShape } from "./widen.ts";
 
+/** A state that a model had. @internal */
+export class ModelMark {
+  readonly state: ModelState;
+
+  constructor(state: ModelState) {
+    this.state = state;
+  }
+
+  is(other: ModelMark): boolean {
+    return other.state === this.state;
+  }
+
+  release(): void {
+    this.state.release();
+  }
+}
+
 export interface ModelOptions {
   /** See `Model.quantizedActivations`. Default int8. */
   quantizedActivations?: QuantizedActivations | undefined;
@@ -51,6 +68,24 @@ export class Model extends ModelView {
     const before = this.state;
     this.state = new ModelState({ ...before, ...changes, programs });
     before.release();
+  }
+
+  /** The model's state as it is, kept until the mark is released or gone back to. @internal */
+  mark(): ModelMark {
+    return new ModelMark(this.state.retain());
+  }
+
+  /**
+   * Goes back to a mark, if the model still is what `after` says: nobody has changed it since.
+   * @returns whether it did; the mark is the model's then @internal
+   */
+  goBack(to: ModelMark, after: ModelMark): boolean {
+    const { state } = this;
+    if (!this.life.live || after.state !== state) return false;
+    this.state = to.state;
+    state.release();
+    this.weightsChanged();
+    return true;
   }
 
   /**

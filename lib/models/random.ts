@@ -38,8 +38,15 @@ export function uniform(count: number, bound: number, next: () => number): Float
   return Float32Array.from({ length: count }, () => bound * (next() / 2147483648 - 1));
 }
 
+/** 32 bits of a seed of up to 53: itself where it has no more; else its upper bits tell as well, and are not cut off. */
+export function seedBits(seed: number): number {
+  const upper = Math.max(0, Math.floor(seed / 2 ** 32));
+  return (seed ^ Math.imul(upper, 0x9e3779b1)) >>> 0;
+}
+
 /** A name's own stream, so that adding a weight does not change the others. */
-export function streamOf(name: string, seed: number): number {
+export function streamOf(name: string, given: number): number {
+  const seed = seedBits(given);
   let h = 0x811c9dc5 ^ seed;
   for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
   return (h ^ Math.imul(seed, 0x9e3779b1)) >>> 0;

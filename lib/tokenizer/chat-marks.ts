@@ -146,6 +146,13 @@ export class UsedMarks {
     }
   }
 
+  /** One that they do not hold, which they do from then on. */
+  take(): string | undefined {
+    const mark = this.unused();
+    if (mark !== undefined) this.used.add(mark.charCodeAt(0));
+    return mark;
+  }
+
   /** One that they do not hold; undefined where they hold all. */
   unused(): string | undefined {
     for (let code = FIRST_MARK; code <= LAST_MARK; code++) if (!this.used.has(code)) return String.fromCharCode(code);

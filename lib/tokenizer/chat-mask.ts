@@ -4,6 +4,9 @@ import type { ChatMessage } from "./chat.ts";
 /** A stretch of a text in UTF-16 units. */
 export type Span = readonly [begin: number, end: number];
 
+/** Whether a message is the assistant's, which Gemma's rows call the model. */
+export const isAssistant = ({ role }: Pick<ChatMessage, "role">): boolean => role === "assistant" || role === "model";
+
 /** Renders some messages; undefined where the template refuses them (a conversation that begins with an answer). */
 export type Render = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string | undefined;
 
@@ -17,7 +20,7 @@ export function assistantSpans(messages: readonly ChatMessage[], full: string, r
   const spans: Span[] = [];
   let cursor = 0;
   for (const [i, message] of messages.entries()) {
-    if (message.role !== "assistant") continue;
+    if (!isAssistant(message)) continue;
     const before = messages.slice(0, i);
     const through = i === messages.length - 1 ? full : render(messages.slice(0, i + 1), false);
     const content = typeof message.content === "string" ? message.content.trim() : "";

@@ -1,5 +1,6 @@
 // Conversations → ids: the chat template, and what of a conversation fits a context.
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./chat-generation.ts";
 import { ChatGuard, type Guarded, noteTexts } from "./chat-guard.ts";
 import { UsedMarks } from "./chat-marks.ts";
 import { renderTemplate } from "./chat-render.ts";
@@ -99,6 +100,40 @@ export function* renderChat(
   config: TokenizerConfig,
   options: ChatTemplateOptions,
 ): Generator<void, RenderedChat, undefined> {
+  const { rendered, guard } = yield* renderGuarded(messages, () => template, { template, tokens, config, options });
+  return yield* guard.release(rendered);
+}
+
+/** What of a conversation the template says the assistant generates; undefined where it says nothing of it. */
+export function* renderGenerated(
+  messages: readonly ChatMessage[],
+  template: string,
+  tokens: readonly Guarded[],
+  config: TokenizerConfig,
+  options: ChatTemplateOptions,
+): Generator<void, Generated | undefined, undefined> {
+  if (!hasGenerationTags(template)) return undefined;
+  let [begin, end]: (string | undefined)[] = [];
+  const marked = (used: UsedMarks) => {
+    [begin, end] = [used.take(), used.take()];
+    return begin === undefined || end === undefined ? template : withGenerationMarks(template, begin, end);
+  };
+  const { rendered, guard } = yield* renderGuarded(messages, marked, { template, tokens, config, options });
+  const { text } = yield* guard.release(rendered);
+  return begin === undefined || end === undefined ? undefined : generatedSpans(text, begin, end);
+}
+
+/** @param templateOf the template, given what private-use characters take part */
+function* renderGuarded(
+  messages: readonly ChatMessage[],
+  templateOf: (used: UsedMarks) => string,
+  {
+    template,
+    tokens,
+    config,
+    options,
+  }: { template: string; tokens: readonly Guarded[]; config: TokenizerConfig; options: ChatTemplateOptions },
+): Generator<void, { rendered: string; guard: ChatGuard }, undefined> {
   checkMessages(messages);
   const { tools, documents, variables } = options;
   const used = new UsedMarks();
@@ -109,6 +144,7 @@ export function* renderChat(
     if (cause instanceof HeddleError) throw cause;
     throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${describe(cause)})`, { cause });
   }
+  const own = templateOf(used);
   const guard = new ChatGuard(tokens, used);
   const guarded = {
     messages: yield* guard.protect(messages, "messages"),
@@ -116,7 +152,7 @@ export function* renderChat(
     tools: tools ? yield* guard.protect(tools, "tools") : null,
     documents: documents ? yield* guard.protect(documents, "documents") : null,
   };
-  const rendered = renderTemplate(template, {
+  const rendered = renderTemplate(own, {
     bos_token: config.bosToken ?? "",
     eos_token: config.eosToken ?? "",
     pad_token: config.padToken ?? "",
@@ -125,7 +161,7 @@ export function* renderChat(
     ...guarded,
     add_generation_prompt: options.addGenerationPrompt === true,
   });
-  return yield* guard.release(rendered);
+  return { rendered, guard };
 }
 
 /** Options of `fit`. */

@@ -11,7 +11,9 @@ import {
   fitMessages,
   type RenderedChat,
   renderChat,
+  renderGenerated,
 } from "./chat.ts";
+import { generatedMask } from "./chat-generation.ts";
 import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
 import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
@@ -257,7 +259,8 @@ export class Tokenizer extends TextCodec {
 
   /**
    * As applyChatTemplate, with a mask of the tokens that the assistant says: 1 for those of its answers and of the tokens
-   * that end them, 0 for all that a model is given, the mark-up before an answer included.
+   * that end them, 0 for all that a model is given, the mark-up before an answer included. Where the template has `{% generation %}` tags, it is
+   * what they enclose, as transformers' return_assistant_tokens_mask has it: a token that has a part in it counts.
    */
   applyChatTemplateWithMask(
     messages: readonly ChatMessage[],
@@ -265,9 +268,13 @@ export class Tokenizer extends TextCodec {
   ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
     checkTemplateOptions(options);
     const { text, barriers } = atOnce(this.render(messages, options));
-    const spans = assistantSpans(messages, text, this.partRenderer(options));
     const flags = Flag.allowSpecial | Flag.offsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
+    const generated = atOnce(renderGenerated(messages, ...this.rendering(options)));
+    // Where a filter changed what it was given for the marks in it, they say nothing.
+    if (generated?.text === text)
+      return { text, ids, assistantMask: generatedMask(ids.length, offsets, generated.spans) };
+    const spans = assistantSpans(messages, text, this.partRenderer(options));
     this.specialIds ??= new Set([...this.specialTokens.values(), ...this.eosTokenIds]);
     const special = this.specialIds;
     return { text, ids, assistantMask: tokenMask(text, ids, offsets, spans, (id) => special.has(id)) };
@@ -306,9 +313,14 @@ export class Tokenizer extends TextCodec {
     messages: readonly ChatMessage[],
     options: ChatTemplateOptions,
   ): Generator<void, RenderedChat, undefined> {
+    return renderChat(messages, ...this.rendering(options));
+  }
+
+  /** What a conversation is rendered with. */
+  private rendering(options: ChatTemplateOptions) {
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const guarded = this.plan.spec.added.filter((token) => token.guarded);
-    return renderChat(messages, template, guarded, this.config, options);
+    return [template, guarded, this.config, options] as const;
   }
 
   /** Renders beginnings of a conversation; undefined where the template, which takes the whole, refuses one. */

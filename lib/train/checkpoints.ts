@@ -13,12 +13,13 @@ import {
 import { claim } from "../formats/claim.ts";
 import { exists, ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
-import { openWeights } from "../formats/weights.ts";
+import { openWeights, type StoredTensor } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { type GroupRecord, needSameGroups } from "./parameter-groups.ts";
+import { needSameGroups } from "./parameter-groups.ts";
 import { RunLog } from "./run-log.ts";
+import { needSameFrozen, type RunRecord } from "./run-record.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -117,18 +118,18 @@ export class CheckpointStore {
   }
 
   /**
-   * Loads the checkpoint to continue from, if any, into what is trained and the optimizer.
+   * Finds the checkpoint to continue from, if any, and holds it to the run.
    * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
    *   where there is none any more it is forgotten, with a warning
    * @param how.writes whether this process writes the folder
-   * @param how.groups the run's parameter groups, which have to be those that it began with
-   * @returns its state, and whether it lies in this run's folder
+   * @param how.record what of the run has to be as it began
+   * @returns its state, whether it lies in this run's folder, and what loads it into what is trained and the optimizer: nothing is written before
    */
   async restore(
     optimizer: Optimizer,
     stage: string,
-    { best, writes, groups }: { best: boolean; writes: boolean; groups?: readonly GroupRecord[] | undefined },
-  ): Promise<{ state: TrainerState; own: boolean } | undefined> {
+    { best, writes, record }: { best: boolean; writes: boolean; record?: RunRecord | undefined },
+  ): Promise<{ state: TrainerState; own: boolean; load(): Promise<void> } | undefined> {
     const found = await this.find();
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
@@ -144,25 +145,32 @@ export class CheckpointStore {
           "INVALID_FILE",
           `${found.path}: ${name}: expected a whole number, got ${describe(state[name])}`,
         );
-    needSameGroups(state.parameterGroups, groups);
+    needSameGroups(state.parameterGroups, record?.parameterGroups);
     const { trained } = this.options;
     await needKind(found.path, trained.file);
     await trained.needSame?.(found.path);
-    await readInto(join(found.path, trained.file), trained.tensors());
-    await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments, { whole: true });
+    needSameFrozen(state.frozenWeights, record?.frozenWeights);
+    const files = [
+      { path: join(found.path, trained.file), tensors: trained.tensors(), whole: false },
+      { path: join(found.path, "optimizer.safetensors"), tensors: optimizer.moments, whole: true },
+    ];
+    for (const file of files) await eachStored(file, () => undefined);
+    const load = async () => {
+      for (const { path, tensors } of files) await readInto(path, tensors);
+    };
     const own = await isSame(dirname(found.path), this.options.outputDir);
     if (own && state.replaceable) this.replaceable?.add(state.step);
-    if (!best || !state.best) return { state, own };
+    if (!best || !state.best) return { state, own, load };
     const { step } = state.best.held;
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     if (path === undefined) {
       const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, is no longer beside ${found.path}; the best of what follows is kept instead`;
       this.options.warn(message);
       const { best: _, ...rest } = state;
-      return { state: rest, own };
+      return { state: rest, own, load };
     }
     if (!own && writes) await copyCheckpoint(path, this.options.outputDir, step);
-    return { state, own };
+    return { state, own, load };
   }
 
   /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND */
@@ -239,14 +247,20 @@ async function needKind(checkpoint: string, file: string): Promise<void> {
   );
 }
 
+/** Overwrites f32 tensors with those of the same names in a file. */
+function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
+  return eachStored({ path, tensors }, (tensor, stored) =>
+    tensor.writeOwn(new Float32Array(stored.file.bytes(stored.offset, stored.bytes))),
+  );
+}
+
 /**
- * Overwrites f32 tensors with those of the same names in a file.
- * @param how.whole the file has no others: a run that trains fewer parameters would leave the rest of them behind in silence
+ * Hands on f32 tensors with those of the same names in a file, which have to be as large.
+ * @param of.whole the file has no others: a run that trains fewer parameters would leave the rest of them behind in silence
  */
-async function readInto(
-  path: string,
-  tensors: ReadonlyMap<string, Tensor>,
-  { whole = false }: { whole?: boolean } = {},
+async function eachStored(
+  { path, tensors, whole = false }: { path: string; tensors: ReadonlyMap<string, Tensor>; whole?: boolean },
+  take: (tensor: Tensor, stored: StoredTensor) => Promise<void> | void,
 ): Promise<void> {
   const source = await openWeights(path);
   try {
@@ -263,7 +277,7 @@ async function readInto(
           "INVALID_FILE",
           `${path}: ${name}: expected ${tensor.bytes} bytes of F32, got ${stored.bytes} of ${stored.storedDtype}`,
         );
-      await tensor.writeOwn(new Float32Array(stored.file.bytes(stored.offset, stored.bytes)));
+      await take(tensor, stored);
     }
   } finally {
     source.close();

@@ -22,6 +22,7 @@ import {
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
+import { type Preparation, preparing } from "./preparation.ts";
 import type { ClassifyRow } from "./row-types.ts";
 import { needPossible } from "./run-checks.ts";
 import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
@@ -120,13 +121,15 @@ export function trainClassifier<Base extends TrainableClassifier>(
 ): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning, ...rest } = givenOptions(options, "classify");
   const parsed = parseOptions(classifySchema, rest, "classify");
-  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
+  return new Run(() =>
+    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
+  );
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof classifySchema>,
-  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
+  { signal, world, warn, preparation }: Pick<StageSetup, "signal" | "world" | "warn"> & { preparation: Preparation },
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "classify");
   const { model } = base;
@@ -170,7 +173,8 @@ async function* start(
   const run = { ...options, maxSteps: stepsOf(options, train.length, world) };
   needPossible(source, run);
   // Replayed text needs the head that makes tokens.
-  await model.addClassifier(classifier, { seed, keepLanguageHead: options.replay !== undefined });
+  const keepLanguageHead = options.replay !== undefined;
+  await preparation.change(() => model.addClassifier(classifier, { seed, keepLanguageHead }));
   const names =
     options.trainable === "head" || options.lora
       ? classifierNames(model.config)
@@ -195,7 +199,16 @@ async function* start(
     notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
     evaluation: { name: "held-out rows", metric: "loss" },
   };
-  return yield* runStage(base, stage, source, run, { card, signal, world, warn, names, sequenceLength, finish });
+  return yield* runStage(base, stage, source, run, {
+    card,
+    signal,
+    world,
+    warn,
+    preparation,
+    names,
+    sequenceLength,
+    finish,
+  });
 }
 
 interface SplitRows {

@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { createJiti } from "jiti";
 import { describe, HeddleError } from "../errors.ts";
 import { readJson } from "../formats/io.ts";
+import { DuplicateKey, parseStrictJson } from "../formats/strict-json.ts";
 import { WrittenNames } from "./written-names.ts";
 
 /** Option names whose values are paths, or arrays of them. */
@@ -23,7 +25,9 @@ export interface TrainingConfig {
  * @throws HeddleError NOT_FOUND, INVALID_FILE, INVALID_ARGUMENT for an option that is there twice
  */
 export async function readTrainingConfig(path: string): Promise<TrainingConfig> {
-  const value = /\.[cm]?[jt]s$/.test(path) ? await importModule(path) : await readJson(path);
+  const isModule = /\.[cm]?[jt]s$/.test(path);
+  const value = isModule ? await importModule(path) : await readJson(path);
+  if (!isModule) await needKeysOnce(path);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new HeddleError("INVALID_FILE", `${path}: expected an object of options, got ${describe(value)}`);
   const written = new WrittenNames();
@@ -33,6 +37,22 @@ export async function readTrainingConfig(path: string): Promise<TrainingConfig> 
     locateAll(options.replay as Record<string, unknown>, path);
   return { options, written };
 }
+
+/** JSON.parse, and each of its revivers, sees the last of two values alone. @throws HeddleError INVALID_ARGUMENT */
+async function needKeysOnce(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const all = Number.POSITIVE_INFINITY;
+  const mark = bytes.subarray(0, 3).equals(BYTE_ORDER_MARK) ? 3 : 0;
+  try {
+    parseStrictJson(bytes.subarray(mark), { depth: all, values: all, keys: all, stringBytes: all });
+  } catch (error) {
+    if (error instanceof DuplicateKey)
+      throw new HeddleError("INVALID_ARGUMENT", `${error.key}: expected once, got twice`);
+    // JSON.parse takes what this reader does not, such as numbers of many digits.
+  }
+}
+
+const BYTE_ORDER_MARK = Buffer.from("\ufeff");
 
 /** Paths among the options, as files. */
 function locateAll(config: Record<string, unknown>, path: string): void {

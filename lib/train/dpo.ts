@@ -32,6 +32,7 @@ import { readPairs, settleWeights } from "./preference/prepare.ts";
 import { fingerprint, withReference } from "./preference/reference.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { preparing } from "./preparation.ts";
 import type { PairRow } from "./row-types.ts";
 import { runStage, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -99,7 +100,7 @@ export function dpo<Base extends PreferenceTrainable>(
     throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);
   if (parsed.loss && parsed.lossType !== "sigmoid")
     throw invalidArgument("loss", `none with lossType ${parsed.lossType}`, parsed.loss);
-  return new Run(() => start(base, parsed, { signal, world, warn }));
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
 }
 
 async function* start(
@@ -111,7 +112,7 @@ async function* start(
   const { signal } = call;
   if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
   const { train, heldOut, sequenceLength } = await readPairs(base, "dpo", options, call);
-  await settleWeights(base.model, options);
+  await call.preparation.change(() => settleWeights(base.model, options));
   const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: 2 * pairs, sequenceLength, dtype });
   const referenced = async (list: readonly PreferencePair[]): Promise<ReferencedPair[]> => {
     const sums = await scorer.sums(
@@ -143,7 +144,15 @@ async function* start(
     stage,
     withReference(source, reference),
     { ...options, maxSteps, learningRate },
-    { card, signal, world: call.world, warn: call.warn, sequences: 2 * pairs, sequenceLength },
+    {
+      card,
+      signal,
+      world: call.world,
+      warn: call.warn,
+      preparation: call.preparation,
+      sequences: 2 * pairs,
+      sequenceLength,
+    },
   );
 }
 

@@ -25,6 +25,7 @@ import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
+import { type Preparation, preparing } from "./preparation.ts";
 import type { EmbedRow, ScoredRow } from "./row-types.ts";
 import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
@@ -110,13 +111,15 @@ export function trainEmbedding<Base extends TrainableEmbedder>(
 ): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning, ...rest } = givenOptions(options, "embed");
   const parsed = parseOptions(embedSchema, rest, "embed");
-  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
+  return new Run(() =>
+    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
+  );
 }
 
 async function* start(
   base: TrainableEmbedder,
   options: z.output<typeof embedSchema>,
-  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
+  { signal, world, warn, preparation }: Pick<StageSetup, "signal" | "world" | "warn"> & { preparation: Preparation },
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "embed");
   const { model } = base;
@@ -153,7 +156,7 @@ async function* start(
   const examples = [...split.train, ...heldOut];
   const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
   const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
-  model.setEmbedding(embedding);
+  await preparation.change(() => model.setEmbedding(embedding));
   const stage = contrastive({
     width,
     pairs,
@@ -181,6 +184,7 @@ async function* start(
       signal,
       world,
       warn,
+      preparation,
       // Layers behind pooling are small, and trained whole.
       names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
       sequences: pairs * (2 + negatives),

@@ -13,6 +13,7 @@ import { type Call, flag, namesOf, number, stepsOf, whole } from "./preference/o
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
+import { preparing } from "./preparation.ts";
 import type { DrawnAnswer } from "./rollout/draw.ts";
 import { type PolicyOptions, policyShape, promptsOf } from "./rollout/options.ts";
 import { evaluatedPrompts, lengthReport, openPolicy } from "./rollout/policy.ts";
@@ -102,7 +103,7 @@ export function grpo<Base extends LanguageModel>(base: Base, options: GrpoOption
     );
   if (delta !== undefined && delta <= 1 + epsilonHigh)
     throw invalidArgument("delta", `a number above 1 + epsilonHigh, ${1 + epsilonHigh}`, delta);
-  return new Run(() => start(base, parsed, { signal, world, warn }));
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
 }
 
 async function* start(
@@ -199,7 +200,7 @@ async function* start(
     stage,
     source,
     { ...options, maxSteps, learningRate },
-    { card, signal, world, warn: call.warn, sequences: places, sequenceLength },
+    { card, signal, world, warn: call.warn, preparation: call.preparation, sequences: places, sequenceLength },
   );
 }
 

@@ -28,6 +28,7 @@ import { fingerprint, withReference } from "./preference/reference.ts";
 import { RowEncoder } from "./preference/rows.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { preparing } from "./preparation.ts";
 import type { KtoRow } from "./row-types.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -85,7 +86,7 @@ export function kto<Base extends PreferenceTrainable>(
       "INVALID_ARGUMENT",
       "perDeviceTrainBatchSize: expected at least 2, because the divergence is estimated from answers to other prompts, got 1",
     );
-  return new Run(() => start(base, parsed, { signal, world, warn }));
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
 }
 
 interface RatedAnswer {
@@ -115,7 +116,7 @@ async function* start(
   const [mixed, mixedHeldOut] = [mismatched(train, limit), mismatched(heldOut, limit)];
   const longest = [...mixed, ...mixedHeldOut].reduce((n, m) => Math.max(n, m.answer.ids.length, m.other.ids.length), 1);
   const sequenceLength = sequenceLengthFor(longest, limit);
-  await settleWeights(base.model, options);
+  await call.preparation.change(() => settleWeights(base.model, options));
   const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: answers, sequenceLength, dtype });
   const referenced = async (list: ReturnType<typeof mismatched<RatedAnswer>>): Promise<LabelledAnswer[]> => {
     const own = await scorer.sums(
@@ -158,7 +159,15 @@ async function* start(
     ktoStage({ ...options, sequenceLength, answers }),
     withReference(source, reference),
     { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    { card, signal, world: call.world, warn: call.warn, sequences: answers, sequenceLength },
+    {
+      card,
+      signal,
+      world: call.world,
+      warn: call.warn,
+      preparation: call.preparation,
+      sequences: answers,
+      sequenceLength,
+    },
   );
 }
 

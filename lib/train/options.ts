@@ -130,7 +130,7 @@ export const trainingShape = {
   saveTotalLimit: whole(1).optional(),
   dtype: z.enum(["bf16", "f32"]).default("f32"),
   saveDtype: z.enum(["bf16", "f16", "f32"]).optional(),
-  seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number").default(0),
+  seed: whole(0).default(0),
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
   replay: replaySchema.optional(),
   skipNonFinite: z.boolean({ error: "true or false" }).default(false),

@@ -19,6 +19,7 @@ import {
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { preparing } from "./preparation.ts";
 import type { PairRow } from "./row-types.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -54,7 +55,7 @@ export function orpo<Base extends PreferenceTrainable>(
 ): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "orpo");
   const parsed = parseOptions(orpoSchema, rest, "orpo");
-  return new Run(() => start(base, parsed, { signal, world, warn }));
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
 }
 
 async function* start(
@@ -77,7 +78,15 @@ async function* start(
     stage,
     source,
     { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    { card, signal: call.signal, world: call.world, warn: call.warn, sequences: 2 * pairs, sequenceLength },
+    {
+      card,
+      signal: call.signal,
+      world: call.world,
+      warn: call.warn,
+      preparation: call.preparation,
+      sequences: 2 * pairs,
+      sequenceLength,
+    },
   );
 }
 

@@ -13,6 +13,7 @@ import { type Call, flag, namesOf, number, stepsOf, whole } from "./preference/o
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer, rowValues } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
+import { preparing } from "./preparation.ts";
 import { KlControl, klOf } from "./rollout/kl-control.ts";
 import { type PolicyOptions, policyShape, promptsOf } from "./rollout/options.ts";
 import { evaluatedPrompts, lengthReport, openPolicy } from "./rollout/policy.ts";
@@ -92,7 +93,7 @@ export interface PpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
 export function ppo<Base extends LanguageModel>(base: Base, options: PpoOptions<Base>): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "ppo");
   const parsed = parseOptions(ppoSchema, rest, "ppo");
-  return new Run(() => start(base, parsed, { signal, world, warn }));
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
 }
 
 async function* start(
@@ -106,7 +107,7 @@ async function* start(
   const judge = new Judge(options.rewards, options.rewardWeights, base);
   const policy = await openPolicy(base, "ppo", options, { ...call, needsReference: true });
   const { train, heldOut, sequenceLength, dtype } = policy;
-  await model.addValueHead({ seed });
+  await call.preparation.change(() => model.addValueHead({ seed }));
   const control = new KlControl(options);
   // Made at the first rollout: only then is what will be trained on the model.
   let scorer: AnswerScorer | undefined;
@@ -171,6 +172,7 @@ async function* start(
       signal,
       world,
       warn: call.warn,
+      preparation: call.preparation,
       names: options.lora ? heads : [...model.languageWeightNames, ...heads],
       sequences: places,
       sequenceLength,

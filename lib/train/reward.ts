@@ -20,6 +20,7 @@ import {
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
+import { preparing } from "./preparation.ts";
 import type { PairRow } from "./row-types.ts";
 import { needPossible } from "./run-checks.ts";
 import { runStage } from "./run-stage.ts";
@@ -60,7 +61,7 @@ export function trainReward<Base extends PreferenceTrainable>(
 ): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "reward");
   const parsed = parseOptions(rewardSchema, rest, "reward");
-  return new Run(() => start(base, parsed, { signal, world, warn }));
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
 }
 
 async function* start(
@@ -77,9 +78,11 @@ async function* start(
   needPossible(source, run);
   // Replayed text needs the language-modelling head, which stays as it is where it is a matrix of its own.
   const keepLanguageHead = options.replay !== undefined;
-  await model.addClassifier(
-    { task: "sequence", labels: ["reward"], problemType: "regression" },
-    { seed, keepLanguageHead },
+  await call.preparation.change(() =>
+    model.addClassifier(
+      { task: "sequence", labels: ["reward"], problemType: "regression" },
+      { seed, keepLanguageHead },
+    ),
   );
   const heads = classifierNames(model.config);
   const card = {
@@ -92,6 +95,7 @@ async function* start(
     signal: call.signal,
     world: call.world,
     warn: call.warn,
+    preparation: call.preparation,
     names: options.lora ? heads : [...trunkNames(model.config), ...heads],
     sequences: 2 * pairs,
     sequenceLength,

@@ -15,8 +15,10 @@ import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
 import type { TrainingOptions } from "./options.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
+import { type Preparation, preparing } from "./preparation.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
+import { frozenFingerprint } from "./run-record.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -58,6 +60,8 @@ export interface StageSetup {
   world?: World | undefined;
   /** Told of what is no error. Default: process.emitWarning. */
   warn?: ((message: string) => void) | undefined;
+  /** What the stage has done to the model. Default: nothing. @internal */
+  preparation?: Preparation | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
 }
@@ -85,7 +89,8 @@ export function tokenizerOf<T extends Trainable>(base: T, stage: string): NonNul
 
 /**
  * Runs a stage from its options to the finished model: resume, steps, logs, held-out evaluation, checkpoints, model card.
- * A stage's own file is then its schema, its rows and its loss. Disposes of `source` in the end.
+ * A stage's own file is then its schema, its rows and its loss. Disposes of `source` in the end. Refused before its first step, it leaves the
+ * model as it was.
  *
  * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a loss that is not finite, ABORTED after `setup.signal` fired (the last
  *   completed step is saved first), IO (what was saved stays)
@@ -97,11 +102,22 @@ export async function* runStage<Batch>(
   options: TrainingOptions,
   setup: StageSetup,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
+  return yield* preparing(base, (own) =>
+    prepared(base, stage, source, options, { ...setup, preparation: setup.preparation ?? own }),
+  );
+}
+
+async function* prepared<Batch>(
+  base: Trainable,
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: TrainingOptions,
+  setup: StageSetup & { preparation: Preparation },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
   const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
-  let untrained: Adapter | undefined; // that this run has put on the model
   try {
     needPossible(source, options);
     if (options.replay) {
@@ -120,8 +136,7 @@ export async function* runStage<Batch>(
       });
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held, measured);
-    const { adapter, names: all, isNew } = await trainedNames(model, options, setup);
-    if (isNew) untrained = adapter;
+    const { adapter, names: all } = await trainedNames(model, options, setup);
     const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
@@ -138,9 +153,11 @@ export async function* runStage<Batch>(
     const heads = headNames(model.config);
     const ofBase = names.some((name) => !heads.includes(name));
     const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
-    await settleAdapters(model, options);
-    if (changesBase) base.path = undefined;
     const muon = muonOf(model, options, names);
+    await setup.preparation.change(async () => {
+      await settleAdapters(model, options);
+      await model.prepareForTraining(names);
+    });
     const events = trainLoop(
       model,
       stage,
@@ -154,17 +171,23 @@ export async function* runStage<Batch>(
         saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
         muon,
         groups: optimizerGroups(grouped, options, muon),
-        groupRecord: grouped.record,
+        record: {
+          parameterGroups: grouped.record,
+          frozenWeights: store && (await frozenFingerprint(model, names)),
+        },
         replay,
         world: setup.world,
         finish: setup.finish,
         evaluate,
         signal: setup.signal,
         warn,
+        begins: () => {
+          setup.preparation.forget();
+          if (changesBase) base.path = undefined;
+        },
       },
       store,
     );
-    untrained = undefined;
     const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
     if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
@@ -172,8 +195,6 @@ export async function* runStage<Batch>(
     return result;
   } finally {
     for (const release of claims) release();
-    // Refused before it began: the next call, with other options of LoRA or with none, finds the model as it was.
-    if (untrained) model.removeAdapter(untrained.name);
     source.dispose();
     replay?.source.dispose();
   }
@@ -211,12 +232,18 @@ async function needHeldOut<Batch>(
 async function trainedNames(
   model: Model,
   { lora, adapter: name = "default", seed }: TrainingOptions,
-  { names }: StageSetup,
-): Promise<{ adapter?: Adapter; names: readonly string[]; isNew: boolean }> {
-  if (!lora) return { names: names ?? model.languageWeightNames, isNew: false };
-  const there = adapterThere(model, name, lora);
-  const adapter = there ?? (await model.addAdapter(name, lora, seed));
-  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])], isNew: !there };
+  { names, preparation }: StageSetup & { preparation: Preparation },
+): Promise<{ adapter?: Adapter; names: readonly string[] }> {
+  if (!lora) return { names: names ?? model.languageWeightNames };
+  // Made active where it is there already, which others' changes leave as it is.
+  const there = await preparation.change(() => adapterThere(model, name, lora));
+  const adapter =
+    there ??
+    (await preparation.change(
+      () => model.addAdapter(name, lora, seed),
+      () => model.removeAdapter(name),
+    ));
+  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
 }
 
 /** What Muon updates: the matrices of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT where there are none */

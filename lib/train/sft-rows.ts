@@ -2,6 +2,7 @@ import { fieldsOf, type LocatedRow, rowError, said } from "../data/rows.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
+import { isAssistant } from "../tokenizer/chat-mask.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { promptIdsOf } from "../tokenizer/prompt-ids.ts";
 
@@ -12,7 +13,7 @@ export type SftTokenizer = Pick<
 >;
 
 export interface SftRowOptions {
-  /** Of conversations, count the tokens of the assistant's answers alone; false: every token. */
+  /** Of conversations, and of completions of messages, count the tokens of the assistant's answers alone; false: every token. */
   assistantOnlyLoss: boolean;
   /** Of prompts with completions, count the completion's tokens alone; false: every token. */
   completionOnlyLoss: boolean;
@@ -43,7 +44,7 @@ export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: Sf
 
 function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
   const messages = checkedMessages(row, "messages");
-  if (options.assistantOnlyLoss && !messages.some((m) => m.role === "assistant"))
+  if (options.assistantOnlyLoss && !messages.some(isAssistant))
     throw rowError(
       row,
       "messages",
@@ -68,9 +69,15 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
     // Answers that belong to the prompt are given, not learned. A template may end a conversation with more than its last turn.
-    const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, template));
-    const differs = ids.findIndex((id, i) => id !== given.ids[i]);
-    return example(ids, assistantMask.fill(0, 0, differs < 0 ? ids.length : differs));
+    const shared = (addGenerationPrompt: boolean) => {
+      const how = { ...template, addGenerationPrompt };
+      const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, how));
+      const differs = ids.findIndex((id, i) => id !== given.ids[i]);
+      return differs < 0 ? ids.length : differs;
+    };
+    if (options.assistantOnlyLoss) return example(ids, assistantMask.fill(0, 0, shared(false)));
+    // The whole completion, as with TRL: messages of others in it too, and its mark-up but for what asks for the answer.
+    return example(ids, new Uint8Array(ids.length).fill(1, Math.max(shared(false), shared(true))));
   }
   if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);
@@ -125,7 +132,7 @@ export function checkedMessages(
     const hasCalls = Array.isArray(calls) && calls.length > 0;
     const empty =
       content === undefined || content === null || content === "" || (Array.isArray(content) && !content.length);
-    if (empty && role === "assistant" && !hasCalls)
+    if (empty && isAssistant({ role }) && !hasCalls)
       throw rowError(row, `${name}.content`, "an answer that is not empty", content);
     if ((content === undefined || content === null) && !hasCalls)
       throw rowError(row, `${name}.content`, "a text", content);

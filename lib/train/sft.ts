@@ -6,7 +6,8 @@ import type { Tokenizer } from "../tokenizer/index.ts";
 import { learningRateOf } from "./defaults.ts";
 import { splitExamples } from "./example-source.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
-import { namesOf } from "./preference/options.ts";
+import { type Call, namesOf } from "./preference/options.ts";
+import { preparing } from "./preparation.ts";
 import type { SftRow } from "./row-types.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
@@ -22,7 +23,6 @@ import type {
 import { supervisedBy } from "./supervised.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
-import type { World } from "./world.ts";
 
 /** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
 export const sftSchema = z.strictObject({
@@ -65,9 +65,11 @@ export interface SftOptions<Base = LanguageModel>
   neftuneNoiseAlpha?: number | undefined;
   /** Several rows a sequence, which do not see each other: no time is spent on padding. Default false. */
   packing?: boolean | undefined;
-  /** Of conversations, learn the assistant's answers alone. Default true. */
+  /**
+   * Of conversations, and of completions that are messages, learn the assistant's answers alone; false: every token of them. Default true.
+   */
   assistantOnlyLoss?: boolean | undefined;
-  /** Of prompts with completions, learn the completions alone. Default true. */
+  /** Of prompts with completions, learn the completions alone; false: every token. Default true. */
   completionOnlyLoss?: boolean | undefined;
   /** Name or text of the chat template. The finished model has it. Default: the tokenizer's own, or heddle's plain one. */
   chatTemplate?: string | undefined;
@@ -93,22 +95,27 @@ export interface SftTrainable extends Trainable {
 export function sft<Base extends SftTrainable>(base: Base, options: SftOptions<Base>): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning = emitWarning, ...rest } = givenOptions(options, "sft");
   const parsed = parseOptions(sftSchema, rest, "sft");
-  return new Run(() => start(base, parsed, signal, onWarning, world));
+  return new Run(() =>
+    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
+  );
 }
 
 async function* start(
   base: SftTrainable,
   options: z.output<typeof sftSchema>,
-  signal: AbortSignal | undefined,
-  warn: (message: string) => void,
-  world: World | undefined,
+  { signal, world, warn, preparation }: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "sft");
   const maxSeqLength = sequenceLengthOf(base.model, options);
   const read = (data: RowSource, name: string) =>
     readSftExamples(data, tokenizer, { ...options, maxSeqLength, name, signal, warn });
   const { train, heldOut } = await split(options, read);
-  if (train.conversations > 0) base.tokenizer = withTemplate(tokenizer, options.chatTemplate);
+  if (train.conversations > 0) {
+    base.tokenizer = withTemplate(tokenizer, options.chatTemplate);
+    preparation.besidesModel(() => {
+      base.tokenizer = tokenizer;
+    });
+  }
   // Without packing a sequence is as long as the longest row.
   const longest = [...train.examples, ...heldOut.examples].reduce((n, { ids }) => Math.max(n, ids.length), 1);
   const sequenceLength = options.packing ? maxSeqLength : Math.min(maxSeqLength, Math.ceil(longest / 8) * 8);
@@ -136,6 +143,7 @@ async function* start(
       signal,
       world,
       warn,
+      preparation,
       sequenceLength,
     },
   );

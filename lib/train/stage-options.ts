@@ -116,7 +116,7 @@ export interface SharedOptions<Base = LanguageModel> {
   dtype?: "bf16" | "f32" | undefined;
   /** Element type of the finished model's weights on disk. Default: dtype. */
   saveDtype?: "bf16" | "f16" | "f32" | undefined;
-  /** Of the data's order, new weights, dropout and answers. Default 0. */
+  /** Of the data's order, new weights, dropout, noise and answers: a whole number from 0 to 2⁵³ − 1. Default 0. */
   seed?: number | undefined;
   /**
    * `"auto"` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. Broken copies are passed

@@ -1,5 +1,6 @@
 import type { FloatDType } from "../graph/index.ts";
 import type { Model } from "../models/model.ts";
+import { seedBits } from "../models/random.ts";
 import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
 import { FrozenMatrices } from "./frozen.ts";
 import { MetricMeans } from "./means.ts";
@@ -173,7 +174,7 @@ export class TrainStep<Batch> {
 
   /** What the micro-batches of this step draw from: a resumed run draws the same. */
   private noise(micro: number): Int32Array {
-    return Int32Array.of(this.seed, this.optimizer.steps, micro * this.world.size + this.world.rank);
+    return Int32Array.of(seedBits(this.seed), this.optimizer.steps, micro * this.world.size + this.world.rank);
   }
 
   dispose(): void {

@@ -7,7 +7,7 @@ import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import { MetricMeans } from "./means.ts";
 import { Meter, type MeterState } from "./meter.ts";
-import type { GroupRecord } from "./parameter-groups.ts";
+import type { RunRecord } from "./run-record.ts";
 import { type Metrics, type Stage, someOf } from "./stage.ts";
 import { type Replay, type StepShape, TrainStep } from "./step.ts";
 import { StepWatch, type StepWatchOptions, type StepWatchState } from "./step-watch.ts";
@@ -101,8 +101,8 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
   muon?: MuonOptions | undefined;
   /** Parameters with rates of their own. Default: none. */
   groups?: readonly OptimizerGroup[] | undefined;
-  /** What checkpoints keep of the groups, those that are frozen too. */
-  groupRecord?: GroupRecord[] | undefined;
+  /** What checkpoints keep of the run, and a resume holds it to. */
+  record?: RunRecord | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
   /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
@@ -114,6 +114,8 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
   world?: World | undefined;
   /** Called with the last evaluation, before the finished model is written: what else is fitted or measured on held-out data. */
   finish?: (() => Promise<Metrics>) | undefined;
+  /** Called when nothing is left that could refuse the run, before weights are read in or trained. */
+  begins?: (() => void) | undefined;
   /** Batches of an earlier stage, one a step. */
   replay?: (Replay & { source: BatchSource<unknown> }) | undefined;
   /** Of dropout and noise. */
@@ -124,7 +126,7 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
 }
 
 /** What a checkpoint keeps besides tensors. */
-export interface TrainerState {
+export interface TrainerState extends RunRecord {
   version: 1;
   stage: string;
   step: number;
@@ -141,8 +143,6 @@ export interface TrainerState {
   watch?: StepWatchState;
   /** In a checkpoint that nobody asked for: the next one of the run takes its place. */
   replaceable?: boolean;
-  /** The run's parameter groups, where it has some. */
-  parameterGroups?: GroupRecord[];
   data: unknown;
   /** The position in the replayed data. */
   replay?: unknown;
@@ -164,7 +164,7 @@ export async function* trainLoop<Batch>(
   store?: CheckpointStore,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const started = performance.now();
-  const { signal, groupRecord } = options;
+  const { signal, record } = options;
   const step = await TrainStep.create(model, stage, options, {
     beta1: options.adamBeta1,
     beta2: options.adamBeta2,
@@ -201,7 +201,7 @@ export async function* trainLoop<Batch>(
     loss: Number.isFinite(loss) ? loss : null,
     evaluated,
     ...(best?.state && { best: best.state }),
-    ...(groupRecord && { parameterGroups: groupRecord }),
+    ...record,
     ...(meter.state && { meter: meter.state }),
     watch: watch.state,
     ...position,
@@ -213,10 +213,9 @@ export async function* trainLoop<Batch>(
     saved = done;
   };
   try {
-    const how = { best: best?.loads ?? false, writes, groups: groupRecord };
+    const how = { best: best?.loads ?? false, writes, record };
     const found = await store?.restore(step.optimizer, stage.name, how);
     const resumed = found?.state;
-    if (found) model.weightsChanged();
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
@@ -232,6 +231,11 @@ export async function* trainLoop<Batch>(
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
       position = positions();
+    }
+    options.begins?.();
+    if (found) {
+      await found.load();
+      model.weightsChanged();
     }
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;

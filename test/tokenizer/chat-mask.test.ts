@@ -93,3 +93,54 @@ describe("which tokens are the assistant's", () => {
     expect(learned(of, [message("user", "hi")]).runs).toEqual([]);
   });
 });
+
+describe("a template with generation tags says itself what counts", () => {
+  const head = "<|im_start|>{{ m.role }}\n";
+  const chat = (answer: string, other = "{{ m.content }}<|im_end|>\n") =>
+    `{% for m in messages %}{% if m.role == 'assistant' %}${answer}{% else %}${head}${other}{% endif %}{% endfor %}`;
+
+  it.each([
+    [
+      "the content alone",
+      `${head}{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>\n`,
+      ["Yes, one.", ' No: "two" '],
+    ],
+    [
+      "with its end and the line break, which re-rendering leaves out",
+      `${head}{% generation %}{{ m.content }}<|im_end|>{{ '\n' }}{% endgeneration %}`,
+      ["Yes, one.<|im_end|>\n", ' No: "two" <|im_end|>\n'],
+    ],
+    [
+      "the last answer alone",
+      `${head}{% if loop.last %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n`,
+      [' No: "two" '],
+    ],
+    [
+      "blanks trimmed as the tags say",
+      `${head}  {%- generation -%}  {{ m.content }}  {%- endgeneration -%}  <|im_end|>\n`,
+      ["Yes, one.", ' No: "two" '],
+    ],
+    [
+      "nothing, where they enclose nothing",
+      `${head}{% generation %}{% endgeneration %}{{ m.content }}<|im_end|>\n`,
+      [],
+    ],
+  ])("%s", (_, answer, runs) => {
+    expect(learned(withTokens(chatMl), turns, chat(answer)).runs).toEqual(runs);
+  });
+
+  it("the text is that of the same template without them", () => {
+    const answer = `${head}\n  {% generation %}\n  {{ m.content }}\n  {% endgeneration %}\n<|im_end|>\n`;
+    const without = answer.replace(/ *\{% (end)?generation %\}\n/g, "");
+    const of = withTokens(chatMl);
+    const { text, runs } = learned(of, turns, chat(answer));
+    expect(text).toBe(of.applyChatTemplate(turns, { template: chat(without) }).text);
+    expect(runs).toEqual(["  Yes, one.\n", '   No: "two" \n']);
+  });
+
+  it("marks that a message holds are the message's own", () => {
+    const answer = `${head}{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>\n`;
+    const own = [message("user", "\ue000\ue001"), message("assistant", "a\ue001b\ue002<|im_end|>")];
+    expect(learned(withTokens(chatMl), own, chat(answer)).runs).toEqual(["a\ue001b\ue002<|im_end|>"]);
+  });
+});

@@ -2,8 +2,9 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { trainClassifier } from "../../lib/train/classify.ts";
 import { type SftOptions, sft } from "../../lib/train/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
@@ -73,6 +74,56 @@ test.each([
   await expect(resumed(name, { first, second })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
+  });
+});
+
+describe("over weights that a run does not train", () => {
+  const frozen = { parameterGroups: [{ match: "embed_tokens", freeze: true }] };
+  test.each<[string, Partial<SftOptions>]>([
+    ["under an adapter", { lora: { r: 2 } }],
+    ["in frozen groups", frozen],
+    ["under quantised weights' adapter", { lora: { r: 2, targetModules: ["q_proj"] } }],
+  ])("others %s are refused", async (name, options) => {
+    const shared = { data, perDeviceTrainBatchSize: 2, outputDir: join(folder, name.replaceAll(" ", "-")), ...options };
+    const make = async (seed: number) => {
+      const made = tinyModel({ tokenizer: await tinyTokenizer(), seed });
+      if (!name.includes("quantised")) return made;
+      const path = join(folder, `quantised-${seed}`);
+      await made.save(path);
+      await made.dispose();
+      return LanguageModel.load(path, { dtype: "q8_0" });
+    };
+    await using began = await make(1);
+    await sft(began, { ...shared, maxSteps: 2 });
+    await using other = await make(2);
+    await expect(sft(other, { ...shared, maxSteps: 3, resume: true })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^resume: expected the base that the run began with, .* got another/),
+    });
+    await using same = await make(1);
+    await expect(sft(same, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
+  });
+
+  test("others under a head alone are refused, and a checkpoint that says nothing of them goes on", async () => {
+    const rows = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));
+    const outputDir = join(folder, "head-alone");
+    const shared = { data: rows, trainable: "head" as const, perDeviceTrainBatchSize: 2, outputDir };
+    await using began = await newModel();
+    await trainClassifier(began, { ...shared, maxSteps: 2 });
+    const other = async () => tinyModel({ tokenizer: await tinyTokenizer(), seed: 2 });
+    await using second = await other();
+    await expect(trainClassifier(second, { ...shared, maxSteps: 3, resume: true })).rejects.toThrow(
+      /^resume: expected the base that the run began with/,
+    );
+    const file = join(outputDir, "checkpoint-2", "trainer_state.json");
+    const { frozenWeights: _, ...older } = JSON.parse(await readFile(file, "utf8"));
+    const manifest = join(outputDir, "checkpoint-2", "checkpoint.json");
+    const text = JSON.stringify(older);
+    await writeFile(file, text);
+    const { files, ...rest } = JSON.parse(await readFile(manifest, "utf8"));
+    await writeFile(manifest, JSON.stringify({ ...rest, files: { ...files, "trainer_state.json": text.length } }));
+    await using third = await other();
+    await expect(trainClassifier(third, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
   });
 });
 

@@ -258,6 +258,56 @@ describe("sft", () => {
     expect(learned).not.toContain("red ball");
   });
 
+  test("a completion of messages counts whole without assistantOnlyLoss, its answers with it, all without completionOnlyLoss", () => {
+    const say = (role: string, content: string) => ({ role, content });
+    const value = {
+      prompt: [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")],
+      completion: [say("assistant", "old tree"), say("user", "Dan?"), say("assistant", "new hat")],
+    };
+    const chatTemplate =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    const learned = (how: { assistantOnlyLoss: boolean; completionOnlyLoss: boolean }, row: object = value) => {
+      const located = { value: row, where: "row 1", inFile: false } as LocatedRow;
+      const { ids, mask } = sftExample(located, place.tokenizer, { ...how, chatTemplate });
+      return place.tokenizer.decode(ids.filter((_, i) => mask[i]));
+    };
+    expect(learned({ assistantOnlyLoss: false, completionOnlyLoss: true })).toBe(
+      "old tree\n<user>Dan?\n<assistant>new hat\n",
+    );
+    expect(learned({ assistantOnlyLoss: true, completionOnlyLoss: true })).toBe("old tree\nnew hat\n");
+    const tool = { prompt: value.prompt, completion: [say("tool", "a map"), say("assistant", "old tree")] };
+    expect(learned({ assistantOnlyLoss: false, completionOnlyLoss: true }, tool)).toContain(
+      "tool>a map\n<assistant>old",
+    );
+    const all = learned({ assistantOnlyLoss: false, completionOnlyLoss: false });
+    expect(all).toContain("Anna?\n<assistant>red ball\n<user>Ben?\n<assistant>old tree\n<user>Dan?");
+  });
+
+  test.each([
+    "{% for m in messages %}<{{ 'model' if m.role == 'assistant' else m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<model>{% endif %}",
+    undefined,
+  ])("answers of the role model are the assistant's, as in preference training (%#)", (chatTemplate) => {
+    const say = (role: string, content: string) => ({ role, content });
+    const how = { assistantOnlyLoss: true, completionOnlyLoss: true, chatTemplate };
+    const learned = (role: string, value: object) => {
+      const { ids, mask } = sftExample({ value, where: "row 1", inFile: false } as LocatedRow, place.tokenizer, how);
+      return [role, place.tokenizer.decode(ids.filter((_, i) => mask[i]))];
+    };
+    const rows = (role: string) => [
+      { messages: [say("user", "Anna?"), say(role, "red ball"), say("user", "Ben?"), say(role, "old tree")] },
+      { prompt: [say("user", "Anna?")], completion: [say(role, "red ball")] },
+    ];
+    for (const [i, row] of rows("model").entries()) {
+      const [, text] = learned("model", row);
+      expect(text).toContain("red ball");
+      expect(text).not.toContain("Ben?");
+      if (chatTemplate) expect(text).toBe(learned("assistant", rows("assistant")[i]!)[1]);
+    }
+    expect(() => learned("model", { messages: [say("user", "Anna?"), say("model", "")] })).toThrow(
+      /messages\[1\]\.content: expected an answer that is not empty/,
+    );
+  });
+
   test("epochs set the steps; prompts with completions and texts are rows too", async () => {
     await using base = newModel();
     const data = [

@@ -6,6 +6,7 @@ import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { dataNames } from "../card.ts";
 import { adapterShape, rowData, trainingShape } from "../options.ts";
+import type { Preparation } from "../preparation.ts";
 import type { PairRow } from "../row-types.ts";
 import type { Trainable } from "../run-stage.ts";
 import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../stage-options.ts";
@@ -80,7 +81,7 @@ export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Bas
 }
 
 /** What a stage of preference training is started with. */
-export type Call = Pick<CallOptions, "signal" | "world"> & { warn(message: string): void };
+export type Call = Pick<CallOptions, "signal" | "world"> & { warn(message: string): void; preparation: Preparation };
 
 /** Steps of a run: those that are asked for, or as many as the epochs have. */
 export function stepsOf(

@@ -1,5 +1,6 @@
 import { type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
+import { isAssistant } from "../../tokenizer/chat-mask.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { checkedMessages, rendered, rolesOf } from "../sft-rows.ts";
@@ -50,8 +51,7 @@ export class RowEncoder {
   private reply(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
     const messages = typeof given === "string" ? [{ role: "assistant", content: given }] : given;
     const after = checkedMessages(row, field, messages);
-    if (!after.some(({ role }) => role === "assistant" || role === "model"))
-      throw rowError(row, field, "a message of the assistant's", said(rolesOf(after)));
+    if (!after.some(isAssistant)) throw rowError(row, field, "a message of the assistant's", said(rolesOf(after)));
     const ids = this.rendered(row, field, [...(prompt.given as readonly ChatMessage[]), ...after], false);
     let shared = 0;
     while (shared < ids.length && ids[shared] === prompt.ids[shared]) shared++;

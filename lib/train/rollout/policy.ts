@@ -88,7 +88,7 @@ export async function openPolicy(
   const { train, heldOut } = await readPrompts(rows, encoder, { ...call, limit });
   const longest = [...train, ...heldOut].reduce((n, { ids }) => Math.max(n, ids.length), 1);
   const sequenceLength = sequenceLengthFor(longest + maxCompletionLength - 1, context);
-  await settleWeights(model, options);
+  await call.preparation.change(() => settleWeights(model, options));
   let tensors: Map<string, Tensor> | undefined;
   let reference: AnswerScorer | undefined;
   const { lora, rolloutDtype = dtype === "bf16" || model.device.multipliesBf16 ? "bf16" : "f32" } = options;
