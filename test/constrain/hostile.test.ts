@@ -122,6 +122,12 @@ describe("schemas", () => {
       cpuMilliseconds(() => {
         const state = automaton.read(automaton.start, Buffer.from(`${"[".repeat(2000)}null${"]".repeat(2000)}`));
         expect(state?.whole).toBe(true);
+    [
+      "half a character",
+      { enum: ["a", "\ud800"] },
+      'schema#/enum/1: expected text without lone surrogates, got "\\ud800"',
+    ],
+    ["a name of half a character", { properties: { "\udc00": {} } }, "schema#/properties: expected text without lone"],
       });
     expect(await leastOf(2000, measure)).toBeLessThan(2000);
   });
