@@ -79,8 +79,7 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
 }
 
 function integerDfa(low: Bound | undefined, high: Bound | undefined, where: string, budget: Budget): Dfa {
-  const least = low && wholeBound(low, Math.ceil, 1n);
-  const most = high && wholeBound(high, Math.floor, -1n);
+  const { least, most } = wholeBounds(low, high, where);
   const of = (a: bigint | undefined, b: bigint | undefined) => naturals(a ?? 0n, b);
   const parts: Pattern[] = [];
   if (most === undefined || most >= 0n) parts.push(of(least !== undefined && least > 0n ? least : 0n, most));
@@ -100,6 +99,21 @@ function wholeBound({ value, exclusive }: Bound, round: (v: number) => number, i
 }
 
 /** The natural numbers from `low` to `high`, without leading zeros. */
+/**
+ * The outermost integers within two bounds; none of a bound that lies beyond all that is written.
+ * @throws HeddleError UNSUPPORTED where integers lie between them, and none that is written
+ */
+function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: string) {
+  const written = 10 ** INTEGER_DIGITS;
+  const beyond = (low && low.value >= written) || (high && high.value <= -written);
+  if (beyond && !(low && high && low.value > high.value))
+    throw unsupported(
+      where,
+      `an integer of more than ${INTEGER_DIGITS} digits (${[low && `from ${low.value}`, high && `to ${high.value}`].filter(Boolean).join(" ")})`,
+    );
+  return { least: low && wholeBound(low, Math.ceil, 1n), most: high && wholeBound(high, Math.floor, -1n) };
+}
+
 function naturals(low: bigint, high: bigint | undefined): Pattern {
   const most = high ?? 10n ** BigInt(INTEGER_DIGITS) - 1n;
   const parts: Pattern[] = [];

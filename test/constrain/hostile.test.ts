@@ -101,6 +101,17 @@ describe("schemas", () => {
       "a property named __proto__",
       JSON.parse('{"type":"object","properties":{"__proto__":{"type":"integer"}},"required":["__proto__"]}'),
       "compiled",
+    [
+      "integers of many digits",
+      { type: "integer", minimum: 1e300, maximum: 1e301 },
+      "UNSUPPORTED schema#: an integer of more than 21 digits (from 1e+300 to 1e+301)",
+    ],
+    [
+      "integers of many digits below zero",
+      { type: "integer", maximum: -1e21 },
+      "UNSUPPORTED schema#: an integer of more than 21",
+    ],
+    ["integers between none", { type: "integer", minimum: 1e301, maximum: 1e300 }, "contradiction"],
     ],
     ["$ref into __proto__", { $ref: "#/__proto__" }, "a place in the schema"],
     ["a getter that throws", thrower, "IO a getter"],
