@@ -1,8 +1,9 @@
 // Numbers between bounds, as patterns over their decimal digits.
 import { describe } from "../errors.ts";
 import { unsupported } from "./limits.ts";
+import { listDfa, listedMultiples, multiplesOf } from "./multiples.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
-import { type Budget, type Dfa, dfaOf, type Edge, intersect, type Machine } from "./regular.ts";
+import { type Budget, type Dfa, dfaOf, type Edge, intersect } from "./regular.ts";
 
 export interface Bound {
   value: number;
@@ -69,6 +70,14 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
         `multipleOf ${describe(multiple)} (whole numbers up to ${LARGEST_MULTIPLE} and powers of ten are)`,
       );
   }
+  if (moduli.length > 0) {
+    const { least, most } = wholeBounds(low, high, where);
+    const listed = least !== undefined && most !== undefined ? listedMultiples(moduli, least, most) : undefined;
+    if (listed) {
+      budget.spend(listed.length * INTEGER_DIGITS, where);
+      return listDfa(listed);
+    }
+  }
   let dfa = whole ? integerDfa(low, high, where, budget) : boundedDfa(low, high, places, where, budget);
   if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
     const exact = concat(optional(char("-")), digits(1, EXACT_DIGITS));
@@ -90,15 +99,6 @@ function integerDfa(low: Bound | undefined, high: Bound | undefined, where: stri
   return dfaOf(either(...parts), "plain", where, budget);
 }
 
-/** The outermost integer within a bound; none where it lies beyond all that is written. */
-function wholeBound({ value, exclusive }: Bound, round: (v: number) => number, inwards: bigint): bigint | undefined {
-  const whole = round(value);
-  const bound = BigInt(whole) + (exclusive && whole === value ? inwards : 0n);
-  const outside = inwards > 0n ? bound <= -(10n ** BigInt(INTEGER_DIGITS)) : bound >= 10n ** BigInt(INTEGER_DIGITS);
-  return outside ? undefined : bound;
-}
-
-/** The natural numbers from `low` to `high`, without leading zeros. */
 /**
  * The outermost integers within two bounds; none of a bound that lies beyond all that is written.
  * @throws HeddleError UNSUPPORTED where integers lie between them, and none that is written
@@ -114,6 +114,15 @@ function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: str
   return { least: low && wholeBound(low, Math.ceil, 1n), most: high && wholeBound(high, Math.floor, -1n) };
 }
 
+/** The outermost integer within a bound; none where it lies beyond all that is written. */
+function wholeBound({ value, exclusive }: Bound, round: (v: number) => number, inwards: bigint): bigint | undefined {
+  const whole = round(value);
+  const bound = BigInt(whole) + (exclusive && whole === value ? inwards : 0n);
+  const outside = inwards > 0n ? bound <= -(10n ** BigInt(INTEGER_DIGITS)) : bound >= 10n ** BigInt(INTEGER_DIGITS);
+  return outside ? undefined : bound;
+}
+
+/** The natural numbers from `low` to `high`, without leading zeros. */
 function naturals(low: bigint, high: bigint | undefined): Pattern {
   const most = high ?? 10n ** BigInt(INTEGER_DIGITS) - 1n;
   const parts: Pattern[] = [];
@@ -144,19 +153,6 @@ function sameLength(low: string, high: string): Pattern {
   ];
   if (a + 1 < b) parts.push(concat(between(a + 1, b - 1), digits(rest, rest)));
   return either(...parts);
-}
-
-/** Multiples of an integer, by what their digits so far leave: a state for each rest, too many of a large one's to be made before they are reached. */
-function multiplesOf(modulus: number): Machine {
-  // States: -2 the beginning, -1 after the sign, else the rest.
-  const onwards = (rest: number): Edge[] =>
-    Array.from({ length: 10 }, (_, d) => [0x30 + d, 0x30 + d, (rest * 10 + d) % modulus]);
-  return {
-    start: -2,
-    accepts: (state) => state === 0,
-    edgesOf: (state) =>
-      state < 0 ? [...(state === -2 ? [[0x2d, 0x2d, -1] as const] : []), ...onwards(0)] : onwards(state),
-  };
 }
 
 /** Numbers between bounds. With a bound they have no exponent: digits alone say then which is larger. */

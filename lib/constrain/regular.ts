@@ -17,6 +17,9 @@ export interface Dfa {
 /** How characters are written: as they are, or as within a string of JSON. */
 export type Writing = "plain" | "json";
 
+/** What messages say there are too many of. */
+const STATES = "states of its automaton";
+
 /** Work that patterns may still cost: of a schema, all of them together. */
 export class Budget {
   private left: number = limits.patternSteps;
@@ -177,7 +180,7 @@ function determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget):
     const key = set.join();
     const known = states.get(key);
     if (known !== undefined) return known;
-    if (sets.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, "states of its automaton");
+    if (sets.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, STATES);
     states.set(key, sets.length);
     return sets.push(set) - 1;
   };
@@ -244,18 +247,22 @@ export interface Machine {
   start: number;
   accepts(state: number): boolean;
   edgesOf(state: number): readonly Edge[];
+  /** What messages say there are too many of. */
+  states: string;
 }
 
 /** What both accept. @throws HeddleError INVALID_ARGUMENT naming the cap */
 export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Dfa {
   const other: Machine =
-    "edgesOf" in b ? b : { start: b.start, accepts: (y) => b.accepting[y]!, edgesOf: (y) => b.edges[y]! };
+    "edgesOf" in b
+      ? b
+      : { start: b.start, accepts: (y) => b.accepting[y]!, edgesOf: (y) => b.edges[y]!, states: STATES };
   const states = a.edges.map(() => new Map<number, number>());
   const pairs: [number, number][] = [];
   const stateOf = (x: number, y: number): number => {
     const known = states[x]!.get(y);
     if (known !== undefined) return known;
-    if (pairs.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, "states of its automaton");
+    if (pairs.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, other.states);
     states[x]!.set(y, pairs.length);
     return pairs.push([x, y]) - 1;
   };
