@@ -296,7 +296,18 @@ describe("parameters", () => {
     ["functions", { messages, functions: [] }, "functions", "unsupported"],
     ["response_format", { messages, response_format: "json" }, "response_format", "invalid_value"],
     ["response_format", { messages, response_format: { type: "yaml" } }, "response_format.type", "invalid_value"],
-    ["response_format", { messages, response_format: { type: "json_schema" } }, "response_format", "invalid_value"],
+    [
+      "response_format",
+      { messages, response_format: { type: "json_schema" } },
+      "response_format.json_schema",
+      "invalid_value",
+    ],
+    [
+      "response_format",
+      { messages, response_format: { type: "json_schema", json_schema: null } },
+      "response_format.json_schema",
+      "invalid_value",
+    ],
     [
       "response_format",
       { messages, response_format: { type: "json_schema", json_schema: { name: "x", schema: { not: {} } } } },
