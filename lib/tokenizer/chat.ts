@@ -132,7 +132,7 @@ export function* renderChat(
 export interface FitOptions extends ChatTemplateOptions {
   /** Tokens that the model can hold. */
   contextLength: number;
-  /** Of these, tokens to keep free for the answer. Default 0. */
+  /** Of these, tokens to keep free for the answer, fewer than all. Default 0. */
   reserve?: number | undefined;
 }
 
@@ -163,7 +163,8 @@ export function* fitMessages(
   if (!Number.isInteger(contextLength) || contextLength < 1) {
     throw invalidArgument("contextLength", "a whole number from 1", contextLength);
   }
-  if (!Number.isInteger(reserve) || reserve < 0) throw invalidArgument("reserve", "a whole number from 0", reserve);
+  if (!Number.isInteger(reserve) || reserve < 0 || reserve >= contextLength)
+    throw invalidArgument("reserve", `a whole number from 0 and below contextLength, ${contextLength}`, reserve);
   const limit = contextLength - reserve;
   let systemEnd = 0;
   while (systemEnd < messages.length && ["system", "developer"].includes(messages[systemEnd]!.role)) systemEnd++;

@@ -322,6 +322,8 @@ describe("fit", () => {
     for (const contextLength of [0, -1, 1.5, Number.NaN]) {
       expect(() => tokenizer.fit(messages, { contextLength })).toThrowError(/contextLength/u);
     }
-    expect(() => tokenizer.fit(messages, { contextLength: 10, reserve: -1 })).toThrowError(/reserve/u);
+    for (const reserve of [-1, 0.5, 10, 11])
+      expect(() => tokenizer.fit(messages, { contextLength: 10, reserve })).toThrowError(/^reserve: /u);
+    expect(tokenizer.fit([], { contextLength: 10, reserve: 9 })).toMatchObject({ fits: true, limit: 1 });
   });
 });
