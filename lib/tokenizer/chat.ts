@@ -116,15 +116,19 @@ export function* renderChat(
     tools: tools ? yield* guard.protect(tools, "tools") : null,
     documents: documents ? yield* guard.protect(documents, "documents") : null,
   };
-  const rendered = renderTemplate(template, {
+  const given = {
     bos_token: config.bosToken ?? "",
     eos_token: config.eosToken ?? "",
     pad_token: config.padToken ?? "",
     unk_token: config.unkToken ?? "",
+    sep_token: config.sepToken,
+    cls_token: config.clsToken,
+    mask_token: config.maskToken,
     ...variables,
     ...guarded,
     add_generation_prompt: options.addGenerationPrompt === true,
-  });
+  };
+  const rendered = renderTemplate(template, given, guard.mark);
   return yield* guard.release(rendered);
 }
 

@@ -20,6 +20,11 @@ describe("applyChatTemplate", () => {
     expect([...ids]).toEqual([...tokenizer.encode(text, { allowSpecial: true })]);
   });
 
+  it("has nothing in the place of a message without text", () => {
+    const { text } = tokenizer.applyChatTemplate([{ role: "assistant", content: null }]);
+    expect(text).toBe("<|im_start|>assistant\n<|im_end|>\n");
+  });
+
   it("uses plain text where it has none", () => {
     const plain = withTokens([added(256, "<s>"), added(257, "</s>")], { bos_token: "<s>", eos_token: "</s>" });
     const messages = [
@@ -83,7 +88,7 @@ describe("what Python's Jinja makes of a template", () => {
     expect(render("{% if tools is not none %}tools{% endif %}{% if documents is not none %}documents{% endif %}")).toBe(
       "",
     );
-    expect(render("{{ tools is defined and documents is defined }}")).toBe("true");
+    expect(render("{{ tools is defined and documents is defined }}")).toBe("True");
   });
 
   it("makes Python's own text of arrays and objects", () => {
@@ -98,12 +103,99 @@ describe("what Python's Jinja makes of a template", () => {
     );
   });
 
+  // What Jinja2 3.1 renders with transformers' settings.
+  const variables = {
+    n: null,
+    a: [3, 1, 2],
+    o: { k: 1, l: [true, null] },
+    parts: [{ type: "text", n: 1, inner: [{ x: 5 }] }, { type: "image" }],
+  };
+  const rendered = (template: string) => tokenizer.applyChatTemplate([], { template, variables }).text;
+
+  it.each([
+    ["{{ n | trim }} {{ n | upper }} {{ n | lower }} {{ n | title }} {{ n | capitalize }}", "None NONE none None None"],
+    ["{{ a | trim }}{{ o | upper }}{{ 3 | trim }}{{ true | lower }}", "[3, 1, 2]{'K': 1, 'L': [TRUE, NONE]}3true"],
+    ["{{ 'hELLO (foo) it\\'s' | title }} {{ 'hELLO wOrld' | capitalize }}", "Hello (Foo) It's Hello world"],
+    ["{{ 'xxaxx' | trim('x') }}{{ nobody | trim }}", "a"],
+  ])("filters what is no text as its text: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it.each([
+    ["{{ a }}{{ o }}{{ true }}{{ n }}{{ nobody }}", "[3, 1, 2]{'k': 1, 'l': [True, None]}TrueNone"],
+    ["{{ [nobody, none, (1, 2), namespace(a='b')] }}", "[Undefined, None, (1, 2), <Namespace {'a': 'b'}>]"],
+    ["{% set x = none %}{% if x %}{% endif %}{% macro m() %}<{{ x }}>{% endmacro %}{{ m() }}", "<None>"],
+    ["{% filter upper %}{{ true }}{% endfilter %}{% set b %}{{ a[0:1] }}{% endset %}{{ b }}", "TRUE[3]"],
+    ["{{ 'a' ~ none ~ true ~ [1, 'b'] ~ nobody ~ 2 }}", "aNoneTrue[1, 'b']2"],
+    ["{{ [1, none, true, 'x'] | join(',') }}", "1,None,True,x"],
+  ])("prints Python's text of what is none: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it.each([
+    [
+      "{{ dict(a=1, b='x') }}{{ dict({'q': 2}, r=none) }}{{ dict([('k', 1)]).k }}{{ dict() }}",
+      "{'a': 1, 'b': 'x'}{'q': 2, 'r': None}1{}",
+    ],
+    [
+      "{% set c = cycler('odd', 'even') %}{{ c.next() ~ c.current ~ c.next() ~ c.next() ~ c.reset() ~ c.current }}",
+      "oddevenevenoddNoneodd",
+    ],
+    [
+      "{% set j = joiner('|') %}{% for x in a %}{{ j() }}{{ x }}{% endfor %}{% set k = joiner() %}{{ k() }}a{{ k() }}b",
+      "3|1|2a, b",
+    ],
+  ])("has Jinja2's functions: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it("leaves variables of the functions' names to whoever gives them", () => {
+    const { text } = tokenizer.applyChatTemplate([], { template: "{{ dict }}", variables: { dict: "mine" } });
+    expect(text).toBe("mine");
+  });
+
+  it.each([
+    ["{% for c in 'aé😀' if c != 'é' %}[{{ c }}{{ loop.index }}]{% endfor %}", "[a1][😀2]"],
+    ["{% for c in nobody %}x{% else %}none{% endfor %}{% for k in o %}{{ k }}{% endfor %}", "nonekl"],
+    ["{% for a, b in [(1, 2), [3, 4], 'xy'] %}{{ a }}{{ b }};{% endfor %}", "12;34;xy;"],
+    ["{{ 'abc' | selectattr('x') | list }}{{ 'abc' | rejectattr('x') | list }}", "[]['a', 'b', 'c']"],
+    ["{{ 'abc' | selectattr('type', 'equalto', 'text') | list }}{{ nobody | map('upper') | list }}", "[][]"],
+    ["{{ 'ab' | map(attribute='x') | list }}{{ 'ab' | map('upper') | join('-') }}", "[Undefined, Undefined]A-B"],
+    ["{{ parts | selectattr('type', 'eq', 'text') | map(attribute='inner.0.x') | list }}", "[5]"],
+    ["{{ parts | selectattr('n', 'undefined') | map(attribute='type') | list }}", "['image']"],
+    ["{{ parts | rejectattr('type', 'in', ['text']) | map(attribute='n', default=0) | list }}", "[0]"],
+    [
+      "{{ [1, 2, 3] | select('odd') | list }}{{ [1, 0] | select | list }}{{ [1, 2] | reject('gt', 1) | list }}",
+      "[1, 3][1][1]",
+    ],
+    [
+      "{{ 'ba' | list }}{{ 'ba' | first }}{{ 'ba' | sort }}{{ [] | first }}{{ o | list }}",
+      "['b', 'a']b['a', 'b']['k', 'l']",
+    ],
+  ])("goes over texts and what is undefined: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it("goes over a message's characters, those that are guarded among them", () => {
+    const template = "{% for c in messages[0].content %}[{{ c }}]{% endfor %}";
+    expect(render(template, "a<|b")).toBe("[a][<][|][b]");
+  });
+
+  it("has the special tokens that a tokenizer names", () => {
+    const names = { sep_token: "[SEP]", cls_token: { content: "[CLS]" }, mask_token: "[MASK]" };
+    const template = "{{ cls_token }}{{ sep_token }}{{ mask_token }}{{ cls_token is defined }}";
+    expect(withTokens([], names).applyChatTemplate([], { template }).text).toBe("[CLS][SEP][MASK]True");
+    expect(rendered(template)).toBe("False");
+  });
+
   it("puts an object into a text as JSON", () => {
     // DeepSeek R1's, of a call's arguments, which it expects as text.
     const call = { type: "function", function: { name: "f", arguments: { city: "Kyōto" } } };
     const message = { role: "assistant", content: null, tool_calls: [call] };
     const template = "{{ '<' + messages[0].tool_calls[0].function.arguments + '>' }}";
     expect(tokenizer.applyChatTemplate([message], { template }).text).toBe('<{"city": "Kyōto"}>');
+    const joined = "{{ '<' ~ messages[0].tool_calls[0].function.arguments }}";
+    expect(tokenizer.applyChatTemplate([message], { template: joined }).text).toBe('<{"city": "Kyōto"}');
     expect(() => render("{{ messages[0] + 1 }}")).toThrowError(/^chat template: /u);
   });
 });
