@@ -1,5 +1,6 @@
 // Patterns as deterministic automata over bytes: Thompson's construction, then subsets, both with caps.
 
+import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
 import { limits, tooLarge, unsupported } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";
@@ -35,8 +36,13 @@ export class Budget {
  * @param where what messages call it
  * @throws HeddleError INVALID_ARGUMENT naming the cap that it exceeds
  */
-export function dfaOf(pattern: Pattern, writing: Writing, where: string, budget = new Budget()): Dfa {
-  return determinize(new Nfa(writing, where), pattern, where, budget);
+export function* dfaInSlices(pattern: Pattern, writing: Writing, where: string, budget = new Budget()): Slices<Dfa> {
+  return yield* determinize(new Nfa(writing, where), pattern, where, budget);
+}
+
+/** The same without a pause, of what is known to be small. */
+export function dfaOf(pattern: Pattern, writing: Writing, where: string, budget?: Budget): Dfa {
+  return atOnce(dfaInSlices(pattern, writing, where, budget));
 }
 
 class Nfa {
@@ -149,7 +155,7 @@ function characterEdges(sequences: readonly ByteSequence[]): Edge[][] {
   return nodes;
 }
 
-function determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget): Dfa {
+function* determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget): Slices<Dfa> {
   const first = nfa.node();
   const start = nfa.node();
   nfa.free[first]!.push(start);
@@ -192,22 +198,24 @@ function determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget):
     spend(all.length);
     // A node's own edges do not overlap.
     if (set.length === 1) edges.push(all.map(([low, high, to]) => [low, high, stateOf([to])]));
-    else edges.push(disjoint(all, stateOf, spend));
+    else edges.push(yield* disjoint(all, stateOf, spend));
+    yield;
   }
   return trimmed({ start: 0, accepting: sets.map((set) => set.includes(end)), edges });
 }
 
 /** Edges that overlap, as edges that do not: a byte leads to the state of all nodes that it led to. */
-function disjoint(
+function* disjoint(
   all: readonly Edge[],
   stateOf: (nodes: readonly number[]) => number,
   spend: (n: number) => void,
-): Edge[] {
+): Slices<Edge[]> {
   const cuts = [...new Set(all.flatMap(([low, high]) => [low, high + 1]))].sort((a, b) => a - b);
   const out: [number, number, number][] = [];
   for (let c = 0; c + 1 < cuts.length; c++) {
     const [low, next] = [cuts[c]!, cuts[c + 1]!];
     spend(all.length);
+    yield;
     const targets = all.filter((edge) => edge[0] <= low && low <= edge[1]).map((edge) => edge[2]);
     if (targets.length === 0) continue;
     const to = stateOf(targets);
@@ -252,7 +260,7 @@ export interface Machine {
 }
 
 /** What both accept. @throws HeddleError INVALID_ARGUMENT naming the cap */
-export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Dfa {
+export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Slices<Dfa> {
   const other: Machine =
     "edgesOf" in b
       ? b
@@ -279,8 +287,14 @@ export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget = new 
         if (from <= until) out.push([from, until, stateOf(to, edge[2])]);
       }
     edges.push(out);
+    yield;
   }
   return trimmed({ start: 0, accepting: pairs.map(([x, y]) => a.accepting[x]! && other.accepts(y)), edges });
+}
+
+/** The same without a pause, of what is known to be small. */
+export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget?: Budget): Dfa {
+  return atOnce(intersectInSlices(a, b, where, budget));
 }
 
 /** Whether it accepts a text, given as its bytes. */
@@ -294,6 +308,6 @@ export function accepts({ start, accepting, edges }: Dfa, bytes: Uint8Array): bo
 }
 
 /** Strings of so many characters, as within JSON's quotes. */
-export function lengthDfa(least: number, most: number, where: string, budget = new Budget()): Dfa {
-  return dfaOf({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, budget);
+export function lengthDfa(least: number, most: number, where: string, budget = new Budget()): Slices<Dfa> {
+  return dfaInSlices({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, budget);
 }
