@@ -231,6 +231,8 @@ describe("text of messages", () => {
       "{{ messages[0].content | upper | lower }}",
       "{{ messages[0].content | trim }}{{ messages[0].content | tojson }}",
       "{% for m in messages %}{{ m.content.split('#')[-1].lstrip() }}{% endfor %}",
+      "{% for c in messages[0].content %}{{ c }}{% endfor %}{{ messages[0].content | list | join('') }}",
+      "{{ messages[0].content | map('lower') | join('') }}{{ messages[0].content | title }}",
       "{% for part in messages[0].parts %}{{ part.text }}{% endfor %}",
       "{% for key, value in messages[0].extra | items %}{{ key }}{{ value }}{% endfor %}",
     ];
