@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { HeddleError, type Tokenizer } from "../../lib/tokenizer/index.ts";
+import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson } from "./samples.ts";
 
 const chatMl = [added(256, "<|im_start|>"), added(257, "<|im_end|>"), added(258, "<think>", { special: false })];
@@ -184,7 +184,11 @@ describe("what Python's Jinja makes of a template", () => {
   it("has the special tokens that a tokenizer names", () => {
     const names = { sep_token: "[SEP]", cls_token: { content: "[CLS]" }, mask_token: "[MASK]" };
     const template = "{{ cls_token }}{{ sep_token }}{{ mask_token }}{{ cls_token is defined }}";
-    expect(withTokens([], names).applyChatTemplate([], { template }).text).toBe("[CLS][SEP][MASK]True");
+    const named = withTokens([], names);
+    expect(named.applyChatTemplate([], { template }).text).toBe("[CLS][SEP][MASK]True");
+    const { "tokenizer.json": json, "tokenizer_config.json": config } = named.files();
+    const again = Tokenizer.fromFiles({ tokenizer: json, tokenizerConfig: config });
+    expect(again.applyChatTemplate([], { template }).text).toBe("[CLS][SEP][MASK]True");
     expect(rendered(template)).toBe("False");
   });
 
