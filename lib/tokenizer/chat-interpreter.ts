@@ -155,8 +155,11 @@ function makeInterpreter(): LimitedInterpreter {
         const strips = name === "trim" && characters && isText(characters);
         return this.text(strips ? stripped(text, "strip", characters.value as string) : ofText(text), scope);
       }
-      if (name === "length" && operand.type === "UndefinedValue")
-        return super.applyFilter(this.text("", scope), filter, scope);
+      if (name === "length" && (isText(operand) || operand.type === "UndefinedValue"))
+        return super.evaluate(
+          { type: "IntegerLiteral", value: this.lengthOf(pythonText(operand)) } as unknown as Statement,
+          scope,
+        );
       if (!ITERATING.has(name)) return super.applyFilter(operand, filter, scope);
       const items = this.itemsOf(operand, scope);
       const given = this.evaluateArguments(called?.args ?? [], scope);
@@ -177,6 +180,13 @@ function makeInterpreter(): LimitedInterpreter {
         ? [...(value.value as Map<string, unknown>).keys()]
         : this.charactersOf(value.value as string);
       return parts.map((part) => this.text(part, scope));
+    }
+
+    /** Of a text in characters, without the guard's marks. */
+    private lengthOf(text: string): number {
+      let length = 0;
+      for (const character of text) if (character !== this.mark) length++;
+      return length;
     }
 
     /** The characters of a text, the guard's mark with the one that it stands behind. */

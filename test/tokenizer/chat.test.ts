@@ -179,6 +179,7 @@ describe("what Python's Jinja makes of a template", () => {
   it("goes over a message's characters, those that are guarded among them", () => {
     const template = "{% for c in messages[0].content %}[{{ c }}]{% endfor %}";
     expect(render(template, "a<|b")).toBe("[a][<][|][b]");
+    expect(render("{{ messages[0].content | length }}{{ nobody | length }}{{ [1] | length }}", "<|é😀")).toBe("401");
   });
 
   it("has the special tokens that a tokenizer names", () => {
