@@ -1,5 +1,6 @@
 // From a JSON schema to a grammar of the documents that satisfy it.
 import { describe, HeddleError } from "../errors.ts";
+import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import {
   type All,
   both,
@@ -14,11 +15,11 @@ import {
 } from "./facts.ts";
 import { formats } from "./formats.ts";
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
-import { JsonRules } from "./json-rules.ts";
+import { JsonRules, type ObjectRule } from "./json-rules.ts";
 import { limits, tooLarge, unsupported } from "./limits.ts";
 import { numberDfa } from "./numbers.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
-import { accepts, Budget, type Dfa, dfaOf, intersect, isEmpty, lengthDfa } from "./regular.ts";
+import { accepts, Budget, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa } from "./regular.ts";
 import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 
 /**
@@ -29,14 +30,14 @@ import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } fr
  * @throws HeddleError INVALID_ARGUMENT for what is no schema, exceeds a limit, or no document satisfies; UNSUPPORTED for a keyword, by its pointer
  */
 export function compileSchema(schema: unknown): Grammar {
-  return compileDocument(new SchemaDocument(schema));
+  return atOnce(compileDocument(new SchemaDocument(schema)));
 }
 
 /** The same of a schema that has been read. */
-export function compileDocument(document: SchemaDocument): Grammar {
+export function* compileDocument(document: SchemaDocument): Slices<Grammar> {
   const builder = new GrammarBuilder("schema");
-  const rule = new SchemaCompiler(document, sharedWork(builder)).rule();
-  return builder.finish(rule);
+  const rule = yield* new SchemaCompiler(document, sharedWork(builder)).rule();
+  return yield* builder.finish(rule);
 }
 
 /** What the schemas of one grammar share: its nodes, and how much work they may take together. */
@@ -75,12 +76,15 @@ export class SchemaCompiler {
   }
 
   /** The rule of what satisfies the schema, and others beside it. */
-  rule(others: readonly JsonValue[] = []): number {
+  *rule(others: readonly JsonValue[] = []): Slices<number> {
     const { root, name } = this.document;
     if (typeof root !== "boolean" && !isObject(root))
       throw new HeddleError("INVALID_ARGUMENT", `${name}: expected an object, true or false, got ${describe(root)}`);
     const start = this.ruleOf([...others, root]);
-    for (let next = this.waiting.pop(); next; next = this.waiting.pop()) this.fill(next.rule, next.all);
+    for (let next = this.waiting.pop(); next; next = this.waiting.pop()) {
+      yield* this.fill(next.rule, next.all);
+      yield;
+    }
     return start;
   }
 
@@ -146,11 +150,10 @@ export class SchemaCompiler {
     return at;
   }
 
-  private fill(rule: number, all: All): void {
+  private *fill(rule: number, all: All): Slices<void> {
     const branches = all.length === 1 ? this.branches(all[0]!) : undefined;
-    const rules =
-      branches?.map((branch) => this.ruleOf([branch])) ??
-      this.alternatives(all, []).flatMap((facts) => this.rulesOf(facts));
+    const rules = branches?.map((branch) => this.ruleOf([branch])) ?? [];
+    if (!branches) for (const facts of this.alternatives(all, [])) rules.push(...(yield* this.rulesOf(facts)));
     this.rules.either([...new Set(rules)], rule);
   }
 
@@ -211,33 +214,35 @@ export class SchemaCompiler {
   }
 
   /** The rules of what some facts allow, one a type. */
-  private rulesOf(facts: Facts): number[] {
+  private *rulesOf(facts: Facts): Slices<number[]> {
     const types = typesAllowed(facts);
     if (facts.values) {
-      const values = facts.values.filter((value) => hasType(types, value) && this.allows(facts, value));
-      return values.length === 0 ? [] : [this.rules.literals(values)];
+      const values: JsonValue[] = [];
+      for (const value of facts.values)
+        if (hasType(types, value) && (yield* this.allows(facts, value))) values.push(value);
+      return values.length === 0 ? [] : [yield* this.rules.literals(values)];
     }
     const out: number[] = [];
     for (const type of types) {
       if (type === "integer" && types.has("number")) continue;
-      const rule = this.ruleOfType(type, facts);
+      const rule = yield* this.ruleOfType(type, facts);
       if (rule !== undefined) out.push(rule);
     }
     return out;
   }
 
-  private ruleOfType(type: TypeName, facts: Facts): number | undefined {
+  private *ruleOfType(type: TypeName, facts: Facts): Slices<number | undefined> {
     switch (type) {
       case "null":
-        return this.sharedRule("null", () => this.rules.literals([null]));
+        return this.sharedRule("null", () => atOnce(this.rules.literals([null])));
       case "boolean":
-        return this.sharedRule("boolean", () => this.rules.literals([true, false]));
+        return this.sharedRule("boolean", () => atOnce(this.rules.literals([true, false])));
       case "string":
-        return this.stringRule(facts);
+        return yield* this.stringRule(facts);
       case "array":
         return this.arrayRule(facts);
       case "object":
-        return this.objectRule(facts);
+        return yield* this.objectRule(facts);
       default: {
         const dfa = this.numbersOf(type === "integer", facts);
         return isEmpty(dfa) ? undefined : this.sharedRule(numberKey(type, facts), () => this.rules.plain(dfa));
@@ -254,52 +259,56 @@ export class SchemaCompiler {
     return rule;
   }
 
-  private automaton(key: string, make: () => Dfa): Dfa {
+  private *automaton(key: string, make: () => Slices<Dfa>): Slices<Dfa> {
     let dfa = this.automata.get(key);
     if (!dfa) {
-      dfa = make();
+      dfa = yield* make();
       this.automata.set(key, dfa);
     }
     return dfa;
   }
 
   private numbersOf(integer: boolean, { low, high, multiples, where }: Facts): Dfa {
-    return this.automaton(numberKey(integer ? "integer" : "number", { low, high, multiples }), () =>
-      numberDfa({ integer, low, high, multiples }, where, this.budget),
-    );
+    const key = numberKey(integer ? "integer" : "number", { low, high, multiples });
+    const dfa = this.automata.get(key) ?? numberDfa({ integer, low, high, multiples }, where, this.budget);
+    this.automata.set(key, dfa);
+    return dfa;
   }
 
-  private stringRule(facts: Facts): number | undefined {
+  private *stringRule(facts: Facts): Slices<number | undefined> {
     const { minLength, maxLength } = facts;
-    const dfa = this.stringsOf(facts);
+    const dfa = yield* this.stringsOf(facts);
     if (dfa) return isEmpty(dfa) ? undefined : this.sharedRule(stringKey(facts), () => this.rules.stringOf(dfa));
     return this.sharedRule(stringKey(facts), () => this.rules.string(minLength, maxLength));
   }
 
   /** What patterns, formats and, beside them, lengths accept; undefined without patterns and formats. */
-  private stringsOf(facts: Facts): Dfa | undefined {
+  private *stringsOf(facts: Facts): Slices<Dfa | undefined> {
     const { patterns, formats: names, minLength, maxLength } = facts;
-    const parts = [
-      ...patterns.map(({ source, where }) => this.patternDfa(source, where)),
-      ...names.map(({ name, where }) => {
-        const source = formats.get(name);
-        if (source === undefined)
-          throw unsupported(where, `the format ${describe(name)} (${[...formats.keys()].join(", ")} are)`);
-        return this.patternDfa(`^(?:${source})$`, where);
-      }),
-    ];
-    if (parts.length === 0) return undefined;
-    return this.automaton(stringKey(facts), () => {
-      const { where } = facts;
-      const whole = parts.reduce((a, b) => intersect(a, b, where, this.budget));
+    const parts: Dfa[] = [];
+    for (const { source, where } of patterns) parts.push(yield* this.patternDfa(source, where));
+    for (const { name, where } of names) {
+      const source = formats.get(name);
+      if (source === undefined)
+        throw unsupported(where, `the format ${describe(name)} (${[...formats.keys()].join(", ")} are)`);
+      parts.push(yield* this.patternDfa(`^(?:${source})$`, where));
+    }
+    const [first, ...others] = parts;
+    if (!first) return undefined;
+    const { budget } = this;
+    const { where } = facts;
+    return yield* this.automaton(stringKey(facts), function* () {
+      let whole = first;
+      for (const other of others) whole = yield* intersectInSlices(whole, other, where, budget);
       if (minLength === 0 && maxLength === Number.POSITIVE_INFINITY) return whole;
-      return intersect(whole, lengthDfa(minLength, maxLength, where, this.budget), where, this.budget);
+      const length = yield* lengthDfa(minLength, maxLength, where, budget);
+      return yield* intersectInSlices(whole, length, where, budget);
     });
   }
 
-  private patternDfa(source: string, where: string): Dfa {
+  private patternDfa(source: string, where: string): Slices<Dfa> {
     return this.automaton(`pattern ${source}`, () =>
-      dfaOf(wholeTexts(parsePattern(source, where), where, { search: true }), "json", where, this.budget),
+      dfaInSlices(wholeTexts(parsePattern(source, where), where, { search: true }), "json", where, this.budget),
     );
   }
 
@@ -312,17 +321,19 @@ export class SchemaCompiler {
     });
   }
 
-  private objectRule(facts: Facts): number {
+  private *objectRule(facts: Facts): Slices<number> {
     const { properties, additional, required, minProperties, maxProperties } = facts;
     const names = [...properties.keys(), ...required.filter((name) => !properties.has(name))];
     const isRequired = new Set(required);
     const isOpen = additional !== undefined ? additional.every((one) => one !== false) : properties.size === 0;
-    return this.rules.object({
-      properties: names.map((name) => ({
-        name,
-        rule: this.ruleOf(properties.get(name) ?? additional ?? []),
-        required: isRequired.has(name),
-      })),
+    const all: ObjectRule["properties"][number][] = [];
+    for (const name of names) {
+      const rule = this.ruleOf(properties.get(name) ?? additional ?? []);
+      all.push({ name, rule, required: isRequired.has(name) });
+      yield;
+    }
+    return yield* this.rules.object({
+      properties: all,
       additional: isOpen ? this.ruleOf(additional ?? []) : undefined,
       least: minProperties,
       most: maxProperties,
@@ -330,11 +341,11 @@ export class SchemaCompiler {
   }
 
   /** Whether a value of the right type satisfies the other keywords. */
-  private allows(facts: Facts, value: JsonValue): boolean {
+  private *allows(facts: Facts, value: JsonValue): Slices<boolean> {
     const type = typeOf(value);
     if (type === "string") {
       const length = [...(value as string)].length;
-      const dfa = this.stringsOf(facts);
+      const dfa = yield* this.stringsOf(facts);
       if (dfa) return accepts(dfa, Buffer.from(JSON.stringify(value).slice(1, -1)));
       return length >= facts.minLength && length <= facts.maxLength;
     }

@@ -1,5 +1,6 @@
 // A grammar as a recursive transition network: rules made of nodes, whose edges read bytes or call rules.
 import { HeddleError } from "../errors.ts";
+import type { Slices } from "../tokenizer/slices.ts";
 import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 
@@ -27,6 +28,9 @@ export interface Rule {
 }
 
 export const free = (to: number): FreeEdge => ({ to, guard: Guard.none });
+
+/** Nodes that are gone through between two yields. */
+const SLICE = 2048;
 
 /** The node that ends every rule. */
 export const END = 0;
@@ -58,8 +62,12 @@ export class GrammarBuilder {
   }
 
   private push(node: GrammarNode): number {
-    if (this.nodes.length >= limits.nodes) throw tooLarge(this.where, limits.nodes, "states of its automaton");
+    if (this.nodes.length >= limits.nodes) throw this.tooManyNodes();
     return this.nodes.push(node) - 1;
+  }
+
+  private tooManyNodes(): HeddleError {
+    return tooLarge(this.where, limits.nodes, "states of its automaton");
   }
 
   bytes(rule: number, edges: readonly Edge[], character = false): number {
@@ -94,6 +102,7 @@ export class GrammarBuilder {
   /** Reads these very bytes. */
   literal(rule: number, text: string | Uint8Array, then: number): number {
     const bytes = typeof text === "string" ? Buffer.from(text) : text;
+    if (this.nodes.length + bytes.length > limits.nodes) throw this.tooManyNodes();
     let node = then;
     for (let i = bytes.length - 1; i >= 0; i--) node = this.bytes(rule, [[bytes[i]!, bytes[i]!, node]]);
     return node;
@@ -117,29 +126,32 @@ export class GrammarBuilder {
    * Leaves out all that cannot be completed, so that whatever has been read is the beginning of something whole.
    * @throws HeddleError INVALID_ARGUMENT where nothing is left, or a rule can begin with itself
    */
-  finish(root: number): Grammar {
-    this.refuseLoops();
-    const useful = this.completable();
+  *finish(root: number): Slices<Grammar> {
+    yield* this.refuseLoops();
+    const useful = yield* this.completable();
     if (!useful[this.rules[root]!.start])
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `${this.where}: expected what some document satisfies, got a contradiction`,
       );
-    const nodes = this.nodes.map((node): GrammarNode => {
-      if (node.kind === "bytes") return { ...node, edges: node.edges.filter((edge) => useful[edge[2]]) };
-      if (node.kind === "free") return { ...node, edges: node.edges.filter((edge) => useful[edge.to]) };
-      return node;
-    });
+    const nodes: GrammarNode[] = [];
+    for (const node of this.nodes) {
+      if (node.kind === "bytes") nodes.push({ ...node, edges: node.edges.filter((edge) => useful[edge[2]]) });
+      else if (node.kind === "free") nodes.push({ ...node, edges: node.edges.filter((edge) => useful[edge.to]) });
+      else nodes.push(node);
+      if (nodes.length % SLICE === 0) yield;
+    }
     return { nodes, rules: this.rules, root };
   }
 
   /** Which nodes lead to the end of their rule through rules that do: a least fixed point. */
-  private completable(): boolean[] {
+  private *completable(): Slices<boolean[]> {
     const { nodes, rules } = this;
     const useful: boolean[] = new Array(nodes.length).fill(false);
     // Whom to look at again once a node is known to be useful: those before it, and the callers of the rule that it begins.
     const before: number[][] = nodes.map(() => []);
     for (const [id, node] of nodes.entries()) {
+      if (id % SLICE === 0) yield;
       if (node.kind === "bytes") for (const edge of node.edges) before[edge[2]]!.push(id);
       else if (node.kind === "free") for (const edge of node.edges) before[edge.to]!.push(id);
       else if (node.kind === "call") {
@@ -150,7 +162,8 @@ export class GrammarBuilder {
     }
     const stack = [END];
     useful[END] = true;
-    while (stack.length > 0)
+    for (let steps = 1; stack.length > 0; steps++) {
+      if (steps % SLICE === 0) yield;
       for (const id of before[stack.pop()!]!) {
         const node = nodes[id]!;
         if (useful[id]) continue;
@@ -158,13 +171,18 @@ export class GrammarBuilder {
         useful[id] = true;
         stack.push(id);
       }
+    }
     return useful;
   }
 
   /** A rule that calls itself before it has read a byte would be called without end. */
-  private refuseLoops(): void {
+  private *refuseLoops(): Slices<void> {
     const { nodes, rules } = this;
-    const called = rules.map(({ start }) => firstCalls(nodes, start));
+    const called: number[][] = [];
+    for (const { start } of rules) {
+      called.push(firstCalls(nodes, start));
+      if (called.length % 64 === 0) yield;
+    }
     const state = new Uint8Array(rules.length); // 1: being looked at, 2: done
     const height = new Uint32Array(rules.length);
     for (let root = 0; root < rules.length; root++) {

@@ -4,6 +4,7 @@ export { compileSchema } from "./compile-schema.ts";
 export { Constraint } from "./constraint.ts";
 export type { Mask } from "./masks.ts";
 export {
+  compiledAhead,
   compileFormat,
   compileRegex,
   type JsonSchema,

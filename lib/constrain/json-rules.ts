@@ -1,4 +1,5 @@
 // The parts of JSON as rules of a grammar: white space, strings, literals, arrays, objects.
+import type { Slices } from "../tokenizer/slices.ts";
 import { END, type FreeEdge, free, type GrammarBuilder, Guard } from "./grammar.ts";
 import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
@@ -159,18 +160,23 @@ export class JsonRules {
   }
 
   /** One of some values, with white space where JSON has it. */
-  literals(values: readonly JsonValue[]): number {
+  *literals(values: readonly JsonValue[]): Slices<number> {
     const rule = this.builder.rule();
     const scalars = values.filter((value) => typeof value !== "object" || value === null);
     const others = values.filter((value) => typeof value === "object" && value !== null);
-    const starts = others.map((value) => this.value(rule, value, END));
+    const starts: number[] = [];
+    for (const value of others) {
+      starts.push(this.value(rule, value, END));
+      yield;
+    }
     const texts = scalars.map((value) => Buffer.from(JSON.stringify(value)));
-    if (texts.length > 0) starts.push(this.words(rule, texts, END));
+    if (texts.length > 0) starts.push(yield* this.words(rule, texts, END));
     return this.begin(rule, this.builder.choice(starts));
   }
 
   /** One of some texts, of which there is one at least: those that begin alike share their beginning. */
-  private words(rule: number, texts: readonly Uint8Array[], then: number, at = 0): number {
+  private *words(rule: number, texts: readonly Uint8Array[], then: number, at = 0): Slices<number> {
+    yield;
     let end = at;
     const [first] = texts;
     while (end < first!.length && texts.every((text) => text[end] === first![end])) end++;
@@ -181,7 +187,8 @@ export class JsonRules {
       else byFirst.set(text[end]!, [text]);
     }
     const targets = texts.some((text) => text.length === end) ? [then] : [];
-    const edges = [...byFirst].map(([byte, list]): Edge => [byte, byte, this.words(rule, list, then, end + 1)]);
+    const edges: Edge[] = [];
+    for (const [byte, list] of byFirst) edges.push([byte, byte, yield* this.words(rule, list, then, end + 1)]);
     if (edges.length > 0) targets.push(this.builder.bytes(rule, edges));
     return this.builder.literal(rule, first!.subarray(at, end), this.builder.choice(targets));
   }
@@ -240,7 +247,7 @@ export class JsonRules {
     );
   }
 
-  object({ properties, additional, least, most }: ObjectRule): number {
+  *object({ properties, additional, least, most }: ObjectRule): Slices<number> {
     const { builder } = this;
     const rule = builder.rule();
     const close = this.byte(rule, "}", END);
@@ -267,6 +274,7 @@ export class JsonRules {
     let nodes = lasts.map(({ node }) => node);
     for (let i = properties.length - 1; i >= 0; i--) {
       const { name, rule: value, required } = properties[i]!;
+      yield;
       const key = new Map<number, number>();
       const taken = counts.map((count) => {
         if (count >= most) return [];

@@ -1,8 +1,9 @@
 // Numbers between bounds, as patterns over their decimal digits.
 import { describe } from "../errors.ts";
 import { unsupported } from "./limits.ts";
+import { listDfa, listedMultiples, multiplesOf } from "./multiples.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
-import { type Budget, type Dfa, dfaOf, type Edge, intersect, type Machine } from "./regular.ts";
+import { type Budget, type Dfa, dfaOf, type Edge, intersect } from "./regular.ts";
 
 export interface Bound {
   value: number;
@@ -69,6 +70,14 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
         `multipleOf ${describe(multiple)} (whole numbers up to ${LARGEST_MULTIPLE} and powers of ten are)`,
       );
   }
+  if (moduli.length > 0) {
+    const { least, most } = wholeBounds(low, high, where);
+    const listed = least !== undefined && most !== undefined ? listedMultiples(moduli, least, most) : undefined;
+    if (listed) {
+      budget.spend(listed.length * INTEGER_DIGITS, where);
+      return listDfa(listed);
+    }
+  }
   let dfa = whole ? integerDfa(low, high, where, budget) : boundedDfa(low, high, places, where, budget);
   if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
     const exact = concat(optional(char("-")), digits(1, EXACT_DIGITS));
@@ -79,8 +88,7 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
 }
 
 function integerDfa(low: Bound | undefined, high: Bound | undefined, where: string, budget: Budget): Dfa {
-  const least = low && wholeBound(low, Math.ceil, 1n);
-  const most = high && wholeBound(high, Math.floor, -1n);
+  const { least, most } = wholeBounds(low, high, where);
   const of = (a: bigint | undefined, b: bigint | undefined) => naturals(a ?? 0n, b);
   const parts: Pattern[] = [];
   if (most === undefined || most >= 0n) parts.push(of(least !== undefined && least > 0n ? least : 0n, most));
@@ -89,6 +97,21 @@ function integerDfa(low: Bound | undefined, high: Bound | undefined, where: stri
     parts.push(concat(char("-"), of(nearest, least === undefined ? undefined : -least)));
   }
   return dfaOf(either(...parts), "plain", where, budget);
+}
+
+/**
+ * The outermost integers within two bounds; none of a bound that lies beyond all that is written.
+ * @throws HeddleError UNSUPPORTED where integers lie between them, and none that is written
+ */
+function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: string) {
+  const written = 10 ** INTEGER_DIGITS;
+  const beyond = (low && low.value >= written) || (high && high.value <= -written);
+  if (beyond && !(low && high && low.value > high.value))
+    throw unsupported(
+      where,
+      `an integer of more than ${INTEGER_DIGITS} digits (${[low && `from ${low.value}`, high && `to ${high.value}`].filter(Boolean).join(" ")})`,
+    );
+  return { least: low && wholeBound(low, Math.ceil, 1n), most: high && wholeBound(high, Math.floor, -1n) };
 }
 
 /** The outermost integer within a bound; none where it lies beyond all that is written. */
@@ -130,19 +153,6 @@ function sameLength(low: string, high: string): Pattern {
   ];
   if (a + 1 < b) parts.push(concat(between(a + 1, b - 1), digits(rest, rest)));
   return either(...parts);
-}
-
-/** Multiples of an integer, by what their digits so far leave: a state for each rest, too many of a large one's to be made before they are reached. */
-function multiplesOf(modulus: number): Machine {
-  // States: -2 the beginning, -1 after the sign, else the rest.
-  const onwards = (rest: number): Edge[] =>
-    Array.from({ length: 10 }, (_, d) => [0x30 + d, 0x30 + d, (rest * 10 + d) % modulus]);
-  return {
-    start: -2,
-    accepts: (state) => state === 0,
-    edgesOf: (state) =>
-      state < 0 ? [...(state === -2 ? [[0x2d, 0x2d, -1] as const] : []), ...onwards(0)] : onwards(state),
-  };
 }
 
 /** Numbers between bounds. With a bound they have no exponent: digits alone say then which is larger. */

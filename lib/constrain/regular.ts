@@ -1,5 +1,6 @@
 // Patterns as deterministic automata over bytes: Thompson's construction, then subsets, both with caps.
 
+import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
 import { limits, tooLarge, unsupported } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";
@@ -17,6 +18,9 @@ export interface Dfa {
 /** How characters are written: as they are, or as within a string of JSON. */
 export type Writing = "plain" | "json";
 
+/** What messages say there are too many of. */
+const STATES = "states of its automaton";
+
 /** Work that patterns may still cost: of a schema, all of them together. */
 export class Budget {
   private left: number = limits.patternSteps;
@@ -32,8 +36,13 @@ export class Budget {
  * @param where what messages call it
  * @throws HeddleError INVALID_ARGUMENT naming the cap that it exceeds
  */
-export function dfaOf(pattern: Pattern, writing: Writing, where: string, budget = new Budget()): Dfa {
-  return determinize(new Nfa(writing, where), pattern, where, budget);
+export function* dfaInSlices(pattern: Pattern, writing: Writing, where: string, budget = new Budget()): Slices<Dfa> {
+  return yield* determinize(new Nfa(writing, where), pattern, where, budget);
+}
+
+/** The same without a pause, of what is known to be small. */
+export function dfaOf(pattern: Pattern, writing: Writing, where: string, budget?: Budget): Dfa {
+  return atOnce(dfaInSlices(pattern, writing, where, budget));
 }
 
 class Nfa {
@@ -146,7 +155,7 @@ function characterEdges(sequences: readonly ByteSequence[]): Edge[][] {
   return nodes;
 }
 
-function determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget): Dfa {
+function* determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget): Slices<Dfa> {
   const first = nfa.node();
   const start = nfa.node();
   nfa.free[first]!.push(start);
@@ -177,7 +186,7 @@ function determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget):
     const key = set.join();
     const known = states.get(key);
     if (known !== undefined) return known;
-    if (sets.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, "states of its automaton");
+    if (sets.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, STATES);
     states.set(key, sets.length);
     return sets.push(set) - 1;
   };
@@ -189,22 +198,24 @@ function determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget):
     spend(all.length);
     // A node's own edges do not overlap.
     if (set.length === 1) edges.push(all.map(([low, high, to]) => [low, high, stateOf([to])]));
-    else edges.push(disjoint(all, stateOf, spend));
+    else edges.push(yield* disjoint(all, stateOf, spend));
+    yield;
   }
   return trimmed({ start: 0, accepting: sets.map((set) => set.includes(end)), edges });
 }
 
 /** Edges that overlap, as edges that do not: a byte leads to the state of all nodes that it led to. */
-function disjoint(
+function* disjoint(
   all: readonly Edge[],
   stateOf: (nodes: readonly number[]) => number,
   spend: (n: number) => void,
-): Edge[] {
+): Slices<Edge[]> {
   const cuts = [...new Set(all.flatMap(([low, high]) => [low, high + 1]))].sort((a, b) => a - b);
   const out: [number, number, number][] = [];
   for (let c = 0; c + 1 < cuts.length; c++) {
     const [low, next] = [cuts[c]!, cuts[c + 1]!];
     spend(all.length);
+    yield;
     const targets = all.filter((edge) => edge[0] <= low && low <= edge[1]).map((edge) => edge[2]);
     if (targets.length === 0) continue;
     const to = stateOf(targets);
@@ -244,18 +255,22 @@ export interface Machine {
   start: number;
   accepts(state: number): boolean;
   edgesOf(state: number): readonly Edge[];
+  /** What messages say there are too many of. */
+  states: string;
 }
 
 /** What both accept. @throws HeddleError INVALID_ARGUMENT naming the cap */
-export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Dfa {
+export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Slices<Dfa> {
   const other: Machine =
-    "edgesOf" in b ? b : { start: b.start, accepts: (y) => b.accepting[y]!, edgesOf: (y) => b.edges[y]! };
+    "edgesOf" in b
+      ? b
+      : { start: b.start, accepts: (y) => b.accepting[y]!, edgesOf: (y) => b.edges[y]!, states: STATES };
   const states = a.edges.map(() => new Map<number, number>());
   const pairs: [number, number][] = [];
   const stateOf = (x: number, y: number): number => {
     const known = states[x]!.get(y);
     if (known !== undefined) return known;
-    if (pairs.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, "states of its automaton");
+    if (pairs.length >= limits.patternStates) throw tooLarge(where, limits.patternStates, other.states);
     states[x]!.set(y, pairs.length);
     return pairs.push([x, y]) - 1;
   };
@@ -272,8 +287,14 @@ export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget = new 
         if (from <= until) out.push([from, until, stateOf(to, edge[2])]);
       }
     edges.push(out);
+    yield;
   }
   return trimmed({ start: 0, accepting: pairs.map(([x, y]) => a.accepting[x]! && other.accepts(y)), edges });
+}
+
+/** The same without a pause, of what is known to be small. */
+export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget?: Budget): Dfa {
+  return atOnce(intersectInSlices(a, b, where, budget));
 }
 
 /** Whether it accepts a text, given as its bytes. */
@@ -287,6 +308,6 @@ export function accepts({ start, accepting, edges }: Dfa, bytes: Uint8Array): bo
 }
 
 /** Strings of so many characters, as within JSON's quotes. */
-export function lengthDfa(least: number, most: number, where: string, budget = new Budget()): Dfa {
-  return dfaOf({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, budget);
+export function lengthDfa(least: number, most: number, where: string, budget = new Budget()): Slices<Dfa> {
+  return dfaInSlices({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, budget);
 }

@@ -1,11 +1,12 @@
 // What a caller asks an answer to be.
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
+import { atOnce, inSlices, type Slices } from "../tokenizer/slices.ts";
 import { Automaton } from "./automaton.ts";
-import { compileDocument, compileSchema } from "./compile-schema.ts";
+import { compileDocument } from "./compile-schema.ts";
 import { type Grammar, GrammarBuilder } from "./grammar.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
-import { dfaOf } from "./regular.ts";
+import { dfaInSlices } from "./regular.ts";
 import { SchemaDocument } from "./schema.ts";
 import { callableTools, compileToolCalls } from "./tool-calls.ts";
 
@@ -68,6 +69,34 @@ const LONGEST_KEPT = 1 << 16;
  * @throws HeddleError INVALID_ARGUMENT for what is no format, no schema or no pattern; UNSUPPORTED for a part that is not understood
  */
 export function compileFormat(format: ResponseFormat): Automaton | undefined {
+  return atOnce(compiling(format));
+}
+
+/** A format that has been compiled, in the place of what it was compiled from. */
+class CompiledFormat {
+  readonly automaton: Automaton | undefined;
+
+  constructor(automaton: Automaton | undefined) {
+    this.automaton = automaton;
+  }
+}
+
+/**
+ * Options whose format is compiled in slices, between which others have their turn, so that `compileFormat` finds it done: a schema of a
+ * stranger's may take half a second.
+ * @throws HeddleError as compileFormat; ABORTED
+ */
+export async function compiledAhead<
+  T extends { responseFormat?: ResponseFormat | undefined; signal?: AbortSignal | undefined },
+>(options: T): Promise<T> {
+  const format = options.responseFormat;
+  if (format === undefined || format instanceof CompiledFormat) return options;
+  const automaton = await inSlices(compiling(format), "responseFormat", options.signal);
+  return { ...options, responseFormat: new CompiledFormat(automaton) };
+}
+
+function* compiling(format: ResponseFormat): Slices<Automaton | undefined> {
+  if (format instanceof CompiledFormat) return format.automaton;
   const given: unknown = format;
   if (typeof given !== "object" || given === null || Array.isArray(given))
     throw invalidArgument("responseFormat", 'an object such as { type: "json_object" }', given);
@@ -79,11 +108,11 @@ export function compileFormat(format: ResponseFormat): Automaton | undefined {
     case "text":
       return undefined;
     case "json_object":
-      return automatonOf("json_object", () => compileSchema({ type: "object" }));
+      return yield* automatonOf("json_object", () => compileDocument(new SchemaDocument({ type: "object" })));
     case "regex": {
       const { pattern } = format;
       if (typeof pattern !== "string") throw invalidArgument("responseFormat.pattern", "a string", pattern);
-      return automatonOf(`regex ${pattern}`, () => compileRegex(pattern));
+      return yield* automatonOf(`regex ${pattern}`, () => compilePattern(pattern));
     }
     case "tool_calls": {
       const { tools, name, parallel = false } = format;
@@ -92,24 +121,30 @@ export function compileFormat(format: ResponseFormat): Automaton | undefined {
       if (typeof parallel !== "boolean") throw invalidArgument("responseFormat.parallel", "true or false", parallel);
       const callable = callableTools(tools, name);
       const key = callable.map((tool) => [tool.name, tool.parameters.root]);
-      return automatonOf(`tool_calls ${parallel} ${JSON.stringify(key)}`, () => compileToolCalls(callable, parallel));
+      return yield* automatonOf(`tool_calls ${parallel} ${JSON.stringify(key)}`, () =>
+        compileToolCalls(callable, parallel),
+      );
     }
     default: {
       // What is looked up is what would be compiled: the caller's own object may change.
       const document = new SchemaDocument(schemaOf(format));
-      return automatonOf(`schema ${JSON.stringify(document.root)}`, () => compileDocument(document));
+      return yield* automatonOf(`schema ${JSON.stringify(document.root)}`, () => compileDocument(document));
     }
   }
 }
 
 /** The texts that a pattern matches as a whole; `^` and `$` at its ends say nothing more. */
 export function compileRegex(pattern: string): Grammar {
+  return atOnce(compilePattern(pattern));
+}
+
+function* compilePattern(pattern: string): Slices<Grammar> {
   const where = "responseFormat.pattern";
   const builder = new GrammarBuilder(where);
   const rule = builder.rule();
-  const dfa = dfaOf(wholeTexts(parsePattern(pattern, where), where, { search: false }), "plain", where);
+  const dfa = yield* dfaInSlices(wholeTexts(parsePattern(pattern, where), where, { search: false }), "plain", where);
   builder.rules[rule]!.start = builder.automaton(rule, dfa, 0);
-  return builder.finish(rule);
+  return yield* builder.finish(rule);
 }
 
 function checkNames(object: object, known: readonly string[], where: string): void {
@@ -153,8 +188,8 @@ function checkNote({ strict, name, description }: NamedSchema, where: string): v
     if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);
 }
 
-function automatonOf(key: string, compile: () => Grammar): Automaton {
-  const automaton = kept.get(key) ?? new Automaton(compile());
+function* automatonOf(key: string, compile: () => Slices<Grammar>): Slices<Automaton> {
+  const automaton = kept.get(key) ?? new Automaton(yield* compile());
   if (key.length > LONGEST_KEPT) return automaton;
   kept.delete(key);
   kept.set(key, automaton);

@@ -64,7 +64,7 @@ export class SchemaDocument {
   private values = 0;
   private length = 0;
 
-  /** @throws HeddleError INVALID_ARGUMENT for what is no JSON, or nested or large beyond the limits */
+  /** @throws HeddleError INVALID_ARGUMENT for what is no JSON, holds lone surrogates, or is nested or large beyond the limits */
   constructor(schema: unknown, name = "schema") {
     this.name = name;
     this.root = this.copy(schema, `${name}#`, 0);
@@ -74,7 +74,7 @@ export class SchemaDocument {
     if (++this.values > limits.values) throw tooLarge(this.name, limits.values, "values");
     if (depth > limits.depth) throw tooLarge(this.name, limits.depth, "levels");
     if (value === null || typeof value === "boolean") return value;
-    if (typeof value === "string") return this.text(value);
+    if (typeof value === "string") return this.text(value, where);
     if (typeof value === "number" && Number.isFinite(value)) return value;
     if (Array.isArray(value)) {
       const out: JsonValue[] = [];
@@ -86,15 +86,18 @@ export class SchemaDocument {
     if (typeof value !== "object" || !isPlain(value)) throw invalidArgument(where, "JSON", value);
     const out: SchemaObject = Object.create(null);
     for (const [key, member] of Object.entries(value))
-      if (member !== undefined) out[this.text(key)] = this.copy(member, `${where}/${escapePointer(key)}`, depth + 1);
+      if (member !== undefined)
+        out[this.text(key, where)] = this.copy(member, `${where}/${escapePointer(key)}`, depth + 1);
     this.places.set(out, where);
     return out;
   }
 
-  private text(value: string): string {
+  private text(value: string, where: string): string {
     this.length += value.length;
     if (this.length > limits.text) throw tooLarge(this.name, limits.text, "characters of text");
-    return value.toWellFormed();
+    // No UTF-8 is theirs, so no answer could hold them.
+    if (!value.isWellFormed()) throw invalidArgument(where, "text without lone surrogates", value);
+    return value;
   }
 
   /** What messages call an object or array of the schema: its JSON pointer. */

@@ -1,5 +1,6 @@
 // Calls of tools as an answer's form: what the templates of Hermes and Qwen teach, `<tool_call>{"name": …, "arguments": …}</tool_call>`.
 import { HeddleError, invalidArgument } from "../errors.ts";
+import type { Slices } from "../tokenizer/slices.ts";
 import { SchemaCompiler, sharedWork } from "./compile-schema.ts";
 import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
 import { isObject, type JsonValue, SchemaDocument } from "./schema.ts";
@@ -45,19 +46,21 @@ export function callableTools(tools: unknown, name?: string | undefined): Callab
  * One call, or with `several` one after another, a line each.
  * @throws HeddleError INVALID_ARGUMENT for what is no schema or too large, UNSUPPORTED for a keyword, by its pointer
  */
-export function compileToolCalls(tools: readonly CallableTool[], several: boolean): Grammar {
+export function* compileToolCalls(tools: readonly CallableTool[], several: boolean): Slices<Grammar> {
   const builder = new GrammarBuilder("tools");
   const work = sharedWork(builder);
   const rule = builder.rule();
   const more = builder.loop(rule);
   const close = builder.literal(rule, `}\n${TOOL_CALL.close}`, more.node);
   const object: JsonValue = { type: "object" };
-  const calls = tools.map(({ name, parameters }) => {
-    const args = new SchemaCompiler(parameters, work).rule([object]);
-    return builder.literal(rule, `${JSON.stringify(name).slice(1, -1)}", "arguments": `, builder.call(args, close));
-  });
+  const calls: number[] = [];
+  for (const { name, parameters } of tools) {
+    const args = yield* new SchemaCompiler(parameters, work).rule([object]);
+    const head = `${JSON.stringify(name).slice(1, -1)}", "arguments": `;
+    calls.push(builder.literal(rule, head, builder.call(args, close)));
+  }
   const call = builder.literal(rule, `${TOOL_CALL.open}\n{"name": "`, builder.choice(calls));
   more.set(several ? [free(END), free(builder.literal(rule, "\n", call))] : [free(END)]);
   builder.rules[rule]!.start = call;
-  return { ...builder.finish(rule), markup: Object.values(TOOL_CALL) };
+  return { ...(yield* builder.finish(rule)), markup: Object.values(TOOL_CALL) };
 }

@@ -1,3 +1,4 @@
+import { compiledAhead } from "../constrain/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { onAbort } from "../on-abort.ts";
 import { throwIfAborted } from "./abort.ts";
@@ -76,7 +77,8 @@ export class Batcher {
   /** As model.completeAll: `n` continuations of each prompt, in order; where one fails the others are ended. */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const started = performance.now();
-    const all = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), options);
+    const ready = options?.responseFormat ? await compiledAhead(options) : options;
+    const all = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
     try {
       return await Promise.all(all.map((one) => wholeOf(this.read(one, { started, signal: options.signal }))));
     } finally {
@@ -100,7 +102,8 @@ export class Batcher {
     checkOptionNames(options);
     if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
     const started = performance.now();
-    const [one] = this.submit([prompt], options);
+    const ready = options.responseFormat ? await compiledAhead(options) : options;
+    const [one] = this.submit([prompt], ready);
     return yield* this.read(one!, { started, signal: options.signal });
   }
 

@@ -8,6 +8,7 @@ import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
 import type { SampleResults } from "./choices.ts";
 import { newProgress, type Progress, RESERVED_AHEAD } from "./engine.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import { Pace } from "./pace.ts";
 import { sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import { plainInputs } from "./sampling-inputs.ts";
 import { type Piece, type Sequence, withoutOldest } from "./sequence.ts";
@@ -107,6 +108,7 @@ export async function* runBeams(
   const waiting: Sequence[][] = [];
   for (let i = 0; i < sequences.length; i += n) waiting.push(sequences.slice(i, i + n));
   const step = stepOf(cache, first, signal);
+  const pace = new Pace();
   const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
   let active: Group[] = [];
   throwIfAborted(signal);
@@ -140,7 +142,9 @@ export async function* runBeams(
       for (const group of active.filter(({ search }) => search.done)) {
         free.push(...group.free);
         progress.firstTokenMs ??= performance.now() - started;
-        yield [...group.pieces()];
+        const pieces: Piece[] = [];
+        await pace.each(group.pieces(), (piece) => void pieces.push(piece));
+        yield pieces;
         throwIfAborted(signal);
       }
       active = active.filter(({ search }) => !search.done);

@@ -4,6 +4,7 @@ import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { processLogits } from "./logit-processors.ts";
 import type { Speculation } from "./options.ts";
+import { Pace } from "./pace.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import { scoredRows } from "./prompt-scores.ts";
 import { PromptsAhead, runShape } from "./prompts-ahead.ts";
@@ -340,8 +341,9 @@ export async function step(
   const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
   const program = custom ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
-  for (const [i, { sequence, scored }] of forced.entries())
-    sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!));
+  await new Pace().each(forced.entries(), ([i, { sequence, scored }]) =>
+    sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!)),
+  );
   const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));
   if (custom) await applyProcessors(cache, draws, choices, results.logits!, inputs, shape, signal);
   let last = 0;

@@ -1,4 +1,5 @@
 import { brand } from "../brand.ts";
+import { compiledAhead } from "../constrain/index.ts";
 import { checkPath, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
@@ -152,7 +153,8 @@ export class LanguageModel {
   ): Reply<Completion> | Reply<Completion[]> | Reply<Completion | Completion[]> {
     const isSingle = isPrompt(prompt);
     const start = async function* (model: LanguageModel) {
-      const { answers, runs, signal } = model.call(promptList(prompt), options);
+      const ready = options?.responseFormat ? await compiledAhead(options) : options;
+      const { answers, runs, signal } = model.call(promptList(prompt), ready);
       for await (const piece of eachPiece(runs, signal)) {
         answers.add(piece);
         yield piece;
@@ -187,7 +189,8 @@ export class LanguageModel {
    * prompts have in common from the beginning on is computed once.
    */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
-    const { answers, runs } = this.call(isEmptyList(prompts) ? [] : promptList(prompts), options);
+    const ready = options?.responseFormat ? await compiledAhead(options) : options;
+    const { answers, runs } = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
     for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
     return answers.finish(this.loadMs);
   }

@@ -1,5 +1,6 @@
 import { describe, HeddleError } from "../errors.ts";
 import type { LogitContext, LogitProcessor } from "./options.ts";
+import { ownContext } from "./own-context.ts";
 
 /**
  * Lets processors change logits, in their order. What one returns is looked at: a promise, or an array of its own, would be a change
@@ -12,7 +13,7 @@ export function processLogits(
   context: LogitContext,
 ): void {
   for (const change of processors) {
-    const returned: unknown = change(logits, context);
+    const returned: unknown = change(logits, ownContext(context));
     if (typeof returned !== "object" || returned === null || returned === logits) continue;
     const late = typeof (returned as PromiseLike<unknown>).then === "function";
     // The refusal is what the caller hears; nobody is left to hear how the promise ends.

@@ -23,9 +23,11 @@ function open(model: Model, ids: readonly number[], { contextLength, adapters }:
 export async function logitsOf(
   model: Model,
   ids: readonly number[],
-  options: Options & { last?: boolean },
+  options: Options & { last?: boolean | undefined },
 ): Promise<Float32Array[]> {
-  const { signal, last = false } = options;
+  const { signal } = options;
+  const last = options.last ?? false;
+  if (typeof last !== "boolean") throw invalidArgument("last", "true or false", last);
   const { vocabSize } = model.config;
   const cache = open(model, ids, options);
   try {

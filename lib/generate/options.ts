@@ -9,7 +9,7 @@ import { sameVocabulary } from "./same-vocabulary.ts";
 
 /** What a custom logit processor is told. */
 export interface LogitContext {
-  /** Ids of the prompt and of what was generated so far. */
+  /** Ids of the prompt and of what was generated so far, as they are at this step: a copy, made when it is read. */
   readonly ids: readonly number[];
   readonly promptLength: number;
   /** Which of several sequences this is. */

@@ -1,4 +1,5 @@
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { candidatesOf } from "./candidates.ts";
 import { PREFILL_ROWS } from "./kv-cache.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Choice, TopCandidate } from "./sequence.ts";
@@ -18,7 +19,7 @@ export function promptScores(
   tokenizer: Tokenizer | undefined,
 ): PromptScores | undefined {
   if (promptLogprobs === undefined) return undefined;
-  return new PromptScores(ids, promptLogprobs, (token) => tokenizer?.decode([token]) ?? "");
+  return new PromptScores(ids, promptLogprobs, tokenizer);
 }
 
 /**
@@ -31,14 +32,14 @@ export class PromptScores {
   /** The likeliest tokens in each place, if any are wanted. */
   readonly top: (TopCandidate[] | null)[] | undefined;
   private readonly ids: readonly number[];
-  private readonly textOf: (token: number) => string;
+  private readonly tokenizer: Tokenizer | undefined;
   /** Tokens of which all is known, from the beginning on. */
   private known = 1;
 
   /** @param count of the likeliest tokens that are wanted in each place */
-  constructor(ids: readonly number[], count: number, textOf: (token: number) => string) {
+  constructor(ids: readonly number[], count: number, tokenizer: Tokenizer | undefined) {
     this.ids = ids;
-    this.textOf = textOf;
+    this.tokenizer = tokenizer;
     this.logprobs = ids.map(() => null);
     this.top = count > 0 ? ids.map(() => null) : undefined;
   }
@@ -62,12 +63,7 @@ export class PromptScores {
     const place = position + 1;
     // A token that the model rules out cannot be forced either.
     this.logprobs[place] = token === this.ids[place] ? logprob : Number.NEGATIVE_INFINITY;
-    if (this.top)
-      this.top[place] = Array.from(topIds!, (id, i) => ({
-        token: id,
-        logprob: topLogprobs![i]!,
-        text: this.textOf(id),
-      }));
+    if (this.top) this.top[place] = candidatesOf({ topIds: topIds!, topLogprobs: topLogprobs! }, this.tokenizer);
     this.known = Math.max(this.known, place + 1);
   }
 }

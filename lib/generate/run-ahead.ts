@@ -3,6 +3,7 @@ import { abortFlag } from "../graph/compile.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import { Pace } from "./pace.ts";
 import { sampleProgram } from "./programs.ts";
 import { seriesInputs } from "./sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
@@ -104,6 +105,7 @@ export async function* decodeAhead(
   );
   let next: Steps | undefined;
   let [steps, drawn] = [1, 0];
+  const pace = new Pace();
   try {
     do {
       const ended = options.enough?.() || all.some(({ sequence }) => sequence.finishReason);
@@ -115,7 +117,7 @@ export async function* decodeAhead(
         for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
         return;
       }
-      const pieces = accepted(all, current, top);
+      const pieces = await accepted(all, current, { top, pace });
       const now = performance.now();
       options.account?.(pieces.length, now - before);
       drawn += current.count;
@@ -145,11 +147,16 @@ async function wentWell({ count, done }: Steps): Promise<boolean> {
   }
 }
 
-function accepted(all: readonly Decoding[], { count, results }: Steps, top: number): Piece[] {
+async function accepted(
+  all: readonly Decoding[],
+  { count, results }: Steps,
+  { top, pace }: { top: number; pace: Pace },
+): Promise<Piece[]> {
   const pieces: Piece[] = [];
-  for (let step = 0; step < count; step++)
-    for (const [row, { sequence }] of all.entries())
-      if (!sequence.finishReason)
-        pieces.push(sequence.accept(choiceOf(results, step * all.length + row, top, sequence.options.topLogprobs)));
+  await pace.each(Array(count * all.length).keys(), (place) => {
+    const { sequence } = all[place % all.length]!;
+    if (!sequence.finishReason)
+      pieces.push(sequence.accept(choiceOf(results, place, top, sequence.options.topLogprobs)));
+  });
   return pieces;
 }

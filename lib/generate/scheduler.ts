@@ -4,6 +4,7 @@ import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, 
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
+import { placed } from "./own-context.ts";
 import { PieceStream } from "./piece-stream.ts";
 import { promptName } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
@@ -122,10 +123,10 @@ export class Scheduler {
     if (logitProcessors.length + stopConditions.length === 0) return options;
     return {
       ...options,
-      logitProcessors: logitProcessors.map((change) => (logits, of) => change(logits, { ...of, index: place })),
+      logitProcessors: logitProcessors.map((change) => (logits, of) => change(logits, placed(of, place))),
       stopConditions: stopConditions.map((condition) => (of) => {
         try {
-          return asked(condition, { ...of, index: place });
+          return asked(condition, placed(of, place));
         } catch (error) {
           this.failures.set(index, { error });
           return true;

@@ -1,3 +1,4 @@
+import { compiledAhead } from "../constrain/index.ts";
 import { Answers, type Completion } from "./completion.ts";
 import { runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
@@ -26,7 +27,7 @@ export async function completeSeeded(
 ): Promise<Completion[]> {
   if (prompts.length === 0) return [];
   const { contextLength, tokenizer, cacheDtype: dtype, cachePageSize: pageSize } = model;
-  const resolved = resolveOptions({ ...options, seed: 0 }, model.optionContext);
+  const resolved = resolveOptions(await compiledAhead({ ...options, seed: 0 }), model.optionContext);
   model.checkTexts(resolved);
   const sequences = prompts.map(({ ids, seed }, index) => {
     const own = { ...resolved, seed };

@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { Constraint } from "../constrain/index.ts";
 import { HeddleError } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
+import { candidatesOf } from "./candidates.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
 import { asked, StopMatcher } from "./stop.ts";
@@ -250,12 +251,7 @@ export class Sequence {
     if (conditional || (constraint && options.stopTexts.length > 0)) this.text += text;
     if (constraint && (matcher.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
     const piece: Piece = { text, token, logprob, index: this.index };
-    if (topIds && topLogprobs)
-      piece.top = Array.from(topIds, (id, i) => ({
-        token: id,
-        logprob: topLogprobs[i]!,
-        text: this.tokenizer?.decode([id]) ?? "",
-      }));
+    if (topIds && topLogprobs) piece.top = candidatesOf({ topIds, topLogprobs }, this.tokenizer);
     if (this.scores && this.generated === 1) {
       piece.promptLogprobs = this.scores.logprobs;
       if (this.scores.top) piece.promptTop = this.scores.top;

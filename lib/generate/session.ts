@@ -1,3 +1,4 @@
+import { compiledAhead } from "../constrain/index.ts";
 import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
@@ -97,7 +98,8 @@ export class Session {
   }
 
   private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
-    const { sequence, signal, speculation } = this.prepare(prompt, options);
+    const ready = options?.responseFormat ? await compiledAhead(options) : options;
+    const { sequence, signal, speculation } = this.prepare(prompt, ready);
     const progress = newProgress();
     const builder = new CompletionBuilder();
     const { cache } = this;

@@ -1,9 +1,10 @@
 import { invalidArgument } from "../errors.ts";
 import type { StopCondition, StopContext } from "./options.ts";
+import { ownContext } from "./own-context.ts";
 
 /** What a caller's condition says. @throws HeddleError INVALID_ARGUMENT where it does not say it, and what it throws itself */
 export function asked(condition: StopCondition, context: StopContext): boolean {
-  const answer: unknown = condition(context);
+  const answer: unknown = condition(ownContext(context));
   if (typeof answer === "boolean") return answer;
   // It may be a promise: the refusal is what the caller hears, and nobody is left to hear how that ends.
   Promise.resolve(answer).catch(() => undefined);

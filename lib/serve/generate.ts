@@ -1,5 +1,6 @@
 // Answers that a model generates: submitted, then streamed or sent whole, and ended at once when nobody waits for them.
 import { randomUUID } from "node:crypto";
+import { compiledAhead } from "../constrain/index.ts";
 import type { GenerateOptions } from "../generate/index.ts";
 import type { Scheduled } from "../generate/scheduler.ts";
 import { type Calls, type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
@@ -60,8 +61,9 @@ export async function generate(
   signal.addEventListener("abort", end, { once: true });
   try {
     const ids = await prompts.ids();
+    const ready = await compiledAhead(options);
     signal.throwIfAborted();
-    all = generating(service).submit(ids, options);
+    all = generating(service).submit(ids, ready);
     const head = { id: `${how.form.id}-${randomUUID().replaceAll("-", "")}`, model: settings.modelName };
     await (how.stream ? sendStream : sendWhole)(exchange, all, { ...how, n, head });
   } finally {

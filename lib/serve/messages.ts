@@ -58,7 +58,8 @@ function messageOf(value: unknown, path: string, knowsDeveloper: boolean): ChatM
   return {
     ...Object.fromEntries(fields),
     role: role === "function" ? "tool" : role === "developer" && !knowsDeveloper ? "system" : role,
-    content: Array.isArray(content) ? textOf(content, `${path}.content`) : (content ?? null),
+    // Templates would print None, as Python does.
+    content: Array.isArray(content) ? textOf(content, `${path}.content`) : (content ?? ""),
     ...(calls && calls.length > 0 && { tool_calls: calls.map((call, i) => callOf(call, `${path}.tool_calls[${i}]`)) }),
   };
 }

@@ -39,6 +39,9 @@ export function responseFormat(given: unknown): Partial<GenerateOptions> {
   const { type, ...rest } = given;
   if (type !== "text" && type !== "json_object" && type !== "json_schema")
     throw invalid("response_format.type", "text, json_object or json_schema", type);
+  // Where it is missing, the library names the field that its own callers have.
+  if (type === "json_schema" && (rest.json_schema ?? rest.jsonSchema ?? rest.schema) === undefined)
+    throw invalid("response_format.json_schema", "an object with a schema", rest.json_schema);
   return { responseFormat: { type, ...rest } as ResponseFormat }; // which resolving the options checks
 }
 

@@ -1,5 +1,6 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
 import { describe, HeddleError } from "../errors.ts";
+import { setGlobals } from "./chat-globals.ts";
 import { jinja, LimitError, limitedInterpreter, renderLimits } from "./chat-interpreter.ts";
 import { limits } from "./tokenizer-file.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
@@ -81,8 +82,9 @@ function compile(template: string): unknown {
 /**
  * Renders a chat template. Throws INVALID_ARGUMENT if the template refuses the messages (raise_exception), INVALID_FILE
  * if it is no valid template or exceeds a limit, which the message names.
+ * @param mark of the guard, which variables may hold: no character of its own
  */
-export function renderTemplate(template: string, variables: Record<string, unknown>): string {
+export function renderTemplate(template: string, variables: Record<string, unknown>, mark?: string): string {
   if (template.length > limits.templateLength) {
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
@@ -103,7 +105,8 @@ export function renderTemplate(template: string, variables: Record<string, unkno
         ...variables,
       };
       for (const [name, value] of Object.entries(globals)) if (value !== undefined) environment.set(name, value);
-      return String(new Interpreter(environment).run(program).value);
+      setGlobals(environment, globals);
+      return String(new Interpreter(environment, mark).run(program).value);
     });
   } catch (cause) {
     throw explain(cause, template);

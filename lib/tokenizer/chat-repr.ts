@@ -1,9 +1,11 @@
-// Python's repr of what a template has: the texts of arrays and objects, which some templates show as they are.
+// What Python makes texts of: str and repr of what a template has, and the filters that begin with them.
 
 /** A value of the template's interpreter. */
 export interface RuntimeValue {
   type: string;
   value: unknown;
+  /** Whether it counts as true. */
+  __bool__(): { value: boolean };
 }
 
 /** What Python does not print as it is; marks of the guard, which are for private use, stay. */
@@ -37,11 +39,56 @@ export function pythonRepr(value: RuntimeValue): string {
       return `[${items().join(", ")}]`;
     case "TupleValue":
       return `(${items().join(", ")}${(inner as unknown[]).length === 1 ? "," : ""})`;
-    case "ObjectValue": {
-      const entries = [...(inner as Map<string, RuntimeValue>)];
-      return `{${entries.map(([key, entry]) => `${quoted(key)}: ${pythonRepr(entry)}`).join(", ")}}`;
-    }
+    case "UndefinedValue":
+      return "Undefined";
+    case "NamespaceValue":
+      return `<Namespace ${objectRepr(inner as Map<string, RuntimeValue>)}>`;
+    case "ObjectValue":
+      return objectRepr(inner as Map<string, RuntimeValue>);
     default:
       return String(value); // numbers, as the interpreter writes them
   }
+}
+
+function objectRepr(entries: ReadonlyMap<string, RuntimeValue>): string {
+  return `{${[...entries].map(([key, entry]) => `${quoted(key)}: ${pythonRepr(entry)}`).join(", ")}}`;
+}
+
+/** Python's str, which is what a template prints, and what filters of texts begin with. */
+export function pythonText(value: RuntimeValue): string {
+  if (value.type === "StringValue") return value.value as string;
+  return value.type === "UndefinedValue" ? "" : pythonRepr(value);
+}
+
+/** A word's beginning and its rest. */
+const cased = (word: string) => {
+  const [first = "", ...rest] = word;
+  return first.toUpperCase() + rest.join("").toLowerCase();
+};
+
+/** Jinja2's filters that make a text of a text, whatever they are given. */
+export const textFilters: ReadonlyMap<string, (text: string) => string> = new Map([
+  ["string", (text) => text],
+  ["trim", (text) => text.trim()],
+  ["upper", (text) => text.toUpperCase()],
+  ["lower", (text) => text.toLowerCase()],
+  ["capitalize", cased],
+  [
+    "title",
+    (text) =>
+      text
+        .split(/([-\s({[<]+)/u)
+        .map(cased)
+        .join(""),
+  ],
+]);
+
+/** Python's str.strip, lstrip and rstrip. */
+export function stripped(text: string, which: string, characters: string): string {
+  const known = new Set(characters);
+  const units = [...text];
+  let [from, to] = [0, units.length];
+  if (which !== "rstrip") while (from < to && known.has(units[from]!)) from++;
+  if (which !== "lstrip") while (to > from && known.has(units[to - 1]!)) to--;
+  return units.slice(from, to).join("");
 }

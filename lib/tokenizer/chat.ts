@@ -152,23 +152,26 @@ function* renderGuarded(
     tools: tools ? yield* guard.protect(tools, "tools") : null,
     documents: documents ? yield* guard.protect(documents, "documents") : null,
   };
-  const rendered = renderTemplate(own, {
+  const given = {
     bos_token: config.bosToken ?? "",
     eos_token: config.eosToken ?? "",
     pad_token: config.padToken ?? "",
     unk_token: config.unkToken ?? "",
+    sep_token: config.sepToken,
+    cls_token: config.clsToken,
+    mask_token: config.maskToken,
     ...variables,
     ...guarded,
     add_generation_prompt: options.addGenerationPrompt === true,
-  });
-  return { rendered, guard };
+  };
+  return { rendered: renderTemplate(own, given, guard.mark), guard };
 }
 
 /** Options of `fit`. */
 export interface FitOptions extends ChatTemplateOptions {
   /** Tokens that the model can hold. */
   contextLength: number;
-  /** Of these, tokens to keep free for the answer. Default 0. */
+  /** Of these, tokens to keep free for the answer, fewer than all. Default 0. */
   reserve?: number | undefined;
 }
 
@@ -199,7 +202,8 @@ export function* fitMessages(
   if (!Number.isInteger(contextLength) || contextLength < 1) {
     throw invalidArgument("contextLength", "a whole number from 1", contextLength);
   }
-  if (!Number.isInteger(reserve) || reserve < 0) throw invalidArgument("reserve", "a whole number from 0", reserve);
+  if (!Number.isInteger(reserve) || reserve < 0 || reserve >= contextLength)
+    throw invalidArgument("reserve", `a whole number from 0 and below contextLength, ${contextLength}`, reserve);
   const limit = contextLength - reserve;
   let systemEnd = 0;
   while (systemEnd < messages.length && ["system", "developer"].includes(messages[systemEnd]!.role)) systemEnd++;

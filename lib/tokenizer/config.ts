@@ -8,6 +8,9 @@ export interface TokenizerConfig {
   eosToken?: string;
   padToken?: string;
   unkToken?: string;
+  sepToken?: string;
+  clsToken?: string;
+  maskToken?: string;
   /** Ids from generation_config.json, which may name several. */
   eosTokenIds: number[];
   /** By name; "default" is the usual one. */
@@ -87,6 +90,9 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     eosToken: named("eos_token"),
     padToken: named("pad_token"),
     unkToken: named("unk_token"),
+    sepToken: named("sep_token"),
+    clsToken: named("cls_token"),
+    maskToken: named("mask_token"),
     eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isTokenId).slice(0, 64),
     chatTemplates: Object.fromEntries(chatTemplates),
     // Hugging Face writes 1e30 for "no limit".

@@ -2,7 +2,7 @@
 
 /** ChatML, for vocabularies that have its two tokens. */
 export const chatMlTemplate = `{% for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content }}<|im_end|>
+{{ message.content or '' }}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}`;
 
@@ -12,6 +12,6 @@ export const chatMlTemplate = `{% for message in messages %}<|im_start|>{{ messa
  */
 export const plainTemplate = `{{ bos_token }}{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}
 
-{% elif message.role == 'assistant' %}Assistant: {{ message.content }}{{ eos_token }}
+{% elif message.role == 'assistant' %}Assistant: {{ message.content or '' }}{{ eos_token }}
 {% else %}User: {{ message.content }}
 {% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}`;

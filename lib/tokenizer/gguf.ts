@@ -117,6 +117,9 @@ function makeConfig(
     eosToken: named(eos),
     padToken: named(pad),
     unkToken: named(unknown),
+    sepToken: named(reader.id("seperator_token_id", tokens.length)), // as GGUF spells it
+    clsToken: named(reader.id("cls_token_id", tokens.length)),
+    maskToken: named(reader.id("mask_token_id", tokens.length)),
     eosTokenIds: ends.filter((id) => id !== undefined),
     chatTemplates: Object.fromEntries(chatTemplates),
     addBosToken: addBos,

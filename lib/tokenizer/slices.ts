@@ -7,6 +7,9 @@ const SLICE_MS = 3;
 
 const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
 
+/** Work that yields every so often. */
+export type Slices<T> = Generator<void, T, undefined>;
+
 /** Runs a generator that yields every so often; `what` names the work. @throws HeddleError ABORTED */
 export async function inSlices<T>(
   work: Generator<void, T, undefined>,

@@ -75,12 +75,15 @@ export function configToJson(file: TokenizerFile, config: TokenizerConfig): stri
     add_bos_token: config.addBosToken,
     add_eos_token: config.addEosToken,
     bos_token: config.bosToken ?? null,
+    cls_token: config.clsToken,
     chat_template:
       only ?? (templates.length > 0 ? templates.map(([name, template]) => ({ name, template })) : undefined),
     clean_up_tokenization_spaces: false,
     eos_token: config.eosToken ?? null,
+    mask_token: config.maskToken,
     model_max_length: config.modelMaxLength ?? 1e30,
     pad_token: config.padToken ?? null,
+    sep_token: config.sepToken,
     tokenizer_class: config.tokenizerClass ?? "PreTrainedTokenizerFast",
     unk_token: config.unkToken ?? null,
   };

@@ -95,8 +95,23 @@ describe("schemas", () => {
       { properties: listed(3000, (i) => ({ type: "string", pattern: `^.{0,50}x${i}` })) },
       "at most 2000000 steps",
     ],
-    ["multiples of many millions", { type: "integer", multipleOf: 999_999_937 }, "at most 10000 states"],
+    [
+      "multiples of many millions",
+      { type: "integer", multipleOf: 999_999_937 },
+      "at most 10000 states for the multiples of 999999937 (a minimum and a maximum",
+    ],
     ["multiples of more", { type: "integer", multipleOf: 2 ** 60 }, "UNSUPPORTED schema#: multipleOf"],
+    [
+      "integers of many digits",
+      { type: "integer", minimum: 1e300, maximum: 1e301 },
+      "UNSUPPORTED schema#: an integer of more than 21 digits (from 1e+300 to 1e+301)",
+    ],
+    [
+      "integers of many digits below zero",
+      { type: "integer", maximum: -1e21 },
+      "UNSUPPORTED schema#: an integer of more than 21",
+    ],
+    ["integers between none", { type: "integer", minimum: 1e301, maximum: 1e300 }, "contradiction"],
     [
       "a property named __proto__",
       JSON.parse('{"type":"object","properties":{"__proto__":{"type":"integer"}},"required":["__proto__"]}'),
@@ -107,6 +122,12 @@ describe("schemas", () => {
     ["a Map", new Map(), "expected JSON"],
     ["a hole", { enum: new Array(2) }, "expected JSON"],
     ["NaN", { const: Number.NaN }, "expected JSON"],
+    [
+      "half a character",
+      { enum: ["a", "\ud800"] },
+      'schema#/enum/1: expected text without lone surrogates, got "\\ud800"',
+    ],
+    ["a name of half a character", { properties: { "\udc00": {} } }, "schema#/properties: expected text without lone"],
   ])("%s", async (_name, schema, message) => {
     expect(await outcome(() => compileSchema(schema))).toContain(message);
   });

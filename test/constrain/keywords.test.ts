@@ -56,6 +56,24 @@ const cases: Case[] = [
     ["0", "82944"],
     ["1025", "-1024"],
   ],
+  [
+    "multipleOf between bounds that leave few",
+    { type: "integer", multipleOf: 3600, minimum: -7200, exclusiveMaximum: 86_400 },
+    ["0", "3600", "82800", "-7200", "-3600"],
+    ["86400", "-10800", "1800", "-0", "03600"],
+  ],
+  [
+    "multipleOf large integers between bounds",
+    { type: "number", allOf: [{ multipleOf: 6e13 }, { multipleOf: 9e13 }], minimum: 1, maximum: 2e15 },
+    ["180000000000000", "1980000000000000"],
+    ["0", "90000000000000", "2160000000000000"],
+  ],
+  [
+    "multipleOf between bounds that leave one",
+    { type: "integer", multipleOf: 1e6, minimum: 1, maximum: 1e6 },
+    ["1000000"],
+    ["0", "1", "100000"],
+  ],
   // Of 16 digits some are read back as the number beside them, here ...416.
   ["multipleOf an integer, read back", { type: "integer", multipleOf: 5 }, ["-999999999999995"], ["9020108010105415"]],
   [

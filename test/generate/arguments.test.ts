@@ -41,6 +41,14 @@ test("null stands for an option's default", async () => {
   expect(await of(null)).toBe(await of(undefined));
 });
 
+test("logits of the last position alone are asked for by a flag", async () => {
+  for (const last of [1, 0, "yes", {}])
+    await expect(model.logits([1, 2], { last: last as never })).rejects.toEqual(
+      refused(/^last: expected true or false, got /),
+    );
+  expect(await model.logits([1, 2], { last: null as never })).toHaveLength(2);
+});
+
 test("samples of the largest seed differ as those of others do", async () => {
   const options = { n: 3, seed: Number.MAX_SAFE_INTEGER, maxTokens: 8, ignoreEos: true, temperature: 2 };
   const samples = (await model.completeAll([[1, 2]], options)).map(({ tokens }) => tokens.join());

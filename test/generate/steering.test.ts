@@ -80,6 +80,30 @@ describe("a stop condition", () => {
   });
 });
 
+test("functions of the caller's own are told ids that they may do anything to", async () => {
+  const told: number[] = [];
+  const empties = ({ ids }: { ids: readonly number[] }) => {
+    told.push(ids.length);
+    (ids as number[]).length = 0;
+    return false;
+  };
+  const logitProcessors: LogitProcessor[] = [
+    (_, context) => void empties(context),
+    (_, context) => void empties(context),
+  ];
+  const steered = { ...greedy, maxTokens: 5, repetitionPenalty: 1.1, logitProcessors, stop: [empties, empties] };
+  const { logitProcessors: _, stop: __, ...plain } = steered;
+  expect((await model.complete(prompt, steered)).tokens).toEqual((await model.complete(prompt, plain)).tokens);
+  const length = told[0]!;
+  expect(told).toEqual([0, 1, 2, 3, 4].flatMap((i) => [length + i, length + i, length + i + 1, length + i + 1]));
+  await using batcher = model.batcher({ slots: 2 });
+  expect((await batcher.complete(prompt, steered)).tokens).toEqual((await model.complete(prompt, plain)).tokens);
+  const beams = { numBeams: 2, temperature: undefined };
+  expect((await model.complete(prompt, { ...steered, ...beams })).tokens).toEqual(
+    (await model.complete(prompt, { ...plain, ...beams })).tokens,
+  );
+});
+
 test("functions that are refused as asynchronous leave no rejection that ends the process", async () => {
   const unheard: unknown[] = [];
   const hear = (reason: unknown) => unheard.push(reason);

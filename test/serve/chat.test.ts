@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/generate/index.ts";
 import { serve } from "../../lib/serve/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { type Client, chatModel, clientOf, greedily, greedy, type Json, user } from "./helpers.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -296,7 +297,18 @@ describe("parameters", () => {
     ["functions", { messages, functions: [] }, "functions", "unsupported"],
     ["response_format", { messages, response_format: "json" }, "response_format", "invalid_value"],
     ["response_format", { messages, response_format: { type: "yaml" } }, "response_format.type", "invalid_value"],
-    ["response_format", { messages, response_format: { type: "json_schema" } }, "response_format", "invalid_value"],
+    [
+      "response_format",
+      { messages, response_format: { type: "json_schema" } },
+      "response_format.json_schema",
+      "invalid_value",
+    ],
+    [
+      "response_format",
+      { messages, response_format: { type: "json_schema", json_schema: null } },
+      "response_format.json_schema",
+      "invalid_value",
+    ],
     [
       "response_format",
       { messages, response_format: { type: "json_schema", json_schema: { name: "x", schema: { not: {} } } } },
@@ -330,6 +342,19 @@ describe("parameters", () => {
     expect(text).toBe(message.content);
     const object = await client.post(CHAT, { ...body, response_format: { type: "json_object" }, max_tokens: 20 });
     expect(object.body.choices[0].message.content).toMatch(/^\{/);
+  });
+
+  test.skipIf(!saysTurns)("a schema that takes long to read leaves others their turn", async () => {
+    let tries = 0;
+    const ask = async () => {
+      const schema = { type: "string", pattern: `(a{1,200}){1,200}${"(?:)".repeat(++tries)}` };
+      const body = { messages, response_format: { type: "json_schema", json_schema: { name: "a", schema } } };
+      expect(await client.post(CHAT, body)).toMatchObject({
+        status: 400,
+        body: { error: { param: "response_format" } },
+      });
+    };
+    expect(await leastOf(75, () => longestTurn(ask), 4)).toBeLessThan(75);
   });
 
   test("another model is not found", async () => {

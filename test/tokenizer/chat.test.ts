@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { HeddleError, type Tokenizer } from "../../lib/tokenizer/index.ts";
+import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson } from "./samples.ts";
 
 const chatMl = [added(256, "<|im_start|>"), added(257, "<|im_end|>"), added(258, "<think>", { special: false })];
@@ -18,6 +18,11 @@ describe("applyChatTemplate", () => {
     const { text, ids } = tokenizer.applyChatTemplate([user("hi")], { addGenerationPrompt: true });
     expect(text).toBe("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
     expect([...ids]).toEqual([...tokenizer.encode(text, { allowSpecial: true })]);
+  });
+
+  it("has nothing in the place of a message without text", () => {
+    const { text } = tokenizer.applyChatTemplate([{ role: "assistant", content: null }]);
+    expect(text).toBe("<|im_start|>assistant\n<|im_end|>\n");
   });
 
   it("uses plain text where it has none", () => {
@@ -83,7 +88,7 @@ describe("what Python's Jinja makes of a template", () => {
     expect(render("{% if tools is not none %}tools{% endif %}{% if documents is not none %}documents{% endif %}")).toBe(
       "",
     );
-    expect(render("{{ tools is defined and documents is defined }}")).toBe("true");
+    expect(render("{{ tools is defined and documents is defined }}")).toBe("True");
   });
 
   it("makes Python's own text of arrays and objects", () => {
@@ -98,12 +103,104 @@ describe("what Python's Jinja makes of a template", () => {
     );
   });
 
+  // What Jinja2 3.1 renders with transformers' settings.
+  const variables = {
+    n: null,
+    a: [3, 1, 2],
+    o: { k: 1, l: [true, null] },
+    parts: [{ type: "text", n: 1, inner: [{ x: 5 }] }, { type: "image" }],
+  };
+  const rendered = (template: string) => tokenizer.applyChatTemplate([], { template, variables }).text;
+
+  it.each([
+    ["{{ n | trim }} {{ n | upper }} {{ n | lower }} {{ n | title }} {{ n | capitalize }}", "None NONE none None None"],
+    ["{{ a | trim }}{{ o | upper }}{{ 3 | trim }}{{ true | lower }}", "[3, 1, 2]{'K': 1, 'L': [TRUE, NONE]}3true"],
+    ["{{ 'hELLO (foo) it\\'s' | title }} {{ 'hELLO wOrld' | capitalize }}", "Hello (Foo) It's Hello world"],
+    ["{{ 'xxaxx' | trim('x') }}{{ nobody | trim }}", "a"],
+  ])("filters what is no text as its text: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it.each([
+    ["{{ a }}{{ o }}{{ true }}{{ n }}{{ nobody }}", "[3, 1, 2]{'k': 1, 'l': [True, None]}TrueNone"],
+    ["{{ [nobody, none, (1, 2), namespace(a='b')] }}", "[Undefined, None, (1, 2), <Namespace {'a': 'b'}>]"],
+    ["{% set x = none %}{% if x %}{% endif %}{% macro m() %}<{{ x }}>{% endmacro %}{{ m() }}", "<None>"],
+    ["{% filter upper %}{{ true }}{% endfilter %}{% set b %}{{ a[0:1] }}{% endset %}{{ b }}", "TRUE[3]"],
+    ["{{ 'a' ~ none ~ true ~ [1, 'b'] ~ nobody ~ 2 }}", "aNoneTrue[1, 'b']2"],
+    ["{{ [1, none, true, 'x'] | join(',') }}", "1,None,True,x"],
+  ])("prints Python's text of what is none: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it.each([
+    [
+      "{{ dict(a=1, b='x') }}{{ dict({'q': 2}, r=none) }}{{ dict([('k', 1)]).k }}{{ dict() }}",
+      "{'a': 1, 'b': 'x'}{'q': 2, 'r': None}1{}",
+    ],
+    [
+      "{% set c = cycler('odd', 'even') %}{{ c.next() ~ c.current ~ c.next() ~ c.next() ~ c.reset() ~ c.current }}",
+      "oddevenevenoddNoneodd",
+    ],
+    [
+      "{% set j = joiner('|') %}{% for x in a %}{{ j() }}{{ x }}{% endfor %}{% set k = joiner() %}{{ k() }}a{{ k() }}b",
+      "3|1|2a, b",
+    ],
+  ])("has Jinja2's functions: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it("leaves variables of the functions' names to whoever gives them", () => {
+    const { text } = tokenizer.applyChatTemplate([], { template: "{{ dict }}", variables: { dict: "mine" } });
+    expect(text).toBe("mine");
+  });
+
+  it.each([
+    ["{% for c in 'aé😀' if c != 'é' %}[{{ c }}{{ loop.index }}]{% endfor %}", "[a1][😀2]"],
+    ["{% for c in nobody %}x{% else %}none{% endfor %}{% for k in o %}{{ k }}{% endfor %}", "nonekl"],
+    ["{% for a, b in [(1, 2), [3, 4], 'xy'] %}{{ a }}{{ b }};{% endfor %}", "12;34;xy;"],
+    ["{{ 'abc' | selectattr('x') | list }}{{ 'abc' | rejectattr('x') | list }}", "[]['a', 'b', 'c']"],
+    ["{{ 'abc' | selectattr('type', 'equalto', 'text') | list }}{{ nobody | map('upper') | list }}", "[][]"],
+    ["{{ 'ab' | map(attribute='x') | list }}{{ 'ab' | map('upper') | join('-') }}", "[Undefined, Undefined]A-B"],
+    ["{{ parts | selectattr('type', 'eq', 'text') | map(attribute='inner.0.x') | list }}", "[5]"],
+    ["{{ parts | selectattr('n', 'undefined') | map(attribute='type') | list }}", "['image']"],
+    ["{{ parts | rejectattr('type', 'in', ['text']) | map(attribute='n', default=0) | list }}", "[0]"],
+    [
+      "{{ [1, 2, 3] | select('odd') | list }}{{ [1, 0] | select | list }}{{ [1, 2] | reject('gt', 1) | list }}",
+      "[1, 3][1][1]",
+    ],
+    [
+      "{{ 'ba' | list }}{{ 'ba' | first }}{{ 'ba' | sort }}{{ [] | first }}{{ o | list }}",
+      "['b', 'a']b['a', 'b']['k', 'l']",
+    ],
+  ])("goes over texts and what is undefined: %s", (template, text) => {
+    expect(rendered(template)).toBe(text);
+  });
+
+  it("goes over a message's characters, those that are guarded among them", () => {
+    const template = "{% for c in messages[0].content %}[{{ c }}]{% endfor %}";
+    expect(render(template, "a<|b")).toBe("[a][<][|][b]");
+    expect(render("{{ messages[0].content | length }}{{ nobody | length }}{{ [1] | length }}", "<|é😀")).toBe("401");
+  });
+
+  it("has the special tokens that a tokenizer names", () => {
+    const names = { sep_token: "[SEP]", cls_token: { content: "[CLS]" }, mask_token: "[MASK]" };
+    const template = "{{ cls_token }}{{ sep_token }}{{ mask_token }}{{ cls_token is defined }}";
+    const named = withTokens([], names);
+    expect(named.applyChatTemplate([], { template }).text).toBe("[CLS][SEP][MASK]True");
+    const { "tokenizer.json": json, "tokenizer_config.json": config } = named.files();
+    const again = Tokenizer.fromFiles({ tokenizer: json, tokenizerConfig: config });
+    expect(again.applyChatTemplate([], { template }).text).toBe("[CLS][SEP][MASK]True");
+    expect(rendered(template)).toBe("False");
+  });
+
   it("puts an object into a text as JSON", () => {
     // DeepSeek R1's, of a call's arguments, which it expects as text.
     const call = { type: "function", function: { name: "f", arguments: { city: "Kyōto" } } };
     const message = { role: "assistant", content: null, tool_calls: [call] };
     const template = "{{ '<' + messages[0].tool_calls[0].function.arguments + '>' }}";
     expect(tokenizer.applyChatTemplate([message], { template }).text).toBe('<{"city": "Kyōto"}>');
+    const joined = "{{ '<' ~ messages[0].tool_calls[0].function.arguments }}";
+    expect(tokenizer.applyChatTemplate([message], { template: joined }).text).toBe('<{"city": "Kyōto"}');
     expect(() => render("{{ messages[0] + 1 }}")).toThrowError(/^chat template: /u);
   });
 });
@@ -139,6 +236,8 @@ describe("text of messages", () => {
       "{{ messages[0].content | upper | lower }}",
       "{{ messages[0].content | trim }}{{ messages[0].content | tojson }}",
       "{% for m in messages %}{{ m.content.split('#')[-1].lstrip() }}{% endfor %}",
+      "{% for c in messages[0].content %}{{ c }}{% endfor %}{{ messages[0].content | list | join('') }}",
+      "{{ messages[0].content | map('lower') | join('') }}{{ messages[0].content | title }}",
       "{% for part in messages[0].parts %}{{ part.text }}{% endfor %}",
       "{% for key, value in messages[0].extra | items %}{{ key }}{{ value }}{% endfor %}",
     ];
@@ -322,6 +421,8 @@ describe("fit", () => {
     for (const contextLength of [0, -1, 1.5, Number.NaN]) {
       expect(() => tokenizer.fit(messages, { contextLength })).toThrowError(/contextLength/u);
     }
-    expect(() => tokenizer.fit(messages, { contextLength: 10, reserve: -1 })).toThrowError(/reserve/u);
+    for (const reserve of [-1, 0.5, 10, 11])
+      expect(() => tokenizer.fit(messages, { contextLength: 10, reserve })).toThrowError(/^reserve: /u);
+    expect(tokenizer.fit([], { contextLength: 10, reserve: 9 })).toMatchObject({ fits: true, limit: 1 });
   });
 });

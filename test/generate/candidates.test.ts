@@ -1,0 +1,33 @@
+// The likeliest tokens of each step, however many are asked for.
+import { afterAll, describe, expect, test } from "vitest";
+import { type GenerateOptions, LanguageModel } from "../../lib/index.ts";
+import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+
+const model = await LanguageModel.load("default");
+afterAll(() => model.dispose());
+const { vocabSize } = model.config;
+const prompt = "Once upon a time";
+const MOST_MS = 50;
+
+test("candidates have the text that their token stands for by itself", async () => {
+  const { top, tokens } = await model.complete(prompt, { temperature: 0, maxTokens: 3, topLogprobs: vocabSize });
+  expect(top!.map(([best]) => best!.token)).toEqual(tokens);
+  for (const step of top!) {
+    expect(new Set(step.map(({ token }) => token)).size).toBe(vocabSize);
+    expect(step.map(({ text }) => text)).toEqual(step.map(({ token }) => model.tokenizer!.decode([token])));
+  }
+});
+
+describe.skipIf(!saysTurns)("thousands of candidates leave the event loop its turns", () => {
+  const all = { topLogprobs: vocabSize, ignoreEos: true, seed: 1 };
+  test.each<[string, string, GenerateOptions]>([
+    ["of a text", prompt, { ...all, maxTokens: 150 }],
+    ["of several texts", prompt, { ...all, maxTokens: 30, n: 8 }],
+    ["of a prompt", `${prompt} there was a cat. `.repeat(20), { promptLogprobs: vocabSize, maxTokens: 1, seed: 1 }],
+    ["of beams", prompt, { ...all, seed: undefined, temperature: undefined, maxTokens: 60, numBeams: 4, n: 4 }],
+  ])("%s", async (_, text, options) => {
+    expect(await leastOf(MOST_MS, () => longestTurn(() => model.completeAll([text], options)), 4)).toBeLessThan(
+      MOST_MS,
+    );
+  });
+});

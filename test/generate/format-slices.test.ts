@@ -1,0 +1,66 @@
+// Formats of strangers that take long to compile: others have their turn meanwhile, whoever asks for them.
+import { afterAll, describe, expect, test } from "vitest";
+import { compiledAhead, type ResponseFormat } from "../../lib/constrain/index.ts";
+import type { GenerateOptions } from "../../lib/generate/index.ts";
+import { completeSeeded } from "../../lib/generate/seeded.ts";
+import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+import { tinyModel, tinyTokenizer } from "./helpers.ts";
+
+const MOST_MS = 75;
+const listed = (count: number, make: (i: number) => unknown) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, make(i)]));
+const schema = (of: object): ResponseFormat => ({ type: "json_schema", schema: { ...of } });
+const regex = (pattern: string): ResponseFormat => ({ type: "regex", pattern });
+
+/** Empty groups, so that no try finds what one before it has made. */
+let tries = 0;
+const afresh = (format: ResponseFormat): ResponseFormat => {
+  const mark = "(?:)".repeat(++tries);
+  if (format.type === "regex") return regex(format.pattern + mark);
+  return format.type === "json_schema" && "schema" in format
+    ? schema({ ...(format.schema as object), title: mark })
+    : format;
+};
+const longest = (format: ResponseFormat, work: (of: GenerateOptions) => Promise<unknown>) =>
+  leastOf(MOST_MS, () => longestTurn(() => work({ responseFormat: afresh(format) }).catch(() => undefined)), 4);
+
+describe.skipIf(!saysTurns)("a format that takes long leaves the event loop its turns", () => {
+  test.each<[string, ResponseFormat]>([
+    ["a pattern of too many steps", regex("(a{1,200}){1,200}")],
+    ["a pattern of thousands of states", regex("(a|b)*a(a|b){12}")],
+    ["many patterns", schema({ properties: listed(3000, (i) => ({ type: "string", pattern: `^.{0,50}x${i}` })) })],
+    ["many values", schema({ enum: Array.from({ length: 20_000 }, (_, i) => `value ${i}`) })],
+    ["many properties", schema({ properties: listed(16_000, (i) => ({ const: i })) })],
+    ["many items", schema({ type: "array", prefixItems: Array.from({ length: 5000 }, (_, i) => ({ minimum: i })) })],
+  ])("%s", async (_, format) => {
+    expect(await longest(format, compiledAhead)).toBeLessThan(MOST_MS);
+  });
+});
+
+describe.skipIf(!saysTurns)("whoever asks for it", async () => {
+  const model = await tinyModel({ tokenizer: await tinyTokenizer() });
+  afterAll(() => model.dispose());
+  const slow = regex("(a{1,200}){1,200}");
+  test.each<[string, (options: GenerateOptions) => Promise<unknown>]>([
+    ["complete", (options) => model.complete("a", options)],
+    ["generate", async (options) => model.generate("a", options)],
+    [
+      "a session",
+      async (options) => {
+        await using session = model.session();
+        return await session.complete("a", options);
+      },
+    ],
+    [
+      "a batcher",
+      async (options) => {
+        await using batcher = model.batcher();
+        return await batcher.complete("a", options);
+      },
+    ],
+    ["rollouts", (options) => completeSeeded(model, [{ ids: [1], seed: 1 }], options)],
+  ])("%s", async (_, work) => {
+    await expect(work({ responseFormat: afresh(slow) })).rejects.toThrow(/^responseFormat\.pattern: /);
+    expect(await longest(slow, work)).toBeLessThan(MOST_MS);
+  });
+});
