@@ -35,6 +35,11 @@ export class Device {
   }
 }
 
+/** @throws HeddleError INVALID_ARGUMENT for what is no device */
+export function checkDevice(device: unknown): asserts device is Device {
+  if (!(device instanceof Device)) throw invalidArgument("device", "a Device, as openDevice() gives", device);
+}
+
 const devices = new Map<string, Device>();
 
 /** Options of `openDevice`. */

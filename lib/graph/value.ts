@@ -10,8 +10,8 @@ export class Dimension {
   readonly name: string;
   readonly bound: number;
   constructor(name: string, bound: number) {
-    if (!Number.isInteger(bound) || bound < 1)
-      throw new HeddleError("INVALID_ARGUMENT", `${name}: expected a bound of at least 1, got ${bound}`);
+    if (typeof name !== "string") throw invalidArgument("dimension: name", "a string", name);
+    if (!Number.isInteger(bound) || bound < 1) throw invalidArgument(name, "a bound of at least 1", bound);
     this.name = name;
     this.bound = bound;
   }
@@ -58,7 +58,9 @@ export interface TensorType {
 const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeInteger(dim) && (dim as number) >= 0);
 
 /** @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor, or one of more elements than numbers can count */
-export function checkType({ dtype, shape }: TensorType, what: string): void {
+export function checkType(type: TensorType, what: string): void {
+  if (typeof type !== "object" || type === null) throw invalidArgument(what, "a dtype and a shape", type);
+  const { dtype, shape } = type;
   if (!isDType(dtype)) throw invalidArgument(`${what}: dtype`, `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
   const expected = "whole numbers of at least 0, or Dimensions";
   if (!Array.isArray(shape)) throw invalidArgument(`${what}: shape`, `an array of ${expected}`, shape);
@@ -90,7 +92,10 @@ export class Value implements TensorType {
   readonly dtype: DType;
   readonly shape: Shape;
   /** @internal */ source: Source;
-  constructor(type: TensorType, source: Source) {
+  /** @param what names the value in messages */
+  constructor(type: TensorType, source: Source, what = "value") {
+    checkType(type, what);
+    if (typeof source !== "object" || source === null) throw invalidArgument(`${what}: source`, "an object", source);
     this.dtype = type.dtype;
     this.shape = type.shape;
     this.source = source;
@@ -98,8 +103,9 @@ export class Value implements TensorType {
   get rank(): number {
     return this.shape.length;
   }
-  /** The dimension at `i`; negative counts from the end. */
+  /** The dimension at `i`; negative counts from the end. @throws HeddleError SHAPE_MISMATCH where there is none */
   dim(i: number): Dim {
+    if (!Number.isInteger(i)) throw invalidArgument("dim", "a whole number", i);
     const d = this.shape.at(i);
     if (d === undefined)
       throw new HeddleError("SHAPE_MISMATCH", `dim: expected an index within ${showShape(this.shape)}, got ${i}`);
