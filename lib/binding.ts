@@ -18,12 +18,26 @@ export interface CudaDeviceInfo {
   driver: string;
 }
 
+/** The addon, and what CUDA devices it finds. */
 export interface BuildInfo {
+  /** Of the package that the addon was built of. */
   version: string;
+  /** The C++ compiler and its version. */
   compiler: string;
+  /** `Release` or `Debug`. */
   buildType: string;
-  /** `problem`: why a machine with a driver has no devices. */
+  /** `built`: whether the addon has CUDA kernels. `problem`: why a machine with a driver has no devices. */
   cuda: { built: boolean; devices: CudaDeviceInfo[]; problem?: string };
+}
+
+/** The processor, as kernels are chosen for it. */
+export interface CpuInfo {
+  /** The instruction set that kernels are run with, such as `avx512bf16`: the most that there is, or HEDDLE_ISA's. */
+  isa: string;
+  /** All that this processor has and the addon has kernels for, the least first. */
+  supported: string[];
+  /** How many this process has room for (native/runtime/cpus.h). */
+  threads: number;
 }
 
 interface InfoBinding {
@@ -216,8 +230,7 @@ interface GraphBinding {
   stopProfile(): NativeProfileRow[];
   /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
   cudaKernels(): Record<string, string[] | null>;
-  /** `threads`: how many this process has room for (native/runtime/cpus.h). */
-  cpuInfo(): { isa: string; supported: string[]; threads: number };
+  cpuInfo(): CpuInfo;
 }
 
 // ---- tokenizer (native/binding/tokenizer.cc) ---------------------------------------------------------------

@@ -1,4 +1,4 @@
-import { binding, type NativeLaneHandle } from "../binding.ts";
+import { type BuildInfo, binding, type CpuInfo, type NativeLaneHandle } from "../binding.ts";
 import { brand } from "../brand.ts";
 import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { knownChoices } from "./tuning.ts";
@@ -124,7 +124,12 @@ function openCuda(name: string, allowTf32: boolean): Device {
   });
 }
 
+/** What `deviceInfo` tells. */
+export interface DeviceInfo extends BuildInfo {
+  cpu: CpuInfo;
+}
+
 /** What this build and this machine offer. */
-export function deviceInfo() {
+export function deviceInfo(): DeviceInfo {
   return { ...binding.info(), cpu: binding.cpuInfo() };
 }

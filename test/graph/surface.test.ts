@@ -1,6 +1,7 @@
 // Every function, class and method of heddle/graph, called with what it does not take: each ends in a HeddleError, or works.
 import { afterAll, expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.ts";
+import type { Same } from "../helpers/same-type.ts";
 import { type Anything, endOf, isClass, oddities } from "../helpers/surface.ts";
 
 const device = graph.openDevice();
@@ -233,6 +234,13 @@ const methods: [string, object, string, unknown[]][] = [
 test.each(methods)("%s", async (_, object, name, args) => {
   const call = Reflect.get(object, name) as Anything;
   expect(await wrongEnds((...given) => call.apply(object, given), args)).toEqual([]);
+});
+
+test("what deviceInfo tells has a type with a name", () => {
+  const same: Same<ReturnType<typeof graph.deviceInfo>, graph.DeviceInfo> = true;
+  const { version, cpu, cuda } = graph.deviceInfo();
+  expect([same, typeof version, typeof cuda.built]).toEqual([true, "string", "boolean"]);
+  expect(cpu.supported).toContain(cpu.isa);
 });
 
 test("messages say what is meant", async () => {

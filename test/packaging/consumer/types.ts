@@ -2,7 +2,9 @@
 import {
   createModel,
   createModelAsync,
+  type DeviceInfo,
   decoderFamily,
+  deviceInfo,
   type FamilyDefinition,
   HeddleError,
   type HeddleErrorCode,
@@ -43,6 +45,8 @@ export async function start(): Promise<string> {
   await server.close();
   return server.url;
 }
+
+export const isa = ({ cpu }: DeviceInfo = deviceInfo()): string => cpu.isa;
 
 export const twice = (x: Value): Value => add(x, x);
 
