@@ -23,7 +23,7 @@ function open(model: Model, ids: readonly number[], { contextLength, adapters }:
 export async function logitsOf(
   model: Model,
   ids: readonly number[],
-  options: Options & { last?: boolean },
+  options: Options & { last?: boolean | undefined },
 ): Promise<Float32Array[]> {
   const { signal, last = false } = options;
   const { vocabSize } = model.config;

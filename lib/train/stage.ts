@@ -77,11 +77,13 @@ export interface Stage<Batch> {
    * Numbers to report, from the named outputs of each micro-batch. Where it is left out, every output is one, f32(1), and is
    * reported under its name: the sum over the micro-batches, because each is a share of the step's mean like the loss.
    */
-  metrics?(outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]): Metrics;
+  metrics?:
+    | ((outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]) => Metrics)
+    | undefined;
   /** Of how many items of the batches a metric is the mean, by its name, where these are not the counted positions. */
-  metricCounts?(batches: readonly Batch[]): Metrics;
+  metricCounts?: ((batches: readonly Batch[]) => Metrics) | undefined;
   /** Metrics that follow from means of others, such as their difference: computed again wherever means are taken. */
-  derived?(metrics: Metrics): Metrics;
+  derived?: ((metrics: Metrics) => Metrics) | undefined;
   /** Names among those of `metrics` that are shares of the step's mean, and add up over ranks; the others are means. */
   readonly shares?: readonly string[] | undefined;
 }

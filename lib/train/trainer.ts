@@ -78,7 +78,7 @@ export interface TrainResult {
 export interface BatchSource<Batch> {
   next(signal?: AbortSignal): Promise<Batch>;
   /** Passes over the next batch, which another rank takes. Default: `next`, and what it gives is dropped. */
-  skip?(signal?: AbortSignal): Promise<void>;
+  skip?: ((signal?: AbortSignal) => Promise<void>) | undefined;
   state(): unknown;
   restore(state: unknown): void;
   /** The held-out batches, the same ones every time; absent: no evaluation. */

@@ -40,6 +40,14 @@ export async function handOn(model: LanguageModel, seed: number | undefined, sid
   return [ids, input, tokenizer.decode(ids, { skipSpecialTokens: undefined }), chat.send("a", { seed })];
 }
 
+/** And so are those of families. */
+export const handed = (scale: number | undefined) =>
+  decoderFamily({
+    flags: { norms: undefined, names: { head: undefined } },
+    shape: () => ({ residualScale: scale }),
+    logits: () => ({ scale, softcap: undefined }),
+  });
+
 export async function start(): Promise<string> {
   const server: ModelServer = await serve(await LanguageModel.load("default"), { port: 0, apiKeys: ["secret"] });
   await server.close();
