@@ -16,6 +16,7 @@ export interface CorpusTokenizer {
   readonly eosTokenIds?: readonly number[] | undefined;
   /** Ids are below it. Of token files: what they are checked against. */
   readonly vocabSize?: number | undefined;
+  /** A token by its id, undefined where there is none. Of token files: what tells one tokenizer's from another's. */
   idToToken?: ((id: number) => string | undefined) | undefined;
 }
 

@@ -271,5 +271,5 @@ export interface ModelConfigInput
   /** A classification head in the place of the language-modelling one. Default: none. */
   classifier?: ClassifierConfigInput | undefined;
   /** How the hidden states of a text are made one vector. Default: none, which embeds as `{ pooling: "mean", normalize: true }` does. */
-  embedding?: Optional<EmbeddingConfig> | undefined;
+  embedding?: { [Name in keyof EmbeddingConfig]?: EmbeddingConfig[Name] | undefined } | undefined;
 }

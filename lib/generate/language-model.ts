@@ -133,6 +133,7 @@ export class LanguageModel {
     }
   }
 
+  /** What kind of model it is, and its sizes. */
   get config(): ModelConfig {
     return this.model.config;
   }
@@ -398,6 +399,7 @@ export class LanguageModel {
     this.spare.dispose();
     this.model.dispose();
   }
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }

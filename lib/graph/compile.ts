@@ -185,6 +185,7 @@ export class Executable<R extends Results = Results> {
     return this.native.recordings;
   }
 
+  /** Frees the memory of its intermediate values, and lets go of the tensors. */
   dispose(): void {
     this.native.dispose();
   }

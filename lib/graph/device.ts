@@ -26,6 +26,7 @@ export class Device {
     return this.kind === "cuda" || ["avx512bf16", "amx"].includes(binding.cpuInfo().isa);
   }
 
+  /** `cuda:0`, or `cpu (8 threads)`. */
   toString(): string {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
   }

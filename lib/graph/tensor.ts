@@ -132,9 +132,11 @@ export class Tensor {
     return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, { scale });
   }
 
+  /** How many there are. */
   get elements(): number {
     return elements(this.shape);
   }
+  /** What they take in memory. */
   get bytes(): number {
     return byteLength(this.dtype, this.shape);
   }
@@ -213,9 +215,11 @@ export class Tensor {
     return new Float64Array(await this.device.lane.copy(source.native, this.native, times))[0]!;
   }
 
+  /** Frees its memory, once no executable is bound to it. */
   dispose(): void {
     this.native.dispose();
   }
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -9,12 +9,18 @@ import { DTYPES, type DType, isDType } from "./dtype.ts";
 export class Dimension {
   readonly name: string;
   readonly bound: number;
+  /**
+   * @param name in messages
+   * @param bound the size that a run brings at most
+   * @throws HeddleError INVALID_ARGUMENT for a bound that is no whole number of at least 1
+   */
   constructor(name: string, bound: number) {
     if (typeof name !== "string") throw invalidArgument("dimension: name", "a string", name);
     if (!Number.isInteger(bound) || bound < 1) throw invalidArgument(name, "a bound of at least 1", bound);
     this.name = name;
     this.bound = bound;
   }
+  /** Its name. */
   toString(): string {
     return this.name;
   }
@@ -92,7 +98,11 @@ export class Value implements TensorType {
   readonly dtype: DType;
   readonly shape: Shape;
   /** @internal */ source: Source;
-  /** @param what names the value in messages */
+  /**
+   * Values come from ops, `input` and `tensor`; nobody else has a source for one.
+   * @param what names the value in messages
+   * @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor
+   */
   constructor(type: TensorType, source: Source, what = "value") {
     checkType(type, what);
     if (typeof source !== "object" || source === null) throw invalidArgument(`${what}: source`, "an object", source);
@@ -100,6 +110,7 @@ export class Value implements TensorType {
     this.shape = type.shape;
     this.source = source;
   }
+  /** How many dimensions it has. */
   get rank(): number {
     return this.shape.length;
   }
@@ -111,9 +122,11 @@ export class Value implements TensorType {
       throw new HeddleError("SHAPE_MISMATCH", `dim: expected an index within ${showShape(this.shape)}, got ${i}`);
     return d;
   }
+  /** The size of the last dimension. @throws HeddleError SHAPE_MISMATCH for a symbolic one, or none */
   get last(): number {
     return fixed(this.shape.at(-1), "last dimension");
   }
+  /** `f32(rows, 576)` */
   toString(): string {
     return `${this.dtype}${showShape(this.shape)}`;
   }

@@ -106,8 +106,11 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
 export function decoderFamily<Own extends OwnValues = OwnValues>(
   options: DecoderFamily<OwnConfig<Own>> = {},
 ): {
+  /** Its weights by Hugging Face name, in the order of a checkpoint. */
   weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  /** Token ids to final hidden states. @returns (rows, hiddenSize) of the rows that are wanted */
   forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  /** Where logits come from: `lm_head`, or the embedding where they are tied. */
   head(config: OwnConfig<Own>): Head;
 } {
   checkParts("decoderFamily", options, PARTS);

@@ -41,6 +41,7 @@ export interface Family {
   constants(config: ModelConfig): Map<string, Float32Array>;
   /** Token ids to final hidden states, (rows, width). */
   forward(context: ForwardContext, config: ModelConfig): Value;
+  /** Where logits come from: which of its weights, and what is done to the products. */
   head(config: ModelConfig): Head;
   /** Of a family that attends both ways: it makes hidden states of whole texts, and generates nothing. */
   readonly encoder?: EncoderHeads;

@@ -192,6 +192,7 @@ export class Tokenizer extends TextCodec {
     return this.truncationRule;
   }
 
+  /** From now on, as `encodeInputs` takes it; undefined: texts stay whole. @throws HeddleError INVALID_ARGUMENT */
   set truncation(rule: Truncation | undefined) {
     this.truncationRule = rule && { ...checkTruncation(rule) };
   }
@@ -201,6 +202,7 @@ export class Tokenizer extends TextCodec {
     return this.paddingRule;
   }
 
+  /** From now on, as `encodeInputs` takes it; undefined: texts stay as long as they are. @throws HeddleError INVALID_ARGUMENT */
   set padding(rule: Padding | undefined) {
     this.paddingRule = rule && { ...checkPadding(rule) };
   }

@@ -57,6 +57,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.fingerprint = exampleFingerprint(examples, seed);
   }
 
+  /** The next `batchSize` examples, the last of a pass filled up from the next one. @throws HeddleError ABORTED */
   async next(signal?: AbortSignal): Promise<Example[]> {
     const batch: Example[] = [];
     while (batch.length < this.options.batchSize) {
@@ -79,10 +80,15 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     return this.order!.indices;
   }
 
+  /** Where the next batch begins, as checkpoints keep it. */
   state(): ExamplePosition {
     return { ...this.position, fingerprint: this.fingerprint };
   }
 
+  /**
+   * Goes on from what `state` gave, of this source or of one of the same examples and seed.
+   * @throws HeddleError INVALID_ARGUMENT for a position in other examples or of another seed, INVALID_FILE for what is no position in these
+   */
   restore(state: unknown): void {
     const { epoch, index, fingerprint } = (state ?? {}) as Partial<ExamplePosition>;
     if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
@@ -99,6 +105,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.position = { epoch: epoch!, index: index! };
   }
 
+  /** Batches of the held-out examples, in their order; the last may be shorter. undefined where there are none. */
   get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<Example[]>) | undefined {
     const { heldOut = [], batchSize, evalBatches = Number.POSITIVE_INFINITY } = this.options;
     if (heldOut.length === 0) return undefined;
@@ -110,6 +117,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     };
   }
 
+  /** Nothing: what it reads is the caller's. */
   dispose(): void {}
 }
 
