@@ -37,7 +37,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     return last;
   }
 
-  /** Ends the answer as `return` does, and rejects with `error`. */
+  /** Ends the answer as `return` does, and rejects with `error`; so does the whole. */
   async throw(error: unknown): Promise<IteratorResult<Piece, Whole>> {
     try {
       return await this.pieces.throw(error);
