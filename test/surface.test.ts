@@ -95,7 +95,7 @@ for (const stage of [
 
 /** Not for callers: private to TypeScript, or said to be internal. */
 const INTERNAL =
-  /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkTexts|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|settledTexts))$/;
+  /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkTexts|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|settledTexts))$/;
 /** What these do with nothing, or with no options, is work of minutes: those alone that are refused are called. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const fine = ["undefined", "{}"];
@@ -117,6 +117,7 @@ const objects = {
   batcher: model.batcher(),
   tokenizer,
   decoder: tokenizer.decoder(),
+  source: new ExampleSource(["a", "b"], { batchSize: 1, seed: 1 }),
   model,
 };
 for (const [name, object] of Object.entries(objects))
@@ -133,6 +134,11 @@ const wrongEnd = (call: () => unknown) => endOf(call, kept);
 
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
 test("there are as many as there should be", () => {
+  // Devices and errors have no methods that take anything.
+  const classes = [heddle, tokenizers, servers].flatMap((entry) => Object.values<unknown>(entry).filter(isClass));
+  const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
+  const without = classes.filter((type) => !instances.some((object) => object instanceof (type as typeof Object)));
+  expect(without.map((type) => (type as typeof Object).name)).toEqual([]);
   expect(wanted.length).toBeGreaterThan(95);
 });
 

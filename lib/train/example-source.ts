@@ -1,5 +1,5 @@
 import { permutation, Stream, uniformAt } from "../data/random.ts";
-import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { describe, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { rejectUnknownNames } from "../generate/option-names.ts";
 import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
@@ -100,7 +100,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     if (!valid || index! >= this.examples.length)
       throw new HeddleError(
         "INVALID_FILE",
-        `checkpoint: expected a position in the ${this.examples.length} rows of data, got ${JSON.stringify(state)}`,
+        `checkpoint: expected a position in the ${this.examples.length} rows of data, got ${valid ? `${index}` : describe(state)}`,
       );
     this.position = { epoch: epoch!, index: index! };
   }

@@ -27,7 +27,8 @@ export const oddities: [string, unknown][] = [
   ["a function's proxy that throws", new Proxy(() => {}, hostile)],
 ];
 
-export const isClass = (value: unknown) => /^class\b/.test(Function.prototype.toString.call(value));
+export const isClass = (value: unknown) =>
+  typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
 
 /** Waits for what came of a call, as far as its first piece. */
 async function settle(result: unknown, kept: ReadonlySet<unknown>): Promise<void> {
