@@ -25,6 +25,7 @@ export type HeddleErrorCode =
 export class HeddleError extends Error {
   override readonly name = "HeddleError";
   readonly code: HeddleErrorCode;
+  /** Of a program's own, too: what stages throw comes through as it is. @param options.cause what it came of, as of any Error */
   constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;

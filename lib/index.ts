@@ -133,8 +133,12 @@ export {
 } from "./generate/index.ts";
 export type { AssistantModel } from "./generate/options.ts";
 export {
+  type BuildInfo,
+  type CpuInfo,
   type CudaDeviceInfo,
   Device,
+  type DeviceInfo,
+  type DeviceOptions,
   deviceInfo,
   type FloatDType,
   formatProfile,

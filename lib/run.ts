@@ -34,6 +34,7 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
     this.settled.catch(() => undefined); // a run that is only iterated reports its failure there
   }
 
+  /** Its events as they come; it ends with the result, or throws what went wrong. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Event, Result, undefined> {
     this.generator ??= this.start();
     try {

@@ -1,11 +1,14 @@
-// Every function and method of heddle and heddle/tokenizer, called with what it does not take: each ends in a HeddleError, or works.
+// Every function and method of heddle, heddle/serve and heddle/tokenizer, called with what it does not take: each ends in a HeddleError, or
+// works. Those of heddle/graph: `graph/surface.test.ts`.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import * as heddle from "../lib/index.ts";
+import * as servers from "../lib/serve/index.ts";
 import * as tokenizers from "../lib/tokenizer/index.ts";
 import { tinyModel, tinyTokenizer } from "./generate/helpers.ts";
+import { type Anything, endOf, isClass, oddities } from "./helpers/surface.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-surface-"));
 const home = process.cwd();
@@ -16,32 +19,6 @@ afterAll(async () => {
   process.chdir(home);
   await rm(folder, { recursive: true, force: true });
 });
-
-type Anything = (...args: unknown[]) => unknown;
-
-const looked = () => {
-  throw new heddle.HeddleError("INVALID_ARGUMENT", "looked at");
-};
-const hostile = { get: looked, has: looked, ownKeys: looked, getPrototypeOf: looked, getOwnPropertyDescriptor: looked };
-/** What is passed in each place. */
-const oddities: [string, unknown][] = [
-  ["undefined", undefined],
-  ["null", null],
-  ["3", 3],
-  ["NaN", Number.NaN],
-  ["3n", 3n],
-  ['"x"', "x"],
-  ['""', ""],
-  ["{}", {}],
-  ["{ x }", { x: 1 }],
-  ["[]", []],
-  ["[null]", [null]],
-  ["a symbol", Symbol("s")],
-  ["a list of a symbol", [Symbol("s")]],
-  ["a function", () => 1],
-  ["a proxy that throws", new Proxy({}, hostile)],
-  ["a function's proxy that throws", new Proxy(() => {}, hostile)],
-];
 
 /** What makes a call reach the places after the first. */
 const leading: Record<string, unknown[]> = {
@@ -59,6 +36,8 @@ const leading: Record<string, unknown[]> = {
     { name: "own", collate() {}, count() {}, loss() {} },
     { next() {}, state() {}, restore() {}, dispose() {} },
   ],
+  createHandler: [model],
+  serve: [model],
   "Tokenizer.load": [folder],
   "Tokenizer.train": [["a b"]],
   "LanguageModel.load": ["nowhere"],
@@ -73,6 +52,9 @@ const leading: Record<string, unknown[]> = {
   "model.save": ["saved"],
   "model.loadAdapter": ["nowhere"],
   "model.saveAdapter": ["adapter"],
+  "batcher.generate": ["hi"],
+  "batcher.complete": ["hi"],
+  "batcher.completeAll": [["hi"]],
   "chat.send": ["hi"],
   "session.generate": ["hi"],
   "session.complete": ["hi"],
@@ -113,14 +95,13 @@ for (const stage of [
 
 /** Not for callers: private to TypeScript, or said to be internal. */
 const INTERNAL =
-  /^(Chat\.load|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkTexts|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|settledTexts))$/;
+  /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkTexts|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|settledTexts))$/;
 /** What these do with nothing, or with no options, is work of minutes: those alone that are refused are called. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const fine = ["undefined", "{}"];
 
-const isClass = (value: unknown) => /^class\b/.test(Function.prototype.toString.call(value));
 const calls: [string, Anything, unknown][] = [];
-for (const [where, exports] of [heddle, tokenizers].entries())
+for (const [where, exports] of [heddle, tokenizers, servers].entries())
   for (const [name, value] of Object.entries(exports as Record<string, unknown>))
     if (typeof value === "function" && !isClass(value) && (where === 0 || !(name in heddle)))
       calls.push([name, value as Anything, undefined]);
@@ -130,7 +111,15 @@ for (const owner of [LanguageModel, Tokenizer, heddle.Session, heddle.Chat])
     if (typeof Reflect.get(owner, name) === "function")
       calls.push([`${owner.name}.${name}`, Reflect.get(owner, name) as Anything, owner]);
 calls.push(["ExampleSource", (...args) => Reflect.construct(ExampleSource, args), undefined]);
-const objects = { chat: model.chat(), session: model.session(), tokenizer, decoder: tokenizer.decoder(), model };
+const objects = {
+  chat: model.chat(),
+  session: model.session(),
+  batcher: model.batcher(),
+  tokenizer,
+  decoder: tokenizer.decoder(),
+  source: new ExampleSource(["a", "b"], { batchSize: 1, seed: 1 }),
+  model,
+};
 for (const [name, object] of Object.entries(objects))
   for (let proto = Object.getPrototypeOf(object); proto !== Object.prototype; proto = Object.getPrototypeOf(proto))
     for (const [key, { value, set }] of Object.entries(Object.getOwnPropertyDescriptors(proto))) {
@@ -139,36 +128,17 @@ for (const [name, object] of Object.entries(objects))
       else if (set) calls.push([`${name}.${key}=`, (given) => set.call(object, given), undefined]);
     }
 
-/** Waits for what came of a call, as far as its first piece. */
-async function settle(result: unknown): Promise<void> {
-  const steps = result as Partial<AsyncGenerator<unknown> & PromiseLike<unknown>> | undefined;
-  if (typeof steps?.next === "function" && typeof steps.return === "function") {
-    await steps.next();
-    await steps.return(undefined);
-    return;
-  }
-  const made = (await result) as { dispose?: () => unknown } | undefined;
-  if (made !== model && !(made instanceof heddle.Device) && typeof made?.dispose === "function") await made.dispose();
-}
-
-/** What a call ended in that is neither a result nor a HeddleError. */
-async function wrongEnd(call: () => unknown): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, 60_000, "no end within a minute");
-  });
-  try {
-    return await Promise.race([(async () => settle(call()))(), late]);
-  } catch (error) {
-    if (error instanceof heddle.HeddleError && error.code !== "INTERNAL") return undefined;
-    return error;
-  } finally {
-    clearTimeout(timer);
-  }
-}
+/** What the calls give that goes on being used. */
+const kept = new Set<unknown>([model]);
+const wrongEnd = (call: () => unknown) => endOf(call, kept);
 
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
 test("there are as many as there should be", () => {
+  // Devices and errors have no methods that take anything.
+  const classes = [heddle, tokenizers, servers].flatMap((entry) => Object.values<unknown>(entry).filter(isClass));
+  const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
+  const without = classes.filter((type) => !instances.some((object) => object instanceof (type as typeof Object)));
+  expect(without.map((type) => (type as typeof Object).name)).toEqual([]);
   expect(wanted.length).toBeGreaterThan(95);
 });
 
@@ -184,6 +154,21 @@ test.each(wanted)("%s", async (name, call, self) => {
   expect(wrong).toEqual([]);
 });
 
+const HANDLER = [
+  "modelName",
+  "apiKeys",
+  "allowedHosts",
+  "allowedOrigins",
+  "maxConcurrent",
+  "maxQueue",
+  "maxChoices",
+  "maxTokens",
+  "maxBodyBytes",
+  "bodyTimeout",
+  "stallTimeout",
+  "deterministic",
+  "onRequest",
+];
 const options: [string, Anything, unknown, string[]][] = [
   [
     "LanguageModel.load",
@@ -244,6 +229,13 @@ const options: [string, Anything, unknown, string[]][] = [
   ["model.score", model.score as Anything, model, ["from", "adapters", "signal"]],
   ["chat.send", objects.chat.send as Anything, objects.chat, ["maxTokens", "contextOverflow", "n"]],
   ["Tokenizer.load", Tokenizer.load as Anything, Tokenizer, ["signal", "cache"]],
+  ["createHandler", servers.createHandler as Anything, undefined, HANDLER],
+  [
+    "serve",
+    servers.serve as Anything,
+    undefined,
+    [...HANDLER, "host", "port", "allowWithoutKey", "headersTimeout", "maxConnections", "closeTimeout"],
+  ],
 ];
 test.each(options)("options of %s", async (name, call, self, names) => {
   const wrong: unknown[] = [];
@@ -251,7 +243,8 @@ test.each(options)("options of %s", async (name, call, self, names) => {
     for (const [what, value] of oddities) {
       const lead = name === "LanguageModel.load" ? ["default"] : leading[name]!;
       const short = name === "chat.send" || name === "model.generate" ? { maxTokens: 2 } : {};
-      const end = await wrongEnd(() => call.apply(self, [...lead, { ...short, [option]: value }]));
+      const alone = name === "serve" ? { port: 0 } : {}; // where nobody listens
+      const end = await wrongEnd(() => call.apply(self, [...lead, { ...short, ...alone, [option]: value }]));
       if (end !== undefined) wrong.push(`${option}: ${what}: ${end}`);
     }
   expect(wrong).toEqual([]);

@@ -53,7 +53,7 @@ export interface BenchResult {
   relative: { value: number; interval: [low: number, high: number] };
   rounds: number;
   /** With a baseline that has the case: its value, and how much more (or less) this run did, the machine's own drift taken out. */
-  baseline?: { value: number; change: number };
+  baseline?: { value: number; change: number } | undefined;
 }
 
 /** What a run measured, and on what: without the machine a number says nothing. */
@@ -61,7 +61,7 @@ export interface BenchReport {
   machine: Record<string, string | number>;
   results: BenchResult[];
   /** With a baseline: names of the cases that became slower. */
-  regressions?: string[];
+  regressions?: string[] | undefined;
   /** With a baseline: its cases that were not measured now, and those that it does not have. */
-  unmatched?: { missing: string[]; added: string[] };
+  unmatched?: { missing: string[]; added: string[] } | undefined;
 }

@@ -131,6 +131,16 @@ export interface NativeProfileRow {
   seconds: number;
 }
 
+/** The processor, as kernels are chosen for it. */
+export interface CpuInfo {
+  /** The instruction set that kernels are run with, such as `avx512bf16`: the most that there is, or HEDDLE_ISA's. */
+  isa: string;
+  /** All that this processor has and the addon has kernels for, the least first. */
+  supported: string[];
+  /** How many this process has room for (native/runtime/cpus.h). */
+  threads: number;
+}
+
 export interface GraphBinding {
   NativeTensor: {
     /** In the memory of the lane's device; of the CPU without one. */
@@ -166,6 +176,5 @@ export interface GraphBinding {
   stopProfile(): NativeProfileRow[];
   /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
   cudaKernels(): Record<string, string[] | null>;
-  /** `threads`: how many this process has room for (native/runtime/cpus.h). */
-  cpuInfo(): { isa: string; supported: string[]; threads: number };
+  cpuInfo(): CpuInfo;
 }

@@ -12,11 +12,15 @@ export interface CudaDeviceInfo {
   driver: string;
 }
 
+/** The addon, and what CUDA devices it finds. */
 export interface BuildInfo {
+  /** Of the package that the addon was built of. */
   version: string;
+  /** The C++ compiler and its version. */
   compiler: string;
+  /** `Release` or `Debug`. */
   buildType: string;
-  /** `problem`: why a machine with a driver has no devices. */
+  /** `built`: whether the addon has CUDA kernels. `problem`: why a machine with a driver has no devices. */
   cuda: { built: boolean; devices: CudaDeviceInfo[]; problem?: string };
 }
 

@@ -27,30 +27,30 @@ export interface CorpusOptions {
   /** B, the number of rows of a batch */
   batchSize: number;
   /** Decides the order of the documents. Default 0. */
-  seed?: number;
+  seed?: number | undefined;
   /** Default true: a new random order of the documents in every epoch. False: the order of the files. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /**
    * What separates the documents of a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file
    * is one), or a marker: any other string, where a line holds nothing else, such as `"<|endoftext|>"`.
    */
-  documentSeparator?: string;
+  documentSeparator?: string | undefined;
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
-  textField?: string;
+  textField?: string | undefined;
   /**
    * How documents become rows: `"concatenate"` (the default) sets them end to end and cuts; `"bestFit"` puts whole documents
    * together, which then have positions of their own and do not see each other; only those longer than a row are cut.
    */
-  packing?: Packing;
+  packing?: Packing | undefined;
   /** Which side of a split by `evalFraction` this corpus reads. Default `"train"`. */
-  split?: "train" | "eval";
+  split?: "train" | "eval" | undefined;
   /** The share of documents that only the `"eval"` side reads, chosen by chance. Default 0. */
-  evalFraction?: number;
+  evalFraction?: number | undefined;
   /** Decides which documents are held out. Default 0: the same ones, whatever the seed of the order. */
-  splitSeed?: number;
+  splitSeed?: number | undefined;
   /** How much text is in memory, and so shuffled together, in bytes. Default 64 MiB; less text is also encoded only once. */
-  shuffleBytes?: number;
-  signal?: AbortSignal;
+  shuffleBytes?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** A position in the data: of the next batch's first token. JSON keeps it. */

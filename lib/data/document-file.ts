@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../errors.ts";
@@ -111,27 +110,4 @@ async function shardsIn(folder: string): Promise<string[]> {
   const shards = names.filter((name) => /\.tokens$/i.test(name) && !name.startsWith(".")).sort();
   if (shards.length === 0) throw invalidArgument("files", "paths of files, or folders of .tokens files", folder);
   return shards.map((name) => join(folder, name));
-}
-
-/** A text whose tokens tell apart tokenizers of one vocabulary that split differently. */
-const PROBE = "The 2nd Über-test:\n\tif (x != 1024) { return “naïve” + 'ca fé'; }  \r\n日本語 🙂 DON'T   stop";
-const fingerprints = new WeakMap<CorpusTokenizer, string>();
-
-/**
- * What tokens are tokens of: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It does not depend
- * on the file that the tokenizer came from. 64 hexadecimal digits.
- */
-export function tokenizerFingerprint(tokenizer: CorpusTokenizer): string {
-  const known = fingerprints.get(tokenizer);
-  if (known !== undefined) return known;
-  const hash = createHash("sha256");
-  const { bosTokenId = null, eosTokenId = tokenizer.eosTokenIds?.[0] ?? null } = tokenizer;
-  hash.update(
-    JSON.stringify([Array.from(tokenizer.encode(PROBE, { addSpecialTokens: false })), bosTokenId, eosTokenId]),
-  );
-  for (let id = 0; id < (tokenizer.vocabSize ?? 0); id++)
-    hash.update(`\n${JSON.stringify(tokenizer.idToToken?.(id) ?? null)}`);
-  const fingerprint = hash.digest("hex");
-  fingerprints.set(tokenizer, fingerprint);
-  return fingerprint;
 }

@@ -5,16 +5,19 @@ export interface CorpusTokenizer {
   /** Token ids of a text. The corpus asks for no special tokens and sets those between documents itself. */
   encode(text: string, options?: { addSpecialTokens?: boolean | undefined }): Uint32Array | readonly number[];
   /** Of many texts, on threads of its own. Where it is there, token shards are written with it. */
-  encodeBatch?(
-    texts: readonly string[],
-    options?: { addSpecialTokens?: boolean | undefined; signal?: AbortSignal | undefined },
-  ): Promise<Uint32Array[]>;
+  encodeBatch?:
+    | ((
+        texts: readonly string[],
+        options?: { addSpecialTokens?: boolean | undefined; signal?: AbortSignal | undefined },
+      ) => Promise<Uint32Array[]>)
+    | undefined;
   readonly bosTokenId?: number | null | undefined;
   readonly eosTokenId?: number | null | undefined;
   readonly eosTokenIds?: readonly number[] | undefined;
   /** Ids are below it. Of token files: what they are checked against. */
   readonly vocabSize?: number | undefined;
-  idToToken?(id: number): string | undefined;
+  /** A token by its id, undefined where there is none. Of token files: what tells one tokenizer's from another's. */
+  idToToken?: ((id: number) => string | undefined) | undefined;
 }
 
 /** Characters that are encoded in one call: at 4 MB/s, the slowest tokenizer seen, 8 ms. */

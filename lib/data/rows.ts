@@ -27,7 +27,7 @@ export interface LocatedRow {
  */
 export async function* readRows(
   source: RowSource,
-  { name = "data", signal }: { name?: string; signal?: AbortSignal | undefined } = {},
+  { name = "data", signal }: { name?: string | undefined; signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<LocatedRow, void, undefined> {
   const pacer = new Pacer();
   for await (const row of rowsOf(source, name, signal)) {

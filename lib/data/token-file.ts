@@ -1,12 +1,7 @@
 import { HeddleError } from "../errors.ts";
 import { type MappedFile, mapFile } from "../formats/mapped-file.ts";
-import {
-  type DocumentFile,
-  type DocumentFileOptions,
-  type DocumentPart,
-  type DocumentShard,
-  tokenizerFingerprint,
-} from "./document-file.ts";
+import type { DocumentFile, DocumentFileOptions, DocumentPart, DocumentShard } from "./document-file.ts";
+import { tokenizerFingerprint } from "./tokenizer-fingerprint.ts";
 
 /**
  * Token files: documents that are tokens already, mapped into memory, so that a corpus may be larger than it. All numbers are

@@ -3,12 +3,13 @@ import { claim } from "../formats/claim.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { nearest } from "../formats/nearest.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
-import { type DocumentFile, type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
+import type { DocumentFile, EncodedDocument } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 import { ParallelEncoder } from "./parallel-encoder.ts";
 import { ShardsRecord, shardPath } from "./shards-record.ts";
 import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
+import { tokenizerFingerprint } from "./tokenizer-fingerprint.ts";
 
 /** Options of `writeTokenShards`. */
 export interface WriteTokenShardsOptions

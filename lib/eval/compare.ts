@@ -160,6 +160,7 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
   training: Partial<Omit<ClassifyOptions, "data" | "evalData">> & { maxSteps: number };
   classify?: Partial<ClassifyOptions> | undefined;
   sft?: Partial<SftOptions> | undefined;
+  /** Told how each training is. */
   onEvent?: ((kind: ComparedModel["kind"], event: TrainEvent) => void) | undefined;
 }
 

@@ -1,10 +1,10 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
-import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
-import { formatOf, isRegistered, saysRotated } from "./families.ts";
+import type { ModelConfig } from "./config-types.ts";
+import { formatOf, isRegistered, type ModelType, saysRotated } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
-import { firstPosition } from "./positions.ts";
+import { everyFourthUnrotated, firstPosition } from "./positions.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 import { layerTypesOf } from "./windows.ts";
 

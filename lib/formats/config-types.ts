@@ -58,10 +58,13 @@ export interface ClassifierConfig {
   temperature?: number | undefined;
 }
 
+/** What a type has, all of which may be left out, or be undefined. */
+export type Optional<T> = { [Name in keyof T]?: T[Name] | undefined };
+
 /** The same with what may be left out. */
 export interface ClassifierConfigInput
   extends Pick<ClassifierConfig, "task" | "labels">,
-    Partial<Omit<ClassifierConfig, "task" | "labels">> {}
+    Optional<Omit<ClassifierConfig, "task" | "labels">> {}
 
 /** Positions are divided by a factor (position interpolation). */
 export interface LinearRopeScaling {
@@ -265,9 +268,9 @@ type Needed = "modelType" | "hiddenSize" | "numHiddenLayers";
 /** What createModel takes: sizes that are left out follow from the others. */
 export interface ModelConfigInput
   extends Pick<ModelConfig, Needed>,
-    Partial<Omit<ModelConfig, Needed | "classifier" | "embedding">> {
+    Optional<Omit<ModelConfig, Needed | "classifier" | "embedding">> {
   /** A classification head in the place of the language-modelling one. Default: none. */
   classifier?: ClassifierConfigInput | undefined;
   /** How the hidden states of a text are made one vector. Default: none, which embeds as `{ pooling: "mean", normalize: true }` does. */
-  embedding?: Partial<EmbeddingConfig> | undefined;
+  embedding?: { [Name in keyof EmbeddingConfig]?: EmbeddingConfig[Name] | undefined } | undefined;
 }

@@ -9,6 +9,7 @@ import { formatOf, isModelType, knownModelTypes, MODEL_TYPES, type ModelType } f
 import type { OwnValue } from "./family-format.ts";
 import { lacks } from "./missing-features.ts";
 import { nearest } from "./nearest.ts";
+import { everyFourthUnrotated } from "./positions.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
 import { layerTypesOf } from "./windows.ts";
@@ -273,11 +274,6 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
 /** The part of a head that rotates by a family's custom, or twice or four times that where only so it is an even number of dimensions. */
 function partOf(headDim: number, usual: number): number {
   return usual === 1 || (headDim * usual) % 2 === 0 ? usual : partOf(headDim, 2 * usual);
-}
-
-/** SmolLM 3: positions rotate in three layers of four. */
-export function everyFourthUnrotated(layers: number, interval = 4): number[] {
-  return Array.from({ length: layers }, (_, i) => ((i + 1) % interval === 0 ? 0 : 1));
 }
 
 /** Heads 64 wide where hiddenSize allows, else the even width nearest to 64 that divides it. */

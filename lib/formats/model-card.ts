@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../errors.ts";
+import type { Optional } from "./config-types.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { exists, parseJson, readJson, writeJson } from "./io.ts";
@@ -75,7 +76,7 @@ export interface ModelCard {
 }
 
 /** What a caller writes: everything but `stage` may be left out. */
-export interface ModelCardInput extends Pick<ModelCard, "stage">, Partial<Omit<ModelCard, "stage">> {}
+export interface ModelCardInput extends Pick<ModelCard, "stage">, Optional<Omit<ModelCard, "stage">> {}
 
 const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most ${most} characters`);
 const date = text(10).refine(isDate, "a date such as 2024-06-30");

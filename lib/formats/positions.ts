@@ -1,5 +1,5 @@
-// Where positions begin in a table that is learned.
-import type { ModelConfig } from "./config.ts";
+// Where positions begin in a table that is learned, and which layers rotate by them.
+import type { ModelConfig } from "./config-types.ts";
 import { formatOf } from "./families.ts";
 
 /**
@@ -10,4 +10,9 @@ export function firstPosition({ modelType, padTokenId }: Pick<ModelConfig, "mode
   const { positions } = formatOf(modelType);
   if (positions === "from 2") return 2;
   return positions === "behind padding" ? (padTokenId ?? 0) + 1 : 0;
+}
+
+/** SmolLM 3: positions rotate in three layers of four. */
+export function everyFourthUnrotated(layers: number, interval = 4): number[] {
+  return Array.from({ length: layers }, (_, i) => ((i + 1) % interval === 0 ? 0 : 1));
 }

@@ -36,9 +36,9 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
 }
 
 export interface WriteOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Called after every tensor. */
-  onProgress?: (progress: WriteProgress) => void;
+  onProgress?: ((progress: WriteProgress) => void) | undefined;
 }
 
 /** How far the writing of a model's weights is, after each tensor. */

@@ -86,6 +86,7 @@ export class Batcher {
     }
   }
 
+  /** How many answers are under way and how many wait at present, and the tokens of all so far. */
   get counts(): BatcherCounts {
     return this.scheduler.counts;
   }
@@ -94,6 +95,7 @@ export class Batcher {
   async dispose(): Promise<void> {
     await this.scheduler.close(new HeddleError("DISPOSED", "batcher: used after dispose()"));
   }
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }

@@ -133,6 +133,7 @@ export class Chat {
     return new Chat(this.languageModel, this.toJSON());
   }
 
+  /** The conversation without its cache, its template included: what `JSON.stringify` writes and `model.chat` takes to go on. */
   toJSON(): ChatState {
     return { ...this.renderer.template, messages: this.messages };
   }
@@ -147,9 +148,11 @@ export class Chat {
     this.session?.dispose();
     this.session = undefined;
   }
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }

@@ -1,5 +1,6 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig, PoolingMode } from "../formats/config.ts";
+import type { Optional } from "../formats/config-types.ts";
 import { areDistinct, embeddingWidths, POOLING_MODES, poolingModes } from "../formats/embedding-schema.ts";
 import { compile, Dimension, input } from "../graph/index.ts";
 import { embeddingLayers } from "../models/embedding-layers.ts";
@@ -20,7 +21,7 @@ import {
 } from "./prompt.ts";
 
 export interface EmbedTextOptions
-  extends Partial<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
+  extends Optional<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
     EmbedPromptOptions,
     ReadTextOptions {}
 

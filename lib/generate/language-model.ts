@@ -134,6 +134,7 @@ export class LanguageModel {
     }
   }
 
+  /** What kind of model it is, and its sizes. */
   get config(): ModelConfig {
     return this.model.config;
   }
@@ -235,7 +236,11 @@ export class LanguageModel {
    */
   async logits(
     prompt: Prompt,
-    options: { last?: boolean; adapters?: readonly string[] | undefined; signal?: AbortSignal } = {},
+    options: {
+      last?: boolean | undefined;
+      adapters?: readonly string[] | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<Float32Array[]> {
     rejectUnknownNames(options, ["last", "adapters", "signal"]);
     return logitsOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
@@ -291,7 +296,7 @@ export class LanguageModel {
   /** The label of each word of a text, or of given words, by the model's token classification head. */
   async classifyTokens(
     text: string | readonly string[],
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<TokenClassification[]> {
     rejectUnknownNames(options, ["signal"]);
     this.model.assertLive();
@@ -335,7 +340,10 @@ export class LanguageModel {
    * @param options.dtype `auto` keeps each weight's type
    * @throws HeddleError INVALID_ARGUMENT where an adapter is active that is not merged, whose effect would be lost; IO, ABORTED
    */
-  async save(folder: string, options: { dtype?: FloatDType | "auto"; signal?: AbortSignal } = {}): Promise<void> {
+  async save(
+    folder: string,
+    options: { dtype?: FloatDType | "auto" | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
     rejectUnknownNames(options, ["dtype", "signal"]);
     await saveLanguageModel(this, folder, options);
   }
@@ -345,7 +353,7 @@ export class LanguageModel {
    * where they name no others. Several adapters share the one base.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit, UNSUPPORTED
    */
-  async loadAdapter(folder: string, options: { name?: string } = {}): Promise<void> {
+  async loadAdapter(folder: string, options: { name?: string | undefined } = {}): Promise<void> {
     rejectUnknownNames(options, ["name"]);
     checkPath("folder", folder);
     this.model.assertLive();
@@ -353,7 +361,10 @@ export class LanguageModel {
   }
 
   /** Writes an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors, and the model card. */
-  async saveAdapter(folder: string, options: { name?: string; dtype?: FloatDType } = {}): Promise<void> {
+  async saveAdapter(
+    folder: string,
+    options: { name?: string | undefined; dtype?: FloatDType | undefined } = {},
+  ): Promise<void> {
     rejectUnknownNames(options, ["name", "dtype"]);
     checkPath("folder", folder);
     const { name = DEFAULT_ADAPTER, dtype = "f32" } = options;
@@ -391,6 +402,7 @@ export class LanguageModel {
     this.spare.dispose();
     this.model.dispose();
   }
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }

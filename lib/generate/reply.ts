@@ -25,16 +25,19 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     this.unawaitable = unawaitable;
   }
 
+  /** The next piece, or, behind the last one, the whole as `value` with `done`. @throws HeddleError as the call does that the reply is of */
   next(): Promise<IteratorResult<Piece, Whole>> {
     return this.pieces.next();
   }
 
+  /** Ends the answer where it is: no more pieces come, and the whole, if it is awaited, rejects with ABORTED. Of a complete one it changes nothing. */
   async return(value: Whole | PromiseLike<Whole>): Promise<IteratorResult<Piece, Whole>> {
     const last = await this.pieces.return(value);
     this.abandon(); // it may not have begun
     return last;
   }
 
+  /** Ends the answer as `return` does, and rejects with `error`; so does the whole. */
   async throw(error: unknown): Promise<IteratorResult<Piece, Whole>> {
     try {
       return await this.pieces.throw(error);
@@ -54,6 +57,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     return this;
   }
 
+  /** `return`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return(undefined as Whole);
   }

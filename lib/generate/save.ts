@@ -14,7 +14,7 @@ import type { LanguageModel } from "./language-model.ts";
 export async function saveLanguageModel(
   { model, config, tokenizer, card, generation }: LanguageModel,
   folder: string,
-  { dtype = "auto", signal }: { dtype?: FloatDType | "auto"; signal?: AbortSignal },
+  { dtype = "auto", signal }: { dtype?: FloatDType | "auto" | undefined; signal?: AbortSignal | undefined },
 ): Promise<void> {
   model.assertLive();
   checkPath("folder", folder);

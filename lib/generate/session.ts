@@ -71,9 +71,11 @@ export class Session {
   get tokens(): readonly number[] {
     return this.cache.ids(0);
   }
+  /** Positions that it holds at most: those of a prompt and its answer together. */
   get contextLength(): number {
     return this.cache.contextLength;
   }
+  /** The element type of keys and values in its cache. */
   get cacheDtype(): CacheDType {
     return this.cache.dtype;
   }
@@ -156,12 +158,15 @@ export class Session {
     this.cache.truncate(0, length);
   }
 
+  /** Frees the KV cache; calls afterwards throw DISPOSED. The model stays. */
   dispose(): void {
     this.cache.dispose();
   }
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }

@@ -1,7 +1,8 @@
 // Sums over the CUDA devices of several ranks, by NCCL. `lib/train/nccl-world.ts` makes a world of them.
 import { binding } from "../binding/index.ts";
-import type { Device } from "./device.ts";
-import type { Tensor } from "./tensor.ts";
+import { invalidArgument } from "../errors.ts";
+import { checkDevice, type Device } from "./device.ts";
+import { checkTensor, type Tensor } from "./tensor.ts";
 
 /**
  * What one rank makes and hands to all others, for `joinCollective`.
@@ -11,18 +12,41 @@ export function newCollectiveId(): Uint8Array {
   return new Uint8Array(binding.collectiveId());
 }
 
-/** Resolves when all `size` ranks have come, and not before: the device does nothing else until then. */
-export function joinCollective(device: Device, id: Uint8Array, rank: number, size: number): Promise<void> {
-  return device.lane.join(id, rank, size);
+/**
+ * Resolves when all `size` ranks have come, and not before: the device does nothing else until then.
+ * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED on the CPU and where NCCL is not installed
+ */
+export async function joinCollective(device: Device, id: Uint8Array, rank: number, size: number): Promise<void> {
+  checkDevice(device);
+  if (!(id instanceof Uint8Array)) throw invalidArgument("id", "what newCollectiveId() gave the first rank", id);
+  for (const [name, value, least] of [
+    ["size", size, 1],
+    ["rank", rank, 0],
+  ] as const)
+    if (!Number.isSafeInteger(value) || value < least)
+      throw invalidArgument(name, `a whole number from ${least}`, value);
+  await device.lane.join(id, rank, size);
 }
 
-/** Adds up f32 tensors of a device over all ranks, in place. */
+/**
+ * Adds up f32 tensors of a device over all ranks, in place.
+ * @throws HeddleError INVALID_ARGUMENT, also before `joinCollective`
+ */
 export async function allReduceTensors(device: Device, tensors: readonly Tensor[]): Promise<void> {
+  checkDevice(device);
+  if (!Array.isArray(tensors)) throw invalidArgument("tensors", "an array of tensors", tensors);
+  for (const tensor of tensors) checkTensor("tensors", tensor);
   await device.lane.allReduce(tensors.map((t) => t.native));
 }
 
-/** The sums of some numbers over all ranks, in double precision. */
+/**
+ * The sums of some numbers over all ranks, in double precision.
+ * @throws HeddleError INVALID_ARGUMENT, also before `joinCollective`
+ */
 export async function allReduceNumbers(device: Device, values: readonly number[]): Promise<number[]> {
+  checkDevice(device);
+  if (!Array.isArray(values) || values.some((value) => typeof value !== "number"))
+    throw invalidArgument("values", "an array of numbers", values);
   const sums = Float64Array.from(values);
   await device.lane.allReduce(sums);
   return [...sums];

@@ -5,14 +5,14 @@ import type {
   ProgramDescription,
 } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { onAbort } from "../on-abort.ts";
-import type { Device } from "./device.ts";
+import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
 import { fuseEndings } from "./fuse-endings.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
-import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
+import { arrayOf, checkTensor, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
 import { type Dimension, type Node, showShape, Value } from "./value.ts";
 
@@ -54,10 +54,12 @@ export class Program<R extends Results = Results> {
    * two names, UNSUPPORTED where the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
+    checkDevice(device);
     if (typeof tensors?.get !== "function") throw invalidArgument("tensors", "a Map from names to tensors", tensors);
     const handles = this.tensors.map(({ name, value }) => {
       const t = tensors.get(name);
       if (!t) throw new HeddleError("NOT_FOUND", `bind: expected a tensor ${name}, got none`);
+      checkTensor(`bind: tensor ${name}`, t);
       if (t.dtype !== value.dtype || t.shape.length !== value.rank || t.shape.some((d, i) => d !== value.shape[i]))
         throw new HeddleError(
           "SHAPE_MISMATCH",
@@ -124,7 +126,9 @@ export class Executable<R extends Results = Results> {
    * Runs on the device's lane. Inputs are copied before this returns; the sizes of symbolic dimensions follow from them.
    * @throws HeddleError INVALID_ARGUMENT for an input that is missing, and for one that the program does not have; SHAPE_MISMATCH; ABORTED within the duration of one node after `signal` fires; on CUDA a run of known sizes is one piece
    */
-  async run(inputs: Inputs, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
+  async run(inputs: Inputs, options: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
+    checkObject("run: options", options);
+    const { signal } = options;
     throwIfAborted(signal, "run");
     const { outputs, done } = this.start(inputs, { signal });
     await done;
@@ -181,6 +185,7 @@ export class Executable<R extends Results = Results> {
     return this.native.recordings;
   }
 
+  /** Frees the memory of its intermediate values, and lets go of the tensors. */
   dispose(): void {
     this.native.dispose();
   }

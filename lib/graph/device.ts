@@ -1,5 +1,6 @@
-import type { NativeLaneHandle } from "../binding/graph.ts";
+import type { CpuInfo, NativeLaneHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
+import type { BuildInfo } from "../binding/info.ts";
 import { brand } from "../brand.ts";
 import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { knownChoices } from "./tuning.ts";
@@ -27,6 +28,7 @@ export class Device {
     return this.kind === "cuda" || ["avx512bf16", "amx"].includes(binding.cpuInfo().isa);
   }
 
+  /** `cuda:0`, or `cpu (8 threads)`. */
   toString(): string {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
   }
@@ -34,6 +36,11 @@ export class Device {
   static {
     brand(Device, "Device");
   }
+}
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no device */
+export function checkDevice(device: unknown): asserts device is Device {
+  if (!(device instanceof Device)) throw invalidArgument("device", "a Device, as openDevice() gives", device);
 }
 
 const devices = new Map<string, Device>();
@@ -120,7 +127,12 @@ function openCuda(name: string, allowTf32: boolean): Device {
   });
 }
 
+/** What `deviceInfo` tells. */
+export interface DeviceInfo extends BuildInfo {
+  cpu: CpuInfo;
+}
+
 /** What this build and this machine offer. */
-export function deviceInfo() {
+export function deviceInfo(): DeviceInfo {
   return { ...binding.info(), cpu: binding.cpuInfo() };
 }

@@ -36,7 +36,7 @@ export const DTYPES: Readonly<Record<DType, number>> = {
 
 /** Bytes of one element; 0 for quantised types, of which only whole rows have a size. */
 export function bytesOf(dtype: DType): number {
-  return BYTES[dtype] ?? 0;
+  return typeof dtype === "string" && Object.hasOwn(BYTES, dtype) ? BYTES[dtype]! : 0;
 }
 
 /** Bytes of a tensor. Rows of a quantised type are whole blocks. */
@@ -58,5 +58,5 @@ export function isFloat(dtype: DType): dtype is FloatDType {
 
 /** Whether an element type is of quantised blocks. */
 export function isQuantised(dtype: string): dtype is QuantisedDType {
-  return Object.hasOwn(BLOCK_TYPES, dtype);
+  return typeof dtype === "string" && Object.hasOwn(BLOCK_TYPES, dtype);
 }

@@ -48,6 +48,11 @@ export function needValue(where: string, value: unknown): asserts value is Value
     throw invalidArgument(where, "a value of the graph, as input() or tensor() makes", value);
 }
 
+/** For what is counted with before its node is made. @throws HeddleError INVALID_ARGUMENT */
+export function needNumber(where: string, value: unknown): asserts value is number {
+  if (typeof value !== "number") throw invalidArgument(where, "a number", value);
+}
+
 export function needList(where: string, list: unknown): void {
   if (!Array.isArray(list)) throw invalidArgument(where, "an array", list);
 }

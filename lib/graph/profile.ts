@@ -79,7 +79,11 @@ export function formatProfile(found: Profile, options: ProfileFormat = {}): stri
   checkObject("profile", found);
   checkObject("options", options);
   const { seconds, operations } = found;
+  if (typeof seconds !== "number") throw invalidArgument("profile.seconds", "a number", seconds);
   if (!Array.isArray(operations)) throw invalidArgument("profile.operations", "an array", operations);
+  for (const operation of operations)
+    if (!isOperation(operation))
+      throw invalidArgument("profile.operations", "operations that profile() found", operation);
   const { rows = 30, width = 160 } = options;
   for (const [name, value] of Object.entries({ rows, width }))
     if (!Number.isInteger(value) || value < 1) throw invalidArgument(name, "an integer of at least 1", value);
@@ -101,6 +105,13 @@ export function formatProfile(found: Profile, options: ProfileFormat = {}): stri
   if (rest.length > 0) lines.push(line(`${rest.length} more`, sum(rest)));
   lines.push(line("elsewhere", Math.max(0, seconds - sum(operations))));
   return table([["%", "ms", "calls", "ms/call", "GFLOP/s", "GB/s", "op", "kernel", "operands"], ...lines], width);
+}
+
+function isOperation(given: unknown): given is ProfiledOperation {
+  const { op, kernel, inputs, outputs, calls, seconds, bytes, flops } = (given ?? {}) as Partial<ProfiledOperation>;
+  const operands = [inputs, outputs].every((list) => Array.isArray(list) && list.every((o) => Array.isArray(o?.shape)));
+  const numbers = [calls, seconds, bytes, flops ?? 0].every((value) => typeof value === "number");
+  return operands && numbers && typeof op === "string" && typeof kernel === "string";
 }
 
 const DTYPE_NAMES = Object.keys(DTYPES) as DType[];

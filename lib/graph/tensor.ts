@@ -1,8 +1,9 @@
 import type { NativeMappedFile } from "../binding/files.ts";
 import type { NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
+import { brand } from "../brand.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { Device } from "./device.ts";
+import { checkDevice, type Device } from "./device.ts";
 import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
@@ -70,6 +71,7 @@ export class Tensor {
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
+    checkDevice(device);
     if (!isDType(dtype)) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
     if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
       throw invalidArgument("shape", "an array of whole numbers from 0", shape);
@@ -127,24 +129,26 @@ export class Tensor {
 
   /** The bytes of 8-bit floats (e4m3) with their blocks' scales: the numbers that fp8Linear multiplies by. */
   static fp8(bytes: Tensor, scale: Tensor): Tensor {
+    checkTensor("bytes", bytes);
+    checkTensor("scale", scale);
     return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, { scale });
   }
 
+  /** How many there are. */
   get elements(): number {
     return elements(this.shape);
   }
+  /** What they take in memory. */
   get bytes(): number {
     return byteLength(this.dtype, this.shape);
   }
 
   /** A copy of the elements (of `count` elements from element `start` on); all blocks of a quantised tensor. */
-  async read(start = 0, count: number = this.elements - start): Promise<TensorData> {
+  async read(start = 0, count?: number): Promise<TensorData> {
     if (isQuantised(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
-    for (const [name, value] of [
-      ["start", start],
-      ["count", count],
-    ] as const)
-      if (!Number.isSafeInteger(value) || value < 0) throw invalidArgument(name, "a whole number from 0", value);
+    needWhole("start", start);
+    count ??= this.elements - start;
+    needWhole("count", count);
     const size = bytesOf(this.dtype);
     return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
   }
@@ -188,7 +192,7 @@ export class Tensor {
   async #overwrite(data: TensorData, start: number, lent: boolean): Promise<void> {
     if (!holds(this.dtype, data))
       throw invalidArgument("write", `an array of ${this.dtype} (${holderOf(this.dtype)})`, data);
-    if (!Number.isSafeInteger(start) || start < 0) throw invalidArgument("start", "a whole number from 0", start);
+    needWhole("start", start);
     await this.device.lane.write(this.native, start * (bytesOf(this.dtype) || 1), data, lent);
   }
 
@@ -198,6 +202,7 @@ export class Tensor {
    * @throws HeddleError SHAPE_MISMATCH, INVALID_ARGUMENT where one is on the CPU and the other is not
    */
   async copyFrom(source: Tensor): Promise<void> {
+    checkTensor("source", source);
     if (source.dtype !== this.dtype || String(source.shape) !== String(this.shape))
       throw new HeddleError(
         "SHAPE_MISMATCH",
@@ -212,12 +217,27 @@ export class Tensor {
     return new Float64Array(await this.device.lane.copy(source.native, this.native, times))[0]!;
   }
 
+  /** Frees its memory, once no executable is bound to it. */
   dispose(): void {
     this.native.dispose();
   }
+  /** `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+
+  static {
+    brand(Tensor, "Tensor");
+  }
+}
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no tensor */
+export function checkTensor(name: string, tensor: unknown): asserts tensor is Tensor {
+  if (!(tensor instanceof Tensor)) throw invalidArgument(name, "a Tensor", tensor);
+}
+
+function needWhole(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) throw invalidArgument(name, "a whole number from 0", value);
 }
 
 function elements(shape: readonly number[]): number {
@@ -227,8 +247,17 @@ function elements(shape: readonly number[]): number {
 const bits = new Uint32Array(1);
 const float = new Float32Array(bits.buffer);
 
-/** Numbers of bf16 or f16 bits. */
+/** What holds numbers: any typed array but of BigInts, or a plain array. */
+function needNumbers(data: ArrayLike<number>): void {
+  const hold = ArrayBuffer.isView(data)
+    ? !/^(Big|Data)/.test(String((data as TensorData)[Symbol.toStringTag]))
+    : Array.isArray(data) && data.every((value) => typeof value === "number");
+  if (!hold) throw invalidArgument("data", "an array of numbers", data);
+}
+
+/** Numbers of bf16 or f16 bits. @throws HeddleError INVALID_ARGUMENT for what is no array of numbers */
 export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
+  needNumbers(data);
   const out = new Float32Array(data.length);
   for (let i = 0; i < out.length; i++) {
     const b = data[i]!;
@@ -252,8 +281,9 @@ export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
   return out;
 }
 
-/** bf16 bits of numbers, rounded to nearest even. */
+/** bf16 bits of numbers, rounded to nearest even. @throws HeddleError INVALID_ARGUMENT for what is no array of numbers */
 export function toBf16(data: Float32Array): Uint16Array {
+  needNumbers(data);
   const out = new Uint16Array(data.length);
   for (let i = 0; i < out.length; i++) {
     float[0] = data[i]!;

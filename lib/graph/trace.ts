@@ -24,8 +24,12 @@ function sharedPlace(): { trace?: Trace | undefined } {
 
 const recordOrigins = Boolean(process.env.HEDDLE_CHECK && process.env.HEDDLE_CHECK !== "0");
 
-/** Runs `build` and returns what it recorded. Synchronous; traces do not nest. */
+/**
+ * Runs `build` and returns what it recorded. Synchronous; traces do not nest.
+ * @throws HeddleError INVALID_ARGUMENT within another trace; what `build` throws
+ */
 export function record<T>(build: () => T): { trace: Trace; result: T } {
+  if (typeof build !== "function") throw invalidArgument("record", "a function", build);
   if (active.trace)
     throw new HeddleError(
       "INVALID_ARGUMENT",
@@ -52,6 +56,7 @@ export function activeTrace(): Trace {
  * between: a layer, for instance. Inside another such part it is of that.
  */
 export function recomputable<T>(build: () => T): T {
+  if (typeof build !== "function") throw invalidArgument("recomputable", "a function", build);
   const trace = activeTrace();
   if (trace.inSegment) return build();
   const from = trace.nodes.length;
@@ -76,7 +81,7 @@ function named(map: Map<string, Value>, kind: "input" | "tensor", name: string, 
       );
     return known;
   }
-  const value = new Value({ dtype, shape }, { kind, name });
+  const value = new Value({ dtype, shape }, { kind, name }, kind);
   map.set(name, value);
   return value;
 }
@@ -123,11 +128,10 @@ export function addNode(
   for (const [name, value] of Object.entries(attributes))
     if (typeof value !== "number" || Number.isNaN(value))
       throw new HeddleError("INVALID_ARGUMENT", `${op}: ${name}, expected a number, got ${describe(value)}`);
-  for (const type of outputs) checkType(type, op);
   const values: Value[] = [];
   const node: Node = { op, inputs, attributes, outputs: values, effect, origin: recordOrigins ? callerLine() : "" };
   outputs.forEach((type, index) => {
-    values.push(new Value(type, { kind: "node", node, index }));
+    values.push(new Value(type, { kind: "node", node, index }, op));
   });
   activeTrace().nodes.push(node);
   return values;

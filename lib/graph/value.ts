@@ -9,12 +9,18 @@ import { DTYPES, type DType, isDType } from "./dtype.ts";
 export class Dimension {
   readonly name: string;
   readonly bound: number;
+  /**
+   * @param name in messages
+   * @param bound the size that a run brings at most
+   * @throws HeddleError INVALID_ARGUMENT for a bound that is no whole number of at least 1
+   */
   constructor(name: string, bound: number) {
-    if (!Number.isInteger(bound) || bound < 1)
-      throw new HeddleError("INVALID_ARGUMENT", `${name}: expected a bound of at least 1, got ${bound}`);
+    if (typeof name !== "string") throw invalidArgument("dimension: name", "a string", name);
+    if (!Number.isInteger(bound) || bound < 1) throw invalidArgument(name, "a bound of at least 1", bound);
     this.name = name;
     this.bound = bound;
   }
+  /** Its name. */
   toString(): string {
     return this.name;
   }
@@ -58,7 +64,9 @@ export interface TensorType {
 const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeInteger(dim) && (dim as number) >= 0);
 
 /** @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor, or one of more elements than numbers can count */
-export function checkType({ dtype, shape }: TensorType, what: string): void {
+export function checkType(type: TensorType, what: string): void {
+  if (typeof type !== "object" || type === null) throw invalidArgument(what, "a dtype and a shape", type);
+  const { dtype, shape } = type;
   if (!isDType(dtype)) throw invalidArgument(`${what}: dtype`, `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
   const expected = "whole numbers of at least 0, or Dimensions";
   if (!Array.isArray(shape)) throw invalidArgument(`${what}: shape`, `an array of ${expected}`, shape);
@@ -90,24 +98,35 @@ export class Value implements TensorType {
   readonly dtype: DType;
   readonly shape: Shape;
   /** @internal */ source: Source;
-  constructor(type: TensorType, source: Source) {
+  /**
+   * Values come from ops, `input` and `tensor`; nobody else has a source for one.
+   * @param what names the value in messages
+   * @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor
+   */
+  constructor(type: TensorType, source: Source, what = "value") {
+    checkType(type, what);
+    if (typeof source !== "object" || source === null) throw invalidArgument(`${what}: source`, "an object", source);
     this.dtype = type.dtype;
     this.shape = type.shape;
     this.source = source;
   }
+  /** How many dimensions it has. */
   get rank(): number {
     return this.shape.length;
   }
-  /** The dimension at `i`; negative counts from the end. */
+  /** The dimension at `i`; negative counts from the end. @throws HeddleError SHAPE_MISMATCH where there is none */
   dim(i: number): Dim {
+    if (!Number.isInteger(i)) throw invalidArgument("dim", "a whole number", i);
     const d = this.shape.at(i);
     if (d === undefined)
       throw new HeddleError("SHAPE_MISMATCH", `dim: expected an index within ${showShape(this.shape)}, got ${i}`);
     return d;
   }
+  /** The size of the last dimension. @throws HeddleError SHAPE_MISMATCH for a symbolic one, or none */
   get last(): number {
     return fixed(this.shape.at(-1), "last dimension");
   }
+  /** `f32(rows, 576)` */
   toString(): string {
     return `${this.dtype}${showShape(this.shape)}`;
   }

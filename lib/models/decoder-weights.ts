@@ -11,20 +11,20 @@ export type DecoderWeightFlags = Pick<
   "norms" | "normOffset" | "layerNorm" | "parallel" | "queryNorm" | "fused" | "interleaved" | "sinks" | "names"
 > & {
   /** A bias on q, k and v: always there (Qwen 2), or with attentionBias, which then is of these alone (GLM 4). */
-  qkvBias?: boolean | "attentionBias";
+  qkvBias?: boolean | "attentionBias" | undefined;
 };
 
 /** The weights of a layer's routed experts. */
 export interface ExpertWeights {
   /** What a layer calls the block. Default: `mlp`. */
-  block?: string;
+  block?: string | undefined;
   router: string;
   /** Width of an expert. */
   width: number;
   /** Width of the expert that all tokens go through. Default: there is none. */
-  shared?: number;
+  shared?: number | undefined;
   /** Whether the router and the experts have biases. */
-  bias?: boolean;
+  bias?: boolean | undefined;
 }
 
 /** Weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */

@@ -1,10 +1,12 @@
 import { checkObject, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
+import type { Optional } from "../formats/config-types.ts";
 import { type BuiltInModelType, formatOf } from "../formats/families.ts";
 import type { OwnValues } from "../formats/family-format.ts";
 import { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
+import { given } from "../nn/given.ts";
 import { checkParts, type PartKind } from "./checked-parts.ts";
 import {
   type DecoderWeightFlags,
@@ -18,20 +20,21 @@ import type { Family, Head, WeightSpec } from "./family.ts";
 import type { OwnConfig } from "./own-family.ts";
 
 /** What of the shared decoder's shape decides neither weights nor caches. */
-export type DecoderShapeOptions = Partial<
-  Pick<
-    DecoderShape,
-    | "eps"
-    | "embeddingScale"
-    | "residualScale"
-    | "attentionScale"
-    | "attentionSoftcap"
-    | "activation"
-    | "experts"
-    | "rotary"
-    | "parallel"
-  >
->;
+export interface DecoderShapeOptions
+  extends Optional<
+    Pick<
+      DecoderShape,
+      | "eps"
+      | "embeddingScale"
+      | "residualScale"
+      | "attentionScale"
+      | "attentionSoftcap"
+      | "activation"
+      | "experts"
+      | "rotary"
+      | "parallel"
+    >
+  > {}
 
 /** A feed-forward block of one's own, in the place of down(act(gate) · up). */
 export interface FeedForward<Config = OwnConfig> {
@@ -104,8 +107,11 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
 export function decoderFamily<Own extends OwnValues = OwnValues>(
   options: DecoderFamily<OwnConfig<Own>> = {},
 ): {
+  /** Its weights by Hugging Face name, in the order of a checkpoint. */
   weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  /** Token ids to final hidden states. @returns (rows, hiddenSize) of the rows that are wanted */
   forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  /** Where logits come from: `lm_head`, or the embedding where they are tied. */
   head(config: OwnConfig<Own>): Head;
 } {
   checkParts("decoderFamily", options, PARTS);
@@ -137,7 +143,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
             said,
           );
         });
-      return decoder(context, { ...standard, ...shared, ...own, ...(block && { feedForward: block }) });
+      return decoder(context, { ...standard, ...given(shared), ...given(own), ...(block && { feedForward: block }) });
     },
     head: (config) => ({ ...decoderHead(config, flags), ...logits?.(config) }),
   };

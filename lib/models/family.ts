@@ -8,9 +8,9 @@ export interface WeightSpec {
   /** normal: N(0, initializerRange²); residual: that over √(2·layers) (GPT-2, Radford et al. 2019). */
   init: "normal" | "residual" | "ones" | "zeros";
   /** Whether a checkpoint may lack it (a bias). */
-  optional?: boolean;
+  optional?: boolean | undefined;
   /** The matrix is (in, out), as GPT-2's are; a quantised one is (out, in) all the same: blocks run along the inputs. */
-  transposed?: boolean;
+  transposed?: boolean | undefined;
 }
 
 /** The shape that a weight of this type has. */
@@ -22,8 +22,8 @@ export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
 export interface Head {
   /** Name of the (vocabulary, width) matrix: the embedding's where they are tied. */
   weight: string;
-  softcap?: number;
-  scale?: number;
+  softcap?: number | undefined;
+  scale?: number | undefined;
 }
 
 /**
@@ -41,6 +41,7 @@ export interface Family {
   constants(config: ModelConfig): Map<string, Float32Array>;
   /** Token ids to final hidden states, (rows, width). */
   forward(context: ForwardContext, config: ModelConfig): Value;
+  /** Where logits come from: which of its weights, and what is done to the products. */
   head(config: ModelConfig): Head;
   /** Of a family that attends both ways: it makes hidden states of whole texts, and generates nothing. */
   readonly encoder?: EncoderHeads;
@@ -54,7 +55,7 @@ export function encodesWholeTexts({ family, config }: { family: Family; config: 
 /** What lies between an encoder's hidden states and its classifier. */
 export interface EncoderHeads {
   /** Whether its programs depend on how long the longest text is: `context.longest`. */
-  readonly byDistance?: boolean;
+  readonly byDistance?: boolean | undefined;
   /** Of a configuration with a classifier. */
   classifierWeights(config: ModelConfig): Map<string, WeightSpec>;
   /** @param x (rows, width), hidden states or what was pooled of them @returns (rows, width), what the classifier reads */

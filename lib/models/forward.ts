@@ -179,6 +179,7 @@ export interface Forward {
   readonly head: LogitHead;
   /** Layers beside the trunk by name, over `hidden` or what was made of it: heads. */
   linear: ForwardContext["linear"];
+  /** A weight by its Hugging Face name, as it enters the trace. */
   weight: ForwardContext["weight"];
 }
 

@@ -67,6 +67,7 @@ export abstract class ModelView {
     return held.state === this.state && held.weightsVersion === this.weightsVersion;
   }
 
+  /** What kind of model it is, and its sizes. */
   get config(): ModelConfig {
     return this.state.config;
   }
@@ -186,6 +187,7 @@ export abstract class ModelView {
     });
   }
 
+  /** Nothing, while the model is there. @throws HeddleError DISPOSED where the model has been disposed */
   assertLive(): void {
     if (!this.life.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
   }

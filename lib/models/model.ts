@@ -127,7 +127,7 @@ export class Model extends ModelView {
    */
   async addClassifier(
     classifier: ClassifierConfigInput,
-    { seed = 0, keepLanguageHead = false }: { seed?: number; keepLanguageHead?: boolean } = {},
+    { seed = 0, keepLanguageHead = false }: { seed?: number | undefined; keepLanguageHead?: boolean | undefined } = {},
   ): Promise<void> {
     const { architectures: _, classifier: before, ...rest } = this.config;
     const config = parseModelConfig({ ...rest, classifier });
@@ -167,7 +167,7 @@ export class Model extends ModelView {
   }
 
   /** Gives the trunk a value head with random weights: a number a token, beside the language-modelling head. */
-  async addValueHead({ seed = 0 }: { seed?: number } = {}): Promise<void> {
+  async addValueHead({ seed = 0 }: { seed?: number | undefined } = {}): Promise<void> {
     await this.reconfigure({ ...this.config, valueHead: true }, seed);
   }
 

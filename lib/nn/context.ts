@@ -40,7 +40,7 @@ export interface ForwardContext {
    * The linear layer `prefix`: its weight, its bias where the model has one, and what adapts it (LoRA).
    * @param options.transposed the weight is stored (in, out), as GPT-2's are
    */
-  linear(x: Value, prefix: string, options?: { transposed?: boolean }): Value;
+  linear(x: Value, prefix: string, options?: { transposed?: boolean | undefined }): Value;
   /** Whether what `linear` makes of `prefix`, q or k, has neighbours that turn together, as its weight's rows lie in a GGUF file. */
   interleaved(prefix: string): boolean;
   /**

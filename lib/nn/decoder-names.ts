@@ -1,3 +1,5 @@
+import { given } from "./given.ts";
+
 /** What a decoder's weights are called, without `.weight` and `.bias`. */
 export interface DecoderNames {
   embedding: string;
@@ -36,9 +38,9 @@ export function decoderNames({
   norms = "before",
   names,
 }: {
-  norms?: "before" | "around" | "after";
-  names?: Partial<DecoderNames>;
+  norms?: "before" | "around" | "after" | undefined;
+  names?: { [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined } | undefined;
 }): DecoderNames {
   // Llama calls the norm before its feed-forward block by what it comes after.
-  return { ...LLAMA, ...(norms === "before" && { beforeMlp: LLAMA.afterAttention }), ...names };
+  return { ...LLAMA, ...(norms === "before" && { beforeMlp: LLAMA.afterAttention }), ...given(names ?? {}) };
 }

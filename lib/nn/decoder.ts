@@ -27,41 +27,41 @@ export interface DecoderShape {
    * Where a block's norms stand: before it (Llama), before it and on its output (Gemma 2 and 3), or on its output alone
    * (OLMo 2).
    */
-  norms?: "before" | "around" | "after";
+  norms?: "before" | "around" | "after" | undefined;
   /** LayerNorm in the place of RMSNorm, with biases (GPT-NeoX, StarCoder 2) or without (Cohere). */
-  layerNorm?: "biased" | "plain";
+  layerNorm?: "biased" | "plain" | undefined;
   /**
    * Whether attention and the feed-forward block both read the layer's input, and join the stream together: each through a norm of its own
    * (GPT-NeoX), or both through one (Cohere).
    */
-  parallel?: "two norms" | "one norm";
+  parallel?: "two norms" | "one norm" | undefined;
   /** 1 where a norm's weight is stored as an offset from one (Gemma). */
-  normOffset?: number;
+  normOffset?: number | undefined;
   /** RMSNorm of q and k: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
-  queryNorm?: "head" | "width";
+  queryNorm?: "head" | "width" | undefined;
   /** Multiplies embeddings (Gemma: √width; Granite). */
-  embeddingScale?: number;
+  embeddingScale?: number | undefined;
   /** Multiplies a block's output before it joins the residual stream (Granite). */
-  residualScale?: number;
+  residualScale?: number | undefined;
   /** Multiplies q·k; 1/√headDim where not given (Gemma 2 and 3, Granite). */
-  attentionScale?: number;
+  attentionScale?: number | undefined;
   /** tanh soft cap of attention's scores (Gemma 2). */
-  attentionSoftcap?: number;
-  activation?: Activation;
+  attentionSoftcap?: number | undefined;
+  activation?: Activation | undefined;
   /** Projections in one: q, k, v and gate, up (Phi-3), gate, up alone (GLM 4), or each head's q, k, v (GPT-NeoX). */
-  fused?: boolean | "gate_up" | "qkv by head";
+  fused?: boolean | "gate_up" | "qkv by head" | undefined;
   /** Whether neighbours of a head turn together, in the place of its halves (GLM 4, Cohere). */
-  interleaved?: boolean;
+  interleaved?: boolean | undefined;
   /** Whether attention has sinks (gpt_oss). */
-  sinks?: boolean;
+  sinks?: boolean | undefined;
   /** The routed experts of a layer, undefined where it has one block for all rows. */
-  experts?: (layer: number) => ExpertsShape | undefined;
+  experts?: ((layer: number) => ExpertsShape | undefined) | undefined;
   /** In the place of the gated block: x (rows, width), the block's prefix → (rows, width). */
-  feedForward?: (x: Value, prefix: string, layer: number) => Value;
+  feedForward?: ((x: Value, prefix: string, layer: number) => Value) | undefined;
   /** Whether a row sees those before it alone. Default true. */
-  causal?: boolean;
+  causal?: boolean | undefined;
   /** Weights that Llama calls otherwise. */
-  names?: Partial<DecoderNames>;
+  names?: { [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined } | undefined;
   /** The sliding window of a layer, undefined for none. */
   window: (layer: number) => number | undefined;
   /** How a layer's queries and keys turn, undefined where they do not. */

@@ -24,9 +24,9 @@ export interface ExpertsShape {
   /** Name of the layer that chooses, below the block's prefix: `gate` (Qwen 3, Mixtral), `router` (gpt_oss). */
   router: string;
   /** What a layer calls the block. Default: `mlp`. */
-  block?: string;
+  block?: string | undefined;
   /** Whether `shared_expert`, which every row goes through, adds what it says times σ of `shared_expert_gate`'s one logit (Qwen 2). */
-  shared?: boolean;
+  shared?: boolean | undefined;
   /** The gated unit within an expert. */
   unit: (gate: Value, up: Value) => Value;
 }

@@ -8,7 +8,7 @@ export interface Rotary {
   /** Multiplies cosine and sine (the attention factor of YaRN and LongRoPE). */
   scale: number;
   /** Where frequencies depend on how long the sequence is: beyond `original`, the table `long` (LongRoPE) or dynamic NTK. */
-  lengths?: { original: number; long?: string; factor?: number };
+  lengths?: { original: number; long?: string | undefined; factor?: number | undefined } | undefined;
 }
 
 /** Frequencies made once a trace, however many layers turn by them. */

@@ -41,6 +41,7 @@ export interface Ranking {
   /** Where the page is, on this machine alone. */
   readonly url: string;
   readonly state: RankState;
+  /** Closes the page: votes are on disk already. @throws HeddleError IO */
   close(): Promise<void>;
 }
 

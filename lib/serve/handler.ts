@@ -36,6 +36,7 @@ export interface RequestHandler {
    * stays.
    */
   close(timeout?: number): Promise<void>;
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

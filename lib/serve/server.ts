@@ -17,6 +17,7 @@ export interface ModelServer {
   readonly stats: ServerStats;
   /** Takes no more connections, lets answers under way end up to `closeTimeout`, and ends the rest. The model stays. */
   close(timeout?: number): Promise<void>;
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

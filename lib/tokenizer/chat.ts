@@ -12,7 +12,7 @@ import { checkFlag, checkNames, type Names } from "./option-names.ts";
 export interface ChatMessage {
   /** "system", "user", "assistant", "tool", or what else the template knows. */
   role: string;
-  content?: string | readonly unknown[] | null;
+  content?: string | readonly unknown[] | null | undefined;
   [key: string]: unknown;
 }
 

@@ -33,7 +33,7 @@ const batchLength = 1 << 20;
 export async function compressionReport(
   tokenizer: Tokenizer,
   corpora: Readonly<Record<string, Iterable<string> | AsyncIterable<string>>>,
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal | undefined } = {},
 ): Promise<Compression[]> {
   if (typeof tokenizer?.encodeBatch !== "function") throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
   if (typeof corpora !== "object" || corpora === null) throw invalidArgument("corpora", "texts by name", corpora);

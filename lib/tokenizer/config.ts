@@ -28,14 +28,14 @@ export interface TokenizerConfig {
 
 export interface ConfigTexts {
   /** added_tokens.json: beside vocabularies that are no tokenizer.json */
-  addedTokens?: string;
-  tokenizerConfig?: string;
-  specialTokensMap?: string;
-  generationConfig?: string;
+  addedTokens?: string | undefined;
+  tokenizerConfig?: string | undefined;
+  specialTokensMap?: string | undefined;
+  generationConfig?: string | undefined;
   /** chat_template.jinja */
-  chatTemplate?: string;
+  chatTemplate?: string | undefined;
   /** Templates by name, as additional_chat_templates has them: `tool_use`. */
-  chatTemplates?: Readonly<Record<string, string>>;
+  chatTemplates?: Readonly<Record<string, string>> | undefined;
 }
 
 function parse(text: string | undefined, name: string): JsonObject {

@@ -13,7 +13,8 @@ import { throwIfAborted } from "./jobs.ts";
 import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
 import { readTemplates } from "./template-files.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
-import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
+import { limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { parseTokenizerFile } from "./tokenizer-json.ts";
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 

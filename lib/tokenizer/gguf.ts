@@ -14,15 +14,8 @@ import {
 } from "./gguf-vocabulary.ts";
 import { wordPiece, wordPieceIds, wordPieceVocabulary } from "./gguf-wordpiece.ts";
 import { mergesFromScores, TokenType } from "./merges.ts";
-import {
-  invalidFile,
-  type JsonObject,
-  limits,
-  parseTokenizerFile,
-  placeIds,
-  type TokenizerFile,
-  unsupported,
-} from "./tokenizer-file.ts";
+import { invalidFile, type JsonObject, limits, placeIds, type TokenizerFile, unsupported } from "./tokenizer-file.ts";
+import { parseTokenizerFile } from "./tokenizer-json.ts";
 
 export type { GgufRecord };
 

@@ -4,15 +4,8 @@ import { templateAround } from "./around.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { mergesFromScores, TokenType } from "./merges.ts";
 import { readFields } from "./protobuf.ts";
-import {
-  invalidFile,
-  type JsonObject,
-  limits,
-  placeIds,
-  readTokenizerFile,
-  type TokenizerFile,
-  unsupported,
-} from "./tokenizer-file.ts";
+import { invalidFile, type JsonObject, limits, placeIds, type TokenizerFile, unsupported } from "./tokenizer-file.ts";
+import { readTokenizerFile } from "./tokenizer-json.ts";
 
 interface Proto {
   tokens: string[];

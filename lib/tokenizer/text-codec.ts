@@ -130,7 +130,10 @@ export class TextCodec {
   }
 
   /** As encode, away from the event loop for long texts. Rejects with ABORTED. */
-  async encodeAsync(text: string, options: EncodeOptions & { signal?: AbortSignal } = {}): Promise<Uint32Array> {
+  async encodeAsync(
+    text: string,
+    options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
+  ): Promise<Uint32Array> {
     checkText(text);
     checkNames(options, BATCH_NAMES);
     const { signal, ...rest } = options;
@@ -142,7 +145,7 @@ export class TextCodec {
   /** Ids of each text, encoded on several threads away from the event loop. Rejects with ABORTED. */
   async encodeBatch(
     texts: readonly string[],
-    options: EncodeOptions & { signal?: AbortSignal } = {},
+    options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<Uint32Array[]> {
     checkNames(options, BATCH_NAMES);
     // What one batch has left is the next one's memory; of batches at once, one has it.
@@ -167,7 +170,7 @@ export class TextCodec {
    */
   async encodeBatchJoined(
     texts: readonly string[],
-    options: EncodeOptions & { signal?: AbortSignal; output?: Uint32Array } = {},
+    options: EncodeOptions & { signal?: AbortSignal | undefined; output?: Uint32Array | undefined } = {},
   ): Promise<{ ids: Uint32Array; counts: Uint32Array }> {
     checkNames(options, JOINED_NAMES);
     const { output, ...rest } = options;
@@ -179,7 +182,7 @@ export class TextCodec {
 
   private async encodeJoined(
     texts: readonly string[],
-    options: EncodeOptions & { signal?: AbortSignal },
+    options: EncodeOptions & { signal?: AbortSignal | undefined },
     memory: Uint32Array | undefined,
   ): Promise<{ ids: Uint32Array; counts: Uint32Array; total: number }> {
     if (typeof texts === "string" || typeof texts?.[Symbol.iterator] !== "function")
@@ -204,7 +207,10 @@ export class TextCodec {
   }
 
   /** Ids and, for each, the stretch of the text it stands for. @param options.units of the offsets; default "utf16" */
-  encodeWithOffsets(text: string, options: EncodeOptions & { units?: "utf16" | "bytes" } = {}): EncodingWithOffsets {
+  encodeWithOffsets(
+    text: string,
+    options: EncodeOptions & { units?: "utf16" | "bytes" | undefined } = {},
+  ): EncodingWithOffsets {
     checkText(text);
     checkNames(options, OFFSETS_NAMES);
     oneOf("units", options.units, ["utf16", "bytes"]);
@@ -235,7 +241,7 @@ export class TextCodec {
   /** Text of each of several lists of ids, decoded on several threads away from the event loop. Rejects with ABORTED. */
   async decodeBatch(
     lists: readonly Iterable<number>[],
-    options: DecodeOptions & { signal?: AbortSignal } = {},
+    options: DecodeOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<string[]> {
     if (!Array.isArray(lists)) throw invalidArgument("lists", "an array of lists of ids", lists);
     checkDecoding(options, { ...DECODE_NAMES, signal: true });
@@ -251,7 +257,7 @@ export class TextCodec {
    *
    * `after`: ids whose text has been shown already, such as the prompt's; the pieces continue it.
    */
-  decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
+  decoder(options: DecodeOptions & { after?: Iterable<number> | undefined } = {}): TokenDecoder {
     checkDecoding(options, { ...DECODE_NAMES, after: true });
     const skipSpecial = options.skipSpecialTokens === true;
     const decoder = this.plan.decodesInSteps

@@ -1,7 +1,8 @@
 // Rank files of tiktoken (also Llama 3's tokenizer.model and Qwen's .tiktoken): a token's bytes in base64 and its rank a line.
 import { characterOfByte } from "./byte-alphabet.ts";
 import { namedPatterns, type PatternName } from "./patterns.ts";
-import { invalidFile, type JsonObject, limits, readTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
+import { invalidFile, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { readTokenizerFile } from "./tokenizer-json.ts";
 
 /** What a file of tiktoken's ranks does not say. */
 export interface TiktokenOptions {

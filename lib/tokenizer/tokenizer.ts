@@ -89,7 +89,10 @@ export class Tokenizer extends TextCodec {
    * @param options.cache keep a compiled form of a tokenizer.json's byte pair encoding beside it (tokenizer.json.heddle) and read it
    * where it belongs to the very content of the file, which is then not parsed; made anew where it does not. Default false.
    */
-  static async load(path: string, options: { signal?: AbortSignal; cache?: boolean } = {}): Promise<Tokenizer> {
+  static async load(
+    path: string,
+    options: { signal?: AbortSignal | undefined; cache?: boolean | undefined } = {},
+  ): Promise<Tokenizer> {
     checkNames(options, { signal: true, cache: true });
     checkFlag("cache", options.cache);
     const folder = path === "default" ? (await import("../formats/default-model.ts")).defaultModelPath() : path;
@@ -191,6 +194,7 @@ export class Tokenizer extends TextCodec {
     return this.truncationRule;
   }
 
+  /** From now on, as `encodeInputs` takes it; undefined: texts stay whole. @throws HeddleError INVALID_ARGUMENT */
   set truncation(rule: Truncation | undefined) {
     this.truncationRule = rule && { ...checkTruncation(rule) };
   }
@@ -200,6 +204,7 @@ export class Tokenizer extends TextCodec {
     return this.paddingRule;
   }
 
+  /** From now on, as `encodeInputs` takes it; undefined: texts stay as long as they are. @throws HeddleError INVALID_ARGUMENT */
   set padding(rule: Padding | undefined) {
     this.paddingRule = rule && { ...checkPadding(rule) };
   }
@@ -302,7 +307,7 @@ export class Tokenizer extends TextCodec {
    * The same tokenizer with another chat template as its default, which `files()` then writes.
    * @param options.template its text, or the name of one that the tokenizer has; else the one that it falls back to
    */
-  withChatTemplate(options: { template?: string } = {}): Tokenizer {
+  withChatTemplate(options: { template?: string | undefined } = {}): Tokenizer {
     checkNames(options, { template: true });
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const chatTemplates = { ...this.config.chatTemplates, default: template };

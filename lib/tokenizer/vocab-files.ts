@@ -2,14 +2,8 @@
 import { HeddleError } from "../errors.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { namedPatterns } from "./patterns.ts";
-import {
-  invalidFile,
-  isObject,
-  type JsonObject,
-  limits,
-  readTokenizerFile,
-  type TokenizerFile,
-} from "./tokenizer-file.ts";
+import { invalidFile, isObject, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { readTokenizerFile } from "./tokenizer-json.ts";
 
 const special = (id: number, content: string, flags: JsonObject = {}): JsonObject => ({
   id,

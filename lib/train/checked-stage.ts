@@ -14,21 +14,30 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
   const wrong = (what: string, expected: string, got: string) =>
     new HeddleError("INVALID_ARGUMENT", `${name}.${what}: expected ${expected}, got ${got}`);
   const numbers = (what: string, metrics: Metrics): Metrics => {
-    if (typeof metrics !== "object" || metrics === null || Object.values(metrics).some((n) => typeof n !== "number"))
+    if (metrics instanceof Promise) metrics.catch(() => {}); // of an async function nobody else hears the failure
+    if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics) || metrics instanceof Promise)
       throw wrong(what, "an object of numbers", describe(metrics));
+    for (const [key, value] of Object.entries(metrics))
+      if (typeof value !== "number") throw wrong(`${what}: ${key}`, "a number", describe(value));
     return metrics;
+  };
+  const countOf = (batch: Batch): number => {
+    const counted = stage.count(batch);
+    if (!(Number.isSafeInteger(counted) && counted >= 0))
+      throw wrong("count", "the number of counted positions", describe(counted));
+    return counted;
   };
   return {
     name,
     shares: stage.shares,
-    count(batch) {
-      const counted = stage.count(batch);
-      if (!(Number.isSafeInteger(counted) && counted >= 0))
-        throw wrong("count", "the number of counted positions", describe(counted));
-      return counted;
-    },
+    count: countOf,
     collate(batch, total) {
+      // A share of a mean over nothing is no number, and it would be the learning rate that is suspected.
+      if (total === 0) throw wrong("count", "at least one counted position in the batches of a step", "0");
       const micro = checkedMicro(stage.collate(batch, total), wrong);
+      const counted = countOf(batch);
+      if (micro.counted !== counted)
+        throw wrong("collate: counted", `${counted}, as ${name}.count says of the batch`, describe(micro.counted));
       for (const key of Object.keys(micro.inputs)) {
         if (read.has(key)) continue;
         const near = nearest(key, read);
@@ -46,6 +55,7 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
         return context.forward(options);
       };
       const outputs = checkedOutputs(stage.loss({ ...context, forward }), context, wrong);
+      if (!stage.metrics) checkReported(outputs, wrong);
       for (const key of activeTrace().inputs.keys()) read.add(key);
       return outputs;
     },
@@ -102,4 +112,13 @@ function checkedOutputs(given: Value | LossOutputs, { sequences, rows }: LossCon
   for (const [key, value] of Object.entries(outputs as object))
     if (!(value instanceof Value)) throw wrong(`loss: ${key}`, "a value of the graph", describe(value));
   return outputs as LossOutputs;
+}
+
+/** Outputs of a stage that makes no metrics of them: each is one as it is. */
+function checkReported({ loss: _, ...outputs }: LossOutputs, wrong: Wrong): void {
+  for (const [key, value] of Object.entries(outputs)) {
+    const isNumber = value.shape.every((size) => size === 1) && (value.dtype === "f32" || value.dtype === "i32");
+    if (!isNumber)
+      throw wrong(`loss: ${key}`, "a number to report, f32(1), or `metrics` that makes one of it", `${value}`);
+  }
 }

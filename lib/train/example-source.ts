@@ -1,5 +1,5 @@
 import { permutation, Stream, uniformAt } from "../data/random.ts";
-import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { describe, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { rejectUnknownNames } from "../generate/option-names.ts";
 import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
@@ -57,6 +57,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.fingerprint = exampleFingerprint(examples, seed);
   }
 
+  /** The next `batchSize` examples, the last of a pass filled up from the next one. @throws HeddleError ABORTED */
   async next(signal?: AbortSignal): Promise<Example[]> {
     const batch: Example[] = [];
     while (batch.length < this.options.batchSize) {
@@ -79,10 +80,15 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     return this.order!.indices;
   }
 
+  /** Where the next batch begins, as checkpoints keep it. */
   state(): ExamplePosition {
     return { ...this.position, fingerprint: this.fingerprint };
   }
 
+  /**
+   * Goes on from what `state` gave, of this source or of one of the same examples and seed.
+   * @throws HeddleError INVALID_ARGUMENT for a position in other examples or of another seed, INVALID_FILE for what is no position in these
+   */
   restore(state: unknown): void {
     const { epoch, index, fingerprint } = (state ?? {}) as Partial<ExamplePosition>;
     if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
@@ -94,11 +100,12 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     if (!valid || index! >= this.examples.length)
       throw new HeddleError(
         "INVALID_FILE",
-        `checkpoint: expected a position in the ${this.examples.length} rows of data, got ${JSON.stringify(state)}`,
+        `checkpoint: expected a position in the ${this.examples.length} rows of data, got ${valid ? `${index}` : describe(state)}`,
       );
     this.position = { epoch: epoch!, index: index! };
   }
 
+  /** Batches of the held-out examples, in their order; the last may be shorter. undefined where there are none. */
   get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<Example[]>) | undefined {
     const { heldOut = [], batchSize, evalBatches = Number.POSITIVE_INFINITY } = this.options;
     if (heldOut.length === 0) return undefined;
@@ -110,6 +117,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     };
   }
 
+  /** Nothing: what it reads is the caller's. */
   dispose(): void {}
 }
 

@@ -37,7 +37,12 @@ import type { World } from "./world.ts";
 /** What is trained: a model with its tokenizer. `LanguageModel` is one. */
 export interface Trainable {
   readonly model: Model;
-  readonly tokenizer?: (CorpusTokenizer & { files(): Readonly<Record<string, string>> }) | undefined;
+  readonly tokenizer?:
+    | (CorpusTokenizer & {
+        /** The files that are saved beside the weights: their texts by name, such as `tokenizer.json`. */
+        files(): Readonly<Record<string, string>>;
+      })
+    | undefined;
   /** Replaced by the new one when a stage is done. */
   card?: ModelCard | undefined;
   /** Where its weights lie: what an adapter names as its base. A stage that trains them leaves where it saved them, or nothing. */

@@ -43,7 +43,7 @@ export interface MicroBatch {
   inputs: Record<string, Int32Array | Float32Array>;
   /** Tokens read, for the count of tokens seen. */
   tokens: number;
-  /** Positions that the loss counts: as `Stage.count` of the same batch. */
+  /** Positions that the loss counts: what `Stage.count` says of the same batch, or it is refused. */
   counted: number;
 }
 
@@ -66,7 +66,7 @@ export interface Stage<Batch> {
    * micro-batches: a mean over them is what accumulation must keep, also where micro-batches count differently many.
    */
   collate(batch: Batch, total: number): MicroBatch;
-  /** Counted positions of a batch, before it is collated. */
+  /** Counted positions of a batch, before it is collated. Batches of one step may have none, but not all of them. */
   count(batch: Batch): number;
   /**
    * The scalar to minimise, (1) f32: the micro-batch's share of the step's mean. Beside it, under names of their own, what
@@ -74,14 +74,16 @@ export interface Stage<Batch> {
    */
   loss(context: LossContext): Value | LossOutputs;
   /**
-   * Numbers to report, from the named outputs of each micro-batch. Where it is left out, every output of one element is
+   * Numbers to report, from the named outputs of each micro-batch. Where it is left out, every output is one, f32(1), and is
    * reported under its name: the sum over the micro-batches, because each is a share of the step's mean like the loss.
    */
-  metrics?(outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]): Metrics;
+  metrics?:
+    | ((outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]) => Metrics)
+    | undefined;
   /** Of how many items of the batches a metric is the mean, by its name, where these are not the counted positions. */
-  metricCounts?(batches: readonly Batch[]): Metrics;
+  metricCounts?: ((batches: readonly Batch[]) => Metrics) | undefined;
   /** Metrics that follow from means of others, such as their difference: computed again wherever means are taken. */
-  derived?(metrics: Metrics): Metrics;
+  derived?: ((metrics: Metrics) => Metrics) | undefined;
   /** Names among those of `metrics` that are shares of the step's mean, and add up over ranks; the others are means. */
   readonly shares?: readonly string[] | undefined;
 }

@@ -76,15 +76,19 @@ export interface TrainResult {
 
 /** Micro-batches in order, with a position that a checkpoint keeps. */
 export interface BatchSource<Batch> {
+  /** The next batch; a source does not end, but goes on with another pass. @param signal that of the training: what waits rejects when it fires */
   next(signal?: AbortSignal): Promise<Batch>;
   /** Passes over the next batch, which another rank takes. Default: `next`, and what it gives is dropped. */
-  skip?(signal?: AbortSignal): Promise<void>;
+  skip?: ((signal?: AbortSignal) => Promise<void>) | undefined;
+  /** What tells which batch is next, as JSON keeps it: checkpoints hold it. */
   state(): unknown;
+  /** Goes on from what `state` gave, so that the next batch is the one that was next then; it throws where that is of other data. */
   restore(state: unknown): void;
   /** The held-out batches, the same ones every time; absent: no evaluation. */
   evaluation?: ((signal?: AbortSignal) => AsyncIterable<Batch>) | undefined;
   /** false: a batch is asked for only when the step before is done, because it depends on the weights (generated answers). */
   readonly prefetch?: boolean | undefined;
+  /** Frees what it holds: called once, when the training ends, however it does. */
   dispose(): void;
 }
 

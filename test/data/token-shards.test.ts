@@ -3,9 +3,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Batch, openCorpus } from "../../lib/data/corpus.ts";
-import { tokenizerFingerprint } from "../../lib/data/document-file.ts";
 import type { CorpusTokenizer } from "../../lib/data/encode.ts";
 import { TokenFile } from "../../lib/data/token-file.ts";
+import { tokenizerFingerprint } from "../../lib/data/tokenizer-fingerprint.ts";
 import { writeTokenShards } from "../../lib/data/write-token-shards.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";
 

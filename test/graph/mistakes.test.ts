@@ -137,7 +137,7 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "a tensor for a value",
-    /^linear: operand 1: expected a value of the graph, .* got a Promise$/,
+    /^linear: weight: expected a value of the graph, .* got a Promise$/,
     () => ({ y: linear(x(), held as never) }),
   ],
   [

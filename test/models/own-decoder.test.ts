@@ -61,6 +61,16 @@ describe("decoderFamily", () => {
       "smollm3",
       { noRopeLayers: [1, 0, 1], tieWordEmbeddings: false },
     ],
+    [
+      "what is undefined is as if it was left out",
+      {
+        flags: { norms: undefined, names: { attention: undefined }, qkvBias: undefined },
+        shape: () => ({ eps: undefined, activation: undefined, rotary: undefined, residualScale: undefined }),
+        logits: () => ({ scale: undefined, softcap: undefined }),
+      },
+      "llama",
+      { hiddenAct: "gelu" },
+    ],
     ["a feed-forward block that is the usual one", { feedForward: gated }, "llama", {}],
   ])("%s: the logits of the family that has it", async (name, options, builtIn, config) => {
     const modelType = name.replace(/\W/g, "_");

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { bloomPattern, namedPatterns } from "../../lib/tokenizer/patterns.ts";
 import { makePlan } from "../../lib/tokenizer/plan.ts";
-import { parseTokenizerFile, readTokenizerFile } from "../../lib/tokenizer/tokenizer-file.ts";
+import { parseTokenizerFile, readTokenizerFile } from "../../lib/tokenizer/tokenizer-json.ts";
 import { published } from "./published.ts";
 import { byteLevel, byteLevelJson, splitBy } from "./samples.ts";
 

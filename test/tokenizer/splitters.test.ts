@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { bloomPattern, deepseekPatterns, namedPatterns } from "../../lib/tokenizer/patterns.ts";
 import { makePlan } from "../../lib/tokenizer/plan.ts";
-import { readTokenizerFile } from "../../lib/tokenizer/tokenizer-file.ts";
+import { readTokenizerFile } from "../../lib/tokenizer/tokenizer-json.ts";
 import { generator, randomText } from "./generated-text.ts";
 import { fromJson } from "./samples.ts";
 

@@ -119,10 +119,52 @@ describe("what a stage's functions return is named by the stage", () => {
       { loss: (context: LossContext) => ({ loss: loss(context), share: 3 }) },
       /^own\.loss: share: expected a value of the graph, got 3$/,
     ],
-    ["metrics of texts", { metrics: () => ({ accuracy: "high" }) }, /^own\.metrics: expected an object of numbers/],
+    [
+      "a metric that is a matrix",
+      {
+        loss: (context: LossContext) => {
+          const { hidden, head } = context.forward();
+          const { logprob } = tokenLogprob(hidden, head, input("targets", "i32", [rows]));
+          return { loss: loss(context), logprob };
+        },
+      },
+      /^own\.loss: logprob: expected a number to report, f32\(1\), or `metrics` that makes one of it, got f32\(16\)$/,
+    ],
+    [
+      "metrics of texts",
+      { metrics: () => ({ b: 1, accuracy: "high" }) },
+      /^own\.metrics: accuracy: expected a number, got "high"$/,
+    ],
+    ["metrics in a list", { metrics: () => [1] }, /^own\.metrics: expected an object of numbers, got \[1\]$/],
+    [
+      "metrics to come",
+      { metrics: async () => ({ accuracy: 1 }) },
+      /^own\.metrics: expected an object of numbers, got a Promise$/,
+    ],
+    [
+      "count no position",
+      { count: () => 0 },
+      /^own\.count: expected at least one counted position in the batches of a step, got 0$/,
+    ],
+    [
+      "collate other positions than are counted",
+      { count: () => 3 },
+      /^own\.collate: counted: expected 3, as own\.count says of the batch, got 14$/,
+    ],
     ["an empty name", { name: "" }, /^stage: expected an object with name/],
   ])("%s", async (_, parts, message) => {
     expect(await refused(parts)).toMatch(message);
+  });
+
+  test("outputs that are no numbers are fine for metrics to read", async () => {
+    const both = (context: LossContext) => {
+      const { hidden, head } = context.forward();
+      const { logprob } = tokenLogprob(hidden, head, input("targets", "i32", [rows]));
+      return { loss: loss(context), logprob };
+    };
+    const metrics = (outputs: readonly Record<string, ArrayLike<number>>[]) => ({ rows: outputs[0]!.logprob!.length });
+    const [step] = await run({ loss: both, metrics }, { maxSteps: 1 });
+    expect(step?.metrics).toEqual({ rows });
   });
 
   test("what they throw comes through as it is", async () => {

@@ -1,4 +1,4 @@
-import { fail, need, needDim, needDType, needFloat, needNames, needShape, needValue } from "../expect.ts";
+import { fail, need, needDim, needDType, needFloat, needNames, needNumber, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Value } from "../value.ts";
 import type { QuantizedActivations } from "./linear.ts";
@@ -180,8 +180,10 @@ export function attention(operands: AttentionOperands, options: SequenceAttentio
   const { q, k, v, documents, sinks } = needNames("attention: operands", operands, OPERANDS);
   const { sequenceLength, activations = "f32" } = needNames("attention: options", options, OPTIONS);
   needValue("attention: q", q);
-  if (sequenceLength !== undefined && !(sequenceLength > 0))
-    fail("attention", "sequenceLength", "at least 1", sequenceLength);
+  if (sequenceLength !== undefined) {
+    needNumber("attention: sequenceLength", sequenceLength);
+    if (!(sequenceLength > 0)) fail("attention", "sequenceLength", "at least 1", sequenceLength);
+  }
   return attentionNode([q, k, v, documents, sinks], {
     sequenceLength: sequenceLength ?? 0,
     ...(activations === "int8" && { bf16: 1 }),

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../errors.ts";
 import type { FloatDType } from "../dtype.ts";
 import { fail, needDType, needFloat, needNames, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
@@ -136,6 +137,8 @@ const gluBackwardNode = defineOp({
 });
 /** act(gate) · up (Shazeer 2020, "GLU Variants Improve Transformer"): SwiGLU with silu, GeGLU with a gelu. */
 export function glu(gate: Value, up: Value, activation: Activation = "silu"): Value {
+  if (typeof activation !== "string" || !Object.hasOwn(ACTIVATIONS, activation))
+    throw invalidArgument("glu: activation", `one of ${Object.keys(ACTIVATIONS).join(", ")}`, activation);
   return gluNode([gate, up], { activation: ACTIVATIONS[activation] })[0]!;
 }
 /** silu(gate) · up. */

@@ -1,5 +1,5 @@
 import { isFloat, isQuantised } from "../dtype.ts";
-import { fail, need, needDim, needDType, needFloat, needNames, needShape } from "../expect.ts";
+import { fail, need, needDim, needDType, needFloat, needNames, needNumber, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Shape, type TensorType, type Value } from "../value.ts";
 
@@ -38,6 +38,7 @@ export interface Routing {
  */
 export function routeExperts(logits: Value, options: { k: number; normalise: boolean }): Routing {
   const { k, normalise } = needNames("routeExperts: options", options, ["k", "normalise"]);
+  needNumber("routeExperts: k", k);
   const wanted: TensorType = { dtype: "f32", shape: [k] };
   const [weights, experts] = routeNode([logits], { normalise: normalise ? 1 : 0 }, [wanted]);
   return { weights: weights!, experts: experts! };

@@ -1,6 +1,6 @@
-import { fail, needFloat, needList, needValue } from "../expect.ts";
+import { fail, needFloat, needList, needNumber, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
-import { Dimension, fixed, type Shape, sameShape, showShape, type Value } from "../value.ts";
+import { checkType, Dimension, fixed, type Shape, sameShape, showShape, type Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
 
 /** Whether two shapes have as many elements whatever their symbolic dimensions are: two of one name need not be one. */
@@ -28,7 +28,7 @@ const reshapeNode = defineOp({
 /** The same elements under another shape; costs nothing. */
 export function reshape(x: Value, shape: Shape): Value {
   needValue("reshape: x", x);
-  needList("reshape: shape", shape);
+  checkType({ dtype: x.dtype, shape }, "reshape");
   return reshapeNode([x], {}, [{ dtype: x.dtype, shape }])[0]!;
 }
 
@@ -50,6 +50,7 @@ const splitNode = defineOp({
 export function split(x: Value, widths: readonly number[]): readonly Value[] {
   needValue("split: x", x);
   needList("split: widths", widths);
+  for (const width of widths) needNumber("split: widths", width);
   const lead = x.shape.slice(0, -1);
   return splitNode(
     [x],

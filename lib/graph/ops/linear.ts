@@ -1,5 +1,5 @@
 import { isQuantised } from "../dtype.ts";
-import { fail, needDim, needFloat, needNames, needWeight } from "../expect.ts";
+import { fail, needDim, needFloat, needNames, needValue, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
 
@@ -75,6 +75,8 @@ export interface LinearOptions {
 export function linear(x: Value, weight: Value, bias?: Value, options: LinearOptions = {}): Value {
   const { transposed = false, rowwise = false, activations = "f32" } = needNames("linear: options", options, OPTIONS);
   const narrow = activations === "int8";
+  needValue("linear: x", x);
+  needValue("linear: weight", weight);
   const attributes = {
     transposed: transposed ? 1 : 0,
     rowwise: rowwise ? 1 : 0,
@@ -86,6 +88,7 @@ export function linear(x: Value, weight: Value, bias?: Value, options: LinearOpt
 
 /** aᵀ·b. @param a (rows, n) @param b (rows, k) @returns (n, k) f32. It has no gradient. */
 export function transposedProduct(a: Value, b: Value): Value {
+  needValue("transposedProduct: a", a);
   needDim("transposed product", "rows of b", needFloat("transposed product", "b", b, 2).dim(0), a.dim(0));
   return backwardWeight([a, b], { transposed: 0 }, [{ dtype: "f32", shape: [a.dim(1), b.dim(1)] }])[0]!;
 }

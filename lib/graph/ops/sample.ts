@@ -1,4 +1,4 @@
-import { needDim, needDType, needNames } from "../expect.ts";
+import { needDim, needDType, needNames, needNumber } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
 
@@ -57,6 +57,7 @@ export function sample(
 ): { token: Value; logprob: Value; topIds?: Value; topLogprobs?: Value } {
   const { logits, params, history, biasIds, biasValues, rng } = needNames("sample: operands", operands, OPERANDS);
   const { top = 0 } = needNames("sample: options", options, ["top"]);
+  needNumber("sample: top", top);
   const wanted: TensorType = { dtype: "i32", shape: [top] };
   const [token, logprob, topIds, topLogprobs] = sampleNode([logits, params, history, biasIds, biasValues, rng], {}, [
     wanted,

@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../errors.ts";
-import { fail, needFloat, needNames, needShape } from "../expect.ts";
+import { fail, needFloat, needNames, needNumber, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
@@ -98,6 +98,8 @@ const clampBackwardNode = defineOp({
 /** x cut to [low, high], either of which may be left out. The gradient passes where x lies within, the ends included. */
 export function clamp(x: Value, options: { low?: number | undefined; high?: number | undefined }): Value {
   const { low = -UNBOUNDED, high = UNBOUNDED } = needNames("clamp: options", options, ["low", "high"]);
+  needNumber("clamp: low", low);
+  needNumber("clamp: high", high);
   if (!(low <= high)) throw invalidArgument("clamp: low", `at most high, ${high}`, low);
   return clampNode([x], { low: Math.max(low, -UNBOUNDED), high: Math.min(high, UNBOUNDED) })[0]!;
 }

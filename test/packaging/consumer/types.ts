@@ -2,7 +2,9 @@
 import {
   createModel,
   createModelAsync,
+  type DeviceInfo,
   decoderFamily,
+  deviceInfo,
   type FamilyDefinition,
   HeddleError,
   type HeddleErrorCode,
@@ -38,11 +40,21 @@ export async function handOn(model: LanguageModel, seed: number | undefined, sid
   return [ids, input, tokenizer.decode(ids, { skipSpecialTokens: undefined }), chat.send("a", { seed })];
 }
 
+/** And so are those of families. */
+export const handed = (scale: number | undefined) =>
+  decoderFamily({
+    flags: { norms: undefined, names: { head: undefined } },
+    shape: () => ({ residualScale: scale }),
+    logits: () => ({ scale, softcap: undefined }),
+  });
+
 export async function start(): Promise<string> {
   const server: ModelServer = await serve(await LanguageModel.load("default"), { port: 0, apiKeys: ["secret"] });
   await server.close();
   return server.url;
 }
+
+export const isa = ({ cpu }: DeviceInfo = deviceInfo()): string => cpu.isa;
 
 export const twice = (x: Value): Value => add(x, x);
 

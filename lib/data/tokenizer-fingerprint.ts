@@ -1,0 +1,25 @@
+import { createHash } from "node:crypto";
+import type { CorpusTokenizer } from "./encode.ts";
+
+/** A text whose tokens tell apart tokenizers of one vocabulary that split differently. */
+const PROBE = "The 2nd Über-test:\n\tif (x != 1024) { return “naïve” + 'ca fé'; }  \r\n日本語 🙂 DON'T   stop";
+const fingerprints = new WeakMap<CorpusTokenizer, string>();
+
+/**
+ * What tokens are tokens of: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It does not depend
+ * on the file that the tokenizer came from. 64 hexadecimal digits.
+ */
+export function tokenizerFingerprint(tokenizer: CorpusTokenizer): string {
+  const known = fingerprints.get(tokenizer);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256");
+  const { bosTokenId = null, eosTokenId = tokenizer.eosTokenIds?.[0] ?? null } = tokenizer;
+  hash.update(
+    JSON.stringify([Array.from(tokenizer.encode(PROBE, { addSpecialTokens: false })), bosTokenId, eosTokenId]),
+  );
+  for (let id = 0; id < (tokenizer.vocabSize ?? 0); id++)
+    hash.update(`\n${JSON.stringify(tokenizer.idToToken?.(id) ?? null)}`);
+  const fingerprint = hash.digest("hex");
+  fingerprints.set(tokenizer, fingerprint);
+  return fingerprint;
+}

@@ -1,0 +1,64 @@
+// What functions of the package are called with that they do not take, and how such a call may end.
+import { Device, HeddleError } from "../../lib/index.ts";
+
+export type Anything = (...args: unknown[]) => unknown;
+
+const looked = () => {
+  throw new HeddleError("INVALID_ARGUMENT", "looked at");
+};
+const hostile = { get: looked, has: looked, ownKeys: looked, getPrototypeOf: looked, getOwnPropertyDescriptor: looked };
+/** What is passed in each place. */
+export const oddities: [string, unknown][] = [
+  ["undefined", undefined],
+  ["null", null],
+  ["3", 3],
+  ["NaN", Number.NaN],
+  ["3n", 3n],
+  ['"x"', "x"],
+  ['""', ""],
+  ["{}", {}],
+  ["{ x }", { x: 1 }],
+  ["[]", []],
+  ["[null]", [null]],
+  ["a symbol", Symbol("s")],
+  ["a list of a symbol", [Symbol("s")]],
+  ["a function", () => 1],
+  ["a proxy that throws", new Proxy({}, hostile)],
+  ["a function's proxy that throws", new Proxy(() => {}, hostile)],
+];
+
+export const isClass = (value: unknown) =>
+  typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
+
+/** Waits for what came of a call, as far as its first piece. */
+async function settle(result: unknown, kept: ReadonlySet<unknown>): Promise<void> {
+  const steps = result as Partial<AsyncGenerator<unknown> & PromiseLike<unknown>> | undefined;
+  if (typeof steps?.next === "function" && typeof steps.return === "function") {
+    await steps.next();
+    await steps.return(undefined);
+    return;
+  }
+  const made = (await result) as { dispose?: () => unknown; close?: (timeout: number) => unknown } | undefined;
+  if (kept.has(made) || made instanceof Device) return;
+  if (typeof made?.dispose === "function") await made.dispose();
+  if (typeof made?.close === "function") await made.close(0);
+}
+
+/**
+ * What a call ended in that is neither a result nor a HeddleError.
+ * @param kept results that are not disposed
+ */
+export async function endOf(call: () => unknown, kept: ReadonlySet<unknown> = new Set()): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, 60_000, "no end within a minute");
+  });
+  try {
+    return await Promise.race([(async () => settle(call(), kept))(), late]);
+  } catch (error) {
+    if (error instanceof HeddleError && error.code !== "INTERNAL") return undefined;
+    return error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
