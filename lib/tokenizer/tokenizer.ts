@@ -323,7 +323,7 @@ export class Tokenizer extends TextCodec {
 
   /** What a conversation is rendered with. */
   private rendering(options: ChatTemplateOptions) {
-    checkTemplateOptions(options);
+    checkObject("options", options);
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const guarded = this.plan.spec.added.filter((token) => token.guarded);
     return [template, guarded, this.config, options] as const;
