@@ -26,7 +26,7 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t blocked = max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
   const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
 #if defined(HEDDLE_SIMD_AMX)
-  return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)), max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, k, threads))));
+  return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)), max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, threads))));
 #else
   return most;
 #endif

@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   a.running[row * 3 + 2] = logit;
   if (!a.last) return;
   const float log_sum = logf(sum);
-  // Apart, as in cpu/logprob-inl.h: beside a large maximum the sum's digits would go. A target below zero is ignored.
+  // The maximum is taken off first: added to it, the logarithm would lose digits. A target below zero is ignored.
   a.logprob[row] = target < 0 ? 0.0f : logit - largest - log_sum;
   a.lse[row] = target < 0 ? 0.0f : largest + log_sum;
 }
