@@ -10,7 +10,8 @@ import { onAbort } from "../on-abort.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
-import { fuseEndings } from "./fuse-endings.ts";
+import { fuseActivations, fuseEndings } from "./fuse-endings.ts";
+import { narrow } from "./narrow.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, checkTensor, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
@@ -34,7 +35,8 @@ export class Program<R extends Results = Results> {
 
   /** @internal */ constructor(trace: Trace, results: R) {
     const nodes = fuse(live(trace, results), Object.values(results));
-    const description = describeProgram(trace, results, nodes);
+    const ended = fuseActivations(nodes, Object.values(results));
+    const description = describeProgram(trace, results, narrow(ended, Object.values(results)));
     this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
     this.tensors = description.tensorSlots;
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));

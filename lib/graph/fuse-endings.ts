@@ -11,12 +11,25 @@ export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = 
   const program = new Endings(nodes, results);
   for (const node of nodes) {
     if (node.op === "glu") program.gate(node);
-    else if (node.op === "gelu") program.activate(node, node.attributes.tanh ? GELU_TANH : GELU);
+    else if (node.op === "gelu") program.activate(node, numberOf(node));
     else if (node.op === "unary" && node.attributes.function === UNARY_RELU) program.rectify(node);
     else if (node.op === "add") program.add(node);
   }
   return program.nodes;
 }
+
+/**
+ * The same of gelu alone, for the CPU, whose other products are best left as they are: those of one operand run as one, and what is added is
+ * added by what follows. Nor is anything gained where others read what it is of.
+ * @param results what the program copies out
+ */
+export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+  const program = new Endings(nodes, results);
+  for (const node of nodes) if (node.op === "gelu" && program.isAlone(node)) program.activate(node, numberOf(node));
+  return program.nodes;
+}
+
+const numberOf = (gelu: Node) => (gelu.attributes.tanh ? GELU_TANH : GELU);
 
 /** Numbers of native/ops/activation.h and native/ops/unary.cc. */
 const [GELU_TANH, GELU, RELU, SQUARED_RELU] = [1, 2, 3, 4];
@@ -109,6 +122,13 @@ class Endings {
   private productOf(value: Value | undefined, op = "linear"): Node | undefined {
     const maker = value && this.makers.get(value);
     return maker?.op === op && isFloat(maker.inputs[1]!.dtype) && !maker.attributes.int8 ? maker : undefined;
+  }
+
+  /** Whether an activation is all that is made of a product, which is the only one of its operand. */
+  isAlone(end: Node): boolean {
+    const [before] = end.inputs;
+    const x = this.productOf(before)?.inputs[0];
+    return !!x && this.readers.get(x)!.filter((n) => n.op === "linear").length === 1 && !this.isRead(before!, [end]);
   }
 
   /** Whether anyone but `by` reads a value. */

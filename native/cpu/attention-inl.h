@@ -91,7 +91,7 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
       int64_t row = sequence * a.length + position, qo = row * q_stride + head * a.width;
       FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, a.length - position), position,
                    k, v, kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
-                   element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
+                   element(a.o, a.o_type, qo), a.o_type, q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
                    sink_of(a.sinks, a.sinks_type, head)};
       if (pairs) flash_forward_pairs(b, side ? &pair_copy : nullptr, copy + side);
       else flash_forward(b, copy + side);

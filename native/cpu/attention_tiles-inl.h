@@ -62,7 +62,7 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
     for (int64_t i = t % shares; i < items; i += shares) {
       const int64_t item = items - 1 - i, head = kv_head * group + item % parts * share.heads, position = item / parts * share.queries;
       const int64_t row = sequence * a.length + position, qo = row * q_stride + head * a.width;
-      TileQueries b{element(a.q, a.type, qo), element(a.o, a.type, qo), a.type, q_stride, min_of(share.queries, a.length - position), min_of(share.heads, (kv_head + 1) * group - head),
+      TileQueries b{element(a.q, a.type, qo), element(a.o, a.o_type, qo), a.type, a.o_type, q_stride, min_of(share.queries, a.length - position), min_of(share.heads, (kv_head + 1) * group - head),
                     position, a.width, a.length, mask_of(a, starts, sequence), a.scale, a.softcap, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
                     a.sinks ? element(a.sinks, a.sinks_type, head) : nullptr, a.sinks_type};
       flash_tiles(b, mine, [&](int64_t j, int64_t from, int64_t to, float* stage, float* room) {
@@ -119,7 +119,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     const SegmentRows g = segment_rows(a, s);
     const int64_t block = ceil_div(g.rows, share.queries) - 1 - t / columns, position = block * share.queries, kv_head = t % columns / parts;  // the slowest first
     const int64_t head = kv_head * group + t % parts * share.heads, qo = (g.first + position) * q_stride + head * a.width;
-    const TileQueries b{element(a.q, a.type, qo), element(a.o, a.type, qo), a.type, q_stride, min_of(share.queries, g.rows - position), min_of(share.heads, (kv_head + 1) * group - head),
+    const TileQueries b{element(a.q, a.type, qo), element(a.o, a.o_type, qo), a.type, a.o_type, q_stride, min_of(share.queries, g.rows - position), min_of(share.heads, (kv_head + 1) * group - head),
                         g.past + position, a.width, g.past + g.rows, {a.causal, a.window}, a.scale, a.softcap, nullptr, 0,
                         a.sinks ? element(a.sinks, a.sinks_type, head) : nullptr, a.sinks_type};
     flash_tiles(b, static_cast<float*>(work) + thread * each, [&](int64_t j, int64_t from, int64_t to, float* stage, float* room) {

@@ -184,7 +184,7 @@ inline void store_output(const CachedAttention& a, int64_t row, int64_t head, co
   for (int64_t d = 0; d < a.width; d += W) {
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
     F v = mul(load_n(o + d, n), set1(factor));
-    if (a.type == DType::f32) store_n(static_cast<float*>(a.o) + at + d, v, n);
+    if (a.o_type == DType::f32) store_n(static_cast<float*>(a.o) + at + d, v, n);
     else store_n(static_cast<bf16*>(a.o) + at + d, v, n);
   }
 }
@@ -336,7 +336,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     FlashBlock b{nullptr, a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
                  element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, kv_stride, g.past + g.rows, a.width,
                  {a.causal, a.window}, a.scale, a.softcap,
-                 nullptr, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0,
+                 nullptr, a.o_type, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0,
                  paged ? &a.places : nullptr, g.slot, kv_head};
     const int64_t depth = ceil_div(a.width, 2);
     PairCopy pairs{mine, mine + plan.side / 2};
@@ -353,7 +353,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     }
     for (int64_t head = local % columns * at_once, end = head + at_once; head < end; ++head) {
       const int64_t qo = (row * a.heads + head) * a.width;
-      b.q = element(a.q, a.type, qo), b.o = element(a.o, a.type, qo), b.sink = sink_of(a.sinks, a.sinks_type, head);
+      b.q = element(a.q, a.type, qo), b.o = element(a.o, a.o_type, qo), b.sink = sink_of(a.sinks, a.sinks_type, head);
       if (on_cached_pairs(a)) flash_forward_pairs(b, at_once > 1 ? &pairs : nullptr, mine + plan.side);
       else flash_forward(b, mine + plan.side);
     }

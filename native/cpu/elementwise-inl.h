@@ -1,5 +1,6 @@
 // Elementwise kernels, the optimiser step, and sums whose value does not depend on the number of threads.
 #pragma once
+#include "cpu/activation-inl.h"
 #include "cpu/norm-inl.h"
 
 namespace heddle {
@@ -29,15 +30,21 @@ template <class T> HEDDLE_SIMD void put(void* p, int64_t i, int n, F v) {
   else store_n(q, v, n);
 }
 
-template <class F1> HEDDLE_SIMD void map1(const Elementwise& e, Pool& pool, F1 f) {
-  if (e.type == DType::f32) each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n))); });
-  else each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n))); });
+// Calls body with a value of the operands' type and one of the result's: one type, or f32 that is stored as bf16.
+template <class Body> HEDDLE_SIMD void with_types(const Elementwise& e, Body body) {
+  if (e.type != DType::f32) body(bf16{}, bf16{});
+  else if (e.out_type == DType::f32) body(0.0f, 0.0f);
+  else body(0.0f, bf16{});
+}
+template <class F1> HEDDLE_SIMD void map1(const Elementwise& e, Pool& pool, F1 f, int64_t grain = elementwise_grain) {
+  with_types(e, [&](auto from, auto to) {
+    each_vector(e.size, pool, [&](int64_t i, int n) { put<decltype(to)>(e.y, i, n, f(at<decltype(from)>(e.a, i, n))); }, grain);
+  });
 }
 template <class F2> HEDDLE_SIMD void map2(const Elementwise& e, Pool& pool, F2 f, int64_t grain = elementwise_grain) {
-  if (e.type == DType::f32)
-    each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n), at<float>(e.b, i, n))); }, grain);
-  else
-    each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n), at<bf16>(e.b, i, n))); }, grain);
+  with_types(e, [&](auto from, auto to) {
+    each_vector(e.size, pool, [&](int64_t i, int n) { put<decltype(to)>(e.y, i, n, f(at<decltype(from)>(e.a, i, n), at<decltype(from)>(e.b, i, n))); }, grain);
+  });
 }
 
 inline void add_kernel(const Elementwise& e, Pool& pool) {
@@ -62,28 +69,6 @@ inline void softcap_backward(const Elementwise& e, Pool& pool) {
   });
 }
 
-struct Activated {
-  F value, derivative;
-};
-HEDDLE_SIMD Activated silu(F x) {
-  F s = sigmoid(x), value = mul(x, s);
-  return {value, fma(value, sub(set1(1), s), s)};
-}
-HEDDLE_SIMD Activated gelu_erf(F x) {
-  F cdf = fma(set1(0.5f), erf(mul(x, set1(0.70710678f))), set1(0.5f));
-  F density = mul(set1(0.39894228f), exp_nonpositive(mul(set1(-0.5f), mul(x, x))));
-  return {mul(x, cdf), fma(x, density, cdf)};
-}
-// (1 + tanh(z / 2)) / 2 is sigmoid(z), whose slope e / (1 + e)^2 with e = exp(-|z|) does not cancel as 1 - tanh^2 does.
-HEDDLE_SIMD Activated gelu_tanh(F x) {
-  F c = set1(2 * 0.79788456f), s = mul(x, x);
-  F z = mul(mul(c, x), fma(set1(0.044715f), s, set1(1)));
-  F e = exp_nonpositive(neg(abs(z))), r = div(set1(1), add(set1(1), e));
-  F gate = select_lt(z, zero(), mul(e, r), r);
-  F inner = mul(c, fma(set1(3 * 0.044715f), s, set1(1)));
-  return {mul(x, gate), fma(mul(x, mul(e, mul(r, r))), inner, gate)};
-}
-
 // Runs f with the activation as a compile-time choice.
 template <class Body> HEDDLE_SIMD void with_activation(int activation, Body body) {
   if (activation == 0) body([](F x) { return silu(x); });
@@ -94,10 +79,10 @@ inline void glu(const Elementwise& e, Pool& pool) {
   with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F gate, F up) { return mul(act(gate).value, up); }, activation_grain); });
 }
 inline void gelu(const Elementwise& e, Pool& pool) {
-  with_activation(e.activation, [&](auto act) { map1(e, pool, [&](F x) { return act(x).value; }); });
+  with_activation(e.activation, [&](auto act) { map1(e, pool, [&](F x) { return act(x).value; }, activation_grain); });
 }
 inline void gelu_backward(const Elementwise& e, Pool& pool) {
-  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F dy, F x) { return mul(dy, act(x).derivative); }); });
+  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F dy, F x) { return mul(dy, act(x).derivative); }, activation_grain); });
 }
 template <class T, class Act> HEDDLE_SIMD void glu_backward_typed(const Elementwise& e, Pool& pool, Act act) {
   each_vector(e.size, pool, [&](int64_t i, int n) {

@@ -76,7 +76,8 @@ struct FlashBlock {
   int64_t kv_stride, keys, width;
   Mask mask;
   float scale, softcap;
-  void* o;  // as q
+  void* o;  // as q, of o_type
+  DType o_type;
   int64_t o_stride;
   float* lse;  // may be null; lse_stride apart
   int64_t lse_stride;
@@ -220,7 +221,7 @@ inline void flash_finish(const FlashBlock& b, const float* m, const float* l, co
     int64_t rows = min_of<int64_t>(NR, b.rows - p * NR);
     float inverse[NR];
     for (int i = 0; i < NR; ++i) inverse[i] = l[p * NR + i] > 0 ? 1 / l[p * NR + i] : 0;
-    store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.q_type, p * NR * b.o_stride, b.o_stride);
+    store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.o_type, p * NR * b.o_stride, b.o_stride);
     if (b.lse)
       for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
   }

@@ -174,7 +174,7 @@ inline void weigh_rows(float* s, float* p, int64_t from, int64_t to, const RowSp
 struct TileQueries {
   const void* q;
   void* o;
-  DType type;
+  DType type, o_type;
   int64_t stride, rows, heads, position, width, keys;  // position of the first; of all keys
   Mask mask;
   float scale, softcap;
@@ -226,7 +226,7 @@ inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float
     for (int64_t d = 0; d < b.width; d += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, b.width - d));
       const F x = mul(load(o + d), set1(inverse));
-      if (b.type == DType::f32) n == W ? store(static_cast<float*>(b.o) + at + d, x) : store_n(static_cast<float*>(b.o) + at + d, x, n);
+      if (b.o_type == DType::f32) n == W ? store(static_cast<float*>(b.o) + at + d, x) : store_n(static_cast<float*>(b.o) + at + d, x, n);
       else n == W ? store(static_cast<bf16*>(b.o) + at + d, x) : store_n(static_cast<bf16*>(b.o) + at + d, x, n);
     }
     if (b.lse) b.lse[(row + r) * b.lse_stride + head] = sums.max[r] * (1 / log2_e) + __builtin_logf(sum);

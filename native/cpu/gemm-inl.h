@@ -126,8 +126,17 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
+// Products of more rows than this may have an end: they are packed, whichever other way fewer rows or columns go.
+inline int64_t gemm_ends_above(const Gemm& g) {
+  constexpr int64_t never = INT64_MAX;
+  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most) return never;
+  static_assert(gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_most >= 32, "fewer rows are packed for themselves");
+  return on_pairs(g) && !by_panels(g) ? 256 : 64;
+}
+
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
+  if (g.end) return gemm_packed(g, pool, scratch);
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
   if (by_panels(g)) return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
   if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);

@@ -54,6 +54,25 @@ template <bool PAIRS> HEDDLE_SIMD void round_tile(const GemmStep& s, const float
   else rounding_tile<PAIRS, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
 }
 
+// The last step of a tile that has an end; products(to, stride, add) are its own.
+template <class Products> inline void ended_tile(const GemmStep& s, int64_t i, int64_t j, int64_t height, int64_t width, const Products& products) {
+  alignas(64) float local[MR * NR];
+  products(local, NR, false);
+  if (!s.first) {
+    const Gemm& g = s.g;
+    const bool in_c = g.c_type == DType::f32;
+    const float* sums = in_c ? static_cast<const float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j : s.sums + i * s.stride + j;
+    const int64_t stride = in_c ? g.ldc : s.stride;
+    for (int64_t r = 0; r < height; ++r)
+      for (int64_t l = 0; l < width; l += W) {
+        const int n = static_cast<int>(min_of<int64_t>(W, width - l));
+        float* at = local + r * NR + l;
+        store(at, add(load(at), load_n(sums + r * stride + l, n)));
+      }
+  }
+  write_ended_tile(local, NR, height, width, s.g, s.i0 + i, s.j0 + j);
+}
+
 // One register tile of the chunk, at row i (a multiple of MR) and column j (of NR).
 HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, MicroTile tile) {
   const Gemm& g = s.g;
@@ -69,6 +88,7 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
     do tile(min_of(s.part, s.depth - p), a + p * MR, MR, b + p * bs, bs, c, cs, p ? nullptr : bias, add || p);
     while ((p += s.part) < s.depth);
   };
+  if (g.end && s.last) return ended_tile(s, i, j, height, width, products);
   if (direct && width == NR && !g.c_transposed)
     return products(static_cast<float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j, g.ldc, g.accumulate || !s.first);
   if (!direct && s.last && height == MR && width == NR && bs == NR && !g.c_transposed && !(s.first && g.accumulate)) {

@@ -150,8 +150,9 @@ struct TileBlock {
   }
 
   // Rows from i and columns from j on of c.
-  void finish(const float* tile, int64_t i, int64_t j) const {
+  void finish(float* tile, int64_t i, int64_t j) const {
     const int64_t height = min_of(tile_side, g.m - i), width = min_of(tile_side, g.n - j);
+    if (g.end) return write_ended_tile(tile, tile_side, height, width, g, i, j);
     if (width < tile_side || g.c_type != DType::bf16 || g.c_transposed || g.accumulate) return write_tile(tile, tile_side, height, width, g, i, j, g.accumulate);
     bf16* c = static_cast<bf16*>(g.c) + i * g.ldc + j;
     for (int64_t r = 0; r < height; ++r) store_tile_row(c + r * g.ldc, load(tile + r * tile_side), load(tile + r * tile_side + W));
@@ -197,7 +198,7 @@ struct TileBlock {
           }
           float* to = last ? local : kept;
           int64_t stride = tile_side;
-          const bool direct = last && g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && height % TILE == 0 && column + tile_side <= g.n;
+          const bool direct = last && g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && !g.end && height % TILE == 0 && column + tile_side <= g.n;
           if (direct) to = static_cast<float*>(g.c) + row * g.ldc + column, stride = g.ldc;
           const auto products = height > TILE ? four_tiles<2> : four_tiles<1>;
           // Kept panels come from memory when the first rows meet them, the rows after them else.

@@ -17,7 +17,7 @@ namespace HEDDLE_ISA {
 inline constexpr cpu::Kernels table(const char* name) {
   cpu::Kernels k{};
   k.name = name;
-  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemm_adds = gemm_adds, k.gemms = gemms;
+  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemm_adds = gemm_adds, k.gemm_ends_above = gemm_ends_above, k.gemms = gemms;
   k.pairs_packed_bytes = pairs_packed_bytes, k.pairs_pack = pairs_pack;
   k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear, k.quant_linears = quant_linears;
   k.quant_packed_bytes = quant_packed_bytes, k.quant_pack = quant_pack;

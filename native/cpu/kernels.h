@@ -34,6 +34,7 @@ struct Gemm {
   bool b_unpacked = false;         // it will be: until then panels are made one by one, for the same bits
   const void* bias = nullptr;
   DType bias_type = DType::f32;
+  int end = 0;  // what c is of the sums, where gemm_ends_above allows it: 1 gelu tanh, 2 gelu erf
 };
 
 // Rows of one sequence attend within it. q, o (batch*length, heads, width); k, v (batch*length, kv_heads, width).
@@ -42,7 +43,7 @@ struct Attention {
   bool causal;
   int64_t window;  // 0: none; else key j is seen by query i iff i - window < j <= i, or, both ways, |i - j| <= window / 2
   float scale, softcap;
-  DType type;
+  DType type, o_type;
   const void *q, *k, *v;
   void* o;
   float* lse;  // (batch*length, heads)
@@ -61,7 +62,7 @@ struct CachedAttention {
   bool causal;
   int64_t window;
   float scale, softcap;
-  DType type, cache_type;
+  DType type, cache_type, o_type;
   const void *q, *k, *v;
   void* o;
   int64_t segments;
@@ -115,8 +116,8 @@ struct TokenLogprob {
 struct Norm {
   int64_t rows, width;
   float eps, offset;
-  DType type, w_type, b_type;
-  const void *x, *w, *b, *residual;  // b, residual may be null
+  DType type, w_type, b_type, y_type;  // y: as x, or bf16
+  const void *x, *w, *b, *residual;    // b, residual may be null
   void *y, *h;                       // h only with residual
 };
 struct NormBackward {
@@ -140,7 +141,7 @@ struct Rope {
   int64_t inv_freq_stride;  // 0, or rotated / 2
 };
 
-struct Elementwise {  // operands share `type` unless said
+struct Elementwise {  // operands share `type` unless said; out_type is the same, or bf16 of activations
   int64_t size;
   DType type;
   const void *a = nullptr, *b = nullptr, *c = nullptr;
@@ -186,6 +187,7 @@ struct Kernels {
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
   bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum
+  int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // of a weight's form for products of bf16; 0: there is none
   void (*pairs_pack)(const Gemm&, void* to, Pool&);

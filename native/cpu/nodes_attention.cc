@@ -27,7 +27,7 @@ const int32_t* documents(const Node& n, size_t i) {
 Attention forward(const Node& n) {
   Attention a = describe(n, n.in[0], n.in[1], n.in[2]);
   a.pairs = a.type == DType::bf16 || n.attributes->get("bf16", 0) != 0;
-  a.o = n.out[0].data, a.lse = static_cast<float*>(n.out[1].data);
+  a.o = n.out[0].data, a.o_type = n.out[0].dtype, a.lse = static_cast<float*>(n.out[1].data);
   a.documents = documents(n, 3);
   if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
   return a;
@@ -46,7 +46,7 @@ constexpr int64_t longest = int64_t{1} << 24;
 
 bool forward_supports(const Node& n) {
   return is_activation(n.in[0]) && n.in[1].dtype == n.in[0].dtype && n.in[2].dtype == n.in[0].dtype &&
-         n.out[0].dtype == n.in[0].dtype && sequence_length(n, n.in[0]) < longest;
+         is_activation(n.out[0]) && sequence_length(n, n.in[0]) < longest;
 }
 size_t forward_scratch(const Node& n, int threads) { return active().attention_scratch(forward(n), threads); }
 void forward_run(const Node& n, Context& c) { active().attention(forward(n), c.pool, c.scratch); }
@@ -80,7 +80,7 @@ CachedAttention cached(const Node& n) {
   a.places = places_of(n, k, 5), a.capacity = a.places.capacity;
   a.causal = n.attr_flag("causal"), a.window = n.attr_int("window");
   a.scale = static_cast<float>(n.attr("scale")), a.softcap = static_cast<float>(n.attr("softcap"));
-  a.type = q.dtype, a.cache_type = k.dtype;
+  a.type = q.dtype, a.cache_type = k.dtype, a.o_type = n.out[0].dtype;
   a.q = q.data, a.k = k.data, a.v = v.data, a.o = n.out[0].data;
   if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
   a.ring = ring_of(n) > 0;
@@ -92,7 +92,7 @@ bool cached_supports(const Node& n) {
   if (ring_of(n) > 0 && n.in[1].shape[2] % 64 != 0) return false;
   const int64_t page = n.in[1].shape[2];  // blocks of 64 keys begin where a page does
   if (n.has_input(5) && (page == 0 || (page % 64 != 0 && 64 % page != 0))) return false;
-  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && (is_float(n.in[1]) || n.in[1].dtype == DType::u8) &&
+  return is_activation(n.in[0]) && is_activation(n.out[0]) && (is_float(n.in[1]) || n.in[1].dtype == DType::u8) &&
          n.in[2].dtype == n.in[1].dtype && places_of(n, n.in[1], 5).capacity < longest;
 }
 size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }

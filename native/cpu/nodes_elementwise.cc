@@ -16,6 +16,8 @@ bool one_type(const Node& n) {
   return is_activation(n.in[0]);
 }
 
+bool activation_supports(const Node& n) { return is_activation(n.in[0]) && n.in.back().dtype == n.in[0].dtype && same_or_bf16(n.in[0], n.out[0]); }
+
 Elementwise describe(const Node& n) {
   Elementwise e{};
   e.size = n.in[0].shape.size(), e.type = n.in[0].dtype;
@@ -137,9 +139,9 @@ void register_elementwise() {
   add_kernel("affine", "affine", one_type, nullptr, affine);
   add_kernel("softcap", "softcap", one_type, nullptr, softcap);
   add_kernel("softcap_backward", "softcap_backward", one_type, nullptr, softcap_backward);
-  add_kernel("glu", "glu", one_type, nullptr, glu);
+  add_kernel("glu", "glu", activation_supports, nullptr, glu);
   add_kernel("glu_backward", "glu_backward", one_type, nullptr, glu_backward);
-  add_kernel("gelu", "gelu", one_type, nullptr, gelu);
+  add_kernel("gelu", "gelu", activation_supports, nullptr, gelu);
   add_kernel("gelu_backward", "gelu_backward", one_type, nullptr, gelu_backward);
   add_kernel("cast", "cast", cast_supports, nullptr, cast);
   add_kernel("sum", "sum", sum_supports, nullptr, sum);

@@ -93,6 +93,13 @@ size_t linear_scratch(const Node& n, int threads) {
   if (!rounds(n)) return product;
   return (product + 63) / 64 * 64 + static_cast<size_t>(n.in[0].shape.size()) * 2;
 }
+void round_x(const Node& n, Gemm& g, void* copy, Pool& pool) {
+  const float* x = static_cast<const float*>(g.a);
+  pool.range(n.in[0].shape.size(), 16384, [&](int64_t begin, int64_t end, int) {
+    active().convert(x + begin, DType::f32, static_cast<uint16_t*>(copy) + begin, DType::bf16, end - begin);
+  });
+  g.a = copy, g.a_type = DType::bf16;
+}
 // Products of one x, which is rounded once for all that ask for it.
 void linear_group(const Node* const* nodes, size_t count, Context& c) {
   std::vector<Gemm> products;
@@ -107,18 +114,61 @@ void linear_group(const Node* const* nodes, size_t count, Context& c) {
     if (!rounds(*nodes[i])) continue;
     Gemm& g = products[i];
     void* copy = static_cast<char*>(c.scratch) + scratch;
-    if (!rounded)
-      c.pool.range(nodes[i]->in[0].shape.size(), 16384, [&](int64_t begin, int64_t end, int) {
-        active().convert(static_cast<const float*>(g.a) + begin, DType::f32, static_cast<uint16_t*>(copy) + begin, DType::bf16, end - begin);
-      });
+    if (rounded) g.a = copy, g.a_type = DType::bf16;
+    else round_x(*nodes[i], g, copy, c.pool);
     rounded = true;
-    g.a = copy, g.a_type = DType::bf16;
   }
   active().gemms(products.data(), static_cast<int>(count), c.pool, c.scratch);
 }
 void linear_run(const Node& n, Context& c) {
   const Node* alone = &n;
   linear_group(&alone, 1, c);
+}
+
+// A product that ends in gelu. Few rows, and shapes that have kernels of their own, are two steps: sums in f32, at the end of the scratch
+// unless y can hold them, and what y is of them.
+struct Ended {
+  const Node& n;
+  Gemm g;
+  const bool rounded, in_y;
+  bool ends;
+  size_t product, x, sums;  // bytes of the scratch
+  Ended(const Node& node, int threads) : n(node), g(linear(node)), rounded(rounds(node)), in_y(node.out[0].dtype == DType::f32) {
+    if (rounded) g.a_type = DType::bf16;
+    const int64_t above = active().gemm_ends_above(g);
+    ends = g.m > above;
+    product = padded(active().gemm_scratch(g.m, g.n, g.k, threads));
+    x = rounded ? padded(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
+    sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, above) * g.n) * 4;
+  }
+
+ private:
+  static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+};
+bool linear_activation_supports(const Node& n) {
+  const int64_t activation = n.attr_int("activation");
+  return supports(n) && (activation == 1 || activation == 2) && n.out.size() == 1;
+}
+size_t linear_activation_scratch(const Node& n, int threads) {
+  const Ended e(n, threads);
+  return e.product + e.x + e.sums;
+}
+void linear_activation_run(const Node& n, Context& c) {
+  Ended e(n, c.pool.threads());
+  Gemm& g = e.g;
+  char* const x = static_cast<char*>(c.scratch) + e.product;
+  if (e.rounded) round_x(n, g, x, c.pool);
+  const int activation = static_cast<int>(n.attr_int("activation"));
+  if (e.ends) {
+    g.end = activation;
+    return active().gemm(g, c.pool, c.scratch);
+  }
+  const Tensor& y = n.out[0];
+  g.c = e.in_y ? y.data : x + e.x, g.c_type = DType::f32;
+  active().gemm(g, c.pool, c.scratch);
+  Elementwise of{};
+  of.size = y.shape.size(), of.type = DType::f32, of.out_type = y.dtype, of.a = g.c, of.y = y.data, of.activation = activation;
+  active().gelu(of, c.pool);
 }
 
 bool column_sum_supports(const Node& n) { return is_activation(n.in[0]); }
@@ -131,6 +181,7 @@ void column_sum(const Node& n, Context& c) {
 
 void register_linear() {
   add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run, {linear_packing, linear_pack}, linear_group, run_onto<linear>);
+  add_kernel("linear_activation", "gemm_linear_activation", linear_activation_supports, linear_activation_scratch, linear_activation_run, {linear_packing, linear_pack});
   add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>, {}, nullptr,
              run_onto<backward_input>);
   add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);

@@ -12,7 +12,7 @@ template <bool LAYER> Norm forward(const Node& n) {
   Norm a{};
   a.rows = x.shape.rows(), a.width = x.shape.last();
   a.eps = static_cast<float>(n.attr("eps")), a.offset = LAYER ? 0 : static_cast<float>(n.attr("offset"));
-  a.type = x.dtype, a.w_type = w.dtype;
+  a.type = x.dtype, a.w_type = w.dtype, a.y_type = n.out[0].dtype;
   a.x = x.data, a.w = w.data, a.y = n.out[0].data;
   if (LAYER && n.has_input(2)) a.b = n.in[2].data, a.b_type = n.in[2].dtype;
   if (n.has_input(residual)) a.residual = n.in[residual].data, a.h = n.out[1].data;
@@ -21,7 +21,7 @@ template <bool LAYER> Norm forward(const Node& n) {
 bool forward_supports(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && !is_float(n.in[i])) return false;
-  return is_activation(n.in[0]);
+  return is_activation(n.in[0]) && same_or_bf16(n.in[0], n.out[0]);
 }
 template <bool LAYER> void forward_run(const Node& n, Context& c) {
   LAYER ? active().layer_norm(forward<LAYER>(n), c.pool) : active().rms_norm(forward<LAYER>(n), c.pool);

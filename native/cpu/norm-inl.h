@@ -79,13 +79,13 @@ template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual,
   }
   return reduce_add(add(a, b));
 }
-template <class T, class Weight> HEDDLE_SIMD void scale_row(const T* x, const Weight* w, int64_t n, float scale, float offset, T* y) {
+template <class T, class Weight, class To> HEDDLE_SIMD void scale_row(const T* x, const Weight* w, int64_t n, float scale, float offset, To* y) {
   const F by = set1(scale), more = set1(offset);
   int64_t i = 0;
   for (; i + W <= n; i += W) store(y + i, mul(mul(load(x + i), by), add(more, load(w + i))));
   if (i < n) write(y, i, n, mul(mul(read(x, i, n), by), add(more, read(w, i, n))));
 }
-template <bool LAYER, class T> void norm_row(const Norm& a, int64_t r) {
+template <bool LAYER, class T, class To> void norm_row(const Norm& a, int64_t r) {
   int64_t n = a.width;
   const T* h = static_cast<const T*>(a.x) + r * n;
   float squares = 0;
@@ -96,7 +96,7 @@ template <bool LAYER, class T> void norm_row(const Norm& a, int64_t r) {
   } else if (!LAYER) {
     squares = sum_of_squares(h, n);
   }
-  T* y = static_cast<T*>(a.y) + r * n;
+  To* y = static_cast<To*>(a.y) + r * n;
   if (!LAYER) {
     const float scale = 1 / __builtin_sqrtf(squares / static_cast<float>(n) + a.eps);
     if (a.w_type == DType::f32) scale_row(h, static_cast<const float*>(a.w), n, scale, a.offset, y);
@@ -112,7 +112,8 @@ template <bool LAYER, class T> void norm_row(const Norm& a, int64_t r) {
 }
 template <bool LAYER> void norm(const Norm& a, Pool& pool) {
   pool.range(a.rows, max_of<int64_t>(1, 8192 / a.width), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) a.type == DType::f32 ? norm_row<LAYER, float>(a, r) : norm_row<LAYER, bf16>(a, r);
+    for (int64_t r = begin; r < end; ++r)
+      a.type == DType::bf16 ? norm_row<LAYER, bf16, bf16>(a, r) : a.y_type == DType::bf16 ? norm_row<LAYER, float, bf16>(a, r) : norm_row<LAYER, float, float>(a, r);
   });
 }
 inline void rms_norm(const Norm& a, Pool& pool) { norm<false>(a, pool); }

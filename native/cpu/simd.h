@@ -139,7 +139,14 @@ HEDDLE_SIMD F exp_nonpositive(F x) {
   F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), x));
   return mul(exp_reduced(r), shift_exponent(t));
 }
-HEDDLE_SIMD F sigmoid(F x) { return div(set1(1.0f), add(set1(1.0f), exp(neg(x)))); }
+#if !defined(HEDDLE_SIMD_AVX512)
+HEDDLE_SIMD F reciprocal(F x) { return div(set1(1.0f), x); }
+#endif
+// Without cancellation: e / (1 + e) below 0, with e = exp(-|x|).
+HEDDLE_SIMD F sigmoid(F x) {
+  F e = exp_nonpositive(neg(abs(x))), r = reciprocal(add(set1(1.0f), e));
+  return select_lt(x, zero(), mul(e, r), r);
+}
 
 HEDDLE_SIMD F tanh(F x) {
   F big = sub(set1(1.0f), div(set1(2.0f), add(exp(add(x, x)), set1(1.0f))));
@@ -148,17 +155,6 @@ HEDDLE_SIMD F tanh(F x) {
   p = fma(p, s, set1(0.13333333f));
   p = fma(p, s, set1(-0.33333333f));
   return select_lt(abs(x), set1(0.25f), fma(mul(x, s), p, x), big);
-}
-
-// Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
-HEDDLE_SIMD F erf(F x) {
-  F a = abs(x), t = div(set1(1.0f), fma(set1(0.3275911f), a, set1(1.0f)));
-  F p = fma(set1(1.061405429f), t, set1(-1.453152027f));
-  p = fma(p, t, set1(1.421413741f));
-  p = fma(p, t, set1(-0.284496736f));
-  p = mul(fma(p, t, set1(0.254829592f)), t);
-  F r = fnma(p, exp_nonpositive(neg(mul(a, a))), set1(1.0f));
-  return select_lt(x, zero(), neg(r), r);
 }
 
 }  // namespace HEDDLE_ISA

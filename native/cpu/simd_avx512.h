@@ -15,6 +15,15 @@ HEDDLE_SIMD F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm512_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 HEDDLE_SIMD F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+// 1 / x of x in [1, 2^100], about 1 ulp: one step of Newton from 14 bits. A division of this width takes 16 cycles on Intel's processors.
+HEDDLE_SIMD F reciprocal(F x) {
+#if defined(HEDDLE_EMULATE_AVX512)
+  return div(set1(1.0f), x);
+#else
+  const F r = _mm512_rcp14_ps(x);
+  return fma(r, fnma(x, r, set1(1.0f)), r);
+#endif
+}
 HEDDLE_SIMD F max(F a, F b) { return _mm512_max_ps(a, b); }  // b where either is NaN
 HEDDLE_SIMD F min(F a, F b) { return _mm512_min_ps(a, b); }
 HEDDLE_SIMD F sqrt(F a) { return _mm512_sqrt_ps(a); }

@@ -1,5 +1,6 @@
 // Finished sums to where their product's output lies.
 #pragma once
+#include "cpu/activation-inl.h"
 #include "cpu/kernels.h"
 #include "cpu/loops-inl.h"
 #include "cpu/simd.h"
@@ -37,10 +38,22 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
       }
     } else {
       bf16* to = static_cast<bf16*>(g.c) + at;
+      for (; s + 2 * W <= columns; s += 2 * W) store_two(to + s, load(from + s), load(from + s + W));
       for (; s + W <= columns; s += W) store(to + s, load(from + s));
       if (s < columns) store_n(to + s, load_n(from + s, static_cast<int>(columns - s)), static_cast<int>(columns - s));
     }
   }
+}
+
+// The same of finished sums that have an end. The tile is spoilt, up to whole vectors.
+[[gnu::noinline]] inline void write_ended_tile(float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j) {
+  const auto activate = [&](auto act) {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t s = r * ts; s < r * ts + columns; s += W) store(tile + s, act(load(tile + s)).value);
+  };
+  if (g.end == 1) activate([](F x) { return gelu_tanh(x); });
+  else activate([](F x) { return gelu_erf(x); });
+  write_tile(tile, ts, rows, columns, g, i, j, false);
 }
 
 // `count` neighbours of row i of c from column j on: sums, with their bias.

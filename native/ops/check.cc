@@ -71,6 +71,10 @@ void Check::same_dtype(Operand a, Operand b) const {
     invalid(std::string(a.name) + ": expected " + dtype_name(b.dtype()) + " like " + b.name + ", got " + dtype_name(a.dtype()));
 }
 
+void Check::same_dtype_or_bf16(Operand a, Operand b) const {
+  if (a.dtype() != DType::bf16) same_dtype(a, b);
+}
+
 void Check::dim(Operand a, int axis, int64_t expected) const {
   if (a.shape()[axis] != expected)
     mismatch(axis_name(a, axis) + " is " + std::to_string(a.shape()[axis]) + ", expected " + std::to_string(expected));
@@ -113,7 +117,7 @@ int64_t Check::attr_int(const char* name, int64_t low, int64_t high) const {
 void Check::mismatch(const std::string& message) const { throw shape_mismatch(std::string(op_) + ": " + message); }
 void Check::invalid(const std::string& message) const { throw invalid_argument(std::string(op_) + ": " + message); }
 
-void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs) {
+void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs, bool rounds) {
   const int n = static_cast<int>(inputs.size());
   Check c(op, node, n, n, 1, 1);
   const Operand first = c.in(0, *inputs.begin()), y = c.out(0, "output");
@@ -124,7 +128,7 @@ void check_elementwise(const char* op, const Node& node, std::initializer_list<c
     c.same_dtype(other, first);
   }
   c.same_shape(y, first);
-  c.same_dtype(y, first);
+  rounds ? c.same_dtype_or_bf16(y, first) : c.same_dtype(y, first);
 }
 
 }  // namespace heddle

@@ -41,6 +41,7 @@ class Check {
   void rank_at_least(Operand a, int rank) const;
   void dtype(Operand a, unsigned types) const;
   void same_dtype(Operand a, Operand b) const;                // a must have b's
+  void same_dtype_or_bf16(Operand a, Operand b) const;        // a result that may be kept rounded
   void dim(Operand a, int axis, int64_t expected) const;
   void same_dim(Operand a, int i, Operand b, int j) const;    // "op: last dimension of a is 512, b expects 576"
   void same_shape(Operand a, Operand b) const;
@@ -59,7 +60,8 @@ class Check {
   const Node& node_;
 };
 
-// Checks shared by elementwise ops: every input and output 0 with one shape and one activation type.
-void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs);
+// Checks shared by elementwise ops: every input and output 0 with one shape and one activation type; where the op rounds, output 0 may
+// also be bf16.
+void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs, bool rounds = false);
 
 }  // namespace heddle

@@ -9,7 +9,7 @@ namespace {
 Activated gelu_of(bool tanh, double x) { return tanh ? gelu_tanh(x) : gelu_erf(x); }
 
 void check_gelu(const Node& n) {
-  check_elementwise("gelu", n, {"x"});
+  check_elementwise("gelu", n, {"x"}, true);
   Check("gelu", n, 1, 1, 1, 1).attr_flag("tanh");
 }
 

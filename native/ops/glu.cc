@@ -8,7 +8,7 @@ namespace {
 
 // gate, up -> y, all of one shape
 void check_glu(const Node& n) {
-  check_elementwise("glu", n, {"gate", "up"});
+  check_elementwise("glu", n, {"gate", "up"}, true);
   Check("glu", n, 2, 2, 1, 1).attr_int("activation", 0, 2);
 }
 

@@ -19,7 +19,7 @@ Moments moments(const Row& h, double eps) {
   return {mean, 1 / std::sqrt(variance / h.size() + eps)};
 }
 
-// x (.., C), w (C), b? (C), residual? like x -> y like x, and h = x + residual when there is a residual.
+// x (.., C), w (C), b? (C), residual? like x -> y like x or in bf16, and h = x + residual when there is a residual.
 void check_layer_norm(const Node& n) {
   const bool residual = n.has_input(3);
   Check c("layer_norm", n, 2, 4, residual ? 2 : 1, residual ? 2 : 1);
@@ -30,7 +30,7 @@ void check_layer_norm(const Node& n) {
     const Operand b = c.in(2, "b");
     c.same_shape(b, w), c.dtype(b, float_types);
   }
-  c.same_shape(y, x), c.same_dtype(y, x);
+  c.same_shape(y, x), c.same_dtype_or_bf16(y, x);
   if (residual) {
     const Operand r = c.in(3, "residual"), h = c.out(1, "h");
     c.same_shape(r, x), c.same_dtype(r, x);

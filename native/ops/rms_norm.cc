@@ -12,7 +12,7 @@ void check_attributes(const Check& c) {
   c.attr("offset", -1e6, 1e6);
 }
 
-// x (.., C), w (C), residual? like x -> y like x, and h = x + residual when there is a residual.
+// x (.., C), w (C), residual? like x -> y like x or in bf16, and h = x + residual when there is a residual.
 // y = h / sqrt(mean(h^2) + eps) * (offset + w)
 void check_rms_norm(const Node& n) {
   const bool residual = n.has_input(2);
@@ -20,7 +20,7 @@ void check_rms_norm(const Node& n) {
   const Operand x = c.in(0, "x"), w = c.in(1, "w"), y = c.out(0, "y");
   c.rank_at_least(x, 1), c.dtype(x, activation_types), c.positive(x, x.shape().rank - 1);
   c.rank(w, 1), c.dtype(w, float_types), c.same_dim(x, x.shape().rank - 1, w, 0);
-  c.same_shape(y, x), c.same_dtype(y, x);
+  c.same_shape(y, x), c.same_dtype_or_bf16(y, x);
   if (residual) {
     const Operand r = c.in(2, "residual"), h = c.out(1, "h");
     c.same_shape(r, x), c.same_dtype(r, x);

@@ -68,6 +68,31 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
+/** f32 that is kept in bf16. */
+const narrowCases: OpCase[] = shapes.flatMap((shape) => {
+  const bound = shape[1] === 1 ? 1 : 6;
+  const [x, outputs] = [f32(shape, -bound, bound), [out("bf16", ...shape)]];
+  const symbolic = shape[0]! > 1 ? { symbolic: shape[0]! } : {};
+  return [
+    ...[0, 1, 2].map((activation) => ({
+      op: "glu",
+      label: `f32 (${shape}) to bf16, activation ${activation}`,
+      inputs: [x, f32(shape)],
+      attributes: { activation },
+      outputs,
+      ...symbolic,
+    })),
+    ...[0, 1].map((tanh) => ({
+      op: "gelu",
+      label: `f32 (${shape}) to bf16, tanh ${tanh}`,
+      inputs: [x],
+      attributes: { tanh },
+      outputs,
+      ...symbolic,
+    })),
+  ];
+});
+
 /** Where exponentials overflow and underflow: the limits are the input itself and zero, never NaN. */
 const extremes = given("f32", [8], [-3e38, -1000, -90, -20, 20, 90, 1000, 3e38]);
 const ones = given("f32", [8], [1, 1, 1, 1, 1, 1, 1, 1]);
@@ -99,7 +124,7 @@ const extremeCases: OpCase[] = [
 ];
 
 export default {
-  cases: [...cases, ...extremeCases],
+  cases: [...cases, ...narrowCases, ...extremeCases],
   failures: [
     {
       op: "softcap",
@@ -118,6 +143,15 @@ export default {
       outputs: [out("f32", 4)],
       code: "INVALID_ARGUMENT",
       message: /^glu: activation: expected a number in \[0, 2\], got 3$/,
+    },
+    {
+      op: "gelu",
+      label: "bf16 that is kept in f32",
+      inputs: [float("bf16", [4])],
+      attributes: { tanh: 0 },
+      outputs: [out("f32", 4)],
+      code: "INVALID_ARGUMENT",
+      message: /^gelu: output: expected bf16 like x, got f32$/,
     },
     {
       op: "glu",

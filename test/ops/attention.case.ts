@@ -1,6 +1,16 @@
 import { attention } from "../../lib/graph/index.ts";
 import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
-import { activationTypes, f32, float, given, type OpCase, type Operand, type OpFile, out } from "./harness.ts";
+import {
+  activationTypes,
+  type FloatType,
+  f32,
+  float,
+  given,
+  type OpCase,
+  type Operand,
+  type OpFile,
+  out,
+} from "./harness.ts";
 
 /** sequences, length, query heads, key heads, width */
 const shapes = [
@@ -201,15 +211,19 @@ const wholeCases: OpCase[] = [
   [141, 3, 3, 33],
 ].flatMap(([rows, heads, keyHeads, width]) =>
   masks.flatMap((mask) =>
-    [false, true].map((bf16): OpCase => {
+    [
+      [false, "f32"],
+      [true, "f32"],
+      [true, "bf16"],
+    ].map(([bf16, to]): OpCase => {
       const { name, documents: kind, sinks, ...attributes } = mask;
       const [q, k] = [heads!, keyHeads!].map((count) => float("f32", [rows!, count, width!], -2, 2));
       return {
         op: "attention",
-        label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? ", may round" : ""}`,
+        label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? `, may round, to ${to}` : ""}`,
         inputs: [q!, k!, k!, kind && documents[kind](1, rows!), sinks && float(sinks, [heads!], -2, 2)],
         attributes: { scale: 1 / Math.sqrt(width!), ...attributes, sequenceLength: 0, ...(bf16 && { bf16: 1 }) },
-        outputs: [out("f32", rows!, heads!, width!), out("f32", rows!, heads!)],
+        outputs: [out(to as FloatType, rows!, heads!, width!), out("f32", rows!, heads!)],
         ...(bf16 && { rounded: withRoundedProducts(rows!, [heads!, keyHeads!, width!], mask) }),
       };
     }),

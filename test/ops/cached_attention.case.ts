@@ -89,13 +89,14 @@ function withRoundedProducts(
 /** Queries of f32 over a cache of 16 bits, where products may take both in bf16. */
 const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
   batches.flatMap((batch, i) =>
-    (["bf16", "f16"] as const).map((cache): OpCase => {
+    (["bf16", "f16"] as const).map((cache, c): OpCase => {
       const [heads, keyHeads, width] = size;
       const mask = masks[(i + s + 1) % masks.length]!;
+      const to = (i + c) % 2 ? "bf16" : "f32";
       const [k, v] = [3, 4].map(() => float(cache, [3, keyHeads, capacity, width], -2, 2));
       return {
         op: "cached_attention",
-        label: `f32 rounded, ${cache} cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}, ${mask.name}`,
+        label: `f32 rounded, to ${to}, ${cache} cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}, ${mask.name}`,
         inputs: [
           float("f32", [batch.rows, heads, width], -2, 2),
           k,
@@ -110,7 +111,7 @@ const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
           softcap: mask.softcap,
           bf16: 1,
         },
-        outputs: [out("f32", batch.rows, heads, width)],
+        outputs: [out(to, batch.rows, heads, width)],
         rounded: withRoundedProducts(size, batch.rows, mask),
       };
     }),

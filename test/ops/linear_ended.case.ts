@@ -1,4 +1,4 @@
-import { activationTypes, float, type OpCase, type OpFile, out } from "./harness.ts";
+import { activationTypes, f32, float, type OpCase, type OpFile, out } from "./harness.ts";
 
 /** rows, inputs, outputs: single rows, odd sizes around every tile, depths that are cut into parts. */
 const shapes = [
@@ -62,9 +62,55 @@ const cases: OpCase[] = shapes.flatMap(([n, k, m]) =>
   }),
 );
 
+/** Of more rows than few: whole tiles and their edges, depths in several parts and layers, x that is rounded, weights stored either way. */
+const ended: OpCase[] = [
+  [65, 40, 33],
+  [80, 33, 97],
+  [270, 96, 50],
+  [300, 1300, 70],
+].flatMap(([n, k, m]) =>
+  [1, 2].flatMap((activation): OpCase[] => {
+    const gelu = { op: "linear_activation", symbolic: n! };
+    const label = `(${n}, ${k}) to ${m}, activation ${activation}`;
+    const [x, w, bias] = [f32([n!, k!]), float("bf16", [m!, k!]), m! % 2 ? f32([m!]) : undefined];
+    const attributes = { transposed: 0, activation };
+    return [
+      ...activationTypes.map((to) => ({
+        ...gelu,
+        label: `f32 rounded ${label}, to ${to}`,
+        inputs: [x, w, bias],
+        attributes: { ...attributes, bf16: 1 },
+        outputs: [out(to, n!, m!)],
+      })),
+      {
+        ...gelu,
+        label: `bf16 ${label}`,
+        inputs: [float("bf16", [n!, k!]), w, bias],
+        attributes,
+        outputs: [out("bf16", n!, m!)],
+      },
+      {
+        ...gelu,
+        label: `f32 ${label}, transposed`,
+        inputs: [x, f32([k!, m!]), bias],
+        attributes: { transposed: 1, activation },
+        outputs: [out("f32", n!, m!)],
+      },
+      {
+        ...gelu,
+        label: `f32 ${label}, rowwise`,
+        inputs: [x, w, bias],
+        attributes: { ...attributes, bf16: 1, rowwise: 1 },
+        outputs: [out("bf16", n!, m!)],
+      },
+    ];
+  }),
+);
+
 export default {
   cases: [
     ...cases,
+    ...ended,
     {
       op: "linear_glu",
       label: "f32 rounded to bf16, rowwise",

@@ -53,9 +53,24 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
+/** f32 whose norm is kept in bf16; what a residual is added to stays f32. */
+const narrowCases: OpCase[] = shapes.flatMap((shape) =>
+  [0, 1].flatMap((residual): OpCase[] => {
+    const label = `f32 (${shape}) to bf16${residual ? " with residual" : ""}`;
+    const [x, w] = [f32(shape), f32([shape.at(-1)!])];
+    const outputs = [out("bf16", ...shape), ...(residual ? [out("f32", ...shape)] : [])];
+    const sum = residual ? x : undefined;
+    return [
+      { op: "rms_norm", label, inputs: [x, w, sum], attributes: { eps: 1e-5, offset: residual }, outputs },
+      { op: "layer_norm", label, inputs: [x, w, w, sum], attributes: { eps: 1e-5 }, outputs },
+    ];
+  }),
+);
+
 export default {
   cases: [
     ...cases,
+    ...narrowCases,
     ...weightTypes.map((w) => ({
       op: "rms_norm",
       label: `${w} weight, large values`,

@@ -1,0 +1,184 @@
+// What weights in bf16 alone read is kept in bf16 by programs of the CPU, and gelu ends the product that it is of: less is written and read,
+// and no bit changes. Programs that also give out what lies between, which then stays as it is, say so.
+import { describe, expect, test } from "vitest";
+import { fuseActivations } from "../../lib/graph/fuse-endings.ts";
+import {
+  attention,
+  compile,
+  Dimension,
+  gelu,
+  input,
+  layerNorm,
+  linear,
+  openDevice,
+  profile,
+  reshape,
+  rmsNorm,
+  swiglu,
+  Tensor,
+  tensor,
+  type Value,
+} from "../../lib/graph/index.ts";
+import { narrow } from "../../lib/graph/narrow.ts";
+import { record } from "../../lib/graph/trace.ts";
+import { generator } from "../ops/harness.ts";
+
+const [width, inner, heads] = [96, 208, 3];
+const most = 400;
+
+const weight = (name: string, n = width, k = width) => tensor(name, "bf16", [n, k]);
+const vector = (name: string, n = width) => tensor(name, "f32", [n]);
+const product = (x: Value, w: Value, bias?: Value) => linear(x, w, bias, { activations: "int8" });
+const hidden = (rows: number | Dimension = 8) => input("x", "f32", [rows, width]);
+
+/** An encoder's block, what lies between its nodes by name. */
+function block(x: Value) {
+  const rows = x.dim(0);
+  const norm = layerNorm(x, vector("n"), { eps: 1e-5, bias: vector("c") }).y;
+  const project = (name: string) => reshape(product(norm, weight(name), vector("c")), [rows, heads, width / heads]);
+  const [q, k, v] = [project("q"), project("k"), project("v")];
+  const seen = reshape(attention({ q, k, v }, { activations: "int8", causal: false }), [rows, width]);
+  const attended = product(seen, weight("o"));
+  const again = rmsNorm(attended, vector("n"), { eps: 1e-5, residual: x });
+  const before = product(again.y, weight("up", inner, width), vector("b", inner));
+  const wide = gelu(before, { approximate: "none" });
+  const y = product(wide, weight("down", width, inner));
+  const gate = product(y, weight("gate", inner, width));
+  const gated = swiglu(gate, product(y, weight("lift", inner, width)));
+  return { norm, q, k, v, seen, again: again.y, before, wide, gated, y: product(gated, weight("down", width, inner)) };
+}
+
+/** Each node that is left, with the types of what it makes. */
+function narrowed(build: () => Value | Record<string, Value>): string[] {
+  const { trace, result } = record(build);
+  const results =
+    result instanceof Object && !("dtype" in result)
+      ? Object.values(result as Record<string, Value>)
+      : [result as Value];
+  return narrow(fuseActivations(trace.nodes, results), results).map(
+    (n) => `${n.op}${n.attributes.bf16 ? " rounds" : ""} → ${n.outputs.map((v) => v.dtype).join(" ")}`,
+  );
+}
+
+describe("the nodes of a program", () => {
+  test("hand on in bf16 what products alone read, whatever it is viewed as", () => {
+    expect(narrowed(() => block(hidden()).y)).toEqual([
+      "layer_norm → bf16",
+      ...Array(3).fill(["linear → bf16", "reshape → bf16"]).flat(),
+      "attention → bf16 f32",
+      "reshape → bf16",
+      "linear → f32",
+      "rms_norm → bf16 f32",
+      "linear_activation → bf16",
+      "linear → f32",
+      "linear rounds → f32",
+      "linear rounds → f32",
+      "glu → bf16",
+      "linear → f32",
+    ]);
+  });
+  test("and stay in f32 where a result, a sum or a product in f32 needs them", () => {
+    const w = () => weight("w");
+    expect(
+      narrowed(() => {
+        const { y: norm } = rmsNorm(hidden(), vector("n"), { eps: 1e-5 });
+        return { norm, y: product(norm, w()) };
+      }),
+    ).toEqual(["rms_norm → f32", "linear rounds → f32"]);
+    expect(narrowed(() => linear(rmsNorm(hidden(), vector("n"), { eps: 1e-5 }).y, w()))).toEqual([
+      "rms_norm → f32",
+      "linear → f32",
+    ]);
+    expect(
+      narrowed(() => {
+        const { y: norm } = rmsNorm(hidden(), vector("n"), { eps: 1e-5 });
+        return rmsNorm(product(norm, w()), vector("n"), { eps: 1e-5, residual: norm }).y;
+      }),
+    ).toEqual(["rms_norm → f32", "linear rounds → f32", "rms_norm → f32 f32"]);
+    expect(narrowed(() => product(hidden(), w()))).toEqual(["linear rounds → f32"]);
+  });
+  test("attention's operands do where it may round them and all three are products", () => {
+    const project = (name: string) => reshape(product(hidden(), weight(name)), [8, heads, width / heads]);
+    const build = (activations: "int8" | "f32") => () =>
+      attention({ q: project("q"), k: project("k"), v: project("v") }, { activations });
+    expect(narrowed(build("int8")).at(-1)).toBe("attention → f32 f32");
+    expect(narrowed(build("int8"))[0]).toBe("linear rounds → bf16");
+    expect(narrowed(build("f32"))[0]).toBe("linear rounds → f32");
+    const shared = () => {
+      const q = project("q");
+      return { y: attention({ q, k: project("k"), v: project("v") }, { activations: "int8" }), q };
+    };
+    expect(narrowed(shared).at(-1)).toBe("attention rounds → f32 f32");
+  });
+  test("gelu stays apart where others read its operand, or other products the product's", () => {
+    const up = (x: Value) => linear(x, weight("up", inner, width));
+    expect(
+      narrowed(() => {
+        const z = up(hidden());
+        return { z, y: gelu(z) };
+      }),
+    ).toEqual(["linear → f32", "gelu → f32"]);
+    expect(
+      narrowed(() => {
+        const x = hidden();
+        return { y: gelu(up(x)), z: linear(x, weight("q")) };
+      }),
+    ).toEqual(["linear → f32", "gelu → f32", "linear → f32"]);
+    expect(narrowed(() => gelu(up(hidden())))).toEqual(["linear_activation → f32"]);
+  });
+});
+
+const random = generator(5);
+const numbers = (n: number, size = 1) => Float32Array.from({ length: n }, () => (random() - 0.5) * size);
+const rounded = (data: Float32Array) => Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16);
+const shapes = {
+  q: [width, width],
+  k: [width, width],
+  v: [width, width],
+  o: [width, width],
+  up: [inner, width],
+  gate: [inner, width],
+  lift: [inner, width],
+  down: [width, inner],
+};
+const weights = Object.entries(shapes).map(
+  ([name, shape]) => [name, shape, rounded(numbers(shape[0]! * shape[1]!, 0.5))] as const,
+);
+const vectors = Object.entries({ n: width, c: width, b: inner }).map(([name, n]) => [name, [n], numbers(n)] as const);
+
+async function run(threads: number, kept: readonly string[], x: Float32Array) {
+  const device = openDevice({ threads });
+  const program = compile(() => {
+    const values: Record<string, Value> = block(hidden(new Dimension("rows", most)));
+    return Object.fromEntries(["y", ...kept].map((name) => [name, values[name]!]));
+  });
+  const tensors = new Map<string, Tensor>();
+  for (const [name, shape, data] of weights) tensors.set(name, await Tensor.from(device, "bf16", shape, data));
+  for (const [name, shape, data] of vectors) tensors.set(name, await Tensor.from(device, "f32", shape, data));
+  const executable = program.bind(device, tensors);
+  const {
+    result: { y },
+    profile: times,
+  } = await profile(() => executable.run({ x }));
+  return {
+    bits: Array.from(new Uint32Array((y as Float32Array).slice().buffer)),
+    ops: times.operations.map((o) => o.op),
+    bytes: program.arenaBytes,
+  };
+}
+
+test.each([1, 7, 65, 130, 300, 400])(
+  "%d rows have the bits of a program that keeps all between in f32, on any number of threads",
+  async (rows) => {
+    const x = numbers(rows * width);
+    const between = ["norm", "seen", "again", "before", "wide", "gated"];
+    const plain = await run(2, between, x);
+    expect(plain.ops).not.toContain("linear_activation");
+    for (const threads of [1, 2, 3, 6]) {
+      const ended = await run(threads, [], x);
+      expect(ended.ops).toContain("linear_activation");
+      expect(ended.bits).toEqual(plain.bits);
+      expect(ended.bytes).toBeLessThan(plain.bytes);
+    }
+  },
+);
