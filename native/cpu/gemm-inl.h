@@ -126,7 +126,8 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
-// Products of more rows than this may have an end: they are packed, whichever other way fewer rows or columns go.
+// Products of more rows than this, at most 256, may have an end: they are packed, whichever other way fewer rows or columns go. Of some
+// shapes none: INT64_MAX.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
   if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most) return never;

@@ -127,6 +127,7 @@ void linear_run(const Node& n, Context& c) {
 
 // A product that ends in gelu. Few rows, and shapes that have kernels of their own, are two steps: sums in f32, at the end of the scratch
 // unless y can hold them, and what y is of them.
+constexpr int64_t most_apart = 256;
 struct Ended {
   const Node& n;
   Gemm g;
@@ -139,7 +140,8 @@ struct Ended {
     ends = g.m > above;
     product = padded(active().gemm_scratch(g.m, g.n, g.k, threads));
     x = rounded ? padded(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
-    sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, above) * g.n) * 4;
+    // Whether the weight's panels are kept, which lowers `above`, is not known where the scratch is sized.
+    sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, std::max(above, most_apart)) * g.n) * 4;
   }
 
  private:
