@@ -230,7 +230,12 @@ async function toGguf(
     }
     return { ...tensor, name };
   });
-  tensors.push(...ropeFactors(config));
+  const tables = ropeFactors(config);
+  tensors.push(...tables);
+  // What a file's factor makes of its tables is in those that are written.
+  const architecture = metadata.get("general.architecture")?.value;
+  if (tables.length > 0)
+    for (const key of ["rope.scaling.factor", "rope.scale_linear"]) metadata.delete(`${architecture}.${key}`);
   metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
   // The version of ggml's block layouts.
   if (tensors.some(({ dtype }) => isQuantised(dtype))) {
