@@ -15,6 +15,9 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   if (sliding !== undefined) config.ropeLocalTheta = localTheta(full, sliding, modelType, where);
   const { rope_theta, partial_rotary_factor, ...given } = full;
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
+  // Of this key null is no default: the layers that slide then turn as the others do.
+  if (modelType === "modernbert" && raw.local_rope_theta === null)
+    config.ropeLocalTheta ??= config.ropeTheta ?? formatOf(modelType).defaults.ropeTheta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
   // All of it is what a configuration without the field says, but for families that rotate a part by default.
   if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;

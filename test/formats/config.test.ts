@@ -101,6 +101,18 @@ describe("config.json", () => {
     });
   });
 
+  test("ModernBERT's sliding layers turn as the others do where their θ is null", () => {
+    const bert = { ...llama, model_type: "modernbert", num_key_value_heads: undefined, max_position_embeddings: 64 };
+    const thetas = (more: object) => {
+      const { ropeTheta, ropeLocalTheta } = read({ ...bert, ...more });
+      return [ropeTheta, ropeLocalTheta];
+    };
+    expect(thetas({})).toEqual([160000, 10000]);
+    expect(thetas({ local_rope_theta: null })).toEqual([160000, 160000]);
+    expect(thetas({ global_rope_theta: 9, local_rope_theta: null })).toEqual([9, 9]);
+    expect(thetas({ global_rope_theta: 9, local_rope_theta: 8 })).toEqual([9, 8]);
+  });
+
   test("of both dialects in one file the scaling is rope_scaling's, as in every version of transformers", () => {
     const linear = { type: "linear", factor: 2 };
     const scaled = { ropeScaling: { ropeType: "linear", factor: 2 } };
