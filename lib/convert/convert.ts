@@ -231,6 +231,11 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
+  // What a GGUF file's factor makes of its tables is in those that are written.
+  const kind = config.ropeScaling?.ropeType;
+  const architecture = metadata.get("general.architecture")?.value;
+  if (kind !== "linear" && kind !== "yarn")
+    for (const key of ["rope.scaling.factor", "rope.scale_linear"]) metadata.delete(`${architecture}.${key}`);
   metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
   // The version of ggml's block layouts.
   if (tensors.some(({ dtype }) => isQuantised(dtype))) {

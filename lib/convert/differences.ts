@@ -2,6 +2,7 @@
 import type { ModelConfig } from "../formats/config.ts";
 import { formatOf } from "../formats/families.ts";
 import { ggufArchitecture } from "../formats/gguf-names.ts";
+import { yarnAttentionFactor } from "../formats/rope-scaling.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gemma-embedding", "gpt-oss", "olmo2", "cohere2", "modern-bert"]);
@@ -28,6 +29,16 @@ const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox
 const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3", "qwen2moe", "starcoder2", "cohere2"]);
 
+/** Architectures of which llama.cpp reads tables of rotary divisors; those of longrope of phi3 as well. */
+const WITH_ROPE_TABLES = new Set(["llama", "granite", "granitemoe"]);
+
+/** A scaling that travels as tables where llama.cpp knows none. */
+function unreadTables({ ropeScaling }: ModelConfig, gguf: string): string | false {
+  const kind = ropeScaling?.ropeType;
+  if (kind !== "llama3" && kind !== "longrope" && kind !== "factors") return false;
+  return !WITH_ROPE_TABLES.has(gguf) && !(kind === "longrope" && gguf === "phi3") && `rope_scaling ${kind}`;
+}
+
 /** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
 const TANH_GELU = new Set(["gptneox"]);
 
@@ -45,6 +56,7 @@ function unopened(config: ModelConfig, gguf: string): string[] {
       HEADS_OF_WIDTH.has(gguf) &&
       "heads that are not hidden_size wide together",
     fewerKeyHeads && gguf === "olmoe" && "fewer heads of keys than of queries",
+    unreadTables(config, gguf),
   ];
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }
@@ -111,6 +123,11 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     differs(ropeScaling.truncate === false, "yarn's truncate false: its bounds are whole dimensions");
     const { betaFast = 32, betaSlow = 1 } = ropeScaling;
     differs(betaFast !== 32 || betaSlow !== 1, "yarn's beta_fast and beta_slow: 32 and 1 in most versions");
+    const usual = yarnAttentionFactor({ ropeType: "yarn", factor: ropeScaling.factor });
+    differs(
+      slides && gguf === "gemma3" && yarnAttentionFactor(ropeScaling) !== usual,
+      "yarn's attention factor: in the layers that slide as well",
+    );
   }
   if (modelType === "gemma2" || modelType === "gemma3_text") {
     differs(config.queryPreAttnScalar !== config.headDim, "query_pre_attn_scalar: head_dim, but for the 27B models");

@@ -2,10 +2,10 @@
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig } from "./config-types.ts";
-import { formatOf, isRegistered, type ModelType, saysRotated } from "./families.ts";
+import { formatOf, isRegistered, type ModelType } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { everyFourthUnrotated, firstPosition } from "./positions.ts";
-import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
+import { readRope, ropeToJson } from "./rope-json.ts";
 import { layerTypesOf } from "./windows.ts";
 
 /** Keys that only change their spelling. */
@@ -87,7 +87,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   readTokens(raw, config);
   readPositions(modelType, config, where);
   if (formatOf(modelType).positions === undefined) {
-    readRope(raw, modelType, config, where, unsupported);
+    readRope(raw, config, { modelType, where });
     checkLayerTypes(raw.layer_types, unsupported);
     readWindow(raw, modelType, config);
   }
@@ -159,47 +159,6 @@ function readPositions(modelType: ModelType, config: Json, where: string): void 
       `${where}: max_position_embeddings: expected more than ${positions === "from 2" ? "2" : `pad_token_id ${padTokenId} and one`}, got ${rows}`,
     );
   config.maxPositionEmbeddings = (rows as number) - first;
-}
-
-function readRope(
-  raw: Json,
-  type: ModelType,
-  config: Json,
-  where: string,
-  unsupported: (m: string) => HeddleError,
-): void {
-  let parameters = raw.rope_parameters ?? raw.rope_scaling;
-  if (isObject(parameters) && (isObject(parameters.full_attention) || isObject(parameters.sliding_attention))) {
-    const { full_attention: full, sliding_attention: local } = parameters;
-    if (isObject(full) && isObject(local)) config.ropeLocalTheta = localTheta(full, local, type, unsupported);
-    parameters = full ?? local;
-  }
-  if (parameters !== undefined && parameters !== null && !isObject(parameters)) {
-    throw new HeddleError("INVALID_FILE", `${where}: rope_scaling: expected an object, got ${describe(parameters)}`);
-  }
-  const { rope_theta, partial_rotary_factor, ...given } = (parameters ?? {}) as Json;
-  if (rope_theta !== undefined) config.ropeTheta = rope_theta;
-  const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
-  // All of it is what a configuration without the field says, but for families that rotate a part by default.
-  if (partial !== undefined && (partial !== 1 || saysRotated(type))) config.partialRotaryFactor = partial;
-  const scaling = ropeScalingFromJson(given, where);
-  // Phi-3 states the first training's context beside the scaling.
-  const original = raw.original_max_position_embeddings;
-  if (scaling && (scaling.ropeType === "longrope" || scaling.ropeType === "yarn") && typeof original === "number")
-    scaling.originalMaxPositionEmbeddings ??= original;
-  config.ropeScaling = scaling;
-}
-
-/** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
-function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: string) => HeddleError): unknown {
-  const { defaults, windowsUnscaled } = formatOf(type);
-  const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
-  if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
-  const { rope_theta, rope_type = "default", ...others } = local;
-  if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
-    throw unsupported(`rope_parameters: scaling of sliding_attention's own (${describe(rope_type)}) is not provided`);
-  }
-  return rope_theta;
 }
 
 /** Kinds of layers that are not attention, or see otherwise than to a window: also where the family's windows are off. */
@@ -304,10 +263,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     num_key_value_heads: config.numKeyValueHeads,
     ...(!formatOf(config.modelType).layerNorm && { rms_norm_eps: config.rmsNormEps }),
     ...(config.partialRotaryFactor !== undefined && { partial_rotary_factor: config.partialRotaryFactor }),
-    ...originalContext(config),
-    rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),
-    rope_theta: config.ropeTheta,
-    ...ropeByLayerType(config),
+    ...ropeToJson(config),
     ...windowToJson(config),
     ...attentionToJson(config),
     ...formatOf(config.modelType).fixed,
@@ -337,26 +293,6 @@ function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
   const { activationKey } = formatOf(modelType);
   const key = modelType.startsWith("gemma") ? "hidden_activation" : activationKey;
   return key === undefined ? {} : { [key]: hiddenAct };
-}
-
-function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
-  if (modelType !== "phi3" || ropeScaling?.ropeType !== "longrope") return {};
-  const original = ropeScaling.originalMaxPositionEmbeddings;
-  return original === undefined ? {} : { original_max_position_embeddings: original };
-}
-
-/** Where sliding layers have a θ that no key of the family says: the dialect that has rotary positions by the kind of layer. */
-function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
-  const { keys = {}, windowsUnscaled } = formatOf(modelType);
-  const said = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
-  if (local === undefined || said) return {};
-  const scaling = ropeScaling === null ? { rope_type: "default" } : ropeScalingToJson(ropeScaling);
-  return {
-    rope_parameters: {
-      full_attention: { ...scaling, rope_theta: ropeTheta },
-      sliding_attention: { rope_type: "default", rope_theta: local },
-    },
-  };
 }
 
 function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): Json {

@@ -108,7 +108,11 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     const original = ropeScaling.originalMaxPositionEmbeddings ?? config.maxPositionEmbeddings;
     u32("rope.scaling.original_context_length", original);
   }
-  if (ropeScaling.ropeType === "longrope") f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
+  if (ropeScaling.ropeType === "longrope") {
+    // Of llama's and Granite's files llama.cpp asks for the tables where this says so.
+    text(`${arch}.rope.scaling.type`, "longrope");
+    f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
+  }
   if (ropeScaling.ropeType === "yarn") {
     const { factor, betaFast, betaSlow } = ropeScaling;
     // llama.cpp multiplies what follows from the factor by this.

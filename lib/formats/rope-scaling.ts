@@ -1,6 +1,6 @@
 // How a model's rotary frequencies are stretched beyond the context it was first trained with.
 import { z } from "zod";
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
 
 const positive = (most: number) =>
@@ -15,38 +15,44 @@ const factors = z
   .min(1, "at least one number")
   .max(4096, "at most 4096 numbers");
 
+const KINDS: readonly RopeScaling["ropeType"][] = ["linear", "dynamic", "llama3", "yarn", "longrope", "factors"];
+
 /** Normalised form of `rope_scaling` / `rope_parameters`; what the fields are: `config-types.ts`. */
-export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
-  z.object({ ropeType: z.literal("linear"), factor }),
-  z.object({ ropeType: z.literal("dynamic"), factor, originalMaxPositionEmbeddings: positions.optional() }),
-  z.object({
-    ropeType: z.literal("llama3"),
-    factor,
-    lowFreqFactor: factor,
-    highFreqFactor: factor,
-    originalMaxPositionEmbeddings: positions,
-  }),
-  z.object({
-    ropeType: z.literal("yarn"),
-    factor,
-    originalMaxPositionEmbeddings: positions.optional(),
-    attentionFactor: factor.optional(),
-    betaFast: factor.optional(),
-    betaSlow: factor.optional(),
-    mscale: factor.optional(),
-    mscaleAllDim: factor.optional(),
-    truncate: z.boolean({ error: "true or false" }).optional(),
-  }),
-  z.object({
-    ropeType: z.literal("longrope"),
-    shortFactor: factors,
-    longFactor: factors,
-    factor: factor.optional(),
-    originalMaxPositionEmbeddings: positions.optional(),
-    attentionFactor: factor.optional(),
-  }),
-  z.object({ ropeType: z.literal("factors"), factors }),
-]);
+export const ropeScalingSchema = z.discriminatedUnion(
+  "ropeType",
+  [
+    z.object({ ropeType: z.literal("linear"), factor }),
+    z.object({ ropeType: z.literal("dynamic"), factor, originalMaxPositionEmbeddings: positions.optional() }),
+    z.object({
+      ropeType: z.literal("llama3"),
+      factor,
+      lowFreqFactor: factor,
+      highFreqFactor: factor,
+      originalMaxPositionEmbeddings: positions,
+    }),
+    z.object({
+      ropeType: z.literal("yarn"),
+      factor,
+      originalMaxPositionEmbeddings: positions.optional(),
+      attentionFactor: factor.optional(),
+      betaFast: factor.optional(),
+      betaSlow: factor.optional(),
+      mscale: factor.optional(),
+      mscaleAllDim: factor.optional(),
+      truncate: z.boolean({ error: "true or false" }).optional(),
+    }),
+    z.object({
+      ropeType: z.literal("longrope"),
+      shortFactor: factors,
+      longFactor: factors,
+      factor: factor.optional(),
+      originalMaxPositionEmbeddings: positions.optional(),
+      attentionFactor: factor.optional(),
+    }),
+    z.object({ ropeType: z.literal("factors"), factors }),
+  ],
+  { error: ({ code }) => (code === "invalid_union" ? `one of ${KINDS.join(", ")}` : undefined) },
+);
 
 const CAMEL = new Map(
   Object.entries({
@@ -63,12 +69,17 @@ const CAMEL = new Map(
   }),
 );
 
+/** Where transformers, and DeepSeek's own code, take 0 for a value that is not set. */
+const NOT_USED_AT_0 = new Set(["mscale", "mscale_all_dim"]);
+
 /**
  * `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default".
  * @throws UNSUPPORTED for a kind that is not known @param where names the file in the message
  */
 export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
-  const entries = Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined);
+  const unset = ([key, entry]: [string, unknown]) =>
+    entry === null || entry === undefined || (entry === 0 && NOT_USED_AT_0.has(key));
+  const entries = Object.entries(value).filter((entry) => !unset(entry));
   const result: Record<string, unknown> = Object.fromEntries(
     entries.map(([key, entry]) => [CAMEL.get(key) ?? key, entry]),
   );
@@ -76,8 +87,10 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
   if (type === "default") return null;
   if (type === "su") type = "longrope"; // its name in the first Phi-3 files
   delete result.type;
-  const known = ropeScalingSchema.options.map((o) => o.shape.ropeType.value).filter((name) => name !== "factors");
-  if (typeof type === "string" && !known.some((name) => name === type)) {
+  if (typeof type !== "string")
+    throw new HeddleError("INVALID_FILE", `${where}: rope_scaling.rope_type: expected a text, got ${describe(type)}`);
+  const known = KINDS.filter((name) => name !== "factors");
+  if (!known.some((name) => name === type)) {
     const got = JSON.stringify(type.slice(0, 60));
     const message = `rope_scaling: type ${got} is not known (known: default, ${known.join(", ")})`;
     throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);

@@ -148,7 +148,7 @@ async function* loop(
       const made = accept(turn, choices[i]!);
       lengths.get(turn.sequence)?.update(turn.draft.length, made.length - 1);
       const slot = slots.get(turn.sequence)!;
-      if (turn.draft.length > 0) rewind(cache, slot, turn.sequence.context);
+      if (turn.draft.length > 0) takeBack(cache, slot, turn.sequence.context);
       if (turn.sequence.finishReason) {
         free.push(slot);
         slots.delete(turn.sequence);
@@ -234,8 +234,16 @@ export function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequ
 }
 
 /** Keeps what the slot and the context have in common; the last id is always fed, for its logits. */
-export function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
+function takeBack(cache: KvCache, slot: number, context: readonly number[]): void {
   cache.truncate(slot, Math.min(commonPrefix(cache.ids(slot), context), context.length - 1));
+}
+
+/**
+ * The same, for a run that goes on with the context. (Of one that has ended the last id may lie behind the context's end, and behind the length from
+ * which keys turn otherwise: nothing is computed of that length.)
+ */
+export function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
+  takeBack(cache, slot, context);
   cache.fit(slot, context.length);
 }
 

@@ -294,7 +294,13 @@ export class KvCache {
     const held = [...ids];
     const { model, contextLength, dtype, adapters } = this;
     const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: this.store.capacity, adapters });
-    await this.store.copySlot(copy.store, { from: slot, to: 0, length: held.length });
+    try {
+      await this.store.copySlot(copy.store, { from: slot, to: 0, length: held.length });
+    } catch (error) {
+      copy.dispose();
+      this.assertLive(); // says it of what the caller knows
+      throw error;
+    }
     copy.sequences.take(0, { ...sequence, ids: held });
     return copy;
   }

@@ -41,6 +41,8 @@ export class Session {
   /** Names of the adapters that it was opened with, if any were named. */
   private readonly named: readonly string[] | undefined;
   private busy = false;
+  /** Copies that are being made of it: several at once, and no call beside them, which would write what they read. */
+  private forking = 0;
 
   /** @internal Use model.session(). */
   constructor(languageModel: LanguageModel, cache: KvCache, named: readonly string[] | undefined) {
@@ -145,10 +147,15 @@ export class Session {
     for await (const _ of this.exclusively(() => run(this)));
   }
 
-  /** A session of its own that holds the same. */
+  /** A session of its own that holds the same. No other call begins until it is there. */
   async fork(): Promise<Session> {
-    this.assertIdle();
-    return new Session(this.languageModel, await this.cache.fork(), this.named);
+    if (this.busy) throw secondCall();
+    this.forking++;
+    try {
+      return new Session(this.languageModel, await this.cache.fork(), this.named);
+    } finally {
+      this.forking--;
+    }
   }
 
   /** Forgets everything after the first `length` tokens. */
@@ -231,10 +238,13 @@ export class Session {
   }
 
   private assertIdle(): void {
-    if (this.busy)
-      throw new HeddleError(
-        "INVALID_ARGUMENT",
-        "session: expected one call at a time, got a second one while the first runs (fork() the session, or open another)",
-      );
+    if (this.busy || this.forking > 0) throw secondCall();
   }
+}
+
+function secondCall(): HeddleError {
+  return new HeddleError(
+    "INVALID_ARGUMENT",
+    "session: expected one call at a time, got a second one while the first runs (fork() the session, or open another)",
+  );
 }

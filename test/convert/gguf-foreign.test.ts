@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../generate/helpers.ts";
 import { f32, flag, flags, foreign, i32s, ropeFreqs, text, u32 } from "./foreign-gguf.ts";
@@ -196,4 +197,40 @@ describe("numbers a layer", () => {
   ])("%s are refused", async (_name, value, code, message) => {
     await expectError(() => configOf({}, { [key]: value }), code, message);
   });
+});
+
+const divisors = (step: number) => Array.from({ length: 8 }, (_, i) => 1 + i * step);
+test.each<[string, string, Changes, Parameters<typeof foreign>[2]]>([
+  [
+    "llama",
+    "a table beside linear scaling",
+    { "llama.rope.scaling.type": text("linear"), "llama.rope.scaling.factor": f32(4) },
+    [ropeFreqs(divisors(0.2))],
+  ],
+  [
+    "llama",
+    "a table beside a factor in its old name",
+    { "llama.rope.scale_linear": f32(4) },
+    [ropeFreqs(divisors(0.2))],
+  ],
+  [
+    "phi3",
+    "two tables beside a factor",
+    { "phi3.rope.scaling.factor": f32(3), "phi3.rope.scaling.original_context_length": u32(8) },
+    [
+      { ...ropeFreqs(divisors(0.2)), name: "rope_factors_long.weight" },
+      { ...ropeFreqs(divisors(0.1)), name: "rope_factors_short.weight" },
+    ],
+  ],
+])("%s, %s: the same model when it is converted to another type", async (modelType, _what, changes, added) => {
+  const sizes = { headDim: 16, hiddenSize: 64, initializerRange: 0.3 };
+  const file = await foreign(await fileOf({ modelType, ...sizes }), changes, added);
+  const converted = join(temporaryFolder(), "converted.gguf");
+  await convertModel(file, converted, { dtype: "f32" });
+  await using model = await LanguageModel.load(file);
+  await using again = await LanguageModel.load(converted);
+  for (const length of [5, 20]) {
+    const ids = Array.from({ length }, (_, i) => (i * 37) % 300);
+    expect(await again.logits(ids)).toEqual(await model.logits(ids));
+  }
 });

@@ -31,6 +31,14 @@ const families: Record<string, object> = {
       originalMaxPositionEmbeddings: 64,
     },
   },
+  "llama with longrope, beyond the original context": {
+    ropeScaling: {
+      ropeType: "longrope",
+      shortFactor: Array.from({ length: 32 }, (_, i) => 1 + i / 40),
+      longFactor: Array.from({ length: 32 }, (_, i) => 1 + i / 5),
+      originalMaxPositionEmbeddings: 32,
+    },
+  },
   qwen2: {},
   qwen3: { headDim: 64, ropeScaling: { ropeType: "linear", factor: 3 } },
   qwen3_moe: { ...experts, moeIntermediateSize: 256, normTopkProb: true },
@@ -136,7 +144,7 @@ describe.skipIf(!installed)("llama.cpp's logits", () => {
     await using rounded = await LanguageModel.load(file);
     const last = async (model: LanguageModel, ids: number[]) => (await model.logits(ids, { last: true }))[0]!;
     // llama.cpp chooses longrope's factors by the length that a context may get, heddle by the one that it has.
-    const asked = name.startsWith("phi3") ? prompts.slice(2) : prompts;
+    const asked = name.includes("longrope") ? prompts.slice(2) : prompts;
     let [theirs, ours] = [0, 0];
     for (const ids of asked) {
       const want = await last(exact, ids);
@@ -228,6 +236,14 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["cohere", { tieWordEmbeddings: false }],
     ["cohere2", { attentionBias: true, slidingWindow: 20 }],
     ["gpt_neox", { attentionBias: false }],
+    ["qwen2", { ropeScaling: (families["llama with llama3 scaling"] as { ropeScaling: object }).ropeScaling }],
+    [
+      "smollm3",
+      {
+        ropeScaling: (families["llama with longrope, beyond the original context"] as { ropeScaling: object })
+          .ropeScaling,
+      },
+    ],
     ["qwen2_moe", { headDim: 32 }],
     ["qwen2_moe", { tieWordEmbeddings: true }],
     ["qwen2_moe", { mlpOnlyLayers: [0] }],

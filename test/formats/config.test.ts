@@ -101,6 +101,65 @@ describe("config.json", () => {
     });
   });
 
+  test("ModernBERT's sliding layers turn as the others do where their θ is null", () => {
+    const bert = { ...llama, model_type: "modernbert", num_key_value_heads: undefined, max_position_embeddings: 64 };
+    const thetas = (more: object) => {
+      const { ropeTheta, ropeLocalTheta } = read({ ...bert, ...more });
+      return [ropeTheta, ropeLocalTheta];
+    };
+    expect(thetas({})).toEqual([160000, 10000]);
+    expect(thetas({ local_rope_theta: null })).toEqual([160000, 160000]);
+    expect(thetas({ global_rope_theta: 9, local_rope_theta: null })).toEqual([9, 9]);
+    expect(thetas({ global_rope_theta: 9, local_rope_theta: 8 })).toEqual([9, 8]);
+  });
+
+  test("of both dialects in one file the scaling is rope_scaling's, as in every version of transformers", () => {
+    const linear = { type: "linear", factor: 2 };
+    const scaled = { ropeScaling: { ropeType: "linear", factor: 2 } };
+    const plain = { rope_type: "default", rope_theta: 5e5 };
+    expect(read({ ...llama, rope_parameters: plain, rope_scaling: linear })).toMatchObject({
+      ...scaled,
+      ropeTheta: 5e5,
+    });
+    expect(read({ ...llama, rope_theta: 7, rope_parameters: plain, rope_scaling: linear }).ropeTheta).toBe(7);
+    expect(read({ ...llama, rope_parameters: {}, rope_scaling: linear })).toMatchObject(scaled);
+    const others = { ropeTheta: 5e5, ropeScaling: null };
+    for (const none of [null, {}])
+      expect(read({ ...llama, rope_parameters: plain, rope_scaling: none })).toMatchObject(others);
+    const sets = { full_attention: { ...plain, rope_theta: 1e6 }, sliding_attention: { rope_theta: 1e4 } };
+    expect(read({ ...llama, model_type: "gemma3_text", rope_parameters: sets, rope_scaling: linear })).toMatchObject({
+      ...scaled,
+      ...{ ropeTheta: 1e6, ropeLocalTheta: 1e4 },
+    });
+  });
+
+  test("what is not set in a scaling, and what is no scaling", () => {
+    const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 512 };
+    const expected = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 512 };
+    const scalingOf = (more: object) => read({ ...llama, max_position_embeddings: 2048, ...more }).ropeScaling;
+    // DeepSeek's 0 is none; YaRN's null follows from the contexts.
+    expect(scalingOf({ rope_scaling: { ...yarn, mscale: 0, mscale_all_dim: 0 } })).toEqual(expected);
+    expect(scalingOf({ rope_scaling: { ...yarn, factor: null } })).toEqual(expected);
+    // Phi-3's context beside the scaling counts there, and elsewhere where the scaling says none.
+    const beside = { original_max_position_embeddings: 256, rope_scaling: yarn };
+    expect(scalingOf(beside)).toEqual(expected);
+    const original = { ...expected, originalMaxPositionEmbeddings: 256 };
+    expect(scalingOf({ ...beside, model_type: "phi3" })).toEqual(original);
+    expect(scalingOf({ ...beside, rope_scaling: { type: "yarn", factor: 4 } })).toEqual(original);
+    for (const [more, message] of [
+      [{ rope_scaling: { type: 5 } }, "rope_scaling.rope_type: expected a text, got 5"],
+      [{ rope_scaling: 3, rope_parameters: {} }, "rope_scaling: expected an object, got 3"],
+      [{ rope_parameters: [] }, "rope_parameters: expected an object, got []"],
+      [{ ...beside, original_max_position_embeddings: "x", model_type: "phi3" }, 'to 1073741824, got "x"'],
+      [{ rope_scaling: { ...yarn, factor: undefined } }, "rope_scaling.factor: expected a number above 0"],
+    ] as const)
+      expect(() => scalingOf(more)).toThrow(message);
+    const made = { modelType: "llama", vocabSize: 9, hiddenSize: 64, numHiddenLayers: 1 };
+    expect(() => parseModelConfig({ ...made, ropeScaling: { ropeType: "ntk", factor: 2 } })).toThrow(
+      'ropeScaling.ropeType: expected one of linear, dynamic, llama3, yarn, longrope, factors, got "ntk"',
+    );
+  });
+
   test("sliding windows of qwen need use_sliding_window and begin at max_window_layers", () => {
     const qwen = { ...llama, model_type: "qwen2", num_hidden_layers: 3, sliding_window: 128, max_window_layers: 2 };
     expect(read({ ...qwen, use_sliding_window: false }).slidingWindow).toBeNull();

@@ -55,6 +55,29 @@ describe("session", () => {
     expect(b.tokens).toEqual((await model.complete([1, 2, 3, 5], greedy)).tokens);
   });
 
+  test("a fork holds what the session held, whatever is asked of it meanwhile", async () => {
+    const ids = Array.from({ length: 60 }, (_, i) => (i * 31) % 90);
+    const session = model.session();
+    await session.complete(ids, greedy);
+    const forks = [session.fork(), session.fork()];
+    // It would write over the keys that are copied.
+    for (const call of [() => session.complete([...ids].reverse(), greedy), () => session.truncate(3)])
+      expect((await failureOf(call)).message).toContain("one call at a time");
+    for (const forking of forks) {
+      await using fork = await forking;
+      const { tokens, usage } = await fork.complete([...ids, 5], greedy);
+      expect(usage.cachedTokens).toBe(60);
+      expect(tokens).toEqual((await model.complete([...ids, 5], greedy)).tokens);
+    }
+    await session.complete([...ids].reverse(), greedy);
+    const late = session.fork();
+    session.dispose();
+    expect(await failureOf(() => late)).toMatchObject({
+      code: "DISPOSED",
+      message: "session: expected a live one, got a disposed one",
+    });
+  });
+
   test("16-bit caches", async () => {
     for (const cacheDtype of ["bf16", "f16"] as const) {
       await using session = model.session({ cacheDtype });

@@ -1,9 +1,11 @@
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
 import { lookUp } from "../../lib/generate/speculate.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
 import { generator } from "../ops/harness.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 import { store, storedModels } from "./stored-models.ts";
@@ -184,6 +186,38 @@ test("a session holds what was accepted, and no more", async () => {
   });
   expect(session.tokens).toEqual([...phrase, ...tokens.slice(0, -1)]);
   session.dispose();
+});
+
+test.each([
+  ["the context's end", {}],
+  [
+    "the length from which keys turn otherwise",
+    {
+      modelType: "phi3",
+      ropeScaling: {
+        ropeType: "longrope",
+        originalMaxPositionEmbeddings: 64,
+        shortFactor: [1, 1, 1, 1],
+        longFactor: [2, 3, 4, 5],
+      },
+    },
+  ],
+])("a draft that comes true up to %s leaves a session that is kept and saved", async (_name, config) => {
+  await using model = tinyModel({}, { maxPositionEmbeddings: 128, ...config });
+  await using session = model.session({ contextLength: 64 });
+  const options: GenerateOptions = { temperature: 0, ignoreEos: true, maxTokens: 64 - phrase.length + 1 };
+  const { tokens, usage } = await session.complete(phrase, { ...options, assistantModel: model });
+  expect(usage.acceptedTokens).toBeGreaterThan(15);
+  expect(session.tokens).toEqual([...phrase, ...tokens.slice(0, -1)]);
+  const path = join(temporaryFolder(), "full");
+  await session.save(path);
+  await using loaded = await model.loadSession(path);
+  expect(loaded.tokens).toEqual(session.tokens);
+  const next = [...session.tokens.slice(0, 50), 7];
+  const again = { ...options, maxTokens: 8 };
+  const got = await loaded.complete(next, again);
+  expect(got.usage.cachedTokens).toBe(50);
+  expect(bits(got)).toEqual(bits(await session.complete(next, again)));
 });
 
 describe("an assistant whose rows are padded to another number", () => {
