@@ -6,7 +6,7 @@ import { formatOf, isRegistered, type ModelType, saysRotated } from "./families.
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { everyFourthUnrotated, firstPosition } from "./positions.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
-import { layerTypesOf } from "./windows.ts";
+import { layerTypesOf, periodOf } from "./windows.ts";
 
 /** Keys that only change their spelling. */
 const PLAIN: Readonly<Record<string, keyof ModelConfig>> = {
@@ -89,7 +89,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   if (formatOf(modelType).positions === undefined) {
     readRope(raw, modelType, config, where, unsupported);
     checkLayerTypes(raw.layer_types, unsupported);
-    readWindow(raw, modelType, config);
+    readWindow(raw, modelType, config, unsupported);
   }
   Object.assign(config, headsFromJson(raw, where));
   const { encoder, architecture } = formatOf(modelType);
@@ -210,7 +210,7 @@ function checkLayerTypes(given: unknown, unsupported: (m: string) => HeddleError
     throw unsupported(`layer_types: ${describe(other)} is not provided (known: full_attention, sliding_attention)`);
 }
 
-function readWindow(raw: Json, type: ModelType, config: Json): void {
+function readWindow(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
   const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
@@ -230,17 +230,16 @@ function readWindow(raw: Json, type: ModelType, config: Json): void {
   config.slidingWindow = window === undefined ? usual : window;
   if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
   const { max_window_layers: most } = raw;
-  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : periodOf(raw);
+  const period =
+    rule.kind === "global"
+      ? raw.global_attn_every_n_layers
+      : // The underlined name is that of transformers' own files.
+        periodOf(raw.sliding_window_pattern ?? raw._sliding_window_pattern, unsupported);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
     ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
     rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
   });
-}
-
-/** n where all layers but every n-th slide; the underlined name is that of transformers' own files. */
-function periodOf(raw: Json): unknown {
-  return raw.sliding_window_pattern ?? raw._sliding_window_pattern;
 }
 
 function isObject(value: unknown): value is Json {

@@ -22,6 +22,7 @@ export const MODEL_TYPES = [
   "granitemoe",
   "olmo2",
   "olmo3",
+  "exaone4",
   "phi3",
   "smollm3",
   "gpt_oss",
@@ -138,6 +139,12 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     mustBe: { clip_qkv: undefined },
     windows: { kind: "pattern", period: 4, otherwise: 4096 },
     windowsUnscaled: true,
+  },
+  exaone4: {
+    architecture: "Exaone4ForCausalLM",
+    gguf: "exaone4",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
+    windows: { kind: "pattern", period: 4, otherwise: 4096 },
   },
   phi3: {
     architecture: "Phi3ForCausalLM",

@@ -183,6 +183,7 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
   olmo3: POST_NORMS,
+  exaone4: POST_NORMS,
   qwen2_moe: [
     ...expertsOf("mlp", "gate"),
     ["mlp.shared_expert_gate", "ffn_gate_inp_shexp"],

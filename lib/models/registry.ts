@@ -4,6 +4,7 @@ import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
 import { ernie45 } from "./ernie4-5.ts";
+import { exaone4 } from "./exaone4.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { glm4 } from "./glm4.ts";
@@ -42,6 +43,7 @@ const builtIn: readonly Family[] = [
   graniteMoe,
   olmo2,
   olmo3,
+  exaone4,
   phi3,
   smollm3,
   gptOss,

@@ -49,6 +49,8 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "cohere", logitScale: 0.5, attentionBias: true, tieWordEmbeddings: false },
     { modelType: "cohere2", slidingWindow: 6, layerTypes: middle, logitScale: 0.5 },
     { modelType: "cohere2", slidingWindow: null, logitScale: 1 },
+    { modelType: "exaone4", slidingWindow: 6, layerTypes: middle, headDim: 12 },
+    { modelType: "exaone4", slidingWindow: null },
     { modelType: "ernie4_5", headDim: 12, tieWordEmbeddings: false },
     { modelType: "glm4", attentionBias: false, headDim: 12, hiddenAct: "gelu" },
     { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },

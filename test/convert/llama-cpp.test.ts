@@ -62,6 +62,9 @@ const families: Record<string, object> = {
   },
   olmo2: {},
   olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
+  // Told by its depth: of others llama.cpp computes no windows.
+  exaone4: { slidingWindow: 20, numHiddenLayers: 64, hiddenSize: 64, intermediateSize: 64, tieWordEmbeddings: true },
+  "exaone4 without a window": { slidingWindow: null, headDim: 64 },
   "olmo3 with yarn": {
     slidingWindow: 20,
     numHiddenLayers: 5,
@@ -225,6 +228,8 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["starcoder2", { attentionBias: false }],
     ["glm4", { mlpBias: true }],
     ["ernie4_5", { mlpBias: true }],
+    ["exaone4", { headDim: 32 }],
+    ["exaone4", { attentionBias: true }],
     ["cohere", { tieWordEmbeddings: false }],
     ["cohere2", { attentionBias: true, slidingWindow: 20 }],
     ["gpt_neox", { attentionBias: false }],

@@ -193,7 +193,6 @@ describe("what is refused", () => {
       "attention in chunks (attention_chunk_size), its norms of queries and keys (use_qk_norm), its routing of experts",
     ],
     ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
-    ["exaone4", {}, "norms after blocks beside norms of each head's queries and keys"],
     ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
     ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
     ["albert", {}, "layers that share their weights"],

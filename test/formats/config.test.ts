@@ -29,6 +29,25 @@ describe("config.json", () => {
     expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
   });
 
+  test("EXAONE 4: a pattern of letters or a number, layer types, or no window", () => {
+    const exaone = { ...llama, model_type: "exaone4", num_hidden_layers: 4 };
+    const layers = (more: object) =>
+      read({ ...exaone, sliding_window: 8, ...more })
+        .layerTypes.map((type) => (type === "full_attention" ? "G" : "L"))
+        .join("");
+    expect(layers({})).toBe("LLLG");
+    expect(layers({ sliding_window_pattern: "LG" })).toBe("LGLG");
+    expect(layers({ sliding_window_pattern: 3 })).toBe("LLGL");
+    const types = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"];
+    expect(layers({ layer_types: types, sliding_window_pattern: "LLLG" })).toBe("GLGL");
+    expect(read(exaone)).toMatchObject({ slidingWindow: 4096, rmsNormEps: 1e-5 });
+    const whole = { sliding_window: null, sliding_window_pattern: null, layer_types: Array(4).fill("full_attention") };
+    expect(read({ ...exaone, ...whole })).toMatchObject({ slidingWindow: null, layerTypes: whole.layer_types });
+    expect(() => layers({ sliding_window_pattern: "LGL" })).toThrow(
+      /sliding_window_pattern: expected a number or layers as in LLLG, got "LGL"/,
+    );
+  });
+
   test("what is left out takes transformers' values", () => {
     expect(read(llama)).toEqual({
       modelType: "llama",

@@ -17,6 +17,7 @@ const families: Record<string, object> = {
   cohere: { logitScale: 2 },
   cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
   ernie4_5: { headDim: 16 },
+  exaone4: { slidingWindow: 6, numHiddenLayers: 5 },
   glm4: { attentionBias: true, headDim: 16 },
 };
 
