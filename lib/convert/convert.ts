@@ -136,7 +136,7 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
  * and the layers that choose experts or labels.
  */
 const KEPT_F32 =
-  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
+  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.[qk]_norm\.weight$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
 
 interface Planned {
   huggingFace: string;

@@ -16,6 +16,7 @@ const WITHOUT_BIASES = [
   "gemma-embedding",
   "olmo2",
   "exaone4",
+  "hunyuan-dense",
   "phi3",
   "smollm3",
   "modern-bert",
@@ -47,6 +48,9 @@ function unopened(config: ModelConfig, gguf: string): string[] {
       HEADS_OF_WIDTH.has(gguf) &&
       "heads that are not hidden_size wide together",
     fewerKeyHeads && gguf === "olmoe" && "fewer heads of keys than of queries",
+    gguf === "command-r" &&
+      Boolean(config.useQkNorm) !== config.numHiddenLayers >= 64 &&
+      `${config.numHiddenLayers} layers with${config.useQkNorm ? "" : "out"} norms of queries and keys`,
   ];
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }

@@ -5,7 +5,7 @@ import type { ModelConfig } from "./config-types.ts";
 import { formatOf, isRegistered, type ModelType, saysRotated } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { everyFourthUnrotated, firstPosition } from "./positions.ts";
-import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
+import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 import { layerTypesOf, periodOf } from "./windows.ts";
 
 /** Keys that only change their spelling. */
@@ -67,6 +67,10 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
+  // But of these a null is not what is left out: it asks for what the other sizes say (transformers' configuration classes).
+  if (raw.num_key_value_heads === null) config.numKeyValueHeads = config.numAttentionHeads;
+  if (raw.head_dim === null)
+    config.headDim = Math.floor(Number(raw.hidden_size) / Number(raw.num_attention_heads)) || undefined;
   const longest = raw[formatOf(modelType).longestKey ?? ""];
   if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
     config.maxPositionEmbeddings = longest;
@@ -182,6 +186,8 @@ function readRope(
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
   // All of it is what a configuration without the field says, but for families that rotate a part by default.
   if (partial !== undefined && (partial !== 1 || saysRotated(type))) config.partialRotaryFactor = partial;
+  const scaled = formatOf(type).ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
+  if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
   const scaling = ropeScalingFromJson(given, where);
   // Phi-3 states the first training's context beside the scaling.
   const original = raw.original_max_position_embeddings;

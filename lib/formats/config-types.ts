@@ -247,6 +247,8 @@ export interface ModelConfig {
   useParallelResidual?: boolean | undefined;
   /** Factor of the logits (cohere, cohere2). Default: 1/16. */
   logitScale?: number | undefined;
+  /** Whether each head of q and k has a norm of its own (cohere, as Command R+ has it). Default: false. */
+  useQkNorm?: boolean | undefined;
   /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
   typeVocabSize?: number | undefined;
   /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */

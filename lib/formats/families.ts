@@ -23,6 +23,7 @@ export const MODEL_TYPES = [
   "olmo2",
   "olmo3",
   "exaone4",
+  "hunyuan_v1_dense",
   "phi3",
   "smollm3",
   "gpt_oss",
@@ -145,6 +146,14 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     gguf: "exaone4",
     defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
     windows: { kind: "pattern", period: 4, otherwise: 4096 },
+  },
+  hunyuan_v1_dense: {
+    architecture: "HunYuanDenseV1ForCausalLM",
+    gguf: "hunyuan-dense",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
+    mustBe: { use_qk_norm: true, use_cla: false },
+    windows: none,
+    ropeAlpha: true,
   },
   phi3: {
     architecture: "Phi3ForCausalLM",

@@ -73,6 +73,8 @@ export interface FamilyFormat {
   head?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
+  /** Whether dynamic scaling with an `alpha` makes θ, for all lengths, that times a power of alpha (HunYuan). */
+  ropeAlpha?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
   trunk?: { prefix: string; bare: string };
   /** Of an encoder. */

@@ -184,6 +184,10 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   olmo2: POST_NORMS,
   olmo3: POST_NORMS,
   exaone4: POST_NORMS,
+  hunyuan_v1_dense: [
+    ["self_attn.query_layernorm", "attn_q_norm"],
+    ["self_attn.key_layernorm", "attn_k_norm"],
+  ],
   qwen2_moe: [
     ...expertsOf("mlp", "gate"),
     ["mlp.shared_expert_gate", "ffn_gate_inp_shexp"],

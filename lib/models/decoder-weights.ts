@@ -84,8 +84,16 @@ export function decoderWeights(
       if (flags.qkvBias === true || config.attentionBias) bias(`${attention}.${name}`, width);
     }
     if (queryNorm) {
-      norm(`${attention}.q_norm`, queryNorm === "head" ? headDim : q);
-      norm(`${attention}.k_norm`, queryNorm === "head" ? headDim : kv);
+      if (queryNorm === "each head") {
+        for (const [name, heads] of [
+          [names.queryNorm, numAttentionHeads] as const,
+          [names.keyNorm, numKeyValueHeads] as const,
+        ])
+          out.set(`${attention}.${name}.weight`, { shape: [heads, headDim], init: "ones" });
+      } else {
+        norm(`${attention}.${names.queryNorm}`, queryNorm === "width" ? q : headDim);
+        norm(`${attention}.${names.keyNorm}`, queryNorm === "width" ? kv : headDim);
+      }
     }
     matrix(`${attention}.${names.output}`, hiddenSize, q, "residual");
     if (config.attentionBias && !flags.qkvBias) bias(`${attention}.${names.output}`, hiddenSize);

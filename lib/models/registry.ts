@@ -12,6 +12,7 @@ import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite, graniteMoe } from "./granite.ts";
+import { hunyuan } from "./hunyuan.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -44,6 +45,7 @@ const builtIn: readonly Family[] = [
   olmo2,
   olmo3,
   exaone4,
+  hunyuan,
   phi3,
   smollm3,
   gptOss,

@@ -12,6 +12,8 @@ export interface DecoderNames {
   attention: string;
   qkv: string;
   output: string;
+  queryNorm: string;
+  keyNorm: string;
   /** Of a layer: its norms. */
   beforeAttention: string;
   afterAttention: string;
@@ -27,6 +29,8 @@ const LLAMA: DecoderNames = {
   attention: "self_attn",
   qkv: "qkv_proj",
   output: "o_proj",
+  queryNorm: "q_norm",
+  keyNorm: "k_norm",
   beforeAttention: "input_layernorm",
   afterAttention: "post_attention_layernorm",
   beforeMlp: "pre_feedforward_layernorm",

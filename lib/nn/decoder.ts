@@ -37,8 +37,11 @@ export interface DecoderShape {
   parallel?: "two norms" | "one norm" | undefined;
   /** 1 where a norm's weight is stored as an offset from one (Gemma). */
   normOffset?: number | undefined;
-  /** RMSNorm of q and k: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
-  queryNorm?: "head" | "width" | undefined;
+  /**
+   * RMSNorm of q and k: of each head (Qwen 3, Gemma 3), of each once it has turned (HunYuan), or over their whole width (OLMo 2); or
+   * LayerNorm of each head with weights of its own (Command R+).
+   */
+  queryNorm?: "head" | "turned head" | "each head" | "width" | undefined;
   /** Multiplies embeddings (Gemma: √width; Granite). */
   embeddingScale?: number | undefined;
   /** Multiplies a block's output before it joins the residual stream (Granite). */

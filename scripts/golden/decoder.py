@@ -18,7 +18,7 @@ class Weights:
 
     def __call__(self, name, *shape):
         if name not in self.all:
-            norm = len(shape) == 1 and name.lower().endswith("norm.weight")
+            norm = name.lower().endswith("norm.weight")
             self.all[name] = weight(name, shape, self.around if norm else 0.0).requires_grad_(True)
         assert self.all[name].shape == torch.Size(shape), name
         return self.all[name]
@@ -92,7 +92,8 @@ class Model:
         self.kind = config["model_type"]
         self.gemma = self.kind.startswith("gemma")
         self.w = Weights(0.0 if self.gemma else 1.0)
-        self.C, self.H, self.KH = config["hidden_size"], config["num_attention_heads"], config.get("num_key_value_heads")
+        self.C, self.H = config["hidden_size"], config["num_attention_heads"]
+        self.KH = config.get("num_key_value_heads") or self.H
         self.D = config.get("head_dim") or self.C // self.H
         self.L = config["num_hidden_layers"]
         self.causal = config.get("is_causal", True) and not config.get("use_bidirectional_attention", False)

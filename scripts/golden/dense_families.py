@@ -90,6 +90,10 @@ class Cohere(Neighbours):
         p, T = f"model.layers.{i}.self_attn.", len(x)
         q, k, v = (self.linear(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
                    for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        if self.c.get("use_qk_norm"):  # Command R+: each head has weights of its own
+            eps = self.c["layer_norm_eps"]
+            q = layer_norm(q, self.w(p + "q_norm.weight", self.H, self.D), None, eps)
+            k = layer_norm(k, self.w(p + "k_norm.weight", self.KH, self.D), None, eps)
         slides = self.layer_type(i) == "sliding_attention"
         if slides or self.kind == "cohere":
             q, k = self.turn(q, lengths), self.turn(k, lengths)
@@ -172,7 +176,21 @@ class Exaone4(Model):
         return self.norm(x, "model.norm")
 
 
+class HunYuan(Model):
+    """HunYuan V1, a dense one (Tencent 2025): q and k turn, and then each of their heads is normed."""
+
+    def attention(self, x, i, lengths):
+        p, T, D = f"model.layers.{i}.self_attn.", len(x), self.D
+        q, k, v = (self.linear(x, p + n + "_proj", h * D).reshape(T, h, D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        f, scale = turning(self.c, lengths[-1])
+        positions = torch.arange(T, dtype=torch.float64)
+        q = self.norm(rotate(q, positions, f, scale), p + "query_layernorm", D)
+        k = self.norm(rotate(k, positions, f, scale), p + "key_layernorm", D)
+        return self.linear(attend(q, k, v, 1 / math.sqrt(D)), p + "o_proj", self.C)
+
+
 MODELS = {
     "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
-    "exaone4": Exaone4,
+    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan,
 }

@@ -79,6 +79,10 @@ CONFIGS = {
     "exaone4 without a window, its newer dialect": by_parameters(base(
         "exaone4", head_dim=12, sliding_window=None, sliding_window_pattern=None, tie_word_embeddings=True,
         layer_types=["full_attention", "full_attention"])),
+    "hunyuan_v1_dense": base("hunyuan_v1_dense", head_dim=16, use_qk_norm=True, use_cla=False, tie_word_embeddings=True,
+                             rope_scaling={"type": "dynamic", "rope_type": "dynamic", "alpha": 50.0, "factor": 1.0,
+                                           "beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}),
+    "hunyuan_v1_dense, its newer dialect": by_parameters(base("hunyuan_v1_dense", head_dim=None, attention_bias=True)),
     "phi3": base("phi3", sliding_window=6),
     "phi3 with longrope": base("phi3", head_dim=16, partial_rotary_factor=0.75, original_max_position_embeddings=12,
                                rope_scaling={"type": "longrope", "rope_type": "longrope", **FACTORS}),
@@ -137,8 +141,14 @@ CONFIGS = {
     "ernie4_5, its newer dialect": {k: v for k, v in base(
         "ernie4_5", head_dim=12, rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items()
         if k != "rope_theta"},
+    "ernie4_5 with nulls": base("ernie4_5", head_dim=None, num_key_value_heads=None, rope_scaling=None, use_bias=None,
+                                rope_theta=500000.0, tie_word_embeddings=True),
     "cohere": {k: v for k, v in base("cohere", layer_norm_eps=1e-5, logit_scale=0.5, use_qk_norm=False, rope_theta=8e6,
                                      attention_bias=True, tie_word_embeddings=True).items() if k != "rms_norm_eps"},
+    "cohere with norms of heads": {k: v for k, v in base(
+        "cohere", head_dim=12, layer_norm_eps=1e-5, logit_scale=0.8, use_qk_norm=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}, tie_word_embeddings=True).items()
+        if k not in ("rms_norm_eps", "rope_theta")},
     "cohere2": {k: v for k, v in base(
         "cohere2", num_hidden_layers=5, head_dim=12, layer_norm_eps=1e-5, logit_scale=2.0, sliding_window=5,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0}, tie_word_embeddings=True).items()

@@ -64,6 +64,7 @@ const families: Record<string, object> = {
   olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
   // Told by its depth: of others llama.cpp computes no windows.
   exaone4: { slidingWindow: 20, numHiddenLayers: 64, hiddenSize: 64, intermediateSize: 64, tieWordEmbeddings: true },
+  hunyuan_v1_dense: { headDim: 32, ropeTheta: 5e5 },
   "exaone4 without a window": { slidingWindow: null, headDim: 64 },
   "olmo3 with yarn": {
     slidingWindow: 20,
@@ -87,6 +88,11 @@ const families: Record<string, object> = {
   starcoder2: {},
   ernie4_5: { headDim: 32 },
   cohere: { logitScale: 0.25 },
+  // Told by its depth, as well.
+  "cohere with norms of heads": {
+    ...{ logitScale: 0.25, useQkNorm: true, numHiddenLayers: 64 },
+    ...{ hiddenSize: 128, intermediateSize: 64, initializerRange: 0.03 },
+  },
   cohere2: { logitScale: 0.25, slidingWindow: 20, numHiddenLayers: 5 },
   glm4: { attentionBias: true, headDim: 32 },
   "gpt_neox with blocks one after the other": {
@@ -104,7 +110,7 @@ async function folderOf(name: string, more: object = {}): Promise<string> {
   const random = generator(11);
   for (const weight of model.model.weightNames) {
     const tensor = model.model.weight(weight);
-    if (tensor.shape.length > 1 && !weight.endsWith(".bias")) continue;
+    if (tensor.shape.length > 1 && !/\.bias$|_norm\.weight$/.test(weight)) continue;
     const values = (await tensor.read()) as Float32Array;
     await tensor.write(values.map((v) => v + 0.2 * (random() - 0.5)));
   }
@@ -229,8 +235,10 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["glm4", { mlpBias: true }],
     ["ernie4_5", { mlpBias: true }],
     ["exaone4", { headDim: 32 }],
+    ["hunyuan_v1_dense", { mlpBias: true }],
     ["exaone4", { attentionBias: true }],
     ["cohere", { tieWordEmbeddings: false }],
+    ["cohere", { useQkNorm: true }],
     ["cohere2", { attentionBias: true, slidingWindow: 20 }],
     ["gpt_neox", { attentionBias: false }],
     ["qwen2_moe", { headDim: 32 }],

@@ -177,7 +177,11 @@ describe("what is refused", () => {
       { ...llama, model_type: "starcoder2", mlp_type: "gated" },
       /mlp_type: "gated" is not provided/,
     ],
-    ["Command R+", { ...llama, model_type: "cohere", use_qk_norm: true }, /use_qk_norm: true is not provided/],
+    [
+      "Command R7B with norms of q and k",
+      { ...llama, model_type: "cohere2", use_qk_norm: true },
+      /use_qk_norm: true is not provided/,
+    ],
     ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {

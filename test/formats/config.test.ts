@@ -29,6 +29,31 @@ describe("config.json", () => {
     expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
   });
 
+  test("HunYuan: dynamic scaling with an alpha is a θ for all lengths", () => {
+    const hunyuan = { ...llama, model_type: "hunyuan_v1_dense", head_dim: 16, rope_theta: 500 };
+    const scaling = { type: "dynamic", alpha: 1000, factor: 1, mscale: 1 };
+    const config = read({ ...hunyuan, rope_scaling: scaling });
+    expect(config).toMatchObject({ ropeScaling: null, rmsNormEps: 1e-5 });
+    expect(config.ropeTheta / (500 * 1000 ** (16 / 14))).toBeCloseTo(1, 6);
+    expect(
+      read({ ...hunyuan, rope_theta: undefined, rope_parameters: { rope_theta: 500, ...scaling } }).ropeTheta,
+    ).toBe(config.ropeTheta);
+    expect(modelConfigToJson(config)).toMatchObject({ rope_scaling: null, rope_theta: config.ropeTheta });
+    const { alpha: _, ...dynamic } = scaling;
+    expect(read({ ...hunyuan, rope_scaling: dynamic }).ropeScaling).toMatchObject({ ropeType: "dynamic" });
+    expect(() => read({ ...hunyuan, use_cla: true })).toThrow(/use_cla: true is not provided/);
+    expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not provided/);
+  });
+
+  test("a null is not a key that is left out", () => {
+    const nulls = { num_key_value_heads: null, head_dim: null };
+    for (const model_type of ["ernie4_5", "mixtral", "starcoder2", "qwen3", "llama"])
+      expect(read({ ...llama, model_type, ...nulls })).toMatchObject({ numKeyValueHeads: 4, headDim: 16 });
+    expect(read({ ...llama, model_type: "ernie4_5", use_bias: null, rope_scaling: null })).toMatchObject({
+      ...{ numKeyValueHeads: 2, headDim: 128, ropeScaling: null },
+    });
+  });
+
   test("EXAONE 4: a pattern of letters or a number, layer types, or no window", () => {
     const exaone = { ...llama, model_type: "exaone4", num_hidden_layers: 4 };
     const layers = (more: object) =>
