@@ -26,10 +26,20 @@ const WITHOUT_BIASES = [
 ];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
-const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
-const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox"]);
+const WITH_BIASES = new Set(["gptneox", "starcoder2", "phi2"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox", "phi2"]);
 const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
-const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "exaone4", "phi3", "qwen2moe", "starcoder2", "cohere2"]);
+const HEADS_OF_WIDTH = new Set([
+  "qwen2",
+  "olmo2",
+  "olmoe",
+  "exaone4",
+  "phi2",
+  "phi3",
+  "qwen2moe",
+  "starcoder2",
+  "cohere2",
+]);
 
 /** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
 const TANH_GELU = new Set(["gptneox"]);

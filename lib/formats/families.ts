@@ -24,6 +24,7 @@ export const MODEL_TYPES = [
   "olmo3",
   "exaone4",
   "hunyuan_v1_dense",
+  "phi",
   "phi3",
   "smollm3",
   "gpt_oss",

@@ -24,7 +24,6 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
 
 /** Families whose configurations say by their names alone what they need. */
 const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[] = [
-  [/^phi2?$/, ["a bias of its head"]],
   [/^llama4/, ["attention in chunks", "its routing of experts"]],
   [/^opt$/, ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"]],
   [/^xlm-roberta-xl$/, ["BERT's blocks with their norms before them"]],

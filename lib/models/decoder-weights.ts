@@ -12,6 +12,8 @@ export type DecoderWeightFlags = Pick<
 > & {
   /** A bias on q, k and v: always there (Qwen 2), or with attentionBias, which then is of these alone (GLM 4). */
   qkvBias?: boolean | "attentionBias" | undefined;
+  /** Whether the head has a bias, also where its matrix is the embedding (Phi). */
+  headBias?: boolean | undefined;
 };
 
 /** The weights of a layer's routed experts. */
@@ -109,6 +111,7 @@ export function decoderWeights(
   }
   norm(names.norm);
   if (!config.tieWordEmbeddings) matrix(names.head, vocabSize, hiddenSize);
+  if (flags.headBias) bias(names.head, vocabSize);
   return out;
 }
 
@@ -163,7 +166,10 @@ export function decoderShape(config: ModelConfig, { layerNorm }: DecoderWeightFl
 
 export function decoderHead(config: ModelConfig, flags: DecoderWeightFlags = {}): Head {
   const { embedding, head } = decoderNames(flags);
-  return { weight: `${config.tieWordEmbeddings ? embedding : head}.weight` };
+  return {
+    weight: `${config.tieWordEmbeddings ? embedding : head}.weight`,
+    ...(flags.headBias && { bias: `${head}.bias` }),
+  };
 }
 
 export const decoderConstants = ropeConstants;

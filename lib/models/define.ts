@@ -77,6 +77,7 @@ const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
   sinks: "boolean",
   names: "object",
   qkvBias: [true, false, "attentionBias"],
+  headBias: "boolean",
 };
 const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
   eps: "number",
@@ -138,7 +139,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
       const standard = decoderShape(config, flags);
       const own = shape?.(config, standard) ?? {};
       checkParts("decoderFamily.shape", own, SHAPE);
-      const { qkvBias: _, ...shared } = flags;
+      const { qkvBias: _, headBias: __, ...shared } = flags;
       const block: DecoderShape["feedForward"] =
         feedForward &&
         ((x, prefix, layer) => {

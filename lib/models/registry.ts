@@ -21,6 +21,7 @@ import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
+import { phi } from "./phi.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
@@ -46,6 +47,7 @@ const builtIn: readonly Family[] = [
   olmo3,
   exaone4,
   hunyuan,
+  phi,
   phi3,
   smollm3,
   gptOss,

@@ -69,6 +69,37 @@ class StarCoder2(Model):
         return self.linear(inner, p + "c_proj", self.C)
 
 
+class Phi(Model):
+    """Phi 1, 1.5 and 2 (Gunasekar et al. 2023; Li et al. 2023): both blocks read one norm, and everything has a bias."""
+
+    def norm(self, x, name):
+        return layer_norm(x, self.w(name + ".weight", self.C), self.w(name + ".bias", self.C), self.c["layer_norm_eps"])
+
+    def linear(self, x, name, outputs):
+        return x @ self.w(name + ".weight", outputs, x.shape[-1]).T + self.w(name + ".bias", outputs)
+
+    def attention(self, x, n, lengths):
+        T, D = len(x), self.D
+        q, k, v = (self.linear(x, f"{n}self_attn.{name}_proj", h * D).reshape(T, h, D)
+                   for name, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        f, scale = turning({"partial_rotary_factor": 0.5, **self.c}, lengths[-1])
+        positions = torch.arange(T, dtype=torch.float64)
+        o = attend(rotate(q, positions, f, scale), rotate(k, positions, f, scale), v, 1 / math.sqrt(D))
+        return self.linear(o, n + "self_attn.dense", self.C)
+
+    def hidden(self, ids, lengths):
+        x = self.w("model.embed_tokens.weight", self.c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            n = f"model.layers.{i}."
+            y = self.norm(x, n + "input_layernorm")
+            inner = F.gelu(self.linear(y, n + "mlp.fc1", self.c["intermediate_size"]), approximate="tanh")
+            x = x + self.attention(y, n, lengths) + self.linear(inner, n + "mlp.fc2", self.C)
+        return self.norm(x, "model.final_layernorm")
+
+    def logits(self, ids, lengths=None):
+        return super().logits(ids, lengths) + self.w("lm_head.bias", self.c["vocab_size"])
+
+
 class Ernie45(Neighbours):
     """ERNIE 4.5, a dense one."""
 
@@ -192,5 +223,5 @@ class HunYuan(Model):
 
 MODELS = {
     "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
-    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan,
+    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi,
 }

@@ -83,6 +83,12 @@ CONFIGS = {
                              rope_scaling={"type": "dynamic", "rope_type": "dynamic", "alpha": 50.0, "factor": 1.0,
                                            "beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}),
     "hunyuan_v1_dense, its newer dialect": by_parameters(base("hunyuan_v1_dense", head_dim=None, attention_bias=True)),
+    "phi": {k: v for k, v in base("phi", intermediate_size=64, num_key_value_heads=None, layer_norm_eps=1e-5, hidden_act="gelu_new",
+                                  qk_layernorm=False, rope_scaling=None).items() if k != "rms_norm_eps"},
+    "phi, its newer dialect": {k: v for k, v in base(
+        "phi", hidden_size=40, layer_norm_eps=1e-6, hidden_act="gelu_new", tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.4}).items()
+        if k not in ("rms_norm_eps", "rope_theta")},
     "phi3": base("phi3", sliding_window=6),
     "phi3 with longrope": base("phi3", head_dim=16, partial_rotary_factor=0.75, original_max_position_embeddings=12,
                                rope_scaling={"type": "longrope", "rope_type": "longrope", **FACTORS}),

@@ -64,6 +64,8 @@ const families: Record<string, object> = {
   olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
   // Told by its depth: of others llama.cpp computes no windows.
   exaone4: { slidingWindow: 20, numHiddenLayers: 64, hiddenSize: 64, intermediateSize: 64, tieWordEmbeddings: true },
+  phi: { partialRotaryFactor: 0.5 },
+  "phi with fewer heads of keys": { numKeyValueHeads: 2, partialRotaryFactor: 0.25 },
   hunyuan_v1_dense: { headDim: 32, ropeTheta: 5e5 },
   "exaone4 without a window": { slidingWindow: null, headDim: 64 },
   "olmo3 with yarn": {
@@ -235,6 +237,9 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["glm4", { mlpBias: true }],
     ["ernie4_5", { mlpBias: true }],
     ["exaone4", { headDim: 32 }],
+    ["phi", { attentionBias: false }],
+    ["phi", { tieWordEmbeddings: true }],
+    ["phi", { headDim: 32 }],
     ["hunyuan_v1_dense", { mlpBias: true }],
     ["exaone4", { attentionBias: true }],
     ["cohere", { tieWordEmbeddings: false }],

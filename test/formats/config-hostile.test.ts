@@ -182,6 +182,11 @@ describe("what is refused", () => {
       { ...llama, model_type: "cohere2", use_qk_norm: true },
       /use_qk_norm: true is not provided/,
     ],
+    [
+      "Phi with norms of q and k",
+      { ...llama, model_type: "phi", qk_layernorm: true },
+      /qk_layernorm: true is not provided/,
+    ],
     ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
@@ -190,7 +195,6 @@ describe("what is refused", () => {
 
   test.each<[string, object, string]>([
     ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
-    ["phi", { layer_norm_eps: 1e-5, hidden_act: "gelu_new" }, "a bias of its head"],
     [
       "llama4_text",
       { attention_chunk_size: 8192, use_qk_norm: true },

@@ -45,6 +45,20 @@ describe("config.json", () => {
     expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not provided/);
   });
 
+  test("Phi: what nothing says, and the key of its norms", () => {
+    const phi = { ...llama, model_type: "phi" };
+    expect(read(phi)).toMatchObject({
+      ...{ partialRotaryFactor: 0.5, layerNormEpsilon: 1e-5, attentionBias: true, numKeyValueHeads: 4 },
+      ...{ hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: false, maxPositionEmbeddings: 2048 },
+    });
+    const json = modelConfigToJson(read({ ...phi, layer_norm_eps: 1e-6, partial_rotary_factor: 0.25 }));
+    expect(json).toMatchObject({ layer_norm_eps: 1e-6, partial_rotary_factor: 0.25 });
+    expect(json).not.toHaveProperty("rms_norm_eps");
+    expect(() => read({ ...phi, hidden_act: "silu" })).toThrow(
+      /hidden_act: expected gelu or gelu_pytorch_tanh for phi/,
+    );
+  });
+
   test("a null is not a key that is left out", () => {
     const nulls = { num_key_value_heads: null, head_dim: null };
     for (const model_type of ["ernie4_5", "mixtral", "starcoder2", "qwen3", "llama"])
