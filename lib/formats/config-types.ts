@@ -184,7 +184,7 @@ export interface ModelConfig {
   layerTypes: ("full_attention" | "sliding_attention")[];
   /** Whether the head's weights are the embedding's. Default false. */
   tieWordEmbeddings: boolean;
-  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox and phi by default on q, k, v and o, starcoder2 on all matrices; of glm4 they are on q, k and v.) Default false. */
+  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox and phi by default on q, k, v and o, starcoder2 on all matrices; of glm4 and seed_oss they are on q, k and v.) Default false. */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
   mlpBias: boolean;

@@ -25,6 +25,7 @@ export const MODEL_TYPES = [
   "exaone4",
   "hunyuan_v1_dense",
   "phi",
+  "seed_oss",
   "phi3",
   "smollm3",
   "gpt_oss",
@@ -155,6 +156,14 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     mustBe: { use_qk_norm: true, use_cla: false },
     windows: none,
     ropeAlpha: true,
+  },
+  seed_oss: {
+    architecture: "SeedOssForCausalLM",
+    gguf: "seed_oss",
+    defaults: { ...llamaLike, maxPositionEmbeddings: 524288, attentionBias: true },
+    fileDefaults: { headDim: 128, numKeyValueHeads: 8 },
+    mustBe: { attention_out_bias: false },
+    windows: none,
   },
   phi3: {
     architecture: "Phi3ForCausalLM",

@@ -215,6 +215,7 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   granitemoe: expertsOf("block_sparse_moe", "router.layer"),
   olmoe: expertsOf("mlp", "gate"),
   gpt_oss: [["post_attention_layernorm", "post_attention_norm"], ...expertsOf("mlp", "router")],
+  seed_oss: [["post_attention_layernorm", "post_attention_norm"]],
   starcoder2: [
     ["mlp.c_fc", "ffn_up"],
     ["mlp.c_proj", "ffn_down"],

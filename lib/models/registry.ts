@@ -26,6 +26,7 @@ import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
+import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
 import { starcoder2 } from "./starcoder2.ts";
 
@@ -48,6 +49,7 @@ const builtIn: readonly Family[] = [
   exaone4,
   hunyuan,
   phi,
+  seedOss,
   phi3,
   smollm3,
   gptOss,

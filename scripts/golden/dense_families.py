@@ -221,7 +221,16 @@ class HunYuan(Model):
         return self.linear(attend(q, k, v, 1 / math.sqrt(D)), p + "o_proj", self.C)
 
 
+class SeedOss(Model):
+    """Seed-OSS (ByteDance 2025): biases on q, k and v, not on the output."""
+
+    def linear(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
+        biased = self.c.get("attention_bias", True) and name.endswith(("q_proj", "k_proj", "v_proj"))
+        return y + self.w(name + ".bias", outputs) if biased else y
+
+
 MODELS = {
     "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
-    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi,
+    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi, "seed_oss": SeedOss,
 }

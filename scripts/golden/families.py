@@ -89,6 +89,9 @@ CONFIGS = {
         "phi", hidden_size=40, layer_norm_eps=1e-6, hidden_act="gelu_new", tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.4}).items()
         if k not in ("rms_norm_eps", "rope_theta")},
+    "seed_oss": base("seed_oss", head_dim=12, attention_bias=True, attention_out_bias=False, mlp_bias=False,
+                     rope_theta=10000000.0, rope_scaling={"rope_type": "default"}),
+    "seed_oss without biases, its newer dialect": by_parameters(base("seed_oss", head_dim=16, attention_bias=False)),
     "phi3": base("phi3", sliding_window=6),
     "phi3 with longrope": base("phi3", head_dim=16, partial_rotary_factor=0.75, original_max_position_embeddings=12,
                                rope_scaling={"type": "longrope", "rope_type": "longrope", **FACTORS}),

@@ -64,6 +64,7 @@ const families: Record<string, object> = {
   olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
   // Told by its depth: of others llama.cpp computes no windows.
   exaone4: { slidingWindow: 20, numHiddenLayers: 64, hiddenSize: 64, intermediateSize: 64, tieWordEmbeddings: true },
+  seed_oss: { headDim: 32 },
   phi: { partialRotaryFactor: 0.5 },
   "phi with fewer heads of keys": { numKeyValueHeads: 2, partialRotaryFactor: 0.25 },
   hunyuan_v1_dense: { headDim: 32, ropeTheta: 5e5 },
@@ -237,6 +238,7 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["glm4", { mlpBias: true }],
     ["ernie4_5", { mlpBias: true }],
     ["exaone4", { headDim: 32 }],
+    ["seed_oss", { mlpBias: true }],
     ["phi", { attentionBias: false }],
     ["phi", { tieWordEmbeddings: true }],
     ["phi", { headDim: 32 }],

@@ -187,6 +187,11 @@ describe("what is refused", () => {
       { ...llama, model_type: "phi", qk_layernorm: true },
       /qk_layernorm: true is not provided/,
     ],
+    [
+      "Seed-OSS with a bias on the output",
+      { ...llama, model_type: "seed_oss", attention_out_bias: true },
+      /attention_out_bias: true is not provided/,
+    ],
     ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {

@@ -59,6 +59,12 @@ describe("config.json", () => {
     );
   });
 
+  test("Seed-OSS: what nothing says", () => {
+    const seed = read({ ...llama, model_type: "seed_oss", num_attention_heads: 8 });
+    expect(seed).toMatchObject({ attentionBias: true, mlpBias: false, headDim: 128, numKeyValueHeads: 8 });
+    expect(seed.maxPositionEmbeddings).toBe(524288);
+  });
+
   test("a null is not a key that is left out", () => {
     const nulls = { num_key_value_heads: null, head_dim: null };
     for (const model_type of ["ernie4_5", "mixtral", "starcoder2", "qwen3", "llama"])

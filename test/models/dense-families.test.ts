@@ -18,6 +18,7 @@ const families: Record<string, object> = {
   cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
   ernie4_5: { headDim: 16 },
   hunyuan_v1_dense: { headDim: 16 },
+  seed_oss: { headDim: 16 },
   phi: { headDim: 16, hiddenSize: 64 },
   exaone4: { slidingWindow: 6, numHiddenLayers: 5 },
   glm4: { attentionBias: true, headDim: 16 },
