@@ -24,13 +24,14 @@ const WITHOUT_BIASES = [
   "cohere2",
   "ernie4_5",
 ];
-const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", "seed_oss", ...WITHOUT_BIASES]);
+const WITHOUT_MLP_BIAS = new Set(["qwen2", "chatglm", "glm4", "seed_oss", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
 const WITH_BIASES = new Set(["gptneox", "starcoder2", "phi2"]);
 const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox", "phi2"]);
 const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
 const HEADS_OF_WIDTH = new Set([
   "qwen2",
+  "chatglm",
   "olmo2",
   "olmoe",
   "exaone4",

@@ -184,7 +184,7 @@ export interface ModelConfig {
   layerTypes: ("full_attention" | "sliding_attention")[];
   /** Whether the head's weights are the embedding's. Default false. */
   tieWordEmbeddings: boolean;
-  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox and phi by default on q, k, v and o, starcoder2 on all matrices; of glm4 and seed_oss they are on q, k and v.) Default false. */
+  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox and phi by default on q, k, v and o, starcoder2 on all matrices; of glm, glm4 and seed_oss they are on q, k and v.) Default false. */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
   mlpBias: boolean;
@@ -207,7 +207,7 @@ export interface ModelConfig {
    * classifies whole texts, and generates nothing. A layer that slides then sees half a slidingWindow to either side. Default: false.
    */
   useBidirectionalAttention?: boolean | undefined;
-  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm4's and phi's, where that is an even number. */
+  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm's, glm4's and phi's, where that is an even number. */
   partialRotaryFactor?: number | undefined;
   /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3, modernbert). Default: that of the family. */
   ropeLocalTheta?: number | undefined;

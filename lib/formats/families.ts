@@ -31,6 +31,7 @@ export const MODEL_TYPES = [
   "gpt_oss",
   "gpt_neox",
   "starcoder2",
+  "glm",
   "glm4",
   "cohere",
   "cohere2",
@@ -54,6 +55,11 @@ export type ModelType = BuiltInModelType | (string & {});
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
 const gemmaLike = { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
 const none = { kind: "none" } as const;
+const glmLike = {
+  defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072, attentionBias: true },
+  fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
+  windows: none,
+} as const;
 const softcaps = {
   query_pre_attn_scalar: "queryPreAttnScalar",
   attn_logit_softcapping: "attnLogitSoftcapping",
@@ -180,13 +186,8 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   },
   ...GRANITE_KIN,
   ...EXPERT_KIN,
-  glm4: {
-    architecture: "Glm4ForCausalLM",
-    gguf: "glm4",
-    defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072, attentionBias: true },
-    fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
-    windows: none,
-  },
+  glm: { architecture: "GlmForCausalLM", gguf: "chatglm", ...glmLike },
+  glm4: { architecture: "Glm4ForCausalLM", gguf: "glm4", ...glmLike },
   ernie4_5: {
     architecture: "Ernie4_5ForCausalLM",
     gguf: "ernie4_5",

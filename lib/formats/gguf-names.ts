@@ -220,6 +220,7 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
     ["mlp.c_fc", "ffn_up"],
     ["mlp.c_proj", "ffn_down"],
   ],
+  glm: [["mlp.gate_up_proj", "ffn_up"]],
   glm4: [
     ["post_self_attn_layernorm", "post_attention_norm"],
     ["mlp.gate_up_proj", "ffn_up"],

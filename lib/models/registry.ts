@@ -7,7 +7,7 @@ import { ernie45 } from "./ernie4-5.ts";
 import { exaone4 } from "./exaone4.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
-import { glm4 } from "./glm4.ts";
+import { glm, glm4 } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
@@ -55,6 +55,7 @@ const builtIn: readonly Family[] = [
   gptOss,
   gptNeox,
   starcoder2,
+  glm,
   glm4,
   cohere,
   cohere2,

@@ -146,7 +146,7 @@ class Cohere(Neighbours):
 
 
 class Glm4(Neighbours):
-    """GLM 4 (0414): a norm before and one behind each block."""
+    """GLM 4: that of 2024 with a norm before each block, and 0414 with one behind each as well."""
 
     def biased(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, self.C).T
@@ -165,11 +165,11 @@ class Glm4(Neighbours):
         for i in range(self.L):
             n = f"model.layers.{i}."
             a = self.attention(self.norm(x, n + "input_layernorm"), i, lengths)
-            x = x + self.norm(a, n + "post_self_attn_layernorm")
+            x = x + (a if self.kind == "glm" else self.norm(a, n + "post_self_attn_layernorm"))
             y = self.norm(x, n + "post_attention_layernorm")
             gate, up = self.linear(y, n + "mlp.gate_up_proj", 2 * c["intermediate_size"]).chunk(2, -1)
             m = self.linear(silu(gate) * up, n + "mlp.down_proj", self.C)
-            x = x + self.norm(m, n + "post_mlp_layernorm")
+            x = x + (m if self.kind == "glm" else self.norm(m, n + "post_mlp_layernorm"))
         return self.norm(x, "model.norm")
 
 
@@ -231,6 +231,6 @@ class SeedOss(Model):
 
 
 MODELS = {
-    "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
+    "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm": Glm4, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
     "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi, "seed_oss": SeedOss,
 }

@@ -141,6 +141,9 @@ CONFIGS = {
     "starcoder2 without biases and windows, its newer dialect": {k: v for k, v in base(
         "starcoder2", norm_epsilon=1e-5, use_bias=False, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=False,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items() if k not in ("rms_norm_eps", "rope_theta")},
+    "glm": base("glm", attention_bias=True, partial_rotary_factor=0.5, head_dim=8),
+    "glm without biases, its newer dialect": by_parameters(base(
+        "glm", hidden_size=64, attention_bias=False, head_dim=16, partial_rotary_factor=0.25, tie_word_embeddings=True)),
     "glm4": base("glm4", head_dim=12, attention_bias=True, partial_rotary_factor=0.5),
     "glm4 without biases, its newer dialect": {k: v for k, v in base(
         "glm4", head_dim=16, num_key_value_heads=1, attention_bias=False,

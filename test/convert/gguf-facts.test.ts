@@ -56,6 +56,7 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "phi", hiddenAct: "gelu", headDim: 12, tieWordEmbeddings: true },
     { modelType: "hunyuan_v1_dense", headDim: 12, attentionBias: true },
     { modelType: "ernie4_5", headDim: 12, tieWordEmbeddings: false },
+    { modelType: "glm", headDim: 12, tieWordEmbeddings: true },
     { modelType: "glm4", attentionBias: false, headDim: 12, hiddenAct: "gelu" },
     { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },
     { modelType: "llama", eosTokenIds: [1, 5, 6, 7, 8] },

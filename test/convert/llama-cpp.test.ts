@@ -97,6 +97,7 @@ const families: Record<string, object> = {
     ...{ hiddenSize: 128, intermediateSize: 64, initializerRange: 0.03 },
   },
   cohere2: { logitScale: 0.25, slidingWindow: 20, numHiddenLayers: 5 },
+  glm: { attentionBias: true },
   glm4: { attentionBias: true, headDim: 32 },
   "gpt_neox with blocks one after the other": {
     ...{ numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
@@ -235,6 +236,7 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["qwen2", { headDim: 32 }],
     ["gpt_neox", { tieWordEmbeddings: true }],
     ["starcoder2", { attentionBias: false }],
+    ["glm", { headDim: 32 }],
     ["glm4", { mlpBias: true }],
     ["ernie4_5", { mlpBias: true }],
     ["exaone4", { headDim: 32 }],

@@ -25,7 +25,8 @@ describe("config.json", () => {
       rotary_pct: 1,
     });
     expect(() => read({ ...llama, model_type: "cohere2", rotary_pct: 0.5 })).toThrow(/rotary_pct: 0.5 is not provided/);
-    expect(read({ ...llama, model_type: "glm4" })).toMatchObject({ attentionBias: true, partialRotaryFactor: 0.5 });
+    for (const model_type of ["glm", "glm4"])
+      expect(read({ ...llama, model_type })).toMatchObject({ attentionBias: true, partialRotaryFactor: 0.5 });
     expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
   });
 

@@ -21,6 +21,7 @@ const families: Record<string, object> = {
   seed_oss: { headDim: 16 },
   phi: { headDim: 16, hiddenSize: 64 },
   exaone4: { slidingWindow: 6, numHiddenLayers: 5 },
+  glm: { attentionBias: true },
   glm4: { attentionBias: true, headDim: 16 },
 };
 
