@@ -159,6 +159,7 @@ function familyValues(
       };
     }
     case "granite":
+    case "granitemoehybrid":
     case "granitemoe":
       return {
         embeddingMultiplier: real("embedding_scale") || 1,

@@ -75,15 +75,15 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
     config.maxPositionEmbeddings = longest;
   const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
-  const { mustBe, fixed, bothWays } = formatOf(modelType);
+  const { mustBe, fixed, bothWays, layerKind } = formatOf(modelType);
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
     if (key === bothWays?.key && got === !value) {
       config.useBidirectionalAttention = true;
       continue;
     }
-    if (got !== undefined && got !== null && got !== value)
-      throw unsupported(`${key}: ${describe(got)} is not provided`);
+    const said = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
+    if (said && got !== value) throw unsupported(`${key}: ${describe(got)} is not provided`);
   }
   const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
   if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
@@ -92,7 +92,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   readPositions(modelType, config, where);
   if (formatOf(modelType).positions === undefined) {
     readRope(raw, modelType, config, where, unsupported);
-    checkLayerTypes(raw.layer_types, unsupported);
+    checkLayerTypes(raw.layer_types, formatOf(modelType).layerKind, unsupported);
     readWindow(raw, modelType, config, unsupported);
   }
   Object.assign(config, headsFromJson(raw, where));
@@ -209,7 +209,12 @@ function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: s
 }
 
 /** Kinds of layers that are not attention, or see otherwise than to a window: also where the family's windows are off. */
-function checkLayerTypes(given: unknown, unsupported: (m: string) => HeddleError): void {
+function checkLayerTypes(given: unknown, only: string | undefined, unsupported: (m: string) => HeddleError): void {
+  if (only !== undefined) {
+    const other = Array.isArray(given) && given.length > 0 ? given.find((kind) => kind !== only) : "mamba";
+    if (other !== undefined) throw unsupported(`layer_types: ${describe(other)} is not provided (known: ${only})`);
+    return;
+  }
   if (!Array.isArray(given)) return;
   const other = given.find((kind) => typeof kind === "string" && !/^(full|sliding)_attention$/.test(kind));
   if (other !== undefined)
@@ -374,8 +379,10 @@ function windowToJson(config: ModelConfig): Json {
   const rule = formatOf(config.modelType).windows;
   const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
   switch (rule.kind) {
-    case "none":
-      return {};
+    case "none": {
+      const { layerKind } = formatOf(config.modelType);
+      return layerKind === undefined ? {} : { layer_types: Array(config.numHiddenLayers).fill(layerKind) };
+    }
     case "all":
       return { sliding_window: slidingWindow, ...(mixed && { layer_types: layerTypes }) };
     case "global":

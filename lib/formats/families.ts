@@ -20,6 +20,7 @@ export const MODEL_TYPES = [
   "gemma3_text",
   "granite",
   "granitemoe",
+  "granitemoehybrid",
   "olmo2",
   "olmo3",
   "exaone4",

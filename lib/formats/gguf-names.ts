@@ -212,6 +212,11 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   ],
   qwen3_moe: expertsOf("mlp", "gate"),
   mixtral: expertsOf("block_sparse_moe", "gate"),
+  granitemoehybrid: [
+    ["shared_mlp.gate_proj", "ffn_gate"],
+    ["shared_mlp.up_proj", "ffn_up"],
+    ["shared_mlp.output_linear", "ffn_down"],
+  ],
   granitemoe: expertsOf("block_sparse_moe", "router.layer"),
   olmoe: expertsOf("mlp", "gate"),
   gpt_oss: [["post_attention_layernorm", "post_attention_norm"], ...expertsOf("mlp", "router")],

@@ -55,17 +55,17 @@ export function decoderWeights(
   const mlp = (prefix: string) => {
     const gates: [string, number][] =
       fused === true || fused === "gate_up"
-        ? [["gate_up", 2 * intermediateSize]]
+        ? [[names.gateUp, 2 * intermediateSize]]
         : [
-            ["gate", intermediateSize],
-            ["up", intermediateSize],
+            ["gate_proj", intermediateSize],
+            ["up_proj", intermediateSize],
           ];
     for (const [name, width] of gates) {
-      matrix(`${prefix}.${name}_proj`, width, hiddenSize);
-      if (config.mlpBias) bias(`${prefix}.${name}_proj`, width);
+      matrix(`${prefix}.${name}`, width, hiddenSize);
+      if (config.mlpBias) bias(`${prefix}.${name}`, width);
     }
-    matrix(`${prefix}.down_proj`, hiddenSize, intermediateSize, "residual");
-    if (config.mlpBias) bias(`${prefix}.down_proj`, hiddenSize);
+    matrix(`${prefix}.${names.down}`, hiddenSize, intermediateSize, "residual");
+    if (config.mlpBias) bias(`${prefix}.${names.down}`, hiddenSize);
   };
 
   matrix(names.embedding, vocabSize, hiddenSize);
@@ -103,10 +103,10 @@ export function decoderWeights(
     if (norms !== "before") norm(`${layer}.${names.afterAttention}`);
     if (norms !== "after" && flags.parallel !== "one norm") norm(`${layer}.${names.beforeMlp}`);
     const routed = blocks.experts?.(i);
-    if (routed) routedWeights(out, `${layer}.${routed.block ?? "mlp"}`, config, routed);
+    if (routed) routedWeights(out, `${layer}.${routed.block ?? names.mlp}`, config, routed);
     else if (blocks.feedForward)
-      for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.mlp.${name}`, spec);
-    else mlp(`${layer}.mlp`);
+      for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.${names.mlp}.${name}`, spec);
+    else mlp(`${layer}.${names.mlp}`);
     if (norms !== "before") norm(`${layer}.${names.afterMlp}`);
   }
   norm(names.norm);

@@ -11,7 +11,7 @@ import { glm, glm4 } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
-import { granite, graniteMoe } from "./granite.ts";
+import { granite, graniteHybrid, graniteMoe } from "./granite.ts";
 import { hunyuan } from "./hunyuan.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
@@ -44,6 +44,7 @@ const builtIn: readonly Family[] = [
   gemma3,
   granite,
   graniteMoe,
+  graniteHybrid,
   olmo2,
   olmo3,
   exaone4,

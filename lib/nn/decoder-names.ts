@@ -14,6 +14,10 @@ export interface DecoderNames {
   output: string;
   queryNorm: string;
   keyNorm: string;
+  /** Of a layer: the feed-forward block, and what lies in it where gate and up are one projection. */
+  mlp: string;
+  gateUp: string;
+  down: string;
   /** Of a layer: its norms. */
   beforeAttention: string;
   afterAttention: string;
@@ -31,6 +35,9 @@ const LLAMA: DecoderNames = {
   output: "o_proj",
   queryNorm: "q_norm",
   keyNorm: "k_norm",
+  mlp: "mlp",
+  gateUp: "gate_up_proj",
+  down: "down_proj",
   beforeAttention: "input_layernorm",
   afterAttention: "post_attention_layernorm",
   beforeMlp: "pre_feedforward_layernorm",

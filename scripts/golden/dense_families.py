@@ -221,6 +221,15 @@ class HunYuan(Model):
         return self.linear(attend(q, k, v, 1 / math.sqrt(D)), p + "o_proj", self.C)
 
 
+class GraniteHybrid(Model):
+    """Granite 4 without state-space layers and experts (IBM 2025): gate, and up behind it, in one matrix of the block `shared_mlp`."""
+
+    def mlp(self, x, i):
+        p = f"model.layers.{i}.shared_mlp."
+        gate, up = self.linear(x, p + "input_linear", 2 * self.c["shared_intermediate_size"]).chunk(2, -1)
+        return self.linear(silu(gate) * up, p + "output_linear", self.C)
+
+
 class SeedOss(Model):
     """Seed-OSS (ByteDance 2025): biases on q, k and v, not on the output."""
 
@@ -232,5 +241,5 @@ class SeedOss(Model):
 
 MODELS = {
     "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm": Glm4, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
-    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi, "seed_oss": SeedOss,
+    "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi, "seed_oss": SeedOss, "granitemoehybrid": GraniteHybrid,
 }

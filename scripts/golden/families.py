@@ -66,6 +66,13 @@ CONFIGS = {
     "granitemoe, its newer dialect": by_parameters(base(
         "granitemoe", head_dim=12, intermediate_size=12, num_local_experts=5, num_experts_per_tok=3,
         attention_multiplier=0.2, embedding_multiplier=1.5)),
+    "granitemoehybrid": base(
+        "granitemoehybrid", intermediate_size=512, shared_intermediate_size=40, num_local_experts=0, num_experts_per_tok=0,
+        layer_types=["attention", "attention"], position_embedding_type="rope", embedding_multiplier=12.0,
+        attention_multiplier=0.0625, residual_multiplier=0.22, logits_scaling=6.0, tie_word_embeddings=True),
+    "granitemoehybrid, its newer dialect": by_parameters(base(
+        "granitemoehybrid", shared_intermediate_size=24, num_local_experts=0, layer_types=["attention", "attention"],
+        position_embedding_type="rope", embedding_multiplier=1.5, attention_multiplier=0.2)),
     "olmo2": base("olmo2", rope_theta=500000.0),
     "olmo3": base("olmo3", num_hidden_layers=5, head_dim=16, rope_theta=500000.0, sliding_window=5, rope_scaling=YARN),
     "olmo3 by layer type": base("olmo3", num_hidden_layers=3, sliding_window=4,

@@ -52,6 +52,7 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "cohere2", slidingWindow: null, logitScale: 1 },
     { modelType: "exaone4", slidingWindow: 6, layerTypes: middle, headDim: 12 },
     { modelType: "exaone4", slidingWindow: null },
+    { modelType: "granitemoehybrid", logitsScaling: 4, attentionBias: true },
     { modelType: "seed_oss", headDim: 12, attentionBias: false },
     { modelType: "phi", hiddenAct: "gelu", headDim: 12, tieWordEmbeddings: true },
     { modelType: "hunyuan_v1_dense", headDim: 12, attentionBias: true },

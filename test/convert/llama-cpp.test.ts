@@ -41,6 +41,7 @@ const families: Record<string, object> = {
   gemma2: { headDim: 64, slidingWindow: 20 },
   gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },
   granite: { embeddingMultiplier: 12, attentionMultiplier: 0.02, residualMultiplier: 0.3, logitsScaling: 4 },
+  granitemoehybrid: { embeddingMultiplier: 12, attentionMultiplier: 0.02, residualMultiplier: 0.3, logitsScaling: 4 },
   granitemoe: {
     ...experts,
     embeddingMultiplier: 12,

@@ -16,6 +16,12 @@ const llama = {
   num_hidden_layers: 2,
   num_attention_heads: 4,
 };
+const granite = {
+  ...llama,
+  model_type: "granitemoehybrid",
+  num_local_experts: 0,
+  position_embedding_type: "rope",
+};
 const encoder = { ...llama, model_type: "modernbert" };
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
@@ -186,6 +192,23 @@ describe("what is refused", () => {
       "Phi with norms of q and k",
       { ...llama, model_type: "phi", qk_layernorm: true },
       /qk_layernorm: true is not provided/,
+    ],
+    ["Granite 4 with experts", { ...granite, num_local_experts: 8 }, /num_local_experts: 8 is not provided/],
+    [
+      "Granite 4 without positions",
+      { ...granite, position_embedding_type: "nope" },
+      /position_embedding_type: "nope" is not provided/,
+    ],
+    [
+      "Granite 4 with state-space layers",
+      { ...granite, layer_types: ["attention", "mamba"] },
+      /layer_types: "mamba" is not provided \(known: attention\)/,
+    ],
+    ["Granite 4 that says nothing of its layers", granite, /layer_types: "mamba" is not provided/],
+    [
+      "Granite 4 that says nothing of its positions",
+      { ...granite, position_embedding_type: undefined, layer_types: ["attention", "attention"] },
+      /position_embedding_type: .* is not provided/,
     ],
     [
       "Seed-OSS with a bias on the output",

@@ -18,6 +18,7 @@ const families: Record<string, object> = {
   cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
   ernie4_5: { headDim: 16 },
   hunyuan_v1_dense: { headDim: 16 },
+  granitemoehybrid: { embeddingMultiplier: 3, residualMultiplier: 0.5 },
   seed_oss: { headDim: 16 },
   phi: { headDim: 16, hiddenSize: 64 },
   exaone4: { slidingWindow: 6, numHiddenLayers: 5 },
@@ -52,6 +53,12 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     await convertModel(folder, file);
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(await foreign(file));
+    if (modelType === "granitemoehybrid") {
+      // Its files bear the name of Granite 3's, whose model is the same but for a matrix that is two.
+      expect(b.config.modelType).toBe("granite");
+      expect(await b.logits(ids)).toEqual(await a.logits(ids));
+      return;
+    }
     expect(b.config.modelType).toBe(modelType);
     expect(b.model.weightNames).toEqual(a.model.weightNames);
     for (const name of a.model.weightNames)
