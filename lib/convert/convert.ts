@@ -10,6 +10,7 @@ import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { formatOf } from "../formats/families.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
+import { splitGateUp } from "../formats/gate-up.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
@@ -136,7 +137,7 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
  * and the layers that choose experts or labels.
  */
 const KEPT_F32 =
-  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
+  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.[qk]_norm\.weight$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
 
 interface Planned {
   huggingFace: string;
@@ -151,7 +152,8 @@ function planTensors(
   device: Device,
 ): Planned[] {
   const rooms = new ChunkRooms();
-  const { weights, config } = model;
+  const { config } = model;
+  const weights = to === "gguf" ? splitGateUp(model.weights, config) : model.weights;
   const { weight: head } = familyOf(config.modelType).head(config);
   const fusedExperts = formatOf(config.modelType).experts?.fused;
   const planned: Planned[] = [];

@@ -4,8 +4,9 @@ import { formatOf } from "../formats/families.ts";
 import { ggufArchitecture } from "../formats/gguf-names.ts";
 import { yarnAttentionFactor } from "../formats/rope-scaling.ts";
 
-/** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
+/** Architectures whose sliding windows llama.cpp computes, in the layers that the file names; of EXAONE 4's models that of 64 layers alone. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gemma-embedding", "gpt-oss", "olmo2", "cohere2", "modern-bert"]);
+const windowed = (gguf: string, layers: number) => WINDOWED.has(gguf) || (gguf === "exaone4" && layers === 64);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
 const WITHOUT_BIASES = [
@@ -15,6 +16,8 @@ const WITHOUT_BIASES = [
   "gemma3",
   "gemma-embedding",
   "olmo2",
+  "exaone4",
+  "hunyuan-dense",
   "phi3",
   "smollm3",
   "modern-bert",
@@ -22,12 +25,23 @@ const WITHOUT_BIASES = [
   "cohere2",
   "ernie4_5",
 ];
-const WITHOUT_MLP_BIAS = new Set(["qwen2", "glm4", ...WITHOUT_BIASES]);
+const WITHOUT_MLP_BIAS = new Set(["qwen2", "chatglm", "glm4", "seed_oss", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", "olmoe", ...WITHOUT_BIASES]);
-const WITH_BIASES = new Set(["gptneox", "starcoder2"]);
-const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox"]);
+const WITH_BIASES = new Set(["gptneox", "starcoder2", "phi2"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "olmoe", "qwen2moe", "gpt-oss", "gptneox", "phi2"]);
 const WITH_TIED_HEAD = new Set(["command-r", "cohere2"]);
-const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "olmoe", "phi3", "qwen2moe", "starcoder2", "cohere2"]);
+const HEADS_OF_WIDTH = new Set([
+  "qwen2",
+  "chatglm",
+  "olmo2",
+  "olmoe",
+  "exaone4",
+  "phi2",
+  "phi3",
+  "qwen2moe",
+  "starcoder2",
+  "cohere2",
+]);
 
 /** Architectures of which llama.cpp reads tables of rotary divisors; those of longrope of phi3 as well. */
 const WITH_ROPE_TABLES = new Set(["llama", "granite", "granitemoe"]);
@@ -57,6 +71,9 @@ function unopened(config: ModelConfig, gguf: string): string[] {
       "heads that are not hidden_size wide together",
     fewerKeyHeads && gguf === "olmoe" && "fewer heads of keys than of queries",
     unreadTables(config, gguf),
+    gguf === "command-r" &&
+      Boolean(config.useQkNorm) !== config.numHiddenLayers >= 64 &&
+      `${config.numHiddenLayers} layers with${config.useQkNorm ? "" : "out"} norms of queries and keys`,
   ];
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }
@@ -85,13 +102,19 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     if (is) found.push(what);
   };
   const slides = slidingWindow !== null && layerTypes.includes("sliding_attention");
-  differs(slides && !WINDOWED.has(gguf), `sliding windows of ${gguf} files: every layer sees all that came before`);
+  const slidesThere = windowed(gguf, layerTypes.length);
+  const turns = gguf === "exaone4" ? ", and turns" : "";
+  differs(slides && !slidesThere, `sliding windows of ${gguf} files: every layer sees all that came before${turns}`);
   differs(
-    slidingWindow !== null && !slides && WINDOWED.has(gguf),
+    slidingWindow !== null && !slides && slidesThere,
     "a sliding window that no layer has: the file opens, and nothing is computed",
   );
   differs(slidingWindow === null && modelType === "gemma2", "no sliding window: one of 4096 in every second layer");
   differs(slidingWindow === null && modelType === "gpt_oss", "no sliding window: the file is not opened");
+  differs(
+    slidingWindow === null && gguf === "exaone4" && slidesThere,
+    "no sliding window in 64 layers: one of 4096 in three of every four",
+  );
   differs(
     windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
     "θ of the sliding layers: that of the others",

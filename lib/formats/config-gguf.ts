@@ -89,6 +89,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       attentionBias:
         !ALWAYS_BIASED.has(modelType) && ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
       mlpBias: !formatOf(modelType).ungated && source.has("blk.0.ffn_up.bias"),
+      ...(defaults.useQkNorm !== undefined && { useQkNorm: source.has("blk.0.attn_q_norm.weight") }),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
@@ -158,6 +159,7 @@ function familyValues(
       };
     }
     case "granite":
+    case "granitemoehybrid":
     case "granitemoe":
       return {
         embeddingMultiplier: real("embedding_scale") || 1,

@@ -6,7 +6,7 @@ import { formatOf, isRegistered, type ModelType } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { everyFourthUnrotated, firstPosition } from "./positions.ts";
 import { readRope, ropeToJson } from "./rope-json.ts";
-import { layerTypesOf } from "./windows.ts";
+import { layerTypesOf, periodOf } from "./windows.ts";
 
 /** Keys that only change their spelling. */
 const PLAIN: Readonly<Record<string, keyof ModelConfig>> = {
@@ -67,19 +67,23 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
+  // But of these a null is not what is left out: it asks for what the other sizes say (transformers' configuration classes).
+  if (raw.num_key_value_heads === null) config.numKeyValueHeads = config.numAttentionHeads;
+  if (raw.head_dim === null)
+    config.headDim = Math.floor(Number(raw.hidden_size) / Number(raw.num_attention_heads)) || undefined;
   const longest = raw[formatOf(modelType).longestKey ?? ""];
   if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
     config.maxPositionEmbeddings = longest;
   const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
-  const { mustBe, fixed, bothWays } = formatOf(modelType);
+  const { mustBe, fixed, bothWays, layerKind } = formatOf(modelType);
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
     if (key === bothWays?.key && got === !value) {
       config.useBidirectionalAttention = true;
       continue;
     }
-    if (got !== undefined && got !== null && got !== value)
-      throw unsupported(`${key}: ${describe(got)} is not provided`);
+    const said = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
+    if (said && got !== value) throw unsupported(`${key}: ${describe(got)} is not provided`);
   }
   const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
   if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
@@ -88,8 +92,8 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   readPositions(modelType, config, where);
   if (formatOf(modelType).positions === undefined) {
     readRope(raw, config, { modelType, where });
-    checkLayerTypes(raw.layer_types, unsupported);
-    readWindow(raw, modelType, config);
+    checkLayerTypes(raw.layer_types, formatOf(modelType).layerKind, unsupported);
+    readWindow(raw, modelType, config, unsupported);
   }
   Object.assign(config, headsFromJson(raw, where));
   const { encoder, architecture } = formatOf(modelType);
@@ -162,14 +166,19 @@ function readPositions(modelType: ModelType, config: Json, where: string): void 
 }
 
 /** Kinds of layers that are not attention, or see otherwise than to a window: also where the family's windows are off. */
-function checkLayerTypes(given: unknown, unsupported: (m: string) => HeddleError): void {
+function checkLayerTypes(given: unknown, only: string | undefined, unsupported: (m: string) => HeddleError): void {
+  if (only !== undefined) {
+    const other = Array.isArray(given) && given.length > 0 ? given.find((kind) => kind !== only) : "mamba";
+    if (other !== undefined) throw unsupported(`layer_types: ${describe(other)} is not provided (known: ${only})`);
+    return;
+  }
   if (!Array.isArray(given)) return;
   const other = given.find((kind) => typeof kind === "string" && !/^(full|sliding)_attention$/.test(kind));
   if (other !== undefined)
     throw unsupported(`layer_types: ${describe(other)} is not provided (known: full_attention, sliding_attention)`);
 }
 
-function readWindow(raw: Json, type: ModelType, config: Json): void {
+function readWindow(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
   const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
@@ -189,17 +198,16 @@ function readWindow(raw: Json, type: ModelType, config: Json): void {
   config.slidingWindow = window === undefined ? usual : window;
   if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
   const { max_window_layers: most } = raw;
-  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : periodOf(raw);
+  const period =
+    rule.kind === "global"
+      ? raw.global_attn_every_n_layers
+      : // The underlined name is that of transformers' own files.
+        periodOf(raw.sliding_window_pattern ?? raw._sliding_window_pattern, unsupported);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
     ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
     rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
   });
-}
-
-/** n where all layers but every n-th slide; the underlined name is that of transformers' own files. */
-function periodOf(raw: Json): unknown {
-  return raw.sliding_window_pattern ?? raw._sliding_window_pattern;
 }
 
 function isObject(value: unknown): value is Json {
@@ -305,8 +313,10 @@ function windowToJson(config: ModelConfig): Json {
   const rule = formatOf(config.modelType).windows;
   const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
   switch (rule.kind) {
-    case "none":
-      return {};
+    case "none": {
+      const { layerKind } = formatOf(config.modelType);
+      return layerKind === undefined ? {} : { layer_types: Array(config.numHiddenLayers).fill(layerKind) };
+    }
     case "all":
       return { sliding_window: slidingWindow, ...(mixed && { layer_types: layerTypes }) };
     case "global":

@@ -158,7 +158,7 @@ export interface ModelConfig {
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, granitemoe, gpt_oss). */
+  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, phi, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, granitemoe, gpt_oss). */
   intermediateSize: number;
   /** Transformer blocks. */
   numHiddenLayers: number;
@@ -172,7 +172,7 @@ export interface ModelConfig {
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2, cohere, cohere2 and encoders. Default 1e-5. */
+  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2, phi, cohere, cohere2 and encoders. Default 1e-5. */
   layerNormEpsilon: number;
   /** θ, the base of the rotary wavelengths. Default 10000. */
   ropeTheta: number;
@@ -184,7 +184,7 @@ export interface ModelConfig {
   layerTypes: ("full_attention" | "sliding_attention")[];
   /** Whether the head's weights are the embedding's. Default false. */
   tieWordEmbeddings: boolean;
-  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox by default on q, k, v and o, starcoder2 on all matrices; of glm4 they are on q, k and v.) Default false. */
+  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox and phi by default on q, k, v and o, starcoder2 on all matrices; of glm, glm4 and seed_oss they are on q, k and v.) Default false. */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
   mlpBias: boolean;
@@ -207,7 +207,7 @@ export interface ModelConfig {
    * classifies whole texts, and generates nothing. A layer that slides then sees half a slidingWindow to either side. Default: false.
    */
   useBidirectionalAttention?: boolean | undefined;
-  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm4's, where that is an even number. */
+  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm's, glm4's and phi's, where that is an even number. */
   partialRotaryFactor?: number | undefined;
   /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3, modernbert). Default: that of the family. */
   ropeLocalTheta?: number | undefined;
@@ -247,6 +247,8 @@ export interface ModelConfig {
   useParallelResidual?: boolean | undefined;
   /** Factor of the logits (cohere, cohere2). Default: 1/16. */
   logitScale?: number | undefined;
+  /** Whether each head of q and k has a norm of its own (cohere, as Command R+ has it). Default: false. */
+  useQkNorm?: boolean | undefined;
   /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
   typeVocabSize?: number | undefined;
   /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */

@@ -112,6 +112,7 @@ export const modelConfigSchema = z.strictObject({
   swigluLimit: real(1e6).optional(),
   useParallelResidual: flag.optional(),
   logitScale: real(1e6).optional(),
+  useQkNorm: flag.optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
   embeddingSize: whole(1, 2 ** 17).optional(),
   own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),

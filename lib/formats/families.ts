@@ -20,13 +20,19 @@ export const MODEL_TYPES = [
   "gemma3_text",
   "granite",
   "granitemoe",
+  "granitemoehybrid",
   "olmo2",
   "olmo3",
+  "exaone4",
+  "hunyuan_v1_dense",
+  "phi",
+  "seed_oss",
   "phi3",
   "smollm3",
   "gpt_oss",
   "gpt_neox",
   "starcoder2",
+  "glm",
   "glm4",
   "cohere",
   "cohere2",
@@ -50,6 +56,11 @@ export type ModelType = BuiltInModelType | (string & {});
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
 const gemmaLike = { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
 const none = { kind: "none" } as const;
+const glmLike = {
+  defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072, attentionBias: true },
+  fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
+  windows: none,
+} as const;
 const softcaps = {
   query_pre_attn_scalar: "queryPreAttnScalar",
   attn_logit_softcapping: "attnLogitSoftcapping",
@@ -139,6 +150,28 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     windows: { kind: "pattern", period: 4, otherwise: 4096 },
     windowsUnscaled: true,
   },
+  exaone4: {
+    architecture: "Exaone4ForCausalLM",
+    gguf: "exaone4",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
+    windows: { kind: "pattern", period: 4, otherwise: 4096 },
+  },
+  hunyuan_v1_dense: {
+    architecture: "HunYuanDenseV1ForCausalLM",
+    gguf: "hunyuan-dense",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
+    mustBe: { use_qk_norm: true, use_cla: false },
+    windows: none,
+    ropeAlpha: true,
+  },
+  seed_oss: {
+    architecture: "SeedOssForCausalLM",
+    gguf: "seed_oss",
+    defaults: { ...llamaLike, maxPositionEmbeddings: 524288, attentionBias: true },
+    fileDefaults: { headDim: 128, numKeyValueHeads: 8 },
+    mustBe: { attention_out_bias: false },
+    windows: none,
+  },
   phi3: {
     architecture: "Phi3ForCausalLM",
     gguf: "phi3",
@@ -154,13 +187,8 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   },
   ...GRANITE_KIN,
   ...EXPERT_KIN,
-  glm4: {
-    architecture: "Glm4ForCausalLM",
-    gguf: "glm4",
-    defaults: { ...llamaLike, rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072, attentionBias: true },
-    fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
-    windows: none,
-  },
+  glm: { architecture: "GlmForCausalLM", gguf: "chatglm", ...glmLike },
+  glm4: { architecture: "Glm4ForCausalLM", gguf: "glm4", ...glmLike },
   ernie4_5: {
     architecture: "Ernie4_5ForCausalLM",
     gguf: "ernie4_5",

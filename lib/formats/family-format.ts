@@ -59,6 +59,10 @@ export interface FamilyFormat {
    * for its number (RoBERTa), or at the third (MPNet, where the padding has 1 always). `max_position_embeddings` of config.json counts all rows, maxPositionEmbeddings those that texts have.
    */
   positions?: "from 0" | "from 2" | "behind padding";
+  /** What `layer_types` of config.json calls layers that see all that came before, where others may stand there: that none does has to be said, and so has what is `fixed` (Granite 4). */
+  layerKind?: string;
+  /** A layer's matrix of gate and up in one, which its GGUF files have apart. */
+  gateUp?: string;
   /** The key of config.json that names the activation. Default: `hidden_act`. */
   activationKey?: string;
   /** Of a decoder whose norms are LayerNorm: layerNormEpsilon is theirs, and nothing reads rmsNormEps. */
@@ -73,6 +77,8 @@ export interface FamilyFormat {
   head?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
+  /** Whether dynamic scaling with an `alpha` makes θ, for all lengths, that times a power of alpha (HunYuan). */
+  ropeAlpha?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
   trunk?: { prefix: string; bare: string };
   /** Of an encoder. */

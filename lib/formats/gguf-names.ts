@@ -77,6 +77,20 @@ const GPT_NEOX_LAYER: readonly Pair[] = [
   ["mlp.dense_h_to_4h", "ffn_up"],
   ["mlp.dense_4h_to_h", "ffn_down"],
 ];
+const PHI_TOP: readonly Pair[] = [
+  ["model.embed_tokens", "token_embd"],
+  ["model.final_layernorm", "output_norm"],
+  ["lm_head", "output"],
+];
+const PHI_LAYER: readonly Pair[] = [
+  ["input_layernorm", "attn_norm"],
+  ["self_attn.q_proj", "attn_q"],
+  ["self_attn.k_proj", "attn_k"],
+  ["self_attn.v_proj", "attn_v"],
+  ["self_attn.dense", "attn_output"],
+  ["mlp.fc1", "ffn_up"],
+  ["mlp.fc2", "ffn_down"],
+];
 const bertEmbeddings = (prefix: string): Pair[] => [
   [`${prefix}.embeddings.word_embeddings`, "token_embd"],
   [`${prefix}.embeddings.position_embeddings`, "position_embd"],
@@ -157,6 +171,7 @@ const ROBERTA_NAMES: Names = { layers: "roberta.encoder.layer", top: ROBERTA_TOP
 const NAMES: Readonly<Record<string, Names>> = {
   gpt2: { layers: "transformer.h", top: GPT2_TOP, layer: GPT2_LAYER },
   gpt_neox: { layers: "gpt_neox.layers", top: GPT_NEOX_TOP, layer: GPT_NEOX_LAYER },
+  phi: { layers: "model.layers", top: PHI_TOP, layer: PHI_LAYER },
   bert: { layers: "bert.encoder.layer", top: BERT_TOP, layer: BERT_LAYER },
   roberta: ROBERTA_NAMES,
   "xlm-roberta": ROBERTA_NAMES,
@@ -183,6 +198,11 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
   olmo3: POST_NORMS,
+  exaone4: POST_NORMS,
+  hunyuan_v1_dense: [
+    ["self_attn.query_layernorm", "attn_q_norm"],
+    ["self_attn.key_layernorm", "attn_k_norm"],
+  ],
   qwen2_moe: [
     ...expertsOf("mlp", "gate"),
     ["mlp.shared_expert_gate", "ffn_gate_inp_shexp"],
@@ -192,13 +212,20 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   ],
   qwen3_moe: expertsOf("mlp", "gate"),
   mixtral: expertsOf("block_sparse_moe", "gate"),
+  granitemoehybrid: [
+    ["shared_mlp.gate_proj", "ffn_gate"],
+    ["shared_mlp.up_proj", "ffn_up"],
+    ["shared_mlp.output_linear", "ffn_down"],
+  ],
   granitemoe: expertsOf("block_sparse_moe", "router.layer"),
   olmoe: expertsOf("mlp", "gate"),
   gpt_oss: [["post_attention_layernorm", "post_attention_norm"], ...expertsOf("mlp", "router")],
+  seed_oss: [["post_attention_layernorm", "post_attention_norm"]],
   starcoder2: [
     ["mlp.c_fc", "ffn_up"],
     ["mlp.c_proj", "ffn_down"],
   ],
+  glm: [["mlp.gate_up_proj", "ffn_up"]],
   glm4: [
     ["post_self_attn_layernorm", "post_attention_norm"],
     ["mlp.gate_up_proj", "ffn_up"],

@@ -6,12 +6,15 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { layerTypesOf, type WindowRule } from "./windows.ts";
 
-/** What llama.cpp takes for granted: the first files of the family lack the key. */
-const USUAL_WINDOWS: Partial<Record<ModelType, number>> = { gemma2: 4096 };
+/** What llama.cpp takes for granted: the first files of the family lack the key; and of EXAONE 4's models it tells the one with a window by its depth. */
+function usualWindow(family: ModelType, layers: number): number | null {
+  return family === "gemma2" || (family === "exaone4" && layers === 64) ? 4096 : null;
+}
 
 /** The window of the layers that slide; null: none does. */
 export function slidingWindowFromGguf(meta: GgufMetadata, family: ModelType, arch: string): number | null {
-  return (meta.number(`${arch}.attention.sliding_window`) ?? USUAL_WINDOWS[family]) || null;
+  const usual = usualWindow(family, meta.requireNumber(`${arch}.block_count`));
+  return (meta.number(`${arch}.attention.sliding_window`) ?? usual) || null;
 }
 
 /**

@@ -26,6 +26,18 @@ export const GRANITE_KIN = {
     keys,
     windows: { kind: "none" },
   },
+  granitemoehybrid: {
+    architecture: "GraniteMoeHybridForCausalLM",
+    gguf: "granite",
+    defaults,
+    fileDefaults: { attentionMultiplier: 1 },
+    // What `intermediate_size` says is of experts, which these have none of.
+    keys: { ...keys, shared_intermediate_size: "intermediateSize" },
+    fixed: { num_local_experts: 0, position_embedding_type: "rope" },
+    windows: { kind: "none" },
+    layerKind: "attention",
+    gateUp: "shared_mlp.input_linear",
+  },
   granitemoe: {
     architecture: "GraniteMoeForCausalLM",
     gguf: "granitemoe",

@@ -13,7 +13,7 @@ const cohereLike = {
 } as const;
 const cohereKeys = { layer_norm_eps: "layerNormEpsilon", logit_scale: "logitScale" } as const;
 // What its own files say beside transformers' keys.
-const cohereMustBe = { use_qk_norm: false, use_parallel_block: true, use_gated_activation: true } as const;
+const cohereMustBe = { use_parallel_block: true, use_gated_activation: true } as const;
 
 export const LAYER_NORM_DECODERS = {
   gpt_neox: {
@@ -61,11 +61,29 @@ export const LAYER_NORM_DECODERS = {
     layerNorm: true,
     ungated: true,
   },
+  phi: {
+    architecture: "PhiForCausalLM",
+    gguf: "phi2",
+    defaults: {
+      rmsNormEps: 1e-6,
+      layerNormEpsilon: 1e-5,
+      hiddenAct: "gelu_pytorch_tanh",
+      ropeTheta: 1e4,
+      maxPositionEmbeddings: 2048,
+      attentionBias: true,
+    },
+    fileDefaults: { partialRotaryFactor: 0.5 },
+    keys: { layer_norm_eps: "layerNormEpsilon" },
+    mustBe: { qk_layernorm: false },
+    windows: { kind: "none" },
+    layerNorm: true,
+    ungated: true,
+  },
   cohere: {
     architecture: "CohereForCausalLM",
     gguf: "command-r",
-    defaults: cohereLike,
-    keys: cohereKeys,
+    defaults: { ...cohereLike, useQkNorm: false },
+    keys: { ...cohereKeys, use_qk_norm: "useQkNorm" },
     mustBe: cohereMustBe,
     // Command R's max_position_embeddings is a sixteenth of what it was trained on, which stands beside it.
     longestKey: "model_max_length",
@@ -77,7 +95,7 @@ export const LAYER_NORM_DECODERS = {
     gguf: "cohere2",
     defaults: cohereLike,
     keys: cohereKeys,
-    mustBe: cohereMustBe,
+    mustBe: { ...cohereMustBe, use_qk_norm: false },
     fixed: { rotary_pct: 1 },
     windows: { kind: "pattern", period: 4, otherwise: 4096 },
     layerNorm: true,

@@ -24,10 +24,8 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
 
 /** Families whose configurations say by their names alone what they need. */
 const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[] = [
-  [/^phi2?$/, ["a bias of its head"]],
   [/^llama4/, ["attention in chunks", "its routing of experts"]],
   [/^opt$/, ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"]],
-  [/^exaone4$/, ["norms after blocks beside norms of each head's queries and keys"]],
   [/^xlm-roberta-xl$/, ["BERT's blocks with their norms before them"]],
   [/^deberta(-v2)?$/, ["attention to words and positions apart"]],
   [/^albert$/, ["layers that share their weights"]],

@@ -10,6 +10,7 @@ import { checkEmbedding } from "./embedding-schema.ts";
 import { stackExperts, stackGgufExperts } from "./experts.ts";
 import { formatOf } from "./families.ts";
 import { readFp8 } from "./fp8.ts";
+import { joinGateUp } from "./gate-up.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { withHeadBiases } from "./gguf-encoder.ts";
 import { splitFused } from "./gguf-fused.ts";
@@ -142,8 +143,11 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
   return {
     config,
-    weights: stackGgufExperts(
-      renameTensors(withHeadBiases(splitFused(weights, config), config), (name) => nameFromGguf(name, config, path)),
+    weights: joinGateUp(
+      stackGgufExperts(
+        renameTensors(withHeadBiases(splitFused(weights, config), config), (name) => nameFromGguf(name, config, path)),
+        config,
+      ),
       config,
     ),
     layout: weightLayout(config, "gguf"),

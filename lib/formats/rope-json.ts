@@ -2,7 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, type ModelType, saysRotated } from "./families.ts";
-import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
+import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
 type Json = Record<string, unknown>;
 
@@ -21,6 +21,8 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
   // All of it is what a configuration without the field says, but for families that rotate a part by default.
   if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;
+  const scaled = formatOf(modelType).ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
+  if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
   const scaling = ropeScalingFromJson(given, where);
   config.ropeScaling = scaling;
   if (scaling?.ropeType !== "longrope" && scaling?.ropeType !== "yarn") return;

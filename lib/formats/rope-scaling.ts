@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
+import { tidy } from "./gguf-metadata.ts";
 
 const positive = (most: number) =>
   z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
@@ -99,6 +100,21 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
     if (type === "longrope" && result[name] !== undefined)
       throw new HeddleError("UNSUPPORTED", `${where}: rope_scaling: ${name} is not provided`);
   return { ...result, ropeType: type };
+}
+
+/**
+ * θ · α^(d / (d − 2)), heads being d wide, to the digits that GGUF keeps: what "dynamic" with an `alpha` amounts to at all lengths (transformers' HunYuanDenseV1RotaryEmbedding).
+ * @returns undefined where the values are others, or none that there can be: the schema names what is no number
+ */
+export function alphaTheta(
+  scaling: Record<string, unknown>,
+  { head_dim, hidden_size, num_attention_heads, rope_theta }: Record<string, unknown>,
+  given: unknown,
+): number | undefined {
+  const { alpha, rope_type: type = scaling.type } = scaling;
+  const [theta, width] = [given ?? rope_theta ?? 1e4, head_dim ?? Number(hidden_size) / Number(num_attention_heads)];
+  if (type !== "dynamic" || typeof alpha !== "number" || !(alpha > 0) || typeof theta !== "number") return undefined;
+  return typeof width === "number" && width > 2 ? tidy(theta * alpha ** (width / (width - 2))) : undefined;
 }
 
 /** The snake_case object for config.json. */

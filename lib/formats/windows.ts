@@ -1,4 +1,5 @@
 // Which layers of a model slide.
+import { describe, type HeddleError } from "../errors.ts";
 import type { ModelConfig } from "./config-types.ts";
 
 /** Which layers slide where `layer_types` does not say. */
@@ -29,4 +30,11 @@ export function layerTypesOf(
     return i >= first;
   };
   return Array.from({ length: layers }, (_, i) => (slides(i) ? "sliding_attention" : "full_attention"));
+}
+
+/** n where all layers but every n-th slide, as `sliding_window_pattern` says it: a number, or as EXAONE 4 spells it, "LLLG". */
+export function periodOf(pattern: unknown, unsupported: (message: string) => HeddleError): unknown {
+  if (typeof pattern !== "string") return pattern;
+  if (/^L*G$/.test(pattern)) return pattern.length;
+  throw unsupported(`sliding_window_pattern: expected a number or layers as in LLLG, got ${describe(pattern)}`);
 }

@@ -60,7 +60,8 @@ function fuseLogprobs(nodes: Node[]): Node[] {
   for (const forward of nodes.filter((n) => n.op === "token_logprob")) {
     const backwards = nodes.filter((n) => n.op === "token_logprob_backward" && n.inputs[4] === forward.outputs[1]);
     const [backward] = backwards;
-    if (!backward || backwards.length > 1) continue;
+    // Of a head with a bias there is no node of both.
+    if (!backward || backwards.length > 1 || forward.inputs[3]) continue;
     const [dlogprob, h, w, targets, , dlse] = backward.inputs;
     if ([h, w, targets].some((v, i) => v !== forward.inputs[i])) continue;
     const from = nodes.indexOf(forward);

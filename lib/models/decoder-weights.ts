@@ -12,6 +12,8 @@ export type DecoderWeightFlags = Pick<
 > & {
   /** A bias on q, k and v: always there (Qwen 2), or with attentionBias, which then is of these alone (GLM 4). */
   qkvBias?: boolean | "attentionBias" | undefined;
+  /** Whether the head has a bias, also where its matrix is the embedding (Phi). */
+  headBias?: boolean | undefined;
 };
 
 /** The weights of a layer's routed experts. */
@@ -53,17 +55,17 @@ export function decoderWeights(
   const mlp = (prefix: string) => {
     const gates: [string, number][] =
       fused === true || fused === "gate_up"
-        ? [["gate_up", 2 * intermediateSize]]
+        ? [[names.gateUp, 2 * intermediateSize]]
         : [
-            ["gate", intermediateSize],
-            ["up", intermediateSize],
+            ["gate_proj", intermediateSize],
+            ["up_proj", intermediateSize],
           ];
     for (const [name, width] of gates) {
-      matrix(`${prefix}.${name}_proj`, width, hiddenSize);
-      if (config.mlpBias) bias(`${prefix}.${name}_proj`, width);
+      matrix(`${prefix}.${name}`, width, hiddenSize);
+      if (config.mlpBias) bias(`${prefix}.${name}`, width);
     }
-    matrix(`${prefix}.down_proj`, hiddenSize, intermediateSize, "residual");
-    if (config.mlpBias) bias(`${prefix}.down_proj`, hiddenSize);
+    matrix(`${prefix}.${names.down}`, hiddenSize, intermediateSize, "residual");
+    if (config.mlpBias) bias(`${prefix}.${names.down}`, hiddenSize);
   };
 
   matrix(names.embedding, vocabSize, hiddenSize);
@@ -84,8 +86,16 @@ export function decoderWeights(
       if (flags.qkvBias === true || config.attentionBias) bias(`${attention}.${name}`, width);
     }
     if (queryNorm) {
-      norm(`${attention}.q_norm`, queryNorm === "head" ? headDim : q);
-      norm(`${attention}.k_norm`, queryNorm === "head" ? headDim : kv);
+      if (queryNorm === "each head") {
+        for (const [name, heads] of [
+          [names.queryNorm, numAttentionHeads] as const,
+          [names.keyNorm, numKeyValueHeads] as const,
+        ])
+          out.set(`${attention}.${name}.weight`, { shape: [heads, headDim], init: "ones" });
+      } else {
+        norm(`${attention}.${names.queryNorm}`, queryNorm === "width" ? q : headDim);
+        norm(`${attention}.${names.keyNorm}`, queryNorm === "width" ? kv : headDim);
+      }
     }
     matrix(`${attention}.${names.output}`, hiddenSize, q, "residual");
     if (config.attentionBias && !flags.qkvBias) bias(`${attention}.${names.output}`, hiddenSize);
@@ -93,14 +103,15 @@ export function decoderWeights(
     if (norms !== "before") norm(`${layer}.${names.afterAttention}`);
     if (norms !== "after" && flags.parallel !== "one norm") norm(`${layer}.${names.beforeMlp}`);
     const routed = blocks.experts?.(i);
-    if (routed) routedWeights(out, `${layer}.${routed.block ?? "mlp"}`, config, routed);
+    if (routed) routedWeights(out, `${layer}.${routed.block ?? names.mlp}`, config, routed);
     else if (blocks.feedForward)
-      for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.mlp.${name}`, spec);
-    else mlp(`${layer}.mlp`);
+      for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.${names.mlp}.${name}`, spec);
+    else mlp(`${layer}.${names.mlp}`);
     if (norms !== "before") norm(`${layer}.${names.afterMlp}`);
   }
   norm(names.norm);
   if (!config.tieWordEmbeddings) matrix(names.head, vocabSize, hiddenSize);
+  if (flags.headBias) bias(names.head, vocabSize);
   return out;
 }
 
@@ -155,7 +166,10 @@ export function decoderShape(config: ModelConfig, { layerNorm }: DecoderWeightFl
 
 export function decoderHead(config: ModelConfig, flags: DecoderWeightFlags = {}): Head {
   const { embedding, head } = decoderNames(flags);
-  return { weight: `${config.tieWordEmbeddings ? embedding : head}.weight` };
+  return {
+    weight: `${config.tieWordEmbeddings ? embedding : head}.weight`,
+    ...(flags.headBias && { bias: `${head}.bias` }),
+  };
 }
 
 export const decoderConstants = ropeConstants;

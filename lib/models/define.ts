@@ -46,8 +46,8 @@ export interface FeedForward<Config = OwnConfig> {
 
 /** What a family on the shared decoder has that Llama has not. */
 export interface DecoderFamily<Config = OwnConfig> {
-  /** What decides which weights there are. */
-  flags?: DecoderWeightFlags | undefined;
+  /** What decides which weights there are, or how it follows from the configuration. */
+  flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
   /** The weights of a layer's routed experts; undefined where it has one block for all rows. `shape` then has `experts` too. */
   experts?: ((config: Config, layer: number) => ExpertWeights | undefined) | undefined;
   /** What else differs from Llama's shape. @param standard what the decoder has otherwise, such as `standard.rotary(layer)` */
@@ -69,7 +69,7 @@ const PARALLEL = ["two norms", "one norm"];
 const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
   norms: ["before", "around", "after"],
   normOffset: "number",
-  queryNorm: ["head", "width"],
+  queryNorm: ["head", "turned head", "each head", "width"],
   layerNorm: ["biased", "plain"],
   parallel: PARALLEL,
   fused: [true, false, "gate_up", "qkv by head"],
@@ -77,6 +77,7 @@ const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
   sinks: "boolean",
   names: "object",
   qkvBias: [true, false, "attentionBias"],
+  headBias: "boolean",
 };
 const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
   eps: "number",
@@ -114,38 +115,45 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
   /** Where logits come from: `lm_head`, or the embedding where they are tied. */
   head(config: OwnConfig<Own>): Head;
 } {
-  checkParts("decoderFamily", options, PARTS);
-  const { flags = {}, experts, shape, feedForward, logits } = options;
-  checkParts("decoderFamily.flags", flags, FLAGS);
+  const { flags: said = {}, experts, shape, feedForward, logits } = options;
+  checkParts("decoderFamily", typeof said === "function" ? { ...options, flags: undefined } : options, PARTS);
+  const checked = (flags: DecoderWeightFlags): DecoderWeightFlags => {
+    checkParts("decoderFamily.flags", flags, FLAGS);
+    return flags;
+  };
+  const fixed = typeof said === "function" ? undefined : checked(said);
+  const flagsOf = (config: OwnConfig<Own>) =>
+    fixed ?? checked((said as (config: OwnConfig<Own>) => DecoderWeightFlags)(config));
   if (feedForward) {
     const both = ["weights", "forward"];
     checkParts("decoderFamily.feedForward", feedForward, { weights: "function", forward: "function" }, both);
   }
   return {
     weights: (config) =>
-      decoderWeights(config, flags, {
+      decoderWeights(config, flagsOf(config), {
         experts: experts && ((layer) => experts(config, layer)),
         feedForward: feedForward && ((layer) => weightsOf(feedForward, config, layer)),
       }),
     forward(context, config) {
+      const flags = flagsOf(config);
       const standard = decoderShape(config, flags);
       const own = shape?.(config, standard) ?? {};
       checkParts("decoderFamily.shape", own, SHAPE);
-      const { qkvBias: _, ...shared } = flags;
+      const { qkvBias: _, headBias: __, ...shared } = flags;
       const block: DecoderShape["feedForward"] =
         feedForward &&
         ((x, prefix, layer) => {
-          const said: unknown = feedForward.forward(context, x, prefix, config, layer);
-          if (said instanceof Value) return said;
+          const output: unknown = feedForward.forward(context, x, prefix, config, layer);
+          if (output instanceof Value) return output;
           throw invalidArgument(
             "decoderFamily.feedForward.forward: what it returns",
             "a value (rows, hiddenSize)",
-            said,
+            output,
           );
         });
       return decoder(context, { ...standard, ...given(shared), ...given(own), ...(block && { feedForward: block }) });
     },
-    head: (config) => ({ ...decoderHead(config, flags), ...logits?.(config) }),
+    head: (config) => ({ ...decoderHead(config, flagsOf(config)), ...logits?.(config) }),
   };
 }
 

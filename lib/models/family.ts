@@ -18,10 +18,12 @@ export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
   return spec.transposed && isQuantised(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
-/** Where logits come from: hidden · weightᵀ. */
+/** Where logits come from: hidden · weightᵀ + bias. */
 export interface Head {
   /** Name of the (vocabulary, width) matrix: the embedding's where they are tied. */
   weight: string;
+  /** Name of a (vocabulary) vector. Default: there is none. */
+  bias?: string | undefined;
   softcap?: number | undefined;
   scale?: number | undefined;
 }

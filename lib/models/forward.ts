@@ -221,7 +221,13 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
           "UNSUPPORTED",
           `model: expected a language-modelling head, got a ${model.config.modelType} without ${head.weight}`,
         );
-      return { ...tempered(head, model.temperature), weight: context.weight(head.weight), activations };
+      const { weight, bias, ...logits } = tempered(head, model.temperature);
+      return {
+        ...logits,
+        weight: context.weight(weight),
+        ...(bias !== undefined && { bias: context.weight(bias) }),
+        activations,
+      };
     },
     linear: context.linear,
     weight: context.weight,

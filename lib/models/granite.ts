@@ -13,6 +13,13 @@ const logits = ({ logitsScaling = 1 }: ModelConfig) => ({ scale: 1 / logitsScali
 /** Granite 3 (IBM 2024): Llama with multipliers of embeddings, scores, blocks' outputs and logits. */
 export const granite = builtInDecoder("granite", { shape: scales, logits });
 
+/** Granite 4's models without state-space layers and experts (IBM 2025): Granite, gate and up in one projection. */
+export const graniteHybrid = builtInDecoder("granitemoehybrid", {
+  flags: { fused: "gate_up", names: { mlp: "shared_mlp", gateUp: "input_linear", down: "output_linear" } },
+  shape: scales,
+  logits,
+});
+
 const routing = { block: "block_sparse_moe", router: "router.layer" } as const;
 
 /** Granite 3's mixtures of experts: the same with routed experts, whose shares add up to one. */

@@ -16,9 +16,8 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   const family = familyOf(config.modelType);
   const out = new Map(family.weights(config));
   const { classifier, valueHead, useBidirectionalAttention: bothWays } = config;
-  const head = family.head(config).weight;
-  const own = head.endsWith(ownHead(config)) ? out.get(head) : undefined;
-  if (own && (classifier || bothWays || isBare(config))) out.set(head, { ...own, optional: true });
+  if (classifier || bothWays || isBare(config))
+    for (const name of languageHead(config)) out.set(name, { ...out.get(name)!, optional: true });
   if (classifier) {
     const prefix = classifierPrefix(config);
     const labels = classifier.labels.length;
@@ -34,6 +33,15 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   return out;
 }
 
+/** The weights of the language-modelling head that are its own: not an embedding that it is tied to. */
+export function languageHead(config: ModelConfig): string[] {
+  const family = familyOf(config.modelType);
+  const { weight, bias } = family.head(config);
+  const own = weight.endsWith(ownHead(config)) ? weight : undefined;
+  const trunk = family.weights(config);
+  return [own, bias].filter((name) => name !== undefined).filter((name) => trunk.has(name));
+}
+
 /** Names of the weights that are heads, layers behind pooling among them: what is not the trunk. */
 export function headNames(config: ModelConfig): string[] {
   const trunk = familyOf(config.modelType).weights(config);
@@ -47,9 +55,8 @@ export function classifierNames(config: ModelConfig): string[] {
 
 /** Names of the weights that hidden states depend on: everything but the heads. */
 export function trunkNames(config: ModelConfig): string[] {
-  const family = familyOf(config.modelType);
-  const head = family.head(config).weight;
-  return [...family.weights(config).keys()].filter((name) => name !== head || !head.endsWith(ownHead(config)));
+  const heads = languageHead(config);
+  return [...familyOf(config.modelType).weights(config).keys()].filter((name) => !heads.includes(name));
 }
 
 /** What transformers calls a trunk without a head: `LlamaModel`. */

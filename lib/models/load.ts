@@ -164,9 +164,9 @@ function turnsWhole(name: string, width: number, source: NamedWeights, config: M
   );
 }
 
-/** Biases of experts are as many vectors. */
+/** Biases of experts and norms of each head are as many vectors. */
 function isMatrix(name: string, shape: readonly number[]): boolean {
-  return shape.length >= 2 && !name.endsWith(".bias");
+  return shape.length >= 2 && !/\.bias$|\.[qk]_norm\.weight$/.test(name);
 }
 
 /** Tables that a position or a kind of text chooses from, and small matrices whose errors reach everything: what chooses experts or labels. */

@@ -11,7 +11,7 @@ import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapte
 import { claimWeights, needUnclaimed } from "./claims.ts";
 import { embeddingLayerWeights } from "./embedding-layers.ts";
 import { shapeOf } from "./family.ts";
-import { modelWeights } from "./heads.ts";
+import { languageHead, modelWeights } from "./heads.ts";
 import { type DrawOptions, drawWeights, initialWeights, newWeight } from "./initialise.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
@@ -135,8 +135,7 @@ export class Model extends ModelView {
     if (before && !same)
       this.remove([...modelWeights(this.config).keys()].filter((name) => !modelWeights(rest).has(name)));
     await this.reconfigure(config, seed);
-    const head = this.family.head(config).weight;
-    if (!keepLanguageHead && modelWeights(config).get(head)?.optional) this.remove([head]);
+    if (!keepLanguageHead) this.remove(languageHead(config));
   }
 
   /** Changes how a classifier's logits become probabilities: its temperature. */

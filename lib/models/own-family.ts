@@ -183,7 +183,12 @@ function checkField(where: string, name: unknown): void {
 
 /** What an author's function returns is looked at where it can still be named. */
 function checkedHead(modelType: string, head: unknown): Head {
-  checkParts(`${modelType}.head()`, head as Head, { weight: "string", softcap: "number", scale: "number" }, ["weight"]);
+  checkParts(
+    `${modelType}.head()`,
+    head as Head,
+    { weight: "string", bias: "string", softcap: "number", scale: "number" },
+    ["weight"],
+  );
   return head as Head;
 }
 

@@ -4,13 +4,15 @@ import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
 import { ernie45 } from "./ernie4-5.ts";
+import { exaone4 } from "./exaone4.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
-import { glm4 } from "./glm4.ts";
+import { glm, glm4 } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
-import { granite, graniteMoe } from "./granite.ts";
+import { granite, graniteHybrid, graniteMoe } from "./granite.ts";
+import { hunyuan } from "./hunyuan.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -19,10 +21,12 @@ import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
+import { phi } from "./phi.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
+import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
 import { starcoder2 } from "./starcoder2.ts";
 
@@ -40,13 +44,19 @@ const builtIn: readonly Family[] = [
   gemma3,
   granite,
   graniteMoe,
+  graniteHybrid,
   olmo2,
   olmo3,
+  exaone4,
+  hunyuan,
+  phi,
+  seedOss,
   phi3,
   smollm3,
   gptOss,
   gptNeox,
   starcoder2,
+  glm,
   glm4,
   cohere,
   cohere2,

@@ -1,4 +1,16 @@
-import { reshape, rmsNorm, split as splitColumns, type Value } from "../graph/index.ts";
+import {
+  affine,
+  broadcast,
+  type FloatDType,
+  layerNorm,
+  linear,
+  mul,
+  reshape,
+  rmsNorm,
+  split as splitColumns,
+  sum,
+  type Value,
+} from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 import type { DecoderNames } from "./decoder-names.ts";
 import { type Rotary, rotate } from "./rotary.ts";
@@ -9,13 +21,16 @@ export interface AttentionBlock {
   headDim: number;
   /** Prefix of the projections' names: `model.layers.3.self_attn`. */
   prefix: string;
-  names: Pick<DecoderNames, "qkv" | "output">;
+  names: Pick<DecoderNames, "qkv" | "output" | "queryNorm" | "keyNorm">;
   /** One projection instead of three: all of q, then k, then v (Phi-3), or each head's q, k, v (GPT-NeoX). */
   fused?: boolean | "gate_up" | "qkv by head" | undefined;
   /** Whether neighbours of a head turn together. */
   interleaved?: boolean | undefined;
-  /** RMSNorm of q and k before the rotation: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
-  norm?: { over: "head" | "width"; eps: number; offset: number } | undefined;
+  /**
+   * RMSNorm of q and k: of each head before (Qwen 3, Gemma 3) or after (HunYuan) the rotation, or over their whole width before it (OLMo 2);
+   * or LayerNorm of each head before it, with weights of its own (Command R+).
+   */
+  norm?: { over: "head" | "turned head" | "each head" | "width"; eps: number; offset: number } | undefined;
   rotary: Rotary | undefined;
   causal?: boolean | undefined;
   window?: number | undefined;
@@ -34,9 +49,12 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   const rows = x.dim(0);
   const [q, k, v] = projections(context, x, block);
   const turned = (name: "q" | "k", y: Value, count: number) => {
-    const normed = normedHeads(context, block, name, y, count);
     const interleaved = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
-    return rotary ? rotate(context, normed, rotary, interleaved) : normed;
+    const turn = (heads: Value) => (rotary ? rotate(context, heads, rotary, interleaved) : heads);
+    const shape = [rows, count, headDim];
+    if (block.norm?.over === "turned head") return normed(context, block, name, turn(reshape(y, shape)));
+    if (block.norm?.over === "width") return turn(reshape(normed(context, block, name, y), shape));
+    return turn(normed(context, block, name, reshape(y, shape)));
   };
   const o = context.attend(
     layer,
@@ -72,11 +90,21 @@ function projections(context: ForwardContext, x: Value, block: AttentionBlock): 
   return [project("q"), project("k"), project("v")];
 }
 
-/** (rows, count · headDim) → (rows, count, headDim) */
-function normedHeads(context: ForwardContext, block: AttentionBlock, name: "q" | "k", y: Value, count: number): Value {
-  const shape = [y.dim(0), count, block.headDim];
-  if (!block.norm) return reshape(y, shape);
-  const { over, eps, offset } = block.norm;
-  const normed = (v: Value) => rmsNorm(v, context.weight(`${block.prefix}.${name}_norm.weight`), { eps, offset }).y;
-  return over === "head" ? normed(reshape(y, shape)) : reshape(normed(y), shape);
+/** Of q or k, over the last dimension. */
+function normed(context: ForwardContext, { norm, prefix, names }: AttentionBlock, which: "q" | "k", x: Value): Value {
+  if (!norm) return x;
+  const weight = context.weight(`${prefix}.${which === "q" ? names.queryNorm : names.keyNorm}.weight`);
+  if (norm.over === "each head") return eachNormed(x, weight, norm.eps);
+  return rmsNorm(x, weight, { eps: norm.eps, offset: norm.offset }).y;
+}
+
+/** @param x (rows, heads, width) @param weight (heads, width) */
+function eachNormed(x: Value, weight: Value, eps: number): Value {
+  const [rows, heads, width] = [x.dim(0), Number(x.dim(1)), x.last];
+  const one = affine(sum(weight), 0, 1);
+  const plain = layerNorm(x, broadcast(one, [width]), { eps }).y;
+  // The weights beside each row, as an outer product: there is no op that repeats them.
+  const ones = broadcast(one, [rows, 1], x.dtype as FloatDType);
+  const beside = linear(ones, reshape(weight, [1, heads * width]), undefined, { transposed: true });
+  return mul(plain, reshape(beside, x.shape));
 }

@@ -12,6 +12,12 @@ export interface DecoderNames {
   attention: string;
   qkv: string;
   output: string;
+  queryNorm: string;
+  keyNorm: string;
+  /** Of a layer: the feed-forward block, and what lies in it where gate and up are one projection. */
+  mlp: string;
+  gateUp: string;
+  down: string;
   /** Of a layer: its norms. */
   beforeAttention: string;
   afterAttention: string;
@@ -27,6 +33,11 @@ const LLAMA: DecoderNames = {
   attention: "self_attn",
   qkv: "qkv_proj",
   output: "o_proj",
+  queryNorm: "q_norm",
+  keyNorm: "k_norm",
+  mlp: "mlp",
+  gateUp: "gate_up_proj",
+  down: "down_proj",
   beforeAttention: "input_layernorm",
   afterAttention: "post_attention_layernorm",
   beforeMlp: "pre_feedforward_layernorm",

@@ -37,8 +37,11 @@ export interface DecoderShape {
   parallel?: "two norms" | "one norm" | undefined;
   /** 1 where a norm's weight is stored as an offset from one (Gemma). */
   normOffset?: number | undefined;
-  /** RMSNorm of q and k: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
-  queryNorm?: "head" | "width" | undefined;
+  /**
+   * RMSNorm of q and k: of each head (Qwen 3, Gemma 3), of each once it has turned (HunYuan), or over their whole width (OLMo 2); or
+   * LayerNorm of each head with weights of its own (Command R+).
+   */
+  queryNorm?: "head" | "turned head" | "each head" | "width" | undefined;
   /** Multiplies embeddings (Gemma: √width; Granite). */
   embeddingScale?: number | undefined;
   /** Multiplies a block's output before it joins the residual stream (Granite). */
@@ -123,9 +126,9 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const carried = wanted ? wanted(before.h) : before.h;
     const feedForward = (x: Value) => {
       const experts = shape.experts?.(i);
-      const mlp = `${layer}.${experts?.block ?? "mlp"}`;
+      const mlp = `${layer}.${experts?.block ?? names.mlp}`;
       if (experts) return routedExperts(context, x, mlp, experts);
-      return shape.feedForward?.(x, mlp, i) ?? gatedMlp(context, x, mlp, shape);
+      return shape.feedForward?.(x, mlp, i) ?? gatedMlp(context, x, mlp, shape, names);
     };
     if (parallel) {
       const own = () => norm(carried, `${layer}.${names.beforeMlp}`).y;
@@ -141,10 +144,16 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
 }
 
 /** act(gate) · up, projected back. @param x (rows, width) */
-function gatedMlp(context: ForwardContext, x: Value, prefix: string, { fused, activation }: DecoderShape): Value {
-  const project = (name: string) => context.linear(x, `${prefix}.${name}_proj`);
+function gatedMlp(
+  context: ForwardContext,
+  x: Value,
+  prefix: string,
+  { fused, activation }: DecoderShape,
+  names: DecoderNames,
+): Value {
+  const project = (name: string) => context.linear(x, `${prefix}.${name}`);
   const halves = (y: Value) => split(y, [y.last / 2, y.last / 2]);
   const [gate, up] =
-    fused === true || fused === "gate_up" ? halves(project("gate_up")) : [project("gate"), project("up")];
-  return context.linear(glu(gate!, up!, activation), `${prefix}.down_proj`);
+    fused === true || fused === "gate_up" ? halves(project(names.gateUp)) : [project("gate_proj"), project("up_proj")];
+  return context.linear(glu(gate!, up!, activation), `${prefix}.${names.down}`);
 }

@@ -42,9 +42,9 @@ export interface OptimizerOptions extends AdamWOptions {
 
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
-/** Whether a parameter is a matrix, or a stack of them. Biases of experts are as many vectors; an adapter may be named bias. */
+/** Whether a parameter is a matrix, or a stack of them. Biases of experts and norms of each head are as many vectors; an adapter may be named bias. */
 function decays(name: string, shape: readonly number[]): boolean {
-  return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$/.test(name);
+  return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$|\.[qk]_norm\.weight$/.test(name);
 }
 
 /**

@@ -14,12 +14,17 @@ export interface GgufPreTokenizer {
 const { gpt2, llama3, qwen2, o200k } = namedPatterns;
 const tekken = o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
 const eachDigit = "\\p{N}";
+/** Seed's: as Qwen 2's, but that line breaks are no part of runs of symbols. */
+const seed = qwen2
+  .replace("|\\p{N}|", "|\\p{N}{1}|")
+  .replace(" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", " ?[^\\s\\p{L}\\p{N}\\r\\n]+");
 
 const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral", { patterns: [llama3], addsBos: true, ignoreMerges: true }],
   ["dbrx smaug-bpe chatglm-bpe glm4", { patterns: [llama3] }],
   ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
-  ["stablelm2 hunyuan", { patterns: [qwen2] }],
+  ["stablelm2 hunyuan solar-open", { patterns: [qwen2] }],
+  ["seed-coder", { patterns: [seed] }],
   ["gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe exaone4", { patterns: [gpt2] }],
   // GPT-NeoX's tokenizer and those made of it.
   ["olmo modern-bert mpt", { patterns: [gpt2], nfc: true }],

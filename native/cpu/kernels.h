@@ -111,6 +111,8 @@ struct TokenLogprob {
   const float* d_lse = nullptr;      // for gradients only; null: zero
   void* dh = nullptr;                // h_type
   float* dw = nullptr;               // null: not wanted
+  const float* bias = nullptr;       // (vocab), added to the products; null: none
+  float* dbias = nullptr;            // null: not wanted
 };
 
 struct Norm {

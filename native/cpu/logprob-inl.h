@@ -90,6 +90,16 @@ inline float exp1(float x) {
   return t[0];
 }
 
+// One row's products of the vocabulary entries from j on, and their bias where there is one.
+inline void add_bias(float* row, const TokenLogprob& t, int64_t j, int64_t n) {
+  if (!t.bias) return;
+  for (int64_t e = 0; e < n; e += W) {
+    const int count = static_cast<int>(min_of<int64_t>(W, n - e));
+    if (count == W) store(row + e, add(load(row + e), load(t.bias + j + e)));
+    else store_n(row + e, add(load_n(row + e, count), load_n(t.bias + j + e, count)), count);
+  }
+}
+
 // Takes one row of products into the running maximum m and sum s of exp(logit - m).
 inline void fold_row(const float* products, int64_t n, float scale, float softcap, float& m, float& s) {
   F top = set1(minus_infinity);
@@ -158,7 +168,8 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
         for (int64_t i = begin; i < end; ++i) {
           int64_t target = t.targets[i0 + i] - j0;
           if (t.targets[i0 + i] < 0) continue;
-          const float* row = products + i * columns;
+          float* row = products + i * columns;
+          add_bias(row, t, j0, columns);
           if (target >= 0 && target < columns) hit[i] = logit1(row[target], t.scale, t.softcap);
           fold_others(row, columns, target, t.scale, t.softcap, m[i], s[i]);
         }
@@ -211,6 +222,7 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
   void* rest = numbers + plan.numbers + plan.rounded;
   if (t.rows == 0 && t.dw)
     for (int64_t i = 0; i < t.vocab * t.width; ++i) t.dw[i] = 0;
+  for (int64_t i = 0; t.dbias && i < t.vocab; ++i) t.dbias[i] = 0;
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
     int64_t rows = min_of(plan.rows, t.rows - i0);
     float* dh = plan.dh ? wide_dh : static_cast<float*>(t.dh) + i0 * t.width;
@@ -224,6 +236,7 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
           float* row = products + i * columns;
           bf16* narrow = rounded ? rounded + i * columns : nullptr;
           if (counted) {
+            add_bias(row, t, j0, columns);
             gradient_row(row, narrow, columns, t, t.d_logprob[i0 + i], t.d_lse ? t.d_lse[i0 + i] : 0, t.lse[i0 + i],
                          t.targets[i0 + i] - j0);
             continue;
@@ -232,6 +245,18 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
           for (int64_t j = 0; narrow && j < columns; ++j) narrow[j] = bf16{};
         }
       });
+      if (t.dbias)
+        pool.range(ceil_div(columns, W), max_of<int64_t>(1, 16384 / (W * rows)), [&](int64_t begin, int64_t end, int) {
+          for (int64_t j = begin * W; j < min_of(end * W, columns); j += W) {
+            const int count = static_cast<int>(min_of<int64_t>(W, columns - j));
+            F total = count == W ? load(t.dbias + j0 + j) : load_n(t.dbias + j0 + j, count);
+            for (int64_t i = 0; i < rows; ++i) {
+              const float* from = products + i * columns + j;
+              total = add(total, count == W ? load(from) : load_n(from, count));
+            }
+            count == W ? store(t.dbias + j0 + j, total) : store_n(t.dbias + j0 + j, total, count);
+          }
+        });
       Gemm g{};
       g.a = products, g.a_type = DType::f32, g.lda = columns;
       // dh (rows, width) += gradients (rows, columns) w[j0..] (columns, width)

@@ -1,6 +1,7 @@
 // token_logprob, its gradient, and both at once.
 #include "cpu/nodes.h"
 #include "ops/indices.h"
+#include "ops/token_logprob.h"
 
 namespace heddle {
 namespace cpu {
@@ -17,13 +18,17 @@ TokenLogprob describe(const Node& n, const Tensor& h, const Tensor& w, const Ten
 TokenLogprob forward(const Node& n) {
   TokenLogprob t = describe(n, n.in[0], n.in[1], n.in[2]);
   t.logprob = static_cast<float*>(n.out[0].data), t.lse = static_cast<float*>(n.out[1].data);
+  t.bias = n.has_input(3) ? static_cast<const float*>(n.in[3].data) : nullptr;
   return t;
 }
 TokenLogprob backward(const Node& n) {
   TokenLogprob t = describe(n, n.in[1], n.in[2], n.in[3]);
   t.d_logprob = static_cast<const float*>(n.in[0].data), t.lse = static_cast<float*>(n.in[4].data);
   t.d_lse = n.has_input(5) ? static_cast<const float*>(n.in[5].data) : nullptr;
-  t.dh = n.out[0].data, t.dw = n.out.size() > 1 ? static_cast<float*>(n.out[1].data) : nullptr;
+  t.dh = n.out[0].data, t.dw = logprob_weight_gradient(n) ? static_cast<float*>(n.out[1].data) : nullptr;
+  t.bias = n.has_input(6) ? static_cast<const float*>(n.in[6].data) : nullptr;
+  const size_t of_bias = logprob_bias_gradient(n);
+  t.dbias = of_bias ? static_cast<float*>(n.out[of_bias].data) : nullptr;
   return t;
 }
 

@@ -19,6 +19,7 @@ int64_t part_size(int64_t N, int64_t V) {
 
 struct PartArguments {
   const float* product;    // (N, width): h W^T of the vocabulary entries [begin, begin + width)
+  const float* bias;       // (V), added to the products; null: none
   const int32_t* targets;  // (N)
   float* running;          // (N, 3): the largest logit so far, the sum of exponentials below it, the target's logit
   float *logprob, *lse;    // (N), written by the last part
@@ -28,22 +29,25 @@ struct PartArguments {
   Fault fault;
 };
 
+__device__ float biased(const float* product, const float* bias, int64_t v) { return bias ? *product + bias[v] : *product; }
+
 // A block a row.
 __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) {
   const int64_t row = blockIdx.x;
   const int32_t target = a.targets[row];
   if (target >= a.V && threadIdx.x == 0) a.fault.report();
   const float* product = a.product + row * a.width;
+  const auto logit_of = [&](int64_t v) { return a.scores.of(biased(product + v, a.bias, a.begin + v)); };
   float largest = a.first ? -INFINITY : a.running[row * 3];
   const float before = largest, sum_before = a.first ? 0.0f : a.running[row * 3 + 1];
-  for (int64_t v = threadIdx.x; v < a.width; v += threads) largest = fmaxf(largest, a.scores.of(product[v]));
+  for (int64_t v = threadIdx.x; v < a.width; v += threads) largest = fmaxf(largest, logit_of(v));
   largest = block_max<threads>(largest);
   float sum = 0;
-  for (int64_t v = threadIdx.x; v < a.width; v += threads) sum += expf(a.scores.of(product[v]) - largest);
+  for (int64_t v = threadIdx.x; v < a.width; v += threads) sum += expf(logit_of(v) - largest);
   sum = block_sum<threads>(sum) + sum_before * expf(before - largest);
   if (threadIdx.x != 0) return;
   float logit = a.first ? 0.0f : a.running[row * 3 + 2];
-  if (target >= a.begin && target < a.begin + a.width) logit = a.scores.of(product[target - a.begin]);
+  if (target >= a.begin && target < a.begin + a.width) logit = logit_of(target - a.begin);
   a.running[row * 3] = largest;
   a.running[row * 3 + 1] = sum;
   a.running[row * 3 + 2] = logit;
@@ -77,7 +81,7 @@ void token_logprob(const Node& n, Context& c) {
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;
     part_product(c, "token_logprob", h, w, begin, width, product);
-    PartArguments a{product, n.in[2].as<int32_t>(), product + N * part, n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V,
+    PartArguments a{product, n.has_input(3) ? n.in[3].as<float>() : nullptr, n.in[2].as<int32_t>(), product + N * part, n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V,
                     begin == 0, begin + width == V, Scores(n), fault_of(c)};
     launch(c, "token_logprob", {dim3(static_cast<unsigned>(N)), dim3(threads)}, logprob_part_kernel, a);
   }
@@ -87,6 +91,7 @@ struct PartGradientArguments {
   Out to;        // (N, ld): the gradient; what product holds may be overwritten by it
   int64_t ld;
   float* product;          // (N, width), becomes d loss / d product
+  const float* bias;       // (V); null: none
   const float* upstream;   // (N): of the target's log-probability
   const float* of_lse;     // (N): of the logsumexp; null: zero
   const int32_t* targets;  // (N)
@@ -101,12 +106,21 @@ __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientA
     const int64_t row = i / a.width, v = a.begin + i % a.width;
     const int32_t target = a.targets[row];
     if (target >= a.V) a.fault.report();
-    const float logit = a.scores.of(a.product[i]);
+    const float logit = a.scores.of(biased(a.product + i, a.bias, v));
     const float p = expf(logit - a.lse[row]);
     const float of_lse = a.of_lse ? a.of_lse[row] : 0.0f;
     const float d = a.upstream[row] * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
     a.to.store(row * a.ld + i % a.width, target < 0 ? 0.0f : d * a.scores.gradient(logit));
   }
+}
+
+// to (width) = the sums of x's columns, (N, width): a thread a column.
+__global__ void __launch_bounds__(threads) part_sum_kernel(const float* x, float* to, int64_t N, int64_t width) {
+  const int64_t v = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (v >= width) return;
+  float sum = 0;
+  for (int64_t row = 0; row < N; ++row) sum += x[row * width + v];
+  to[v] = sum;
 }
 
 __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to, int64_t n) {
@@ -140,11 +154,15 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     const float* of_lse = n.has_input(5) ? n.in[5].as<float>() : nullptr;
     const int64_t ld = narrowed ? narrow_ld(width) : width;
     const Out to = narrowed ? Out{rounded, DType::bf16} : Out{product, DType::f32};
-    PartGradientArguments a{to, ld, product, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
+    const float* bias = n.has_input(6) ? n.in[6].as<float>() : nullptr;
+    PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
     launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
+    // Those with a bias are of token_logprob_backward alone, whose gradients of logits stay in f32.
+    if (const size_t of_bias = logprob_bias_gradient(n))
+      launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product, n.out[of_bias].as<float>() + begin, N, width);
     const View gradient{to.data, to.type};
     gemm(c, name, {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C, false, false, begin > 0});
-    if (n.out.size() > 1)
+    if (logprob_weight_gradient(n))
       gemm(c, name, {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, ld, C, C, true, false, false});
   }
   if (sum != dh.data) launch(c, name, {dim3(some_blocks(N * C)), dim3(threads)}, copy_kernel, sum, out(dh), N * C);

@@ -1,8 +1,16 @@
-// A token_logprob_with_gradient as the two nodes that it stands for.
+// What a token_logprob_backward makes beside dh, and a token_logprob_with_gradient as the two nodes that it stands for.
 #pragma once
 #include "ops/op.h"
 
 namespace heddle {
+
+// Whether output 1 is dw (V, C).
+inline bool logprob_weight_gradient(const Node& n) { return n.out.size() > 1 && n.out[1].shape.rank == 2; }
+// Which output is dbias (V); 0: none.
+inline size_t logprob_bias_gradient(const Node& n) {
+  const size_t last = n.out.size() - 1;
+  return last > 0 && n.out[last].shape.rank == 1 ? last : 0;
+}
 
 inline Node logprob_part(const Node& n) {
   Node part;

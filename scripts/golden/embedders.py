@@ -13,7 +13,8 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from families import Model, base, number
+from decoder import Model
+from families import base, number
 
 torch.set_default_dtype(torch.float64)
 

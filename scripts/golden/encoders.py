@@ -13,7 +13,8 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from families import Weights, number
+from decoder import Weights
+from families import number
 from rotary import rotate
 
 torch.set_default_dtype(torch.float64)

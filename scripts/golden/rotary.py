@@ -35,6 +35,12 @@ def turning(config, length, layer_type="full_attention"):
         return base, 1.0
     if kind == "linear":
         return base / p["factor"], 1.0
+    if kind == "llama3":  # Llama 3.1: long wavelengths are divided, short ones stay, with a ramp between
+        low, high, original = p["low_freq_factor"], p["high_freq_factor"], p["original_max_position_embeddings"]
+        ramp = torch.clamp((original * base / (2 * math.pi) - low) / (high - low), 0, 1)
+        return base / p["factor"] * (1 - ramp) + base * ramp, 1.0
+    if kind == "dynamic" and p.get("alpha"):  # HunYuan: one theta for all lengths
+        return (theta * p["alpha"] ** (d / (d - 2))) ** (-i / d), 1.0
     if kind == "dynamic":
         grown = theta * (p["factor"] * max(length, most) / most - (p["factor"] - 1)) ** (d / (d - 2))
         return grown ** (-i / d), 1.0

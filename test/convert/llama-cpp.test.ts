@@ -49,6 +49,7 @@ const families: Record<string, object> = {
   gemma2: { headDim: 64, slidingWindow: 20 },
   gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },
   granite: { embeddingMultiplier: 12, attentionMultiplier: 0.02, residualMultiplier: 0.3, logitsScaling: 4 },
+  granitemoehybrid: { embeddingMultiplier: 12, attentionMultiplier: 0.02, residualMultiplier: 0.3, logitsScaling: 4 },
   granitemoe: {
     ...experts,
     embeddingMultiplier: 12,
@@ -70,6 +71,13 @@ const families: Record<string, object> = {
   },
   olmo2: {},
   olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
+  // Told by its depth: of others llama.cpp computes no windows.
+  exaone4: { slidingWindow: 20, numHiddenLayers: 64, hiddenSize: 64, intermediateSize: 64, tieWordEmbeddings: true },
+  seed_oss: { headDim: 32 },
+  phi: { partialRotaryFactor: 0.5 },
+  "phi with fewer heads of keys": { numKeyValueHeads: 2, partialRotaryFactor: 0.25 },
+  hunyuan_v1_dense: { headDim: 32, ropeTheta: 5e5 },
+  "exaone4 without a window": { slidingWindow: null, headDim: 64 },
   "olmo3 with yarn": {
     slidingWindow: 20,
     numHiddenLayers: 5,
@@ -92,7 +100,13 @@ const families: Record<string, object> = {
   starcoder2: {},
   ernie4_5: { headDim: 32 },
   cohere: { logitScale: 0.25 },
+  // Told by its depth, as well.
+  "cohere with norms of heads": {
+    ...{ logitScale: 0.25, useQkNorm: true, numHiddenLayers: 64 },
+    ...{ hiddenSize: 128, intermediateSize: 64, initializerRange: 0.03 },
+  },
   cohere2: { logitScale: 0.25, slidingWindow: 20, numHiddenLayers: 5 },
+  glm: { attentionBias: true },
   glm4: { attentionBias: true, headDim: 32 },
   "gpt_neox with blocks one after the other": {
     ...{ numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
@@ -109,7 +123,7 @@ async function folderOf(name: string, more: object = {}): Promise<string> {
   const random = generator(11);
   for (const weight of model.model.weightNames) {
     const tensor = model.model.weight(weight);
-    if (tensor.shape.length > 1 && !weight.endsWith(".bias")) continue;
+    if (tensor.shape.length > 1 && !/\.bias$|_norm\.weight$/.test(weight)) continue;
     const values = (await tensor.read()) as Float32Array;
     await tensor.write(values.map((v) => v + 0.2 * (random() - 0.5)));
   }
@@ -231,9 +245,18 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["qwen2", { headDim: 32 }],
     ["gpt_neox", { tieWordEmbeddings: true }],
     ["starcoder2", { attentionBias: false }],
+    ["glm", { headDim: 32 }],
     ["glm4", { mlpBias: true }],
     ["ernie4_5", { mlpBias: true }],
+    ["exaone4", { headDim: 32 }],
+    ["seed_oss", { mlpBias: true }],
+    ["phi", { attentionBias: false }],
+    ["phi", { tieWordEmbeddings: true }],
+    ["phi", { headDim: 32 }],
+    ["hunyuan_v1_dense", { mlpBias: true }],
+    ["exaone4", { attentionBias: true }],
     ["cohere", { tieWordEmbeddings: false }],
+    ["cohere", { useQkNorm: true }],
     ["cohere2", { attentionBias: true, slidingWindow: 20 }],
     ["gpt_neox", { attentionBias: false }],
     ["qwen2", { ropeScaling: (families["llama with llama3 scaling"] as { ropeScaling: object }).ropeScaling }],

@@ -16,6 +16,12 @@ const llama = {
   num_hidden_layers: 2,
   num_attention_heads: 4,
 };
+const granite = {
+  ...llama,
+  model_type: "granitemoehybrid",
+  num_local_experts: 0,
+  position_embedding_type: "rope",
+};
 const encoder = { ...llama, model_type: "modernbert" };
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
@@ -177,7 +183,38 @@ describe("what is refused", () => {
       { ...llama, model_type: "starcoder2", mlp_type: "gated" },
       /mlp_type: "gated" is not provided/,
     ],
-    ["Command R+", { ...llama, model_type: "cohere", use_qk_norm: true }, /use_qk_norm: true is not provided/],
+    [
+      "Command R7B with norms of q and k",
+      { ...llama, model_type: "cohere2", use_qk_norm: true },
+      /use_qk_norm: true is not provided/,
+    ],
+    [
+      "Phi with norms of q and k",
+      { ...llama, model_type: "phi", qk_layernorm: true },
+      /qk_layernorm: true is not provided/,
+    ],
+    ["Granite 4 with experts", { ...granite, num_local_experts: 8 }, /num_local_experts: 8 is not provided/],
+    [
+      "Granite 4 without positions",
+      { ...granite, position_embedding_type: "nope" },
+      /position_embedding_type: "nope" is not provided/,
+    ],
+    [
+      "Granite 4 with state-space layers",
+      { ...granite, layer_types: ["attention", "mamba"] },
+      /layer_types: "mamba" is not provided \(known: attention\)/,
+    ],
+    ["Granite 4 that says nothing of its layers", granite, /layer_types: "mamba" is not provided/],
+    [
+      "Granite 4 that says nothing of its positions",
+      { ...granite, position_embedding_type: undefined, layer_types: ["attention", "attention"] },
+      /position_embedding_type: .* is not provided/,
+    ],
+    [
+      "Seed-OSS with a bias on the output",
+      { ...llama, model_type: "seed_oss", attention_out_bias: true },
+      /attention_out_bias: true is not provided/,
+    ],
     ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
@@ -186,14 +223,12 @@ describe("what is refused", () => {
 
   test.each<[string, object, string]>([
     ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
-    ["phi", { layer_norm_eps: 1e-5, hidden_act: "gelu_new" }, "a bias of its head"],
     [
       "llama4_text",
       { attention_chunk_size: 8192, use_qk_norm: true },
       "attention in chunks (attention_chunk_size), its norms of queries and keys (use_qk_norm), its routing of experts",
     ],
     ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
-    ["exaone4", {}, "norms after blocks beside norms of each head's queries and keys"],
     ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
     ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
     ["albert", {}, "layers that share their weights"],

@@ -25,8 +25,73 @@ describe("config.json", () => {
       rotary_pct: 1,
     });
     expect(() => read({ ...llama, model_type: "cohere2", rotary_pct: 0.5 })).toThrow(/rotary_pct: 0.5 is not provided/);
-    expect(read({ ...llama, model_type: "glm4" })).toMatchObject({ attentionBias: true, partialRotaryFactor: 0.5 });
+    for (const model_type of ["glm", "glm4"])
+      expect(read({ ...llama, model_type })).toMatchObject({ attentionBias: true, partialRotaryFactor: 0.5 });
     expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
+  });
+
+  test("HunYuan: dynamic scaling with an alpha is a θ for all lengths", () => {
+    const hunyuan = { ...llama, model_type: "hunyuan_v1_dense", head_dim: 16, rope_theta: 500 };
+    const scaling = { type: "dynamic", alpha: 1000, factor: 1, mscale: 1 };
+    const config = read({ ...hunyuan, rope_scaling: scaling });
+    expect(config).toMatchObject({ ropeScaling: null, rmsNormEps: 1e-5 });
+    expect(config.ropeTheta / (500 * 1000 ** (16 / 14))).toBeCloseTo(1, 6);
+    expect(
+      read({ ...hunyuan, rope_theta: undefined, rope_parameters: { rope_theta: 500, ...scaling } }).ropeTheta,
+    ).toBe(config.ropeTheta);
+    expect(modelConfigToJson(config)).toMatchObject({ rope_scaling: null, rope_theta: config.ropeTheta });
+    const { alpha: _, ...dynamic } = scaling;
+    expect(read({ ...hunyuan, rope_scaling: dynamic }).ropeScaling).toMatchObject({ ropeType: "dynamic" });
+    expect(() => read({ ...hunyuan, use_cla: true })).toThrow(/use_cla: true is not provided/);
+    expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not provided/);
+  });
+
+  test("Phi: what nothing says, and the key of its norms", () => {
+    const phi = { ...llama, model_type: "phi" };
+    expect(read(phi)).toMatchObject({
+      ...{ partialRotaryFactor: 0.5, layerNormEpsilon: 1e-5, attentionBias: true, numKeyValueHeads: 4 },
+      ...{ hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: false, maxPositionEmbeddings: 2048 },
+    });
+    const json = modelConfigToJson(read({ ...phi, layer_norm_eps: 1e-6, partial_rotary_factor: 0.25 }));
+    expect(json).toMatchObject({ layer_norm_eps: 1e-6, partial_rotary_factor: 0.25 });
+    expect(json).not.toHaveProperty("rms_norm_eps");
+    expect(() => read({ ...phi, hidden_act: "silu" })).toThrow(
+      /hidden_act: expected gelu or gelu_pytorch_tanh for phi/,
+    );
+  });
+
+  test("Seed-OSS: what nothing says", () => {
+    const seed = read({ ...llama, model_type: "seed_oss", num_attention_heads: 8 });
+    expect(seed).toMatchObject({ attentionBias: true, mlpBias: false, headDim: 128, numKeyValueHeads: 8 });
+    expect(seed.maxPositionEmbeddings).toBe(524288);
+  });
+
+  test("a null is not a key that is left out", () => {
+    const nulls = { num_key_value_heads: null, head_dim: null };
+    for (const model_type of ["ernie4_5", "mixtral", "starcoder2", "qwen3", "llama"])
+      expect(read({ ...llama, model_type, ...nulls })).toMatchObject({ numKeyValueHeads: 4, headDim: 16 });
+    expect(read({ ...llama, model_type: "ernie4_5", use_bias: null, rope_scaling: null })).toMatchObject({
+      ...{ numKeyValueHeads: 2, headDim: 128, ropeScaling: null },
+    });
+  });
+
+  test("EXAONE 4: a pattern of letters or a number, layer types, or no window", () => {
+    const exaone = { ...llama, model_type: "exaone4", num_hidden_layers: 4 };
+    const layers = (more: object) =>
+      read({ ...exaone, sliding_window: 8, ...more })
+        .layerTypes.map((type) => (type === "full_attention" ? "G" : "L"))
+        .join("");
+    expect(layers({})).toBe("LLLG");
+    expect(layers({ sliding_window_pattern: "LG" })).toBe("LGLG");
+    expect(layers({ sliding_window_pattern: 3 })).toBe("LLGL");
+    const types = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"];
+    expect(layers({ layer_types: types, sliding_window_pattern: "LLLG" })).toBe("GLGL");
+    expect(read(exaone)).toMatchObject({ slidingWindow: 4096, rmsNormEps: 1e-5 });
+    const whole = { sliding_window: null, sliding_window_pattern: null, layer_types: Array(4).fill("full_attention") };
+    expect(read({ ...exaone, ...whole })).toMatchObject({ slidingWindow: null, layerTypes: whole.layer_types });
+    expect(() => layers({ sliding_window_pattern: "LGL" })).toThrow(
+      /sliding_window_pattern: expected a number or layers as in LLLG, got "LGL"/,
+    );
   });
 
   test("what is left out takes transformers' values", () => {

@@ -14,9 +14,15 @@ const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
 const families: Record<string, object> = {
   gpt_neox: { numKeyValueHeads: 4, hiddenSize: 64 },
   starcoder2: { slidingWindow: 6 },
-  cohere: { logitScale: 2 },
+  cohere: { logitScale: 2, useQkNorm: true },
   cohere2: { slidingWindow: 6, numHiddenLayers: 5, logitScale: 0.5 },
   ernie4_5: { headDim: 16 },
+  hunyuan_v1_dense: { headDim: 16 },
+  granitemoehybrid: { embeddingMultiplier: 3, residualMultiplier: 0.5 },
+  seed_oss: { headDim: 16 },
+  phi: { headDim: 16, hiddenSize: 64 },
+  exaone4: { slidingWindow: 6, numHiddenLayers: 5 },
+  glm: { attentionBias: true },
   glm4: { attentionBias: true, headDim: 16 },
 };
 
@@ -26,7 +32,7 @@ async function modelOf(modelType: string, more: object = {}): Promise<LanguageMo
   const random = generator(3);
   for (const name of model.model.weightNames) {
     const tensor = model.model.weight(name);
-    if (tensor.shape.length > 1) continue;
+    if (tensor.shape.length > 1 && !name.endsWith("_norm.weight")) continue;
     const values = (await tensor.read()) as Float32Array;
     await tensor.write(values.map((v) => v + 0.2 * (random() - 0.5)));
   }
@@ -47,6 +53,12 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     await convertModel(folder, file);
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(await foreign(file));
+    if (modelType === "granitemoehybrid") {
+      // Its files bear the name of Granite 3's, whose model is the same but for a matrix that is two.
+      expect(b.config.modelType).toBe("granite");
+      expect(await b.logits(ids)).toEqual(await a.logits(ids));
+      return;
+    }
     expect(b.config.modelType).toBe(modelType);
     expect(b.model.weightNames).toEqual(a.model.weightNames);
     for (const name of a.model.weightNames)

@@ -146,6 +146,24 @@ describe("heads on a trunk", () => {
       );
   });
 
+  test("of a family whose head has a bias: it goes with the head, and comes with what is kept", async () => {
+    const make = () => tinyModel({}, { modelType: "phi", headDim: 8 });
+    const head = ["lm_head.bias", "lm_head.weight"];
+    const own = ({ model }: LanguageModel) => model.weightNames.filter((name) => name.startsWith("lm_head")).sort();
+    await using model = make();
+    expect(own(model)).toEqual(head);
+    expect(trunkNames(model.config).some((name) => name.startsWith("lm_head"))).toBe(false);
+    await model.model.addClassifier({ task: "sequence", labels: ["no", "yes"] }, { seed: 1, keepLanguageHead: true });
+    expect(own(model)).toEqual(head);
+    await using bare = make();
+    await bare.model.addClassifier({ task: "sequence", labels: ["no", "yes"] }, { seed: 1 });
+    expect(own(bare)).toEqual([]);
+    await bare.save(join(folder, "phi"));
+    await using again = await LanguageModel.load(join(folder, "phi"));
+    expect(own(again)).toEqual([]);
+    expect(await headOutput(again.model, [1, 2])).toEqual(await headOutput(bare.model, [1, 2]));
+  });
+
   test("the same seed draws the same head; the language-modelling head may stay", async () => {
     await using a = tinyModel({}, { tieWordEmbeddings: false });
     await using b = tinyModel({}, { tieWordEmbeddings: false });

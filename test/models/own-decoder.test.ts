@@ -103,7 +103,7 @@ describe("decoderFamily", () => {
       "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",
     );
     expect(await refused({ flags: { queryNorm: "heads" } })).toBe(
-      'decoderFamily.flags.queryNorm: expected one of head, width, got "heads"',
+      'decoderFamily.flags.queryNorm: expected one of head, turned head, each head, width, got "heads"',
     );
     expect(await refused({ feedForward: { forward: () => undefined } })).toBe(
       "decoderFamily.feedForward.weights: expected a function, got undefined",

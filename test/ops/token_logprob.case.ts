@@ -121,6 +121,34 @@ const fused: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
+// A head with a bias: beside a weight that is trained, or frozen, or quantised.
+const biased: OpCase[] = activationTypes.flatMap((type) =>
+  [...shapes, [530, 8, 40] as const].flatMap(([n, c, v]) =>
+    [
+      { softcap: 0, scale: 1 },
+      { softcap: 3, scale: 0.7 },
+    ].flatMap((attributes): OpCase[] => {
+      const operands = [float(type, [n, c], -2, 2), float(type, [v, c]), i32([n], 0, v)];
+      const label = `${type} (${n}, ${c}) of ${v}, ${JSON.stringify(attributes)}, with a bias`;
+      const forward = [out("f32", n), out("f32", n)];
+      const backward = (outputs: OpCase["outputs"], what: string): OpCase => ({
+        op: "token_logprob_backward",
+        label: `${label}, ${what}`,
+        inputs: [f32([n]), ...operands, f32([n]), f32([n]), f32([v])],
+        derive: { op: "token_logprob", from: [1, 2, 3, 6], outputs: forward, to: [-1, 4] },
+        attributes,
+        outputs,
+      });
+      return [
+        { op: "token_logprob", label, inputs: [...operands, f32([v])], attributes, outputs: forward },
+        backward([out(type, n, c), out("f32", v, c), out("f32", v)], "all gradients"),
+        backward([out(type, n, c), out("f32", v)], "a frozen weight"),
+        backward([out(type, n, c)], "a frozen head"),
+      ];
+    }),
+  ),
+);
+
 const ignored = given("i32", [6], [3, -1, 0, -100, 8, -2147483648]);
 const isIgnored = (i: number) => ignored.values![i]! < 0;
 
@@ -128,6 +156,7 @@ export default {
   cases: [
     ...cases,
     ...fused,
+    ...biased,
     ...weightTypes.map((w) => ({
       op: "token_logprob_with_gradient",
       label: `a frozen weight of ${w}`,
@@ -183,6 +212,32 @@ export default {
         build: ({ h, w, targets }) => tokenLogprob(h!, w!, targets!, options).logprob,
       }),
     ),
+    ...[{}, { softcap: 1.5, scale: 1.3 }].flatMap((options): GradientCase[] => [
+      {
+        label: `token_logprob with a bias ${JSON.stringify(options)}`,
+        operands: { h: [5, 4], weight: [9, 4], bias: [9] },
+        constants: { targets: given("i32", [5], [0, 8, -100, 3, 3]) },
+        build: ({ h, weight, bias, targets }) =>
+          tokenLogprob(h!, { weight: weight!, bias: bias!, ...options }, targets!).logprob,
+      },
+      {
+        label: `its logsumexp ${JSON.stringify(options)}`,
+        operands: { h: [5, 4], weight: [9, 4], bias: [9] },
+        constants: { targets: given("i32", [5], [0, 8, 1, 3, 3]) },
+        build: ({ h, weight, bias, targets }) =>
+          tokenLogprob(h!, { weight: weight!, bias: bias!, ...options }, targets!).logsumexp,
+      },
+    ]),
+    {
+      label: "cross-entropy of a head with a bias, with smoothed labels and z-loss",
+      operands: { h: [4, 3], weight: [7, 3], bias: [7] },
+      constants: { targets: given("i32", [4], [6, 1, -100, 0]), weights: given("f32", [4], [0.25, 0.5, 0, 0.25]) },
+      build: ({ h, weight, bias, targets, weights }) =>
+        crossEntropy(h!, { weight: weight!, bias: bias!, scale: 0.7 }, targets!, weights!, {
+          labelSmoothing: 0.2,
+          zLoss: 0.1,
+        }),
+    },
     {
       label: "logsumexp",
       operands: { h: [5, 4], w: [9, 4] },

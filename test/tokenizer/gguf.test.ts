@@ -100,6 +100,7 @@ describe("GGUF vocabularies with merges", () => {
     // RoBERTa's kin among the encoders.
     expect(tokens("roberta-bpe")).toEqual(tokens("gpt-2"));
     expect(tokens("qwen2")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
+    expect(tokens("seed-coder")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
     expect(tokens("smollm")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
     expect(tokens("llama-bpe")).toEqual(["<|bos|>", "123", "4", "Ġx", "<|end|>"]);
     expect(tokens("gpt-4o")).toEqual(["123", "4", "Ġx", "<|end|>"]);

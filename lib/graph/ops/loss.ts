@@ -8,20 +8,31 @@ import { linear, type QuantizedActivations } from "./linear.ts";
 
 const logprobNode = defineOp({
   name: "token_logprob",
-  infer([h, w, targets]) {
+  infer([h, w, targets, bias]) {
     const hidden = needFloat("token_logprob", "hidden", h, 2);
     needDim("token_logprob", "width of the weight", needWeight("token_logprob", "weight", w).dim(1), hidden.dim(1));
     needDim("token_logprob", "targets", needDType("token_logprob", "targets", targets, "i32", 1).dim(0), hidden.dim(0));
+    if (bias) needDim("token_logprob", "bias", needDType("token_logprob", "bias", bias, "f32", 1).dim(0), w!.dim(0));
     const rows = { dtype: "f32" as const, shape: [hidden.dim(0)] };
     return [rows, rows];
   },
-  vjp({ inputs: [h, w, targets], outputs: [, lse], attributes }, [dy, dlse], [, weightToo]) {
-    const operands = [dy ?? scaleBy(dlse!, 0), h, w, targets, lse, ...(dlse ? [dlse] : [])];
+  vjp({ inputs: [h, w, targets, bias], outputs: [, lse], attributes }, [dy, dlse], [, weightToo, , biasToo]) {
+    const operands = [
+      dy ?? scaleBy(dlse!, 0),
+      h,
+      w,
+      targets,
+      lse,
+      ...(dlse || bias ? [dlse] : []),
+      ...(bias ? [bias] : []),
+    ];
     const types: TensorType[] = [{ dtype: h!.dtype, shape: h!.shape }];
     // A frozen weight's gradient would be a third of the products; a quantised weight is always frozen.
-    if (weightToo && !isQuantised(w!.dtype)) types.push({ dtype: "f32", shape: w!.shape });
-    const [dh, dw] = backwardNode(operands, attributes, types);
-    return [dh, dw, undefined];
+    const ofWeight = weightToo && !isQuantised(w!.dtype);
+    if (ofWeight) types.push({ dtype: "f32", shape: w!.shape });
+    if (bias && biasToo) types.push({ dtype: "f32", shape: bias.shape });
+    const [dh, ...others] = backwardNode(operands, attributes, types);
+    return [dh, ofWeight ? others.shift() : undefined, undefined, others[0]];
   },
 });
 const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, wanted) => wanted });
@@ -37,12 +48,14 @@ export interface LogprobOptions {
 }
 
 const LOGITS = ["softcap", "scale"] as const;
-const HEAD = [...LOGITS, "weight", "activations"] as const;
+const HEAD = [...LOGITS, "weight", "bias", "activations"] as const;
 
 /** What makes logits of hidden states: the matrix, and what the family does to the products. */
 export interface LogitHead extends LogprobOptions {
   /** (vocabulary, width), floating or quantised */
   weight: Value;
+  /** (vocabulary), added to the products (Phi) */
+  bias?: Value | undefined;
   /** How hidden states meet a quantised matrix in `logitsOf`. */
   activations?: QuantizedActivations | undefined;
 }
@@ -50,8 +63,8 @@ export interface LogitHead extends LogprobOptions {
 /** Logits of all rows, for where they are few. @param hidden (rows, width) @returns (rows, vocabulary) */
 export function logitsOf(hidden: Value, head: LogitHead, options: { rowwise?: boolean | undefined } = {}): Value {
   const { rowwise = false } = needNames("logitsOf: options", options, ["rowwise"]);
-  const { weight, scale = 1, softcap, activations } = needNames("logitsOf: head", head, HEAD);
-  const products = linear(hidden, weight, undefined, { rowwise, activations });
+  const { weight, bias, scale = 1, softcap, activations } = needNames("logitsOf: head", head, HEAD);
+  const products = linear(hidden, weight, bias, { rowwise, activations });
   const scaled = scale === 1 ? products : scaleBy(products, scale);
   return softcap ? capAt(scaled, softcap) : scaled;
 }
@@ -71,12 +84,11 @@ export function tokenLogprob(
   options: LogprobOptions = {},
 ): { logprob: Value; logsumexp: Value } {
   needNames("tokenLogprob: options", options, LOGITS);
-  const {
-    weight,
-    softcap = 0,
-    scale = 1,
-  } = head instanceof Value ? { weight: head, ...options } : needNames("tokenLogprob: head", head, HEAD);
-  const [logprob, logsumexp] = logprobNode([hidden, weight, targets], { softcap, scale });
+  const of: LogitHead =
+    head instanceof Value ? { weight: head, ...options } : needNames("tokenLogprob: head", head, HEAD);
+  const { weight, bias, softcap = 0, scale = 1 } = of;
+  const added = bias && bias.dtype !== "f32" ? cast(bias, "f32") : bias;
+  const [logprob, logsumexp] = logprobNode([hidden, weight, targets, ...(added ? [added] : [])], { softcap, scale });
   return { logprob: logprob!, logsumexp: logsumexp! };
 }
 
@@ -120,12 +132,13 @@ export function crossEntropy(
  * The mean of each row's logits, without the (rows, vocabulary) matrix: the product with the mean of the weight's rows.
  * @param one (1) f32 @returns (rows) f32
  */
-function meanLogit(hidden: Value, { weight, scale = 1, softcap }: LogitHead, one: Value): Value {
+function meanLogit(hidden: Value, { weight, bias, scale = 1, softcap }: LogitHead, one: Value): Value {
   if (softcap) fail("cross_entropy", "softcap", "none beside labelSmoothing", softcap);
   if (isQuantised(weight.dtype)) fail("cross_entropy", "weight", "a floating one beside labelSmoothing", weight.dtype);
   const vocabulary = weight.dim(0);
   if (typeof vocabulary !== "number") fail("cross_entropy", "vocabulary", "a number beside labelSmoothing", "a symbol");
   const shares = broadcast(scaleBy(one, scale / vocabulary), [1, vocabulary]);
   const row = linear(shares, weight, undefined, { transposed: true });
-  return reshape(linear(cast(hidden, "f32"), row), [hidden.dim(0)]);
+  const mean = bias && scaleBy(sum(bias), scale / vocabulary);
+  return reshape(linear(cast(hidden, "f32"), row, mean), [hidden.dim(0)]);
 }
