@@ -131,6 +131,11 @@ function checkDepth(bytes: Uint8Array, path: string, maxDepth: number): void {
   }
 }
 
+/** What is told all bytes of a file, in order; nobody changes them until the promise settles. */
+export interface Reader {
+  update(bytes: Uint8Array): Promise<void>;
+}
+
 /** An append-only file: writes are collected into 1 MiB blocks; call finish() to flush and fsync. */
 export class FileSink {
   private buffer = Buffer.allocUnsafe(1 << 20);
@@ -142,12 +147,16 @@ export class FileSink {
     /** What messages call the file. */
     readonly path: string,
     private readonly handle: FileHandle,
+    private readonly reader: Reader | undefined,
   ) {}
 
-  /** @param shown what messages call the file, where it is written under a temporary name */
-  static async create(path: string, shown = path): Promise<FileSink> {
+  /**
+   * @param shown what messages call the file, where it is written under a temporary name
+   * @param reader is told the bytes while they are written
+   */
+  static async create(path: string, shown = path, reader?: Reader): Promise<FileSink> {
     try {
-      return new FileSink(shown, await open(path, "wx"));
+      return new FileSink(shown, await open(path, "wx"), reader);
     } catch (error) {
       throw ioError(error, shown, "created");
     }
@@ -194,10 +203,15 @@ export class FileSink {
   }
 
   private async writeAll(bytes: Uint8Array): Promise<void> {
+    await Promise.all([this.put(bytes), this.reader?.update(bytes)]);
+  }
+
+  private async put(bytes: Uint8Array): Promise<void> {
     try {
       for (let done = 0; done < bytes.length; ) {
         // Linux writes at most 2 GiB at a time.
         const { bytesWritten } = await this.handle.write(bytes, done, Math.min(bytes.length - done, 1 << 30));
+        if (bytesWritten === 0) throw new Error("the system writes no more bytes"); // it would not, for ever
         done += bytesWritten;
       }
     } catch (error) {
