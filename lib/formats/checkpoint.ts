@@ -53,7 +53,13 @@ export async function saveCheckpoint(
   folder: string,
   step: number,
   content: CheckpointContent,
-  options: { saveTotalLimit?: number; keep?: number | undefined; among?: ReadonlySet<number> | undefined } = {},
+  options: {
+    saveTotalLimit?: number;
+    keep?: number | undefined;
+    among?: ReadonlySet<number> | undefined;
+    /** Told where an older one cannot be removed, which is no failure of this one. */
+    warn?: ((message: string) => void) | undefined;
+  } = {},
 ): Promise<CheckpointInfo> {
   if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
   const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
@@ -82,7 +88,9 @@ export async function saveCheckpoint(
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
     throw ioError(error, path, "saved");
   }
-  await removeOldest(folder, limit, step, options);
+  await removeOldest(folder, limit, step, options).catch((error: Error) =>
+    options.warn?.(`saveTotalLimit: ${error.message}`),
+  );
   return { path, step, order };
 }
 
@@ -132,7 +140,7 @@ function plannedFiles(content: CheckpointContent): Map<string, Write> {
 }
 
 async function writeFile(path: string, write: Write, shown: string, digest?: Digest): Promise<number> {
-  const sink = await FileSink.create(path, shown, digest);
+  const sink = await FileSink.create(path, shown, { reader: digest });
   try {
     await write(sink);
     await sink.finish();
@@ -152,12 +160,16 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
   }
   try {
     await rename(temporary, path);
+    await syncFolder(folder);
   } catch (error) {
-    if (replaced !== undefined) await rename(replaced, path).catch(() => {});
+    if (replaced !== undefined) {
+      // Nobody knows which names the disk has: the one that it surely had comes back before its files would go.
+      await rename(path, temporary).catch(() => {});
+      await rename(replaced, path).catch(() => {});
+    }
     throw error;
   }
-  await syncFolder(folder);
-  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true });
+  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {}); // litter, which a later run sweeps
 }
 
 function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {

@@ -12,8 +12,9 @@ import {
 } from "../formats/checkpoint.ts";
 import { findDamage, needIntact, type Reading } from "../formats/checkpoint-manifest.ts";
 import { claim } from "../formats/claim.ts";
-import { exists, ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
+import { exists, ioError, makeFolder } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
+import { writeTogether } from "../formats/staged-files.ts";
 import { openWeights, type StoredTensor } from "../formats/weights.ts";
 import { type Device, type FloatDType, openDevice, type Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
@@ -114,7 +115,10 @@ export class CheckpointStore {
         files: this.files(state, "f32", undefined),
         device: this.device,
       },
-      limit === undefined ? {} : { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable },
+      {
+        ...(limit !== undefined && { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable }),
+        warn: this.options.warn,
+      },
     );
     this.replaceable?.add(step);
   }
@@ -229,9 +233,11 @@ export class CheckpointStore {
   /** Writes the finished model, or adapter, into outputDir. @returns the folder */
   async finish(state: TrainerState, held: EvalEvent | undefined): Promise<string> {
     const { outputDir, saveDtype, trained } = this.options;
-    for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
-      await writeFileAtomically(join(outputDir, name), (sink) => sink.write(Buffer.from(text)));
-    await trained.save(outputDir, saveDtype);
+    await writeTogether(async (files) => {
+      await trained.save(outputDir, saveDtype, files);
+      for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
+        await files.writeText(join(outputDir, name), text);
+    });
     return outputDir;
   }
 

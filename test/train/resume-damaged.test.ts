@@ -20,7 +20,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const SIZES = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 1, numKeyValueHeads: 1 };
 
-async function train(more: Partial<PretrainOptions>) {
+async function train(more: Partial<PretrainOptions> & { maxSteps: number }) {
   await using model = createModel(
     { modelType: "llama", ...SIZES, maxPositionEmbeddings: 8, tieWordEmbeddings: true },
     { tokenizer, seed: 3 },
