@@ -93,7 +93,7 @@ export class CheckpointStore {
     );
   }
 
-  /** @param how.keepOlder removes no checkpoint, whatever the limit */
+  /** @param how.keepOlder of a run that an error ends: removes no checkpoint, whatever the limit, and does without the log where that cannot be written */
   async save(
     step: number,
     optimizer: Optimizer,
@@ -101,7 +101,9 @@ export class CheckpointStore {
     { keepOlder = false }: { keepOlder?: boolean } = {},
   ): Promise<void> {
     const { outputDir, trained } = this.options;
-    await this.log.flush();
+    await this.log.flush().catch((error: unknown) => {
+      if (!keepOlder) throw error;
+    });
     const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
     await saveCheckpoint(
       outputDir,
