@@ -1,6 +1,7 @@
 // Names of what is written under another name first. Whose they are stands in them, so that what a process left that was ended in the
 // middle can be told from what another is writing, and be removed by the next that comes.
 import { readdir, rm, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { hostname } from "node:os";
 import { join } from "node:path";
 
@@ -12,10 +13,33 @@ function host(): string {
     .slice(0, 32);
 }
 
-/** `stem.host.pid.random` with `ending` behind it: a name that nobody has, and that says who made it. */
+/**
+ * When a process began, as the kernel counts; undefined where it does not say. A container that starts again has its host's name and gives its processes the
+ * numbers of those before: only by this are they told apart.
+ */
+function beginning(pid: number): string | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    // Required, not imported: an import reads all that node:fs exports, and so loads every kind of stream.
+    const { readFileSync } = createRequire(import.meta.url)("node:fs") as typeof import("node:fs");
+    const line = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const ticks = line.slice(line.lastIndexOf(")") + 2).split(" ")[19]; // a process's name may hold anything
+    return ticks === undefined || !/^[0-9]{1,20}$/.test(ticks) ? undefined : BigInt(ticks).toString(36);
+  } catch {
+    return undefined;
+  }
+}
+
+let owner: string | undefined;
+
+/** `stem.host.pid-beginning.random` with `ending` behind it: a name that nobody has, and that says who made it. */
 export function temporaryName(stem: string, ending = ""): string {
   const random = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
-  return `${stem}.${host()}.${process.pid}.${random}${ending}`;
+  if (owner === undefined) {
+    const began = beginning(process.pid);
+    owner = `${process.pid}${began === undefined ? "" : `-${began}`}`;
+  }
+  return `${stem}.${host()}.${owner}.${random}${ending}`;
 }
 
 /** What a temporary name says. */
@@ -28,10 +52,16 @@ export interface TemporaryName {
 
 /** @returns undefined for a name that temporaryName did not make */
 export function readTemporaryName(name: string): TemporaryName | undefined {
-  const match = /^(.+)\.([A-Za-z0-9]*)\.([0-9]{1,10})\.[0-9a-f]{8}(\.[a-z]+)?$/s.exec(name);
+  const match = /^(.+)\.([A-Za-z0-9]*)\.([0-9]{1,10})(?:-([0-9a-z]{1,13}))?\.[0-9a-f]{8}(\.[a-z]+)?$/s.exec(name);
   if (!match) return undefined;
-  const [, stem, owner, pid, ending = ""] = match;
-  return { stem: stem!, ending, ended: owner === host() ? !isAlive(Number(pid)) : undefined };
+  const [, stem, machine, pid, began, ending = ""] = match;
+  return { stem: stem!, ending, ended: machine === host() ? hasEnded(Number(pid), began) : undefined };
+}
+
+function hasEnded(pid: number, began: string | undefined): boolean {
+  if (!isAlive(pid)) return true;
+  const now = began === undefined ? undefined : beginning(pid);
+  return now !== undefined && now !== began; // another process has its number
 }
 
 function isAlive(pid: number): boolean {

@@ -13,4 +13,6 @@ export interface FilesBinding {
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
   /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
+  /** CRC-32C of a few bytes, on this thread. */
+  crc32c(bytes: Uint8Array): number;
 }

@@ -81,6 +81,11 @@ export interface NativeLaneHandle {
     rows: number,
     columns: number,
   ): Promise<{ bytes: ArrayBuffer; scales: ArrayBuffer }>;
+  /**
+   * CRC-32C of some bytes behind those whose checksum is `before` (0: none), on the lane's thread; of a file on all of its threads. An array is nobody else's
+   * until the promise settles. One Uint32.
+   */
+  crc32c(source: NativeMappedFile | Uint8Array, offset: number, bytes: number, before: number): Promise<ArrayBuffer>;
   /** When the device has done all that this lane queued. */
   settle(): Promise<void>;
   /** The ways in which this device can make a product, its own choice first; none on the CPU. Types by number. */

@@ -16,7 +16,7 @@ import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { writeGguf } from "../formats/gguf-write.ts";
 import { ownHead } from "../formats/heads.ts";
-import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { exists, ioError, makeFolder, readJson } from "../formats/io.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { readWhole } from "../formats/open-file.ts";
@@ -31,6 +31,7 @@ import {
   widerMatrices,
 } from "../formats/quantised-types.ts";
 import { llama3Factors } from "../formats/rope-scaling.ts";
+import { type StagedFiles, writeTogether } from "../formats/staged-files.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
@@ -352,25 +353,29 @@ async function toFolder(
   const gguf = model.weights.gguf;
   const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
   await makeFolder(output);
-  const saved = await saveModelWeights(output, tensors, model.config, options);
-  if (tokenizer) {
-    // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.
-    const whole = gguf?.string("tokenizer.huggingface.json");
-    const files = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
-    for (const [name, text] of Object.entries(files))
-      await writeFileAtomically(join(output, name), (sink) => sink.write(Buffer.from(text)));
-  } else if (!gguf) {
-    const from = model.tokenizerPath ?? input;
-    const named = (await namedTemplates(from)).map(([, name]) => name);
-    if (named.length > 0) await makeFolder(join(output, dirname(named[0]!)));
-    for (const name of [...TOKENIZER_FILES, ...named]) await copyFile(join(from, name), join(output, name));
-  }
-  if (model.card) await writeModelCard(output, model.card);
-  if (Object.keys(model.generation).length > 0) {
-    await writeJson(join(output, "generation_config.json"), generationConfigToJson(model.generation));
-  }
-  await writeJson(join(output, "config.json"), config);
-  return { tensors: tensors.length, bytes: saved.bytes };
+  const bytes = await writeTogether(async (files) => {
+    const saved = await saveModelWeights(output, tensors, model.config, options, files);
+    if (tokenizer) {
+      // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.
+      const whole = gguf?.string("tokenizer.huggingface.json");
+      const texts = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
+      for (const [name, text] of Object.entries(texts)) await files.writeText(join(output, name), text);
+    } else if (!gguf) {
+      const from = model.tokenizerPath ?? input;
+      const named = (await namedTemplates(from)).map(([, name]) => name);
+      if (named.length > 0) await makeFolder(join(output, dirname(named[0]!)));
+      for (const name of [...TOKENIZER_FILES, ...named]) await copyFile(join(from, name), join(output, name), files);
+    }
+    if (model.card) await writeModelCard(output, model.card, files);
+    if (Object.keys(model.generation).length > 0) {
+      await files.writeJson(join(output, "generation_config.json"), generationConfigToJson(model.generation));
+    }
+    const own = join(output, "config.json");
+    files.removeBefore(own); // without it no reader takes the weights of before for this model's, or these for that
+    await files.writeJson(own, config);
+    return saved.bytes;
+  });
+  return { tensors: tensors.length, bytes };
 }
 
 const TOKENIZER_FILES = [
@@ -387,7 +392,7 @@ const TOKENIZER_FILES = [
   "chat_template.jinja",
 ];
 
-async function copyFile(from: string, to: string): Promise<void> {
+async function copyFile(from: string, to: string, files: StagedFiles): Promise<void> {
   if (!(await exists(from))) return;
   let bytes: Buffer;
   try {
@@ -395,5 +400,5 @@ async function copyFile(from: string, to: string): Promise<void> {
   } catch (error) {
     throw ioError(error, from, "read");
   }
-  await writeFileAtomically(to, (sink) => sink.write(bytes));
+  await files.write(to, (sink) => sink.write(bytes));
 }

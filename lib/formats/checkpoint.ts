@@ -1,18 +1,28 @@
 // Training checkpoints: folders that are complete or absent, whenever the process or the machine stops.
 //
 // A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and the
-// parent fsynced. A manifest lists the files and their sizes; a folder whose files do not match it (a broken copy) is
+// parent fsynced. A manifest lists the files, their sizes and their digests; a folder whose files do not match it (a broken copy) is
 // passed over. Hidden folders of dead processes are swept.
-import { cp, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { cp, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
+import { type Device, openDevice } from "../graph/index.ts";
 import { leftIn, temporaryName } from "../temporary.ts";
+import {
+  CHECKPOINT_FILE,
+  Damage,
+  findDamage,
+  MANIFEST,
+  manifestText,
+  type Reading,
+  readManifest,
+} from "./checkpoint-manifest.ts";
+import { Digest } from "./digest.ts";
 import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "./io.ts";
 import { mostJson } from "./memory.ts";
 import { writeSafetensorsTo } from "./safetensors-write.ts";
 import type { TensorData } from "./tensor-data.ts";
 
-const MANIFEST = "checkpoint.json";
 const STATE = "trainer_state.json";
 
 export interface CheckpointContent {
@@ -22,6 +32,8 @@ export interface CheckpointContent {
   state: unknown;
   /** Further files by name: config.json, tokenizer.json, model_card.json, … */
   files?: Readonly<Record<string, string | Uint8Array>>;
+  /** Whose thread computes the digests, while files are written. Default: the CPU. */
+  device?: Device | undefined;
   signal?: AbortSignal;
 }
 
@@ -41,7 +53,13 @@ export async function saveCheckpoint(
   folder: string,
   step: number,
   content: CheckpointContent,
-  options: { saveTotalLimit?: number; keep?: number | undefined; among?: ReadonlySet<number> | undefined } = {},
+  options: {
+    saveTotalLimit?: number;
+    keep?: number | undefined;
+    among?: ReadonlySet<number> | undefined;
+    /** Told where an older one cannot be removed, which is no failure of this one. */
+    warn?: ((message: string) => void) | undefined;
+  } = {},
 ): Promise<CheckpointInfo> {
   if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
   const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
@@ -54,17 +72,25 @@ export async function saveCheckpoint(
   const order = 1 + ((await latestCheckpoint(folder))?.order ?? 0);
   try {
     await makeFolder(temporary);
+    const { device = openDevice({ device: "cpu" }) } = content;
     const sizes: Record<string, number> = {};
-    for (const [name, write] of files) sizes[name] = await writeFile(join(temporary, name), write, join(path, name));
-    const manifest = `${JSON.stringify({ step, order, files: sizes }, null, 2)}\n`;
-    await writeFile(join(temporary, MANIFEST), (sink) => sink.write(Buffer.from(manifest)));
+    const digests: Record<string, string> = {};
+    for (const [name, write] of files) {
+      const digest = new Digest(device);
+      sizes[name] = await writeFile(join(temporary, name), write, join(path, name), digest);
+      digests[name] = digest.text;
+    }
+    const manifest = Buffer.from(manifestText({ step, order, files: sizes, digests }));
+    await writeFile(join(temporary, MANIFEST), (sink) => sink.write(manifest), join(path, MANIFEST));
     await syncFolder(temporary);
     await putInPlace(folder, temporary, path, step);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
     throw ioError(error, path, "saved");
   }
-  await removeOldest(folder, limit, step, options);
+  await removeOldest(folder, limit, step, options).catch((error: Error) =>
+    options.warn?.(`saveTotalLimit: ${error.message}`),
+  );
   return { path, step, order };
 }
 
@@ -92,7 +118,7 @@ type Write = (sink: FileSink) => Promise<void>;
 function plannedFiles(content: CheckpointContent): Map<string, Write> {
   const files = new Map<string, Write>();
   const add = (name: string, write: Write) => {
-    if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/.test(name) || name === MANIFEST || files.has(name)) {
+    if (!CHECKPOINT_FILE.test(name) || name === MANIFEST || files.has(name)) {
       throw invalidArgument("checkpoint file", `a plain file name other than ${MANIFEST}, each once`, name);
     }
     files.set(name, write);
@@ -113,8 +139,8 @@ function plannedFiles(content: CheckpointContent): Map<string, Write> {
   return files;
 }
 
-async function writeFile(path: string, write: Write, shown = path): Promise<number> {
-  const sink = await FileSink.create(path, shown);
+async function writeFile(path: string, write: Write, shown: string, digest?: Digest): Promise<number> {
+  const sink = await FileSink.create(path, shown, { reader: digest });
   try {
     await write(sink);
     await sink.finish();
@@ -134,12 +160,16 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
   }
   try {
     await rename(temporary, path);
+    await syncFolder(folder);
   } catch (error) {
-    if (replaced !== undefined) await rename(replaced, path).catch(() => {});
+    if (replaced !== undefined) {
+      // Nobody knows which names the disk has: the one that it surely had comes back before its files would go.
+      await rename(path, temporary).catch(() => {});
+      await rename(replaced, path).catch(() => {});
+    }
     throw error;
   }
-  await syncFolder(folder);
-  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true });
+  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {}); // litter, which a later run sweeps
 }
 
 function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
@@ -177,11 +207,11 @@ async function sweep(folder: string): Promise<void> {
 export interface BrokenCheckpoint {
   path: string;
   step: number;
-  /** What is wrong with it. */
+  /** What is wrong with it: `file: expected X, got Y`. */
   why: string;
 }
 
-/** Complete checkpoints in `folder`, oldest first; an absent folder has none. */
+/** Complete checkpoints in `folder`, oldest first; an absent folder has none. Their files are there and as large as they should be; what these hold is not read. */
 export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
   return (await surveyCheckpoints(folder)).complete;
 }
@@ -198,9 +228,11 @@ export async function surveyCheckpoints(
     if (!match) continue;
     const path = join(folder, name);
     const step = Number(match[1]);
-    const order = await orderOf(path, step);
-    if (typeof order === "number") complete.push({ path, step, order });
-    else broken.push({ path, step, why: order });
+    const found = await readManifest(path);
+    if (found instanceof Damage) broken.push({ path, step, why: String(found) });
+    else if (found.step !== step)
+      broken.push({ path, step, why: `${MANIFEST}: expected that of step ${step}, got that of step ${found.step}` });
+    else complete.push({ path, step, order: Number.isSafeInteger(found.order) ? found.order! : 0 });
   }
   complete.sort((a, b) => a.order - b.order || a.step - b.step);
   return { complete, broken: broken.sort((a, b) => a.step - b.step) };
@@ -211,33 +243,32 @@ export async function latestCheckpoint(folder: string): Promise<CheckpointInfo |
   return (await listCheckpoints(folder)).at(-1);
 }
 
+/**
+ * The newest checkpoint that holds what was written, to the bit: checkpoints are read whole, the newest first, until one does.
+ * @returns it, and those that were passed over: damaged ones that are newer, and incomplete ones of later steps
+ */
+export async function latestIntact(
+  folder: string,
+  reading: Reading,
+): Promise<{ latest: CheckpointInfo | undefined; passed: BrokenCheckpoint[] }> {
+  const { complete, broken } = await surveyCheckpoints(folder);
+  const damaged: BrokenCheckpoint[] = [];
+  let latest: CheckpointInfo | undefined;
+  for (const one of complete.reverse()) {
+    const damage = await findDamage(one.path, reading);
+    if (!damage) {
+      latest = one;
+      break;
+    }
+    damaged.push({ path: one.path, step: one.step, why: String(damage) });
+  }
+  const later = broken.filter(({ step }) => step > (latest?.step ?? -1));
+  return { latest, passed: [...later, ...damaged].sort((a, b) => a.step - b.step) };
+}
+
 /** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
 export async function readCheckpointState(path: string): Promise<unknown> {
   return readJson(join(path, STATE), Math.min(1 << 30, mostJson()));
-}
-
-/** Of a complete checkpoint its place in time (0 where it was written before there was one), of others what is wrong. */
-async function orderOf(path: string, step: number): Promise<number | string> {
-  try {
-    const manifest = (await readJson(join(path, MANIFEST))) as {
-      step?: unknown;
-      order?: unknown;
-      files?: Record<string, unknown>;
-    } | null;
-    if (manifest?.step !== step || typeof manifest.files !== "object" || manifest.files === null)
-      return `${MANIFEST}: expected that of step ${step}, got another`;
-    for (const [name, bytes] of Object.entries(manifest.files)) {
-      const { size } = await stat(join(path, name));
-      if (size !== bytes) return `${name}: expected ${bytes} bytes, got ${size}`;
-    }
-    return Number.isSafeInteger(manifest.order) ? (manifest.order as number) : 0;
-  } catch (error) {
-    const code = error instanceof HeddleError ? error.code : (error as NodeJS.ErrnoException).code;
-    if (code === "NOT_FOUND" || code === "INVALID_FILE")
-      return `${MANIFEST}: expected a manifest, got none that can be read`;
-    if (code === "ENOENT" || code === "ENOTDIR") return "expected the files of its manifest, got not all of them";
-    throw ioError(error, path, "read");
-  }
 }
 
 async function removeOldest(

@@ -2,8 +2,8 @@
 import { dirname, join } from "node:path";
 import type { EmbeddingConfig, ModelConfig, PoolingMode } from "./config-types.ts";
 import { embeddingWidths, POOLING_MODES, poolingModes } from "./embedding-schema.ts";
-import { makeFolder, writeFileAtomically } from "./io.ts";
-import { type SaveOptions, saveWeights, writeSafetensors } from "./safetensors-write.ts";
+import { makeFolder } from "./io.ts";
+import { type SaveOptions, stageSafetensors, stageWeights } from "./safetensors-write.ts";
 import {
   EMBEDDING_LAYERS,
   LAYER_MODULES,
@@ -12,6 +12,7 @@ import {
   POOLING_NAMES,
   TORCH_ACTIVATIONS,
 } from "./sentence-transformers.ts";
+import type { StagedFiles } from "./staged-files.ts";
 import type { TensorData } from "./tensor-data.ts";
 
 const TYPE = "sentence_transformers.models.";
@@ -84,21 +85,22 @@ export function embeddingFiles(config: ModelConfig): Record<string, string> {
 
 /**
  * Writes a model's weights, those of layers behind pooling in folders of their own as sentence-transformers has them, and its files.
- * Each appears complete or not at all. @returns bytes of all weights
+ * They appear with all of `files`. @returns bytes of all weights
  */
 export async function saveModelWeights(
   folder: string,
   tensors: readonly TensorData[],
   config: ModelConfig,
-  options: SaveOptions = {},
+  options: SaveOptions,
+  files: StagedFiles,
 ): Promise<{ bytes: number }> {
   const beside = tensors.filter(({ name }) => name.startsWith(EMBEDDING_LAYERS));
   const trunk = tensors.filter(({ name }) => !name.startsWith(EMBEDDING_LAYERS));
-  let { bytes } = await saveWeights(folder, trunk, options);
+  let { bytes } = await stageWeights(files, folder, trunk, options);
   for (const [name, text] of Object.entries(embeddingFiles(config))) {
     const path = join(folder, name);
     await makeFolder(dirname(path));
-    await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
+    await files.writeText(path, text);
   }
   for (const [i, layer] of (config.embedding?.layers ?? []).entries()) {
     const before = `${EMBEDDING_LAYERS}${i}.`;
@@ -106,7 +108,7 @@ export async function saveModelWeights(
     const renamed = own.map((data) => ({ ...data, name: LAYER_PREFIXES[layer.type] + data.name.slice(before.length) }));
     const { signal } = options;
     const path = join(folder, `${i + 2}_${LAYER_MODULES[layer.type]}`, "model.safetensors");
-    bytes += await writeSafetensors(path, renamed, signal ? { signal } : {});
+    bytes += await stageSafetensors(files, path, renamed, signal ? { signal } : {});
   }
   return { bytes };
 }

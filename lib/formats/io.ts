@@ -1,9 +1,9 @@
 // Files as every format needs them: typed errors, bounded JSON, and writes that appear whole or not at all.
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, lstat, mkdir, open, readlink, realpath, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
-import { readWhole } from "./open-file.ts";
+import { kindOf, readWhole } from "./open-file.ts";
 
 /** A system error as a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
 export function ioError(cause: unknown, path: string, action: string): HeddleError {
@@ -131,6 +131,11 @@ function checkDepth(bytes: Uint8Array, path: string, maxDepth: number): void {
   }
 }
 
+/** What is told all bytes of a file, in order; nobody changes them until the promise settles. */
+export interface Reader {
+  update(bytes: Uint8Array): Promise<void>;
+}
+
 /** An append-only file: writes are collected into 1 MiB blocks; call finish() to flush and fsync. */
 export class FileSink {
   private buffer = Buffer.allocUnsafe(1 << 20);
@@ -142,12 +147,23 @@ export class FileSink {
     /** What messages call the file. */
     readonly path: string,
     private readonly handle: FileHandle,
+    private readonly reader: Reader | undefined,
   ) {}
 
-  /** @param shown what messages call the file, where it is written under a temporary name */
-  static async create(path: string, shown = path): Promise<FileSink> {
+  /**
+   * @param shown what messages call the file, where it is written under a temporary name
+   * @param how.reader is told the bytes while they are written
+   * @param how.mode who may read and write it, where that is not as for any new file
+   */
+  static async create(
+    path: string,
+    shown = path,
+    { reader, mode }: { reader?: Reader | undefined; mode?: number | undefined } = {},
+  ): Promise<FileSink> {
     try {
-      return new FileSink(shown, await open(path, "wx"));
+      const handle = await open(path, "wx", mode);
+      if (mode !== undefined) await handle.chmod(mode).catch(() => {}); // a file system that knows no such thing
+      return new FileSink(shown, handle, reader);
     } catch (error) {
       throw ioError(error, shown, "created");
     }
@@ -194,10 +210,15 @@ export class FileSink {
   }
 
   private async writeAll(bytes: Uint8Array): Promise<void> {
+    await Promise.all([this.put(bytes), this.reader?.update(bytes)]);
+  }
+
+  private async put(bytes: Uint8Array): Promise<void> {
     try {
       for (let done = 0; done < bytes.length; ) {
         // Linux writes at most 2 GiB at a time.
         const { bytesWritten } = await this.handle.write(bytes, done, Math.min(bytes.length - done, 1 << 30));
+        if (bytesWritten === 0) throw new Error("the system writes no more bytes"); // it would not, for ever
         done += bytesWritten;
       }
     } catch (error) {
@@ -206,7 +227,10 @@ export class FileSink {
   }
 }
 
-/** Makes renames inside `folder` durable. Platforms that cannot sync a folder are left as they are. */
+/** What a system says that does not synchronise folders, or not for those who may not read them: renames there are as durable as they are. */
+const NO_SYNC: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EACCES", "EPERM"]);
+
+/** Makes renames inside `folder` durable. Platforms and file systems that cannot sync a folder are left as they are. */
 export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   try {
@@ -217,8 +241,71 @@ export async function syncFolder(folder: string): Promise<void> {
       await handle.close();
     }
   } catch (error) {
-    throw ioError(error, folder, "synchronised");
+    if (!NO_SYNC.has((error as NodeJS.ErrnoException).code)) throw ioError(error, folder, "synchronised");
   }
+}
+
+const MOST_LINKS = 40;
+
+/**
+ * Where a file is written, and with what permissions. A link stays one, and the file that it leads to is written, on whatever disk; a file that is there hands on
+ * who may read it. Anything else than a file, which a rename would replace, is refused.
+ */
+async function placeOf(path: string): Promise<{ place: string; mode?: number }> {
+  let place = path;
+  for (let links = 0; links < MOST_LINKS; links++) {
+    const found = await lstat(place).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw ioError(error, path, "written");
+    });
+    if (!found) return { place };
+    if (found.isFile()) return { place, mode: found.mode & 0o777 };
+    if (!found.isSymbolicLink())
+      throw new HeddleError("IO", `${path}: cannot be written: expected a regular file, got ${kindOf(found)}`);
+    try {
+      place = resolve(await realpath(dirname(place)), await readlink(place));
+    } catch (error) {
+      throw ioError(error, path, "written");
+    }
+  }
+  throw new HeddleError("IO", `${path}: cannot be written: expected a file, got links that lead nowhere`);
+}
+
+/** A file that is on the disk whole, under a temporary name beside its own. */
+export interface StagedFile {
+  readonly temporary: string;
+  readonly place: string;
+  /** What messages call it. */
+  readonly path: string;
+}
+
+/** Writes a file up to its name, which placeFile gives it. On any error (also one thrown by `body`) nothing is left. */
+export async function stageFile(path: string, body: (sink: FileSink) => Promise<void>): Promise<StagedFile> {
+  const { place, mode } = await placeOf(path);
+  await removeLeftFiles(dirname(place));
+  // Cut, because a system takes names of 255 bytes.
+  const temporary = join(dirname(place), temporaryName(`.${basename(place).slice(0, 40)}`, TEMPORARY_FILE));
+  const sink = await FileSink.create(temporary, path, { mode });
+  try {
+    await body(sink);
+    await sink.finish();
+  } catch (error) {
+    await sink.close();
+    await discardFile({ temporary });
+    throw error;
+  }
+  return { temporary, place, path };
+}
+
+/** Gives a staged file its name, in place of what has it. */
+export async function placeFile({ temporary, place, path }: StagedFile): Promise<void> {
+  await rename(temporary, place).catch((error: unknown) => {
+    throw ioError(error, path, "replaced");
+  });
+}
+
+export async function discardFile({ temporary }: Pick<StagedFile, "temporary">): Promise<void> {
+  await rm(temporary, { force: true }).catch(() => {});
 }
 
 /**
@@ -227,22 +314,14 @@ export async function syncFolder(folder: string): Promise<void> {
  * next one that writes into the folder removes it.
  */
 export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
-  await removeLeftFiles(dirname(path));
-  // Cut, because a system takes names of 255 bytes.
-  const temporary = join(dirname(path), temporaryName(`.${basename(path).slice(0, 40)}`, TEMPORARY_FILE));
-  const sink = await FileSink.create(temporary, path);
+  const staged = await stageFile(path, body);
   try {
-    await body(sink);
-    await sink.finish();
-    await rename(temporary, path).catch((error: unknown) => {
-      throw ioError(error, path, "replaced");
-    });
+    await placeFile(staged);
   } catch (error) {
-    await sink.close();
-    await rm(temporary, { force: true }).catch(() => {});
+    await discardFile(staged);
     throw error;
   }
-  await syncFolder(dirname(path));
+  await syncFolder(dirname(staged.place));
 }
 
 /** writeFileAtomically for a value as indented JSON. */

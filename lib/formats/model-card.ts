@@ -7,6 +7,7 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { exists, parseJson, readJson, writeJson } from "./io.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
+import type { StagedFiles } from "./staged-files.ts";
 
 /** Its file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";
@@ -168,8 +169,13 @@ export async function readModelCard(folder: string): Promise<ModelCard | undefin
   return (await exists(path)) ? readCard(await readJson(path), path) : undefined;
 }
 
-export async function writeModelCard(folder: string, card: ModelCardInput): Promise<void> {
-  await writeJson(join(folder, MODEL_CARD_FILE), parseModelCard(card));
+/** @param files as one of several, where it is */
+export async function writeModelCard(
+  folder: string,
+  card: ModelCardInput,
+  files: Pick<StagedFiles, "writeJson"> = { writeJson },
+): Promise<void> {
+  await files.writeJson(join(folder, MODEL_CARD_FILE), parseModelCard(card));
 }
 
 /** The card as GGUF metadata: `general.name` and `general.license` for everyone, the whole under `heddle.model_card`. */

@@ -42,7 +42,9 @@ async function checked(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-function kindOf(found: Stats): string {
+/** What is no regular file, for messages. */
+export function kindOf(found: Stats): string {
+  if (found.isDirectory()) return "a folder";
   return found.isFIFO() ? "a pipe" : found.isSocket() ? "a socket" : "a device";
 }
 

@@ -1,11 +1,12 @@
 // Writing safetensors files and the sharded folders that transformers reads.
-import { readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../errors.ts";
 import { isQuantised } from "../graph/dtype.ts";
 import { pieceOf, type WeightDtype } from "./dtype.ts";
-import { type FileSink, ioError, syncFolder, writeFileAtomically, writeJson } from "./io.ts";
+import { type FileSink, ioError } from "./io.ts";
 import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors.ts";
+import { type StagedFiles, writeTogether } from "./staged-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "./tensor-data.ts";
 
 function storedName(name: string, dtype: WeightDtype): string {
@@ -27,10 +28,20 @@ export async function writeSafetensors(
   tensors: Iterable<TensorData>,
   options: SafetensorsOptions = {},
 ): Promise<number> {
+  return writeTogether((files) => stageSafetensors(files, path, tensors, options));
+}
+
+/** The same as one of several files. */
+export async function stageSafetensors(
+  files: StagedFiles,
+  path: string,
+  tensors: Iterable<TensorData>,
+  options: SafetensorsOptions = {},
+): Promise<number> {
   const list = [...tensors];
   const progress = new ProgressCounter(list, options);
   let size = 0;
-  await writeFileAtomically(path, async (sink) => {
+  await files.write(path, async (sink) => {
     await writeSafetensorsTo(sink, list, options, progress);
     size = sink.position;
   });
@@ -92,11 +103,24 @@ export interface SaveOptions extends SafetensorsOptions {
   maxShardBytes?: number;
 }
 
+const INDEX = "model.safetensors.index.json";
+
 /**
  * Writes `model.safetensors`, or shards and `model.safetensors.index.json` when the tensors exceed maxShardBytes, into an
- * existing folder, and removes the weights of an earlier save there. Returns the files' names and bytes.
+ * existing folder, and removes the weights of an earlier save there. All appear together: until the last shard is on the disk an earlier save stays as it was,
+ * which takes room for both. Returns the files' names and bytes.
  */
 export async function saveWeights(
+  folder: string,
+  tensors: Iterable<TensorData>,
+  options: SaveOptions = {},
+): Promise<{ files: string[]; bytes: number }> {
+  return writeTogether((files) => stageWeights(files, folder, tensors, options));
+}
+
+/** The same as some of several files. */
+export async function stageWeights(
+  files: StagedFiles,
   folder: string,
   tensors: Iterable<TensorData>,
   options: SaveOptions = {},
@@ -108,28 +132,27 @@ export async function saveWeights(
   const number = (i: number) => String(i).padStart(5, "0");
   const name = (i: number) =>
     single ? "model.safetensors" : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-  const files: string[] = [];
+  const names: string[] = [];
   const weightMap = new Map<string, string>();
   let bytes = 0;
   for (const [i, shard] of shards.entries()) {
-    await writeFileAtomically(join(folder, name(i)), async (sink) => {
+    await files.write(join(folder, name(i)), async (sink) => {
       await writeSafetensorsTo(sink, shard, options, progress);
       bytes += sink.position;
     });
-    files.push(name(i));
+    names.push(name(i));
     for (const tensor of shard) weightMap.set(tensor.name, name(i));
   }
   if (!single) {
-    const index = "model.safetensors.index.json";
     const total = list.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
-    await writeJson(join(folder, index), {
+    await files.writeJson(join(folder, INDEX), {
       metadata: { total_size: total },
       weight_map: Object.fromEntries(weightMap),
     });
-    files.push(index);
+    names.push(INDEX);
   }
-  await removeStale(folder, files);
-  return { files, bytes };
+  await replaceOld(files, folder, names);
+  return { files: names, bytes };
 }
 
 /** Greedy and in order; a tensor larger than the limit gets a file of its own. */
@@ -149,14 +172,16 @@ function splitShards(tensors: readonly TensorData[], limit: number): TensorData[
   return shards;
 }
 
-async function removeStale(folder: string, keep: string[]): Promise<void> {
-  const stale = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
-  try {
-    const names = await readdir(folder);
-    const old = names.filter((name) => stale.test(name) && !keep.includes(name));
-    for (const name of old) await rm(join(folder, name));
-    if (old.length > 0) await syncFolder(folder);
-  } catch (error) {
+/** Removes an earlier save's weights, those first that readers would find before shards of this one: one file, and the list of shards of the same names. */
+async function replaceOld(files: StagedFiles, folder: string, names: readonly string[]): Promise<void> {
+  const weights = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
+  const there = await readdir(folder).catch((error: unknown) => {
     throw ioError(error, folder, "cleaned of an earlier save");
+  });
+  const sharded = names.includes(INDEX);
+  for (const name of there.filter((one) => weights.test(one))) {
+    const path = join(folder, name);
+    if (sharded && (name === INDEX || name === "model.safetensors")) files.removeBefore(path);
+    else if (!names.includes(name)) files.removeBehind(path);
   }
 }

@@ -3,9 +3,10 @@ import { isAbsolute, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
-import { makeFolder, writeJson } from "../formats/io.ts";
+import { makeFolder } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
-import { writeSafetensors } from "../formats/safetensors-write.ts";
+import { stageSafetensors } from "../formats/safetensors-write.ts";
+import { writeTogether } from "../formats/staged-files.ts";
 import type { FloatDType } from "../graph/index.ts";
 import { adapterConfig, adapterData } from "../models/adapter-files.ts";
 import { headNames } from "../models/heads.ts";
@@ -69,9 +70,13 @@ export async function saveAdapter(
   // Heads were trained beside the adapter, and mean nothing without it.
   const heads = headNames(model.config).map((head) => [head, adapter!.saved.get(head) ?? head] as const);
   const whole = { ...adapter!, saved: new Map([...adapter!.saved, ...heads]) };
-  await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), adapterData(model, whole, dtype));
-  const json = headsToJson(model.config, model.family.architecture);
-  if (Object.keys(json).length > 0) await writeJson(join(folder, HEAD_CONFIG_FILE), json);
-  if (base.card) await writeModelCard(folder, base.card);
-  await writeJson(join(folder, ADAPTER_CONFIG_FILE), adapterConfig(model, whole, base.path));
+  await writeTogether(async (files) => {
+    await stageSafetensors(files, join(folder, ADAPTER_WEIGHTS_FILE), adapterData(model, whole, dtype));
+    const json = headsToJson(model.config, model.family.architecture);
+    if (Object.keys(json).length > 0) await files.writeJson(join(folder, HEAD_CONFIG_FILE), json);
+    if (base.card) await writeModelCard(folder, base.card, files);
+    const own = join(folder, ADAPTER_CONFIG_FILE);
+    files.removeBefore(own); // as config.json of a model
+    await files.writeJson(own, adapterConfig(model, whole, base.path));
+  });
 }

@@ -3,8 +3,9 @@ import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
-import { makeFolder, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { makeFolder } from "../formats/io.ts";
 import { writeModelCard } from "../formats/model-card.ts";
+import { writeTogether } from "../formats/staged-files.ts";
 import { type FloatDType, isFloat } from "../graph/index.ts";
 import { weightData } from "../models/export.ts";
 import type { Model } from "../models/model.ts";
@@ -27,14 +28,18 @@ export async function saveLanguageModel(
       `save: expected no active adapter, got ${active.join(", ")} (saveAdapter() writes it, mergeAdapter() puts it into the weights, setActiveAdapters([]) leaves it out)`,
     );
   await makeFolder(folder);
-  await saveModelWeights(folder, weightData(model, dtype), config, signal ? { signal } : {});
-  for (const [name, text] of Object.entries(tokenizer?.files() ?? {}))
-    await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
-  if (card) await writeModelCard(folder, card);
-  if (Object.keys(generation).length > 0)
-    await writeJson(join(folder, "generation_config.json"), generationConfigToJson(generation));
-  const stored = dtype === "auto" ? storedDtype(model) : dtype;
-  await writeJson(join(folder, "config.json"), modelConfigToJson({ ...config, dtype: stored }));
+  await writeTogether(async (files) => {
+    await saveModelWeights(folder, weightData(model, dtype), config, signal ? { signal } : {}, files);
+    for (const [name, text] of Object.entries(tokenizer?.files() ?? {}))
+      await files.writeText(join(folder, name), text);
+    if (card) await writeModelCard(folder, card, files);
+    if (Object.keys(generation).length > 0)
+      await files.writeJson(join(folder, "generation_config.json"), generationConfigToJson(generation));
+    const stored = dtype === "auto" ? storedDtype(model) : dtype;
+    const own = join(folder, "config.json");
+    files.removeBefore(own); // without it no reader takes the weights of before for this model's, or these for that
+    await files.writeJson(own, modelConfigToJson({ ...config, dtype: stored }));
+  });
 }
 
 /** The type of most weights, for config.json. */

@@ -1,4 +1,4 @@
-import { writeFileAtomically } from "../formats/io.ts";
+import { writeTogether } from "../formats/staged-files.ts";
 import { chatMlTemplate } from "../tokenizer/default-templates.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { everydayQuestions } from "./recipe/everyday-questions.ts";
@@ -29,10 +29,11 @@ export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?:
   });
 }
 
-/** Writes a tokenizer's files, each whole or not at all. */
+/** Writes a tokenizer's files, all or none. */
 export async function saveTokenizer(tokenizer: Tokenizer, path: (name: string) => string): Promise<void> {
-  for (const [name, text] of Object.entries(tokenizer.files()))
-    await writeFileAtomically(path(name), (sink) => sink.write(Buffer.from(text)));
+  await writeTogether(async (files) => {
+    for (const [name, text] of Object.entries(tokenizer.files())) await files.writeText(path(name), text);
+  });
 }
 
 /**

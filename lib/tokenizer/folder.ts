@@ -4,8 +4,9 @@ import { basename, dirname, join } from "node:path";
 import { binding } from "../binding/index.ts";
 import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
-import { makeFolder, writeFileAtomically } from "../formats/io.ts";
+import { makeFolder } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
+import { writeTogether } from "../formats/staged-files.ts";
 import { withAdded } from "./added-tokens.ts";
 import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
@@ -220,6 +221,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
 export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {
   await makeFolder(folder);
   const files = { "tokenizer.json": tokenizerToJson(file), "tokenizer_config.json": configToJson(file, config) };
-  for (const [name, text] of Object.entries(files))
-    await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
+  await writeTogether(async (staged) => {
+    for (const [name, text] of Object.entries(files)) await staged.writeText(join(folder, name), text);
+  });
 }

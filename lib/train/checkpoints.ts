@@ -5,16 +5,18 @@ import { ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import {
   type CheckpointInfo,
   copyCheckpoint,
+  latestIntact,
   listCheckpoints,
   readCheckpointState,
   saveCheckpoint,
-  surveyCheckpoints,
 } from "../formats/checkpoint.ts";
+import { findDamage, needIntact, type Reading } from "../formats/checkpoint-manifest.ts";
 import { claim } from "../formats/claim.ts";
-import { exists, ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
+import { exists, ioError, makeFolder } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
+import { writeTogether } from "../formats/staged-files.ts";
 import { openWeights, type StoredTensor } from "../formats/weights.ts";
-import type { FloatDType, Tensor } from "../graph/index.ts";
+import { type Device, type FloatDType, openDevice, type Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { needSameGroups } from "./parameter-groups.ts";
@@ -91,7 +93,7 @@ export class CheckpointStore {
     );
   }
 
-  /** @param how.keepOlder removes no checkpoint, whatever the limit */
+  /** @param how.keepOlder of a run that an error ends: removes no checkpoint, whatever the limit, and does without the log where that cannot be written */
   async save(
     step: number,
     optimizer: Optimizer,
@@ -99,7 +101,9 @@ export class CheckpointStore {
     { keepOlder = false }: { keepOlder?: boolean } = {},
   ): Promise<void> {
     const { outputDir, trained } = this.options;
-    await this.log.flush();
+    await this.log.flush().catch((error: unknown) => {
+      if (!keepOlder) throw error;
+    });
     const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
     await saveCheckpoint(
       outputDir,
@@ -111,14 +115,28 @@ export class CheckpointStore {
         },
         state: { ...state, ...(this.replaceable && { replaceable: true }) },
         files: this.files(state, "f32", undefined),
+        device: this.device,
       },
-      limit === undefined ? {} : { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable },
+      {
+        ...(limit !== undefined && { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable }),
+        warn: this.options.warn,
+      },
     );
     this.replaceable?.add(step);
   }
 
+  /** Whose threads compute digests. */
+  private get device(): Device | undefined {
+    for (const { device } of this.options.trained.tensors().values()) return device;
+    return undefined;
+  }
+
+  private reading(signal?: AbortSignal): Reading {
+    return { device: this.device ?? openDevice({ device: "cpu" }), signal };
+  }
+
   /**
-   * Finds the checkpoint to continue from, if any, and holds it to the run.
+   * Finds the checkpoint to continue from, if any, and holds it to the run. It is read whole, and is what was written.
    * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
    *   where there is none any more it is forgotten, with a warning
    * @param how.writes whether this process writes the folder
@@ -128,9 +146,14 @@ export class CheckpointStore {
   async restore(
     optimizer: Optimizer,
     stage: string,
-    { best, writes, record }: { best: boolean; writes: boolean; record?: RunRecord | undefined },
+    {
+      best,
+      writes,
+      record,
+      signal,
+    }: { best: boolean; writes: boolean; record?: RunRecord | undefined; signal?: AbortSignal | undefined },
   ): Promise<{ state: TrainerState; own: boolean; load(): Promise<void> } | undefined> {
-    const found = await this.find();
+    const found = await this.find(signal);
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
     if (state?.version !== 1 || state.stage !== stage)
@@ -163,8 +186,10 @@ export class CheckpointStore {
     if (!best || !state.best) return { state, own, load };
     const { step } = state.best.held;
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
-    if (path === undefined) {
-      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, is no longer beside ${found.path}; the best of what follows is kept instead`;
+    const damage = path !== undefined && path !== found.path && (await findDamage(path, this.reading(signal)));
+    if (path === undefined || damage) {
+      const what = damage ? `is damaged (${damage})` : `is no longer beside ${found.path}`;
+      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of what follows is kept instead`;
       this.options.warn(message);
       const { best: _, ...rest } = state;
       return { state: rest, own, load };
@@ -173,7 +198,7 @@ export class CheckpointStore {
     return { state, own, load };
   }
 
-  /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND */
+  /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND, INVALID_FILE where they are not those that were written */
   async restoreWeights(step: number): Promise<void> {
     const { outputDir, trained } = this.options;
     const path = await checkpointOf(outputDir, step);
@@ -182,17 +207,19 @@ export class CheckpointStore {
         "NOT_FOUND",
         `loadBestModelAtEnd: expected the best evaluation's checkpoint-${step} in ${outputDir}, got none`,
       );
+    await needIntact(path, this.reading(), [trained.file]);
     await readInto(join(path, trained.file), trained.tensors());
   }
 
   /** The checkpoint to continue from; what had to be passed over is told of. */
-  private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {
+  private async find(signal: AbortSignal | undefined): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
-    if (typeof resume === "string" && resume !== "auto") return { path: resume };
-    const { complete, broken } = await surveyCheckpoints(outputDir);
-    const latest = complete.at(-1);
-    const passed = broken.filter(({ step }) => step > (latest?.step ?? -1));
+    if (typeof resume === "string" && resume !== "auto") {
+      await needIntact(resume, this.reading(signal));
+      return { path: resume };
+    }
+    const { latest, passed } = await latestIntact(outputDir, this.reading(signal));
     const told = passed.map(({ path, why }) => `${path} (${why})`).join(", ");
     if (!latest && passed.length > 0)
       throw new HeddleError(
@@ -208,9 +235,11 @@ export class CheckpointStore {
   /** Writes the finished model, or adapter, into outputDir. @returns the folder */
   async finish(state: TrainerState, held: EvalEvent | undefined): Promise<string> {
     const { outputDir, saveDtype, trained } = this.options;
-    for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
-      await writeFileAtomically(join(outputDir, name), (sink) => sink.write(Buffer.from(text)));
-    await trained.save(outputDir, saveDtype);
+    await writeTogether(async (files) => {
+      await trained.save(outputDir, saveDtype, files);
+      for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
+        await files.writeText(join(outputDir, name), text);
+    });
     return outputDir;
   }
 

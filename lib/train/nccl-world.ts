@@ -1,6 +1,7 @@
-import { rename, rm, stat, writeFile } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
+import { writeFileAtomically } from "../formats/io.ts";
 import { readWhole } from "../formats/open-file.ts";
 import { rejectUnknownNames } from "../generate/index.ts";
 import {
@@ -76,8 +77,7 @@ async function invite(path: string): Promise<Uint8Array> {
   );
   // Left by a run that ended early: the other ranks may be waiting by it already, for someone who never comes.
   if (isThere) throw invalidArgument("rendezvous", "a path without a file", path);
-  await writeFile(`${path}.new`, id);
-  await rename(`${path}.new`, path); // whole or not at all
+  await writeFileAtomically(path, (sink) => sink.write(id));
   return id;
 }
 

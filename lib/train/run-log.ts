@@ -28,6 +28,8 @@ export class RunLog {
   private waiting: string[] = [];
   private written: number | undefined;
   private began = 0;
+  /** Bytes of whole lines in the file. */
+  private size = 0;
   /** Of the runs that this one goes on from. */
   private secondsBefore = 0;
 
@@ -50,16 +52,18 @@ export class RunLog {
   async *follow<Result>(events: AsyncGenerator<TrainEvent, Result, void>): AsyncGenerator<TrainEvent, Result, void> {
     this.began = performance.now();
     try {
-      for (;;) {
-        const next = await events.next();
-        if (next.done) return next.value;
-        await this.add(next.value);
+      let next = await events.next();
+      for (; !next.done; next = await events.next()) {
+        // A log that cannot be written ends the run as an error of its own does: with its last step saved.
+        await this.add(next.value).catch((error: unknown) => events.throw(error));
         yield next.value;
       }
-    } finally {
-      // Left early, the run that is followed has to hear of it.
-      await events.return(undefined as Result);
       await this.flush();
+      return next.value;
+    } finally {
+      // Left early, the run that is followed has to hear of it. What ended it is told, and not what then happens to the log.
+      await events.return(undefined as Result);
+      await this.flush().catch(() => undefined);
     }
   }
 
@@ -70,14 +74,21 @@ export class RunLog {
     if (performance.now() - this.written! > MOST_WAIT_MS) await this.flush();
   }
 
+  /** Writes what waits; where that fails it waits on, and the file has no part of it. @throws HeddleError IO */
   async flush(): Promise<void> {
-    const text = this.waiting.join("");
+    const lines = this.waiting;
     this.waiting = [];
     this.written = performance.now();
-    if (text === "") return;
-    await appendFile(this.path, text).catch((error: unknown) => {
+    if (lines.length === 0) return;
+    const bytes = Buffer.from(lines.join(""));
+    try {
+      await appendFile(this.path, bytes);
+    } catch (error) {
+      this.waiting = [...lines, ...this.waiting];
+      await truncate(this.path, this.size).catch(() => undefined);
       throw ioError(error, this.path, "written");
-    });
+    }
+    this.size += bytes.length;
   }
 
   /** Cuts off what a run that begins with an event will report again, and what a kill left of a line. */
@@ -85,7 +96,10 @@ export class RunLog {
     this.written = performance.now();
     const size = await stat(this.path).then(
       (found) => found.size,
-      () => 0,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== "ENOENT") throw ioError(error, this.path, "read");
+        return 0;
+      },
     );
     let end = 0;
     for await (const { line, bytes } of this.lines()) {
@@ -101,6 +115,7 @@ export class RunLog {
     await truncate(this.path, end).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw ioError(error, this.path, "written");
     });
+    this.size = end;
   }
 
   private async *lines(): AsyncGenerator<{ line: string; bytes: number }, void, undefined> {

@@ -8,7 +8,8 @@ import { unstackExperts } from "../formats/experts.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { makeFolder } from "../formats/io.ts";
 import { readModelConfig } from "../formats/model-files.ts";
-import { writeSafetensors } from "../formats/safetensors-write.ts";
+import { stageSafetensors } from "../formats/safetensors-write.ts";
+import type { StagedFiles } from "../formats/staged-files.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { adapterConfig, adapterData } from "../models/adapter-files.ts";
@@ -27,8 +28,8 @@ export interface TrainedFiles {
   tensors(): ReadonlyMap<string, Tensor>;
   /** Configuration files by name. */
   configuration(dtype: FloatDType): Record<string, string>;
-  /** Writes the finished weights. */
-  save(folder: string, dtype: FloatDType): Promise<void>;
+  /** Writes the finished weights, as some of `files`. */
+  save(folder: string, dtype: FloatDType, files: StagedFiles): Promise<void>;
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
@@ -49,8 +50,8 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     data,
     tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
-    async save(folder, dtype) {
-      await saveModelWeights(folder, unstackExperts(data(dtype), model.config, model.device), model.config);
+    async save(folder, dtype, files) {
+      await saveModelWeights(folder, unstackExperts(data(dtype), model.config, model.device), model.config, {}, files);
     },
   };
 }
@@ -118,9 +119,9 @@ export function adapterFiles(
         ...(Object.keys(heads).length > 0 && { [HEAD_CONFIG_FILE]: json(heads) }),
       };
     },
-    async save(folder, dtype) {
+    async save(folder, dtype, files) {
       await makeFolder(folder);
-      await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), data(dtype));
+      await stageSafetensors(files, join(folder, ADAPTER_WEIGHTS_FILE), data(dtype));
     },
   };
 }

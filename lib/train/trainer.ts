@@ -217,7 +217,7 @@ export async function* trainLoop<Batch>(
     saved = done;
   };
   try {
-    const how = { best: best?.loads ?? false, writes, record };
+    const how = { best: best?.loads ?? false, writes, record, signal };
     const found = await store?.restore(step.optimizer, stage.name, how);
     const resumed = found?.state;
     if (resumed) {

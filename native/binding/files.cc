@@ -1,10 +1,11 @@
-// mapFile and castElements: what lib/formats needs of the operating system and of number formats.
+// mapFile, castElements and crc32c: what lib/formats needs of the operating system and of number formats.
 #include "binding/files.h"
 
 #include <cmath>
 #include <string>
 
 #include "binding/arrays.h"
+#include "binding/digest_call.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "ops/quant.h"
@@ -76,6 +77,7 @@ Napi::Value block_types_binding(const Napi::CallbackInfo& info) {
 void init_files(Napi::Env env, Napi::Object exports) {
   exports.Set("MappedFile", MappedFile::define(env));
   exports.Set("blockTypes", Napi::Function::New(env, block_types_binding, "blockTypes"));
+  exports.Set("crc32c", Napi::Function::New(env, crc32c_binding, "crc32c"));
   exports.Set("castElements", Napi::Function::New(env, cast_binding, "castElements"));
 }
 BindingInit registered(init_files);

@@ -5,6 +5,7 @@
 
 #include "binding/arrays.h"
 #include "binding/cast_call.h"
+#include "binding/digest_call.h"
 #include "binding/fp8_call.h"
 #include "binding/guard.h"
 #include "binding/run_series.h"
@@ -39,7 +40,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
                      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
                       InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
-                      InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"),
+                      InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
                       InstanceMethod<&LaneHandle::settle>("settle"),
                       InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
                       InstanceMethod<&LaneHandle::run>("run"), InstanceMethod<&LaneHandle::variants>("variants"),
@@ -250,6 +251,17 @@ Napi::Value LaneHandle::quantise_fp8(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     const Fp8Call call(info);
     return post(info.Env(), [work = call.work()](Lane& lane) { work.run(lane); }, call.result(), {info[0]});
+  });
+}
+
+// crc32c(source, offset, bytes, before). Resolves with a buffer of one unsigned number.
+Napi::Value LaneHandle::crc32c(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::vector<Napi::Value> keep;
+    const DigestCall call(info, keep);
+    Napi::ArrayBuffer result = Napi::ArrayBuffer::New(info.Env(), sizeof(uint32_t));
+    uint32_t* sum = static_cast<uint32_t*>(result.Data());
+    return post(info.Env(), [call, sum](Lane& lane) { *sum = call.run(lane); }, result, keep);
   });
 }
 

@@ -14,7 +14,7 @@
 namespace heddle {
 
 // class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout); choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle();
-// join(id, rank, size); allReduce(tensors); cast(source, offset, from, to, addend, count, target, at, how): see CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call;
+// join(id, rank, size); allReduce(tensors); cast(source, offset, from, to, addend, count, target, at, how): see CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset, bytes, before): see DigestCall;
 // run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
@@ -33,6 +33,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   Napi::Value copy(const Napi::CallbackInfo& info);
   Napi::Value cast(const Napi::CallbackInfo& info);
   Napi::Value quantise_fp8(const Napi::CallbackInfo& info);
+  Napi::Value crc32c(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
   Napi::Value join(const Napi::CallbackInfo& info);
   Napi::Value all_reduce(const Napi::CallbackInfo& info);

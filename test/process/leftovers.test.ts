@@ -33,7 +33,7 @@ test("of a conversion: the adapter's merged base and the file", async () => {
   const args = [join(folder, "adapter"), join(out, "model.gguf"), { base: join(folder, "base") }] as const;
   const [from, to, options] = args.map((one) => JSON.stringify(one));
   await killed(`await heddle.convertModel(${from}, ${to}, { ...${options}, onProgress: wait });`);
-  const found = (await readdir(out)).map((name) => name.replace(/\.\w*\.\d+\.[0-9a-f]{8}/, ""));
+  const found = (await readdir(out)).map((name) => name.replace(/\.\w*\.\d+(-\w+)?\.[0-9a-f]{8}/, ""));
   expect(found.sort()).toEqual([".heddle-merged", ".model.gguf.tmp"]);
   const living = [left(".heddle-merged", "", process.ppid), left(".model.gguf", ".tmp", process.ppid)];
   await mkdir(join(out, living[0]!));

@@ -1,0 +1,64 @@
+// Whether stored bytes are still those that were written: CRC-32C, which a processor computes faster than any disk writes. It finds damage, not malice:
+// whoever changes a file on purpose can give it the same.
+import { binding } from "../binding/index.ts";
+import { throwIfAborted } from "../errors.ts";
+import type { Device } from "../graph/index.ts";
+import { hostOf } from "./cast.ts";
+import { mapFile } from "./mapped-file.ts";
+
+/** Bytes of one turn on the lane, some milliseconds' worth: what else is asked of the device comes between. */
+const TURN = 1 << 25;
+
+const shown = (sum: number) => `crc32c:${sum.toString(16).padStart(8, "0")}`;
+
+/** Of bytes that come one after the other, by the thread of a device while the event loop goes on. */
+export class Digest {
+  private readonly lane: Device["lane"];
+  private sum = 0;
+
+  constructor(device: Device) {
+    this.lane = hostOf(device).lane;
+  }
+
+  /** Goes on with `bytes`, which nobody changes until the promise settles. */
+  async update(bytes: Uint8Array): Promise<void> {
+    await this.take(bytes, bytes.length);
+  }
+
+  /** So far: `crc32c:` and eight digits. */
+  get text(): string {
+    return shown(this.sum);
+  }
+
+  /** Goes on with a file, on all of the device's threads. @internal */
+  async take(source: Parameters<Device["lane"]["crc32c"]>[0], bytes: number, signal?: AbortSignal): Promise<void> {
+    for (let at = 0; at < bytes; at += TURN) {
+      throwIfAborted(signal, "digest");
+      const found = await this.lane.crc32c(source, at, Math.min(TURN, bytes - at), this.sum);
+      this.sum = new Uint32Array(found)[0]!;
+    }
+  }
+}
+
+/** Of a text, at once: for little. */
+export function digestOfText(text: string): string {
+  return shown(binding.crc32c(Buffer.from(text)));
+}
+
+/**
+ * Of a file.
+ * @throws HeddleError NOT_FOUND, IO, ABORTED
+ */
+export async function digestOfFile(
+  path: string,
+  { device, signal }: { device: Device; signal?: AbortSignal | undefined },
+): Promise<string> {
+  const file = mapFile(path);
+  try {
+    const digest = new Digest(device);
+    await digest.take(file, file.size, signal);
+    return digest.text;
+  } finally {
+    file.close();
+  }
+}

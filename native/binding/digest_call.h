@@ -1,0 +1,31 @@
+// What JavaScript's NativeLane.crc32c asks for: the checksum of bytes of an array or a file.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "runtime/lane.h"
+#include "runtime/mapping.h"
+
+namespace heddle {
+
+class DigestCall {
+ public:
+  // Reads crc32c(source, offset, bytes, before): `bytes` bytes from `offset` on of a MappedFile or an array, behind those whose checksum is `before`. An array,
+  // which nobody else may change until it is done, joins `keep`.
+  DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
+  // On the lane's thread. Throws IO where a file cannot be read, or has become shorter.
+  uint32_t run(Lane& lane) const;
+
+ private:
+  std::shared_ptr<Mapping> file_;  // null: an array
+  const unsigned char* data_ = nullptr;
+  size_t offset_ = 0, bytes_ = 0;
+  uint32_t before_ = 0;
+};
+
+// crc32c(bytes: Uint8Array) -> number, at once: for little.
+Napi::Value crc32c_binding(const Napi::CallbackInfo& info);
+
+}  // namespace heddle

@@ -1,0 +1,74 @@
+// CRC-32C by every way of this machine beside the definition, bit by bit: lengths around those of words and streams, any alignment, parts, joins.
+#include "runtime/crc32c.h"
+
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+int failures = 0;
+
+void expect(bool ok, const std::string& what) {
+  if (ok) return;
+  ++failures;
+  std::fprintf(stderr, "expected %s\n", what.c_str());
+}
+
+uint32_t bit_by_bit(uint32_t before, const uint8_t* p, size_t bytes) {
+  uint32_t crc = ~before;
+  for (size_t i = 0; i < bytes; ++i) {
+    crc ^= p[i];
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (0x82f63b78u & (0u - (crc & 1u)));
+  }
+  return ~crc;
+}
+
+void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, std::mt19937_64& random) {
+  const std::string name = way.name;
+  expect(way.run(0, "123456789", 9) == 0xe3069283u, name + ": the check value of the standard");
+  expect(way.run(0x12345678u, bytes.data(), 0) == 0x12345678u, name + ": no bytes change nothing");
+  std::vector<uint8_t> zeros(32), ones(32, 0xff);
+  expect(way.run(0, zeros.data(), 32) == 0x8a9136aau && way.run(0, ones.data(), 32) == 0x62a8ab43u, name + ": the vectors of RFC 3720");
+  for (size_t length = 0; length < 80; ++length)
+    for (size_t at = 0; at < 9; ++at)
+      expect(way.run(0, &bytes[at], length) == bit_by_bit(0, &bytes[at], length), name + ": " + std::to_string(length) + " bytes at " + std::to_string(at));
+  for (size_t around : {2048, 4096, 6144, 12288, 65536})
+    for (size_t length = around - 9; length <= around + 9; ++length)
+      expect(way.run(7, &bytes[length % 8], length) == bit_by_bit(7, &bytes[length % 8], length), name + ": " + std::to_string(length) + " bytes");
+  for (int i = 0; i < 400; ++i) {
+    const size_t at = random() % 5000, length = random() % 30000, cut = length ? random() % length : 0;
+    const uint32_t before = static_cast<uint32_t>(random()), whole = bit_by_bit(before, &bytes[at], length);
+    expect(way.run(before, &bytes[at], length) == whole, name + ": " + std::to_string(length) + " bytes behind others");
+    expect(way.run(way.run(before, &bytes[at], cut), &bytes[at + cut], length - cut) == whole, name + ": two parts");
+    const uint32_t first = way.run(before, &bytes[at], cut), second = way.run(0, &bytes[at + cut], length - cut);
+    expect(heddle::crc32c_joined(first, second, length - cut) == whole, name + ": two parts joined");
+  }
+  // Any one bit.
+  std::vector<uint8_t> some(bytes.begin(), bytes.begin() + 20000);
+  const uint32_t before = way.run(0, some.data(), some.size());
+  for (int i = 0; i < 400; ++i) {
+    const size_t bit = random() % (some.size() * 8);
+    some[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+    expect(way.run(0, some.data(), some.size()) != before, name + ": another checksum with bit " + std::to_string(bit) + " flipped");
+    some[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+  }
+}
+
+}  // namespace
+
+int main() {
+  std::mt19937_64 random(1);
+  std::vector<uint8_t> bytes(70000);
+  for (uint8_t& b : bytes) b = static_cast<uint8_t>(random());
+  std::string names;
+  for (const heddle::Crc32cWay& way : heddle::crc32c_ways()) {
+    check_way(way, bytes, random);
+    names += std::string(names.empty() ? "" : ", ") + way.name;
+  }
+  expect(heddle::crc32c(0, bytes.data(), bytes.size()) == bit_by_bit(0, bytes.data(), bytes.size()), "the one that is chosen");
+  std::printf("crc32c: %s: %s\n", names.c_str(), failures ? "failed" : "as bit by bit");
+  return failures ? 1 : 0;
+}

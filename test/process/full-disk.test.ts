@@ -1,0 +1,120 @@
+// A disk that is full: a small one in memory, which only a program of its own sees. What fails says so, what was there stays, nothing hidden is left, and with
+// room again all goes on.
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { entry } from "./helpers.ts";
+
+const mounts = spawnSync("unshare", ["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0;
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-full-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs a script whose `disk` is a folder with so much room; what it prints, a line of JSON each. */
+async function onDisk(room: string, script: string): Promise<unknown[]> {
+  const source = `
+    import * as heddle from ${JSON.stringify(entry)};
+    import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+    const disk = "/mnt";
+    const print = (value) => console.log(JSON.stringify(value));
+    const failure = (work) => work().then(() => "none", ({ name, code, message }) => [name, code, message]);
+    const free = () => statfsSync(disk).bavail * statfsSync(disk).bsize;
+    const leave = (bytes) => writeFileSync(disk + "/fill-" + bytes, Buffer.alloc(free() - bytes));
+    const hidden = () => readdirSync(disk, { recursive: true }).filter((name) => /(^|\\/)\\./.test(name));
+    const config = { modelType: "llama", hiddenSize: 64, intermediateSize: 128, numHiddenLayers: 2, numAttentionHeads: 2, numKeyValueHeads: 2, maxPositionEmbeddings: 32 };
+    ${script}`;
+  const path = join(folder, "script.mjs");
+  await writeFile(path, source);
+  const mounted = `mount -t tmpfs -o size=${room} none /mnt && exec "$@"`;
+  const ran = spawnSync("unshare", ["-rm", "sh", "-c", mounted, "sh", process.execPath, path], { encoding: "utf8" });
+  expect({ status: ran.status, stderr: ran.stderr }).toEqual({ status: 0, stderr: "" });
+  return ran.stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+const full = (path: string) => [
+  "HeddleError",
+  "IO",
+  expect.stringMatching(`${path}: cannot be (written|created): no space left on the disk$`),
+];
+
+test.skipIf(!mounts)("a model saved over another, conversions, a session", async () => {
+  const printed = await onDisk(
+    "6m",
+    `
+    const model = heddle.createModel({ ...config, vocabSize: 2000 }, { seed: 1 });
+    await model.save(disk + "/model");
+    const session = model.session();
+    await session.generate([1, 2, 3], { maxTokens: 2 });
+    await session.save(disk + "/session");
+    leave(200_000);
+    for (const work of [
+      () => model.save(disk + "/model"),
+      () => heddle.convertModel(disk + "/model", disk + "/model.gguf"),
+      () => heddle.convertModel(disk + "/model", disk + "/converted"),
+    ]) print(await failure(work));
+    leave(0);
+    print(await failure(() => session.save(disk + "/session")));
+    print(hidden());
+    (await model.loadSession(disk + "/session")).dispose();
+    await (await heddle.LanguageModel.load(disk + "/model")).dispose();
+    for (const bytes of [200_000, 0]) rmSync(disk + "/fill-" + bytes);
+    print(await failure(() => heddle.convertModel(disk + "/model", disk + "/model.gguf")));`,
+  );
+  expect(printed).toEqual([
+    full("model.safetensors"),
+    full("model.gguf"),
+    full("converted/model.safetensors"),
+    full("session"),
+    [],
+    "none",
+  ]);
+});
+
+test.skipIf(!mounts)("a training, and its log", async () => {
+  const printed = await onDisk(
+    "5m",
+    `
+    const text = Array.from({ length: 100 }, (_, i) => "After " + i + " comes " + (i + 1) + ".").join("\\n\\n");
+    writeFileSync(disk + "/train.txt", text);
+    const tokenizer = await heddle.Tokenizer.train([text], { vocabSize: 280 });
+    const run = async (more) => {
+      const model = heddle.createModel({ ...config, tieWordEmbeddings: true }, { tokenizer, seed: 3 });
+      const steps = [];
+      const options = { data: disk + "/train.txt", perDeviceTrainBatchSize: 1, maxSeqLength: 16, maxSteps: 30, outputDir: disk + "/out", saveSteps: 2 };
+      print(await failure(async () => { for await (const { step } of heddle.pretrain(model, { ...options, ...more })) steps.push(step); }));
+      await model.dispose();
+      print([steps[0], steps.at(-1), hidden()]);
+    };
+    await run({});
+    const saved = () => readdirSync(disk + "/out").filter((name) => name.startsWith("checkpoint-")).map((name) => Number(name.slice(11))).sort((a, b) => a - b);
+    const before = saved();
+    print(before);
+    await run({ resume: "auto" });
+    for (const step of before.slice(0, -1)) rmSync(disk + "/out/checkpoint-" + step, { recursive: true });
+    await run({ resume: "auto", saveTotalLimit: 1 });
+    print(saved());
+    const logged = readFileSync(disk + "/out/log.jsonl", "utf8").trimEnd().split("\\n").map((line) => JSON.parse(line).step);
+    print(logged);`,
+  );
+  const last = (printed[2] as number[]).at(-1)!;
+  expect(last).toBeGreaterThan(2);
+  expect(printed).toEqual([
+    full(`checkpoint-${last + 2}/\\w+\\.safetensors`),
+    [1, last + 2, []],
+    Array.from({ length: last / 2 }, (_, i) => 2 * i + 2),
+    full(`checkpoint-${last + 2}/\\w+\\.safetensors`),
+    [last + 1, last + 2, []],
+    "none",
+    [last + 1, 30, []],
+    [30],
+    Array.from({ length: 30 }, (_, i) => i + 1),
+  ]);
+});
