@@ -78,7 +78,8 @@ export class Batcher {
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const started = performance.now();
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
-    const all = await this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const submitted = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const all = submitted instanceof Promise ? await submitted : submitted;
     try {
       return await Promise.all(all.map((one) => wholeOf(this.read(one, { started, signal: options.signal }))));
     } finally {
@@ -105,7 +106,8 @@ export class Batcher {
     if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
     const started = performance.now();
     const ready = options.responseFormat ? await compiledAhead(options) : options;
-    const [one] = await this.submit([prompt], ready);
+    const submitted = this.submit([prompt], ready);
+    const [one] = submitted instanceof Promise ? await submitted : submitted;
     return yield* this.read(one!, { started, signal: options.signal });
   }
 

@@ -158,7 +158,8 @@ export class LanguageModel {
     const isSingle = isPrompt(prompt);
     const start = async function* (model: LanguageModel) {
       const ready = options?.responseFormat ? await compiledAhead(options) : options;
-      const { answers, runs, signal } = await model.call(promptList(prompt), ready);
+      const call = model.call(promptList(prompt), ready);
+      const { answers, runs, signal } = call instanceof Promise ? await call : call;
       for await (const piece of eachPiece(runs, signal)) {
         answers.add(piece);
         yield piece;
@@ -194,7 +195,9 @@ export class LanguageModel {
    */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
-    const { answers, runs } = await this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    // It begins in this tick, with the weights that are there now.
+    const { answers, runs } = call instanceof Promise ? await call : call;
     for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
     return answers.finish(this.loadMs);
   }
