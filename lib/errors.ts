@@ -63,6 +63,24 @@ export function withoutTokenizer(name: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);
 }
 
+/** What a seed may be, wherever one is taken: what every generator of numbers here tells apart. */
+export const SEEDS = "a whole number from 0 to 2^53 - 1";
+
+export function isSeed(seed: unknown): seed is number {
+  return Number.isSafeInteger(seed) && (seed as number) >= 0;
+}
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no seed */
+export function checkSeed(seed: unknown, name = "seed"): asserts seed is number {
+  if (!isSeed(seed)) throw invalidArgument(name, SEEDS, seed);
+}
+
+/** The seed that so many come before, around the largest: beyond it, neighbours are the same. */
+export function seedAfter(seed: number, count: number): number {
+  const room = Number.MAX_SAFE_INTEGER - seed;
+  return count <= room ? seed + count : count - room - 1;
+}
+
 /** Throws INVALID_ARGUMENT for what is given as a signal and is none. Another realm's AbortSignal is one. */
 export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
   if (signal === undefined) return;

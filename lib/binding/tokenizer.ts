@@ -113,13 +113,13 @@ export interface NativeTokenizer {
   /** The number of ids put into `output`, or an array of their own where they do not fit there. */
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
   encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
-  /** All ids, and their counts by text. The ids are in `spare`, at its beginning, where it has room for them. */
+  /** All ids, and their counts by text; with flag 4 or 8, of a single text alone, its offsets. The ids are in `spare`, at its beginning, where it has room for them. */
   encodeBatch(
     texts: readonly string[],
     flags: number,
     extras?: NativeEncodeExtras,
     spare?: Uint32Array,
-  ): NativeJob<[Uint32Array, Uint32Array]>;
+  ): NativeJob<[ids: Uint32Array, counts: Uint32Array, offsets?: Uint32Array]>;
   encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
   /** `counts`: how many of the ids belong to each text. */
   decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;

@@ -1,4 +1,4 @@
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { checkSeed, describe, HeddleError, invalidArgument } from "../errors.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { BestFitRows } from "./best-fit.ts";
 import { ConcatenatedRows } from "./concatenated.ts";
@@ -283,7 +283,8 @@ export function separatorRule(separator = "blank-line"): SeparatorRule {
 
 function checkOptions(options: CorpusOptions): void {
   const { evalFraction = 0, split = "train", documentSeparator = "blank-line" } = options;
-  const integers = { maxSeqLength: 1, batchSize: 1, shuffleBytes: 1, seed: 0, splitSeed: 0 } as const;
+  for (const name of ["seed", "splitSeed"] as const) if (options[name] !== undefined) checkSeed(options[name], name);
+  const integers = { maxSeqLength: 1, batchSize: 1, shuffleBytes: 1 } as const;
   for (const [name, least] of Object.entries(integers) as [keyof typeof integers, number][]) {
     const value = options[name];
     if (value === undefined && name !== "maxSeqLength" && name !== "batchSize") continue;

@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkSeed, HeddleError, invalidArgument } from "../errors.ts";
 import type { Batch } from "./batch.ts";
 import { type Corpus, type CorpusOptions, type CorpusState, openCorpus } from "./corpus.ts";
 import { Stream, uniformAt } from "./random.ts";
@@ -45,6 +45,7 @@ export async function openMixture({ parts, ...options }: MixtureOptions): Promis
   if (!Number.isSafeInteger(options.batchSize) || options.batchSize < 1)
     throw invalidArgument("batchSize", "an integer ≥ 1", options.batchSize);
   const { seed = 0 } = options;
+  checkSeed(seed);
   const corpora: Corpus[] = [];
   try {
     for (const [i, { weight: _, ...part }] of parts.entries())

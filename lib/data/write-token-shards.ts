@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { claim } from "../formats/claim.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { nearest } from "../formats/nearest.ts";
@@ -98,6 +98,7 @@ function checkOptions(options: WriteTokenShardsOptions): void {
     throw invalidArgument("writeTokenShards", nearest(unknown, names) ?? `one of ${names.join(", ")}`, unknown);
   const { tokenizer, outputDir } = options;
   if (typeof tokenizer !== "object" || tokenizer === null) throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
+  if (options.seed !== undefined) checkSeed(options.seed);
   if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
 }
 

@@ -1,5 +1,6 @@
+import { Pacer } from "../data/pacer.ts";
 import type { RowSource } from "../data/rows.ts";
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { type Continuations, scoreContinuations } from "../generate/continuations.ts";
 import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import { type Calibration, type CalibrationOptions, calibration } from "../metrics/calibration.ts";
@@ -130,11 +131,15 @@ async function choiceScores(
   options: ChoiceOptions,
   onProgress: (done: number) => void,
 ): Promise<Score[][]> {
-  const groups = questions.map((question) => {
-    const group = groupOf(model, question, options);
+  const groups: Awaited<ReturnType<typeof groupOf>>[] = [];
+  const pacer = new Pacer();
+  for (const question of questions) {
+    const group = await groupOf(model, question, options);
     needRoom(model, question, group.prompt.length + Math.max(...group.continuations.map((ids) => ids.length)));
-    return group;
-  });
+    groups.push(group);
+    if (pacer.isDue()) await pacer.rest();
+    throwIfAborted(options.signal, "choice");
+  }
   const { contextLength } = model;
   const logprobs = await scoreContinuations(model.model, groups, { contextLength, signal: options.signal, onProgress });
   return questions.map(({ choices }, q) =>
@@ -155,19 +160,27 @@ async function choiceScores(
  * The ids of a question and of its choices. Plain text is encoded together with each choice, because a tokenizer may join what
  * stands at the border; the prompt is then what all of them begin with, and `from` says where a choice's own tokens begin.
  */
-function groupOf(model: LanguageModel, question: Question, options: AskOptions): Continuations & { from: number[] } {
+async function groupOf(
+  model: LanguageModel,
+  question: Question,
+  options: ChoiceOptions,
+): Promise<Continuations & { from: number[] }> {
   const tokenizer = model.tokenizer!;
-  const { text, ids } = promptOf(model, question, options);
+  const { signal } = options;
+  const { text, ids } = await promptOf(model, question, options);
   const choices = question.choices!;
+  const each = (encoded: (choice: string) => Promise<Uint32Array>) =>
+    Promise.all(choices.map(async (choice) => Array.from(await encoded(choice))));
   if (text === undefined) {
-    const continuations = choices.map((c) => Array.from(tokenizer.encode(c, { addSpecialTokens: false })));
+    const continuations = await each((c) => tokenizer.encodeAsync(c, { addSpecialTokens: false, signal }));
     return { prompt: ids, continuations, from: choices.map(() => 0) };
   }
   // As the prompt was read: else a special token in it would be one there and text here, and all after it the choice's.
   const allowSpecial = question.prompt !== undefined;
-  const whole = choices.map((choice) => {
-    const space = /\s$/.test(text) || /^\s/.test(choice) ? "" : " ";
-    return Array.from(withoutClosing(tokenizer, tokenizer.encode(text + space + choice, { allowSpecial })));
+  const isSpaced = /\s/.test(text.at(-1) ?? "");
+  const whole = await each(async (choice) => {
+    const space = isSpaced || /^\s/.test(choice) ? "" : " ";
+    return withoutClosing(tokenizer, await tokenizer.encodeAsync(text + space + choice, { allowSpecial, signal }));
   });
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);

@@ -1,5 +1,6 @@
+import { Pacer } from "../data/pacer.ts";
 import type { RowSource } from "../data/rows.ts";
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import type { CalibrationOptions } from "../metrics/calibration.ts";
 import type { Outcome } from "./abstention.ts";
@@ -76,7 +77,13 @@ export async function questionAnswering(
   checkTaskOptions(options);
   const declines = declinesBy(options.declines);
   const questions = await readQuestions(rows, "qa", signal);
-  const prompts = questions.map((question) => promptOf(model, question, options));
+  const prompts: Awaited<ReturnType<typeof promptOf>>[] = [];
+  const pacer = new Pacer();
+  for (const question of questions) {
+    prompts.push(await promptOf(model, question, options));
+    if (pacer.isDue()) await pacer.rest();
+    throwIfAborted(signal, "qa");
+  }
   const answers: QaAnswer[] = [];
   // A chat ends its turn by itself; a text goes on.
   for (const [plain, indices] of [false, true].map((p) => [p, indicesOf(prompts, p)] as const)) {

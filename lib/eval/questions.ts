@@ -111,8 +111,12 @@ function choicesOf(row: LocatedRow, unanswerable: boolean) {
 }
 
 /** A question as the model sees it: ids, and the text where it is plain text that an answer's first token may join. */
-export function promptOf(model: LanguageModel, asked: Question, options: AskOptions): { text?: string; ids: number[] } {
-  const made = asText(model, asked, options);
+export async function promptOf(
+  model: LanguageModel,
+  asked: Question,
+  options: AskOptions & { signal?: AbortSignal | undefined },
+): Promise<{ text?: string; ids: number[] }> {
+  const made = await asText(model, asked, options);
   if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", said("none"));
   needRoom(model, asked, made.ids.length);
   return made;
@@ -133,18 +137,20 @@ function fieldOf({ messages, question }: Question): string {
   return messages ? "messages" : question === undefined ? "prompt" : "question";
 }
 
-function asText(
+async function asText(
   model: LanguageModel,
   { prompt, question, messages }: Question,
-  { chat, system, template = QUESTION_TEMPLATE }: AskOptions,
-): { text?: string; ids: number[] } {
+  { chat, system, template = QUESTION_TEMPLATE, signal }: AskOptions & { signal?: AbortSignal | undefined },
+): Promise<{ text?: string; ids: number[] }> {
   const tokenizer = model.tokenizer!;
   if (prompt === undefined && (messages || (chat ?? tokenizer.hasChatTemplate))) {
     const turns: TextMessage[] = messages ?? [{ role: "user", content: question! }];
     const all = system === undefined ? turns : [{ role: "system" as const, content: system }, ...turns];
-    return { ids: Array.from(tokenizer.applyChatTemplate(all, { addGenerationPrompt: true }).ids) };
+    return {
+      ids: Array.from((await tokenizer.applyChatTemplateAsync(all, { addGenerationPrompt: true, signal })).ids),
+    };
   }
   const text = prompt ?? template.replaceAll("{question}", () => question!);
-  const ids = withoutClosing(tokenizer, tokenizer.encode(text, { allowSpecial: prompt !== undefined }));
-  return { text, ids: Array.from(ids) };
+  const ids = await tokenizer.encodeAsync(text, { allowSpecial: prompt !== undefined, ...(signal && { signal }) });
+  return { text, ids: Array.from(withoutClosing(tokenizer, ids)) };
 }

@@ -6,10 +6,10 @@ import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 import { checkOptionNames, type GenerateOptions } from "./options.ts";
-import { isEmptyList, type Prompt, promptIds, promptList, promptName } from "./prompt.ts";
+import { areLong, isEmptyList, type Prompt, promptIds, promptIdsAhead, promptList, promptName } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { type Scheduled, Scheduler } from "./scheduler.ts";
-import type { Piece } from "./sequence.ts";
+import { checkPromptFits, type Piece } from "./sequence.ts";
 
 /** Options of `model.batcher`. */
 export interface BatcherOptions {
@@ -78,7 +78,8 @@ export class Batcher {
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const started = performance.now();
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
-    const all = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const submitted = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const all = submitted instanceof Promise ? await submitted : submitted;
     try {
       return await Promise.all(all.map((one) => wholeOf(this.read(one, { started, signal: options.signal }))));
     } finally {
@@ -105,21 +106,29 @@ export class Batcher {
     if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
     const started = performance.now();
     const ready = options.responseFormat ? await compiledAhead(options) : options;
-    const [one] = this.submit([prompt], ready);
+    const submitted = this.submit([prompt], ready);
+    const [one] = submitted instanceof Promise ? await submitted : submitted;
     return yield* this.read(one!, { started, signal: options.signal });
   }
 
-  private submit(prompts: readonly Prompt[], options: GenerateOptions): Scheduled[] {
+  private submit(prompts: readonly Prompt[], options: GenerateOptions): Scheduled[] | Promise<Scheduled[]> {
     checkOptionNames(options);
-    const { tokenizer, config } = this.languageModel;
+    const { tokenizer, config, contextLength } = this.languageModel;
     const { addSpecialTokens = true, signal } = options;
     this.checkShared(options);
     throwIfAborted(signal);
-    const ids = prompts.map((prompt, p) => {
-      const name = promptName(p, prompts.length);
-      return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, name });
+    const nameOf = (p: number) => promptName(p, prompts.length);
+    const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+    if (!areLong(prompts)) {
+      const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
+      return this.scheduler.submit(ids, options);
+    }
+    const { contextOverflow } = this.scheduler.resolve(options);
+    const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
+    return promptIdsAhead(prompts, { ...reading, nameOf, check, signal }).then((ids) => {
+      throwIfAborted(signal);
+      return this.scheduler.submit(ids, options);
     });
-    return this.scheduler.submit(ids, options);
   }
 
   /** @throws HeddleError INVALID_ARGUMENT for what the others that share a run would have to do as well */

@@ -1,3 +1,4 @@
+import type { HeldModel } from "../models/model-view.ts";
 import { BEAM_PAGE_SIZE, runBeams } from "./beam-engine.ts";
 import type { SpareStore } from "./cache-store.ts";
 import { Answers } from "./completion.ts";
@@ -21,11 +22,24 @@ export interface Call {
   signal: AbortSignal | undefined;
 }
 
-/** @param prompts their ids @throws HeddleError CONTEXT_OVERFLOW */
+/** @param prompts their ids @param given.held the model as the call found it, which it releases @throws HeddleError CONTEXT_OVERFLOW */
 export function newCall(
   model: LanguageModel,
   prompts: readonly (readonly number[])[],
-  { options, spare }: { options: ResolvedOptions; spare: SpareStore },
+  { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held?: HeldModel },
+): Call {
+  try {
+    return callOf(model, prompts, { options, spare, held });
+  } catch (error) {
+    held?.release();
+    throw error;
+  }
+}
+
+function callOf(
+  model: LanguageModel,
+  prompts: readonly (readonly number[])[],
+  { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
 ): Call {
   const { contextLength, tokenizer } = model;
   const sequences = prompts.flatMap((ids, p) => {
@@ -37,14 +51,14 @@ export function newCall(
     });
   });
   const answers = new Answers(sequences);
-  return { answers, runs: run(model, sequences, answers.progress, { options, spare }), signal: options.signal };
+  return { answers, runs: run(model, sequences, answers.progress, { options, spare, held }), signal: options.signal };
 }
 
 async function* run(
   { model, contextLength, cacheDtype: dtype, cachePageSize }: LanguageModel,
   sequences: readonly Sequence[],
   progress: Progress,
-  { options, spare: store }: { options: ResolvedOptions; spare: SpareStore },
+  { options, spare: store, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   if (sequences.length === 0) return;
   const { signal, speculation, adapters, beams, n } = options;
@@ -54,7 +68,12 @@ async function* run(
   const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
   // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
   const spare = model.device.kind === "cpu" ? store : undefined;
-  const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare });
+  let cache: KvCache;
+  try {
+    cache = new KvCache(held ?? model, { slots, contextLength, dtype, adapters, pageSize, spare });
+  } finally {
+    held?.release(); // the cache holds it itself
+  }
   let whole = false;
   try {
     if (beams) yield* runBeams(cache, sequences, { signal, progress });

@@ -4,8 +4,9 @@ import { argmax } from "../metrics/classification.ts";
 import { sigmoid, softmax } from "../metrics/temperature.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { ModelView } from "../models/model-view.ts";
-import type { Tokenizer } from "../tokenizer/index.ts";
-import { pooledOutputs } from "./pooled.ts";
+import type { EncodingWithOffsets, Tokenizer } from "../tokenizer/index.ts";
+import { atOnce, inSlices, type Slices } from "../tokenizer/slices.ts";
+import { checkLengths, pooledOutputs } from "./pooled.ts";
 
 /** What a classifier says of a text. */
 export interface Classification {
@@ -68,42 +69,69 @@ export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike
   return { label, probabilities, labels: labels.filter((_, i) => p[i]! >= 0.5) };
 }
 
+/** Words between two of which others may have their turn. */
+const SLICE_WORDS = 2048;
+
 /**
  * The ids of words joined by spaces, and for each word the token that its label stands at: the one of its last character, the
  * first that has seen all of it.
  */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");
-  const { ids, offsets } = tokenizer.encodeWithOffsets(text);
+  const encoding = tokenizer.encodeWithOffsets(text);
+  return { text, ids: encoding.ids, ...atOnce(placed(words, encoding)) };
+}
+
+/** Where words begin in their text, and each one's token. */
+function* placed(
+  words: readonly string[],
+  { ids, offsets }: EncodingWithOffsets,
+): Slices<{ tokens: Int32Array; starts: number[] }> {
   const starts: number[] = [];
   let at = 0;
   for (const word of words) {
+    if (starts.length % SLICE_WORDS === SLICE_WORDS - 1) yield;
     starts.push(at);
     at += word.length + 1;
   }
   const tokens = new Int32Array(words.length).fill(-1);
   let t = 0;
   for (const [w, start] of starts.entries()) {
+    if (w % SLICE_WORDS === SLICE_WORDS - 1) yield;
     const last = start + words[w]!.length - 1;
     while (t < ids.length && offsets[2 * t + 1]! <= last) t++;
     // Of several tokens that stand for parts of one character, the last.
     while (t + 1 < ids.length && offsets[2 * t + 2]! <= last && offsets[2 * t + 3]! > last) t++;
     if (t < ids.length && offsets[2 * t]! <= last) tokens[w] = t;
   }
-  return { text, ids, tokens, starts };
+  return { tokens, starts };
+}
+
+/** What lies between blanks. */
+function* wordsOf(text: string): Slices<string[]> {
+  const words: string[] = [];
+  for (const [word] of text.matchAll(/\S+/g)) {
+    words.push(word);
+    if (words.length % SLICE_WORDS === 0) yield;
+  }
+  return words;
 }
 
 /** The label of each word of a text (what lies between blanks), or of given words. */
 export async function classifyWords(
   model: ModelView,
-  tokenizer: Pick<Tokenizer, "encodeWithOffsets">,
+  tokenizer: Pick<Tokenizer, "encodeWithOffsetsAsync">,
   given: string | readonly string[],
   options: Options,
 ): Promise<TokenClassification[]> {
   const classifier = classifierOf(model.config, "token");
-  const words = typeof given === "string" ? (given.match(/\S+/g) ?? []) : given;
+  const { signal } = options;
+  const words = typeof given === "string" ? await inSlices(wordsOf(given), "classify", signal) : [...given];
   if (words.length === 0) return [];
-  const { ids, tokens, starts } = wordTokens(tokenizer, words);
+  const encoding = await tokenizer.encodeWithOffsetsAsync(words.join(" "), { ...(signal && { signal }) });
+  const { ids } = encoding;
+  checkLengths([ids], options.contextLength); // before it is asked where each word is
+  const { tokens, starts } = await inSlices(placed(words, encoding), "classify", signal);
   const [logits] = await pooledOutputs(model, [ids], { ...options, pooling: "all", head: true });
   const count = classifier.labels.length;
   let from = 0;

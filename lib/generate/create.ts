@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { checkSeed, invalidArgument } from "../errors.ts";
 import { type ModelConfigInput, newModelConfig } from "../formats/config.ts";
 import { type Device, openDevice } from "../graph/index.ts";
 import type { DrawOptions } from "../models/initialise.ts";
@@ -10,7 +10,7 @@ import { rejectUnknownNames } from "./option-names.ts";
 /** Options of `createModel`. */
 export interface CreateModelOptions {
   tokenizer?: Tokenizer | undefined;
-  /** Of the random weights: the same seed gives the same weights on every machine. */
+  /** Of the random weights: the same seed gives the same weights on every machine. A whole number from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
   device?: string | Device | undefined;
   threads?: number | undefined;
@@ -58,7 +58,7 @@ const OPTIONS = ["tokenizer", "seed", "device", "threads"];
 function checked(config: ModelConfigInput, { tokenizer, seed = 0 }: CreateModelOptions) {
   if (tokenizer !== undefined && (typeof tokenizer?.encode !== "function" || !Array.isArray(tokenizer.eosTokenIds)))
     throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
-  if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a safe integer", seed);
+  checkSeed(seed);
   const parsed = newModelConfig(config, fromTokenizer(tokenizer));
   if (tokenizer && tokenizer.vocabSize > parsed.vocabSize)
     throw invalidArgument("vocabSize", `at least the tokenizer's ${tokenizer.vocabSize}`, parsed.vocabSize);

@@ -2,7 +2,7 @@ import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { promptIdsOf } from "../tokenizer/prompt-ids.ts";
+import { promptIdsOf, withoutClosing } from "../tokenizer/prompt-ids.ts";
 
 /** What is put in front of a text that is embedded. */
 export interface EmbedPromptOptions {
@@ -54,7 +54,23 @@ export function promptTokenCounter(
   embedding: EmbeddingConfig,
   tokenizer: PromptTokenizer,
 ): (ids: ArrayLike<number>) => number {
-  const own = promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt);
+  return counterOf(promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt));
+}
+
+/** As promptCounter, of a prompt that may be long. Rejects with ABORTED. */
+export async function promptCounterAsync(
+  prompt: string,
+  embedding: EmbeddingConfig,
+  tokenizer: Tokenizer | undefined,
+  signal: AbortSignal | undefined,
+): Promise<(ids: ArrayLike<number>) => number> {
+  if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return () => 0;
+  const text = embedding.lowercase ? prompt.toLowerCase() : prompt;
+  const ids = await tokenizer.encodeAsync(text, { allowSpecial: true, ...(signal && { signal }) });
+  return counterOf(withoutClosing(tokenizer, ids));
+}
+
+function counterOf(own: Uint32Array): (ids: ArrayLike<number>) => number {
   return (ids) => {
     const other = own.findIndex((id, i) => id !== ids[i]);
     return other < 0 ? own.length : other;

@@ -7,7 +7,7 @@ import { embeddingLayers } from "../models/embedding-layers.ts";
 import { besideTrunk } from "../models/forward.ts";
 import type { ModelView } from "../models/model-view.ts";
 import { raceAbort } from "./abort.ts";
-import { type EmbedPromptOptions, promptCounter, promptOf } from "./embed-prompts.ts";
+import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-prompts.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { pooledOutputs } from "./pooled.ts";
 import {
@@ -49,15 +49,15 @@ export function namedLimit(model: { model: ModelView; contextLength: number }): 
   return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
 }
 
-/** Texts as the model reads them, with its prompt in front, and how many of a text's first tokens pooling leaves out, by its ids. */
+/** Texts as the model reads them, with its prompt in front, and what says how many of a text's first tokens pooling leaves out, by its ids. */
 export function textReader(
   { model, tokenizer }: Pick<LanguageModel, "model" | "tokenizer">,
-  options: EmbedPromptOptions = {},
-): { prompt: string; read: (text: string) => string; promptLength: (ids: ArrayLike<number>) => number } {
+  options: EmbedPromptOptions & { signal?: AbortSignal | undefined } = {},
+): { prompt: string; read: (text: string) => string; promptLength: () => Promise<(ids: ArrayLike<number>) => number> } {
   const embedding = embeddingOf(model);
   const prompt = promptOf(options, embedding);
   const read = (text: string) => (embedding.lowercase ? (prompt + text).toLowerCase() : prompt + text);
-  return { prompt, read, promptLength: promptCounter(prompt, embedding, tokenizer) };
+  return { prompt, read, promptLength: () => promptCounterAsync(prompt, embedding, tokenizer, options.signal) };
 }
 
 /** The ids of texts with what is put in front of them, and how many of the first tokens of each pooling leaves out. */
@@ -67,7 +67,7 @@ export async function embeddedIds(
   options: EmbedPromptOptions & ReadTextOptions,
 ): Promise<{ ids: number[][]; promptLengths: number[] }> {
   const { prompt, promptName: name, truncation, signal } = options;
-  const reader = textReader(model, { prompt, promptName: name });
+  const reader = textReader(model, { prompt, promptName: name, signal });
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
   const named = reader.prompt !== "" && (prompt !== undefined || name !== undefined);
   if (named && texts.some((text) => typeof text !== "string"))
@@ -77,7 +77,8 @@ export async function embeddedIds(
   const limits = { tokenizer, config, ...namedLimit(model) };
   const list = isPrompt(given) && !isEmptyList(given) ? whole[0] : whole;
   const ids = await textIds(list, limits, { truncation, signal });
-  const promptLengths = texts.map((text, i) => (typeof text === "string" ? reader.promptLength(ids[i]!) : 0));
+  const lengthOf = await reader.promptLength();
+  const promptLengths = texts.map((text, i) => (typeof text === "string" ? lengthOf(ids[i]!) : 0));
   return { ids, promptLengths };
 }
 

@@ -10,7 +10,7 @@ import { checkAdapterName } from "../models/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
-import { holding } from "../models/model-view.ts";
+import { holding, type ModelView } from "../models/model-view.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
@@ -30,14 +30,16 @@ import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./e
 import { eachPiece } from "./engine.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
-import { logitsOf, scoreOf } from "./logits.ts";
+import { checkFits, logitsOf, scoreOf } from "./logits.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 import { type GenerateOptions, type OptionContext, type ResolvedOptions, resolveOptions } from "./options.ts";
 import {
+  areLong,
   isEmptyList,
   isPrompt,
   type Prompt,
   promptIds,
+  promptIdsAhead,
   promptList,
   promptName,
   type ReadTextOptions,
@@ -45,6 +47,7 @@ import {
 } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { saveLanguageModel } from "./save.ts";
+import { checkPromptFits } from "./sequence.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** What a LanguageModel is made of. */
@@ -155,7 +158,8 @@ export class LanguageModel {
     const isSingle = isPrompt(prompt);
     const start = async function* (model: LanguageModel) {
       const ready = options?.responseFormat ? await compiledAhead(options) : options;
-      const { answers, runs, signal } = model.call(promptList(prompt), ready);
+      const call = model.call(promptList(prompt), ready);
+      const { answers, runs, signal } = call instanceof Promise ? await call : call;
       for await (const piece of eachPiece(runs, signal)) {
         answers.add(piece);
         yield piece;
@@ -191,7 +195,9 @@ export class LanguageModel {
    */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
-    const { answers, runs } = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    // It begins in this tick, with the weights that are there now.
+    const { answers, runs } = call instanceof Promise ? await call : call;
     for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
     return answers.finish(this.loadMs);
   }
@@ -243,7 +249,8 @@ export class LanguageModel {
     } = {},
   ): Promise<Float32Array[]> {
     rejectUnknownNames(options, ["last", "adapters", "signal"]);
-    return logitsOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
+    const { contextLength } = this;
+    return this.reading(prompt, options, (model, ids) => logitsOf(model, ids, { ...options, contextLength }));
   }
 
   /**
@@ -259,7 +266,8 @@ export class LanguageModel {
     } = {},
   ): Promise<Float32Array> {
     rejectUnknownNames(options, ["from", "adapters", "signal"]);
-    return scoreOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
+    const { contextLength } = this;
+    return this.reading(prompt, options, (model, ids) => scoreOf(model, ids, { ...options, contextLength }));
   }
 
   /**
@@ -302,7 +310,7 @@ export class LanguageModel {
     this.model.assertLive();
     const { tokenizer, contextLength } = this;
     if (!tokenizer) throw withoutTokenizer("model");
-    return classifyWords(this.model, tokenizer, text, { ...options, contextLength });
+    return holding(this.model, (model) => classifyWords(model, tokenizer, text, { ...options, contextLength }));
   }
 
   /**
@@ -435,22 +443,43 @@ export class LanguageModel {
     return resolved;
   }
 
-  private ids(
+  /** What becomes of the ids of a prompt. */
+  private async reading<T>(
     prompt: unknown,
-    options: { addSpecialTokens?: boolean; name?: string; goesOn?: boolean } = {},
-  ): number[] {
+    { signal }: { signal?: AbortSignal | undefined },
+    work: (model: ModelView, ids: readonly number[]) => Promise<T>,
+  ): Promise<T> {
     this.model.assertLive();
-    const { tokenizer, config } = this;
-    return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, ...options });
+    const { tokenizer, contextLength } = this;
+    const reading = { tokenizer, vocabSize: this.config.vocabSize };
+    if (!areLong([prompt])) return work(this.model, promptIds(prompt, reading));
+    return holding(this.model, async (model) => {
+      const check = (tokens: number) => checkFits(tokens, contextLength);
+      const ids = await promptIdsAhead([prompt as Prompt], { ...reading, nameOf: () => "prompt", check, signal });
+      return work(model, ids[0]!);
+    });
   }
 
-  /** What a call gives, run by run as it is read. */
-  private call(prompts: readonly Prompt[], options: GenerateOptions): Call {
+  /** What a call gives, run by run as it is read; of prompts that are not long at once. */
+  private call(prompts: readonly Prompt[], options: GenerateOptions): Call | Promise<Call> {
     const resolved = this.resolve(options);
-    const ids = prompts.map((prompt, p) => {
-      const name = promptName(p, prompts.length);
-      return this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, name, goesOn: true });
-    });
-    return newCall(this, ids, { options: resolved, spare: this.spare });
+    const { tokenizer, contextLength, spare, config } = this;
+    const { addSpecialTokens, contextOverflow, signal } = resolved;
+    const nameOf = (p: number) => promptName(p, prompts.length);
+    const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+    if (!areLong(prompts)) {
+      const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
+      return newCall(this, ids, { options: resolved, spare });
+    }
+    const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
+    // Of the model as it is now, whatever becomes of it meanwhile.
+    const held = this.model.hold();
+    return promptIdsAhead(prompts, { ...reading, nameOf, check, signal }).then(
+      (ids) => newCall(this, ids, { options: resolved, spare, held }),
+      (error) => {
+        held.release();
+        throw error;
+      },
+    );
   }
 }

@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { logitsProgram, scoreProgram } from "./programs.ts";
 import { prefill } from "./prompts-ahead.ts";
@@ -13,15 +13,20 @@ interface Options {
 /** Bytes of logits that one run may hold. */
 const LOGIT_BYTES = 32 << 20;
 
-function open(model: Model, ids: readonly number[], { contextLength, adapters }: Options): KvCache {
-  if (ids.length > contextLength)
-    throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${ids.length}`);
+/** @throws HeddleError CONTEXT_OVERFLOW */
+export function checkFits(tokens: number, contextLength: number): void {
+  if (tokens > contextLength)
+    throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
+}
+
+function open(model: ModelView, ids: readonly number[], { contextLength, adapters }: Options): KvCache {
+  checkFits(ids.length, contextLength);
   return new KvCache(model, { slots: 1, contextLength, capacity: ids.length, adapters });
 }
 
 /** Logits of each position, or of the last; one Float32Array (vocabulary) a position. */
 export async function logitsOf(
-  model: Model,
+  model: ModelView,
   ids: readonly number[],
   options: Options & { last?: boolean | undefined },
 ): Promise<Float32Array[]> {
@@ -59,7 +64,7 @@ function checked(logits: Float32Array, position: number): Float32Array {
 
 /** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED */
 export async function scoreOf(
-  model: Model,
+  model: ModelView,
   ids: readonly number[],
   options: Options & { from?: number | undefined },
 ): Promise<Float32Array> {

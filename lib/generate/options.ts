@@ -1,5 +1,5 @@
 import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
-import { invalidArgument } from "../errors.ts";
+import { checkSeed, invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -60,7 +60,7 @@ export interface GenerateOptions {
   logitProcessors?: readonly LogitProcessor[] | undefined;
   /**
    * Same seed, same tokens, whatever runs beside: equal prompts of one call too have equal answers. Where not given, every answer has a
-   * random one of its own. A safe integer.
+   * random one of its own. A whole number from 0 to 2^53 - 1.
    */
   seed?: number | undefined;
   /**
@@ -289,7 +289,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     frequencyPenalty: finite("frequencyPenalty", 0, () => true, "a finite number"),
     ...bias,
     logitProcessors: processors,
-    seed: options.seed === undefined ? undefined : safeInteger("seed", options.seed),
+    seed: options.seed === undefined ? undefined : seedOf(options.seed),
     deterministic: flag("deterministic", false),
     speculation: speculationOf(
       options.assistantModel,
@@ -331,9 +331,9 @@ function speculationOf(
   return { assistant, draftTokens: assistantTokens };
 }
 
-function safeInteger(name: string, value: unknown): number {
-  if (!Number.isSafeInteger(value)) throw invalidArgument(name, "a safe integer", value);
-  return value as number;
+function seedOf(seed: unknown): number {
+  checkSeed(seed);
+  return seed;
 }
 
 export function isTokenId(id: unknown, vocabSize: number): id is number {

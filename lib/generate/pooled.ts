@@ -20,6 +20,19 @@ export interface PooledOptions {
 
 const MOST_SLOTS = 32;
 
+/** @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for one of too many */
+export function checkLengths(sequences: readonly ArrayLike<number>[], contextLength: number): void {
+  for (const [i, ids] of sequences.entries()) {
+    const name = promptName(i, sequences.length, "text");
+    if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token, got none`);
+    if (ids.length > contextLength)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
+      );
+  }
+}
+
 /**
  * One vector a sequence: its pooled hidden states (ways · width), or the classifier's logits of them (labels); with pooling `all`
  * the vectors of its tokens, one after another. Sequences of any lengths share runs without padding.
@@ -30,15 +43,7 @@ export async function pooledOutputs(
   options: PooledOptions,
 ): Promise<Float32Array[]> {
   const { contextLength, promptLengths = [] } = options;
-  for (const [i, ids] of sequences.entries()) {
-    const name = promptName(i, sequences.length, "text");
-    if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token, got none`);
-    if (ids.length > contextLength)
-      throw new HeddleError(
-        "CONTEXT_OVERFLOW",
-        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
-      );
-  }
+  checkLengths(sequences, contextLength);
   if (sequences.length === 0) return [];
   if (encodesWholeTexts(model)) return encodedOutputs(model, sequences, options);
   const out: Float32Array[] = new Array(sequences.length);

@@ -77,11 +77,8 @@ export class Scheduler {
     return { running, waiting: this.waiting.length, tokens: this.drawn };
   }
 
-  /**
-   * The continuations of some prompts, `n` of each, in order; they begin when there are slots for them.
-   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, before anything begins; DISPOSED
-   */
-  submit(prompts: readonly (readonly number[])[], options: GenerateOptions): Scheduled[] {
+  /** What options mean here. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
+  resolve(options: GenerateOptions): ResolvedOptions {
     if (this.closed !== undefined) throw this.closed;
     const { model } = this;
     model.model.assertLive();
@@ -93,6 +90,16 @@ export class Scheduler {
     );
     if (resolved.beams) throw invalidArgument("numBeams", "1 where sequences share runs", resolved.beams.numBeams);
     model.checkTexts(resolved);
+    return resolved;
+  }
+
+  /**
+   * The continuations of some prompts, `n` of each, in order; they begin when there are slots for them.
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, before anything begins; DISPOSED
+   */
+  submit(prompts: readonly (readonly number[])[], options: GenerateOptions): Scheduled[] {
+    const { model } = this;
+    const resolved = this.resolve(options);
     const { contextLength, tokenizer } = model;
     const all = prompts.flatMap((ids, p) => {
       const scores = promptScores(ids, resolved, tokenizer);

@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { Constraint } from "../constrain/index.ts";
-import { HeddleError } from "../errors.ts";
+import { HeddleError, seedAfter } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import { candidatesOf } from "./candidates.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -64,6 +64,16 @@ export function overflow(contextLength: number, tokens: number, { name = "prompt
   return new HeddleError("CONTEXT_OVERFLOW", expected + more);
 }
 
+/** @throws HeddleError CONTEXT_OVERFLOW for a prompt that leaves no room, unless its oldest tokens are dropped */
+export function checkPromptFits(
+  tokens: number,
+  { contextLength, contextOverflow }: Pick<ResolvedOptions, "contextOverflow"> & { contextLength: number },
+  name: string | undefined,
+): void {
+  if (tokens <= contextLength || contextOverflow === "truncateLeft") return;
+  throw overflow(contextLength, tokens, { ...(name !== undefined && { name }), hint: contextOverflow === "error" });
+}
+
 /** One sequence under way: its ids, what of them the model sees, and when it ends. */
 export class Sequence {
   readonly index: number;
@@ -111,11 +121,12 @@ export class Sequence {
   ) {
     this.index = of.index;
     this.options = options;
-    this.seed = options.seed === undefined ? randomInt(2 ** 47) : sampleSeed(options.seed, of.sample);
+    this.seed = options.seed === undefined ? randomInt(2 ** 47) : seedAfter(options.seed, of.sample);
     this.ids = [...prompt];
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;
-    this.context = [...prompt];
+    // Of what is far too long no copy.
+    this.context = prompt.length > of.contextLength ? withoutOldest(prompt, of.contextLength) : [...prompt];
     this.limit = this.lengthLimit(of.name);
     this.tokenizer = of.tokenizer;
     this.decoder = decoderAfter(of.tokenizer, prompt);
@@ -127,18 +138,14 @@ export class Sequence {
     // A form of which the empty text alone is a document, and nothing can follow it.
     if (this.constraint?.finished) this.limit = 0;
     if (this.limit === 0 && !this.isScoring) this.endWithPrompt();
-    if (this.context.length > this.contextLength) this.dropOldest();
   }
 
   /** The last new token is never fed back: a context of L tokens holds a prompt of P and L − P + 1 new ones. */
   private lengthLimit(name = "prompt"): number {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
     const room = this.contextLength - this.promptLength + 1;
+    checkPromptFits(this.promptLength, { contextLength: this.contextLength, contextOverflow }, name);
     if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
-    if (room < 1) {
-      const hint = contextOverflow === "error";
-      throw overflow(this.contextLength, this.promptLength, { name, hint });
-    }
     if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
@@ -262,12 +269,6 @@ export class Sequence {
     }
     return piece;
   }
-}
-
-/** Around the largest number that is exact: beyond it, neighbours are the same. */
-function sampleSeed(seed: number, sample: number): number {
-  const room = Number.MAX_SAFE_INTEGER - seed;
-  return sample <= room ? seed + sample : sample - room - 1;
 }
 
 /** Decodes what follows a prompt. */

@@ -7,11 +7,11 @@ import { eachPiece, newProgress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { rejectUnknownNames } from "./option-names.ts";
-import { type GenerateOptions, resolveOptions } from "./options.ts";
-import { type Prompt, promptIds } from "./prompt.ts";
+import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
+import { areLong, type Prompt, type PromptReading, promptIds, promptIdsAhead } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
 import { Reply } from "./reply.ts";
-import { type Piece, Sequence } from "./sequence.ts";
+import { checkPromptFits, type Piece, Sequence } from "./sequence.ts";
 import { readSession, writeSession } from "./session-file.ts";
 
 /** Options of `model.session`. */
@@ -103,7 +103,9 @@ export class Session {
 
   private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
-    const { sequence, signal, speculation } = this.prepare(prompt, ready);
+    const resolved = this.resolve(ready);
+    const ids = areLong([prompt]) ? await this.longPrompt(prompt, resolved) : promptIds(prompt, this.reading(resolved));
+    const { sequence, signal, speculation } = this.prepare(ids, resolved);
     const progress = newProgress();
     const builder = new CompletionBuilder();
     const { cache } = this;
@@ -178,10 +180,10 @@ export class Session {
     this.dispose();
   }
 
-  private prepare(prompt: Prompt, options: GenerateOptions) {
+  private resolve(options: GenerateOptions): ResolvedOptions {
     this.cache.assertLive();
     this.assertIdle();
-    const { languageModel, contextLength } = this;
+    const { languageModel } = this;
     const resolved = resolveOptions(options, languageModel.optionContext);
     if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
     // A model's own num_beams is left aside: it says how whole texts are found, and here one grows.
@@ -198,10 +200,33 @@ export class Session {
         "none in a session, which has its own (session({ adapters }))",
         resolved.adapters,
       );
+    return resolved;
+  }
+
+  private reading({ addSpecialTokens }: ResolvedOptions): PromptReading {
+    const { tokenizer, config } = this.languageModel;
+    return { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+  }
+
+  /** Ids of a prompt that would keep the event loop. The call has begun: no other one may. */
+  private async longPrompt(prompt: Prompt, resolved: ResolvedOptions): Promise<readonly number[]> {
+    const { signal, contextOverflow } = resolved;
+    const { contextLength } = this;
+    const nameOf = () => "prompt";
+    const check = (tokens: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, undefined);
+    const reading = { ...this.reading(resolved), nameOf, check, signal };
+    const run = async function* () {
+      yield await promptIdsAhead([prompt], reading);
+    };
+    for await (const [ids] of this.exclusively(run)) return ids!;
+    throw new HeddleError("INTERNAL", "session: expected the ids of a prompt, got none");
+  }
+
+  private prepare(ids: readonly number[], resolved: ResolvedOptions) {
+    this.cache.assertLive(); // which it may not be any more where the prompt took long
+    this.assertIdle();
+    const { languageModel, contextLength } = this;
     const { tokenizer } = languageModel;
-    const { vocabSize } = languageModel.config;
-    const { addSpecialTokens } = resolved;
-    const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens, goesOn: true });
     const scores = promptScores(ids, resolved, tokenizer);
     const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer, scores });
     this.renew();

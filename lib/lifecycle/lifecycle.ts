@@ -1,4 +1,4 @@
-import { checkSignal, HeddleError, invalidArgument } from "../errors.ts";
+import { checkSeed, checkSignal, HeddleError, invalidArgument } from "../errors.ts";
 import { rejectUnknownNames } from "../generate/index.ts";
 import { Run } from "../run.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
@@ -45,8 +45,7 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
     throw new HeddleError("INVALID_ARGUMENT", `out: expected a folder, got ${String(out)}`);
   if (!(typeof budgetMinutes === "number" && budgetMinutes > 0 && budgetMinutes <= 10_000))
     throw new HeddleError("INVALID_ARGUMENT", `budgetMinutes: expected a number above 0, got ${String(budgetMinutes)}`);
-  if (!Number.isSafeInteger(seed))
-    throw new HeddleError("INVALID_ARGUMENT", `seed: expected a whole number, got ${String(seed)}`);
+  checkSeed(seed);
   if (typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
   checkSignal(options.signal);
   return new Run(async function* () {

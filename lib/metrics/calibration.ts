@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { checkSeed, invalidArgument } from "../errors.ts";
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
 /** One bin of a reliability diagram: answers of about the same confidence. */
@@ -57,7 +57,7 @@ export function checkCalibrationOptions(options: CalibrationOptions): void {
   checkWhole("bootstrap", bootstrap, 0, 1_000_000);
   if (typeof level !== "number" || !(level > 0 && level < 1))
     throw invalidArgument("level", "a number above 0 and below 1", level);
-  checkWhole("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  checkSeed(seed);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { describe, HeddleError } from "../errors.ts";
+import { checkSeed, describe, HeddleError } from "../errors.ts";
 import {
   type ClassifierConfig,
   type ClassifierConfigInput,
@@ -108,6 +108,7 @@ export class Model extends ModelView {
 
   /** A model with random weights (f32). Its lane writes them before anything else that is asked of it. */
   static create(config: ModelConfig, device: Device, seed = 0): Model {
+    checkSeed(seed);
     const { weights, written } = initialWeights(config, device, seed);
     const made = assemble(config, device, weights, (tensors) => new Model(config, device, tensors));
     // A write can only fail with the whole environment, and then every later call on the model fails as well.
@@ -117,6 +118,7 @@ export class Model extends ModelView {
 
   /** The same, while the event loop goes on. Resolves when the weights are written. */
   static async initialise(config: ModelConfig, device: Device, seed = 0, options: DrawOptions = {}): Promise<Model> {
+    checkSeed(seed);
     return Model.fromWeights(config, device, await drawWeights(config, device, seed, options));
   }
 
@@ -129,6 +131,7 @@ export class Model extends ModelView {
     classifier: ClassifierConfigInput,
     { seed = 0, keepLanguageHead = false }: { seed?: number | undefined; keepLanguageHead?: boolean | undefined } = {},
   ): Promise<void> {
+    checkSeed(seed);
     const { architectures: _, classifier: before, ...rest } = this.config;
     const config = parseModelConfig({ ...rest, classifier });
     const same = before && sameHead(before, config.classifier!);
@@ -172,6 +175,7 @@ export class Model extends ModelView {
 
   /** Takes a configuration with further heads, and draws the weights that are not there yet. */
   private async reconfigure(config: ModelConfig, seed: number): Promise<void> {
+    checkSeed(seed);
     this.assertLive();
     const writes: Promise<unknown>[] = [];
     const tensors = new Map(this.tensors);
@@ -232,6 +236,7 @@ export class Model extends ModelView {
    * @throws HeddleError INVALID_ARGUMENT for an option, a target without a layer, or a name that is taken
    */
   async addAdapter(name: string, options: LoraOptions = {}, seed = 0): Promise<Adapter> {
+    checkSeed(seed);
     this.assertLive();
     const config = parseLora(options);
     const { adapter, tensors } = await newAdapter(this.freeName(name), config, linearLayers(this), this, seed);

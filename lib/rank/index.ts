@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { checkSeed, invalidArgument } from "../errors.ts";
 import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import type { Answering } from "./sampler.ts";
 import type { RankState } from "./session.ts";
@@ -16,7 +16,7 @@ export interface RankOptions {
   topP?: number | undefined;
   /** Of an answer at most. Default: as for generation, and what the context has room for. */
   maxTokens?: number | undefined;
-  /** The same seed gives the same answers. Default 0. */
+  /** The same seed gives the same answers. A whole number from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
   /** Prompts that are texts are what a user says in a chat. Default: where the model has a chat template. */
   chat?: boolean | undefined;
@@ -66,7 +66,7 @@ export async function openRanking(
     throw invalidArgument("numAnswers", "a whole number of 2 to 9", count);
   if (port !== undefined && !(Number.isSafeInteger(port) && port >= 0 && port < 65536))
     throw invalidArgument("port", "a whole number of 0 to 65535", port);
-  if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a whole number", seed);
+  checkSeed(seed);
   const chat = options.chat ?? model?.tokenizer?.hasChatTemplate ?? false;
   // The page and its server, which few who import the package ask for.
   const [{ readItems }, { Sampler }, { serveRanking }, { RankSession }] = await Promise.all([
@@ -103,8 +103,8 @@ function answering(model: LanguageModel | undefined, { temperature = 0.9, topP, 
     if (!model?.tokenizer) throw invalidArgument("model", "one with a tokenizer, to sample answers", "none");
     const ids =
       typeof prompt === "string"
-        ? model.tokenizer.encode(prompt, { allowSpecial: true })
-        : model.tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
+        ? await model.tokenizer.encodeAsync(prompt, { allowSpecial: true, signal })
+        : (await model.tokenizer.applyChatTemplateAsync(prompt, { addGenerationPrompt: true, signal })).ids;
     const completions = await model.completeAll([ids], { n: count, temperature, topP, maxTokens, seed, signal });
     return completions.map(({ text }) => text);
   };

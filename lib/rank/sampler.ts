@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, seedAfter } from "../errors.ts";
 import type { TextMessage } from "../generate/index.ts";
 import type { RankItem } from "./items.ts";
 
@@ -71,7 +71,7 @@ export class Sampler {
     for (let attempt = 0; attempt < TRIES && found.size < count; attempt++) {
       const answers = await this.answer(prompt, {
         count,
-        seed: seed + (id * TRIES + attempt) * count,
+        seed: seedAfter(seed, (id * TRIES + attempt) * count),
         signal: this.stop.signal,
       });
       for (const text of answers) if (text.trim() !== "" && found.size < count) found.set(text.trim(), text);

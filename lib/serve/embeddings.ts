@@ -27,13 +27,14 @@ export async function embeddings(exchange: Exchange): Promise<void> {
     const limit = namedLimit(model);
     const how = { param: "input", model, most: MOST_INPUTS, goesOn: false, limit, truncation, encoding, signal };
     // The model's default prompt, if it has one: requests name none.
-    const { read, promptLength } = textReader(model);
+    const { read, promptLength } = textReader(model, { signal });
     const isText = (one: unknown) => typeof one === "string";
     const list: unknown[] = Array.isArray(given.input) ? given.input : [given.input];
     const texts = list.map((one) => (isText(one) ? read(one as string) : one));
     const ids = await promptsOf(Array.isArray(given.input) ? texts : texts[0], how).ids();
     // Of a list of ids, `list` has each id: no text, as their sequence is none.
-    const promptLengths = ids.map((one, i) => (isText(list[i]) ? promptLength(one) : 0));
+    const lengthOf = await promptLength();
+    const promptLengths = ids.map((one, i) => (isText(list[i]) ? lengthOf(one) : 0));
     const bare = promptLengths.findIndex((length, i) => length > 0 && ids[i]!.length <= length);
     if (bare >= 0)
       throw invalid(

@@ -7,6 +7,14 @@ import { isObject, type samplingShape } from "./schema.ts";
 type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingShape)[K]> };
 
 /** @param limit tokens of an answer at most, whatever is asked for; `maxTokens`: what was asked for, else the default */
+/**
+ * The seed of a request's: OpenAI's may be below 0, where seeds here begin. Those are counted from the other end, -1 being 2^53 - 1, so that
+ * no two that anybody gives are one.
+ */
+function seedOf(given: number | undefined): number | undefined {
+  return given === undefined || given >= 0 ? given : given + 2 ** 53;
+}
+
 export function generateOptions(
   given: Sampling,
   { maxTokens, limit, topLogprobs }: { maxTokens: number | undefined; limit: number | undefined; topLogprobs: number },
@@ -20,7 +28,7 @@ export function generateOptions(
     minP: given.min_p,
     n: given.n,
     stop: given.stop,
-    seed: given.seed,
+    seed: seedOf(given.seed),
     presencePenalty: given.presence_penalty,
     frequencyPenalty: given.frequency_penalty,
     repetitionPenalty: given.repetition_penalty,

@@ -1,5 +1,5 @@
 // Jinja2's own functions that the interpreter lacks: dict, cycler and joiner.
-import { jinja, type Scope } from "./chat-interpreter.ts";
+import { jinja, type Scope } from "./chat-jinja.ts";
 import type { RuntimeValue } from "./chat-repr.ts";
 
 type Values = readonly RuntimeValue[];

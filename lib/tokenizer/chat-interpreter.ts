@@ -1,105 +1,66 @@
 // Jinja's interpreter within limits, and with what Python's texts do where templates rely on it.
-import { pythonText, type RuntimeValue, stripped, textFilters } from "./chat-repr.ts";
-import { lazily } from "./lazy.ts";
+import { Arguments, checkedWidth, filters, type Values } from "./chat-filters.ts";
+import {
+  type Binary,
+  type Call,
+  type Evaluator,
+  type Identifier,
+  jinja,
+  KNOWN,
+  type Known,
+  type Loop,
+  type Member,
+  type Scope,
+  type Select,
+  type Statement,
+  type Test,
+} from "./chat-jinja.ts";
+import { LimitError, renderLimits } from "./chat-limits.ts";
+import { listMethods, textMethods } from "./chat-methods.ts";
+import { formatted } from "./chat-printf.ts";
+import { pythonRepr, pythonText, type RuntimeValue, stripped, textFilters } from "./chat-repr.ts";
 
-// The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
-export interface Scope {
-  set(name: string, value: unknown): RuntimeValue;
-  tests: ReadonlyMap<string, (...values: RuntimeValue[]) => boolean>;
-}
-/** A node of a template's tree. */
-interface Statement {
-  type: string;
-}
-interface Identifier extends Statement {
-  value: string;
-}
-interface Call extends Statement {
-  callee: Statement;
-  args: Statement[];
-}
-interface Member extends Statement {
-  object: Statement;
-  property: Identifier;
-  computed: boolean;
-}
-interface Binary extends Statement {
-  operator: { value: string };
-  left: Statement;
-  right: Statement;
-}
-/** In the place of a node, what it was evaluated to. */
-interface Known extends Statement {
-  value: RuntimeValue;
-}
-const KNOWN = "Known";
-interface Loop extends Statement {
-  loopvar: Statement;
-  iterable: Statement;
-}
-/** What a loop goes over, with a condition. */
-interface Select extends Statement {
-  lhs: Statement;
-}
-interface Evaluator {
-  evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue;
-  evaluateBlock(statements: readonly Statement[], scope: Scope): RuntimeValue;
-  evaluateArguments(args: readonly Statement[], scope: Scope): [RuntimeValue[], Map<string, RuntimeValue>];
-  applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue;
-  evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue;
-  run(program: unknown): RuntimeValue;
-}
-interface Jinja {
-  Environment: new () => Scope;
-  Interpreter: new (scope: Scope) => Evaluator;
-  parse(tokens: unknown): unknown;
-  tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): unknown;
-}
-export const jinja = lazily<Jinja>("@huggingface/jinja");
-
-export const renderLimits = {
-  milliseconds: 1000,
-  /** Statements and expressions evaluated. */
-  steps: 5_000_000,
-  /** UTF-16 units of any string, the output included. */
-  characters: 1 << 24,
-  /** Elements of any array. */
-  elements: 100_000,
-  range: 10_000,
-} as const;
-
-/** A limit above was hit. */
-export class LimitError extends Error {}
-
-const STRIPS = new Set(["strip", "lstrip", "rstrip"]);
-
-/** Of `text.strip(characters)` its parts: the package takes blanks away whatever the characters are. */
-function stripOf(
-  statement: Statement | undefined,
-): { text: Statement; which: string; characters: Statement } | undefined {
+/** Of `object.name(…)` its parts, where the name is one of what is looked at here. */
+function methodOf(statement: Statement | undefined): { call: Call; callee: Member; name: string } | undefined {
   if (statement?.type !== "CallExpression") return undefined;
-  const { callee, args } = statement as Call;
-  if (args.length !== 1 || callee.type !== "MemberExpression") return undefined;
-  const { object, property, computed } = callee as Member;
-  if (computed || !STRIPS.has(property.value)) return undefined;
-  return { text: object, which: property.value, characters: args[0]! };
+  const call = statement as Call;
+  const callee = call.callee as Member;
+  if (callee.type !== "MemberExpression" || callee.computed) return undefined;
+  const name = callee.property.value;
+  return textMethods.has(name) || listMethods.has(name) || LOOP_METHODS.has(name) ? { call, callee, name } : undefined;
 }
+
+/** What `loop` does besides what it has. */
+const LOOP_METHODS = new Set(["cycle", "changed"]);
 
 /** Statements, which print what they have made, or nothing; what else a template has it prints as Python's text. */
 const STATEMENTS = new Set(["Set", "If", "For", "Macro", "CallStatement", "FilterStatement", "Comment"]);
 
 /** Filters of what can be gone over: texts by their characters, objects by their keys. */
 const ITERATING = new Set([
-  ...["list", "first", "last", "unique", "sort", "join", "map"],
+  ...["list", "first", "last", "sort", "map"],
   ...["select", "reject", "selectattr", "rejectattr"],
 ]);
 
+/** Other names of filters. */
+const ALIASES: Readonly<Record<string, string>> = { d: "default", count: "length" };
+
 /** Tests that are operators. */
 const COMPARISONS: Readonly<Record<string, string>> = {
-  ...{ eq: "==", equalto: "==", "==": "==", ne: "!=", "!=": "!=", in: "in" },
+  ...{ eq: "==", equalto: "==", sameas: "==", "==": "==", ne: "!=", "!=": "!=", in: "in" },
   ...{ lt: "<", lessthan: "<", "<": "<", le: "<=", "<=": "<=" },
   ...{ gt: ">", greaterthan: ">", ">": ">", ge: ">=", ">=": ">=" },
 };
+
+/** Tests that the package lacks. */
+const ownTests: ReadonlyMap<string, (value: RuntimeValue, ...given: RuntimeValue[]) => boolean> = new Map<
+  string,
+  (value: RuntimeValue, ...given: RuntimeValue[]) => boolean
+>([
+  ["float", ({ type }) => type === "FloatValue"],
+  ["escaped", () => false],
+  ["divisibleby", ({ value }, by) => typeof value === "number" && value % Number(by?.value) === 0],
+]);
 
 const isText = (value: RuntimeValue) => value.type === "StringValue";
 const isArray = (value: RuntimeValue) => Array.isArray(value.value);
@@ -112,6 +73,8 @@ function makeInterpreter(): LimitedInterpreter {
   return class extends jinja().Interpreter {
     private readonly mark: string | undefined;
     private steps = 0;
+    /** What `loop.changed` was last asked about, of each loop under way. */
+    private readonly changes: (string | undefined)[] = [];
 
     constructor(scope: Scope, mark?: string) {
       super(scope);
@@ -123,7 +86,7 @@ function makeInterpreter(): LimitedInterpreter {
       if (statement?.type === KNOWN) return (statement as Known).value;
       if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
       const node = statement?.type === "For" ? this.going(statement as Loop, scope) : statement;
-      const result = this.stripped(node, scope) ?? super.evaluate(node, scope);
+      const result = node?.type === "For" ? this.looping(node, scope) : this.called(node, scope);
       // An operation makes at most the product of what it is given: checked after each, nothing grows far.
       const { value } = result;
       if (typeof value === "string" && value.length > renderLimits.characters) {
@@ -147,7 +110,17 @@ function makeInterpreter(): LimitedInterpreter {
 
     override applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue {
       const called = filter.type === "CallExpression" ? (filter as Call) : undefined;
-      const { value: name } = (called?.callee ?? filter) as Identifier;
+      const { value: given } = (called?.callee ?? filter) as Identifier;
+      const name = Object.hasOwn(ALIASES, given) ? ALIASES[given]! : given;
+      const own = filters.get(name);
+      if (own) {
+        const args = new Arguments(own.names, this.evaluateArguments(called?.args ?? [], scope));
+        return own.apply(operand, args, this.values(scope));
+      }
+      if (name === "format") {
+        const [args, named] = this.evaluateArguments(called?.args ?? [], scope);
+        return this.text(formatted(pythonText(operand), args, named), scope);
+      }
       const ofText = textFilters.get(name);
       if (ofText) {
         const [characters] = called ? this.evaluateArguments(called.args, scope)[0] : [];
@@ -160,14 +133,17 @@ function makeInterpreter(): LimitedInterpreter {
           { type: "IntegerLiteral", value: this.lengthOf(pythonText(operand)) } as unknown as Statement,
           scope,
         );
+      if (name !== given) {
+        const callee = { type: "Identifier", value: name } as Identifier;
+        return this.applyFilter(operand, called ? ({ ...called, callee } as Call) : callee, scope);
+      }
       if (!ITERATING.has(name)) return super.applyFilter(operand, filter, scope);
       const items = this.itemsOf(operand, scope);
-      const given = this.evaluateArguments(called?.args ?? [], scope);
-      if (/^(?:select|reject)/u.test(name)) return this.array(this.selected(items, name, given[0], scope), scope);
-      if (name === "map") return this.array(this.mapped(items, given, scope), scope);
-      const texts = name === "join" ? items.map((item) => this.text(pythonText(item), scope)) : items;
+      const args = this.evaluateArguments(called?.args ?? [], scope);
+      if (/^(?:select|reject)/u.test(name)) return this.array(this.selected(items, name, args[0], scope), scope);
+      if (name === "map") return this.array(this.mapped(items, args, scope), scope);
       // The first of none is undefined.
-      return super.applyFilter(this.array(texts, scope), filter, scope) ?? this.evaluate(undefined, scope);
+      return super.applyFilter(this.array(items, scope), filter, scope) ?? this.evaluate(undefined, scope);
     }
 
     /** What a loop, or a filter of many, goes over. */
@@ -235,9 +211,15 @@ function makeInterpreter(): LimitedInterpreter {
         };
         return super.evaluateBinaryExpression(node, scope).__bool__().value;
       }
-      const found = scope.tests.get(name);
+      const found = ownTests.get(name) ?? scope.tests.get(name);
       if (!found) throw new Error(`Unknown test: ${name}`);
       return found(value, ...given);
+    }
+
+    override evaluateTestExpression(node: Test, scope: Scope): RuntimeValue {
+      const found = ownTests.get(node.test.value);
+      if (!found) return super.evaluateTestExpression(node, scope);
+      return this.boolean(found(this.evaluate(node.operand, scope)) !== node.negate, scope);
     }
 
     /** `map(attribute=…)` and `map("filter", …)`. */
@@ -292,6 +274,7 @@ function makeInterpreter(): LimitedInterpreter {
      */
     override evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue {
       const { value: operator } = node.operator;
+      if (operator === "*" || operator === "%") return this.timesOrFormat(node, scope);
       if (operator !== "+" && operator !== "~") return super.evaluateBinaryExpression(node, scope);
       const sides = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
       const joins = sides.some(isText);
@@ -302,13 +285,99 @@ function makeInterpreter(): LimitedInterpreter {
       return super.evaluateBinaryExpression({ ...node, left: left!, right: right! }, scope);
     }
 
-    private stripped(statement: Statement | undefined, scope: Scope): RuntimeValue | undefined {
-      const call = stripOf(statement);
-      if (!call) return undefined;
-      const text = this.evaluate(call.text, scope);
-      const characters = isText(text) ? this.evaluate(call.characters, scope) : undefined;
-      if (!characters || !isText(characters)) return undefined;
-      return this.text(stripped(text.value as string, call.which, characters.value as string), scope);
+    /** `"-" * 3`, `[0] * 3` and `"%d of %d" % (1, 2)`. */
+    private timesOrFormat(node: Binary, scope: Scope): RuntimeValue {
+      const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
+      const evaluated = { ...node, left: known(left), right: known(right) };
+      if (node.operator.value === "%") {
+        if (typeof left.value === "number" && typeof right.value === "number" && right.value !== 0) {
+          // As in Python, of the divisor's sign.
+          const rest = left.value % right.value;
+          const value = rest !== 0 && rest < 0 !== right.value < 0 ? rest + right.value : rest;
+          const type = left.type === "FloatValue" || right.type === "FloatValue" ? "FloatLiteral" : "IntegerLiteral";
+          return super.evaluate({ type, value } as unknown as Statement, scope);
+        }
+        if (!isText(left)) return super.evaluateBinaryExpression(evaluated, scope);
+        const named = right.type === "ObjectValue" ? (right.value as Map<string, RuntimeValue>) : new Map();
+        const values = right.type === "TupleValue" ? (right.value as RuntimeValue[]) : named.size > 0 ? [] : [right];
+        return this.text(formatted(left.value as string, values, named), scope);
+      }
+      const [many, count] = typeof right.value === "number" ? [left, right.value] : [right, left.value];
+      if (typeof count !== "number" || !(isText(many) || isArray(many)))
+        return super.evaluateBinaryExpression(evaluated, scope);
+      const times = Math.max(0, Math.trunc(count));
+      const { length } = many.value as string | unknown[];
+      if (isText(many)) {
+        checkedWidth(times * length);
+        return this.text((many.value as string).repeat(times), scope);
+      }
+      if (times * length > renderLimits.elements)
+        throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+      return this.array(Array.from({ length: times }, () => many.value as RuntimeValue[]).flat(), scope);
+    }
+
+    /** A loop, whose `loop.changed` knows of its own rounds alone. */
+    private looping(node: Statement, scope: Scope): RuntimeValue {
+      this.changes.push(undefined);
+      try {
+        return super.evaluate(node, scope);
+      } finally {
+        this.changes.pop();
+      }
+    }
+
+    /** A method that the package lacks, or has without its arguments; all else as the package has it. */
+    private called(statement: Statement | undefined, scope: Scope): RuntimeValue {
+      const method = methodOf(statement);
+      if (!method) return super.evaluate(statement, scope);
+      const { call, callee, name } = method;
+      const object = this.evaluate(callee.object, scope);
+      // What it was evaluated to, so that it is not once more.
+      const rest = () => super.evaluate({ ...call, callee: { ...callee, object: known(object) } } as Call, scope);
+      const isLoop = LOOP_METHODS.has(name) && (callee.object as Identifier).value === "loop";
+      if (isLoop && object.value instanceof Map && object.value.has("index0")) {
+        const [given] = this.evaluateArguments(call.args, scope);
+        if (name === "changed") {
+          const now = pythonRepr(this.array(given, scope));
+          const changed = this.changes.at(-1) !== now;
+          this.changes[this.changes.length - 1] = now;
+          return this.boolean(changed, scope);
+        }
+        if (given.length === 0) throw new Error("loop.cycle: expected at least one item");
+        return given[(object.value.get("index0").value as number) % given.length]!;
+      }
+      const found = isText(object)
+        ? textMethods.get(name)
+        : object.type === "ArrayValue"
+          ? listMethods.get(name)
+          : undefined;
+      if (!found) return rest();
+      const [given, named] = this.evaluateArguments(call.args, scope);
+      return found(object, given, { ...this.values(scope), named }) ?? rest();
+    }
+
+    /** What filters and methods make values with. */
+    private values(scope: Scope): Values {
+      return {
+        array: (items) => this.array(items, scope),
+        tuple: (items) =>
+          super.evaluate({ type: "TupleLiteral", value: items.map(known) } as unknown as Statement, scope),
+        text: (value) => this.text(value, scope),
+        integer: (value) => super.evaluate({ type: "IntegerLiteral", value } as unknown as Statement, scope),
+        float: (value) => super.evaluate({ type: "FloatLiteral", value } as unknown as Statement, scope),
+        boolean: (value) => this.boolean(value, scope),
+        undefined: () => super.evaluate(undefined, scope),
+        items: (value) => this.itemsOf(value, scope),
+        attribute: (item, path) => this.attributeOf(item, path, scope),
+        characters: (text) => this.charactersOf(text),
+        plain: (text) => (this.mark === undefined ? text : text.replaceAll(this.mark, "")),
+      };
+    }
+
+    private boolean(value: boolean, scope: Scope): RuntimeValue {
+      const zero = known(super.evaluate({ type: "IntegerLiteral", value: 0 } as unknown as Statement, scope));
+      const operator = { value: value ? "==" : "!=" };
+      return super.evaluateBinaryExpression({ type: "BinaryExpression", operator, left: zero, right: zero }, scope);
     }
 
     private array(items: readonly RuntimeValue[], scope: Scope): RuntimeValue {

@@ -1,7 +1,10 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
 import { describe, HeddleError } from "../errors.ts";
 import { setGlobals } from "./chat-globals.ts";
-import { jinja, LimitError, limitedInterpreter, renderLimits } from "./chat-interpreter.ts";
+import { limitedInterpreter } from "./chat-interpreter.ts";
+import { jinja } from "./chat-jinja.ts";
+import { LimitError, renderLimits } from "./chat-limits.ts";
+import { withTestsAsOperators } from "./chat-tests.ts";
 import { limits } from "./tokenizer-file.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
@@ -67,7 +70,7 @@ function compile(template: string): unknown {
   try {
     // Jinja takes all line ends for one kind.
     const lines = template.replace(/\r\n?/gu, "\n");
-    program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
+    program = parse(withTestsAsOperators(tokenize(lines, { lstrip_blocks: true, trim_blocks: true })));
   } catch (cause) {
     // The parser looks for tokens beyond the last.
     if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });

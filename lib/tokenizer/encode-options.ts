@@ -1,6 +1,6 @@
 // What encode may be asked, and how it crosses to native code.
 import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { checkSeed, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
 
 /** Options of `encode` and its kin. */
@@ -21,7 +21,7 @@ export interface EncodeOptions {
    * 0 to below 1; 0.1 is usual. The same `seed` gives the same ids; of a batch every text has a chance of its own.
    */
   dropout?: number | undefined;
-  /** A whole number from 0. Default 0. */
+  /** A whole number from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
 }
 
@@ -70,7 +70,7 @@ export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, 
   if (!(typeof dropout === "number" && dropout >= 0 && dropout < 1)) {
     throw invalidArgument("dropout", "a number from 0, below 1", dropout);
   }
-  if (!Number.isSafeInteger(seed) || seed < 0) throw invalidArgument("seed", "a whole number from 0", seed);
+  checkSeed(seed);
   if (dropout > 0 && !isBpe)
     throw new HeddleError("UNSUPPORTED", "dropout: expected a tokenizer of byte pair encoding");
   const allowed = named("allowSpecial", allowSpecial, guarded);

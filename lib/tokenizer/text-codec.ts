@@ -18,6 +18,7 @@ import { finish, throwIfAborted } from "./jobs.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
 import { joinIds, makePlan, type Plan } from "./plan.ts";
 import { ShortIds } from "./short-ids.ts";
+import { atOnce, inSlices } from "./slices.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
 import type { TokenizerFile } from "./tokenizer-file.ts";
 import { OffsetTrimmer } from "./trim-offsets.ts";
@@ -42,6 +43,7 @@ export interface EncodingWithOffsets {
 
 const JOINED_NAMES = { ...BATCH_NAMES, output: true } as const;
 const OFFSETS_NAMES = { ...ENCODE_NAMES, units: true } as const;
+const OFFSETS_ASYNC_NAMES = { ...OFFSETS_NAMES, signal: true } as const;
 const DECODE_NAMES = { skipSpecialTokens: true } as const;
 
 function checkDecoding<T extends DecodeOptions>(options: T, names: Names<T>): void {
@@ -139,7 +141,7 @@ export class TextCodec {
     const { signal, ...rest } = options;
     throwIfAborted(signal, "encode");
     if (text.length < asyncLength) return this.encode(text, rest);
-    return (await this.encodeBatch([text], options))[0]!;
+    return (await this.encodeJoined([text], options, undefined)).ids;
   }
 
   /** Ids of each text, encoded on several threads away from the event loop. Rejects with ABORTED. */
@@ -152,6 +154,7 @@ export class TextCodec {
     const spare = this.batchIds;
     this.batchIds = undefined;
     const { ids, counts } = await this.encodeJoined(texts, options, spare);
+    if (counts.length === 1 && ids.length === counts[0]) return [ids]; // all of it: none is left for the next
     const lists: Uint32Array[] = new Array(counts.length);
     let at = 0;
     for (let index = 0; index < counts.length; index++) {
@@ -216,9 +219,35 @@ export class TextCodec {
     oneOf("units", options.units, ["utf16", "bytes"]);
     const { units = "utf16" } = options;
     const [ids, offsets] = this.encodeWith(text, options, units === "bytes" ? Flag.byteOffsets : Flag.offsets);
-    const { before, after } = this.around(options.addSpecialTokens === false ? 0 : Flag.addSpecial);
-    this.trimmer.trim(text, { ids, offsets }, { from: before, to: ids.length - after }, units);
+    atOnce(this.trimmer.trim(text, { ids, offsets }, this.ownOf(ids, options), units));
     return { ids, offsets };
+  }
+
+  /** As encodeWithOffsets, away from the event loop for long texts. Rejects with ABORTED. */
+  async encodeWithOffsetsAsync(
+    text: string,
+    options: EncodeOptions & { units?: "utf16" | "bytes" | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<EncodingWithOffsets> {
+    checkText(text);
+    checkNames(options, OFFSETS_ASYNC_NAMES);
+    const { signal, ...rest } = options;
+    throwIfAborted(signal, "encode");
+    if (text.length < asyncLength) return this.encodeWithOffsets(text, rest);
+    oneOf("units", options.units, ["utf16", "bytes"]);
+    const { units = "utf16" } = options;
+    const crossing = this.crossing(rest);
+    const flags = crossing.flags | (units === "bytes" ? Flag.byteOffsets : Flag.offsets);
+    const [ids, , offsets] = await finish(this.native.encodeBatch([text], flags, crossing.extras), signal);
+    checkForbidden(ids, crossing, this.around(crossing.flags));
+    const encoding = { ids, offsets: offsets! };
+    await inSlices(this.trimmer.trim(text, encoding, this.ownOf(ids, options), units), "encode", signal);
+    return encoding;
+  }
+
+  /** Which of the ids are the text's own: from the first on, to the one behind the last. */
+  private ownOf(ids: Uint32Array, { addSpecialTokens }: EncodeOptions): { from: number; to: number } {
+    const { before, after } = this.around(addSpecialTokens === false ? 0 : Flag.addSpecial);
+    return { from: before, to: ids.length - after };
   }
 
   /** Number of ids of a text, without an array of them. */

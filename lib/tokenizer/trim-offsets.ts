@@ -1,9 +1,13 @@
 // What a byte-level or RoBERTa's post-processor does to offsets: blanks that a token begins or ends with are no part of its stretch.
+import type { Slices } from "./slices.ts";
 import { flatten, type TokenizerFile } from "./tokenizer-file.ts";
 
 /** Blanks of a token as the vocabulary writes it: Ġ is a space of the byte-level alphabet. */
 const LEADING = /^[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
 const TRAILING = /[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/;
+
+/** Tokens between two of which others may have their turn. */
+const SLICE_TOKENS = 4096;
 
 /** How many characters. */
 interface Blanks {
@@ -34,18 +38,19 @@ export class OffsetTrimmer {
   }
 
   /**
-   * Changes offsets in place, as Hugging Face's `process_offsets` does.
+   * Changes offsets in place, as Hugging Face's `process_offsets` does. Yields every so many tokens: see `inSlices`.
    * @param offsets two numbers a token @param own the text's own tokens: the first, and the one behind the last
    */
-  trim(
+  *trim(
     text: string,
     { ids, offsets }: { ids: Uint32Array; offsets: Uint32Array },
     { from, to }: { from: number; to: number },
     units: "utf16" | "bytes",
-  ): void {
+  ): Slices<void> {
     if (this.steps.length === 0) return;
     const source = units === "utf16" ? text : Buffer.from(text);
     for (let t = from; t < to; t++) {
+      if (t % SLICE_TOKENS === SLICE_TOKENS - 1) yield;
       const id = ids[t]!;
       let [begin, end] = [offsets[2 * t]!, offsets[2 * t + 1]!];
       const { leading, trailing } = this.isAdded(id) ? blanksOf(source.slice(begin, end).toString()) : this.blanks(id);

@@ -1,5 +1,5 @@
 import { permutation, Stream, uniformAt } from "../data/random.ts";
-import { describe, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { checkSeed, describe, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { rejectUnknownNames } from "../generate/option-names.ts";
 import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
@@ -48,7 +48,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     for (const [name, count] of Object.entries({ batchSize, evalBatches }))
       if ((name === "batchSize" || count !== undefined) && !(Number.isSafeInteger(count) && count! >= 1))
         throw invalidArgument(name, "an integer of at least 1", count);
-    if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a safe integer", seed);
+    checkSeed(seed);
     if (heldOut !== undefined && !Array.isArray(heldOut)) throw invalidArgument("heldOut", "an array", heldOut);
     if (examples.length === 0)
       throw new HeddleError("INVALID_ARGUMENT", "data: expected at least one row to train on, got none");

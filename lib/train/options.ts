@@ -1,7 +1,7 @@
 // The schemas of the options that stages share. What each option means, `stage-options.ts` says.
 import { z } from "zod";
 import type { RowSource } from "../data/rows.ts";
-import { describe, HeddleError } from "../errors.ts";
+import { describe, HeddleError, isSeed, SEEDS } from "../errors.ts";
 import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
 import { decayTypes, lrSchedulers, type OwnSchedule } from "../optim/schedule.ts";
@@ -130,7 +130,7 @@ export const trainingShape = {
   saveTotalLimit: whole(1).optional(),
   dtype: z.enum(["bf16", "f32"]).default("f32"),
   saveDtype: z.enum(["bf16", "f16", "f32"]).optional(),
-  seed: whole(0).default(0),
+  seed: z.custom<number>(isSeed, SEEDS).default(0),
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
   replay: replaySchema.optional(),
   skipNonFinite: z.boolean({ error: "true or false" }).default(false),

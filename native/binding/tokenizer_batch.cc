@@ -93,7 +93,10 @@ struct EncodeBatch {
   void run(size_t threads) {
     auto& workers = workspace->workers;
     while (workers.size() < threads) workers.push_back(std::make_unique<Workspace::Worker>(model));
-    for (const auto& worker : workers) worker->encoding.ids.clear();
+    for (const auto& worker : workers) {
+      worker->encoding.ids.clear();
+      worker->encoding.offsets.clear();
+    }
     run_parallel(texts.size(), threads, *options.cancelled, "encode", [this, &workers](size_t index) {
       return [this, index, &worker = *workers[index]](size_t i) {
         EncodeOptions own = options;
@@ -107,7 +110,8 @@ struct EncodeBatch {
     });
   }
 
-  // All ids in the order of the texts, and how many are whose. `spare`: a Uint32Array to be used if it has room.
+  // All ids in the order of the texts, how many are whose, and of a single text the offsets, if they were asked for. `spare`: a Uint32Array
+  // to be used if it has room.
   Napi::Value result(Napi::Env env, const Napi::Value& spare) const {
     size_t total = 0;
     for (const Text& text : texts) total += text.count;
@@ -121,9 +125,10 @@ struct EncodeBatch {
       to = std::copy(ids, ids + texts[i].count, to);
       counts.Data()[i] = texts[i].count;
     }
-    const Napi::Array result = Napi::Array::New(env, 2);
+    const Napi::Array result = Napi::Array::New(env, options.offsets ? 3 : 2);
     result.Set(0u, all);
     result.Set(1u, counts);
+    if (options.offsets) result.Set(2u, to_array(env, workspace->workers[texts[0].worker]->encoding.offsets));
     return result;
   }
 
@@ -159,11 +164,12 @@ Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<c
   batch->workspace = workspaces->take();
   batch->workspaces = std::move(workspaces);
   batch->model = std::move(model);
-  batch->options = to_options(to_flags(info[1]) & ~(flag_offsets | flag_byte_offsets));
+  batch->options = to_options(to_flags(info[1]));
   batch->extras = to_extras(info[2]);
   batch->extras.apply(batch->options);
   batch->texts.resize(array.Length());
   if (!batch->extras.barriers.empty() && batch->texts.size() != 1) throw invalid_argument("barriers: expected one text beside them");
+  if (batch->options.offsets && batch->texts.size() != 1) throw invalid_argument("offsets: expected one text beside them");
   const size_t units = batch->read(array);
   const size_t threads = threads_for(batch->texts.size(), units, 1 << 16);  // below that a thread costs more than it brings
 

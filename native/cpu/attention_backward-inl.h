@@ -2,7 +2,7 @@
 // that read them, so nothing is summed by two threads; where such tasks are too few, the queries are dealt to a number
 // of parts fixed by the shape, whose sums are added in order.
 #pragma once
-#include "cpu/attention-inl.h"
+#include "cpu/attention_mend-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -169,18 +169,22 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p * NR < rows; ++p)
     store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * q_stride, q_stride);
+  mend_queries(a, mask, sequence, head, position, rows);
 }
 
-// Row `row` of an owner's sums, over all its parts, times `factor`, to the gradient.
-inline void store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded, int64_t row, float factor, int64_t at, void* to) {
+// Row `row` of an owner's sums, over all its parts, times `factor`, to the gradient. Returns whether it is finite.
+inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded, int64_t row, float factor, int64_t at, void* to) {
+  F check = zero();
   for (int64_t d = 0; d < a.width; d += W) {
     F v = load(sums + row * padded + d);
     for (int64_t p = 1; p < parts; ++p) v = add(v, load(sums + p * part_stride + row * padded + d));
     v = mul(v, set1(factor));
+    check = fma(v, zero(), check);  // beyond the width there are zeros
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
     if (a.type == DType::f32) n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
     else n == W ? store(static_cast<bf16*>(to) + at + d, v) : store_n(static_cast<bf16*>(to) + at + d, v, n);
   }
+  return reduce_add(check) == 0;
 }
 
 inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
@@ -194,8 +198,9 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   auto store_owner = [&](int64_t owner, const float* from, int64_t parts, int64_t begin, int64_t end) {
     int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
-      store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
-      store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
+      const bool keys = store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
+      const bool values = store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
+      if (!keys || !values) mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {

@@ -153,6 +153,7 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p * NR < rows; ++p)
     store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * q_stride, q_stride);
+  mend_queries(a, mask, sequence, head, position, rows);
 }
 
 }  // namespace HEDDLE_ISA

@@ -196,6 +196,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p < panels; ++p)
     store_lanes(w.dq + p * NR * padded, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * stride, stride);
+  mend_queries(a, mask, sequence, head, position, rows);
 }
 
 inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scratch) {
@@ -208,8 +209,9 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
   const auto store_owner = [&](int64_t owner, const float* from, int64_t begin, int64_t end) {
     const int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
-      store_sums(a, from, plan.parts, plan.sums, padded, r, a.scale, base + r * kv_stride, a.dk);
-      store_sums(a, from + half, plan.parts, plan.sums, padded, r, 1, base + r * kv_stride, a.dv);
+      const bool keys = store_sums(a, from, plan.parts, plan.sums, padded, r, a.scale, base + r * kv_stride, a.dk);
+      const bool values = store_sums(a, from + half, plan.parts, plan.sums, padded, r, 1, base + r * kv_stride, a.dv);
+      if (!keys || !values) mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {

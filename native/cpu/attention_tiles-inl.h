@@ -38,6 +38,16 @@ template <class Copy> TileKeys pack_block(int64_t from, int64_t to, int64_t padd
   return keys;
 }
 
+// Rows of heads that masked numbers have reached; `keys` says where all heads' keys and values are.
+inline void mend_heads(const TileQueries& b, FlashBlock keys, float* work) {
+  for (int64_t head = 0; head < b.heads; ++head) {
+    keys.q = element(b.q, b.type, head * b.width), keys.o = element(b.o, b.type, head * b.width), keys.o_stride = b.stride;
+    keys.sink = sink_of(b.sinks, b.sinks_type, head);
+    if (b.lse) keys.lse = b.lse + head, keys.lse_stride = b.lse_stride;
+    mend_rows(keys, work);
+  }
+}
+
 inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
   if (!on_pairs(a)) return without_tiles.attention(a, pool, scratch);
   const int64_t owners = a.batch * a.kv_heads, group = a.heads / a.kv_heads, padded = tile_width(a.width), block = block_floats(padded);
@@ -69,6 +79,9 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
         const float* at = copies + j / tile_keys * 2 * block;
         return side ? TileKeys{at, at + block} : pack(j, from, to, stage, room);
       });
+      mend_heads(b, {nullptr, a.type, q_stride, b.rows, position, element(a.k, a.type, kv), element(a.v, a.type, kv), a.type, kv_stride, a.length, a.width, b.mask, a.scale, a.softcap,
+                     nullptr, q_stride, nullptr, 0},
+                 mine);
     }
   });
 }
@@ -125,6 +138,11 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     flash_tiles(b, static_cast<float*>(work) + thread * each, [&](int64_t j, int64_t from, int64_t to, float* stage, float* room) {
       return pack_cached(a, g.slot, kv_head, j, from, to, padded, stage, room);
     });
+    const bool paged = a.places.page > 0;
+    const int64_t kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * a.width;
+    mend_heads(b, {nullptr, a.type, q_stride, b.rows, b.position, element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, a.width, b.keys, a.width, b.mask, a.scale,
+                   a.softcap, nullptr, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head},
+               static_cast<float*>(work) + thread * each);
   });
 }
 

@@ -182,8 +182,8 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
   F shrink1 = exp_nonpositive(sub(select_lt(old1, lowest, none, old1), base1));
   store(l, fma(load(l), shrink0, sum0)), store(l + W, fma(load(l + W), shrink1, sum1));
   store(m, max0), store(m + W, max1);
-  float least = -reduce_max(neg(min(shrink0, shrink1)));
-  if (least == 1.0f) return;
+  // All are 1, and none NaN: of a row whose own numbers are not finite, which others' must not go under in.
+  if (reduce_add(add(sub(set1(1.0f), shrink0), sub(set1(1.0f), shrink1))) == 0) return;
   for (int64_t d = 0; d < width; ++d) {
     store(acc + d * NR, mul(load(acc + d * NR), shrink0));
     store(acc + d * NR + W, mul(load(acc + d * NR + W), shrink1));
@@ -226,6 +226,8 @@ inline void flash_finish(const FlashBlock& b, const float* m, const float* l, co
       for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
   }
 }
+
+inline void mend_rows(const FlashBlock& b, float* work);  // flash_mend-inl.h: where numbers that are masked have reached rows
 
 // work: flash_floats(width).
 inline void flash_forward(const FlashBlock& b, float* work) {
@@ -273,6 +275,7 @@ inline void flash_forward(const FlashBlock& b, float* work) {
     }
   }
   flash_finish(b, m, l, o);
+  if (b.rows > 1) mend_rows(b, work);
 }
 
 }  // namespace HEDDLE_ISA

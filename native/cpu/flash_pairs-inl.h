@@ -2,6 +2,7 @@
 // Weights of keys are rounded to bf16 before they meet the values; their sum is not.
 #pragma once
 #include "cpu/flash-inl.h"
+#include "cpu/flash_mend-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -68,7 +69,8 @@ static_assert(key_block % 2 == 0, "a pair of keys is not cut");
 
 inline int64_t flash_pair_floats(int64_t width) {
   int64_t panels = query_block * (ceil_div(width, 2) + width);
-  return round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16);
+  // Rows that are mended take flash_forward.
+  return max_of(flash_floats(width), round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16));
 }
 
 // Keys and values as copy_pairs leaves them: row j of keys, and the pair of values that j begins, at j rows from here.
@@ -124,6 +126,7 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
     }
   }
   flash_finish(b, m, l, o);
+  mend_rows(b, work);
 }
 
 }  // namespace HEDDLE_ISA

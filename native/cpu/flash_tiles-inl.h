@@ -216,7 +216,8 @@ struct TileSteps {
 
 constexpr int64_t panel_sum_floats = sizeof(PanelSums) / sizeof(float);
 inline int64_t flash_tile_floats(int64_t panels, int64_t padded) {
-  return panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) + panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
+  const int64_t own = panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) + panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
+  return max_of(flash_floats(padded), own);  // which rows that are mended take
 }
 
 inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float* o, int64_t row, int64_t head, int64_t padded) {

@@ -253,7 +253,7 @@ describe("openCorpus refuses", () => {
     [{ maxSeqLength: 0 }, /^maxSeqLength: expected an integer ≥ 1, got 0/],
     [{ batchSize: 1.5 }, /^batchSize: expected an integer ≥ 1, got 1.5/],
     [{ batchSize: 2 ** 40 }, /^batchSize: expected at most 2\^28 tokens a batch/],
-    [{ seed: -1 }, /^seed: expected an integer ≥ 0, got -1/],
+    [{ seed: -1 }, /^seed: expected a whole number from 0 to 2\^53 - 1, got -1/],
     [{ evalFraction: 1 }, /^evalFraction: expected a number in \[0, 1\), got 1/],
     [{ split: "eval" as const }, /^evalFraction: expected a number > 0 with split eval, got 0/],
     [{ split: "test" as "eval" }, /^split: expected "train" or "eval", got "test"/],

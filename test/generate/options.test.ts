@@ -38,7 +38,7 @@ describe("resolveOptions", () => {
     [{ logitBias: { " 5": 1 } }, 'logitBias: expected token ids below 100, got " 5"'],
     [{ logitBias: [1] }, "logitBias"],
     [{ logitProcessors: [1] }, "logitProcessors"],
-    [{ seed: 0.5 }, "seed: expected a safe integer, got 0.5"],
+    [{ seed: 0.5 }, "seed: expected a whole number from 0 to 2^53 - 1, got 0.5"],
     [{ stop: "" }, "stop"],
     [{ stop: [100] }, "stop: expected non-empty strings, token ids below 100 and functions, got 100"],
     [{ ignoreEos: 1 }, "ignoreEos: expected true or false, got 1"],

@@ -78,6 +78,40 @@ said.chatting = await watch(() =>
     .send(html)
     .catch(({ code }) => code === "CONTEXT_OVERFLOW" || process.exit(3)),
 );
+// Five megabytes of words, and of one word: whatever takes a text.
+const words = "The quick brown fox, number 17, jumps. ".repeat(130_000);
+const word = "x".repeat(5_000_000);
+const tooLong = async (answer) => {
+  const code = await answer.then(
+    () => "none",
+    (error) => error.code,
+  );
+  if (code !== "CONTEXT_OVERFLOW") process.exit(4);
+};
+const ofBoth = (call) => async () => {
+  for (const given of [words, word]) await tooLong(call(given));
+};
+said.completing = await watch(ofBoth((given) => model.complete(given)));
+said.completingInPart = await watch(() =>
+  model.complete(words, { maxTokens: 1, contextOverflow: "truncateLeft", ignoreEos: true }),
+);
+said.completingInSession = await watch(async () => {
+  const session = model.session();
+  await ofBoth((given) => session.complete(given))();
+  session.dispose();
+});
+said.completingInBatcher = await watch(async () => {
+  const batcher = model.batcher();
+  await ofBoth((given) => batcher.complete(given))();
+  await batcher.dispose();
+});
+said.scoring = await watch(async () => {
+  await ofBoth((given) => model.score(given))();
+  await ofBoth((given) => model.logits(given))();
+});
+said.embedding = await watch(ofBoth((given) => model.embed(given)));
+await model.model.addClassifier({ task: "token", labels: ["a", "b"] });
+said.classifyingTokens = await watch(ofBoth((given) => model.classifyTokens(given)));
 await model.dispose();
 const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, maxSeqLength: 256, outputDir: join(folder, "out") };
 said.training = await watch(async () => {

@@ -15,7 +15,7 @@ test("every stage takes whole numbers from 0 to 2⁵³ − 1", () => {
 test("a seed that is none is refused by its name", async () => {
   await using base = tinyModel({ tokenizer: await tinyTokenizer() });
   expect(() => sft(base, { data: [{ text: "a" }], seed: -1 })).toThrow(
-    /^seed: expected a whole number of at least 0, got -1$/,
+    /^seed: expected a whole number from 0 to 2\^53 - 1, got -1$/,
   );
 });
 

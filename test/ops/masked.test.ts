@@ -1,0 +1,85 @@
+// What a mask hides has no influence, whatever it is: NaN and infinities in keys and values that a row does not see (later ones, those of
+// other documents and of padding, outside the window, in other slots and behind a sequence's end), and in queries that do not see a key.
+// The references, which touch nothing but what is seen, say what each row is; those that see such a number are compared with nothing.
+import { describe, expect, test } from "vitest";
+import type { TensorData } from "../../lib/graph/tensor.ts";
+import attention from "./attention.case.ts";
+import cached from "./cached_attention.case.ts";
+import { count, decode, derive, generator, materialise, type OpCase, runOp } from "./harness.ts";
+
+const POISON = {
+  f32: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  bf16: [0x7fc0, 0x7f80, 0xff80],
+  f16: [0x7e00, 0x7c00, 0xfc00],
+} as const;
+
+/** Puts such numbers into one element of some rows of an operand. */
+function poison(c: OpCase, data: readonly (TensorData | undefined)[], operand: number, share: number, seed: number) {
+  const { dtype, shape } = c.inputs[operand]!;
+  if (!(dtype in POISON)) return;
+  const [random, values] = [generator(seed), POISON[dtype as keyof typeof POISON]];
+  const width = shape.at(-1)!;
+  for (let row = 0; row < count(shape) / width; row++)
+    if (random() < share)
+      (data[operand] as Float32Array)[row * width + Math.floor(random() * width)] = values[Math.floor(random() * 3)]!;
+}
+
+/** Rows that the reference finds finite, in all outputs: how many, after a look at the kernel's. */
+async function compared(c: OpCase, data: (TensorData | undefined)[]): Promise<{ finite: number; rows: number }> {
+  const [truth, got] = [await runOp(c, data, { reference: true }), await runOp(c, data, { checked: false })];
+  let [finite, rows] = [0, 0];
+  for (const [i, { dtype, shape }] of c.outputs.entries()) {
+    const [want, is] = [decode(dtype, truth.outputs[i]!), decode(dtype, got.outputs[i]!)];
+    const width = shape.length > 2 ? shape.at(-1)! : 1;
+    const narrow = c.inputs.some((operand) => operand?.dtype === "bf16") || c.attributes?.bf16;
+    for (let at = 0; at < want.length; at += width, rows++) {
+      const row = Array.from({ length: width }, (_, d) => want[at + d]!);
+      if (!row.every(Number.isFinite)) continue;
+      finite++;
+      const size = Math.max(1, ...row.map(Math.abs));
+      const apart = Math.max(...row.map((x, d) => Math.abs(x - is[at + d]!)));
+      expect(apart, `${c.label}: output ${i}, row ${at / width}`).toBeLessThan(size * (narrow ? 0.06 : 1e-4));
+    }
+  }
+  return { finite, rows };
+}
+
+/** Of some cases together, so that rows of both kinds are among them. */
+async function check(cases: readonly OpCase[], operands: readonly number[], share: number): Promise<void> {
+  let [finite, rows] = [0, 0];
+  for (const [i, c] of cases.entries()) {
+    const data = materialise(c.inputs, 1);
+    for (const operand of operands) poison(c, data, operand, share, 7 * i + operand);
+    await derive(c, data);
+    const seen = await compared(c, data);
+    finite += seen.finite;
+    rows += seen.rows;
+  }
+  expect(finite).toBeGreaterThan(0);
+  expect(finite).toBeLessThan(rows);
+}
+
+const types = ["f32", "bf16"] as const;
+const of = (op: string, type: string, { cases }: { cases: readonly OpCase[] }) =>
+  // A score without end under a soft cap is a number: what its row is then has its own case.
+  cases.filter((c) => c.op === op && c.label.startsWith(type) && !c.attributes!.softcap);
+
+describe.each(types)("attention of %s", (type) => {
+  test.each([
+    ["keys", [1]],
+    ["values", [2]],
+  ])("%s that a row does not see", async (_, operands) => check(of("attention", type, attention), operands, 0.02));
+  test.each([
+    ["keys", [2]],
+    ["values", [3]],
+    ["queries", [1]],
+    ["gradients of outputs", [0]],
+  ])("backward, %s", async (_, operands) => check(of("attention_backward", type, attention), operands, 0.02));
+});
+
+describe.each(types)("attention of %s over a cache", (type) => {
+  test.each([
+    ["keys", [1]],
+    ["values", [2]],
+  ])("%s that a row does not see", async (_, operands) => check(of("cached_attention", type, cached), operands, 0.02));
+});
