@@ -41,7 +41,7 @@ template <class Copy> TileKeys pack_block(int64_t from, int64_t to, int64_t padd
 // Rows of heads that masked numbers have reached; `keys` says where all heads' keys and values are.
 inline void mend_heads(const TileQueries& b, FlashBlock keys, float* work) {
   for (int64_t head = 0; head < b.heads; ++head) {
-    keys.q = element(b.q, b.type, head * b.width), keys.o = element(b.o, b.type, head * b.width), keys.o_stride = b.stride;
+    keys.q = element(b.q, b.type, head * b.width), keys.o = element(b.o, b.o_type, head * b.width), keys.o_stride = b.stride;
     keys.sink = sink_of(b.sinks, b.sinks_type, head);
     if (b.lse) keys.lse = b.lse + head, keys.lse_stride = b.lse_stride;
     mend_rows(keys, work);
@@ -80,7 +80,7 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
         return side ? TileKeys{at, at + block} : pack(j, from, to, stage, room);
       });
       mend_heads(b, {nullptr, a.type, q_stride, b.rows, position, element(a.k, a.type, kv), element(a.v, a.type, kv), a.type, kv_stride, a.length, a.width, b.mask, a.scale, a.softcap,
-                     nullptr, q_stride, nullptr, 0},
+                     nullptr, a.o_type, q_stride, nullptr, 0},
                  mine);
     }
   });
@@ -141,7 +141,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     const bool paged = a.places.page > 0;
     const int64_t kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * a.width;
     mend_heads(b, {nullptr, a.type, q_stride, b.rows, b.position, element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, a.width, b.keys, a.width, b.mask, a.scale,
-                   a.softcap, nullptr, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head},
+                   a.softcap, nullptr, a.o_type, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head},
                static_cast<float*>(work) + thread * each);
   });
 }

@@ -42,14 +42,14 @@ inline bool sees_finite(const FlashBlock& b, int64_t i) {
 
 // work: flash_floats(width). One row of flash_forward meets no key but those that it sees.
 inline void mend_rows(const FlashBlock& b, float* work) {
-  const bool finite = b.q_type == DType::f32 ? rows_finite(static_cast<const float*>(b.o), b.o_stride, b.rows, b.width)
+  const bool finite = b.o_type == DType::f32 ? rows_finite(static_cast<const float*>(b.o), b.o_stride, b.rows, b.width)
                                              : rows_finite(static_cast<const bf16*>(b.o), b.o_stride, b.rows, b.width);
   for (int64_t i = 0; !finite && i < b.rows; ++i) {
     const bool sees = b.mask.low(b.position + i) < b.mask.high(b.position + i, b.keys);
-    if (row_finite(b.o, b.q_type, i * b.o_stride, b.width)) continue;
+    if (row_finite(b.o, b.o_type, i * b.o_stride, b.width)) continue;
     if (sees && !(row_finite(b.q, b.q_type, i * b.q_stride, b.width) && sees_finite(b, i))) continue;
     FlashBlock one = b;
-    one.q = element(b.q, b.q_type, i * b.q_stride), one.o = element(b.o, b.q_type, i * b.o_stride);
+    one.q = element(b.q, b.q_type, i * b.q_stride), one.o = element(b.o, b.o_type, i * b.o_stride);
     if (b.lse) one.lse = b.lse + i * b.lse_stride;
     one.rows = 1, one.position = b.position + i;
     flash_forward(one, work);
