@@ -20,7 +20,8 @@ export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = 
 
 /**
  * The same of gelu alone, for the CPU, whose other products are best left as they are: those of one operand run as one, and what is added is
- * added by what follows. Nor is anything gained where others read what it is of.
+ * added by what follows. Nor is anything gained where others read what it is of. What it is of is f32, or it would not be rounded any more: bits
+ * would depend on who reads it.
  * @param results what the program copies out
  */
 export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
@@ -128,7 +129,12 @@ class Endings {
   isAlone(end: Node): boolean {
     const [before] = end.inputs;
     const x = this.productOf(before)?.inputs[0];
-    return !!x && this.readers.get(x)!.filter((n) => n.op === "linear").length === 1 && !this.isRead(before!, [end]);
+    return (
+      before?.dtype === "f32" &&
+      !!x &&
+      this.readers.get(x)!.filter((n) => n.op === "linear").length === 1 &&
+      !this.isRead(before, [end])
+    );
   }
 
   /** Whether anyone but `by` reads a value. */

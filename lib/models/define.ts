@@ -115,8 +115,9 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
   /** Where logits come from: `lm_head`, or the embedding where they are tied. */
   head(config: OwnConfig<Own>): Head;
 } {
+  const givenFlags = options?.flags;
+  checkParts("decoderFamily", typeof givenFlags === "function" ? { ...options, flags: undefined } : options, PARTS);
   const { flags: said = {}, experts, shape, feedForward, logits } = options;
-  checkParts("decoderFamily", typeof said === "function" ? { ...options, flags: undefined } : options, PARTS);
   const checked = (flags: DecoderWeightFlags): DecoderWeightFlags => {
     checkParts("decoderFamily.flags", flags, FLAGS);
     return flags;

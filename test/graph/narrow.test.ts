@@ -125,6 +125,8 @@ describe("the nodes of a program", () => {
       }),
     ).toEqual(["linear → f32", "gelu → f32", "linear → f32"]);
     expect(narrowed(() => gelu(up(hidden())))).toEqual(["linear_activation → f32"]);
+    const inBf16 = () => gelu(up(input("b", "bf16", [8, width])));
+    expect(narrowed(inBf16)).toEqual(["linear → bf16", "gelu → bf16"]);
   });
 });
 
