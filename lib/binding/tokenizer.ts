@@ -103,6 +103,21 @@ export interface NativeEncodeExtras {
   barriers?: Uint32Array | undefined;
 }
 
+/** Texts that are encoded together: they are read, then run once, then their ids are taken; then it is closed, which gives its memory back. */
+export interface NativeBatch {
+  /** Room for so many UTF-16 units in all. */
+  expect(units: number): void;
+  /** The first of the strings goes on where the last text ended if it `continues` it. */
+  read(strings: readonly string[], continues: boolean): void;
+  /** How many ids each text has. */
+  run(): NativeJob<Uint32Array>;
+  /** The next of the ids of all texts, as many as there is room for; how many they are. */
+  takeIds(room: Uint32Array): number;
+  /** The same of the offsets of a single text. */
+  takeOffsets(room: Uint32Array): number;
+  close(): void;
+}
+
 /** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8. */
 export interface NativeTokenizer {
   /** Highest id + 1. */
@@ -113,13 +128,6 @@ export interface NativeTokenizer {
   /** The number of ids put into `output`, or an array of their own where they do not fit there. */
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
   encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
-  /** All ids, and their counts by text; with flag 4 or 8, of a single text alone, its offsets. The ids are in `spare`, at its beginning, where it has room for them. */
-  encodeBatch(
-    texts: readonly string[],
-    flags: number,
-    extras?: NativeEncodeExtras,
-    spare?: Uint32Array,
-  ): NativeJob<[ids: Uint32Array, counts: Uint32Array, offsets?: Uint32Array]>;
   encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
   /** `counts`: how many of the ids belong to each text. */
   decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
@@ -141,7 +149,9 @@ export type NativeProgress = (done: number, total: number) => void;
 
 /** One job at a time. */
 export interface NativeTrainer {
-  feed(texts: string[], threads: number): NativeJob<undefined>;
+  /** What the next feed counts; the first of the strings goes on where the last text ended if it `continues` it. */
+  read(strings: readonly string[], continues: boolean): void;
+  feed(threads: number): NativeJob<undefined>;
   /** Left, right and token of each merge; tokens are numbered: the 256 bytes, then as made. */
   trainBytes(tokens: number, minCount: number, progress?: NativeProgress): NativeJob<Uint32Array>;
   /** Over characters: the alphabet, and merges whose tokens are numbered: the alphabet, then as made. */
@@ -197,5 +207,11 @@ export interface TokenizerBinding {
     specialTokens: string[],
   ) => NativeTrainer;
   NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
+  /** With flag 4 or 8, and with barriers, of a single text alone. */
+  NativeBatch: new (
+    tokenizer: NativeTokenizer,
+    flags: number,
+    extras?: NativeEncodeExtras,
+  ) => NativeBatch;
   NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
 }

@@ -22,10 +22,10 @@ export interface Call {
   signal: AbortSignal | undefined;
 }
 
-/** @param prompts their ids @param given.held the model as the call found it, which it releases @throws HeddleError CONTEXT_OVERFLOW */
+/** @param prompts their ids, arrays that become the call's own @param given.held the model as the call found it, which it releases @throws HeddleError CONTEXT_OVERFLOW */
 export function newCall(
   model: LanguageModel,
-  prompts: readonly (readonly number[])[],
+  prompts: readonly number[][],
   { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held?: HeldModel },
 ): Call {
   try {
@@ -38,7 +38,7 @@ export function newCall(
 
 function callOf(
   model: LanguageModel,
-  prompts: readonly (readonly number[])[],
+  prompts: readonly number[][],
   { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
 ): Call {
   const { contextLength, tokenizer } = model;
@@ -47,7 +47,9 @@ function callOf(
     const name = promptName(p, prompts.length);
     return Array.from({ length: options.n }, (_, sample) => {
       const index = p * options.n + sample;
-      return new Sequence(ids, options, { index, sample, contextLength, tokenizer, scores, name });
+      // The last of a prompt's samples goes on in its array, when the others have their copies.
+      const takesPrompt = sample === options.n - 1 && scores === undefined;
+      return new Sequence(ids, options, { index, sample, contextLength, tokenizer, scores, name, takesPrompt });
     });
   });
   const answers = new Answers(sequences);

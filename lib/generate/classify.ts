@@ -117,6 +117,16 @@ function* wordsOf(text: string): Slices<string[]> {
   return words;
 }
 
+/** With a space between two of them. */
+function* joined(words: readonly string[]): Slices<string> {
+  let text = "";
+  for (let w = 0; w < words.length; w += SLICE_WORDS) {
+    text += (w === 0 ? "" : " ") + words.slice(w, w + SLICE_WORDS).join(" ");
+    yield;
+  }
+  return text;
+}
+
 /** The label of each word of a text (what lies between blanks), or of given words. */
 export async function classifyWords(
   model: ModelView,
@@ -128,7 +138,8 @@ export async function classifyWords(
   const { signal } = options;
   const words = typeof given === "string" ? await inSlices(wordsOf(given), "classify", signal) : [...given];
   if (words.length === 0) return [];
-  const encoding = await tokenizer.encodeWithOffsetsAsync(words.join(" "), { ...(signal && { signal }) });
+  const text = await inSlices(joined(words), "classify", signal);
+  const encoding = await tokenizer.encodeWithOffsetsAsync(text, { ...(signal && { signal }) });
   const { ids } = encoding;
   checkLengths([ids], options.contextLength); // before it is asked where each word is
   const { tokens, starts } = await inSlices(placed(words, encoding), "classify", signal);

@@ -61,6 +61,8 @@ const LONG_TEXT = 1 << 14;
 const LONG_IDS = 1 << 17;
 /** Ids that are copied before it is asked whether others are to have their turn. */
 const SLICE_IDS = 1 << 14;
+/** Ids that may follow before a prompt's array grows, which copies it. */
+const ROOM_IDS = 1 << 10;
 
 /** Whether prompts are so long together that to read them at once would keep the event loop. */
 export function areLong(prompts: readonly unknown[]): boolean {
@@ -117,9 +119,11 @@ function* copied(
   reading: PromptReading,
   wanted: (tokens: number) => number,
 ): Slices<number[]> {
-  const ids: number[] = new Array(wanted(lengthOf(prompt, given, reading)));
-  for (let from = 0; from < ids.length; from += SLICE_IDS) {
-    fill(ids, given, { from, to: Math.min(ids.length, from + SLICE_IDS) }, reading);
+  const count = wanted(lengthOf(prompt, given, reading));
+  const ids: number[] = new Array(count + ROOM_IDS);
+  ids.length = count; // engines keep the room behind it
+  for (let from = 0; from < count; from += SLICE_IDS) {
+    fill(ids, given, { from, to: Math.min(count, from + SLICE_IDS) }, reading);
     yield;
   }
   return ids;

@@ -117,12 +117,14 @@ export class Sequence {
       scores?: PromptScores | undefined;
       /** What messages call its prompt. */
       name?: string;
+      /** Whether the prompt's array is to be the sequence's: a copy of a million ids keeps the event loop. */
+      takesPrompt?: boolean;
     },
   ) {
     this.index = of.index;
     this.options = options;
     this.seed = options.seed === undefined ? randomInt(2 ** 47) : seedAfter(options.seed, of.sample);
-    this.ids = [...prompt];
+    this.ids = of.takesPrompt ? (prompt as number[]) : [...prompt];
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;
     // Of what is far too long no copy.

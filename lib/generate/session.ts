@@ -209,7 +209,7 @@ export class Session {
   }
 
   /** Ids of a prompt that would keep the event loop. The call has begun: no other one may. */
-  private async longPrompt(prompt: Prompt, resolved: ResolvedOptions): Promise<readonly number[]> {
+  private async longPrompt(prompt: Prompt, resolved: ResolvedOptions): Promise<number[]> {
     const { signal, contextOverflow } = resolved;
     const { contextLength } = this;
     const nameOf = () => "prompt";
@@ -222,13 +222,22 @@ export class Session {
     throw new HeddleError("INTERNAL", "session: expected the ids of a prompt, got none");
   }
 
-  private prepare(ids: readonly number[], resolved: ResolvedOptions) {
+  /** @param ids an array that becomes the sequence's own */
+  private prepare(ids: number[], resolved: ResolvedOptions) {
     this.cache.assertLive(); // which it may not be any more where the prompt took long
     this.assertIdle();
     const { languageModel, contextLength } = this;
     const { tokenizer } = languageModel;
     const scores = promptScores(ids, resolved, tokenizer);
-    const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer, scores });
+    const takesPrompt = scores === undefined;
+    const sequence = new Sequence(ids, resolved, {
+      index: 0,
+      sample: 0,
+      contextLength,
+      tokenizer,
+      scores,
+      takesPrompt,
+    });
     this.renew();
     return { sequence, signal: resolved.signal, speculation: resolved.speculation };
   }

@@ -2,6 +2,7 @@
 import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
 import { checkSeed, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
+import { atOnce, type Slices } from "./slices.ts";
 
 /** Options of `encode` and its kin. */
 export interface EncodeOptions {
@@ -98,14 +99,23 @@ function named(name: string, value: boolean | readonly string[], guarded: () => 
 }
 
 /** Throws INVALID_ARGUMENT where a text held what is forbidden. @param around ids put around the text, which may be anything */
-export function checkForbidden(
+export function checkForbidden(...text: Parameters<typeof forbiddenSearch>): void {
+  atOnce(forbiddenSearch(...text));
+}
+
+/** Ids that are looked at before others may have their turn. */
+const SLICE_IDS = 1 << 16;
+
+/** The same of a long text: see `inSlices`. */
+export function* forbiddenSearch(
   ids: Uint32Array,
   { forbidden }: Crossing,
   around: { before: number; after: number },
   name = "text",
-): void {
+): Slices<void> {
   if (!forbidden) return;
   for (let i = around.before; i < ids.length - around.after; i++) {
+    if (i % SLICE_IDS === SLICE_IDS - 1) yield;
     const text = forbidden.get(ids[i]!);
     if (text !== undefined) throw invalidArgument(name, "no forbidden special token", text);
   }

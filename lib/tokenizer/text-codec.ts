@@ -2,6 +2,7 @@
 import { binding } from "../binding/index.ts";
 import type { NativeTokenizer } from "../binding/tokenizer.ts";
 import { invalidArgument } from "../errors.ts";
+import { apart, encodeTexts, type TakenIds } from "./crossing-texts.ts";
 import { SettledTexts, TokenDecoder } from "./decoder.ts";
 import {
   BATCH_NAMES,
@@ -12,13 +13,14 @@ import {
   ENCODE_NAMES,
   type EncodeOptions,
   Flag,
+  forbiddenSearch,
   plainFlags,
 } from "./encode-options.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
 import { joinIds, makePlan, type Plan } from "./plan.ts";
 import { ShortIds } from "./short-ids.ts";
-import { atOnce, inSlices } from "./slices.ts";
+import { atOnce, inSlices, type Slices } from "./slices.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
 import type { TokenizerFile } from "./tokenizer-file.ts";
 import { OffsetTrimmer } from "./trim-offsets.ts";
@@ -155,13 +157,7 @@ export class TextCodec {
     this.batchIds = undefined;
     const { ids, counts } = await this.encodeJoined(texts, options, spare);
     if (counts.length === 1 && ids.length === counts[0]) return [ids]; // all of it: none is left for the next
-    const lists: Uint32Array[] = new Array(counts.length);
-    let at = 0;
-    for (let index = 0; index < counts.length; index++) {
-      const count = counts[index]!;
-      lists[index] = ids.slice(at, at + count);
-      at += count;
-    }
+    const lists = await inSlices(apart({ ids, counts }), "encode", options.signal);
     if (ids.length <= keptBatchIds) this.batchIds = ids;
     return lists;
   }
@@ -187,26 +183,27 @@ export class TextCodec {
     texts: readonly string[],
     options: EncodeOptions & { signal?: AbortSignal | undefined },
     memory: Uint32Array | undefined,
-  ): Promise<{ ids: Uint32Array; counts: Uint32Array; total: number }> {
+  ): Promise<TakenIds> {
     if (typeof texts === "string" || typeof texts?.[Symbol.iterator] !== "function")
       throw invalidArgument("texts", "an array of strings", texts);
     const own = [...texts];
     for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
     const crossing = this.crossing(options);
-    const job = this.native.encodeBatch(own, crossing.flags, crossing.extras, memory);
-    const [ids, counts] = await finish(job, options.signal);
-    let total = 0;
-    for (const count of counts) total += count;
-    if (crossing.forbidden) {
-      const around = this.around(crossing.flags);
-      let at = 0;
-      for (const [index, count] of counts.entries()) {
-        checkForbidden(ids.subarray(at, at + count), crossing, around, `texts[${index}]`);
-        at += count;
-      }
+    const batch = new binding.NativeBatch(this.native, crossing.flags, crossing.extras);
+    const encoded = await encodeTexts(batch, own, { memory, signal: options.signal });
+    if (crossing.forbidden) await inSlices(this.forbiddenIn(encoded, crossing), "encode", options.signal);
+    return encoded;
+  }
+
+  private *forbiddenIn({ ids, counts }: TakenIds, crossing: Crossing): Slices<void> {
+    const around = this.around(crossing.flags);
+    let at = 0;
+    for (const [index, count] of counts.entries()) {
+      yield* forbiddenSearch(ids.subarray(at, at + count), crossing, around, `texts[${index}]`);
+      yield;
+      at += count;
     }
-    return { ids, counts, total };
   }
 
   /** Ids and, for each, the stretch of the text it stands for. @param options.units of the offsets; default "utf16" */
@@ -237,8 +234,9 @@ export class TextCodec {
     const { units = "utf16" } = options;
     const crossing = this.crossing(rest);
     const flags = crossing.flags | (units === "bytes" ? Flag.byteOffsets : Flag.offsets);
-    const [ids, , offsets] = await finish(this.native.encodeBatch([text], flags, crossing.extras), signal);
-    checkForbidden(ids, crossing, this.around(crossing.flags));
+    const batch = new binding.NativeBatch(this.native, flags, crossing.extras);
+    const { ids, offsets } = await encodeTexts(batch, [text], { hasOffsets: true, signal });
+    await inSlices(forbiddenSearch(ids, crossing, this.around(crossing.flags)), "encode", signal);
     const encoding = { ids, offsets: offsets! };
     await inSlices(this.trimmer.trim(text, encoding, this.ownOf(ids, options), units), "encode", signal);
     return encoding;
@@ -336,7 +334,9 @@ export class TextCodec {
   ): Promise<Uint32Array> {
     throwIfAborted(signal, "encode");
     if (text.length < asyncLength) return this.encodeGuarded(text, barriers);
-    return (await finish(this.native.encodeBatch([text], Flag.allowSpecial, { barriers }), signal))[0];
+    return (
+      await encodeTexts(new binding.NativeBatch(this.native, Flag.allowSpecial, { barriers }), [text], { signal })
+    ).ids;
   }
 
   /** How many ids the tokenizer puts behind a text, such as EOS. */

@@ -4,10 +4,12 @@ import type { NativeTrainer } from "../binding/tokenizer.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import type { TokenizerConfig } from "./config.ts";
+import { given } from "./crossing-texts.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { readNormalizers } from "./normalizers.ts";
 import { describePattern, recognisePattern } from "./patterns.ts";
 import { readPreTokenizers } from "./pre-tokenizers.ts";
+import { inSlices } from "./slices.ts";
 import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "./tokenizer-file.ts";
 import { type CheckedOptions, checkTrainOptions, type TrainOptions } from "./train-options.ts";
 import {
@@ -71,9 +73,10 @@ async function feed(
   let counting: Promise<unknown> = Promise.resolve();
   const send = async () => {
     throwIfAborted(signal, "Tokenizer.train");
+    await inSlices(given(trainer, batch), "Tokenizer.train", signal);
     await counting;
     if (batch.length === 0) return;
-    counting = finish(trainer.feed(batch, threads), signal);
+    counting = finish(trainer.feed(threads), signal);
     counting.catch(() => {}); // awaited below
     read += length;
     onProgress?.({ phase: "read", done: read, total: undefined });

@@ -30,7 +30,6 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
                         InstanceAccessor<&NativeTokenizer::model_number>("modelNumber"),
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
                         InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
-                        InstanceMethod<&NativeTokenizer::encode_batch>("encodeBatch"),
                         InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
@@ -58,6 +57,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return Unwrap(value.As<Napi::Object>());
   }
   const std::shared_ptr<const TokenizerModel>& model() const { return model_; }
+  const std::shared_ptr<Workspaces>& workspaces() const { return workspaces_; }
 
  private:
   // About what a tokenizer holds beside what others share with it, so that the garbage collector knows of a program that makes many.
@@ -98,14 +98,6 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   // decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial) -> { promise: Promise<string[]>, cancel() }.
   Napi::Value decode_batch(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
-  }
-
-  // encodeBatch(texts, flags, extras?, spare?) -> { promise: Promise<[ids, counts]>, cancel() }.
-  Napi::Value encode_batch(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { 
-      NativeTokenizer& self = *from(info.This());
-      return start_encode_batch(info, self.model_, self.workspaces_);
-    });
   }
 
   // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
@@ -190,4 +182,10 @@ void init_tokenizer(Napi::Env env, Napi::Object exports) {
 BindingInit registered(init_tokenizer);
 
 }  // namespace
+
+TokenizerParts parts_of(const Napi::Value& tokenizer) {
+  const NativeTokenizer& native = *NativeTokenizer::from(tokenizer);
+  return {native.model(), native.workspaces()};
+}
+
 }  // namespace heddle

@@ -47,10 +47,13 @@ std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const Json
 // Lets such an object have the texts of another of equal ones.
 void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
 
-// See NativeTokenizer.encodeBatch.
+// Of a NativeTokenizer; throws INVALID_ARGUMENT for another.
 class Workspaces;
-Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model,
-                               std::shared_ptr<Workspaces> workspaces);
+struct TokenizerParts {
+  std::shared_ptr<const TokenizerModel> model;
+  std::shared_ptr<Workspaces> workspaces;
+};
+TokenizerParts parts_of(const Napi::Value& tokenizer);
 // See NativeTokenizer.decodeBatch.
 Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
 

@@ -5,6 +5,9 @@
 
 #include "binding/tokenizer.h"
 #include "binding/arrays.h"
+#include "binding/given_texts.h"
+#include "binding/guard.h"
+#include "binding/init.h"
 #include "binding/tokenizer_job.h"
 #include "binding/tokenizer_workspace.h"
 #include "runtime/cpus.h"
@@ -49,93 +52,126 @@ size_t threads_for(size_t items, size_t work, size_t work_a_thread) {
   return std::max<size_t>(1, wanted);
 }
 
-// Texts lie one after the other in the workspace; each worker's ids do so in its own memory.
-struct EncodeBatch {
-  struct Text {
-    size_t begin, length;  // UTF-16 units
-    size_t ids;            // where they begin in those of the worker
-    uint32_t count, worker;
-  };
-  std::shared_ptr<const TokenizerModel> model;
-  std::shared_ptr<Workspaces> workspaces;  // set last: what it is given back to
-  std::unique_ptr<Workspace> workspace;
-  std::vector<Text> texts;
-  EncodeOptions options;
-  EncodeExtras extras;
+// Texts lie one after the other in the workspace's memory; each worker's ids do so in its own.
+class EncodeBatch {
+ public:
+  EncodeBatch(std::shared_ptr<const TokenizerModel> model, std::shared_ptr<Workspaces> workspaces, EncodeOptions options,
+              EncodeExtras extras)
+      : model_(std::move(model)), workspaces_(std::move(workspaces)), workspace_(workspaces_->take()),
+        given_(std::move(workspace_->text)), options_(options), extras_(std::move(extras)) {
+    extras_.apply(options_);
+  }
+  ~EncodeBatch() { close(); }
 
-  ~EncodeBatch() {
-    if (workspaces != nullptr) workspaces->give(std::move(workspace));
+  void expect(size_t units) {
+    assert_reading();
+    given_.expect(units);
+  }
+  void read(const Napi::Value& texts, bool continues) {
+    assert_reading();
+    given_.read(texts, continues);
   }
 
-  // Reads the strings of an array, most of them in one crossing each. Returns their units in all.
-  size_t read(const Napi::Array& array) {
-    const Napi::Env env = array.Env();
-    RawBuffer<char16_t>& buffer = workspace->text;
-    size_t used = 0;
-    for (uint32_t i = 0; i < texts.size(); ++i) {
-      const Napi::HandleScope scope(env);
-      const Napi::Value value = array.Get(i);
-      if (!value.IsString()) throw invalid_argument("texts: expected strings, got something else");
-      buffer.reserve(used + 4096);
-      size_t length = 0;
-      check(env, napi_get_value_string_utf16(env, value, buffer.data() + used, buffer.capacity() - used, &length));
-      if (used + length + 1 >= buffer.capacity()) {  // perhaps cut off
-        check(env, napi_get_value_string_utf16(env, value, nullptr, 0, &length));
-        buffer.reserve(used + length + 2);
-        check(env, napi_get_value_string_utf16(env, value, buffer.data() + used, buffer.capacity() - used, &length));
-      }
-      texts[i] = {used, length, 0, 0, 0};
-      used += length;
-    }
-    return used;
+  // What is left to do is the job's: nothing more can be read.
+  void begin() {
+    assert_reading();
+    texts_.resize(given_.texts().size());
+    if (!extras_.barriers.empty() && texts_.size() != 1) throw invalid_argument("barriers: expected one text beside them");
+    if (options_.offsets && texts_.size() != 1) throw invalid_argument("offsets: expected one text beside them");
+    state_ = State::running;
   }
 
-  void run(size_t threads) {
-    auto& workers = workspace->workers;
-    while (workers.size() < threads) workers.push_back(std::make_unique<Workspace::Worker>(model));
+  void run(const std::atomic<bool>& cancelled) {
+    constexpr size_t work_a_thread = 1 << 16;  // below that a thread costs more than it brings
+    const size_t threads = threads_for(texts_.size(), given_.size(), work_a_thread);
+    options_.cancelled = &cancelled;
+    auto& workers = workspace_->workers;
+    while (workers.size() < threads) workers.push_back(std::make_unique<Workspace::Worker>(model_));
     for (const auto& worker : workers) {
       worker->encoding.ids.clear();
       worker->encoding.offsets.clear();
     }
-    run_parallel(texts.size(), threads, *options.cancelled, "encode", [this, &workers](size_t index) {
+    run_parallel(texts_.size(), threads, cancelled, "encode", [this, &workers](size_t index) {
       return [this, index, &worker = *workers[index]](size_t i) {
-        EncodeOptions own = options;
+        EncodeOptions own = options_;
         own.seed += i;  // the chance of a text does not depend on its thread
         const size_t before = worker.encoding.ids.size();
-        worker.encoder.encode(workspace->text.data() + texts[i].begin, texts[i].length, own, extras.barriers, worker.encoding);
-        texts[i].ids = before;
-        texts[i].count = static_cast<uint32_t>(worker.encoding.ids.size() - before);
-        texts[i].worker = static_cast<uint32_t>(index);
+        const GivenTexts::Text& text = given_.texts()[i];
+        worker.encoder.encode(given_.units() + text.begin, text.length, own, extras_.barriers, worker.encoding);
+        texts_[i] = {before, worker.encoding.ids.size() - before, index};
       };
     });
   }
 
-  // All ids in the order of the texts, how many are whose, and of a single text the offsets, if they were asked for. `spare`: a Uint32Array
-  // to be used if it has room.
-  Napi::Value result(Napi::Env env, const Napi::Value& spare) const {
-    size_t total = 0;
-    for (const Text& text : texts) total += text.count;
-    const bool fits = spare.IsTypedArray() && spare.As<Napi::TypedArray>().TypedArrayType() == napi_uint32_array &&
-                      spare.As<Napi::Uint32Array>().ElementLength() >= total;
-    Napi::Uint32Array all = fits ? spare.As<Napi::Uint32Array>() : new_uint32_array(env, total);
-    Napi::Uint32Array counts = new_uint32_array(env, texts.size());
-    uint32_t* to = all.Data();
-    for (size_t i = 0; i < texts.size(); ++i) {
-      const uint32_t* ids = workspace->workers[texts[i].worker]->encoding.ids.data() + texts[i].ids;
-      to = std::copy(ids, ids + texts[i].count, to);
-      counts.Data()[i] = texts[i].count;
-    }
-    const Napi::Array result = Napi::Array::New(env, options.offsets ? 3 : 2);
-    result.Set(0u, all);
-    result.Set(1u, counts);
-    if (options.offsets) result.Set(2u, to_array(env, workspace->workers[texts[0].worker]->encoding.offsets));
-    return result;
+  // Of each text how many ids it has. From now on they can be taken.
+  Napi::Value counts(Napi::Env env) {
+    state_ = State::done;
+    Napi::Uint32Array counts = new_uint32_array(env, texts_.size());
+    for (size_t i = 0; i < texts_.size(); ++i) counts.Data()[i] = static_cast<uint32_t>(texts_[i].count);
+    return counts;
   }
 
- private:
-  static void check(Napi::Env env, napi_status status) {
-    if (status != napi_ok) throw Napi::Error::New(env);
+  // The next of all ids, in the order of the texts, as many as there is room for. How many they are.
+  size_t take_ids(uint32_t* to, size_t room) {
+    assert_done();
+    size_t taken = 0;
+    for (; next_text_ < texts_.size(); ++next_text_, next_id_ = 0) {
+      const Text& text = texts_[next_text_];
+      const uint32_t* ids = workspace_->workers[text.worker]->encoding.ids.data() + text.ids;
+      const size_t count = std::min(text.count - next_id_, room - taken);
+      std::copy_n(ids + next_id_, count, to + taken);
+      taken += count;
+      next_id_ += count;
+      if (next_id_ < text.count) break;
+    }
+    return taken;
   }
+
+  // The same of the offsets of a single text.
+  size_t take_offsets(uint32_t* to, size_t room) {
+    assert_done();
+    if (!options_.offsets) return 0;
+    const IdBuffer& offsets = workspace_->workers[texts_[0].worker]->encoding.offsets;
+    const size_t count = std::min(offsets.size() - next_offset_, room);
+    std::copy_n(offsets.data() + next_offset_, count, to);
+    next_offset_ += count;
+    return count;
+  }
+
+  // Gives the memory back. Not while the job is running, which holds it.
+  void close() {
+    if (workspace_ == nullptr || state_ == State::running) return;
+    workspace_->text = given_.take();
+    workspaces_->give(std::move(workspace_));
+    state_ = State::closed;
+  }
+
+  // The job came to nothing: nothing can be taken.
+  void fail() { state_ = State::failed; }
+
+ private:
+  enum class State { reading, running, done, failed, closed };
+  struct Text {
+    size_t ids;  // where they begin in those of the worker
+    size_t count, worker;
+  };
+
+  void assert_reading() const {
+    if (state_ != State::reading) throw invalid_argument("batch: expected one that reads, got one that has run");
+  }
+  void assert_done() const {
+    if (state_ != State::done) throw invalid_argument("batch: expected one that has run");
+  }
+
+  std::shared_ptr<const TokenizerModel> model_;
+  std::shared_ptr<Workspaces> workspaces_;
+  std::unique_ptr<Workspace> workspace_;
+  GivenTexts given_;
+  std::vector<Text> texts_;
+  EncodeOptions options_;
+  EncodeExtras extras_;
+  std::atomic<State> state_{State::reading};  // a job that fails says so itself
+  size_t next_text_ = 0, next_id_ = 0, next_offset_ = 0;
 };
 
 struct DecodeBatch {
@@ -154,39 +190,92 @@ struct DecodeBatch {
   }
 };
 
+constexpr napi_type_tag batch_tag = {0x62c85f07d3a94e1bULL, 0x9f14e6a82b7d50c3ULL};
+
+// In JavaScript: class NativeBatch { constructor(tokenizer, flags, extras?); expect(units); read(strings, continues); run(); takeIds(room);
+// takeOffsets(room); close() }; see lib/binding/tokenizer.ts.
+class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeBatch",
+                       {InstanceMethod<&NativeBatch::expect>("expect"), InstanceMethod<&NativeBatch::read>("read"),
+                        InstanceMethod<&NativeBatch::run>("run"), InstanceMethod<&NativeBatch::take_ids>("takeIds"),
+                        InstanceMethod<&NativeBatch::take_offsets>("takeOffsets"), InstanceMethod<&NativeBatch::close>("close")});
+  }
+
+  explicit NativeBatch(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeBatch>(info) {
+    guard(info, [&] {
+      TokenizerParts parts = parts_of(info[0]);
+      batch_ = std::make_shared<EncodeBatch>(std::move(parts.model), std::move(parts.workspaces), to_options(to_flags(info[1])),
+                                             to_extras(info[2]));
+      info.This().As<Napi::Object>().TypeTag(&batch_tag);
+    });
+  }
+
+ private:
+  static const std::shared_ptr<EncodeBatch>& from(const Napi::CallbackInfo& info) {
+    if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&batch_tag))
+      throw invalid_argument("batch: expected a NativeBatch, got something else");
+    return Unwrap(info.This().As<Napi::Object>())->batch_;
+  }
+
+  static Napi::Uint32Array room_of(const Napi::CallbackInfo& info) {
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
+      throw invalid_argument("room: expected a Uint32Array, got something else");
+    return info[0].As<Napi::Uint32Array>();
+  }
+
+  Napi::Value expect(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { from(info)->expect(to_flags(info[0])); });
+  }
+
+  Napi::Value read(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { from(info)->read(info[0], info[1].ToBoolean().Value()); });
+  }
+
+  Napi::Value run(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::shared_ptr<EncodeBatch> batch = from(info);
+      batch->begin();
+      return TokenizerJob::start(
+          info.Env(),
+          [batch](TokenizerJob& job) {
+            try {
+              batch->run(job.cancelled());
+            } catch (...) {
+              batch->fail();
+              throw;
+            }
+          },
+          [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
+    });
+  }
+
+  Napi::Value take_ids(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      Napi::Uint32Array to = room_of(info);
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info)->take_ids(to.Data(), to.ElementLength())));
+    });
+  }
+
+  Napi::Value take_offsets(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      Napi::Uint32Array to = room_of(info);
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info)->take_offsets(to.Data(), to.ElementLength())));
+    });
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { from(info)->close(); });
+  }
+
+  std::shared_ptr<EncodeBatch> batch_;
+};
+
+void init_batch(Napi::Env env, Napi::Object exports) { exports.Set("NativeBatch", NativeBatch::define(env)); }
+BindingInit registered(init_batch);
+
 }  // namespace
-
-Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model,
-                               std::shared_ptr<Workspaces> workspaces) {
-  if (!info[0].IsArray()) throw invalid_argument("texts: expected an array of strings, got something else");
-  const Napi::Array array = info[0].As<Napi::Array>();
-  auto batch = std::make_shared<EncodeBatch>();
-  batch->workspace = workspaces->take();
-  batch->workspaces = std::move(workspaces);
-  batch->model = std::move(model);
-  batch->options = to_options(to_flags(info[1]));
-  batch->extras = to_extras(info[2]);
-  batch->extras.apply(batch->options);
-  batch->texts.resize(array.Length());
-  if (!batch->extras.barriers.empty() && batch->texts.size() != 1) throw invalid_argument("barriers: expected one text beside them");
-  if (batch->options.offsets && batch->texts.size() != 1) throw invalid_argument("offsets: expected one text beside them");
-  const size_t units = batch->read(array);
-  const size_t threads = threads_for(batch->texts.size(), units, 1 << 16);  // below that a thread costs more than it brings
-
-  // Held by the job alone, whose result is made, and which goes, on this thread.
-  auto spare = std::make_shared<Napi::ObjectReference>();
-  if (info[3].IsObject()) *spare = Napi::Persistent(info[3].As<Napi::Object>());
-  return TokenizerJob::start(
-      info.Env(),
-      [batch, threads](TokenizerJob& job) {
-        batch->options.cancelled = &job.cancelled();
-        batch->run(threads);
-      },
-      [batch, spare](Napi::Env env) -> Napi::Value {
-        return batch->result(env, spare->IsEmpty() ? env.Undefined() : spare->Value().As<Napi::Value>());
-      },
-      info.Env().Undefined());
-}
 
 Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model) {
   auto batch = std::make_shared<DecodeBatch>();

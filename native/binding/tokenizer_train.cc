@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "binding/arrays.h"
+#include "binding/given_texts.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/tokenizer.h"
@@ -23,13 +24,14 @@ namespace {
 
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
-// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); feed(texts, threads); and one training }.
-// All return a job; one at a time.
+// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); feed(threads); and one training }.
+// All but read return a job; one at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTrainer",
-                       {InstanceMethod<&NativeTrainer::feed>("feed"), InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
+                       {InstanceMethod<&NativeTrainer::read>("read"), InstanceMethod<&NativeTrainer::feed>("feed"),
+                        InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
                         InstanceMethod<&NativeTrainer::train_characters>("trainCharacters"),
                         InstanceMethod<&NativeTrainer::train_pieces>("trainPieces")});
   }
@@ -70,13 +72,18 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     Use& operator=(const Use&) = delete;
 
     // Text t is counted by thread t mod `threads`.
-    void feed(const std::vector<std::string>& texts, size_t threads, const std::atomic<bool>& cancelled) {
+    void feed(const GivenTexts& given, size_t threads, const std::atomic<bool>& cancelled) {
       std::vector<WordCounts>& counts = state_->counts;
       while (counts.size() < threads) counts.emplace_back(state_->rule);
       std::vector<std::exception_ptr> failures(threads);
       const auto count = [&](size_t thread) {
         try {
-          for (size_t t = thread; t < texts.size(); t += threads) counts[thread].add_text(texts[t], cancelled);
+          std::string text;
+          for (size_t t = thread; t < given.texts().size(); t += threads) {
+            text.clear();
+            utf::append_utf8(given.units() + given.texts()[t].begin, given.texts()[t].length, text);
+            counts[thread].add_text(text, cancelled);
+          }
         } catch (...) {
           failures[thread] = std::current_exception();
         }
@@ -109,12 +116,13 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     std::shared_ptr<State> state_;
   };
 
-  static std::shared_ptr<Use> use(const Napi::CallbackInfo& info) {
+  static NativeTrainer* from(const Napi::CallbackInfo& info) {
     if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&trainer_tag)) {
       throw invalid_argument("trainer: expected a NativeTrainer, got something else");
     }
-    return std::make_shared<Use>(Unwrap(info.This().As<Napi::Object>())->state_);
+    return Unwrap(info.This().As<Napi::Object>());
   }
+  static std::shared_ptr<Use> use(const Napi::CallbackInfo& info) { return std::make_shared<Use>(from(info)->state_); }
 
   static std::vector<std::string> to_utf8_strings(const Napi::Value& value, const char* name) {
     if (!value.IsArray()) throw invalid_argument(std::string(name) + ": expected an array of strings");
@@ -154,14 +162,19 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return array;
   }
 
-  // feed(texts, threads) -> job of undefined.
+  // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it `continues` it.
+  Napi::Value read(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { from(info)->given_.read(info[0], info[1].ToBoolean().Value()); });
+  }
+
+  // feed(threads) -> job of undefined.
   Napi::Value feed(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
-      auto texts = std::make_shared<std::vector<std::string>>(to_utf8_strings(info[0], "texts"));
-      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(info[1])), 256);
+      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(info[0])), 256);
+      const auto given = std::make_shared<GivenTexts>(std::exchange(from(info)->given_, GivenTexts()));
       return TokenizerJob::start(
-          info.Env(), [self, texts, threads](TokenizerJob& job) { self->feed(*texts, threads, job.cancelled()); },
+          info.Env(), [self, given, threads](TokenizerJob& job) { self->feed(*given, threads, job.cancelled()); },
           [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, info.Env().Undefined());
     });
   }
@@ -277,6 +290,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   std::shared_ptr<State> state_;
+  GivenTexts given_;  // for the next feed
 };
 
 void init_trainer(Napi::Env env, Napi::Object exports) { exports.Set("NativeTrainer", NativeTrainer::define(env)); }

@@ -6,31 +6,37 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { sentences } from "../generate/helpers.ts";
-import { leastOf } from "../helpers/clock.ts";
 
 const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
 
-/** Longest of a turn: some thousand texts that are passed on (27 ms), doubled for slower processors, and what a garbage collection takes. */
+/** Longest of a turn: copies of half a megabyte and slices of 3 ms (15 ms where pages are slow), and a garbage collection (50). */
 const MOST_MS = 100;
+const TRIES = 5;
 
 test.skipIf(!existsSync("/proc/self/schedstat"))(
   "no work keeps the event loop, or libuv's only thread",
   async () => {
     const text = Array.from({ length: 80 }, (_, i) => sentences.map((s) => `${s} ${i * 7919}.`).join("\n")).join("\n");
     const env = { ...process.env, UV_THREADPOOL_SIZE: "1" };
-    const longestOfAll = () => {
+    const measured = () => {
       const folder = temporaryFolder();
       writeFileSync(join(folder, "text.txt"), text);
       const { stdout, stderr, status } = spawnSync(process.execPath, [script, folder], { env, encoding: "utf8" });
       expect(status, stderr).toBe(0);
       const said: Record<string, { longest: number; reads: number }> = JSON.parse(stdout.trim().split("\n").at(-1)!);
       console.log(said);
-      expect(Object.keys(said)).toHaveLength(19);
-      // Behind compute on the one thread of the pool, none would end before it.
-      for (const [work, { reads }] of Object.entries(said)) expect(reads, work).toBeGreaterThan(10);
-      return Math.max(...Object.values(said).map(({ longest }) => longest));
+      expect(Object.keys(said)).toHaveLength(20);
+      return Object.entries(said);
     };
-    expect(await leastOf(MOST_MS, longestOfAll, 4)).toBeLessThan(MOST_MS);
+    // Other work on the machine, and a collection, only add to a turn: each work's own is the least of a few.
+    const least: Record<string, number> = {};
+    for (let i = 0; i < TRIES && !(i > 0 && Math.max(...Object.values(least)) < MOST_MS); i++)
+      for (const [work, { longest, reads }] of measured()) {
+        // Behind compute on the one thread of the pool, none would end before it.
+        expect(reads, work).toBeGreaterThan(10);
+        least[work] = Math.min(least[work] ?? Number.POSITIVE_INFINITY, longest);
+      }
+    for (const [work, longest] of Object.entries(least)) expect(longest, work).toBeLessThan(MOST_MS);
   },
   300_000,
 );

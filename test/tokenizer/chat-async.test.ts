@@ -1,6 +1,7 @@
 // Conversations away from the event loop: the same text and ids as at once, whatever users write where.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { binding } from "../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../lib/binding/tokenizer.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf } from "../generate/helpers.ts";
@@ -89,8 +90,12 @@ describe.each(Object.entries(tokenizers))("a tokenizer %s", (_, tokenizer) => {
           const text = parts.join("");
           const barriers = Uint32Array.from(offsets).sort();
           const [now] = native.encodeWithOffsets(text, flags, barriers);
-          const [later] = await native.encodeBatch([text], flags, { barriers }).promise;
-          expect([...later]).toEqual([...now]);
+          const batch = new binding.NativeBatch(native, flags, { barriers });
+          batch.read([text], false);
+          await batch.run().promise;
+          const later = new Uint32Array(now.length + 1);
+          expect([...later.subarray(0, batch.takeIds(later))]).toEqual([...now]);
+          batch.close();
           const [third] = native.encodeWith(text, flags, { barriers });
           expect([...third]).toEqual([...now]);
         },
@@ -198,9 +203,13 @@ describe("a signal", () => {
 it("barriers are of one text", () => {
   const { native } = plain as unknown as { native: NativeTokenizer };
   const barriers = Uint32Array.of(1);
-  expect(() => native.encodeBatch(["a", "b"], 0, { barriers })).toThrowError(/barriers: expected one text/u);
-  expect(() => native.encodeBatch([], 0, { barriers })).toThrowError(/barriers/u);
-  expect(() => native.encodeBatch(["a"], 0, { barriers: [1] as never })).toThrowError(
+  for (const texts of [["a", "b"], []]) {
+    const batch = new binding.NativeBatch(native, 0, { barriers });
+    batch.read(texts, false);
+    expect(() => batch.run()).toThrowError(/barriers: expected one text/u);
+    batch.close();
+  }
+  expect(() => new binding.NativeBatch(native, 0, { barriers: [1] as never })).toThrowError(
     /barriers: expected a Uint32Array/u,
   );
 });

@@ -251,7 +251,7 @@ describe("files beside it", () => {
 
 describe("the addon itself", () => {
   it("throws on arguments of any kind", () => {
-    const { NativeTokenizer, NativeDecoder, NativeTrainer } = binding as never as Record<
+    const { NativeTokenizer, NativeDecoder, NativeTrainer, NativeBatch } = binding as never as Record<
       string,
       new (
         ...args: unknown[]
@@ -294,10 +294,9 @@ describe("the addon itself", () => {
         for (const name of [
           "encode",
           "encodeWithOffsets",
-          "encodeSegments",
-          "encodeBatch",
+          "encodeWith",
           "count",
-          "splitAdded",
+          "decodeBatch",
           "decode",
           "tokenBytes",
         ]) {
@@ -306,16 +305,14 @@ describe("the addon itself", () => {
         }
       }
     }
-    const segments = (numbers: number[]) => native.encodeSegments!("añ🎉", Uint32Array.from(numbers), 4);
-    for (const numbers of [
-      [9, 0xffffffff],
-      [2, 0xfffffffe, 1, 5],
-      [3, 0xffffffff, 4, 0xfffffffe],
-      [1, 0],
-      [0, 0xfffffffe],
-    ]) {
-      call(() => segments(numbers));
-    }
+    for (const a of odd)
+      for (const b of odd) {
+        const batch = new NativeBatch!(native, 0) as Record<string, (...args: unknown[]) => unknown>;
+        const trainer = new NativeTrainer!(Uint32Array.of(0, 0, 1), []) as typeof batch;
+        for (const name of ["takeIds", "takeOffsets", "expect", "read", "run", "takeIds", "read", "close", "run"])
+          call(() => batch[name]!(a, b));
+        for (const name of ["read", "feed", "feed", "read", "trainBytes"]) call(() => trainer[name]!(a, b));
+      }
   });
 
   it("ends with a worker that is terminated in the middle of its work", async () => {
@@ -325,7 +322,8 @@ describe("the addon itself", () => {
       process.dlopen(loaded, workerData);
       const trainer = new loaded.exports.NativeTrainer(Uint32Array.of(0, 0, 1), []);
       const words = Array.from({ length: 100000 }, (_, i) => (i * 2654435761).toString(36));
-      trainer.feed(words, 1).promise.then(() => {
+      trainer.read(words, false);
+      trainer.feed(1).promise.then(() => {
         trainer.trainBytes(60000, 1, () => parentPort.postMessage("working"));
       });`;
     for (let round = 0; round < 3; round++) {
