@@ -1,5 +1,7 @@
 // What other work on the machine adds to a time is never negative: the least of a few is the work's own.
-import { existsSync, readFileSync } from "node:fs";
+import { watchTurns } from "./turns.mjs";
+
+export { saysTurns } from "./turns.mjs";
 
 /** Milliseconds of processor time that `work` takes of this process. */
 export function cpuMilliseconds(work: () => unknown): number {
@@ -32,25 +34,14 @@ export async function leastRatio(
   return least[0]! / least[1]!;
 }
 
-/** Whether the system says how long a thread has been on a processor. */
-export const saysTurns = existsSync("/proc/thread-self/schedstat");
-
-/** The longest time that this thread is on a processor between two turns of the event loop while `work` goes on, in milliseconds. */
+/** The longest turn of the event loop while `work` goes on, in milliseconds: see `watchTurns`. */
 export async function longestTurn(work: () => Promise<unknown>): Promise<number> {
-  const onProcessor = () => Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
-  let [busy, longest, running] = [onProcessor(), 0, true];
-  const turn = () => {
-    const now = onProcessor();
-    longest = Math.max(longest, now - busy);
-    busy = now;
-    if (running) setTimeout(turn, 1);
-  };
-  turn();
+  const turns = watchTurns();
+  let longest = 0;
   try {
     await work();
   } finally {
-    turn();
-    running = false;
+    longest = await turns.stop();
   }
   return longest;
 }

@@ -1,24 +1,17 @@
 // Run by event-loop.test.ts in a process of its own, with one thread for libuv's pool: what JavaScript's thread does and how many
-// files are read while each kind of work is under way. One JSON object on stdout: by kind of work, the longest time on a
-// processor between two turns of the event loop (milliseconds, so that a busy machine does not count), and the files read.
+// files are read while each kind of work is under way. One JSON object on stdout: by kind of work, the longest turn of the event loop
+// (milliseconds: see watchTurns), and the files read.
 import { readFileSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertModel, createModelAsync, LanguageModel, pretrain, Tokenizer } from "../../dist/index.js";
+import { watchTurns } from "../helpers/turns.mjs";
 
 const folder = process.argv[2];
-/** Of this thread, the process's first. */
-const onProcessor = () => Number(readFileSync("/proc/self/schedstat", "utf8").split(" ")[0]) / 1e6;
 
 async function watch(work) {
-  let [busy, longest, reads, running] = [onProcessor(), 0, 0, true];
-  const turn = () => {
-    const now = onProcessor();
-    longest = Math.max(longest, now - busy);
-    busy = now;
-    if (running) setTimeout(turn, 1);
-  };
-  turn();
+  let [reads, running] = [0, true];
+  const turns = watchTurns();
   const reader = (async () => {
     for (; running; reads++) {
       await readFile("/proc/self/stat");
@@ -26,10 +19,11 @@ async function watch(work) {
     }
   })();
   await work();
-  turn();
   running = false;
+  const meanwhile = reads;
+  const longest = await turns.stop();
   await reader;
-  return { longest: Math.round(longest), reads };
+  return { longest: Math.round(longest), reads: meanwhile };
 }
 
 const said = {};

@@ -1,0 +1,2 @@
+export declare const saysTurns: boolean;
+export declare function watchTurns(): { stop(): Promise<number> };
