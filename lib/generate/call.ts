@@ -6,9 +6,9 @@ import { type Progress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import type { ResolvedOptions } from "./options.ts";
-import { promptName } from "./prompt.ts";
+import { areLong, type Prompt, promptIds, promptIdsAhead, promptName } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
-import { type Piece, Sequence } from "./sequence.ts";
+import { checkPromptFits, type Piece, Sequence } from "./sequence.ts";
 
 /** Sequences that share one run; more of them wait for their turn. */
 const MOST_SLOTS = 32;
@@ -22,24 +22,39 @@ export interface Call {
   signal: AbortSignal | undefined;
 }
 
-/** @param prompts their ids, arrays that become the call's own @param given.held the model as the call found it, which it releases @throws HeddleError CONTEXT_OVERFLOW */
-export function newCall(
+/**
+ * A call of some prompts; of such as are long later, when their texts have become ids.
+ * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
+ */
+export function callOf(
+  model: LanguageModel,
+  prompts: readonly Prompt[],
+  { options, spare }: { options: ResolvedOptions; spare: SpareStore },
+): Call | Promise<Call> {
+  const { tokenizer, contextLength, config } = model;
+  const { addSpecialTokens, contextOverflow, signal } = options;
+  const nameOf = (p: number) => promptName(p, prompts.length);
+  const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+  if (!areLong(prompts)) {
+    const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
+    return newCall(model, ids, { options, spare });
+  }
+  const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
+  // Of the model as it is now, whatever becomes of it meanwhile.
+  const held = model.model.hold();
+  return promptIdsAhead(prompts, { ...reading, nameOf, check, signal })
+    .then((ids) => newCall(model, ids, { options, spare, held }))
+    .catch((error) => {
+      held.release();
+      throw error;
+    });
+}
+
+/** @param prompts their ids, arrays that become the call's own @param given.held the model as the call found it, which its runs release */
+function newCall(
   model: LanguageModel,
   prompts: readonly number[][],
   { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held?: HeldModel },
-): Call {
-  try {
-    return callOf(model, prompts, { options, spare, held });
-  } catch (error) {
-    held?.release();
-    throw error;
-  }
-}
-
-function callOf(
-  model: LanguageModel,
-  prompts: readonly number[][],
-  { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
 ): Call {
   const { contextLength, tokenizer } = model;
   const sequences = prompts.flatMap((ids, p) => {

@@ -10,13 +10,13 @@ import { checkAdapterName } from "../models/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
-import { holding, type ModelView } from "../models/model-view.ts";
+import { holding } from "../models/model-view.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
 import { Batcher, type BatcherOptions } from "./batcher.ts";
 import { SpareStore } from "./cache-store.ts";
-import { type Call, newCall } from "./call.ts";
+import { type Call, callOf } from "./call.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import {
   type Classification,
@@ -30,24 +30,12 @@ import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./e
 import { eachPiece } from "./engine.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
-import { checkFits, logitsOf, scoreOf } from "./logits.ts";
+import { logitsOf, reading, scoreOf } from "./logits.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 import { type GenerateOptions, type OptionContext, type ResolvedOptions, resolveOptions } from "./options.ts";
-import {
-  areLong,
-  isEmptyList,
-  isPrompt,
-  type Prompt,
-  promptIds,
-  promptIdsAhead,
-  promptList,
-  promptName,
-  type ReadTextOptions,
-  textIds,
-} from "./prompt.ts";
+import { isEmptyList, isPrompt, type Prompt, promptList, type ReadTextOptions, textIds } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { saveLanguageModel } from "./save.ts";
-import { checkPromptFits } from "./sequence.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** What a LanguageModel is made of. */
@@ -250,7 +238,7 @@ export class LanguageModel {
   ): Promise<Float32Array[]> {
     rejectUnknownNames(options, ["last", "adapters", "signal"]);
     const { contextLength } = this;
-    return this.reading(prompt, options, (model, ids) => logitsOf(model, ids, { ...options, contextLength }));
+    return reading(this, prompt, options, (model, ids) => logitsOf(model, ids, { ...options, contextLength }));
   }
 
   /**
@@ -267,7 +255,7 @@ export class LanguageModel {
   ): Promise<Float32Array> {
     rejectUnknownNames(options, ["from", "adapters", "signal"]);
     const { contextLength } = this;
-    return this.reading(prompt, options, (model, ids) => scoreOf(model, ids, { ...options, contextLength }));
+    return reading(this, prompt, options, (model, ids) => scoreOf(model, ids, { ...options, contextLength }));
   }
 
   /**
@@ -443,43 +431,8 @@ export class LanguageModel {
     return resolved;
   }
 
-  /** What becomes of the ids of a prompt. */
-  private async reading<T>(
-    prompt: unknown,
-    { signal }: { signal?: AbortSignal | undefined },
-    work: (model: ModelView, ids: readonly number[]) => Promise<T>,
-  ): Promise<T> {
-    this.model.assertLive();
-    const { tokenizer, contextLength } = this;
-    const reading = { tokenizer, vocabSize: this.config.vocabSize };
-    if (!areLong([prompt])) return work(this.model, promptIds(prompt, reading));
-    return holding(this.model, async (model) => {
-      const check = (tokens: number) => checkFits(tokens, contextLength);
-      const ids = await promptIdsAhead([prompt as Prompt], { ...reading, nameOf: () => "prompt", check, signal });
-      return work(model, ids[0]!);
-    });
-  }
-
   /** What a call gives, run by run as it is read; of prompts that are not long at once. */
   private call(prompts: readonly Prompt[], options: GenerateOptions): Call | Promise<Call> {
-    const resolved = this.resolve(options);
-    const { tokenizer, contextLength, spare, config } = this;
-    const { addSpecialTokens, contextOverflow, signal } = resolved;
-    const nameOf = (p: number) => promptName(p, prompts.length);
-    const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
-    if (!areLong(prompts)) {
-      const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
-      return newCall(this, ids, { options: resolved, spare });
-    }
-    const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
-    // Of the model as it is now, whatever becomes of it meanwhile.
-    const held = this.model.hold();
-    return promptIdsAhead(prompts, { ...reading, nameOf, check, signal }).then(
-      (ids) => newCall(this, ids, { options: resolved, spare, held }),
-      (error) => {
-        held.release();
-        throw error;
-      },
-    );
+    return callOf(this, prompts, { options: this.resolve(options), spare: this.spare });
   }
 }

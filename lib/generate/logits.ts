@@ -1,7 +1,9 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { ModelView } from "../models/model-view.ts";
+import { holding, type ModelView } from "../models/model-view.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
 import { logitsProgram, scoreProgram } from "./programs.ts";
+import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
 import { prefill } from "./prompts-ahead.ts";
 
 interface Options {
@@ -14,9 +16,26 @@ interface Options {
 const LOGIT_BYTES = 32 << 20;
 
 /** @throws HeddleError CONTEXT_OVERFLOW */
-export function checkFits(tokens: number, contextLength: number): void {
+function checkFits(tokens: number, contextLength: number): void {
   if (tokens > contextLength)
     throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
+}
+
+/** What becomes of the ids of a prompt, by the model as it is now. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED */
+export async function reading<T>(
+  { model, tokenizer, contextLength }: LanguageModel,
+  prompt: unknown,
+  { signal }: { signal?: AbortSignal | undefined },
+  work: (model: ModelView, ids: readonly number[]) => Promise<T>,
+): Promise<T> {
+  model.assertLive();
+  const how = { tokenizer, vocabSize: model.config.vocabSize };
+  if (!areLong([prompt])) return work(model, promptIds(prompt, how));
+  return holding(model, async (held) => {
+    const check = (tokens: number) => checkFits(tokens, contextLength);
+    const ids = await promptIdsAhead([prompt as Prompt], { ...how, nameOf: () => "prompt", check, signal });
+    return work(held, ids[0]!);
+  });
 }
 
 function open(model: ModelView, ids: readonly number[], { contextLength, adapters }: Options): KvCache {
