@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import attention from "./attention.case.ts";
 import cached from "./cached_attention.case.ts";
-import { count, decode, derive, generator, materialise, type OpCase, runOp } from "./harness.ts";
+import { count, decode, derive, generator, materialise, type OpCase, runOp, sanitized } from "./harness.ts";
 
 const POISON = {
   f32: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
@@ -53,10 +53,15 @@ async function check(cases: readonly OpCase[], operands: readonly number[], shar
     const data = materialise(c.inputs, 1);
     for (const operand of operands) poison(c, data, operand, share, 7 * i + operand);
     await derive(c, data);
+    if (sanitized) {
+      await runOp(c, data); // how far it is from the reference is judged without sanitizers
+      continue;
+    }
     const seen = await compared(c, data);
     finite += seen.finite;
     rows += seen.rows;
   }
+  if (sanitized) return;
   expect(finite).toBeGreaterThan(0);
   expect(finite).toBeLessThan(rows);
 }
