@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { buildWithTests, cpuInfo, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
+import { buildWithTests, cpuInfo, exchanges, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
 const paths = testPaths(process.argv.slice(2), [
   "test/ops",
@@ -28,9 +28,9 @@ function runtime() {
 // Frames on the heap, which find uses after a return, are aligned to 32 bytes there: too little for the vectors of AVX-512.
 const common = `detect_stack_use_after_return=0:${process.env.ASAN_OPTIONS ?? ""}`;
 const folder = join(root, ".cmake", "asan");
-// Sets that this processor lacks would only be compiled, which takes minutes.
-const { supported = ["all"] } = cpuInfo(join(root, "build", "Release")) ?? {};
-buildWithTests("--asan", "-D", `HEDDLE_ISAS=${supported.join(";")}`);
+// Other sets than the portable one and the one in use (HEDDLE_ISA's, or the processor's own) would only be compiled, which takes minutes.
+const { isa = "all" } = cpuInfo(join(root, "build", "Release"), process.env.HEDDLE_ISA) ?? {};
+buildWithTests("--asan", "-D", `HEDDLE_ISAS=${[isa, exchanges[isa]?.of ?? []].flat().join(";")}`);
 const options = {
   // Leaks: V8 frees little at exit, so every run would report thousands that are not ours.
   ASAN_OPTIONS: `detect_leaks=0:${common}`,
@@ -38,6 +38,7 @@ const options = {
 };
 // The native programs have no V8 in them: there every leak counts.
 const native = await runNativeTests(folder, { ...options, ASAN_OPTIONS: `detect_leaks=1:${common}` });
-const addon = { ...options, HEDDLE_BINARY: join(folder, "heddle.node"), LD_PRELOAD: runtime() };
+// What the op cases leave out then: test/ops/suite.ts.
+const addon = { ...options, HEDDLE_SANITIZED: "1", HEDDLE_BINARY: join(folder, "heddle.node"), LD_PRELOAD: runtime() };
 const typescript = runVitest(paths, addon, "--testTimeout=600000");
 process.exit(native && typescript ? 0 : 1);

@@ -6,11 +6,9 @@
 // --beside-unit leaves out the cases that npm test has run already: those of the portable set and of the processor's own (test/ops).
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { buildWithTests, cpuInfo, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
+import { buildWithTests, cpuInfo, exchanges, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
 const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"];
-// These exchange some kernels of another (native/cpu/isa_*.cc): those of products, and of what such other names have. All else runs as that one.
-const exchanges = { avxvnni: { of: "avx2" }, amx: { of: "avx512bf16", others: "attention|logprob" } };
 const asked = process.argv.slice(2).filter((argument) => argument !== "--beside-unit");
 // Of given paths and with a set asked for, npm test has not run these.
 const besideUnit = process.argv.includes("--beside-unit") && asked.length === 0 && !process.env.HEDDLE_ISA;

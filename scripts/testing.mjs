@@ -29,6 +29,12 @@ export const deviceTests = {
   large: ["test/default-model/model.test.ts"],
 };
 
+/**
+ * Instruction sets that exchange some kernels of another (native/cpu/isa_*.cc): those of products, and of what such other names have. All
+ * else runs as that one.
+ */
+export const exchanges = { avxvnni: { of: "avx2" }, amx: { of: "avx512bf16", others: "attention|logprob" } };
+
 /** Runs build-addon.mjs with `options`; ends this process where it fails. */
 export function buildAddon(...options) {
   const script = join(root, "scripts", "build-addon.mjs");

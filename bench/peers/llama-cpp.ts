@@ -75,10 +75,9 @@ export class LlamaCppPeer {
   async tokenize(text: string): Promise<number[]> {
     return (await this.ask({ phase: "tokenize", text })).ids as number[];
   }
-  /** Another file in the place of the one before. */
-  async open(file: string): Promise<true> {
-    await this.ask({ phase: "open", file });
-    return true;
+  /** Another file in the place of the one before; false where it is refused. */
+  async open(file: string): Promise<boolean> {
+    return (await this.ask({ phase: "open", file })).ready as boolean;
   }
   close(): void {
     this.child.kill();

@@ -68,20 +68,20 @@ async function embed(input) {
   return [...(await contexts.get("embed").getEmbeddingFor(input)).vector];
 }
 
-/** Another file in the place of the one before. */
+/** Another file in the place of the one before; false where it is refused. */
 async function open(modelPath) {
   for (const context of contexts.values()) await context.dispose();
   contexts.clear();
-  await model.dispose();
-  model = await llama.loadModel({ modelPath });
+  await model?.dispose();
+  model = await llama.loadModel({ modelPath }).catch(() => undefined);
+  return model !== undefined;
 }
 
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
   const { phase, tokens, sequences = 1, flash, ids, text, file } = JSON.parse(line);
   if (phase === "open") {
-    await open(file);
-    console.log(JSON.stringify({ ready: true }));
+    console.log(JSON.stringify({ ready: await open(file) }));
     continue;
   }
   if (phase === "logits") {

@@ -11,8 +11,9 @@ export function onePeer() {
     close,
     async of(file: string): Promise<LlamaCppPeer> {
       // Where the case before ended it, or this file does, the one that is started tells.
-      const opened = await peer?.open(file).catch(() => false as const);
-      if (opened === true) return peer!;
+      const opened = await peer?.open(file).catch(() => undefined);
+      if (opened) return peer!;
+      if (opened === false) throw new Error("expected node-llama-cpp to open the file, got a refusal");
       close();
       peer = await openLlamaCpp(file, 1);
       if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");

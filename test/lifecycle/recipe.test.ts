@@ -113,7 +113,8 @@ describe("the whole corpus of a run", () => {
       expect(text.includes(corpus.facts.at(-1)!.toLowerCase())).toBe(true);
       const unseen = [...names.heldOut, ...names.development];
       expect(unseen).toHaveLength(160);
-      expect(unseen.filter((name) => text.includes(name.toLowerCase()))).toEqual([]);
+      // In one walk: one for each name takes seconds.
+      expect(text.match(new RegExp(unseen.join("|").toLowerCase(), "g"))).toBeNull();
       const trained = new Set(documents);
       expect(corpus.heldOut.filter((document) => trained.has(document))).toEqual([]);
       // Nor does a stage that comes after ask about one.

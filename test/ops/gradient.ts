@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import { compile, gradients, input, mul, openDevice, sum, type Value } from "../../lib/graph/index.ts";
 import { add } from "../../lib/graph/ops/elementwise.ts";
-import { count, type GradientCase, generator, materialise, testDevice } from "./harness.ts";
+import { count, type GradientCase, generator, materialise, sanitized, testDevice } from "./harness.ts";
 
 /**
  * The loss is Σ outputs · random weights, added up in double. Central differences at steps h and 2h, combined so that
@@ -57,6 +57,13 @@ export async function checkGradient(c: GradientCase): Promise<void> {
     ...Object.fromEntries(weights.map((w, i) => [`weights${i}`, w])),
     seed: Float32Array.of(1),
   });
+
+  if (sanitized) {
+    await loss(); // both have run, once
+    forward.dispose();
+    backward.dispose();
+    return;
+  }
 
   const step = 2 ** -6;
   for (const name of names) {

@@ -234,6 +234,9 @@ export interface RunOptions {
 /** The device whose kernels are tested: HEDDLE_DEVICE, `cpu` or `cuda`. References run on the CPU. */
 export const testDevice = process.env.HEDDLE_DEVICE || "cpu";
 
+/** The addon is one of scripts/test-asan.mjs: memory errors are looked for, and not what numbers come out. */
+export const sanitized = Boolean(process.env.HEDDLE_SANITIZED);
+
 const lanes = new Map<string, NativeLaneHandle>();
 function lane(threads: number, device: string): NativeLaneHandle {
   const key = device === "cpu" ? `${threads}` : device;

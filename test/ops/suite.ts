@@ -6,6 +6,10 @@
 //             rounding of bf16 results), one on operands moved as f32 arithmetic would (see jitter), and, of an op whose
 //             products take bf16 values that it makes itself, one that rounds these (OpCase.rounded)
 //   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value + 2⁻³⁰ (operands are of order 1)
+//
+// Under sanitizers (npm run test:asan) memory is what is looked at, and no such errors, which the same cases have been judged by without
+// them: kernels run in all of these ways and are compared with each other, and the reference runs once, within the checked run (which
+// HEDDLE_CHECK compares with it), or not at all on the portable set, where it is the same code as beside the processor's own.
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
@@ -23,6 +27,7 @@ import {
   type Run,
   type RunOptions,
   runOp,
+  sanitized,
 } from "./harness.ts";
 
 type Written = readonly { name: string; values: ArrayLike<number> }[];
@@ -41,6 +46,7 @@ const sameBytes = (a: ArrayBufferView, b: ArrayBufferView) =>
 async function checkCase(c: OpCase): Promise<void> {
   const data = materialise(c.inputs, 1);
   await derive(c, data);
+  if (sanitized) return checkMemory(c, data);
   // All that a kernel gives is near to one of them: that of the op as it is, or that of what kernels may compute in its place.
   const wrong: unknown[] = [];
   for (const attributes of [c.attributes, ...(c.instead ? [c.instead] : [])]) {
@@ -57,11 +63,8 @@ async function checkCase(c: OpCase): Promise<void> {
 async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   const wide = widen(r, data);
   const truth = written(wide.case, await runOp(wide.case, wide.data, { reference: true }));
-  const skip = (k: number) => c.unspecified && ((i: number) => c.unspecified!(k, i));
-  const apart = (a: Written, b: Written) => a.map(({ values }, k) => worstDifference(values, b[k]!.values, skip(k)));
-
-  const run = await runOp(c, data, { checked: true });
-  const got = written(c, run);
+  const { skip, apart } = comparison(c);
+  const got = await sameInEveryWay(c, data, { checked: true });
   const fixed = (k: number) => (c.exact || c.outputs[k]?.dtype === "i32" ? 0 : c.within);
   const bounds = c.exact || c.within !== undefined ? truth.map((_, k) => fixed(k)!) : await allowedErrors();
   const within = (what: string, result: Written) =>
@@ -69,21 +72,6 @@ async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[
       expect(error, `${truth[k]!.name}: error ${what}`).toBeLessThanOrEqual(bounds[k]!);
     });
   within("", got);
-  c.inputs.forEach((operand, i) => {
-    if (operand && !c.mutates?.includes(i))
-      expect(sameBytes(run.inputs[i]!, data[i]!), `operand ${i} is only read`).toBe(true);
-  });
-
-  // The same bits however the memory is planned, and again.
-  const others: [string, RunOptions][] = [
-    ["unchecked", {}],
-    ["in place", { inplace: true }],
-  ];
-  if (c.symbolic !== undefined) others.push(["symbolic", { symbolic: c.symbolic }]);
-  for (const [how, options] of others)
-    apart(written(c, await runOp(c, data, options)), got).forEach((difference, k) => {
-      expect(difference, `${got[k]!.name}: ${how}`).toBe(0);
-    });
   // Another number of threads may add in another order, and nothing more.
   within("on one thread", written(c, await runOp(c, data, { threads: 1 })));
 
@@ -100,6 +88,47 @@ async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[
         2 * Math.max(sameTypes[k]!, moved[k]!, inside[k] ?? 0) + 2 ** -21 * largest(values, skip(k)) + 2 ** -30,
     );
   }
+}
+
+/** Differences of what a case writes, but of what it leaves unspecified. */
+function comparison(c: OpCase) {
+  const skip = (k: number) => c.unspecified && ((i: number) => c.unspecified!(k, i));
+  const apart = (a: Written, b: Written) => a.map(({ values }, k) => worstDifference(values, b[k]!.values, skip(k)));
+  return { skip, apart };
+}
+
+/** What a kernel writes: the same bits however the memory is planned, and again. */
+async function sameInEveryWay(c: OpCase, data: (TensorData | undefined)[], first: RunOptions): Promise<Written> {
+  const run = await runOp(c, data, first);
+  const got = written(c, run);
+  c.inputs.forEach((operand, i) => {
+    if (operand && !c.mutates?.includes(i))
+      expect(sameBytes(run.inputs[i]!, data[i]!), `operand ${i} is only read`).toBe(true);
+  });
+  const others: [string, RunOptions][] = [["in place", { inplace: true }]];
+  if (first.checked) others.push(["unchecked", {}]);
+  if (c.symbolic !== undefined) others.push(["symbolic", { symbolic: c.symbolic }]);
+  for (const [how, options] of others)
+    comparison(c)
+      .apart(written(c, await runOp(c, data, options)), got)
+      .forEach((difference, k) => {
+        expect(difference, `${got[k]!.name}: ${how}`).toBe(0);
+      });
+  return got;
+}
+
+/** Forced beside the processor's own set (baseline.test.ts). */
+const portable = process.env.HEDDLE_ISA === "baseline";
+
+/** What a sanitizer looks at, and that nothing is read that nobody wrote. */
+async function checkMemory(c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
+  const { skip, apart } = comparison(c);
+  const got = await sameInEveryWay(c, data, { checked: !portable });
+  apart(written(c, await runOp(c, data, { threads: 1 })), got).forEach((difference, k) => {
+    const { name, values } = got[k]!;
+    const exact = c.exact || c.outputs[k]?.dtype === "i32";
+    expect(difference, `${name}: on one thread`).toBeLessThanOrEqual(exact ? 0 : 2 ** -6 * largest(values, skip(k)));
+  });
 }
 
 async function checkFailure(c: FailureCase): Promise<void> {
