@@ -151,6 +151,8 @@ export type NativeProgress = (done: number, total: number) => void;
 export interface NativeTrainer {
   /** What the next feed counts; the first of the strings goes on where the last text ended if it `continues` it. */
   read(strings: readonly string[], continues: boolean): void;
+  /** Lets go what has been read and not fed. */
+  forget(): void;
   feed(threads: number): NativeJob<undefined>;
   /** Left, right and token of each merge; tokens are numbered: the 256 bytes, then as made. */
   trainBytes(tokens: number, minCount: number, progress?: NativeProgress): NativeJob<Uint32Array>;

@@ -92,6 +92,7 @@ async function feed(
     }
     await send();
   } finally {
+    trainer.forget();
     await counting;
   }
   if (read === 0) throw invalidArgument("texts", "some text", "none");

@@ -24,13 +24,14 @@ namespace {
 
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
-// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); feed(threads); and one training }.
-// All but read return a job; one at a time.
+// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget(); feed(threads); and one training }.
+// All but read and forget return a job; one at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTrainer",
-                       {InstanceMethod<&NativeTrainer::read>("read"), InstanceMethod<&NativeTrainer::feed>("feed"),
+                       {InstanceMethod<&NativeTrainer::read>("read"), InstanceMethod<&NativeTrainer::forget>("forget"),
+                        InstanceMethod<&NativeTrainer::feed>("feed"),
                         InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
                         InstanceMethod<&NativeTrainer::train_characters>("trainCharacters"),
                         InstanceMethod<&NativeTrainer::train_pieces>("trainPieces")});
@@ -165,6 +166,11 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it `continues` it.
   Napi::Value read(const Napi::CallbackInfo& info) {
     return guard(info, [&] { from(info)->given_.read(info[0], info[1].ToBoolean().Value()); });
+  }
+
+  // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much it is, came by.
+  Napi::Value forget(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { from(info)->given_ = GivenTexts(); });
   }
 
   // feed(threads) -> job of undefined.

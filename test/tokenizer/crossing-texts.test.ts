@@ -1,5 +1,5 @@
 // Texts cross to native code in parts of 2^18 units, and ids come back in parts of 2^17: neither shows.
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../lib/binding/tokenizer.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -97,6 +97,37 @@ describe("train", () => {
     const apart = await Tokenizer.train(lines, { vocabSize: 600 });
     const names = (of: Tokenizer) => Array.from({ length: of.vocabSize }, (_, id) => of.idToToken(id));
     expect(names(whole)).toEqual(names(apart));
+  });
+});
+
+describe("a trainer", () => {
+  const trainerOf = () => new binding.NativeTrainer(Uint32Array.of(0, 0, 1), []);
+
+  it("forgets what it has read and nobody fed", async () => {
+    const trainer = trainerOf();
+    trainer.read(["cat cat cat"], false);
+    trainer.forget();
+    expect(() => trainer.read(["s"], true)).toThrowError(/texts: expected one to go on with, got none/u);
+    await trainer.feed(1).promise;
+    expect(await trainer.trainBytes(10, 1).promise).toHaveLength(0);
+  });
+
+  it("is told to where a training comes to nothing", async () => {
+    let forgotten = 0;
+    class Watched extends binding.NativeTrainer {
+      override forget() {
+        forgotten++;
+        super.forget();
+      }
+    }
+    const trainers = vi.spyOn(binding, "NativeTrainer", "get").mockReturnValue(Watched);
+    const controller = new AbortController();
+    const texts = [long(16 * PART), long(16 * PART)];
+    const onProgress = () => setImmediate(() => controller.abort());
+    const training = Tokenizer.train(texts, { vocabSize: 290, signal: controller.signal, onProgress });
+    await expect(training).rejects.toMatchObject({ code: "ABORTED" });
+    trainers.mockRestore();
+    expect(forgotten).toBe(1);
   });
 });
 

@@ -311,7 +311,7 @@ describe("the addon itself", () => {
         const trainer = new NativeTrainer!(Uint32Array.of(0, 0, 1), []) as typeof batch;
         for (const name of ["takeIds", "takeOffsets", "expect", "read", "run", "takeIds", "read", "close", "run"])
           call(() => batch[name]!(a, b));
-        for (const name of ["read", "feed", "feed", "read", "trainBytes"]) call(() => trainer[name]!(a, b));
+        for (const name of ["read", "feed", "forget", "feed", "read", "trainBytes"]) call(() => trainer[name]!(a, b));
       }
   });
 
