@@ -10,13 +10,19 @@ const PART_NUMBERS = 1 << 17;
 /** Of ids that are copied into many arrays: a pause amidst their making costs a third of it, since V8 then moves those that are there. */
 const PART_LISTED = 1 << 19;
 
+/** As many units as native code can be told of before; it makes room for more as they come. */
+const MOST_EXPECTED = 2 ** 32 - 1;
+/** What a text and an array of ids cost beside what is in them: as much as so many more units or ids. */
+const TEXT_UNITS = 16;
+const LIST_IDS = 4;
+
 /** Gives texts to native code. Long ones as several strings, which share the text's memory: a part costs its copy alone. */
 export function* given(to: Pick<NativeBatch, "read">, texts: readonly string[]): Slices<void> {
   let from = 0;
   let units = 0;
   for (let i = 0; i < texts.length; i++) {
     const text = texts[i]!;
-    units += text.length;
+    units += text.length + TEXT_UNITS;
     if (units < PART && i + 1 < texts.length) continue;
     if (text.length <= PART) {
       to.read(from === 0 && i + 1 === texts.length ? texts : texts.slice(from, i + 1), false);
@@ -81,9 +87,10 @@ export async function encodeTexts(
   try {
     let units = 0;
     for (let i = 0; i < texts.length; i++) units += texts[i]!.length;
-    batch.expect(units);
+    batch.expect(Math.min(units, MOST_EXPECTED));
     // Short ones at once, without three more turns of their promises.
-    const done = (work: Slices<void>) => (units > PART ? inSlices(work, "encode", signal) : atOnce(work));
+    const isShort = units + TEXT_UNITS * texts.length <= PART;
+    const done = (work: Slices<void>) => (isShort ? atOnce(work) : inSlices(work, "encode", signal));
     const reading = done(given(batch, texts));
     if (reading) await reading;
     const counts = await finish(batch.run(), signal);
@@ -108,7 +115,7 @@ export function* apart({ ids, counts }: Pick<TakenIds, "ids" | "counts">): Slice
     const count = counts[index]!;
     lists[index] = ids.slice(at, at + count);
     at += count;
-    copied += count;
+    copied += count + LIST_IDS;
     if (copied < PART_LISTED) continue;
     yield;
     copied = 0;

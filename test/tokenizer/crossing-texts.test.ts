@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../lib/binding/tokenizer.ts";
+import { apart, encodeTexts, given } from "../../lib/tokenizer/crossing-texts.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf } from "../generate/helpers.ts";
 
@@ -74,6 +75,34 @@ describe("encodeBatchJoined", () => {
       code: "INVALID_ARGUMENT",
       message: "output: expected an array that keeps its memory while it is filled, got one of 0 numbers",
     });
+  });
+});
+
+describe("many short texts", () => {
+  it("cross in parts as well, however little is in them", () => {
+    const parts: number[] = [];
+    const read = (strings: readonly string[]) => void parts.push(strings.length);
+    for (const _ of given({ read }, Array(100_000).fill("")));
+    expect(parts.reduce((sum, count) => sum + count)).toBe(100_000);
+    expect(Math.max(...parts)).toBeLessThanOrEqual(PART / 16);
+    let pauses = 0;
+    for (const _ of apart({ ids: new Uint32Array(0), counts: new Uint32Array(300_000) })) pauses++;
+    expect(pauses).toBeGreaterThan(1);
+  });
+
+  it("are more than what native code can be told of before", async () => {
+    const texts = Array(65_600).fill("x".repeat(1 << 16));
+    const told: number[] = [];
+    const batch = {
+      expect: (units: number) => void told.push(units),
+      read() {},
+      run: () => ({ promise: Promise.resolve(new Uint32Array(texts.length)), cancel() {} }),
+      takeIds: () => 0,
+      takeOffsets: () => 0,
+      close() {},
+    };
+    await encodeTexts(batch, texts, { signal: undefined });
+    expect(told).toEqual([2 ** 32 - 1]);
   });
 });
 
