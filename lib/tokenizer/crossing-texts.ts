@@ -39,14 +39,19 @@ export function* given(to: Pick<NativeBatch, "read">, texts: readonly string[]):
   }
 }
 
+/** Numbers that an array has room for. Where its memory has gone V8 (11.3) may still know the `length` of before. */
+function roomOf(array: Uint32Array): number {
+  return array.byteLength / Uint32Array.BYTES_PER_ELEMENT;
+}
+
 /** Fills an array of `count` numbers, part by part. @throws HeddleError INVALID_ARGUMENT where its memory goes meanwhile */
 function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: number): Slices<void> {
   for (let at = 0; at < count; at += PART_NUMBERS) {
     const end = Math.min(count, at + PART_NUMBERS);
-    if (array.length < end || take(array.subarray(at, end)) !== end - at)
+    if (roomOf(array) < end || take(array.subarray(at, end)) !== end - at)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `output: expected an array that keeps its memory while it is filled, got one of ${array.length} numbers`,
+        `output: expected an array that keeps its memory while it is filled, got one of ${roomOf(array)} numbers`,
       );
     yield;
   }
@@ -96,7 +101,7 @@ export async function encodeTexts(
     const counts = await finish(batch.run(), signal);
     let total = 0;
     for (const count of counts) total += count;
-    const ids = memory && memory.length >= total ? memory : numbers(total);
+    const ids = memory && roomOf(memory) >= total ? memory : numbers(total);
     const taking = done(taken((room) => batch.takeIds(room), ids, total));
     if (taking) await taking;
     const offsets = hasOffsets ? numbers(2 * total) : undefined;

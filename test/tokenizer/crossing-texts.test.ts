@@ -62,6 +62,25 @@ describe("encodeBatch", () => {
 });
 
 describe("encodeBatchJoined", () => {
+  it("makes an array where the output's memory has gone before", async () => {
+    const texts: string[] = Array(2000).fill(sentence);
+    const { ids } = await tokenizer.encodeBatchJoined(texts);
+    const bytes = ids.byteLength;
+    for (let round = 0; round < 4; round++) {
+      for (const Room of [ArrayBuffer, SharedArrayBuffer] as (new (
+        n: number,
+        o?: object,
+      ) => ArrayBuffer)[])
+        for (const options of [undefined, { maxByteLength: 2 * bytes }]) {
+          const output = new Uint32Array(new Room(bytes, options));
+          expect((await tokenizer.encodeBatchJoined(texts, { output })).ids).toBe(output);
+        }
+      const output = new Uint32Array(ids.length);
+      structuredClone(null, { transfer: [output.buffer] });
+      expect((await tokenizer.encodeBatchJoined(texts, { output })).ids).toEqual(ids);
+    }
+  });
+
   it("refuses an output whose memory goes while it is filled", async () => {
     const text = long(16 * PART);
     const output = new Uint32Array(tokenizer.count(text));
