@@ -25,7 +25,9 @@ class GivenTexts {
   void read(const Napi::Value& value, bool continues) {
     if (!value.IsArray()) throw invalid_argument("texts: expected an array of strings, got something else");
     if (continues && texts_.empty()) throw invalid_argument("texts: expected one to go on with, got none");
+    assert_idle();
     const Napi::Array array = value.As<Napi::Array>();
+    const Reading reading(*this);
     const uint32_t count = array.Length();
     for (uint32_t i = 0; i < count; ++i) {
       const Napi::HandleScope scope(array.Env());
@@ -37,6 +39,11 @@ class GivenTexts {
     }
   }
 
+  // An array's own getters may call back meanwhile.
+  void assert_idle() const {
+    if (reading_) throw invalid_argument("texts: expected nothing else while they are read");
+  }
+
   const std::vector<Text>& texts() const { return texts_; }
   const char16_t* units() const { return units_.data(); }
   size_t size() const { return used_; }
@@ -44,12 +51,24 @@ class GivenTexts {
 
   // The memory, for others to use again.
   RawBuffer<char16_t> take() {
+    assert_idle();
     texts_.clear();
     used_ = 0;
     return std::move(units_);
   }
 
  private:
+  class Reading {
+   public:
+    explicit Reading(GivenTexts& texts) : texts_(texts) { texts_.reading_ = true; }
+    ~Reading() { texts_.reading_ = false; }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    GivenTexts& texts_;
+  };
+
   static constexpr size_t slack = 4096;  // texts up to here need no second look at their length
 
   size_t append(const Napi::Value& value) {
@@ -74,6 +93,7 @@ class GivenTexts {
   RawBuffer<char16_t> units_;
   std::vector<Text> texts_;
   size_t used_ = 0;
+  bool reading_ = false;
 };
 
 }  // namespace heddle

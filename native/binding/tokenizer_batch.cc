@@ -75,6 +75,7 @@ class EncodeBatch {
   // What is left to do is the job's: nothing more can be read.
   void begin() {
     assert_reading();
+    given_.assert_idle();
     texts_.resize(given_.texts().size());
     if (!extras_.barriers.empty() && texts_.size() != 1) throw invalid_argument("barriers: expected one text beside them");
     if (options_.offsets && texts_.size() != 1) throw invalid_argument("offsets: expected one text beside them");

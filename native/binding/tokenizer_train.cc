@@ -170,13 +170,17 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much it is, came by.
   Napi::Value forget(const Napi::CallbackInfo& info) {
-    return guard(info, [&] { from(info)->given_ = GivenTexts(); });
+    return guard(info, [&] {
+      from(info)->given_.assert_idle();
+      from(info)->given_ = GivenTexts();
+    });
   }
 
   // feed(threads) -> job of undefined.
   Napi::Value feed(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
+      from(info)->given_.assert_idle();
       const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(info[0])), 256);
       const auto given = std::make_shared<GivenTexts>(std::exchange(from(info)->given_, GivenTexts()));
       return TokenizerJob::start(

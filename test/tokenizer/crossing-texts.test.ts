@@ -177,6 +177,16 @@ describe("a trainer", () => {
     trainers.mockRestore();
     expect(forgotten).toBe(1);
   });
+
+  it("is asked for nothing else while it reads", () => {
+    const trainer = trainerOf();
+    trainer.read(["a"], false);
+    for (const call of [() => trainer.feed(1), () => trainer.forget(), () => trainer.read(["a"], false)]) {
+      const texts = Object.defineProperty([], 0, { get: call });
+      expect(() => trainer.read(texts, true)).toThrowError(/texts: expected nothing else while they are read/u);
+    }
+    trainer.read(["b"], true);
+  });
 });
 
 describe("a batch", () => {
@@ -204,6 +214,17 @@ describe("a batch", () => {
     batch.close();
     batch.close();
     expect(() => batch.takeIds(room)).toThrowError(/batch: expected one that has run/u);
+  });
+
+  it("is asked for nothing else while it reads", async () => {
+    const batch = batchOf();
+    batch.read(["a"], false);
+    for (const call of [() => batch.run(), () => batch.close(), () => batch.read(["a"], false)]) {
+      const texts = Object.defineProperty([], 0, { get: call });
+      expect(() => batch.read(texts, true)).toThrowError(/texts: expected nothing else while they are read/u);
+    }
+    expect(await batch.run().promise).toHaveLength(1);
+    batch.close();
   });
 
   it("gives nothing after a run that was cancelled", async () => {
