@@ -238,17 +238,20 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<EncodeBatch> batch = from(info);
       batch->begin();
-      return TokenizerJob::start(
-          info.Env(),
-          [batch](TokenizerJob& job) {
-            try {
-              batch->run(job.cancelled());
-            } catch (...) {
-              batch->fail();
-              throw;
-            }
-          },
-          [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
+      const auto run = [batch](TokenizerJob& job) {
+        try {
+          batch->run(job.cancelled());
+        } catch (...) {
+          batch->fail();
+          throw;
+        }
+      };
+      try {
+        return TokenizerJob::start(info.Env(), run, [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
+      } catch (...) {  // no thread to be had
+        batch->fail();
+        throw;
+      }
     });
   }
 

@@ -39,7 +39,9 @@ export function watchTurns() {
       observer.disconnect();
       const own = turns.map((one) => {
         const within = collections.filter(({ startTime }) => startTime >= one.begin && startTime < one.end);
-        return one.busy - within.reduce((sum, { duration }) => sum + duration, 0);
+        // Told in time on the clock, of which the thread was on a processor for a part.
+        const collected = within.reduce((sum, { duration }) => sum + duration, 0) / (one.end - one.begin);
+        return one.busy * (1 - Math.min(1, collected));
       });
       return Math.max(0, ...own);
     },
