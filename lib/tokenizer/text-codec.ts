@@ -166,6 +166,7 @@ export class TextCodec {
    * The same in one array: the ids of all texts one after the other, and how many are whose. An array a text is some 7 % of the time
    * of a batch of 4 KB texts.
    * @param options.output memory for the ids, which are then a view of its beginning, if it has room for all
+   * (filled in several turns of the event loop: what becomes of its memory meanwhile is refused with INVALID_ARGUMENT)
    */
   async encodeBatchJoined(
     texts: readonly string[],

@@ -90,11 +90,10 @@ const ofBoth = (call) => async () => {
   for (const given of [words, word]) await tooLong(call(given));
 };
 said.completing = await watch(ofBoth((given) => model.complete(given)));
-// The ids that it keeps of all of a prompt are one array of JavaScript's, whose memory V8 writes at once: 35 ms for five megabytes of words.
-const [part, cut] = [words.slice(-1_000_000), { maxTokens: 1, contextOverflow: "truncateLeft", ignoreEos: true }];
-said.completingInPart = await watch(async () => {
-  for (let i = 0; i < 4; i++) await model.complete(part, cut);
-});
+// The ids that it keeps of all of a prompt are one array of JavaScript's, whose memory V8 writes at once.
+said.completingInPart = await watch(() =>
+  model.complete(words, { maxTokens: 1, contextOverflow: "truncateLeft", ignoreEos: true }),
+);
 said.completingInSession = await watch(async () => {
   const session = model.session();
   await ofBoth((given) => session.complete(given))();
