@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "tokenizer/regex.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -81,7 +82,8 @@ std::string decode_in_steps(const TokenizerModel& model, const uint32_t* ids, si
   // A few steps that each write a little more than they read would make gigabytes of a word.
   size_t bytes = 0;
   for (const std::string& token : tokens) bytes += token.size();
-  for (const auto& step : model.decoder_steps) step->run(tokens, 32 * bytes + (1 << 14));
+  RegexBudget budget(bytes);
+  for (const auto& step : model.decoder_steps) step->run(tokens, 32 * bytes + (1 << 14), budget);
   std::string out;
   for (const std::string& token : tokens) out += token;
   return out;

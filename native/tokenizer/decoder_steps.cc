@@ -41,7 +41,7 @@ std::string join(const std::vector<std::string>& tokens) {
 
 class ByteLevel : public DecoderStep {
  public:
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     std::string bytes;
     for (const std::string& token : tokens) {
       const size_t before = bytes.size();
@@ -68,13 +68,13 @@ class Replace : public DecoderStep {
  public:
   explicit Replace(const StepSpec& spec)
       : regex_(spec.pattern, !spec.is_regex, "decoder.pattern"), content_(spec.content) {}
-  void run(std::vector<std::string>& tokens, size_t limit) const override {
+  void run(std::vector<std::string>& tokens, size_t limit, RegexBudget& budget) const override {
     std::vector<Regex::Match> matches;
     size_t all = 0;
     for (std::string& token : tokens) {
       all += token.size();
       if (token.empty()) continue;
-      regex_.find_all(token, matches);
+      regex_.find_all(token, matches, budget);
       if (matches.empty()) continue;
       all += matches.size() * content_.size();  // of what is taken out instead, nothing counts
       if (all > limit)
@@ -99,7 +99,7 @@ class Replace : public DecoderStep {
 // Runs of <0xAB> tokens become their text where they are well-formed as a whole, else one U+FFFD each.
 class ByteFallback : public DecoderStep {
  public:
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     std::vector<std::string> out;
     std::string bytes;
     const auto flush = [&] {
@@ -124,13 +124,13 @@ class ByteFallback : public DecoderStep {
 
 class Fuse : public DecoderStep {
  public:
-  void run(std::vector<std::string>& tokens, size_t) const override { tokens.assign(1, join(tokens)); }
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override { tokens.assign(1, join(tokens)); }
 };
 
 class Strip : public DecoderStep {
  public:
   explicit Strip(const StepSpec& spec) : content_(spec.content), start_(spec.number), stop_(spec.max_digits) {}
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     const size_t size = content_.size();
     for (std::string& token : tokens) {
       size_t begin = 0, end = token.size();
@@ -150,7 +150,7 @@ class Strip : public DecoderStep {
 class Metaspace : public DecoderStep {
  public:
   explicit Metaspace(const StepSpec& spec) : mark_(spec.content), prepends_(spec.prefix) {}
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], mark_, i == 0 && prepends_ ? "" : " ");
   }
 
@@ -162,7 +162,7 @@ class Metaspace : public DecoderStep {
 class WordPiece : public DecoderStep {
  public:
   explicit WordPiece(const StepSpec& spec) : prefix_(spec.content), cleans_(spec.clean) {}
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     for (size_t i = 0; i < tokens.size(); ++i) {
       std::string& token = tokens[i];
       if (i > 0) {
@@ -181,7 +181,7 @@ class WordPiece : public DecoderStep {
 class BpeDecoder : public DecoderStep {
  public:
   explicit BpeDecoder(std::string suffix) : suffix_(std::move(suffix)) {}
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
   }
 
@@ -193,7 +193,7 @@ class BpeDecoder : public DecoderStep {
 class Ctc : public DecoderStep {
  public:
   explicit Ctc(const StepSpec& spec) : pad_(spec.pattern), delimiter_(spec.content), cleans_(spec.clean) {}
-  void run(std::vector<std::string>& tokens, size_t) const override {
+  void run(std::vector<std::string>& tokens, size_t, RegexBudget&) const override {
     std::vector<std::string> out;
     for (size_t i = 0; i < tokens.size(); ++i) {
       if (i > 0 && tokens[i] == tokens[i - 1]) continue;

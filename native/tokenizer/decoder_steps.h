@@ -8,11 +8,13 @@
 
 namespace heddle {
 
+class RegexBudget;
+
 class DecoderStep {
  public:
   virtual ~DecoderStep() = default;
   // UTF-8. Throws INVALID_FILE where a text would become longer than `limit` bytes.
-  virtual void run(std::vector<std::string>& tokens, size_t limit) const = 0;
+  virtual void run(std::vector<std::string>& tokens, size_t limit, RegexBudget& budget) const = 0;
 };
 
 using DecoderSteps = std::vector<std::shared_ptr<const DecoderStep>>;

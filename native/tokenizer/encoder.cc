@@ -37,6 +37,7 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
   const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8);
   dropout_.seed(options.dropout, options.seed);
   merger_.watch(options.cancelled);
+  regex_budget_ = RegexBudget(utf8.size());
   Target target{out, options, options.offsets ? &map : nullptr, byte_barriers};
   if (options.add_special) target.add_outside(model_->begin_ids);
   if (model_->raw_added.empty()) {

@@ -10,6 +10,7 @@
 #include "tokenizer/merge_dropout.h"
 #include "tokenizer/merger.h"
 #include "tokenizer/model.h"
+#include "tokenizer/regex.h"
 #include "tokenizer/word_cache.h"
 #include "tokenizer/word_models.h"
 
@@ -70,6 +71,7 @@ class Encoder {
   Utf8Buffer utf8_;         // the whole text
   std::string normalized_;  // one segment, with prefix and U+2581
   std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)
+  RegexBudget regex_budget_{0};  // of the text under way
   NormalizedText general_;
   Pieces pieces_;
   UnigramEncoder unigram_;

@@ -15,6 +15,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
   general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
   general_.cancelled = target.options.cancelled;
+  general_.regex_budget = &regex_budget_;
   for (const auto& step : model.normalizer) {
     step->run(general_);
     target.look();

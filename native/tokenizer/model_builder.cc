@@ -6,6 +6,7 @@
 
 #include "runtime/error.h"
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/regex.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -329,6 +330,8 @@ class Builder {
       if (token.normalized) {
         NormalizedText text;
         text.assign(search, 0, false);
+        RegexBudget budget(text.text.size());
+        text.regex_budget = &budget;
         for (const auto& step : normalizer_) step->run(text);
         search = std::move(text.text);
       }

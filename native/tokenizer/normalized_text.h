@@ -8,6 +8,8 @@
 
 namespace heddle {
 
+class RegexBudget;
+
 struct Origin {
   uint32_t begin, end;  // bytes of the text that the user gave
 };
@@ -33,6 +35,7 @@ class NormalizedText {
   void check_growth(size_t size) const;
   size_t limit = SIZE_MAX;
 
+  RegexBudget* regex_budget = nullptr;           // of the whole text; set before steps run
   const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
 
   // Replaces all of the text, of which the first `removed` characters leave nothing behind.
@@ -45,7 +48,7 @@ class NormalizedText {
 // Builds a new text of parts of another.
 class TextBuilder {
  public:
-  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked, out_.limit = from.limit, out_.cancelled = from.cancelled; }
+  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked, out_.limit = from.limit, out_.cancelled = from.cancelled, out_.regex_budget = from.regex_budget; }
   size_t size() const { return out_.text.size(); }
   void keep(size_t begin, size_t end);
   void put(std::string_view content, size_t begin, size_t end);  // in the place of [begin, end) of the old text

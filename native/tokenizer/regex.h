@@ -40,17 +40,33 @@ struct RegexProgram {
 // Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too large.
 RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 
+// Steps that all searches within one text have together, whatever pieces it is cut into: a megabyte has less than a second.
+class RegexBudget {
+ public:
+  static constexpr uint64_t base_steps = 1 << 24;
+  static constexpr uint64_t steps_a_byte = 64;
+  explicit RegexBudget(size_t bytes) : bytes_(bytes), steps_(base_steps + steps_a_byte * bytes), left_(steps_) {}
+  uint64_t steps() const { return steps_; }
+  uint64_t left() const { return left_; }
+  size_t bytes() const { return bytes_; }
+  void spend(uint64_t steps) { left_ -= steps < left_ ? steps : left_; }
+
+ private:
+  size_t bytes_;
+  uint64_t steps_, left_;
+};
+
 class Regex {
  public:
   Regex(std::string_view pattern, bool literal, const std::string& where);
 
   // Matches of the text from left to right, without an empty one just after the last. Throws INVALID_FILE, naming the
-  // cap, when the budget of steps is spent. Offsets in bytes.
+  // cap, when the budget of the text that `text` is a part of is spent. Offsets in bytes.
   struct Match {
     size_t begin, end;
   };
   // Throws ABORTED soon after `cancelled` is set.
-  void find_all(std::string_view text, std::vector<Match>& out, const std::atomic<bool>* cancelled = nullptr) const;
+  void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled = nullptr) const;
 
  private:
   std::string where_, pattern_;

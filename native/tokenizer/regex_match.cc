@@ -14,14 +14,16 @@ constexpr size_t none = SIZE_MAX;
 
 class Matcher {
  public:
-  Matcher(const RegexProgram& program, std::string_view text, const std::atomic<bool>* cancelled)
+  Matcher(const RegexProgram& program, std::string_view text, uint64_t steps, const std::atomic<bool>* cancelled)
       : program_(program),
         text_(text),
         cancelled_(cancelled),
-        budget_(base_steps + steps_a_byte * text.size()),
+        budget_(steps),
         most_words_(base_words + words_a_byte * text.size()),
         runs_(program.code.size(), {0, 0}),
-        failed_ranges_(program.code.size(), nothing) {}
+        failed_ranges_(program.code.size(), nothing) {
+    steps_ = program.code.size() / instructions_a_step;  // a text of many pieces makes as many of these tables
+  }
 
   // End of the match that begins at `at`, or none.
   size_t match(size_t at) {
@@ -32,12 +34,13 @@ class Matcher {
     return end;
   }
 
-  static constexpr uint64_t base_steps = 1 << 24;
-  static constexpr uint64_t steps_a_byte = 1024;
+  // What takes about as long as a step: entries that are filled, characters that are gone over.
+  static constexpr uint64_t instructions_a_step = 8;
+  static constexpr uint64_t characters_a_step = 2;
   // Of 8 bytes, for what has failed: a program of some thousand steps would take kilobytes for each of the text.
   static constexpr uint64_t base_words = 1 << 24;
   static constexpr uint64_t words_a_byte = 16;
-  uint64_t budget() const { return budget_; }
+  uint64_t steps() const { return steps_; }
   bool spent() const { return steps_ > budget_; }
 
  private:
@@ -168,7 +171,7 @@ class Matcher {
             if (++count == step.y) low = at;
           }
           if (step.z == 0) run = {start, at};
-          steps_ += count / 8;
+          steps_ += count / characters_a_step;
           if (count < step.y) return none;
           ++pc;
           if (step.op == Op::span && low < at) stack_.push_back({pc, before(at), low});
@@ -189,7 +192,7 @@ class Matcher {
           size_t start = at;
           uint32_t count = step.y;
           for (; count > 0 && start > 0; --count) start = before(start);
-          steps_ += (step.y - count) / 8;
+          steps_ += (step.y - count) / characters_a_step;
           const bool there = count == 0 && inner(pc + 1, start) == at;
           if (there != (step.op == Op::behind)) return none;
           pc = step.x;
@@ -280,7 +283,8 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
   }
 }
 
-void Regex::find_all(std::string_view text, std::vector<Match>& out, const std::atomic<bool>* cancelled) const {
+void Regex::find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
+                     const std::atomic<bool>* cancelled) const {
   out.clear();
   if (literal_) {
     if (pattern_.empty()) return;  // nothing, as Hugging Face's; found at every place, it would be found for ever
@@ -289,14 +293,14 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out, const std::
     }
     return;
   }
-  Matcher matcher(program_, text, cancelled);
+  Matcher matcher(program_, text, budget.left(), cancelled);
   size_t last_end = none;
   for (size_t at = 0; at <= text.size();) {
     size_t end = none;
     if (can_be_empty_ || (at < text.size() && can_start_[static_cast<uint8_t>(text[at])])) end = matcher.match(at);
     if (matcher.spent()) {
       throw invalid_file(where_ + ": pattern " + pattern_.substr(0, 80) + " takes more than the cap of " +
-                         std::to_string(matcher.budget()) + " steps for " + std::to_string(text.size()) + " bytes");
+                         std::to_string(budget.steps()) + " steps for a text of " + std::to_string(budget.bytes()) + " bytes");
     }
     const size_t after = at < text.size() ? at + static_cast<size_t>(utf::sequence_length(text[at])) : at + 1;
     if (end == none || (end == at && last_end == at)) {
@@ -307,6 +311,7 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out, const std::
     last_end = end;
     at = end;
   }
+  budget.spend(matcher.steps());
 }
 
 }  // namespace heddle

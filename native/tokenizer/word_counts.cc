@@ -4,6 +4,7 @@
 
 #include "runtime/error.h"
 #include "tokenizer/hash_bytes.h"
+#include "tokenizer/regex.h"
 #include "tokenizer/split_run.h"
 #include "tokenizer/vocab.h"
 
@@ -36,6 +37,7 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
   const WordRule& rule = *rule_;
   segments_.clear();
   rule.specials.split(text, 0, text.size(), true, {}, segments_);
+  RegexBudget budget(text.size());
   uint32_t since_check = 0;
   const auto check = [&] {
     if ((++since_check & 1023) == 0 && cancelled.load(std::memory_order_relaxed)) {
@@ -52,6 +54,7 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
       continue;
     }
     Pieces pieces;
+    pieces.text.regex_budget = &budget;
     pieces.text.assign(text.substr(segment.begin, segment.end - segment.begin), segment.begin, rule.needs_origins);
     for (const auto& step : rule.normalizer) step->run(pieces.text);
     if (pieces.text.text.empty()) continue;

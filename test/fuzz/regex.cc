@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   utf::append_lossy(in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)), pattern);
   utf::append_lossy(in.ConsumeRemainingBytesAsString(), text);
   std::vector<Regex::Match> matches;
-  if (!accepts([&] { Regex(pattern, literal, "pattern").find_all(text, matches); })) return 0;
+  RegexBudget budget(text.size());
+  if (!accepts([&] { Regex(pattern, literal, "pattern").find_all(text, matches, budget); })) return 0;
   size_t at = 0;
   for (const Regex::Match& m : matches) {
     require(m.begin >= at && m.begin <= m.end && m.end <= text.size(), "matches follow one another within the text");

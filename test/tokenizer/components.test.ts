@@ -1,6 +1,8 @@
 // Normalizers, pre-tokenizers and post-processors, the ones that run in TypeScript included.
+
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { cpuMilliseconds } from "../helpers/clock.ts";
 import { added, byteLevel, byteLevelJson, fromJson, plain, sentencePieceJson } from "./samples.ts";
 
 const text = (normalizer: unknown, input: string) => {
@@ -116,6 +118,33 @@ describe("pre-tokenizers", () => {
     const long = load("a+(?:(?:(?:bc){1000}){9}|x)");
     expect(() => long.count("a".repeat(1_000_000))).toThrowError(/takes more than the cap/u);
     expect(long.count("aaax")).toBe(4);
+  });
+
+  it("bound the steps of all searches within one text together", () => {
+    const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
+    const load = (...patterns: string[]) =>
+      fromJson(byteLevelJson([], { pre_tokenizer: { type: "Sequence", pretokenizers: patterns.map(split) } }));
+    const capped = /takes more than the cap of \d+ steps for a text of 1000000 bytes/u;
+    const text = `${"a".repeat(999)}\n`.repeat(1000);
+    const spent = (tokenizer: Tokenizer, given = text) => {
+      let message = "";
+      const ms = cpuMilliseconds(() => {
+        try {
+          tokenizer.count(given);
+        } catch (error) {
+          message = (error as Error).message;
+        }
+      });
+      expect(ms).toBeLessThan(3000); // less than a second where nothing else runs
+      return message;
+    };
+    const slow = "a*a*a*a*a*b";
+    expect(spent(load(slow), "a".repeat(1_000_000))).toMatch(capped); // one search
+    expect(spent(load("[^\\n]+", slow))).toMatch(capped); // a search for each line
+    // A large program that is started for each character, and many searches one after another.
+    expect(spent(load("a", "(?:(?:bc){1000}){9}|a"))).toMatch(capped);
+    expect(spent(load(...Array.from({ length: 60 }, () => "a(?=a{0,99}b)|a(?=a{0,99}c)")))).toMatch(capped);
+    expect(load("[^\\n]+", slow).count("a".repeat(2000))).toBe(2000);
   });
 
   it("match what would take other engines for ever", () => {
