@@ -49,6 +49,7 @@ const clocked = [
   "test/process/gpu-check.test.ts",
   "test/process/lane.test.ts",
   "test/serve/clients.test.ts",
+  "test/serve/large-bodies.test.ts",
   "test/serve/limits.test.ts",
   "test/tokenizer/start.test.ts",
 ];

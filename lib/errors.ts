@@ -98,6 +98,18 @@ export function throwIfAborted(signal: AbortSignal | undefined, what: string): v
   if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
 }
 
+/** Characters of a foreign text in a message. */
+const EXCERPT = 300;
+
+/** A text from a file, a request or another library as one short line of a message: white space is one blank, and the rest is cut. */
+export function excerpt(text: string, most = EXCERPT): string {
+  const line = text
+    .slice(0, 2 * most)
+    .replace(/[\s\p{Cc}]+/gu, " ")
+    .trim();
+  return line.length > most || text.length > 2 * most ? `${line.slice(0, most - 1).toWellFormed()}…` : line;
+}
+
 /** A short, single-line rendering of any value for an error message. Never throws, whatever the value does when it is looked at. */
 export function describe(value: unknown): string {
   try {
@@ -116,7 +128,7 @@ function rendering(value: unknown, whole: boolean): string {
     return value.length > 8 || !whole
       ? `an array of ${value.length}`
       : `[${value.map((v) => rendering(v, false)).join(", ")}]`;
-  if (value instanceof Error) return String(value.message);
+  if (value instanceof Error) return excerpt(String(value.message));
   if (typeof value === "object" && value !== null) {
     const name: unknown = value.constructor?.name;
     return typeof name === "string" && name && value.constructor !== Object ? `a ${name}` : "an object";

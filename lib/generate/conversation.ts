@@ -67,7 +67,7 @@ const notSimple = Symbol();
 /** A copy of what is JSON already, which shares its texts, however long they are; else `notSimple`. */
 function simpleCopy(value: unknown, depth: number): unknown {
   if (typeof value === "string" || typeof value === "boolean" || value === null) return value;
-  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : notSimple; // of −0 JSON makes 0
+  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : null; // as JSON: of −0 it makes 0
   if (typeof value !== "object" || depth > SIMPLE_DEPTH) return notSimple;
   if (Array.isArray(value)) {
     const items: unknown[] = Array.from(value, (item) => simpleCopy(item, depth + 1));
@@ -77,8 +77,10 @@ function simpleCopy(value: unknown, depth: number): unknown {
   const out: Record<string, unknown> = {};
   for (const [name, member] of Object.entries(value)) {
     const copy = simpleCopy(member, depth + 1);
-    if (copy === notSimple || name === "toJSON" || name === "__proto__") return notSimple;
-    out[name] = copy;
+    if (copy === notSimple) return notSimple;
+    if (name === "__proto__")
+      Object.defineProperty(out, name, { value: copy, enumerable: true, configurable: true, writable: true });
+    else out[name] = copy;
   }
   return out;
 }

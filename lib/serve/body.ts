@@ -1,8 +1,11 @@
 // Bodies of requests: JSON, of bounded size, depth and time.
 import type { IncomingMessage } from "node:http";
+import { atOnce } from "../tokenizer/slices.ts";
+import { Intake } from "./intake.ts";
+import { JSON_LIMITS, JsonLimitError, parseInSlices } from "./json-slices.ts";
+import { inTurn, type Turns } from "./places.ts";
 import { Refusal, unavailable } from "./refusal.ts";
 
-const MOST_DEPTH = 64;
 /** Of a refused body, so many bytes are still taken and thrown away, so that the client reads the refusal before its connection ends. */
 const MOST_DISCARDED = 16 << 20;
 
@@ -12,29 +15,62 @@ export interface BodyLimits {
   bodyTimeout: number;
 }
 
-/** Bodies of all requests together, in so many times the most of one. */
+/** Bodies that have not ended may hold this many times the bytes of the largest body. */
 const MOST_AT_ONCE = 16;
+/** Bodies that wait to be parsed, in the same unit. */
+const MOST_WAITING = 32;
+/** A shorter body is parsed at once. */
+const SHORT_BODY = 16 << 10;
 
-/** Reads the bodies of a handler's requests. */
+/** Reads the bodies of a handler's requests. Long ones are parsed one after another, in slices. */
 export class BodyReader {
   private readonly limits: BodyLimits;
-  /** Bytes of bodies that have not ended yet. */
-  private held = 0;
+  private readonly intake: Intake;
+  private readonly parsing: Turns;
+  /** Bytes of bodies that wait to be parsed. */
+  private waiting = 0;
 
-  constructor(limits: BodyLimits) {
+  /** @param parsing whose turn it is to parse, or to do other long work on a parsed body */
+  constructor(limits: BodyLimits, parsing: Turns) {
     this.limits = limits;
+    this.intake = new Intake(MOST_AT_ONCE * limits.maxBodyBytes);
+    this.parsing = parsing;
   }
 
   /** A request's JSON object. @throws Refusal 400, 408, 413, 415, 503; the signal's reason */
   async read(request: IncomingMessage, signal: AbortSignal): Promise<Record<string, unknown>> {
     checkType(request);
-    const value = jsonOf(bodyBefore(request) ?? (await this.bytesOf(request, signal)));
+    const given = bodyBefore(request);
+    const isParsed = given !== undefined && typeof given !== "string" && !Buffer.isBuffer(given);
+    if (isParsed) checkNesting(given, JSON_LIMITS.depth);
+    const value = isParsed ? given : await this.parsed(given ?? (await this.partsOf(request, signal)), signal);
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw new Refusal(400, "body: expected a JSON object, got another value", { code: "invalid_json" });
     return value as Record<string, unknown>;
   }
 
-  private bytesOf(request: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
+  private async parsed(body: string | Buffer | readonly Buffer[], signal: AbortSignal): Promise<unknown> {
+    const parts = typeof body === "string" ? [Buffer.from(body)] : Buffer.isBuffer(body) ? [body] : body;
+    const bytes = parts.reduce((sum, { length }) => sum + length, 0);
+    const parsing = () => parseInSlices(parts.length === 1 ? parts[0]! : Buffer.concat(parts), JSON_LIMITS);
+    try {
+      if (bytes <= SHORT_BODY) return atOnce(parsing());
+      if (this.waiting + bytes > MOST_WAITING * this.limits.maxBodyBytes) throw tooBusy();
+      this.waiting += bytes;
+      try {
+        return await inTurn(this.parsing, parsing, signal);
+      } finally {
+        this.waiting -= bytes;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error instanceof SyntaxError || error instanceof TypeError || error instanceof JsonLimitError
+        ? notJson(error)
+        : error;
+    }
+  }
+
+  private partsOf(request: IncomingMessage, signal: AbortSignal): Promise<Buffer[]> {
     const { maxBodyBytes, bodyTimeout } = this.limits;
     const tooLarge = () =>
       new Refusal(413, `body: expected at most ${maxBodyBytes} bytes, got more`, { code: "request_too_large" });
@@ -44,8 +80,9 @@ export class BodyReader {
     return new Promise((resolve, reject) => {
       const parts: Buffer[] = [];
       let bytes = 0;
+      const body = this.intake.begin(request);
       const settle = (act: () => void) => {
-        this.held -= bytes;
+        body.end();
         clearTimeout(timer);
         signal.removeEventListener("abort", onAbort);
         request.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose);
@@ -53,13 +90,11 @@ export class BodyReader {
       };
       const onData = (part: Buffer) => {
         bytes += part.length;
-        this.held += part.length;
         parts.push(part);
         if (bytes > maxBodyBytes) settle(() => reject(tooLarge()));
-        else if (this.held > MOST_AT_ONCE * maxBodyBytes)
-          settle(() => reject(unavailable("server: too many requests are under way: ask again later")));
+        else if (!body.add(part.length)) settle(() => reject(tooBusy()));
       };
-      const onEnd = () => settle(() => resolve(Buffer.concat(parts)));
+      const onEnd = () => settle(() => resolve(parts));
       const onClose = () => settle(() => reject(new Refusal(400, "body: expected all of it, got a part")));
       const onAbort = () => settle(() => reject(signal.reason));
       const late = () =>
@@ -74,24 +109,22 @@ export class BodyReader {
   }
 }
 
-/** What a parser before the handler, such as express.json(), has made of the body; undefined where nothing has read it. */
-function bodyBefore(request: IncomingMessage): unknown {
-  return request.readableEnded ? (request as { body?: unknown }).body : undefined;
+const tooBusy = () => unavailable("server: too many requests are under way: ask again later");
+
+function notJson(error: Error): Refusal {
+  const { depth, values } = JSON_LIMITS;
+  const limit = error instanceof JsonLimitError ? error.limit : undefined;
+  const message = {
+    depth: `body: expected JSON at most ${depth} deep, got deeper`,
+    values: `body: expected at most ${values} objects, arrays and keys, got more`,
+    none: "body: expected JSON in UTF-8, got something else",
+  }[limit ?? "none"];
+  return new Refusal(400, message, { code: "invalid_json" });
 }
 
-/** @throws Refusal for what is no JSON, or lies too deep */
-function jsonOf(body: unknown): unknown {
-  if (typeof body !== "string" && !Buffer.isBuffer(body)) {
-    checkNesting(body, MOST_DEPTH);
-    return body;
-  }
-  const bytes = typeof body === "string" ? Buffer.from(body) : body;
-  checkDepth(bytes);
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    throw new Refusal(400, "body: expected JSON in UTF-8, got something else", { code: "invalid_json" });
-  }
+/** What a parser before the handler, such as express.json(), made of the body; undefined if nothing has read it. */
+function bodyBefore(request: IncomingMessage): unknown {
+  return request.readableEnded ? (request as { body?: unknown }).body : undefined;
 }
 
 function checkType({ headers }: IncomingMessage): void {
@@ -123,27 +156,8 @@ export function discardBody(request: IncomingMessage): void {
   request.resume();
 }
 
-const tooDeep = () =>
-  new Refusal(400, `body: expected JSON at most ${MOST_DEPTH} deep, got deeper`, { code: "invalid_json" });
-
 function checkNesting(value: unknown, levels: number): void {
   if (typeof value !== "object" || value === null) return;
-  if (levels === 0) throw tooDeep();
+  if (levels === 0) throw notJson(new JsonLimitError("depth"));
   for (const member of Object.values(value)) checkNesting(member, levels - 1);
-}
-
-/** @throws Refusal where objects and arrays lie deeper in each other than any request needs, before anything walks them */
-function checkDepth(bytes: Buffer): void {
-  let depth = 0;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i]!;
-    if (inString) {
-      if (byte === 0x5c) i++;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
-    else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > MOST_DEPTH) throw tooDeep();
-    } else if (byte === 0x7d || byte === 0x5d) depth--;
-  }
 }

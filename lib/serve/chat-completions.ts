@@ -1,11 +1,14 @@
 // POST /v1/chat/completions
-import { checkedMessage, checkedRenderer, conversationPrompt } from "../generate/conversation.ts";
+import { checkedMessage, checkedRenderer, conversationPrompt, type Renderer } from "../generate/conversation.ts";
 import type { LanguageModel } from "../generate/index.ts";
+import type { ChatMessage } from "../tokenizer/index.ts";
+import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import type { Delta } from "./answer.ts";
 import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
 import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
 import { messagesOf } from "./messages.ts";
+import { inTurn } from "./places.ts";
 import { charactersOf, LONG_PROMPT } from "./prompts.ts";
 import { invalid, Refusal } from "./refusal.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
@@ -21,7 +24,9 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   const { tools, options: toolOptions, calls } = toolUse(given, model);
   const size = checkSize(model, [given.messages, tools, given.chat_template_kwargs], given.messages.length);
   const renderer = checkedRenderer(model.tokenizer, { tools, variables: given.chat_template_kwargs });
-  const messages = messagesOf(given.messages, model).map((message) => checkedMessage(renderer, message));
+  const checking = () => checkedMessages(given.messages, model, renderer);
+  const isShort = size < LONG_PROMPT;
+  const messages = isShort ? atOnce(checking()) : await inTurn(service.preparing, checking, signal);
   if (given.top_logprobs && given.logprobs !== true)
     throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs);
   const usage = includesUsage(given);
@@ -40,13 +45,23 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   };
   const ids = async () => {
     const encoded = () => conversationPrompt(model, renderer, messages, { signal });
-    return [Array.from(await (size < LONG_PROMPT ? encoded() : service.encoding.run(encoded, signal)))];
+    return [Array.from(await (isShort ? encoded() : service.encoding.run(encoded, signal)))];
   };
   await generate(exchange, { count: 1, ids }, options, {
     form: chatForm(model, given.logprobs === true),
     stream: given.stream === true,
     ...{ usage, calls },
   });
+}
+
+function* checkedMessages(given: unknown, model: LanguageModel, renderer: Renderer): Slices<ChatMessage[]> {
+  const messages = yield* messagesOf(given, model);
+  const checked: ChatMessage[] = [];
+  for (const message of messages) {
+    checked.push(checkedMessage(renderer, message));
+    yield;
+  }
+  return checked;
 }
 
 function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {

@@ -18,6 +18,8 @@ export interface Service {
   embedding: Turns;
   /** Long prompts that become ids. */
   encoding: Turns;
+  /** Large bodies that are parsed and checked on the event loop: one at a time, in slices. */
+  preparing: Turns;
   /** When it began, in seconds. */
   created: number;
 }

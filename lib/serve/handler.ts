@@ -1,6 +1,6 @@
 // From a request to its endpoint: who asks, what for, and how every failure is said.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { HeddleError } from "../errors.ts";
+import { excerpt, HeddleError } from "../errors.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import { Scheduler } from "../generate/scheduler.ts";
 import { encodesWholeTexts } from "../models/family.ts";
@@ -76,9 +76,10 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
     places: new Places(slots + maxQueue),
     embedding: new Turns(EMBEDDINGS_AT_ONCE),
     encoding: new Turns(ENCODINGS_AT_ONCE),
+    preparing: new Turns(1),
     created: Math.floor(Date.now() / 1000),
   };
-  const bodies = new BodyReader(settings);
+  const bodies = new BodyReader(settings, service.preparing);
   const checkKey = keyCheck(settings.apiKeys);
   const open = new Set<AbortController>();
   let whenIdle: (() => void) | undefined;
@@ -127,7 +128,7 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
         return post({ service, body, response, signal: controller.signal, count });
       }
       const found = isHealth ? { status: "ok" } : modelsAt(path, service);
-      if (found === undefined) throw new Refusal(404, "path: expected a known one, got another", { code: "not_found" });
+      if (found === undefined) throw unknownPath(request, path);
       if (!isGet) throw wrongMethod(request, "GET, HEAD");
       sendJson(response, 200, found);
     };
@@ -194,6 +195,12 @@ function modelsAt(path: string, { settings: { modelName }, created }: Service): 
   }
   if (id === modelName) return model;
   throw new Refusal(404, `model: expected ${modelName}, got another`, { param: "model", code: "model_not_found" });
+}
+
+/** Names what was asked for and what there is: a client's base URL may lack its `/v1`. */
+function unknownPath({ method = "" }: IncomingMessage, path: string): Refusal {
+  const known = [...Object.keys(POSTS).map((one) => `POST ${one}`), `GET ${MODELS}`, "GET /health"].join(", ");
+  return new Refusal(404, `path: expected one of ${known}, got ${method} ${excerpt(path)}`, { code: "not_found" });
 }
 
 function wrongMethod({ method = "" }: IncomingMessage, allowed: string): Refusal {

@@ -1,11 +1,10 @@
 // Large JSON, made a little at a time: vectors of thousands of texts, log-probabilities of long answers.
+import { pause } from "../tokenizer/slices.ts";
 
 /** How deep the places of an answer lie that may hold much: choices[].logprobs.content. */
 const DEPTH = 4;
 const NUMBERS = 1024;
 const OBJECTS = 16;
-/** The event loop goes on after so many milliseconds. */
-const SLICE_MS = 4;
 
 /** JSON of plain data in parts, none of which takes long to make. */
 export function* jsonParts(value: unknown, depth = 0): Generator<string, void, undefined> {
@@ -39,17 +38,16 @@ export function* jsonParts(value: unknown, depth = 0): Generator<string, void, u
 export async function jsonBytes(value: unknown, size: number, signal: AbortSignal): Promise<Buffer[]> {
   const pieces: Buffer[] = [];
   let text = "";
-  let since = performance.now();
   for (const part of jsonParts(value)) {
     text += part;
     if (text.length >= size) {
       pieces.push(Buffer.from(text));
       text = "";
     }
-    if (performance.now() - since < SLICE_MS) continue;
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    const paused = pause();
+    if (paused === undefined) continue;
+    await paused;
     signal.throwIfAborted();
-    since = performance.now();
   }
   pieces.push(Buffer.from(text));
   return pieces;

@@ -1,8 +1,9 @@
 // Log-probabilities in OpenAI's two forms: that of chats and the older one of completions.
-import { Pacer } from "../data/pacer.ts";
+
 import type { PromptScores } from "../generate/prompt-scores.ts";
 import type { Piece, TopCandidate } from "../generate/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { pause } from "../tokenizer/slices.ts";
 
 interface TokenLogprob {
   token: string;
@@ -75,7 +76,6 @@ export async function promptLogprobs(
   { top }: { top: boolean },
 ): Promise<EchoedLogprobs> {
   const logprobs: TextLogprobs = { tokens: [], token_logprobs: [], top_logprobs: top ? [] : null, text_offset: [] };
-  const pacer = new Pacer();
   let length = 0;
   for (const [i, id] of ids.entries()) {
     const logprob = scores.logprobs[i]!;
@@ -85,7 +85,7 @@ export async function promptLogprobs(
     logprobs.top_logprobs?.push(candidates ? topOf(candidates) : null);
     logprobs.text_offset.push(length);
     length += tokenizer.decode([id], { skipSpecialTokens: true }).length;
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
   }
   return { logprobs, length };
 }

@@ -2,6 +2,8 @@
 import { z } from "zod";
 import type { LanguageModel } from "../generate/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
+import type { Slices } from "../tokenizer/slices.ts";
+import { JSON_LIMITS, parseInSlices } from "./json-slices.ts";
 import { invalid, unsupported } from "./refusal.ts";
 import { isObject, issueRefusal } from "./schema.ts";
 
@@ -36,17 +38,19 @@ const textPart = z.looseObject({
 /** Fields of OpenAI's own services, which mean nothing where they are null or empty. */
 const FOREIGN = ["audio", "refusal", "annotations", "function_call"];
 
-/** @throws Refusal 400, for the first message that is none */
-export function messagesOf(value: unknown, model: LanguageModel): ChatMessage[] {
+/** Yields every so often. @throws Refusal 400, for the first message that is none */
+export function* messagesOf(value: unknown, model: LanguageModel): Slices<ChatMessage[]> {
   if (!Array.isArray(value) || value.length === 0) throw invalid("messages", "an array of at least one message", value);
   if (value.length > MOST_MESSAGES) throw invalid("messages", `at most ${MOST_MESSAGES} messages`, value);
   const knowsDeveloper = Object.values(model.tokenizer?.config.chatTemplates ?? {}).some((t) =>
     t?.includes("developer"),
   );
-  return value.map((one, i) => messageOf(one, `messages[${i}]`, knowsDeveloper));
+  const messages: ChatMessage[] = [];
+  for (const [i, one] of value.entries()) messages.push(yield* messageOf(one, `messages[${i}]`, knowsDeveloper));
+  return messages;
 }
 
-function messageOf(value: unknown, path: string, knowsDeveloper: boolean): ChatMessage {
+function* messageOf(value: unknown, path: string, knowsDeveloper: boolean): Slices<ChatMessage> {
   const parsed = message.safeParse(value);
   if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
   const { role, content, tool_calls: calls, ...rest } = parsed.data;
@@ -55,44 +59,50 @@ function messageOf(value: unknown, path: string, knowsDeveloper: boolean): ChatM
   const fields = Object.entries(rest).filter(([name, field]) => field != null && !FOREIGN.includes(name));
   for (const name of ["audio", "function_call"])
     if (rest[name] != null) throw unsupported(`${path}.${name}`, "is not supported");
+  // Templates would print None, as Python does.
+  const text = Array.isArray(content) ? yield* textOf(content, `${path}.content`) : (content ?? "");
+  const made: unknown[] = [];
+  for (const [i, call] of (calls ?? []).entries()) made.push(yield* callOf(call, `${path}.tool_calls[${i}]`));
+  yield;
   return {
     ...Object.fromEntries(fields),
     role: role === "function" ? "tool" : role === "developer" && !knowsDeveloper ? "system" : role,
-    // Templates would print None, as Python does.
-    content: Array.isArray(content) ? textOf(content, `${path}.content`) : (content ?? ""),
-    ...(calls && calls.length > 0 && { tool_calls: calls.map((call, i) => callOf(call, `${path}.tool_calls[${i}]`)) }),
+    content: text,
+    ...(made.length > 0 && { tool_calls: made }),
   };
 }
 
 /** The texts of a message's parts, a line each, as other servers put them together. */
-function textOf(parts: readonly unknown[], path: string): string {
-  return parts
-    .map((part, i) => {
-      const type = (part as { type?: unknown } | null)?.type;
-      if (typeof type === "string" && /^(image|input|video|file)/.test(type))
-        throw unsupported(`${path}[${i}].type`, `${type.slice(0, 40)} is not supported: the model reads text`);
-      const parsed = textPart.safeParse(part);
-      if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, part, `${path}[${i}]`);
-      const text = parsed.data.text ?? parsed.data.refusal;
-      if (text === undefined) throw invalid(`${path}[${i}].text`, "a text", text);
-      return text;
-    })
-    .join("\n");
+function* textOf(parts: readonly unknown[], path: string): Slices<string> {
+  const texts: string[] = [];
+  for (const [i, part] of parts.entries()) {
+    const type = (part as { type?: unknown } | null)?.type;
+    if (typeof type === "string" && /^(image|input|video|file)/.test(type))
+      throw unsupported(`${path}[${i}].type`, `${type.slice(0, 40)} is not supported: the model reads text`);
+    const parsed = textPart.safeParse(part);
+    if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, part, `${path}[${i}]`);
+    const text = parsed.data.text ?? parsed.data.refusal;
+    if (text === undefined) throw invalid(`${path}[${i}].text`, "a text", text);
+    texts.push(text);
+    yield;
+  }
+  return texts.join("\n");
 }
 
 /** Arguments come as JSON in a text, and templates write objects as JSON themselves. */
-function callOf(value: unknown, path: string) {
+function* callOf(value: unknown, path: string): Slices<object> {
   const parsed = toolCall.safeParse(value);
   if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
   const { function: called, ...rest } = parsed.data;
-  return { type: "function", ...rest, function: { ...called, arguments: argumentsOf(called.arguments) } };
+  return { type: "function", ...rest, function: { ...called, arguments: yield* argumentsOf(called.arguments) } };
 }
 
-function argumentsOf(given: unknown): unknown {
+/** A text that is not the JSON of an object, or has more values than a body may have, stays a text. */
+function* argumentsOf(given: unknown): Slices<unknown> {
   if (typeof given !== "string") return given;
   try {
-    const value: unknown = JSON.parse(given);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : given;
+    const value = yield* parseInSlices(Buffer.from(given), JSON_LIMITS);
+    return isObject(value) ? value : given;
   } catch {
     return given;
   }

@@ -1,3 +1,4 @@
+import { inSlices, type Slices } from "../tokenizer/slices.ts";
 import { Refusal } from "./refusal.ts";
 
 /** How many answers may be under way or wait at once; more are refused, so that nobody waits for ever and nothing grows. */
@@ -76,4 +77,9 @@ export class Turns {
       signal.addEventListener("abort", leave, { once: true });
     });
   }
+}
+
+/** Long work in slices, when it is its turn. @throws HeddleError ABORTED; the signal's reason */
+export function inTurn<T>(turns: Turns, work: () => Slices<T>, signal: AbortSignal): Promise<T> {
+  return turns.run(() => inSlices(work(), "request", signal), signal);
 }

@@ -1,9 +1,9 @@
 // Texts or ids, one or several, as `prompt` and `input` take them.
-import { Pacer } from "../data/pacer.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import { isTokenId } from "../generate/options.ts";
 import { cutText, type TextLimit } from "../generate/prompt.ts";
 import { withoutClosing } from "../tokenizer/prompt-ids.ts";
+import { pause } from "../tokenizer/slices.ts";
 import type { Turns } from "./places.ts";
 import { invalid, Refusal } from "./refusal.ts";
 
@@ -41,9 +41,8 @@ export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
   if (list.length > most) throw invalid(param, `at most ${most} entries`, value);
   const idsOfEach = async () => {
     const all: number[][] = [];
-    const pacer = new Pacer();
     for (const [i, entry] of list.entries()) {
-      if (pacer.isDue()) await pacer.rest(); // short texts are encoded at once, and thousands of them take long
+      await pause(); // short texts are encoded at once, and thousands of them take long
       signal.throwIfAborted();
       const name = isSingle ? param : `${param}[${i}]`;
       if (typeof entry === "string") {

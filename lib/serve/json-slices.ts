@@ -1,0 +1,337 @@
+// JSON of requests, parsed part by part: JSON.parse of a large body blocks the event loop until it is done.
+import type { Slices } from "../tokenizer/slices.ts";
+
+/** Bytes that JSON.parse gets at once, and that are scanned between two yields. */
+export const JSON_PART = 32 << 10;
+
+/** Bytes of a text that are scanned one by one before a faster search is worth its call. */
+const LOOK = 64;
+
+/** Bytes of an escape such as \\u00e9. */
+const LONGEST_ESCAPE = 6;
+
+const [QUOTE, COMMA, BACKSLASH, LETTER_U] = [0x22, 0x2c, 0x5c, 0x75];
+const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT, COLON] = [0x5b, 0x5d, 0x7b, 0x7d, 0x3a];
+
+export interface JsonLimits {
+  /** Objects and arrays within each other. */
+  depth: number;
+  /** Objects, arrays and keys. Texts and numbers are cheap, and the size of the body bounds them. */
+  values: number;
+}
+
+/** What a body may hold. */
+export const JSON_LIMITS: JsonLimits = { depth: 64, values: 1 << 17 };
+
+/** The JSON exceeds a limit. */
+export class JsonLimitError extends Error {
+  readonly limit: keyof JsonLimits;
+
+  constructor(limit: keyof JsonLimits) {
+    super(`JSON exceeds the limit of ${limit}`);
+    this.limit = limit;
+  }
+}
+
+/** An object or array whose end has not been reached. */
+interface Frame {
+  isArray: boolean;
+  /** Where it begins, behind its bracket. */
+  begin: number;
+  /** Its last comma behind everything that was parsed; -1 if there is none. */
+  comma: number;
+  /** It has a member or a comma, so that it may not end right after its bracket or comma. */
+  hasMembers: boolean;
+  /** Its last member is one that was parsed in parts: only white space may come before the next comma. */
+  afterParts: boolean;
+  /** An object's members, or lists of an array's. Undefined while it may still be parsed as a whole. */
+  made: unknown[][] | Record<string, unknown> | undefined;
+  /** Its place in the object around it. */
+  key: string | undefined;
+}
+
+function frameAt(isArray: boolean, begin: number): Frame {
+  return { isArray, begin, comma: -1, hasMembers: false, afterParts: false, made: undefined, key: undefined };
+}
+
+/**
+ * Parses what JSON.parse parses, to the same value, from bytes in UTF-8. A first pass finds brackets and commas. As soon as more than a
+ * part is pending, JSON.parse makes its complete members, and they are added to the object or array around them.
+ * @throws SyntaxError or TypeError for what is not JSON in UTF-8, JsonLimitError
+ */
+export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PART): Slices<unknown> {
+  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  const parts = new Parts(bytes, { begin: hasMark ? 3 : 0, part, limits });
+  for (let end = 0; end < bytes.length; ) {
+    end = Math.min(bytes.length, end + part);
+    while (!parts.scan(end)) {
+      const closed = parts.closed();
+      if (closed) yield* parts.finish(closed, parts.at - 1);
+      if (closed) parts.close();
+      else yield* parts.take();
+    }
+    yield* parts.take();
+    yield;
+  }
+  return yield* parts.end();
+}
+
+/** What is left of the JSON: members that are complete are parsed and taken out of it. */
+class Parts {
+  /** Everything before it has been scanned. */
+  at: number;
+  /** Everything before it has been parsed. */
+  private pending: number;
+  private inText = false;
+  /** Quotes of the last text. */
+  private textBegin = -1;
+  private textEnd = -1;
+  /** The next quote and backslash of those that were looked for last. */
+  private nextQuote = -1;
+  private nextBackslash = -1;
+  /** Where to look for them again. */
+  private nextLook = 0;
+  /** Objects, arrays and keys. */
+  private values = 0;
+  private readonly bytes: Buffer;
+  private readonly part: number;
+  private readonly limits: JsonLimits;
+  private readonly decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  /** The value as a whole is the only member of an array that has no brackets. */
+  private readonly frames: Frame[];
+  /** How many frames, from the outermost, are parsed in parts. */
+  private parted = 1;
+  /** The innermost frame. */
+  private frame: Frame;
+
+  constructor(bytes: Buffer, { begin, part, limits }: { begin: number; part: number; limits: JsonLimits }) {
+    this.bytes = bytes;
+    this.part = part;
+    this.limits = limits;
+    this.at = begin;
+    this.pending = begin;
+    this.frame = { ...frameAt(true, begin), made: [] };
+    this.frames = [this.frame];
+  }
+
+  /**
+   * Scans up to `end`, in a function that V8 compiles well, as it does not compile generators.
+   * @returns false where there is something to parse first: behind the end of a frame that is parsed in parts, or behind a comma
+   */
+  scan(end: number): boolean {
+    const { bytes } = this;
+    let [at, from] = [this.at, this.pending + this.part];
+    for (; at < end; at++) {
+      const byte = bytes[at]!;
+      if (this.inText) {
+        if (byte === BACKSLASH) at++;
+        else if (byte === QUOTE) {
+          this.inText = false;
+          this.textEnd = at;
+        } else if (at >= this.nextLook) at = Math.min(end, this.plainUntil(at)) - 1;
+      } else if (byte === COMMA) {
+        if (this.frame.afterParts || this.frames.length === 1) {
+          this.behindParts(at);
+          from = this.pending + this.part;
+        } else {
+          this.frame.comma = at;
+          this.frame.hasMembers = true;
+          if (at > from) return this.stop(at);
+        }
+      } else if (byte === QUOTE) {
+        this.inText = true;
+        this.textBegin = at;
+        this.nextLook = at + LOOK;
+      } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+        if (this.frames.length > this.limits.depth) throw new JsonLimitError("depth");
+        this.count();
+        this.frame = frameAt(byte === OPEN_ARRAY, at + 1);
+        this.frames.push(this.frame);
+      } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+        if (this.frames.length === 1 || this.frame.isArray !== (byte === CLOSE_ARRAY))
+          throw new SyntaxError("a bracket that closes nothing");
+        if (this.frame.made) return this.stop(at);
+        this.pop();
+      } else if (byte === COLON) this.count();
+    }
+    this.at = at;
+    return true;
+  }
+
+  private stop(at: number): false {
+    this.at = at + 1;
+    return false;
+  }
+
+  /** Within a text, the place from `at` on up to which there is neither a quote nor a backslash. */
+  private plainUntil(at: number): number {
+    const { bytes } = this;
+    const next = (byte: number) => (bytes.indexOf(byte, at) + bytes.length + 1) % (bytes.length + 1);
+    if (this.nextQuote < at) this.nextQuote = next(QUOTE);
+    if (this.nextBackslash < at) this.nextBackslash = next(BACKSLASH);
+    this.nextLook = at + LOOK;
+    return Math.min(this.nextQuote, this.nextBackslash);
+  }
+
+  private count(): void {
+    if (++this.values > this.limits.values) throw new JsonLimitError("values");
+  }
+
+  private pop(): Frame {
+    const { frames } = this;
+    frames.pop();
+    this.frame = frames[frames.length - 1]!;
+    return this.frame;
+  }
+
+  /** A comma behind a member that was parsed in parts. */
+  private behindParts(at: number): void {
+    if (this.frames.length === 1) throw new SyntaxError("a comma behind the value");
+    this.checkBlank(at);
+    this.frame.afterParts = false;
+    this.frame.hasMembers = true;
+    this.pending = at + 1;
+  }
+
+  /** The frame, parsed in parts, whose end was scanned last. */
+  closed(): Frame | undefined {
+    const { frame, at, bytes } = this;
+    const last = bytes[at - 1];
+    return frame.made && this.frames.length > 1 && (last === CLOSE_ARRAY || last === CLOSE_OBJECT) ? frame : undefined;
+  }
+
+  close(): void {
+    const value = madeOf(this.frame);
+    const { key } = this.frame;
+    const outer = this.pop();
+    if (outer.isArray) (outer.made as unknown[][]).push([value]);
+    else setOwn(outer.made as Record<string, unknown>, key!, value);
+    outer.afterParts = true;
+    this.pending = this.at;
+    this.parted--;
+  }
+
+  /** Parses complete members until at most a part is pending, or a single value. */
+  *take(): Slices<void> {
+    while (this.at - this.pending > this.part) {
+      const frame = this.frames[this.parted - 1]!;
+      if (frame.comma >= 0) {
+        yield* this.add(frame, frame.comma);
+        this.pending = frame.comma + 1;
+        frame.comma = -1;
+      } else if (this.frames.length > this.parted) {
+        const inner = this.frames[this.parted]!;
+        inner.made = inner.isArray ? [] : {};
+        this.descend(frame, inner);
+        this.pending = inner.begin;
+        this.parted++;
+      } else return;
+      yield;
+    }
+  }
+
+  *end(): Slices<unknown> {
+    const { frames, bytes } = this;
+    if (frames.length > 1 || this.inText) throw new SyntaxError("it ends within a value");
+    const [whole] = frames as [Frame];
+    yield* this.finish(whole, bytes.length);
+    const values = madeOf(whole) as unknown[];
+    if (values.length !== 1) throw new SyntaxError("no value");
+    return values[0];
+  }
+
+  /** The last members of a frame. */
+  *finish(frame: Frame, at: number): Slices<void> {
+    if (frame.afterParts) this.checkBlank(at);
+    else if (frame.hasMembers || !this.isBlank(at)) yield* this.add(frame, at);
+  }
+
+  /** Reads what comes before a frame that will be parsed in parts. */
+  private descend(frame: Frame, inner: Frame): void {
+    if (frame.afterParts) throw new SyntaxError("two values without a comma");
+    const before = this.text(this.pending, inner.begin - 1);
+    frame.hasMembers = true;
+    if (frame.isArray) this.checkBlank(inner.begin - 1);
+    else {
+      [inner.key] = Object.keys(JSON.parse(`{${before}null}`) as object);
+      setOwn(frame.made as Record<string, unknown>, inner.key!, null); // its place among the keys
+    }
+  }
+
+  /** Adds the members between `pending` and `end`, of which there is at least one. */
+  private *add(frame: Frame, end: number): Slices<void> {
+    const { textBegin, textEnd } = this;
+    const isLong = textEnd - textBegin > 2 * this.part && textBegin >= this.pending && textEnd < end;
+    // A text of many parts is the only member here, because `take` has parsed those before it; or a key, which JSON.parse gets as it is.
+    const long = isLong && this.isBlank(end, textEnd + 1) ? yield* this.longText(textBegin, textEnd) : undefined;
+    const members = long === undefined ? this.text(this.pending, end) : `${this.text(this.pending, textBegin)}""`;
+    if (frame.isArray) {
+      const items = JSON.parse(`[${members}]`) as unknown[];
+      if (items.length === 0) throw new SyntaxError("no value before a comma");
+      if (long !== undefined) items[items.length - 1] = long;
+      (frame.made as unknown[][]).push(items);
+    } else {
+      const made = frame.made as Record<string, unknown>;
+      const entries = JSON.parse(`{${members}}`) as Record<string, unknown>;
+      const keys = Object.keys(entries);
+      if (keys.length === 0) throw new SyntaxError("no value before a comma");
+      for (const key of keys) setOwn(made, key, long ?? entries[key]);
+    }
+    frame.hasMembers = true;
+  }
+
+  /** A text between its quotes, which is too long for one part. */
+  private *longText(begin: number, end: number): Slices<string> {
+    const { bytes } = this;
+    let out = "";
+    for (let from = begin + 1; from < end; ) {
+      let to = Math.min(end, from + this.part);
+      to = Math.max(to, this.escapeEnd(from, to));
+      while (to < end && (bytes[to]! & 0xc0) === 0x80) to++;
+      out += JSON.parse(`"${this.text(from, to)}"`) as string;
+      from = to;
+      yield;
+    }
+    return out;
+  }
+
+  /** Where the escape ends that begins in the last bytes before `to`; 0 if there is none. `from` is not within an escape. */
+  private escapeEnd(from: number, to: number): number {
+    const { bytes } = this;
+    let last = to - 1;
+    while (last >= from && last > to - LONGEST_ESCAPE && bytes[last] !== BACKSLASH) last--;
+    let first = last;
+    while (first >= from && bytes[first] === BACKSLASH) first--;
+    if ((last - first) % 2 === 0) return 0; // pairs, each of which is a backslash
+    return last + (bytes[last + 1] === LETTER_U ? LONGEST_ESCAPE : 2);
+  }
+
+  private text(begin: number, end: number): string {
+    return this.decoder.decode(this.bytes.subarray(begin, end));
+  }
+
+  private isBlank(end: number, begin = this.pending): boolean {
+    const { bytes } = this;
+    for (let at = begin; at < end; at++) {
+      const byte = bytes[at];
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return false;
+    }
+    return true;
+  }
+
+  private checkBlank(end: number): void {
+    if (!this.isBlank(end)) throw new SyntaxError("a value in a place of none");
+  }
+}
+
+function madeOf({ made }: Frame): unknown {
+  if (!Array.isArray(made)) return made;
+  return made.length === 1 ? made[0] : ([] as unknown[]).concat(...made);
+}
+
+/** Sets an own member, `__proto__` too. */
+function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
+  if (key === "__proto__")
+    Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
+  else object[key] = value;
+}

@@ -1,0 +1,86 @@
+// Large bodies leave the event loop to others, and are answered soon even when many come at once.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+import { chatModel, rawPost, rawSocket, readAll, withServer } from "./helpers.ts";
+
+const [CHAT, COMPLETIONS, EMBEDDINGS] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+const MOST_TURN = 50; // milliseconds
+const BYTES = 4 << 20;
+
+let model: LanguageModel;
+beforeAll(async () => {
+  // Of so many tokens that four megabytes of text are rendered and encoded before they are refused.
+  model = await chatModel({ maxPositionEmbeddings: 65_536 });
+});
+afterAll(() => model.dispose());
+
+const filled = (item: string, bytes = BYTES - 200) =>
+  `[${Array(Math.floor(bytes / (item.length + 1)))
+    .fill(item)
+    .join(",")}]`;
+const chat = (messages: string, more = "") => `{"max_tokens":1,"messages":${messages}${more}}`;
+const hi = '[{"role":"user","content":"hi"}]';
+const calling = (json: string) =>
+  `[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":${JSON.stringify(json)}}}]}]`;
+
+const bodies: [string, string, string][] = [
+  ["objects", CHAT, chat(hi, `,"metadata":${filled("{}")}`)],
+  ["texts", CHAT, chat(hi, `,"metadata":${filled('""')}`)],
+  ["token ids", COMPLETIONS, `{"prompt":${filled("1")}}`],
+  ["inputs", EMBEDDINGS, `{"input":${filled('"a"')}}`],
+  ["a long text", CHAT, chat(`[{"role":"user","content":"${"a <".repeat(1.3e6)}"}]`)],
+  ["a text of escapes", CHAT, chat(`[{"role":"user","content":"${"\\u0041".repeat(6.9e5)}"}]`)],
+  [
+    "messages of many parts",
+    CHAT,
+    chat(filled(`{"role":"user","content":${filled('{"type":"text","text":"abc"}', 25_000)}}`, 1.1e6)),
+  ],
+  ["many messages", CHAT, chat(filled('{"role":"user","content":"abcdefghijklmnop"}', 180_000))],
+  ["arguments of a call", CHAT, chat(calling(`{"a":${filled("{}", 4e6)}}`))],
+  ["variables of a template", CHAT, chat(hi, `,"chat_template_kwargs":{"toJSON":1,"a":${filled("{}", 380_000)}}`)],
+];
+
+describe.skipIf(!saysTurns)("large bodies", () => {
+  test.each(bodies)("no turn of the event loop is longer than 50 ms with a body of %s", (_, path, json) =>
+    withServer(model, {}, async ({ server }) => {
+      expect(Buffer.byteLength(json)).toBeLessThan(BYTES);
+      const longest = await leastOf(MOST_TURN, () =>
+        longestTurn(async () => {
+          const socket = await rawSocket(server, post(path, json));
+          expect(await readAll(socket)).toMatch(/^HTTP\/1.1 (200|400) /);
+        }),
+      );
+      expect(longest).toBeLessThan(MOST_TURN);
+    }),
+  );
+
+  test.each(bodies.slice(0, 4))("thirty bodies of %s at once are all answered, in short turns", (_, path, json) =>
+    withServer(model, { maxConcurrent: 4, maxQueue: 64 }, async ({ server }) => {
+      const request = Buffer.from(post(path, json));
+      let seconds = Number.POSITIVE_INFINITY;
+      const ask = async () => {
+        const before = process.cpuUsage();
+        const answers: Promise<string>[] = [];
+        // One after another, because what the client does is a part of the event loop's turns as well.
+        for (let i = 0; i < 30; i++) {
+          const socket = await rawSocket(server);
+          socket.write(request);
+          answers.push(readAll(socket));
+        }
+        for (const answer of await Promise.all(answers)) expect(answer).toMatch(/^HTTP\/1.1 (200|400) /);
+        seconds = Math.min(seconds, process.cpuUsage(before).user / 1e6);
+      };
+      const longest = await leastOf(MOST_TURN, () => longestTurn(ask), 3);
+      console.log(`${longest.toFixed(0)} ms at most, ${seconds.toFixed(1)} s of processor time`);
+      expect(longest).toBeLessThan(MOST_TURN);
+      expect(seconds).toBeLessThan(8); // the client's share included
+    }),
+  );
+});
+
+function post(path: string, json: string): string {
+  return rawPost(path, {}, ["connection: close"])
+    .replace(/content-length: \d+/, `content-length: ${Buffer.byteLength(json)}`)
+    .replace(/\{\}$/, () => json);
+}
