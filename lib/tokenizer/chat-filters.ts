@@ -1,7 +1,8 @@
 // Jinja2's filters that the interpreter lacks, or has without their options. Each goes over what it is given a fixed number of times, and
 // makes no more than the limits allow; how long it takes is the watchdog's to bound.
-import { LimitError, renderLimits } from "./chat-limits.ts";
-import { fixed } from "./chat-printf.ts";
+import { jsonOf, separatorsOf } from "./chat-json.ts";
+import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./chat-limits.ts";
+import { fixed, replaced } from "./chat-printf.ts";
 import { pythonRepr, pythonText, type RuntimeValue } from "./chat-repr.ts";
 
 /** What makes and reads the interpreter's values. */
@@ -70,8 +71,8 @@ interface Filter {
 
 /** No text gets so many blanks. */
 export function checkedWidth(width: number): number {
-  if (!(width <= renderLimits.characters))
-    throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+  spendText(width);
+  giveBack(sizes.unit * width); // counted again when it is made
   return width;
 }
 
@@ -88,7 +89,7 @@ export function compared(a: RuntimeValue, b: RuntimeValue): number {
   const order = (p: number, q: number) => (p < q ? -1 : p > q ? 1 : 0);
   if (typeof x !== "string" && typeof y !== "string" && !Array.isArray(x) && isNumber(a) && isNumber(b))
     return order(Number(x), Number(y));
-  if (typeof x === "string" && typeof y === "string") return Buffer.compare(Buffer.from(x), Buffer.from(y));
+  if (typeof x === "string" && typeof y === "string") return comparedTexts(x, y);
   if (Array.isArray(x) && Array.isArray(y)) {
     for (let i = 0; i < Math.min(x.length, y.length); i++) {
       const first = compared(x[i], y[i]);
@@ -97,6 +98,17 @@ export function compared(a: RuntimeValue, b: RuntimeValue): number {
     return order(x.length, y.length);
   }
   throw new Error(`expected values of one kind to compare, got ${a.type} and ${b.type}`);
+}
+
+/** By code points. */
+function comparedTexts(a: string, b: string): number {
+  let at = 0;
+  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
+  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]; // NaN at an end
+  if (Number.isNaN(x) || Number.isNaN(y)) return Math.sign(a.length - b.length);
+  const isSurrogate = (unit: number) => unit >= 0xd800 && unit < 0xe000;
+  if (isSurrogate(x) !== isSurrogate(y)) return isSurrogate(x) ? 1 : -1;
+  return Math.sign(x - y);
 }
 
 const isNumber = ({ value }: RuntimeValue) => typeof value === "number" || typeof value === "boolean";
@@ -144,13 +156,17 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 const escaped: Filter = {
   names: [],
-  apply: (value, _, make) => make.text(pythonText(value).replace(/[&<>'"]/gu, (character) => ESCAPES[character]!)),
+  apply(value, _, make) {
+    const text = pythonText(value);
+    checkTaken(text);
+    return make.text(text.replace(/[&<>'"]/gu, (character) => ESCAPES[character]!));
+  },
 };
 
 /** Rows of `linecount` or `slices` items, the last one filled up. */
 function filled(row: RuntimeValue[], length: number, fill: RuntimeValue | undefined): RuntimeValue[] {
   if (fill && row.length < length) {
-    if (length > renderLimits.elements) throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+    checkElements(length);
     while (row.length < length) row.push(fill);
   }
   return row;
@@ -160,6 +176,38 @@ function wholeFrom1(args: Arguments, name: string): number {
   const value = args.number(name, Number.NaN);
   if (!Number.isInteger(value) || value < 1) throw new Error(`${name}: expected a whole number from 1, got ${value}`);
   return value;
+}
+
+/** `replace(old, new, count)` */
+export function replaceArguments(
+  args: readonly (RuntimeValue | undefined)[],
+  named: ReadonlyMap<string, RuntimeValue> = new Map(),
+) {
+  const [from, to] = [args[0] ?? named.get("old"), args[1] ?? named.get("new")];
+  const count = args[2] ?? named.get("count");
+  if (from === undefined || to === undefined) throw new Error("replace() requires at least two arguments");
+  if (typeof from.value !== "string" || typeof to.value !== "string")
+    throw new Error("replace() arguments must be strings");
+  if (count !== undefined && typeof count.value !== "number" && count.type !== "NullValue")
+    throw new Error("replace() count argument must be a number or null");
+  const most = typeof count?.value === "number" && count.value >= 0 ? count.value : Number.POSITIVE_INFINITY;
+  return { from: from.value, to: to.value, most };
+}
+
+/** Lines that `indent` takes. */
+const MOST_LINES = 1 << 20;
+
+/** Indents all lines but the first and the empty ones, unless it is told otherwise. */
+function indented(text: string, width: number, { first, blank }: { first: boolean; blank: boolean }): string {
+  let lines = 1;
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
+  if (lines > MOST_LINES) throw new LimitError(`a text of more than ${MOST_LINES} lines to indent`);
+  checkedWidth(text.length + lines * Math.max(0, width));
+  const before = " ".repeat(Math.max(0, width));
+  return text
+    .split("\n")
+    .map((line, i) => ((i === 0 && !first) || (line === "" && !blank) ? line : before + line))
+    .join("\n");
 }
 
 export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
@@ -175,8 +223,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
           const all = [...(start.value as RuntimeValue[])];
           for (const item of items) {
             if (!Array.isArray(item.value)) throw new Error(`sum: expected arrays, got ${item.type}`);
-            if (all.length + item.value.length > renderLimits.elements)
-              throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+            checkElements(all.length + item.value.length);
             for (const one of item.value as RuntimeValue[]) all.push(one);
           }
           return make.array(all);
@@ -233,7 +280,9 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const isNew = (item: RuntimeValue) => {
           const own = key(item);
           const name = typeof own.value === "number" ? String(own.value) : pythonRepr(own); // 1 is 1.0
-          return !seen.has(name) && seen.add(name);
+          if (seen.has(name)) return false;
+          spend(sizes.unit * name.length);
+          return seen.add(name);
         };
         return make.array(make.items(value).filter(isNew));
       },
@@ -272,8 +321,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       names: ["slices", "fill_with"],
       apply(value, args, make) {
         const count = wholeFrom1(args, "slices");
-        if (count > renderLimits.elements)
-          throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+        checkElements(count);
         const items = make.items(value);
         const [each, more] = [Math.floor(items.length / count), items.length % count];
         const fill = args.get("fill_with");
@@ -300,7 +348,11 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
     "wordcount",
     {
       names: [],
-      apply: (value, _, make) => make.integer(make.plain(pythonText(value)).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0),
+      apply(value, _, make) {
+        const text = make.plain(pythonText(value));
+        checkTaken(text);
+        return make.integer(text.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0);
+      },
     },
   ],
   [
@@ -346,6 +398,41 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const scale = 10 ** precision;
         return make.float(Math[method](number * scale) / scale);
       },
+    },
+  ],
+  [
+    "replace",
+    {
+      names: ["old", "new", "count"],
+      apply(value, args, make) {
+        const { from, to, most } = replaceArguments(["old", "new", "count"].map((name) => args.raw(name)));
+        return make.text(replaced(pythonText(value), from, to, most));
+      },
+    },
+  ],
+  [
+    "indent",
+    {
+      names: ["width", "first", "blank"],
+      apply(value, args, make) {
+        const how = { first: args.flag("first"), blank: args.flag("blank") };
+        return make.text(indented(pythonText(value), args.number("width", 4), how));
+      },
+    },
+  ],
+  [
+    "tojson",
+    {
+      names: ["ensure_ascii", "indent", "separators", "sort_keys"], // as transformers has them
+      apply: (value, args, make) =>
+        make.text(
+          jsonOf(value, {
+            indent: checkedWidth(args.number("indent", 0)),
+            ensureAscii: args.flag("ensure_ascii"),
+            separators: separatorsOf(args.get("separators")),
+            sortKeys: args.flag("sort_keys"),
+          }),
+        ),
     },
   ],
   ["escape", escaped],

@@ -12,13 +12,25 @@ import {
   type Member,
   type Scope,
   type Select,
+  type Slice,
+  type Spread,
   type Statement,
   type Test,
 } from "./chat-jinja.ts";
-import { LimitError, renderLimits } from "./chat-limits.ts";
+import { jsonOf } from "./chat-json.ts";
+import {
+  checkElements,
+  checkTaken,
+  giveBack,
+  LimitError,
+  renderLimits,
+  sizes,
+  spend,
+  spendText,
+} from "./chat-limits.ts";
 import { listMethods, textMethods } from "./chat-methods.ts";
 import { formatted } from "./chat-printf.ts";
-import { pythonRepr, pythonText, type RuntimeValue, stripped, textFilters } from "./chat-repr.ts";
+import { charactersOf, pythonRepr, pythonText, type RuntimeValue, stripped, textFilters } from "./chat-repr.ts";
 
 /** Of `object.name(…)` its parts, where the name is one of what is looked at here. */
 function methodOf(statement: Statement | undefined): { call: Call; callee: Member; name: string } | undefined {
@@ -36,11 +48,27 @@ const LOOP_METHODS = new Set(["cycle", "changed"]);
 /** Statements, which print what they have made, or nothing; what else a template has it prints as Python's text. */
 const STATEMENTS = new Set(["Set", "If", "For", "Macro", "CallStatement", "FilterStatement", "Comment"]);
 
+/** Nodes whose values are made: what others have is a value that was made before, or stands in the template. */
+const MAKING = new Set([
+  "BinaryExpression",
+  "CallExpression",
+  "FilterExpression",
+  "FilterStatement",
+  "MemberExpression",
+]);
+const LITERALS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral"]);
+/** A value of at least so many units or elements is counted once, however often it is handed on. */
+const LARGE = 256;
+/** Bytes that a loop keeps of each of its rounds. */
+const ROUND = 128;
+
 /** Filters of what can be gone over: texts by their characters, objects by their keys. */
 const ITERATING = new Set([
   ...["list", "first", "last", "sort", "map"],
   ...["select", "reject", "selectattr", "rejectattr"],
 ]);
+
+const CHOOSING = /^(?:select|reject|map)/u;
 
 /** Other names of filters. */
 const ALIASES: Readonly<Record<string, string>> = { d: "default", count: "length" };
@@ -62,6 +90,10 @@ const ownTests: ReadonlyMap<string, (value: RuntimeValue, ...given: RuntimeValue
   ["divisibleby", ({ value }, by) => typeof value === "number" && value % Number(by?.value) === 0],
 ]);
 
+const isJoining = (node: Statement) =>
+  node.type === "BinaryExpression" && ["+", "~"].includes((node as Binary).operator.value);
+const isSlice = (node: Statement) => (node as Member).computed && (node as Member).property.type === "SliceExpression";
+
 const isText = (value: RuntimeValue) => value.type === "StringValue";
 const isArray = (value: RuntimeValue) => Array.isArray(value.value);
 const known = (value: RuntimeValue): Known => ({ type: KNOWN, value });
@@ -73,6 +105,8 @@ function makeInterpreter(): LimitedInterpreter {
   return class extends jinja().Interpreter {
     private readonly mark: string | undefined;
     private steps = 0;
+    /** Large values that have been counted. */
+    private readonly counted = new WeakSet<RuntimeValue>();
     /** What `loop.changed` was last asked about, of each loop under way. */
     private readonly changes: (string | undefined)[] = [];
 
@@ -87,23 +121,43 @@ function makeInterpreter(): LimitedInterpreter {
       if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
       const node = statement?.type === "For" ? this.going(statement as Loop, scope) : statement;
       const result = node?.type === "For" ? this.looping(node, scope) : this.called(node, scope);
-      // An operation makes at most the product of what it is given: checked after each, nothing grows far.
-      const { value } = result;
-      if (typeof value === "string" && value.length > renderLimits.characters) {
-        throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
-      }
-      if (Array.isArray(value) && value.length > renderLimits.elements) {
-        throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
-      }
+      if (node) this.count(node, result);
       return result;
+    }
+
+    /** Counts what a node has made. No operation makes much before it is counted: see the functions that make texts. */
+    private count(node: Statement, value: RuntimeValue): void {
+      const { type } = node;
+      const isLiteral = LITERALS.has(type);
+      if (!isLiteral && !(MAKING.has(type) && (type !== "MemberExpression" || isSlice(node)))) return;
+      const { value: made } = value;
+      const isTextOrArray = typeof made === "string" || Array.isArray(made);
+      if (!isTextOrArray && !(made instanceof Map)) return;
+      const size = isTextOrArray ? made.length : made.size;
+      if (size >= LARGE) {
+        if (this.counted.has(value)) return;
+        this.counted.add(value);
+      }
+      if (typeof made === "string") spendText(size);
+      else if (made instanceof Map) spend(sizes.entry + sizes.element * size);
+      else {
+        checkElements(size);
+        const isOfPairs = Array.isArray((made as RuntimeValue[])[0]?.value);
+        const isNew = isLiteral || type === "CallExpression";
+        spend(size * (isOfPairs ? sizes.entry : isNew ? sizes.element : sizes.shared));
+      }
     }
 
     override evaluateBlock(statements: readonly Statement[], scope: Scope): RuntimeValue {
       let text = "";
       for (const statement of statements) {
         const value = this.evaluate(statement, scope);
-        if (isText(value)) text += value.value;
-        else if (!STATEMENTS.has(statement.type)) text += pythonText(value);
+        const isStatement = STATEMENTS.has(statement.type);
+        const printed = isText(value) ? (value.value as string) : isStatement ? "" : pythonText(value);
+        if (!isStatement) spendText(printed.length); // what statements print is counted within them
+        text += printed;
+        if (text.length > renderLimits.characters)
+          throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
       }
       return this.text(text, scope);
     }
@@ -139,8 +193,10 @@ function makeInterpreter(): LimitedInterpreter {
       }
       if (!ITERATING.has(name)) return super.applyFilter(operand, filter, scope);
       const items = this.itemsOf(operand, scope);
+      if (isArray(operand) && !CHOOSING.test(name))
+        return super.applyFilter(operand, filter, scope) ?? this.evaluate(undefined, scope);
       const args = this.evaluateArguments(called?.args ?? [], scope);
-      if (/^(?:select|reject)/u.test(name)) return this.array(this.selected(items, name, args[0], scope), scope);
+      if (name !== "map" && CHOOSING.test(name)) return this.array(this.selected(items, name, args[0], scope), scope);
       if (name === "map") return this.array(this.mapped(items, args, scope), scope);
       // The first of none is undefined.
       return super.applyFilter(this.array(items, scope), filter, scope) ?? this.evaluate(undefined, scope);
@@ -167,8 +223,7 @@ function makeInterpreter(): LimitedInterpreter {
 
     /** The characters of a text, the guard's mark with the one that it stands behind. */
     private charactersOf(text: string): string[] {
-      if (text.length > renderLimits.elements)
-        throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+      checkElements(text.length);
       const out: string[] = [];
       for (const character of text) {
         if (character === this.mark && out.length > 0) out[out.length - 1] += character;
@@ -239,7 +294,11 @@ function makeInterpreter(): LimitedInterpreter {
       if (!name) throw new Error("map: expected an attribute or the name of a filter");
       const callee = { type: "Identifier", value: String(name.value) } as Identifier;
       const filter = rest.length === 0 ? callee : ({ type: "CallExpression", callee, args: rest.map(known) } as Call);
-      return items.map((item) => this.applyFilter(item, filter, scope));
+      return items.map((item) => {
+        const value = this.applyFilter(item, filter, scope);
+        this.count({ type: "FilterExpression" }, value);
+        return value;
+      });
     }
 
     /** What `attribute="a.0.b"` names of an item; undefined where it has none. */
@@ -275,14 +334,72 @@ function makeInterpreter(): LimitedInterpreter {
     override evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue {
       const { value: operator } = node.operator;
       if (operator === "*" || operator === "%") return this.timesOrFormat(node, scope);
+      if (operator === "==" || operator === "!=") return this.equality(node, scope);
       if (operator !== "+" && operator !== "~") return super.evaluateBinaryExpression(node, scope);
-      const sides = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
+      const sides = [this.side(node.left, scope), this.side(node.right, scope)];
       const joins = sides.some(isText);
       const [left, right] = sides.map((side): Known => {
-        if (joins && side.type === "ObjectValue") return known(this.text(String(side), scope));
+        if (joins && side.type === "ObjectValue")
+          return known(this.text(jsonOf(side, { undefined: "undefined" }), scope));
+        if (joins && operator === "+" && isArray(side))
+          throw new Error(`Unknown operator "+" between a text and ${side.type}`);
         return known(operator === "~" ? this.text(pythonText(side), scope) : side);
       });
       return super.evaluateBinaryExpression({ ...node, left: left!, right: right! }, scope);
+    }
+
+    /** A side of a sum. Of `a + b + c` the text is counted once: V8 makes no text of the first two alone. */
+    private side(node: Statement, scope: Scope): RuntimeValue {
+      if (!isJoining(node)) return this.evaluate(node, scope);
+      this.steps++;
+      const value = this.evaluateBinaryExpression(node as Binary, scope);
+      if (!isText(value)) this.count(node, value);
+      else if ((value.value as string).length > renderLimits.characters)
+        throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+      return value;
+    }
+
+    /** An array equals no text and no number; JavaScript would make a text of it to compare them. */
+    private equality(node: Binary, scope: Scope): RuntimeValue {
+      const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
+      if (isArray(left) !== isArray(right)) return this.boolean(node.operator.value === "!=", scope);
+      return super.evaluateBinaryExpression({ ...node, left: known(left), right: known(right) }, scope);
+    }
+
+    /** Texts by characters, without a value for each. */
+    override evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue {
+      const [start, stop, step] = [node.start, node.stop, node.step].map((part) => this.evaluate(part, scope));
+      const bounds = [start!, stop!].map(({ value }) => value);
+      const isPlain = bounds.every((bound) => bound === undefined || Number.isInteger(bound));
+      if (isText(object) && isPlain && (step!.value === undefined || step!.value === 1)) {
+        const [from, to] = bounds as (number | undefined)[];
+        return this.text(charactersOf(object.value as string, from, to), scope);
+      }
+      if (isText(object)) checkTaken(object.value as string);
+      return super.evaluateSliceExpression(
+        object,
+        { ...node, start: known(start!), stop: known(stop!), step: known(step!) },
+        scope,
+      );
+    }
+
+    /** A text's methods are made when one of them is asked for: they are not kept with the text. */
+    override evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue {
+      const object = this.evaluate(node.object, scope);
+      const value = super.evaluateMemberExpression({ ...node, object: known(object) }, scope);
+      if (value.type === "FunctionValue" && isText(object)) (object as { _builtins?: unknown })._builtins = undefined;
+      return value;
+    }
+
+    /** `f(*list)` makes an argument of each of its items. */
+    override evaluateArguments(given: readonly Statement[], scope: Scope): [RuntimeValue[], Map<string, RuntimeValue>] {
+      const args = given.map((node) => {
+        if (node.type !== "SpreadExpression") return node;
+        const argument = this.evaluate((node as Spread).argument, scope);
+        if (isArray(argument)) spend(sizes.shared * 2 * (argument.value as unknown[]).length);
+        return { ...node, argument: known(argument) };
+      });
+      return super.evaluateArguments(args, scope);
     }
 
     /** `"-" * 3`, `[0] * 3` and `"%d of %d" % (1, 2)`. */
@@ -311,18 +428,22 @@ function makeInterpreter(): LimitedInterpreter {
         checkedWidth(times * length);
         return this.text((many.value as string).repeat(times), scope);
       }
-      if (times * length > renderLimits.elements)
-        throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+      checkElements(times * length);
       return this.array(Array.from({ length: times }, () => many.value as RuntimeValue[]).flat(), scope);
     }
 
     /** A loop, whose `loop.changed` knows of its own rounds alone. */
     private looping(node: Statement, scope: Scope): RuntimeValue {
+      const { iterable } = node as Loop;
+      const over = iterable.type === "SelectExpression" ? (iterable as Select).lhs : iterable;
+      const kept = ROUND * ((over as Known).value.value as unknown[]).length;
+      spend(kept);
       this.changes.push(undefined);
       try {
         return super.evaluate(node, scope);
       } finally {
         this.changes.pop();
+        giveBack(kept);
       }
     }
 
@@ -360,8 +481,10 @@ function makeInterpreter(): LimitedInterpreter {
     private values(scope: Scope): Values {
       return {
         array: (items) => this.array(items, scope),
-        tuple: (items) =>
-          super.evaluate({ type: "TupleLiteral", value: items.map(known) } as unknown as Statement, scope),
+        tuple: (items) => {
+          spend(sizes.element * items.length);
+          return super.evaluate({ type: "TupleLiteral", value: items.map(known) } as unknown as Statement, scope);
+        },
         text: (value) => this.text(value, scope),
         integer: (value) => super.evaluate({ type: "IntegerLiteral", value } as unknown as Statement, scope),
         float: (value) => super.evaluate({ type: "FloatLiteral", value } as unknown as Statement, scope),
@@ -381,6 +504,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     private array(items: readonly RuntimeValue[], scope: Scope): RuntimeValue {
+      spend(sizes.element * items.length);
       return super.evaluate({ type: "ArrayLiteral", value: items.map(known) } as unknown as Statement, scope);
     }
 

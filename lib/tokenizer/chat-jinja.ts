@@ -34,6 +34,16 @@ export interface Test extends Statement {
   negate: boolean;
   test: Identifier;
 }
+/** Of `object[start:stop:step]`, what is given. */
+export interface Slice extends Statement {
+  start: Statement | undefined;
+  stop: Statement | undefined;
+  step: Statement | undefined;
+}
+/** `*argument` of a call. */
+export interface Spread extends Statement {
+  argument: Statement;
+}
 /** In the place of a node, what it was evaluated to. */
 export interface Known extends Statement {
   value: RuntimeValue;
@@ -53,6 +63,8 @@ export interface Evaluator {
   evaluateArguments(args: readonly Statement[], scope: Scope): [RuntimeValue[], Map<string, RuntimeValue>];
   applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue;
   evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue;
+  evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue;
+  evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue;
   evaluateTestExpression(node: Test, scope: Scope): RuntimeValue;
   run(program: unknown): RuntimeValue;
 }

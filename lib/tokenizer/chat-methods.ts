@@ -1,8 +1,8 @@
 // Methods of Python's texts and lists that the interpreter lacks, or has without their arguments.
-import { centred, checkedWidth, type Values } from "./chat-filters.ts";
-import { LimitError, renderLimits } from "./chat-limits.ts";
-import { braced } from "./chat-printf.ts";
-import { pythonRepr, pythonText, type RuntimeValue, stripped } from "./chat-repr.ts";
+import { centred, checkedWidth, replaceArguments, type Values } from "./chat-filters.ts";
+import { checkElements, checkTaken, renderLimits } from "./chat-limits.ts";
+import { braced, replaced } from "./chat-printf.ts";
+import { charactersIn, pythonRepr, pythonText, type RuntimeValue, stripped } from "./chat-repr.ts";
 
 type Made = Values & { named: ReadonlyMap<string, RuntimeValue> };
 /** Undefined: as the interpreter has it. */
@@ -15,9 +15,43 @@ function textArgument(args: readonly RuntimeValue[], at: number, otherwise?: str
 }
 
 function checked(parts: readonly string[], make: Made): RuntimeValue {
-  if (parts.length > renderLimits.elements)
-    throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+  checkElements(parts.length);
   return make.array(parts.map(make.text));
+}
+
+/** Where a text is divided, from left to right; undefined: at white space. @throws LimitError */
+function splitFromLeft(text: string, separator: string | undefined, most: number): string[] {
+  const parts: string[] = [];
+  const add = (part: string) => checkElements(parts.push(part));
+  if (separator === undefined) {
+    const trimmed = text.trimStart();
+    for (const { 0: word, index } of trimmed.matchAll(/\S+/gu)) {
+      if (parts.length >= most) {
+        add(trimmed.slice(index));
+        break;
+      }
+      add(word);
+    }
+    return parts;
+  }
+  if (separator === "") throw new Error("empty separator");
+  let at = 0;
+  for (let next = text.indexOf(separator); next >= 0 && parts.length < most; next = text.indexOf(separator, at)) {
+    add(text.slice(at, next));
+    at = next + separator.length;
+  }
+  add(text.slice(at));
+  return parts;
+}
+
+/** `split(sep, maxsplit)` */
+function splitArguments(args: readonly RuntimeValue[], named: Made["named"]) {
+  const [given, most] = [args[0] ?? named.get("sep"), args[1] ?? named.get("maxsplit")];
+  const isAny = given === undefined || given.type === "NullValue" || given.type === "UndefinedValue";
+  if (!isAny && typeof given.value !== "string") throw new Error("sep argument must be a string or null");
+  if (most !== undefined && typeof most.value !== "number") throw new Error("maxsplit argument must be a number");
+  const count = most === undefined || (most.value as number) < 0 ? Number.POSITIVE_INFINITY : (most.value as number);
+  return { separator: isAny ? undefined : (given.value as string), most: count };
 }
 
 /** Whether all characters are of a kind, of which there is at least one. */
@@ -58,7 +92,7 @@ const found =
     const part = make.plain(textArgument(args, 0));
     const at = last ? text.lastIndexOf(part) : text.indexOf(part);
     if (at < 0 && isNeeded) throw new Error("index: expected a text that is there, got another");
-    return make.integer(at < 0 ? -1 : [...text.slice(0, at)].length);
+    return make.integer(at < 0 ? -1 : charactersIn(text, at));
   };
 
 const parted =
@@ -104,10 +138,12 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ["casefold", (self, _, make) => make.text((self.value as string).toLowerCase())],
   [
     "swapcase",
-    (self, _, make) =>
-      make.text(
+    (self, _, make) => {
+      checkTaken(self.value as string);
+      return make.text(
         (self.value as string).replace(/\p{L}/gu, (c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase())),
-      ),
+      );
+    },
   ],
   [
     "join",
@@ -125,7 +161,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     "count",
     (self, args, make) => {
       const [text, part] = [make.plain(self.value as string), make.plain(textArgument(args, 0))];
-      if (part === "") return make.integer([...text].length + 1);
+      if (part === "") return make.integer(charactersIn(text) + 1);
       let count = 0;
       for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
       return make.integer(count);
@@ -138,8 +174,25 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ["partition", parted(false)],
   ["rpartition", parted(true)],
   [
+    "split",
+    (self, args, make) => {
+      const { separator, most } = splitArguments(args, make.named);
+      return checked(splitFromLeft(self.value as string, separator, most), make);
+    },
+  ],
+  [
+    "replace",
+    (self, args, make) => {
+      const { from, to, most } = replaceArguments(args, make.named);
+      const text = self.value as string;
+      const made = replaced(text, from, to, most);
+      return made === text ? self : make.text(made);
+    },
+  ],
+  [
     "splitlines",
     (self, _, make) => {
+      checkTaken(self.value as string);
       const lines = (self.value as string).split(/\r\n|[\n\r\v\f\x85\u2028\u2029]/u);
       if (lines.at(-1) === "") lines.pop();
       return checked(lines, make);
@@ -149,6 +202,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     "rsplit",
     (self, args, make) => {
       const text = self.value as string;
+      if (typeof args[0]?.value !== "string") checkTaken(text);
       const most = typeof args[1]?.value === "number" && args[1].value >= 0 ? args[1].value : Number.POSITIVE_INFINITY;
       if (typeof args[0]?.value === "string" && args[0].value !== "")
         return checked(splitFromRight(text, args[0].value, Math.min(most, renderLimits.elements)), make);

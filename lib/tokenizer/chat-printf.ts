@@ -1,6 +1,7 @@
 // Python's two ways of formatting: "%5.2f" % x and "{:>5}".format(x), as far as templates use them.
-import { LimitError, renderLimits } from "./chat-limits.ts";
-import { pythonRepr, pythonText, type RuntimeValue } from "./chat-repr.ts";
+import { type Growth, growing } from "./chat-json.ts";
+import { LimitError } from "./chat-limits.ts";
+import { charactersIn, offsetOf, pythonRepr, pythonText, type RuntimeValue } from "./chat-repr.ts";
 
 /** Digits and blanks that one place may ask for. */
 const MOST_WIDTH = 10_000;
@@ -60,7 +61,7 @@ function digitsOf(value: RuntimeValue, letter: string, precision: number | undef
 }
 
 function padded(text: string, width: number, { fill, align }: { fill: string; align: string }): string {
-  const missing = width - [...text].length;
+  const missing = width - charactersIn(text);
   if (missing <= 0) return text;
   if (align === "<") return text + fill.repeat(missing);
   if (align === "^") return fill.repeat(Math.floor(missing / 2)) + text + fill.repeat(Math.ceil(missing / 2));
@@ -68,16 +69,65 @@ function padded(text: string, width: number, { fill, align }: { fill: string; al
   return sign + fill.repeat(missing) + text.slice(sign.length);
 }
 
-/** Joins parts while they stay below the limit. */
-function joined(text: string, pattern: RegExp, part: (match: RegExpExecArray) => string): string {
-  let [out, at] = ["", 0];
-  for (const match of text.matchAll(pattern)) {
-    out += text.slice(at, match.index) + part(match);
-    at = match.index + match[0].length;
-    if (out.length > renderLimits.characters)
-      throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+/** Parts that are joined at once: a text that grows piece by piece keeps a node in memory for each of them. */
+const MOST_PARTS = 4096;
+
+/** A text that grows part by part, within the limits. */
+class Joiner {
+  private readonly growth: Growth;
+  private readonly done: string[] = [];
+  private parts: string[] = [];
+
+  constructor(growth: Growth) {
+    this.growth = growth;
   }
-  return out + text.slice(at);
+
+  add(part: string): void {
+    this.growth.add(part.length);
+    if (this.parts.push(part) < MOST_PARTS) return;
+    this.done.push(this.parts.join(""));
+    this.parts = [];
+  }
+
+  get text(): string {
+    return this.done.join("") + this.parts.join("");
+  }
+}
+
+/** Replaces all matches. @throws LimitError */
+function joined(text: string, pattern: RegExp, part: (match: RegExpExecArray) => string): string {
+  return growing((growth) => {
+    const out = new Joiner(growth);
+    let at = 0;
+    for (const match of text.matchAll(pattern)) {
+      out.add(text.slice(at, match.index));
+      out.add(part(match));
+      at = match.index + match[0].length;
+    }
+    out.add(text.slice(at));
+    return out.text;
+  });
+}
+
+/** UTF-16 units of a character; 1 at the end. */
+const sizeAt = (text: string, at: number) => ((text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1);
+
+/** Python's str.replace: the first `most` places where `from` stands; an empty one stands before and behind each character. @throws LimitError */
+export function replaced(text: string, from: string, to: string, most = Number.POSITIVE_INFINITY): string {
+  if (most <= 0 || !text.includes(from)) return text;
+  return growing((growth) => {
+    const out = new Joiner(growth);
+    let at = 0;
+    for (let count = 0; count < most; count++) {
+      const next = from !== "" ? text.indexOf(from, at) : count === 0 ? 0 : at + sizeAt(text, at);
+      if (next < 0 || next > text.length) break;
+      out.add(text.slice(at, next));
+      out.add(to);
+      at = next + from.length;
+    }
+    out.add(text.slice(at));
+    return out.text;
+  });
 }
 
 /** `"%s of %(x)05.1f" % …` @throws Error for too few or too many values */
@@ -93,7 +143,7 @@ export function formatted(text: string, given: readonly RuntimeValue[], named: N
     let body = number ?? (letter === "r" ? pythonRepr(value) : pythonText(value));
     if (number === undefined && !"sr".includes(letter))
       throw new Error(`format: expected %s, %d or %f, got %${letter}`);
-    if (number === undefined && digits !== undefined) body = [...body].slice(0, digits).join("");
+    if (number === undefined && digits !== undefined) body = body.slice(0, offsetOf(body, digits));
     if (number !== undefined && /[+ ]/u.test(flags) && !body.startsWith("-"))
       body = (flags.includes("+") ? "+" : " ") + body;
     const zeros = flags.includes("0") && number !== undefined && !flags.includes("-");
@@ -121,7 +171,7 @@ export function braced(text: string, given: readonly RuntimeValue[], named: Name
     let body = digitsOf(value, letter || (isNumber && digits !== undefined ? "f" : ""), digits);
     const isText = body === undefined && !isNumber;
     body ??= conversion === "r" ? pythonRepr(value) : pythonText(value);
-    if (isText && digits !== undefined) body = [...body].slice(0, digits).join("");
+    if (isText && digits !== undefined) body = body.slice(0, offsetOf(body, digits));
     if (comma) body = body.replace(/^([+-]?\d+)/u, (number) => number.replace(/\B(?=(?:\d{3})+$)/gu, ","));
     if (sign && sign !== "-" && !body.startsWith("-")) body = sign + body;
     const how = { fill: fill ?? (zero ? "0" : " "), align: align ?? (zero ? "=" : isText ? "<" : ">") };

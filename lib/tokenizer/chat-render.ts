@@ -1,12 +1,12 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
-import { describe, HeddleError } from "../errors.ts";
+import { describe, excerpt, HeddleError } from "../errors.ts";
 import { setGlobals } from "./chat-globals.ts";
 import { limitedInterpreter } from "./chat-interpreter.ts";
 import { jinja } from "./chat-jinja.ts";
-import { LimitError, renderLimits } from "./chat-limits.ts";
+import { LimitError, RenderTime, renderLimits, withinBytes } from "./chat-limits.ts";
 import { withTestsAsOperators } from "./chat-tests.ts";
 import { limits } from "./tokenizer-file.ts";
-import { TimeoutError, withinTime } from "./watchdog.ts";
+import { TimeoutError } from "./watchdog.ts";
 
 /** The template called raise_exception: it does not take these messages. */
 class TemplateRefusal extends Error {}
@@ -21,8 +21,12 @@ function range(start: number, stop?: number, step = 1): number[] {
 const months = "January February March April May June July August September October November December".split(" ");
 const days = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
 
+/** Characters of a format. */
+const MOST_FORMAT = 1000;
+
 /** Python's strftime of now, in English whatever the locale; unknown directives stay as they are. */
 function strftimeNow(format: string): string {
+  if (!(format.length <= MOST_FORMAT)) throw new LimitError(`a format of more than ${MOST_FORMAT} characters`);
   const now = new Date();
   const two = (value: number) => String(value).padStart(2, "0");
   return format.replace(/%[YymdBbAaHMSj%]/gu, (directive) => {
@@ -86,8 +90,14 @@ function compile(template: string): unknown {
  * Renders a chat template. Throws INVALID_ARGUMENT if the template refuses the messages (raise_exception), INVALID_FILE
  * if it is no valid template or exceeds a limit, which the message names.
  * @param mark of the guard, which variables may hold: no character of its own
+ * @param time that the renderings of a call have together
  */
-export function renderTemplate(template: string, variables: Record<string, unknown>, mark?: string): string {
+export function renderTemplate(
+  template: string,
+  variables: Record<string, unknown>,
+  mark?: string,
+  time = new RenderTime(),
+): string {
   if (template.length > limits.templateLength) {
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
@@ -95,7 +105,7 @@ export function renderTemplate(template: string, variables: Record<string, unkno
   const { Environment } = jinja();
   const Interpreter = limitedInterpreter();
   try {
-    return withinTime(renderLimits.milliseconds, () => {
+    const render = () => {
       const program = compile(template);
       const environment = new Environment();
       const globals = {
@@ -103,20 +113,22 @@ export function renderTemplate(template: string, variables: Record<string, unkno
         range,
         strftime_now: strftimeNow,
         raise_exception: (message: unknown) => {
-          throw new TemplateRefusal(String(message));
+          throw new TemplateRefusal(typeof message === "string" ? excerpt(message) : "it does not take the messages");
         },
         ...variables,
       };
       for (const [name, value] of Object.entries(globals)) if (value !== undefined) environment.set(name, value);
       setGlobals(environment, globals);
       return String(new Interpreter(environment, mark).run(program).value);
-    });
+    };
+    return time.run(() => withinBytes(render));
   } catch (cause) {
-    throw explain(cause, template);
+    throw explained(cause, template);
   }
 }
 
-function explain(cause: unknown, template: string): HeddleError {
+/** What is said of a rendering that failed. */
+export function explained(cause: unknown, template: string): HeddleError {
   if (cause instanceof TemplateRefusal) {
     return new HeddleError("INVALID_ARGUMENT", `chat template: ${cause.message}`, { cause });
   }
@@ -128,7 +140,7 @@ function explain(cause: unknown, template: string): HeddleError {
     : tooDeep
       ? "is nested too deep"
       : cause instanceof SyntaxError
-        ? `expected a template of Jinja, got ${describe(template)} (${cause.message.slice(0, 200)})`
-        : String(error?.message ?? cause).slice(0, 300);
+        ? `expected a template of Jinja, got ${describe(template)} (${excerpt(cause.message, 200)})`
+        : excerpt(String(error?.message ?? cause));
   return new HeddleError("INVALID_FILE", `chat template: ${what}`, { cause });
 }

@@ -2,11 +2,13 @@
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./chat-generation.ts";
 import { ChatGuard, type Guarded, noteTexts } from "./chat-guard.ts";
+import { RenderTime } from "./chat-limits.ts";
 import { UsedMarks } from "./chat-marks.ts";
-import { renderTemplate } from "./chat-render.ts";
+import { explained, renderTemplate } from "./chat-render.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
 import { checkFlag, checkNames, type Names } from "./option-names.ts";
+import { atOnce } from "./slices.ts";
 
 /** A message of a conversation, as chat templates read it; fields besides are handed on to them. */
 export interface ChatMessage {
@@ -92,79 +94,116 @@ export function chooseTemplate(
   return hasToken("<|im_start|>") && hasToken("<|im_end|>") ? chatMlTemplate : plainTemplate;
 }
 
-/** Renders a conversation. It yields every so often, but for what the template itself does, which is one piece. */
-export function* renderChat(
-  messages: readonly ChatMessage[],
-  template: string,
-  tokens: readonly Guarded[],
-  config: TokenizerConfig,
-  options: ChatTemplateOptions,
-): Generator<void, RenderedChat, undefined> {
-  const { rendered, guard } = yield* renderGuarded(messages, () => template, { template, tokens, config, options });
-  return yield* guard.release(rendered);
+/** What conversations are rendered with. */
+export interface ChatSetting {
+  template: string;
+  /** Tokens that no text of a message may be taken for. */
+  guarded: readonly Guarded[];
+  config: TokenizerConfig;
+  options: ChatTemplateOptions;
 }
 
-/** What of a conversation the template says the assistant generates; undefined where it says nothing of it. */
-export function* renderGenerated(
-  messages: readonly ChatMessage[],
-  template: string,
-  tokens: readonly Guarded[],
-  config: TokenizerConfig,
-  options: ChatTemplateOptions,
-): Generator<void, Generated | undefined, undefined> {
-  if (!hasGenerationTags(template)) return undefined;
-  let [begin, end]: (string | undefined)[] = [];
-  const marked = (used: UsedMarks) => {
-    [begin, end] = [used.take(), used.take()];
-    return begin === undefined || end === undefined ? template : withGenerationMarks(template, begin, end);
-  };
-  const { rendered, guard } = yield* renderGuarded(messages, marked, { template, tokens, config, options });
-  const { text } = yield* guard.release(rendered);
-  return begin === undefined || end === undefined ? undefined : generatedSpans(text, begin, end);
+/** What a template is given. */
+interface ChatParts {
+  /** Each message with the guard's marks. */
+  messages: ReadonlyMap<ChatMessage, unknown>;
+  variables: Readonly<Record<string, unknown>>;
+  /** What stands in the rendered text for the template's generation tags. */
+  marks: readonly [begin: string, end: string] | undefined;
 }
 
-/** @param templateOf the template, given what private-use characters take part */
-function* renderGuarded(
-  messages: readonly ChatMessage[],
-  templateOf: (used: UsedMarks) => string,
-  {
-    template,
-    tokens,
-    config,
-    options,
-  }: { template: string; tokens: readonly Guarded[]; config: TokenizerConfig; options: ChatTemplateOptions },
-): Generator<void, { rendered: string; guard: ChatGuard }, undefined> {
-  checkMessages(messages);
-  const { tools, documents, variables } = options;
-  const used = new UsedMarks();
-  yield* used.add(template);
-  try {
-    yield* noteTexts({ messages, tools, documents, variables }, used);
-  } catch (cause) {
-    if (cause instanceof HeddleError) throw cause;
-    throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${describe(cause)})`, { cause });
+/**
+ * Renders a conversation, and beginnings or parts of it, as often as a call needs: all renderings share one limit of time. The generators yield
+ * every so often, except within the template, which is one piece.
+ */
+export class ChatRenderer {
+  private readonly setting: ChatSetting;
+  private readonly guard: ChatGuard;
+  private readonly parts: ChatParts;
+  private readonly time = new RenderTime();
+
+  private constructor(setting: ChatSetting, guard: ChatGuard, parts: ChatParts) {
+    this.setting = setting;
+    this.guard = guard;
+    this.parts = parts;
   }
-  const own = templateOf(used);
-  const guard = new ChatGuard(tokens, used);
-  const guarded = {
-    messages: yield* guard.protect(messages, "messages"),
-    // Templates tell by `none` that there are no tools: transformers sets both always.
-    tools: tools ? yield* guard.protect(tools, "tools") : null,
-    documents: documents ? yield* guard.protect(documents, "documents") : null,
-  };
-  const given = {
-    bos_token: config.bosToken ?? "",
-    eos_token: config.eosToken ?? "",
-    pad_token: config.padToken ?? "",
-    unk_token: config.unkToken ?? "",
-    sep_token: config.sepToken,
-    cls_token: config.clsToken,
-    mask_token: config.maskToken,
-    ...variables,
-    ...guarded,
-    add_generation_prompt: options.addGenerationPrompt === true,
-  };
-  return { rendered: renderTemplate(own, given, guard.mark), guard };
+
+  /** @param messages all that will be rendered @throws HeddleError INVALID_ARGUMENT for messages that are not plain data, UNSUPPORTED */
+  static *of(messages: readonly ChatMessage[], setting: ChatSetting): Generator<void, ChatRenderer, undefined> {
+    checkMessages(messages);
+    const { template, guarded, config, options } = setting;
+    const { tools, documents, variables } = options;
+    const used = new UsedMarks();
+    yield* used.add(template);
+    try {
+      yield* noteTexts({ messages, tools, documents, variables }, used);
+    } catch (cause) {
+      if (cause instanceof HeddleError) throw cause;
+      throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${describe(cause)})`, { cause });
+    }
+    const [begin, end] = hasGenerationTags(template) ? [used.take(), used.take()] : [];
+    const guard = new ChatGuard(guarded, used);
+    const own = new Map<ChatMessage, unknown>();
+    for (const message of messages)
+      if (!own.has(message)) own.set(message, yield* guard.protect(message, "messages", 1));
+    const all = {
+      bos_token: config.bosToken ?? "",
+      eos_token: config.eosToken ?? "",
+      pad_token: config.padToken ?? "",
+      unk_token: config.unkToken ?? "",
+      sep_token: config.sepToken,
+      cls_token: config.clsToken,
+      mask_token: config.maskToken,
+      ...variables,
+      // Templates tell by `none` that there are no tools: transformers sets both always.
+      tools: tools ? yield* guard.protect(tools, "tools") : null,
+      documents: documents ? yield* guard.protect(documents, "documents") : null,
+    };
+    const marks = begin !== undefined && end !== undefined ? ([begin, end] as const) : undefined;
+    return new ChatRenderer(setting, guard, { messages: own, variables: all, marks });
+  }
+
+  /** As the options say. @param messages of those that it was made of @throws HeddleError INVALID_ARGUMENT, INVALID_FILE */
+  renderWhole(messages: readonly ChatMessage[]): Generator<void, RenderedChat, undefined> {
+    return this.rendered(this.setting.template, messages, this.setting.options.addGenerationPrompt === true);
+  }
+
+  /** The text of a beginning; undefined where the template, which takes the whole, refuses it. @throws HeddleError INVALID_FILE */
+  renderPart(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string | undefined {
+    try {
+      return atOnce(this.rendered(this.setting.template, messages, addGenerationPrompt)).text;
+    } catch (error) {
+      if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
+      throw error;
+    }
+  }
+
+  /** What of a conversation the template says the assistant generates; undefined where it says nothing of it. */
+  *renderGenerated(messages: readonly ChatMessage[]): Generator<void, Generated | undefined, undefined> {
+    if (!this.parts.marks) return undefined;
+    const [begin, end] = this.parts.marks;
+    const template = withGenerationMarks(this.setting.template, begin, end);
+    const { text } = yield* this.rendered(template, messages, this.setting.options.addGenerationPrompt === true);
+    return generatedSpans(text, begin, end);
+  }
+
+  private *rendered(
+    template: string,
+    messages: readonly ChatMessage[],
+    addGenerationPrompt: boolean,
+  ): Generator<void, RenderedChat, undefined> {
+    const variables = {
+      ...this.parts.variables,
+      messages: messages.map((message) => this.parts.messages.get(message)),
+      add_generation_prompt: addGenerationPrompt,
+    };
+    const text = renderTemplate(template, variables, this.guard.mark, this.time);
+    try {
+      return yield* this.time.slices(this.guard.release(text));
+    } catch (cause) {
+      throw explained(cause, template);
+    }
+  }
 }
 
 /** Options of `fit`. */

@@ -2,6 +2,7 @@
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import {
   type ChatMessage,
+  ChatRenderer,
   type ChatTemplateOptions,
   checkFitOptions,
   checkTemplateOptions,
@@ -10,8 +11,6 @@ import {
   type FitOptions,
   fitMessages,
   type RenderedChat,
-  renderChat,
-  renderGenerated,
 } from "./chat.ts";
 import { generatedMask } from "./chat-generation.ts";
 import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
@@ -242,7 +241,7 @@ export class Tokenizer extends TextCodec {
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array } {
     checkTemplateOptions(options);
-    const { text, barriers } = atOnce(this.render(messages, options));
+    const { text, barriers } = atOnce(this.rendered(messages, options));
     return { text, ids: this.encodeGuarded(text, barriers) };
   }
 
@@ -258,7 +257,7 @@ export class Tokenizer extends TextCodec {
     const { signal, ...rest } = options;
     checkTemplateOptions(rest);
     throwIfAborted(signal, "chat template");
-    const { text, barriers } = await inSlices(this.render(messages, rest), "chat template", signal);
+    const { text, barriers } = await inSlices(this.rendered(messages, rest), "chat template", signal);
     return { text, ids: await this.encodeGuardedAsync(text, barriers, signal) };
   }
 
@@ -272,14 +271,15 @@ export class Tokenizer extends TextCodec {
     options: Omit<ChatTemplateOptions, "addGenerationPrompt"> = {},
   ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
     checkTemplateOptions(options);
-    const { text, barriers } = atOnce(this.render(messages, options));
+    const chat = atOnce(this.renderer(messages, options));
+    const { text, barriers } = atOnce(chat.renderWhole(messages));
     const flags = Flag.allowSpecial | Flag.offsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
-    const generated = atOnce(renderGenerated(messages, ...this.rendering(options)));
+    const generated = atOnce(chat.renderGenerated(messages));
     // Where a filter changed what it was given for the marks in it, they say nothing.
     if (generated?.text === text)
       return { text, ids, assistantMask: generatedMask(ids.length, offsets, generated.spans) };
-    const spans = assistantSpans(messages, text, this.partRenderer(options));
+    const spans = assistantSpans(messages, text, (some, opens) => chat.renderPart(some, opens));
     this.specialIds ??= new Set([...this.specialTokens.values(), ...this.eosTokenIds]);
     const special = this.specialIds;
     return { text, ids, assistantMask: tokenMask(text, ids, offsets, spans, (id) => special.has(id)) };
@@ -294,9 +294,11 @@ export class Tokenizer extends TextCodec {
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array; spans: MessageSpan[] } {
     checkTemplateOptions(options);
-    const { text, barriers } = atOnce(this.render(messages, options));
-    const renderPart = this.partRenderer(options);
-    const answered = options.addGenerationPrompt === true ? renderPart(messages, false) : text;
+    const chat = atOnce(this.renderer(messages, options));
+    const opens = options.addGenerationPrompt === true;
+    const { text, barriers } = atOnce(chat.renderWhole(messages));
+    const renderPart: Render = (some, addGenerationPrompt) => chat.renderPart(some, addGenerationPrompt);
+    const answered = opens ? renderPart(messages, false) : text;
     const prompt = answered !== undefined && text.startsWith(answered) ? answered.length : text.length;
     const turns = messageTurns(messages, text.slice(0, prompt), renderPart);
     const [ids, offsets] = this.native.encodeWithOffsets(text, Flag.allowSpecial | Flag.offsets, barriers);
@@ -314,31 +316,23 @@ export class Tokenizer extends TextCodec {
     return new Tokenizer(this.file, { ...this.config, chatTemplates });
   }
 
-  private render(
+  /** What renders a conversation, as often as a call needs. */
+  private renderer(
     messages: readonly ChatMessage[],
     options: ChatTemplateOptions,
-  ): Generator<void, RenderedChat, undefined> {
-    return renderChat(messages, ...this.rendering(options));
-  }
-
-  /** What a conversation is rendered with. */
-  private rendering(options: ChatTemplateOptions) {
+  ): Generator<void, ChatRenderer, undefined> {
     checkObject("options", options);
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const guarded = this.plan.spec.added.filter((token) => token.guarded);
-    return [template, guarded, this.config, options] as const;
+    return ChatRenderer.of(messages, { template, guarded, config: this.config, options });
   }
 
-  /** Renders beginnings of a conversation; undefined where the template, which takes the whole, refuses one. */
-  private partRenderer(options: ChatTemplateOptions): Render {
-    return (some, addGenerationPrompt) => {
-      try {
-        return atOnce(this.render(some, { ...options, addGenerationPrompt })).text;
-      } catch (error) {
-        if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
-        throw error;
-      }
-    };
+  private *rendered(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions,
+  ): Generator<void, RenderedChat, undefined> {
+    const chat = yield* this.renderer(messages, options);
+    return yield* chat.renderWhole(messages);
   }
 
   /**
@@ -349,8 +343,9 @@ export class Tokenizer extends TextCodec {
     checkFitOptions(options);
     const search = fitMessages(messages, options);
     let step = search.next();
+    const chat = atOnce(this.renderer(messages, options));
     while (!step.done) {
-      const { text, barriers } = atOnce(this.render(step.value, options));
+      const { text, barriers } = atOnce(chat.renderWhole(step.value));
       step = search.next(this.encodeGuarded(text, barriers).length);
     }
     return step.value;
@@ -366,9 +361,11 @@ export class Tokenizer extends TextCodec {
     checkFitOptions(rest);
     const search = fitMessages(messages, rest);
     let step = search.next();
+    throwIfAborted(signal, "chat template");
+    const chat = await inSlices(this.renderer(messages, rest), "chat template", signal);
     while (!step.done) {
       throwIfAborted(signal, "chat template");
-      const { text, barriers } = await inSlices(this.render(step.value, rest), "chat template", signal);
+      const { text, barriers } = await inSlices(chat.renderWhole(step.value), "chat template", signal);
       step = search.next((await this.encodeGuardedAsync(text, barriers, signal)).length);
     }
     return step.value;

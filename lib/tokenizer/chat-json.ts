@@ -1,0 +1,138 @@
+// JSON and Python's texts of a template's values, counted as they grow: a value that holds another twice doubles what is written.
+
+import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat-limits.ts";
+import type { RuntimeValue } from "./chat-repr.ts";
+
+/** UTF-16 units of a text that are rewritten at once. */
+const CHUNK = 1 << 16;
+
+const isHighSurrogate = (unit: number) => (unit & 0xfc00) === 0xd800;
+
+/** What one writing has made so far. */
+export class Growth {
+  private units = 0;
+
+  /** Counts units of what is being written. @throws LimitError */
+  add(units: number): void {
+    this.units += units;
+    if (this.units > renderLimits.characters)
+      throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+    spend(sizes.unit * units);
+  }
+
+  /** The text is written; whoever keeps it counts it. */
+  end(): void {
+    giveBack(sizes.unit * this.units);
+  }
+}
+
+/** Runs a writing. */
+export function growing<T>(write: (growth: Growth) => T): T {
+  const growth = new Growth();
+  try {
+    return write(growth);
+  } finally {
+    growth.end();
+  }
+}
+
+/** A text with its characters rewritten, each by itself. */
+export function rewritten(text: string, growth: Growth, rewrite: (part: string) => string): string {
+  const parts: string[] = [];
+  for (let at = 0; at < text.length; ) {
+    let end = Math.min(text.length, at + CHUNK);
+    if (end < text.length && isHighSurrogate(text.charCodeAt(end - 1))) end--;
+    const part = rewrite(text.slice(at, end));
+    growth.add(part.length);
+    parts.push(part);
+    at = end;
+  }
+  return parts.length === 1 ? parts[0]! : parts.join("");
+}
+
+/** How JSON is written. */
+export interface JsonForm {
+  indent?: number | null;
+  ensureAscii?: boolean;
+  separators?: readonly [string, string] | null;
+  sortKeys?: boolean;
+  /** For what is undefined. Default "null". */
+  undefined?: string;
+}
+
+/** What `separators=(",", ":")` gives. */
+export function separatorsOf(given: RuntimeValue | undefined): [string, string] | null {
+  if (given === undefined) return null;
+  const [item, key, ...more] = Array.isArray(given.value) ? (given.value as RuntimeValue[]) : [];
+  if (typeof item?.value !== "string" || typeof key?.value !== "string" || more.length > 0)
+    throw new Error("separators must be a tuple of two strings");
+  return [item.value, key.value];
+}
+
+/** @throws LimitError; Error for what JSON does not have */
+export function jsonOf(value: RuntimeValue, form: JsonForm = {}): string {
+  return growing((growth) => written(value, { form, growth, depth: 0 }));
+}
+
+interface Writing {
+  form: JsonForm;
+  growth: Growth;
+  depth: number;
+}
+
+const stringified = (part: string) => JSON.stringify(part).slice(1, -1);
+const asciiOf = (part: string) =>
+  stringified(part).replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+function jsonText(text: string, { form, growth }: Writing): string {
+  if (form.ensureAscii) checkTaken(text);
+  return `"${rewritten(text, growth, form.ensureAscii ? asciiOf : stringified)}"`;
+}
+
+function written(value: RuntimeValue, writing: Writing): string {
+  const { form, growth, depth } = writing;
+  switch (value.type) {
+    case "NullValue":
+      return "null";
+    case "UndefinedValue":
+      return form.undefined ?? "null";
+    case "IntegerValue":
+    case "FloatValue":
+    case "BooleanValue":
+      return JSON.stringify(value.value);
+    case "StringValue":
+      return jsonText(value.value as string, writing);
+    case "ArrayValue":
+    case "TupleValue":
+    case "NamespaceValue":
+    case "ObjectValue":
+      break;
+    default:
+      throw new Error(`Cannot convert to JSON: ${value.type}`);
+  }
+  const [itemSeparator, keySeparator] = form.separators ?? (form.indent ? [",", ": "] : [", ", ": "]);
+  const step = form.indent ? Math.max(0, form.indent) : 0;
+  growth.add(step * (depth + 1));
+  const outer = step > 0 ? `\n${" ".repeat(step * depth)}` : "";
+  const inner = step > 0 ? outer + " ".repeat(step) : "";
+  const inside = { form, growth, depth: depth + 1 };
+  const each = itemSeparator.length + inner.length + 1;
+  const isArray = Array.isArray(value.value);
+  let items: string[];
+  if (isArray) {
+    items = (value.value as RuntimeValue[]).map((item) => {
+      growth.add(each);
+      return written(item, inside);
+    });
+  } else {
+    const entries = [...(value.value as Map<string, RuntimeValue>)];
+    if (form.sortKeys) entries.sort(([a], [b]) => a.localeCompare(b));
+    items = entries.map(([key, item]) => {
+      growth.add(each + keySeparator.length);
+      return jsonText(key, writing) + keySeparator + written(item, inside);
+    });
+  }
+  const [open, close] = isArray ? "[]" : "{}";
+  if (items.length === 0) return `${open}${close}`;
+  return `${open}${inner}${items.join(itemSeparator + inner)}${outer}${close}`;
+}
