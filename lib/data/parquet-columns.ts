@@ -77,7 +77,7 @@ async function readLeaf(
     if (pacer.isDue()) await pacer.rest();
     checkHeader(bytes.subarray(reader.offset));
     const packed = parquetHeader(reader);
-    const { page, header } = prepared(reader, packed, column, memory);
+    const { page, header } = await prepared(reader, packed, column, memory);
     const { data } = readPage(page, header, decoder, dictionary, open, 0);
     if (header.type === "DICTIONARY_PAGE") dictionary = data && convert(data, decoder);
     else if (data !== open) {

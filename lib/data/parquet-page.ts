@@ -47,7 +47,7 @@ type PreparePage = (
   header: PageHeader,
   column: LeafColumn,
   memory: Memory,
-) => { page: DataReader; header: PageHeader };
+) => Promise<{ page: DataReader; header: PageHeader }>;
 
 /**
  * What takes a page from the reader behind its header, for the parser.
@@ -55,7 +55,7 @@ type PreparePage = (
  */
 export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<PreparePage> {
   const [unpack, { deltaBinaryUnpack }] = await Promise.all([unpackers(), import("hyparquet/src/delta.js")]);
-  return (reader, packed, column, memory) => {
+  return async (reader, packed, column, memory) => {
     const { decoder, levels } = column;
     const { view, offset } = reader;
     const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, packed.compressed_page_size);
@@ -67,9 +67,9 @@ export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<Prep
       const unpackedLevels = repetition + (levels.definition > 0 ? definition : 0);
       const rest = bytes.subarray(unpackedLevels);
       const length = packed.uncompressed_page_size - repetition - definition;
-      const values = second!.is_compressed === false ? rest : unpack(rest, length, codec);
+      const values = second!.is_compressed === false ? rest : await unpack(rest, length, codec);
       page = values.buffer === bytes.buffer ? bytes : Buffer.concat([bytes.subarray(0, unpackedLevels), values]);
-    } else page = unpack(bytes, packed.uncompressed_page_size, codec);
+    } else page = await unpack(bytes, packed.uncompressed_page_size, codec);
 
     const isDictionary = packed.type === "DICTIONARY_PAGE";
     const values = isDictionary

@@ -1,10 +1,13 @@
 import type { AsyncBuffer, ColumnChunk } from "hyparquet";
+import { invalidArgument } from "../errors.ts";
 import { checkStruct } from "./thrift.ts";
 
 /** Values of a column of a row group at most: more would be a few bytes that unpack to all of memory. */
 const MAX_VALUES = 2 ** 24;
-/** Unpacked bytes of a column of a row group at most. */
-const MAX_BYTES = 2 ** 30;
+/** Unpacked bytes of a column of a row group at most, unless the environment allows more. */
+const MAX_BYTES = 2 ** 27;
+const MORE_BYTES = "HEDDLE_PARQUET_COLUMN_BYTES";
+const MOST_BYTES = 2 ** 30;
 /** Of a page's header, its statistics included. */
 const HEADER_BYTES = 2 ** 16;
 /** What one may become. */
@@ -16,6 +19,16 @@ const DICTIONARY = 2;
 const SECOND = 3;
 
 type Thrift = Record<string, unknown>;
+
+/** @throws HeddleError INVALID_ARGUMENT for an environment variable that is not a number of bytes */
+function mostColumnBytes(): number {
+  const given = process.env[MORE_BYTES];
+  if (given === undefined || given === "") return MAX_BYTES;
+  const bytes = Number(given);
+  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MOST_BYTES)
+    throw invalidArgument(MORE_BYTES, `a whole number of bytes from 1 to ${MOST_BYTES}`, given);
+  return bytes;
+}
 
 /** That a page's header at the beginning of the bytes can be parsed. @throws Error */
 export function checkHeader(bytes: Uint8Array): void {
@@ -39,7 +52,14 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
   };
   const values = number(meta.num_values, MAX_VALUES, "a number of values");
   const bytes = number(meta.total_compressed_size, file.byteLength, "a number of bytes");
-  number(meta.total_uncompressed_size, MAX_BYTES, "a number of unpacked bytes");
+  const mostBytes = mostColumnBytes();
+  const checkUnpacked = (size: number) => {
+    if (size > mostBytes)
+      throw new Error(
+        `more than ${mostBytes} unpacked bytes in the column ${name} of a row group (the environment variable ${MORE_BYTES} allows more)`,
+      );
+  };
+  checkUnpacked(number(meta.total_uncompressed_size, Number.MAX_SAFE_INTEGER, "a number of unpacked bytes"));
   const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
   const end = number(first, file.byteLength, "an offset") + bytes;
   if (end > file.byteLength) throw fail(`an end beyond ${file.byteLength}`, end);
@@ -51,8 +71,8 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
     const reader = { view: new DataView(bytes.buffer), offset: 0 };
     const header = deserializeTCompactProtocol(reader) as Thrift;
     const left = end - at - reader.offset;
-    unpacked += number(header.field_2, MAX_BYTES, "a page's unpacked bytes");
-    if (unpacked > MAX_BYTES) throw fail("unpacked bytes", unpacked);
+    unpacked += number(header.field_2, Number.MAX_SAFE_INTEGER, "a page's unpacked bytes");
+    checkUnpacked(unpacked);
     const size = number(header.field_3, left, "a page's bytes");
     const kind = number(header.field_1, KINDS.length - 1, "a page's kind");
     const own = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);

@@ -1,10 +1,22 @@
 // Pages as they are without their codec.
+import { promisify } from "node:util";
+import { brotliDecompress, gunzip } from "node:zlib";
 import type { CompressionCodec, Compressors } from "hyparquet";
 
 type Unpack = (bytes: Uint8Array, length: number) => Uint8Array;
 
-/** A function for each codec. Memory is what `length` says; a page of another length is refused. */
-export async function unpackers(): Promise<(bytes: Uint8Array, length: number, codec: CompressionCodec) => Uint8Array> {
+/** What zlib unpacks on a thread of its pool. */
+const threaded: Partial<
+  Record<CompressionCodec, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
+> = {
+  GZIP: promisify(gunzip),
+  BROTLI: promisify(brotliDecompress),
+};
+
+/** Unpacks a page of any codec, gzip and Brotli away from the event loop. Memory is what `length` says; a page of another length is refused. */
+export async function unpackers(): Promise<
+  (bytes: Uint8Array, length: number, codec: CompressionCodec) => Promise<Uint8Array>
+> {
   const [{ compressors, decompressZstd }, { decompressPage }] = await Promise.all([
     import("hyparquet-compressors"),
     import("hyparquet/src/datapage.js"),
@@ -15,7 +27,13 @@ export async function unpackers(): Promise<(bytes: Uint8Array, length: number, c
     return frames === 1 ? decompressZstd(bytes, new Uint8Array(length)) : decompressZstd(bytes);
   };
   const all = { ...(compressors as Compressors), ZSTD: zstd } as Compressors;
-  return (bytes, length, codec) => decompressPage(bytes, length, codec, all);
+  return async (bytes, length, codec) => {
+    const unpack = threaded[codec];
+    if (!unpack || length === 0) return decompressPage(bytes, length, codec, all);
+    const page = await unpack(bytes, { maxOutputLength: length });
+    if (page.length !== length) throw new Error(`a page of ${page.length} unpacked bytes instead of ${length}`);
+    return page;
+  };
 }
 
 const ZSTD_MAGIC = 0xfd2fb528;

@@ -1,5 +1,6 @@
 // Files that would end the process or keep it for ever: each is INVALID_FILE, at once. They are a few hundred bytes.
-import { describe, expect, it, test } from "vitest";
+import { gzipSync } from "node:zlib";
+import { afterEach, describe, expect, it, test } from "vitest";
 import { ParquetTable } from "../../lib/data/parquet.ts";
 import { checkStruct } from "../../lib/data/thrift.ts";
 import { expectError, processorTime } from "../formats/helpers.ts";
@@ -188,4 +189,34 @@ test("a column of the type VARIANT, whose parts may lie in each other, is not re
   const value: Element = { name: "value", type: 6, repetition: 0 };
   const bytes = one(dataPage(1, 0, text("x")), { schema: [variant, value], path: ["text", "value"], values: 1 });
   await expectError(() => rowsOf(bytes), "UNSUPPORTED", /hostile\.parquet: the column "text" is of the type VARIANT/);
+});
+
+describe("a page that unpacks to more than it may", () => {
+  const size = 160 << 20;
+  const packed = () => one(dataPage(3, 0, gzipSync(Buffer.alloc(size)), size), { codec: 2, unpacked: 1000 });
+  const variable = "HEDDLE_PARQUET_COLUMN_BYTES";
+  afterEach(() => {
+    delete process.env[variable];
+  });
+
+  it("is refused before it is unpacked, and the message names the bound and what raises it", async () => {
+    const bytes = packed();
+    expect(bytes.length).toBeLessThan(300_000);
+    const before = process.memoryUsage.rss();
+    await refuses(bytes, /more than 134217728 unpacked bytes in the column text .*HEDDLE_PARQUET_COLUMN_BYTES/);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(64 << 20);
+  });
+
+  it("is read where the environment allows it, and refused where it allows less", async () => {
+    const small = one(dataPage(3, 0, Buffer.concat([levels(3), ...["a", "bc", ""].map(text)])));
+    process.env[variable] = "10";
+    await refuses(small, /more than 10 unpacked bytes/);
+    process.env[variable] = "1000";
+    expect(await rowsOf(small)).toHaveLength(3);
+    process.env[variable] = String(256 << 20);
+    // It is unpacked, and refused for what it holds.
+    await expect(rowsOf(packed())).rejects.toThrow(/^(?!.*HEDDLE_PARQUET)/);
+    process.env[variable] = "many";
+    await expectError(() => rowsOf(small), "INVALID_ARGUMENT", /HEDDLE_PARQUET_COLUMN_BYTES: expected a whole number/);
+  });
 });
