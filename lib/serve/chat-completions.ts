@@ -7,7 +7,7 @@ import type { Delta } from "./answer.ts";
 import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
 import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
-import { messagesOf } from "./messages.ts";
+import { messagesInSlices } from "./messages.ts";
 import { inTurn } from "./places.ts";
 import { charactersOf, LONG_PROMPT } from "./prompts.ts";
 import { invalid, Refusal } from "./refusal.ts";
@@ -55,7 +55,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
 }
 
 function* checkedMessages(given: unknown, model: LanguageModel, renderer: Renderer): Slices<ChatMessage[]> {
-  const messages = yield* messagesOf(given, model);
+  const messages = yield* messagesInSlices(given, model);
   const checked: ChatMessage[] = [];
   for (const message of messages) {
     checked.push(checkedMessage(renderer, message));

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { LanguageModel } from "../generate/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
-import type { Slices } from "../tokenizer/slices.ts";
+import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import { JSON_LIMITS, parseInSlices } from "./json-slices.ts";
 import { invalid, unsupported } from "./refusal.ts";
 import { isObject, issueRefusal } from "./schema.ts";
@@ -38,8 +38,13 @@ const textPart = z.looseObject({
 /** Fields of OpenAI's own services, which mean nothing where they are null or empty. */
 const FOREIGN = ["audio", "refusal", "annotations", "function_call"];
 
-/** Yields every so often. @throws Refusal 400, for the first message that is none */
-export function* messagesOf(value: unknown, model: LanguageModel): Slices<ChatMessage[]> {
+/** @throws Refusal 400, for the first message that is not valid */
+export function messagesOf(value: unknown, model: LanguageModel): ChatMessage[] {
+  return atOnce(messagesInSlices(value, model));
+}
+
+/** As `messagesOf`, in slices. */
+export function* messagesInSlices(value: unknown, model: LanguageModel): Slices<ChatMessage[]> {
   if (!Array.isArray(value) || value.length === 0) throw invalid("messages", "an array of at least one message", value);
   if (value.length > MOST_MESSAGES) throw invalid("messages", `at most ${MOST_MESSAGES} messages`, value);
   const knowsDeveloper = Object.values(model.tokenizer?.config.chatTemplates ?? {}).some((t) =>
