@@ -118,7 +118,7 @@ export interface NativeBatch {
   close(): void;
 }
 
-/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8. */
+/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8, 16 no space before the text. */
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;

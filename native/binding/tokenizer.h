@@ -13,7 +13,8 @@
 
 namespace heddle {
 
-constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8;
+constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8,
+                   flag_no_prefix = 16;
 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);

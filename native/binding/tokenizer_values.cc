@@ -20,6 +20,7 @@ EncodeOptions to_options(uint32_t flags) {
   EncodeOptions options;
   options.add_special = flags & flag_add_special;
   options.allow_special = flags & flag_allow_special;
+  options.add_prefix = (flags & flag_no_prefix) == 0;
   options.offsets = flags & (flag_offsets | flag_byte_offsets);
   options.byte_offsets = flags & flag_byte_offsets;
   return options;

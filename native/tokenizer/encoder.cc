@@ -83,8 +83,9 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     const std::string_view rest = text.substr(begin, end - begin);
     return rest.substr(0, prefix.size()) == prefix || (marks && rest[0] == ' ' && prefix == "\xE2\x96\x81");
   };
-  if (rule == PrefixRule::always || (rule == PrefixRule::unless_there && !starts_with_prefix()) ||
-      (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix())) {
+  const bool may_prefix = begin > 0 || target.options.add_prefix;
+  if (may_prefix && (rule == PrefixRule::always || (rule == PrefixRule::unless_there && !starts_with_prefix()) ||
+                     (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix()))) {
     put_prefix();
   }
   std::vector<size_t> barriers;  // in normalized_

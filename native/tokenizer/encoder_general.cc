@@ -15,6 +15,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
   general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
   general_.cancelled = target.options.cancelled;
+  general_.continues = begin == 0 && !target.options.add_prefix;
   for (const auto& step : model.normalizer) {
     step->run(general_);
     target.look();
@@ -60,6 +61,7 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   TextBuilder part(general_);
   part.keep(begin, end);
   pieces_.text = part.take();
+  pieces_.text.continues = general_.continues && begin == 0;
   pieces_.pieces.assign(1, {0, end - begin});
   for (const auto& step : model.pre_tokenizer) {
     step->run(pieces_);

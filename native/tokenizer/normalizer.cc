@@ -129,7 +129,9 @@ class Replace : public NormalizerStep {
 class Prepend : public NormalizerStep {
  public:
   explicit Prepend(std::string content) : content_(std::move(content)) {}
-  void run(NormalizedText& text) const override { text.prepend(content_); }
+  void run(NormalizedText& text) const override {
+    if (!text.continues) text.prepend(content_);
+  }
 
  private:
   std::string content_;
