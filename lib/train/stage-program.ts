@@ -14,7 +14,16 @@ import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward
 import type { Model } from "../models/model.ts";
 import { Optimizer } from "../optim/optimizer.ts";
 import type { FrozenMatrices } from "./frozen.ts";
-import { type LossContext, type LossOutputs, type Metrics, type MicroBatch, metricsOf, type Stage } from "./stage.ts";
+import {
+  type LossContext,
+  type LossOutputs,
+  type Metrics,
+  type MicroBatch,
+  metricsOf,
+  type Stage,
+  type Totals,
+  totalsOf,
+} from "./stage.ts";
 import type { StepShape } from "./step.ts";
 
 /** What a program's named outputs hold, the loss apart. */
@@ -22,7 +31,7 @@ type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
 
-/** The mean loss over a batch's counted positions, and the stage's metrics with what they are means over. */
+/** A batch's share of a mean loss, and the stage's metrics with what they are means over. */
 export interface Evaluated {
   loss: number;
   counted: number;
@@ -80,15 +89,15 @@ export class StageProgram<Batch> {
 
   /**
    * Gradients of a micro-batch, times `weight`, over or onto what the optimizer's tensors hold.
-   * @param total counted positions of the whole step
-   * @param noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
+   * @param options.totals of the whole step
+   * @param options.noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
    */
   async accumulate(
     batch: Batch,
-    options: { total: number; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
+    options: { totals: Totals; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
   ): Promise<{ loss: number; tokens: number; outputs: Outputs }> {
-    const { total, keep, weight = 1, noise, signal } = options;
-    const micro = this.stage.collate(batch, total);
+    const { totals, keep, weight = 1, noise, signal } = options;
+    const micro = this.stage.collate(batch, totals.count, totals.weight);
     if (keep) this.later ??= this.bindLater();
     const program = keep ? this.later! : this.first;
     const seed = weight === 1 ? ONE : Float32Array.of(weight);
@@ -96,11 +105,18 @@ export class StageProgram<Batch> {
     return { loss: loss![0]!, tokens: micro.tokens, outputs };
   }
 
-  /** The mean loss over a batch's counted positions, without gradients. */
-  async evaluate(batch: Batch, signal?: AbortSignal): Promise<Evaluated> {
+  /**
+   * A batch's share of the mean loss over all batches of some totals, without gradients.
+   * @param totals default: of this batch, whose mean loss it then is
+   */
+  async evaluate(
+    batch: Batch,
+    signal?: AbortSignal,
+    totals: Totals = totalsOf(this.stage, [batch]),
+  ): Promise<Evaluated> {
     const counted = this.stage.count(batch);
     if (counted === 0) return { loss: 0, counted, metrics: {}, metricCounts: {} };
-    const inputs = this.inputs(this.evaluation, this.stage.collate(batch, counted));
+    const inputs = this.inputs(this.evaluation, this.stage.collate(batch, totals.count, totals.weight));
     const { loss, ...named } = await this.evaluation.run(inputs, { signal });
     const metrics = metricsOf(this.stage, [named], [batch]);
     return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };
