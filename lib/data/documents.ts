@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { HeddleError } from "../errors.ts";
+import type { DocumentEnds } from "./encode.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
 
 const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, turns broken bytes into U+FFFD
@@ -49,7 +50,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
 }
 
 /** Whether a document begins or ends within this shard, or is one part of a longer one. */
-export function documentEnds(shard: ShardDocuments, index: number): { opens: boolean; closes: boolean } {
+export function documentEnds(shard: ShardDocuments, index: number): DocumentEnds {
   const last = documentCount(shard) - 1;
   return {
     opens: !(index === 0 && shard.continues.first),

@@ -38,6 +38,9 @@ export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 /** In a record, beside the bytes of a document's text: it goes on in another one. */
 export const GOES_ON = 1n << 63n;
 
+/** Records that are read at once to count documents. */
+const COUNTED_RECORDS = 2 ** 16;
+
 /** A token file that is mapped. Memory holds what is read alone. */
 export class TokenFile implements DocumentFile {
   readonly path: string;
@@ -106,6 +109,18 @@ export class TokenFile implements DocumentFile {
       map.close();
       throw error;
     }
+  }
+
+  /** Counts documents. One that was too long for a single record counts once. */
+  countWholeDocuments(): number {
+    let count = 0;
+    for (let from = 0; from < this.documentCount; from += COUNTED_RECORDS) {
+      const records = Math.min(COUNTED_RECORDS, this.documentCount - from);
+      const { recordBytes } = TOKEN_FILE;
+      const view = new DataView(this.#map.bytes(this.#indexStart + from * recordBytes, records * recordBytes));
+      for (let i = 0; i < records; i++) if (view.getBigUint64(i * recordBytes + 8, true) < GOES_ON) count++;
+    }
+    return count;
   }
 
   parts(shardBytes: number): DocumentPart[] {
