@@ -93,6 +93,7 @@ const stages: Readonly<Record<StageName, StageRow>> = {
 const options = {
   config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export (needed)" },
   resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
+  "allow-changed-options": { kind: "flag", about: "with --resume: also where options of the run have changed" },
   "eval-steps": { kind: "integer", value: "N", about: "evaluate after every so many steps" },
   "load-best-model-at-end": { kind: "flag", about: "end with the weights of the best evaluation" },
   "metric-for-best-model": { kind: "string", value: "NAME", about: "the metric that says which one is (evalLoss)" },
@@ -138,6 +139,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             config,
             resume: options.resume,
             instead: {
+              allowChangedOptions: options["allow-changed-options"],
               evalSteps: options["eval-steps"],
               loadBestModelAtEnd: options["load-best-model-at-end"],
               metricForBestModel: options["metric-for-best-model"],

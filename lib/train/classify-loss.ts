@@ -213,9 +213,7 @@ function targetInputs(
   }
   const unit = new Float32Array(labels * labels);
   for (let l = 0; l < labels; l++) unit[l * labels + l] = 1;
-  // A step whose targets all have the weight 0 teaches nothing.
-  const shareOf = (label: number) => (weight > 0 ? (weights?.[label] ?? 1) / weight : 0);
-  const shares = Array.from({ length: labels }, (_, label) => shareOf(label));
+  const shares = Array.from({ length: labels }, (_, label) => (weights?.[label] ?? 1) / weight);
   const all = shares.reduce((sum, one) => sum + one, 0);
   // Smoothing adds −share / labels · Σ wₗ log pₗ. With log pₗ = zₗ − z_target + log p_target it needs logits and one logprob alone.
   const rowWeights = Float32Array.from(targets, (t) =>

@@ -18,6 +18,7 @@ import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type Preparation, preparing } from "./preparation.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
+import { recordedOptions } from "./run-options.ts";
 import { frozenFingerprint } from "./run-record.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
@@ -178,6 +179,7 @@ async function* prepared<Batch>(
         groups: optimizerGroups(grouped, options, muon),
         record: {
           parameterGroups: grouped.record,
+          options: recordedOptions(options, setup.world?.size ?? 1),
           frozenWeights: store && (await frozenFingerprint(model, names)),
         },
         replay,

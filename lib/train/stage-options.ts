@@ -123,6 +123,12 @@ export interface SharedOptions<Base = LanguageModel> {
    * over with a warning, and are an error where none is complete. Default false.
    */
   resume?: string | boolean | undefined;
+  /**
+   * Let a run that resumes go on with other options than it began with, and tell of them in a warning. Without it a change of an option
+   * that losses follow from, such as learningRate or gradientAccumulationSteps, is refused. maxSteps and dtype may always change, and so may
+   * what is evaluated, logged or saved. Default false.
+   */
+  allowChangedOptions?: boolean | undefined;
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. Default: none. */
   replay?: ReplayOptions | undefined;
   /**

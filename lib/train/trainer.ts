@@ -7,6 +7,7 @@ import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import { MetricMeans } from "./means.ts";
 import { Meter, type MeterState } from "./meter.ts";
+import { checkSameOptions } from "./run-options.ts";
 import type { RunRecord } from "./run-record.ts";
 import { type Metrics, type Stage, someOf, type Totals, totalsOf } from "./stage.ts";
 import { type Replay, type StepShape, TrainStep } from "./step.ts";
@@ -107,6 +108,8 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
   groups?: readonly OptimizerGroup[] | undefined;
   /** What checkpoints keep of the run, and a resume holds it to. */
   record?: RunRecord | undefined;
+  /** Lets a resume change the record's options, with a warning. Default false. */
+  allowChangedOptions?: boolean | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
   /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
@@ -234,6 +237,11 @@ export async function* trainLoop<Batch>(
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
+      // After the data, whose own messages say more.
+      const changed =
+        record?.options &&
+        checkSameOptions(resumed.options, record.options, { allowed: options.allowChangedOptions ?? false });
+      if (changed) (options.warn ?? emitWarning)(changed);
       position = positions();
     }
     options.begins?.();
