@@ -1,5 +1,5 @@
-// Few rows of activations by weights whose packed form is not kept yet. Weights are read once, where they are stored. A sum is the chain of
-// packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits are those that the packed form gives.
+// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they are stored. Each sum is
+// the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those of the packed form.
 #pragma once
 #include "cpu/int8_packed_rows-inl.h"
 
@@ -9,7 +9,7 @@ namespace HEDDLE_ISA {
 
 constexpr int stored_outputs = 8;  // of a tile: a sum in each lane
 
-// Two outputs' integers of a unit, with their offset: the first halves of both, and the second ones.
+// A unit's integers of two outputs, with their offset: both first halves, and both second halves.
 struct HalfUnits {
   Bytes low, high;
 };
@@ -18,8 +18,8 @@ HEDDLE_SIMD Bytes joined_at(const uint8_t* a, const uint8_t* b) {
 }
 HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) { return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)}; }
 
-// Where a form's integers and scales come from before they are packed. halves() gives those of unit u of the rows at a and b. Each row of x
-// folds its products anew, so more than most_x rows take panels that are packed for them.
+// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x folds its products
+// again, so for more than most_x rows it is cheaper to pack panels.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> : Q8_0Source {
   static constexpr int unit_bytes = 34;  // 0: scales do not lie before each unit
@@ -57,13 +57,13 @@ template <> struct StoredSource<Packed6K> : Q6_KSource {
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) { return halves_of(get(a, nullptr, u), get(b, nullptr, u)); }
 };
 
-// The sums of the four lanes of outputs n and n + 4, which v[n] has below and above: of output n in lane n.
+// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds up those of output n.
 HEDDLE_SIMD __m256i fold_fours(const __m256i (&v)[4]) {
   const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
   const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
   return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
 }
-// The scales that stand before each output's unit at `offset`, of output n in lane n.
+// Lane n is the scale before output n's unit at `offset`.
 HEDDLE_SIMD Eight scales_before(const uint8_t* const (&at)[stored_outputs], int64_t offset) {
   __m128i v[stored_outputs];
 #pragma GCC unroll 8
@@ -93,7 +93,7 @@ HEDDLE_SIMD void transpose_eight(Eight (&r)[8]) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) r[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20), r[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
 }
-// What S::scales wrote for each output, with the outputs side by side.
+// Transposes what S::scales wrote for each output, so that lane n belongs to output n.
 template <int COUNT> HEDDLE_SIMD void scales_side_by_side(const float (&of)[stored_outputs][COUNT], Eight (&to)[COUNT]) {
 #pragma GCC unroll 2
   for (int first = 0; first < COUNT; first += 8) {

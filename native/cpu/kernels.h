@@ -192,7 +192,7 @@ struct Kernels {
   int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // of a weight's form for products of bf16; 0: there is none
-  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); that of n = 1 is one panel
+  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); n = 1 has one panel
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
   void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x

@@ -112,7 +112,7 @@ inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const 
     }
 }
 
-// One row by a panel that is not kept: pairs are turned in registers, where they are multiplied. The next panel is fetched meanwhile.
+// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel is fetched meanwhile.
 inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   const int64_t pairs = ceil_div(g.k, 2), lines = min_of<int64_t>(NR, g.n - panel * NR);
   const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
@@ -139,7 +139,7 @@ inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   }
   for (int half = 0; half < 2; ++half) write_packed_pairs(g, 0, panel * NR + half * W, sum[half]);
 }
-// Rows by panels that are not kept: some pairs of each at a time, in the nearest cache.
+// Multiplies rows by panels that are not kept, some pairs of each at a time in the nearest cache.
 inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64_t p0, int64_t p1) {
   if (g.m == 1) {
     for (int64_t panel = p0; panel < p1; ++panel) passing_pair_row(g, x, panel);

@@ -8,23 +8,23 @@
 
 namespace heddle {
 
-// One allocation for all forms that are missing, so that the system can give large pages. Pages come when they are written.
+// One allocation holds all forms that are missing, so that the system can give large pages. Pages come when they are written.
 //
-// Large pages are asked for part by part. They take a third of the time of small ones, but where memory is in pieces the system first moves
-// others' to make room, for several times as long: after a part that shows it the next is left, after another two, and so on.
+// Large pages take a third of the time of small ones. In fragmented memory the system first compacts it, which takes several times as long.
+// They are therefore requested part by part: after one slow part the next is skipped, after two the next three, and so on.
 class FormSpace {
  public:
   explicit FormSpace(size_t bytes) : all_(Storage::allocate(bytes, nullptr, false)) {}
   static constexpr size_t padded(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-  // Room for a form; null where all is given out.
+  // Returns room for a form, or null if too little is left.
   std::shared_ptr<Storage> take(size_t bytes) {
     if (bytes > all_->bytes() - used_) return nullptr;
     const std::shared_ptr<Storage> form = Storage::borrow(all_->data() + used_, bytes, all_);
     used_ += padded(bytes);
     return form;
   }
-  // Bytes from `at` on are about to be written. Forms of another executable's space are left as they are.
+  // Announces bytes that are about to be written. Ignores those of another executable's space.
   void reach(const unsigned char* at, size_t bytes) {
     if (at < all_->data() || at >= all_->data() + all_->bytes()) return;
     const size_t offset = static_cast<size_t>(at - all_->data());

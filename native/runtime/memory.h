@@ -35,15 +35,15 @@ class Storage {
   // is for whoever writes the bytes to forget it.
   std::shared_ptr<Storage> packed(const char* layout) const;
   void forget_packed();
-  // A form of which some parts are made. One run at a time has it.
+  // A form of which runs have made some parts. One run at a time has it.
   struct PartlyPacked {
-    std::shared_ptr<Storage> form;  // null: none is made, and there is no memory for it yet
-    int64_t parts = 0;              // that are made, from the first on
-    uint64_t version = 0;           // of the bytes that they were made of
+    std::shared_ptr<Storage> form;  // null until the first part is made
+    int64_t parts = 0;              // how many are made, from the first on
+    uint64_t version = 0;           // changes when the tensor is written
   };
   // False where the form is whole, or another run is making it.
   bool begin_packing(const char* layout, PartlyPacked& from);
-  // Of bytes that were written meanwhile nothing is kept.
+  // Drops the parts if the tensor has been written meanwhile.
   void end_packing(const char* layout, PartlyPacked made, bool whole);
   // Whether a program's run has read it through, which may have packed as it went.
   bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }

@@ -5,20 +5,20 @@
 
 namespace heddle {
 
-// Packing costs several times what reading the weights does, since the system has to make the pages of a copy. A run may therefore spend a
-// share of what it takes anyhow, as far as the runs before it tell. What it does not spend, or spends too much, counts for the next. Forms
-// that are small together are packed at once: nobody notices.
+// Packing costs about ten times as much as reading the weights, because the system has to make the pages of a copy. A run may therefore
+// spend a share of its expected time, which the runs before it tell. Time that is left over, or overspent, counts for the next run. Forms that
+// are small together are packed at once, in less than a millisecond.
 class PackingPace {
  public:
-  // A run begins. `bytes`: of its weights' forms. `work`: the same times the rows that meet each. `first`: it reads weights that no run has
-  // read before.
+  // Starts a run. `bytes`: the size of its weights' forms. `work`: the same, each times its rows of activations. `first`: no run before has
+  // read all of these weights.
   void begin(double work, double bytes, bool first) {
     work_ = std::max(work, 1.0), first_ = first && work < many_rows * bytes, small_ = bytes <= small_bytes;
     const double gain = share * std::min(last_.seconds_of(work), before_.seconds_of(work));
     // Runs that are shorter than a piece save up for one. A piece during which others had the processor is soon paid for.
     credit_ = std::min(std::max(credit_, -most_debt * gain) + gain, std::max(gain, static_cast<double>(least_piece) * seconds_per_byte_));
   }
-  // How many bytes may be packed now, of `rest` that are left; 0: none before the next run.
+  // Returns how many of the `rest` bytes may be packed now. 0 means none before the next run.
   size_t bytes(size_t rest) const {
     if (small_) return rest;
     const size_t least = std::min(rest, least_piece);
@@ -29,9 +29,9 @@ class PackingPace {
     credit_ -= seconds;
     seconds_per_byte_ = std::min(slowest, (seconds_per_byte_ + seconds / static_cast<double>(bytes)) / 2);
   }
-  // The run has ended, and took so long without its packing.
+  // Ends a run, which took so long without its packing.
   void end(double seconds) {
-    // The first may have waited for a disk. Few rows say nothing then; many take longer to multiply than to read.
+    // A first run may have waited for a disk. Its time counts only for many rows, which take longer to multiply than to read.
     if (first_) return;
     before_ = last_.seconds > 0 ? last_ : Past{seconds, work_};
     last_ = {seconds, work_};
@@ -43,10 +43,10 @@ class PackingPace {
   static constexpr size_t least_piece = size_t{1} << 18, most_piece = size_t{1} << 24;
   struct Past {
     double seconds = 0, work = 1;
-    // The least that a run of this work takes: more work does not take less time, and less of it not less than its part.
+    // A lower bound for a run of `other` work: more work takes no less time, and less work takes at least its share.
     double seconds_of(double other) const { return seconds * std::min(1.0, other / work); }
   };
-  Past last_, before_;  // one of two alone may have been held up by others on the machine
+  Past last_, before_;  // two, because other processes may have held up one of them
   double work_ = 1, credit_ = 0, seconds_per_byte_ = 1e-9;
   bool first_ = false, small_ = false;
 };

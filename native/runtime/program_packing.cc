@@ -1,6 +1,6 @@
-// Weights in the form that their kernels ask for, kept beside the tensor and shared by all programs. The first run that reads a weight keeps
-// nothing: its kernels make the form part by part as they go, and who wants no second run never pays for the pages of a copy. Later runs
-// make the kept form a few parts at a time, as PackingPace allows, so that none of them takes much longer than the next.
+// Keeps weights in the form that their kernels ask for, beside the tensor, for all programs. The first run that reads a weight packs nothing,
+// so a caller that wants one run never pays for the pages of a copy. Later runs make a few parts of the form each, as PackingPace allows: no
+// run takes much longer than the next.
 #include <algorithm>
 
 #include "runtime/profile.h"
@@ -36,7 +36,7 @@ void Executable::find_packings() {
   packed_ = std::move(chosen);
 }
 
-// Takes the forms that are whole, and makes more of those that are not where this run may.
+// Takes the forms that are whole. Makes parts of the others if the pace allows it.
 void Executable::pack_operands(const RunArguments& a, Lane& lane) {
   size_t missing = 0, bytes = 0;
   double work = 0;
@@ -84,7 +84,7 @@ void Executable::pack_some(size_t missing, Pool& pool) {
   }
 }
 
-// As many parts of one form as this run may make.
+// Makes as many parts of one form as this run may.
 void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Pool& pool) {
   const int64_t parts = p.packing.parts;
   const size_t each = p.packing.bytes / static_cast<size_t>(parts);
