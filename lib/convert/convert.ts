@@ -6,6 +6,7 @@ import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
 import { elementCount, type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
+import { DEFAULT_EMBEDDING } from "../formats/embedding-schema.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { formatOf } from "../formats/families.ts";
@@ -14,6 +15,7 @@ import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { splitGateUp } from "../formats/gate-up.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
+import { addDefaultPooling } from "../formats/gguf-pooling.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { writeGguf } from "../formats/gguf-write.ts";
 import { ownHead } from "../formats/heads.ts";
@@ -77,7 +79,10 @@ export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */
   bytes: number;
-  /** Of a GGUF file, where there is something to say: matrices that did not get the type, what llama.cpp computes otherwise than the model. */
+  /**
+   * Notes on a GGUF file, if there are any: matrices that did not get the type, a pooling that the model does not name, what llama.cpp
+   * computes otherwise than the model.
+   */
   notes?: string[];
 }
 
@@ -248,9 +253,13 @@ async function toGguf(
   if (tensors.some(({ dtype }) => isQuantised(dtype))) {
     metadata.set("general.quantization_version", { type: "u32", value: 2 });
   } else metadata.delete("general.quantization_version");
+  const pooled = addDefaultPooling(metadata, config);
   const bytes = await writeGguf(output, { metadata, tensors }, options);
   const notes = [
     ...widerMatrices(tensors, options.dtype),
+    ...(pooled
+      ? [`pooling_type: ${DEFAULT_EMBEDDING.pooling}, since the model does not say how its texts are pooled`]
+      : []),
     ...differencesInLlamaCpp(config).map((what) => `llama.cpp computes otherwise: ${what}`),
   ];
   return { tensors: tensors.length, bytes, ...(notes.length > 0 && { notes }) };
