@@ -63,9 +63,12 @@ export class TokenFile implements DocumentFile {
     this.path = path;
     this.size = map.size;
     this.#map = map;
-    if (map.size < headerBytes + footerBytes) throw fail("a token file", `${map.size} bytes`);
-    const header = Buffer.from(map.bytes(0, headerBytes));
-    if (header.toString("latin1", 0, 8) !== magic) throw fail(`a token file that begins with ${magic}`, "another file");
+    const cutOff = () =>
+      new HeddleError("INVALID_FILE", `${path}: the file ends at byte ${map.size} without ${endMagic}: it is cut off`);
+    const header = Buffer.from(map.bytes(0, Math.min(map.size, headerBytes)));
+    if (header.toString("latin1", 0, 8) !== magic)
+      throw fail(`a token file that begins with ${magic}`, map.size === 0 ? "an empty file" : "another file");
+    if (map.size < headerBytes + footerBytes) throw cutOff();
     if (header.readUInt32LE(8) !== version) throw fail(`version ${version}`, header.readUInt32LE(8));
     const tokenBytes = header.readUInt32LE(12);
     if (tokenBytes !== 2 && tokenBytes !== 4) throw fail("tokens of 2 or 4 bytes", tokenBytes);
@@ -75,8 +78,7 @@ export class TokenFile implements DocumentFile {
       throw fail("a vocabulary that fits its tokens", this.vocabSize);
     this.fingerprint = header.toString("hex", 24, 56);
     const footer = Buffer.from(map.bytes(map.size - footerBytes, footerBytes));
-    if (footer.toString("latin1", 24, 32) !== endMagic)
-      throw fail(`a token file that ends with ${endMagic}`, "one that is cut off");
+    if (footer.toString("latin1", 24, 32) !== endMagic) throw cutOff();
     const whole = (at: number, what: string) => {
       const value = Number(footer.readBigUInt64LE(at));
       if (!Number.isSafeInteger(value)) throw fail(`a number of ${what}`, value);

@@ -7,6 +7,7 @@ import { checkObject, describe, HeddleError, invalidArgument } from "../errors.t
 import { makeFolder } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
 import { writeTogether } from "../formats/staged-files.ts";
+import { stageTokenizer } from "../formats/tokenizer-files.ts";
 import { withAdded } from "./added-tokens.ts";
 import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
@@ -221,7 +222,5 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
 export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {
   await makeFolder(folder);
   const files = { "tokenizer.json": tokenizerToJson(file), "tokenizer_config.json": configToJson(file, config) };
-  await writeTogether(async (staged) => {
-    for (const [name, text] of Object.entries(files)) await staged.writeText(join(folder, name), text);
-  });
+  await writeTogether((staged) => stageTokenizer(staged, folder, files));
 }

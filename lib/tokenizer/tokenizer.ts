@@ -397,7 +397,10 @@ export class Tokenizer extends TextCodec {
     };
   }
 
-  /** Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder. */
+  /**
+   * Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder, and removes another tokenizer's
+   * files from it.
+   */
   async save(folder: string): Promise<void> {
     checkPath("folder", folder);
     await writeFolder(folder, this.saved(), this.config);

@@ -235,10 +235,14 @@ export class CheckpointStore {
   /** Writes the finished model, or adapter, into outputDir. @returns the folder */
   async finish(state: TrainerState, held: EvalEvent | undefined): Promise<string> {
     const { outputDir, saveDtype, trained } = this.options;
+    const configuration = trained.configuration(saveDtype);
+    const others = Object.entries(this.files(state, saveDtype, held)).filter(([name]) => !(name in configuration));
     await writeTogether(async (files) => {
       await trained.save(outputDir, saveDtype, files);
-      for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
-        await files.writeText(join(outputDir, name), text);
+      for (const [name, text] of others) await files.writeText(join(outputDir, name), text);
+      await trained.replace(outputDir, files);
+      // What readers begin with comes last.
+      for (const [name, text] of Object.entries(configuration)) await files.writeText(join(outputDir, name), text);
     });
     return outputDir;
   }
