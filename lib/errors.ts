@@ -1,6 +1,6 @@
 import { brand } from "./brand.ts";
 
-/** Every failure that heddle reports has one of these codes. */
+/** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
   | "INVALID_ARGUMENT" // an option or a value a caller passed
   | "SHAPE_MISMATCH" // operands of an op do not fit
@@ -29,6 +29,11 @@ export class HeddleError extends Error {
   constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
+  }
+
+  /** Link to the documentation of the error's code. */
+  get docs(): string {
+    return `https://unpkg.com/heddle/docs/errors.md#${this.code.toLowerCase()}`;
   }
 
   /** What a log of JSON lines holds of it: of an error, JSON.stringify leaves the message out. */
