@@ -9,7 +9,7 @@ import { familyOfArchitecture, ggufArchitectures, isBothWays, pairsNeighbours } 
 import { embeddingOf, layeredEmbedding, poolingFromGguf } from "./gguf-pooling.ts";
 import { ropeScalingFromGguf } from "./gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
-import { parseJson } from "./io.ts";
+import { parseJson } from "./json.ts";
 import { lacks } from "./missing-features.ts";
 import type { WeightSource } from "./weights.ts";
 

@@ -1,5 +1,5 @@
 // Tokens beside a vocabulary that is no tokenizer.json: transformers keeps them in files of their own.
-import { HeddleError } from "../errors.ts";
+import { parseNamed } from "./config.ts";
 import { isObject, type JsonObject, readAddedTokens, type TokenizerFile } from "./tokenizer-file.ts";
 
 export interface AddedTexts {
@@ -7,17 +7,6 @@ export interface AddedTexts {
   specialTokensMap?: string;
   /** added_tokens.json */
   addedTokens?: string;
-}
-
-function parsed(text: string | undefined, name: string): JsonObject {
-  if (text === undefined) return {};
-  try {
-    const json: unknown = JSON.parse(text);
-    if (isObject(json)) return json;
-  } catch (cause) {
-    throw new HeddleError("INVALID_FILE", `${name}: ${(cause as Error).message}`, { cause });
-  }
-  throw new HeddleError("INVALID_FILE", `${name}: expected an object`);
 }
 
 /** All names of special tokens in a file, whichever key they stand under. */
@@ -28,12 +17,14 @@ function specialNames(json: JsonObject): unknown[] {
 
 /** As tokenizer_config.json has them, with all that they are; those of added_tokens.json, which is older, have but their ids. */
 function listed(texts: AddedTexts): JsonObject[] {
-  const config = parsed(texts.tokenizerConfig, "tokenizer_config.json");
+  const config = parseNamed(texts.tokenizerConfig, "tokenizer_config.json");
   const { added_tokens_decoder: known } = config;
   if (isObject(known) && Object.keys(known).length > 0)
     return Object.entries(known).map(([id, token]) => ({ ...(isObject(token) && token), id: Number(id) }));
-  const specials = new Set(specialNames({ ...parsed(texts.specialTokensMap, "special_tokens_map.json"), ...config }));
-  return Object.entries(parsed(texts.addedTokens, "added_tokens.json")).map(([content, id]) => ({
+  const specials = new Set(
+    specialNames({ ...parseNamed(texts.specialTokensMap, "special_tokens_map.json"), ...config }),
+  );
+  return Object.entries(parseNamed(texts.addedTokens, "added_tokens.json")).map(([content, id]) => ({
     id,
     content,
     special: specials.has(content),

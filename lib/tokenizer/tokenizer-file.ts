@@ -66,7 +66,12 @@ export function placeIds(tokens: readonly string[]): Uint32Array {
 
 /** Limits on files from strangers; every message names the one it hit. */
 export const limits = {
-  fileBytes: 256 << 20,
+  /** Of a vocabulary: four times the largest that is published. */
+  fileBytes: 128 << 20,
+  /** Of JSON beside a vocabulary, keys included: 65,536 added tokens with all their fields. */
+  jsonValues: 1 << 20,
+  /** Of a tokenizer.json that native code does not read: twice the largest that is published. */
+  vocabularyValues: 1 << 21,
   tokens: 1 << 22,
   /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/model_builder.h. */
   tokenLength: 1 << 16,

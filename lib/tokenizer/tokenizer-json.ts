@@ -1,7 +1,7 @@
 // tokenizer.json → TokenizerFile.
 import { binding } from "../binding/index.ts";
 import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
-import { HeddleError } from "../errors.ts";
+import { parseJson } from "../formats/json.ts";
 import { readModel } from "./model-file.ts";
 import {
   type AddedToken,
@@ -9,6 +9,7 @@ import {
   isObject,
   type Json,
   type JsonObject,
+  limits,
   readAddedTokens,
   type TokenizerFile,
   type TokenizerModel,
@@ -21,26 +22,21 @@ import {
 export function parseTokenizerFile(source: string | Uint8Array, compiled?: NativeJsonVocabulary): TokenizerFile {
   const bytes = typeof source !== "string" ? source : source.isWellFormed() ? Buffer.from(source) : undefined;
   const read = compiled ?? (bytes && binding.readJsonVocabulary(bytes));
-  const json = read && tryJson(read.rest); // what is wrong with it is said of the whole file below
+  // Whatever is wrong with the rest is said of the whole file below.
+  const json = read && tryJson(read.rest);
   if (isObject(json) && isObject(json.model) && (json.model.type ?? "BPE") === "BPE") {
     return readTokenizerFile(json, read);
   }
-  return readTokenizerFile(parseJson(typeof source === "string" ? source : Buffer.from(source).toString("utf8")));
+  return readTokenizerFile(parseJson(source, WHERE, { values: limits.vocabularyValues }));
 }
+
+const WHERE = "tokenizer.json";
 
 function tryJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text, WHERE, { values: limits.jsonValues });
   } catch {
     return undefined;
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HeddleError("INVALID_FILE", `tokenizer.json: ${(cause as Error).message}`, { cause });
   }
 }
 
