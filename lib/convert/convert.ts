@@ -353,7 +353,8 @@ async function toFolder(
     ...(fp8 && { quantization_config: FP8_CONFIG }),
   };
   const gguf = model.weights.gguf;
-  const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
+  const tokenizer =
+    gguf && model.tokenizerPath !== undefined ? await Tokenizer.fromGgufAsync(gguf.record()) : undefined;
   await makeFolder(output);
   const bytes = await writeTogether(async (files) => {
     const saved = await saveModelWeights(output, tensors, model.config, options, files);

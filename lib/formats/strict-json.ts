@@ -14,7 +14,7 @@ export interface StrictJsonLimits {
   stringBytes: number;
 }
 
-/** A Map takes about as much memory as so many numbers in a list. */
+/** A Map takes about as much memory as eight numbers in a list. */
 const OBJECT_WEIGHT = 8;
 
 /** A key that an object has twice. */

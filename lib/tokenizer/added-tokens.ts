@@ -1,6 +1,12 @@
 // Tokens beside a vocabulary that is no tokenizer.json: transformers keeps them in files of their own.
 import { parseNamed } from "./config.ts";
-import { isObject, type JsonObject, readAddedTokens, type TokenizerFile } from "./tokenizer-file.ts";
+import {
+  isObject,
+  type JsonObject,
+  readAddedTokens,
+  type TokenizerFile,
+  type TokenizerModel,
+} from "./tokenizer-file.ts";
 
 export interface AddedTexts {
   tokenizerConfig?: string;
@@ -32,13 +38,21 @@ function listed(texts: AddedTexts): JsonObject[] {
   }));
 }
 
+/** The id of a token's text. */
+function placesOf(model: TokenizerModel): (content: string) => number | undefined {
+  const { native } = model;
+  if (native) return (content) => native.find(content);
+  const places = new Map(model.tokens.map((token, at) => [token, model.ids[at]!]));
+  return (content) => places.get(content);
+}
+
 /** The file with those added tokens that its vocabulary does not bring itself. @throws HeddleError INVALID_FILE */
 export function withAdded(file: TokenizerFile, texts: AddedTexts): TokenizerFile {
   const found = listed(texts);
   if (found.length === 0) return file;
   const own = new Set(file.added.map(({ content }) => content));
-  const places = new Map(file.model.tokens.map((token, at) => [token, file.model.ids[at]!]));
+  const places = placesOf(file.model);
   const others = readAddedTokens(found).filter(({ content }) => !own.has(content));
-  for (const token of others) token.id = places.get(token.content) ?? token.id;
+  for (const token of others) token.id = places(token.content) ?? token.id;
   return { ...file, added: [...file.added, ...others].sort((a, b) => a.id - b.id) };
 }

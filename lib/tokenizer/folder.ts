@@ -16,7 +16,7 @@ import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
 import { readTemplates } from "./template-files.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, type TokenizerFile } from "./tokenizer-file.ts";
-import { parseTokenizerFile } from "./tokenizer-json.ts";
+import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
@@ -79,6 +79,16 @@ export function checkTexts(texts: TokenizerTexts): void {
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
   return withAdded(readPieces(texts, config), texts);
+}
+
+/** The same, most of it away from the event loop. */
+export async function readVocabularyAsync(
+  texts: TokenizerTexts,
+  config: TokenizerConfig,
+  signal: AbortSignal | undefined,
+): Promise<TokenizerFile> {
+  if (texts.tokenizer === undefined) return readVocabulary(texts, config);
+  return withEos(await parseTokenizerFileAsync(texts.tokenizer, texts.compiled, signal), config);
 }
 
 /** Vocabularies that say little of the tokens beside them. */
