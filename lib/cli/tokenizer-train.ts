@@ -1,5 +1,6 @@
 import { linesOf } from "../data/lines.ts";
 import { HeddleError } from "../errors.ts";
+import { parseJsonRow } from "../formats/json.ts";
 import {
   type Compression,
   compressionReport,
@@ -148,8 +149,9 @@ async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> 
     if (line.trim() === "") continue;
     let row: unknown;
     try {
-      row = JSON.parse(line);
-    } catch {
+      row = parseJsonRow(line, `${file}:${number}`);
+    } catch (error) {
+      if (error instanceof HeddleError) throw error;
       throw new HeddleError("INVALID_FILE", `${file}:${number}: expected JSON, got text that is not JSON`);
     }
     const text = typeof row === "string" ? row : (row as { text?: unknown } | null)?.text;

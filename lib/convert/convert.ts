@@ -20,6 +20,7 @@ import type { GgufValue } from "../formats/gguf-types.ts";
 import { writeGguf } from "../formats/gguf-write.ts";
 import { ownHead } from "../formats/heads.ts";
 import { exists, ioError, makeFolder, readJson } from "../formats/io.ts";
+import { decodeUtf8 } from "../formats/json.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { readWhole } from "../formats/open-file.ts";
@@ -319,7 +320,7 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
 
 /** tokenizer.json, or what the files from before it amount to. */
 async function tokenizerJson(folder: string, path: string): Promise<unknown> {
-  if (await exists(path)) return readJson(path, MAX_TOKENIZER_BYTES);
+  if (await exists(path)) return readJson(path, { bytes: MAX_TOKENIZER_BYTES, values: MAX_TOKENIZER_VALUES });
   return JSON.parse((await Tokenizer.load(folder)).files()["tokenizer.json"]!);
 }
 
@@ -332,10 +333,11 @@ function endsOf({ config, generation }: ModelFiles): number[] {
 
 /** Twice the largest known tokenizer.json. */
 const MAX_TOKENIZER_BYTES = 67_108_864;
+const MAX_TOKENIZER_VALUES = 1 << 22;
 
 async function readText(path: string): Promise<string> {
   try {
-    return (await readWhole(path, MAX_TOKENIZER_BYTES)).toString("utf8");
+    return decodeUtf8(await readWhole(path, MAX_TOKENIZER_BYTES), path);
   } catch (error) {
     throw ioError(error, path, "read");
   }
@@ -364,7 +366,8 @@ async function toFolder(
     ...(fp8 && { quantization_config: FP8_CONFIG }),
   };
   const gguf = model.weights.gguf;
-  const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
+  const tokenizer =
+    gguf && model.tokenizerPath !== undefined ? await Tokenizer.fromGgufAsync(gguf.record()) : undefined;
   await makeFolder(output);
   const bytes = await writeTogether(async (files) => {
     const saved = await saveModelWeights(output, tensors, model.config, options, files);

@@ -24,6 +24,9 @@ import { writeSafetensorsTo } from "./safetensors-write.ts";
 import type { TensorData } from "./tensor-data.ts";
 
 const STATE = "trainer_state.json";
+const MAX_STATE_BYTES = 1 << 28;
+/** Preference training keeps two numbers for each row. */
+const MAX_STATE_VALUES = 1 << 22;
 
 export interface CheckpointContent {
   /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
@@ -268,7 +271,7 @@ export async function latestIntact(
 
 /** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
 export async function readCheckpointState(path: string): Promise<unknown> {
-  return readJson(join(path, STATE), Math.min(1 << 30, mostJson()));
+  return readJson(join(path, STATE), { bytes: Math.min(MAX_STATE_BYTES, mostJson()), values: MAX_STATE_VALUES });
 }
 
 async function removeOldest(

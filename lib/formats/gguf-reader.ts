@@ -1,5 +1,7 @@
 // A bounded cursor over the head of a GGUF file. It reads through a window, so that a 100 GB file costs no more than its
 // metadata, and never trusts a length: what is left of the file bounds everything.
+import { binding } from "../binding/index.ts";
+import type { NativeStringList } from "../binding/tokenizer.ts";
 import { HeddleError } from "../errors.ts";
 import { cutOff } from "./cut-off.ts";
 import {
@@ -13,6 +15,8 @@ import {
 import type { MappedFile } from "./mapped-file.ts";
 
 const WINDOW_BYTES = 1 << 20;
+/** The length that stands before each string. */
+const LENGTH_BYTES = 8;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
 /** Of all keys, names and texts together: the largest known vocabulary with its merges and its tokenizer.json takes a tenth. */
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
@@ -108,10 +112,7 @@ export class GgufReader {
     const length = high * 4294967296 + low;
     if (length > most) throw this.invalid(`${name}: expected a string of at most ${most} bytes, got ${length}`);
     this.at += 8;
-    this.textBytes += length;
-    if (this.textBytes > MAX_TEXT_BYTES) {
-      throw this.invalid(`${name}: expected at most ${MAX_TEXT_BYTES} bytes of text in the file's head, got more`);
-    }
+    this.countText(length, name);
     this.need(length, name);
     const value = this.window.toString("utf8", this.at, this.at + length);
     this.at += length;
@@ -184,9 +185,7 @@ export class GgufReader {
     if (end > this.size) throw this.cutOff(end, clip(key));
     switch (of) {
       case "string": {
-        const value = new Array<string>(length);
-        for (let i = 0; i < length; i++) value[i] = this.string(key);
-        return { type: "array", of, value };
+        return stringArray(this.stringList(key, length));
       }
       case "bool": {
         this.need(length, clip(key));
@@ -220,6 +219,29 @@ export class GgufReader {
     this.inArrays[kind] = amount;
   }
 
+  /** Strings stay in native memory: a vocabulary has hundreds of thousands, and most are never asked for. */
+  private stringList(key: string, length: number): NativeStringList {
+    const list = new binding.NativeStringList();
+    while (list.length < length) {
+      const before = list.length;
+      const taken = list.read(this.window.subarray(this.at), length - before);
+      this.at += taken;
+      this.countText(taken - LENGTH_BYTES * (list.length - before), key);
+      if (list.length === length) break;
+      // The next string does not end within the window, or its length is wrong.
+      const text = this.string(key);
+      list.add(text, Uint32Array.of(text.length));
+    }
+    return list;
+  }
+
+  private countText(bytes: number, name: string): void {
+    this.textBytes += bytes;
+    if (this.textBytes > MAX_TEXT_BYTES) {
+      throw this.invalid(`${name}: expected at most ${MAX_TEXT_BYTES} bytes of text in the file's head, got more`);
+    }
+  }
+
   private skip(bytes: number): void {
     if (this.at + bytes <= this.window.length) this.at += bytes;
     else {
@@ -228,6 +250,20 @@ export class GgufReader {
       this.at = 0;
     }
   }
+}
+
+/** An array whose strings are made when they are asked for. */
+function stringArray(list: NativeStringList): GgufArray {
+  let made: string[] | undefined;
+  const array: GgufArray = {
+    type: "array",
+    of: "string",
+    get value() {
+      made ??= list.strings();
+      return made;
+    },
+  };
+  return Object.defineProperty(array, "list", { value: list });
 }
 
 function clip(text: string): string {

@@ -34,7 +34,7 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype
 export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 16;
 /** Room for 131,072 tensors and, in __metadata__, for the notes that training tools leave. */
-const HEADER_LIMITS = { depth: 8, values: 1_500_000, keys: 131_073, stringBytes: 8_388_608 };
+const HEADER_LIMITS = { depth: 8, values: 2_097_152, keys: 131_073, stringBytes: 8_388_608 };
 
 export interface SafetensorsEntry {
   name: string;

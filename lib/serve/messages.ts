@@ -1,5 +1,6 @@
 // OpenAI's messages → those that chat templates take.
 import { z } from "zod";
+import { parseJsonRow } from "../formats/json.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
 import { invalid, unsupported } from "./refusal.ts";
@@ -91,7 +92,7 @@ function callOf(value: unknown, path: string) {
 function argumentsOf(given: unknown): unknown {
   if (typeof given !== "string") return given;
   try {
-    const value: unknown = JSON.parse(given);
+    const value: unknown = parseJsonRow(given, "arguments");
     return typeof value === "object" && value !== null && !Array.isArray(value) ? value : given;
   } catch {
     return given;

@@ -74,6 +74,18 @@ const asyncLength = 16_384;
 /** Ids of a batch that are kept as memory for the next: 16 MB. */
 const keptBatchIds = 1 << 22;
 
+/** The tables of a file. */
+export interface NativeCodec {
+  plan: Plan;
+  native: NativeTokenizer;
+}
+
+/** Makes them away from the event loop. */
+export async function buildCodec(file: TokenizerFile, signal: AbortSignal | undefined): Promise<NativeCodec> {
+  const plan = makePlan(file);
+  return { plan, native: await finish(binding.startTokenizer(plan.spec), signal) };
+}
+
 /** What of Tokenizer turns texts into ids and back. */
 export class TextCodec {
   /** Highest id + 1, added tokens included: what an embedding needs at least. */
@@ -90,9 +102,9 @@ export class TextCodec {
   private guardedIds: ReadonlyMap<string, number> | undefined;
 
   /** @internal */
-  constructor(file: TokenizerFile) {
-    this.plan = makePlan(file);
-    this.native = new binding.NativeTokenizer(this.plan.spec);
+  constructor(file: TokenizerFile, codec?: NativeCodec) {
+    this.plan = codec?.plan ?? makePlan(file);
+    this.native = codec?.native ?? new binding.NativeTokenizer(this.plan.spec);
     // The addon has its own copy now.
     Object.assign(this.plan.spec, { vocabulary: undefined, tokens: "", merges: "", scores: undefined, normalizer: [] });
     this.output = this.native.output;

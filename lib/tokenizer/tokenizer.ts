@@ -18,8 +18,15 @@ import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
 import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { type EncodeOptions, Flag } from "./encode-options.ts";
-import { checkTexts, readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
-import { type GgufRecord, readGguf } from "./gguf.ts";
+import {
+  checkTexts,
+  readFolder,
+  readVocabulary,
+  readVocabularyAsync,
+  type TokenizerTexts,
+  writeFolder,
+} from "./folder.ts";
+import { type GgufRecord, readGguf, readGgufAsync } from "./gguf.ts";
 import { ggufRecordOf } from "./gguf-file.ts";
 import {
   buildInput,
@@ -33,7 +40,7 @@ import { checkFlag, checkNames } from "./option-names.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
 import { type PairPart, readPairForm, readSingleForm } from "./post-processors.ts";
 import { atOnce, inSlices } from "./slices.ts";
-import { TextCodec } from "./text-codec.ts";
+import { buildCodec, type NativeCodec, TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
 import type { TrainOptions } from "./train-options.ts";
@@ -65,8 +72,8 @@ export class Tokenizer extends TextCodec {
   private paddingRule: Padding | undefined;
 
   /** @internal Use load, fromFiles, fromGguf or train. */
-  constructor(file: TokenizerFile, config: TokenizerConfig) {
-    super(file);
+  constructor(file: TokenizerFile, config: TokenizerConfig, codec?: NativeCodec) {
+    super(file, codec);
     this.file = file;
     this.config = config;
     this.truncationRule = readTruncation(file.truncation);
@@ -99,26 +106,29 @@ export class Tokenizer extends TextCodec {
     const gguf = await ggufRecordOf(folder, options.signal);
     const texts = gguf ? {} : await readFolder(folder, options.signal);
     try {
-      if (gguf) return Tokenizer.fromGguf(gguf);
-      return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
+      if (gguf) return await Tokenizer.fromGgufAsync(gguf, { signal: options.signal, takes: true });
+      return options.cache === true
+        ? await Tokenizer.loadCached(texts, options.signal)
+        : await fromTexts(texts, options.signal);
     } catch (error) {
       if (!(error instanceof HeddleError) || (error.code === "NOT_FOUND" && !gguf)) throw error;
       throw new HeddleError(error.code, `${path}: ${error.message}`, { cause: error });
     }
   }
 
-  private static async loadCached(texts: TokenizerTexts): Promise<Tokenizer> {
+  private static async loadCached(texts: TokenizerTexts, signal: AbortSignal | undefined): Promise<Tokenizer> {
     const { tokenizerPath, tokenizer: source } = texts;
-    if (tokenizerPath === undefined || !(source instanceof Uint8Array)) return Tokenizer.fromFiles(texts);
+    if (tokenizerPath === undefined || !(source instanceof Uint8Array)) return fromTexts(texts, signal);
     const compiled = await readVocabularyCache(tokenizerPath, source);
     if (compiled) {
       try {
-        return Tokenizer.fromFiles({ ...texts, compiled });
+        return await fromTexts({ ...texts, compiled }, signal);
       } catch (error) {
         if (!(error instanceof HeddleError)) throw error; // else the file itself will say what is wrong, or that nothing is
+        throwIfAborted(signal, "Tokenizer.load");
       }
     }
-    const loaded = Tokenizer.fromFiles(texts);
+    const loaded = await fromTexts(texts, signal);
     await writeVocabularyCache(tokenizerPath, source, loaded.file);
     return loaded;
   }
@@ -138,6 +148,19 @@ export class Tokenizer extends TextCodec {
     checkObject("metadata", metadata);
     const { file, config } = readGguf(metadata);
     return new Tokenizer(file, config);
+  }
+
+  /** @internal As fromGguf, most of it away from the event loop. Rejects with ABORTED. */
+  static async fromGgufAsync(
+    metadata: GgufRecord,
+    { signal, takes = false }: { signal?: AbortSignal | undefined; takes?: boolean } = {},
+  ): Promise<Tokenizer> {
+    checkObject("metadata", metadata);
+    // Reading the metadata may have taken long.
+    await new Promise((resolve) => setImmediate(resolve));
+    throwIfAborted(signal, "Tokenizer.load");
+    const { file, config } = await readGgufAsync(metadata, { signal, takes });
+    return built(file, config, signal);
   }
 
   /**
@@ -413,4 +436,20 @@ export class Tokenizer extends TextCodec {
       padding: paddingToJson(this.paddingRule, this.padTokenId, (id) => this.idToToken(id)),
     };
   }
+}
+
+/** As Tokenizer.fromFiles, most of it away from the event loop. */
+async function fromTexts(texts: TokenizerTexts, signal: AbortSignal | undefined): Promise<Tokenizer> {
+  const config = parseConfig(texts);
+  return built(await readVocabularyAsync(texts, config, signal), config, signal);
+}
+
+async function built(
+  file: TokenizerFile,
+  config: TokenizerConfig,
+  signal: AbortSignal | undefined,
+): Promise<Tokenizer> {
+  const codec = await buildCodec(file, signal);
+  throwIfAborted(signal, "Tokenizer.load");
+  return new Tokenizer(file, config, codec);
 }

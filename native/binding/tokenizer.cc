@@ -36,8 +36,12 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
-      model_ = shared_tokenizer(to_spec(info[0]));
-      share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
+      if (info[0].IsExternal()) {  // of startTokenizer
+        model_ = *info[0].As<Napi::External<std::shared_ptr<const TokenizerModel>>>().Data();
+      } else {
+        model_ = shared_tokenizer(to_spec(info[0]));
+        share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
+      }
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
@@ -176,7 +180,29 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
 };
 
 void init_tokenizer(Napi::Env env, Napi::Object exports) {
-  exports.Set("NativeTokenizer", NativeTokenizer::define(env));
+  const Napi::Function made = NativeTokenizer::define(env);
+  const auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
+  // startTokenizer(spec) -> { promise: Promise<NativeTokenizer>, cancel() }: as the constructor, on another thread.
+  const auto start = [constructor](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const auto spec = std::make_shared<TokenizerSpec>(to_spec(info[0]));
+      const auto given = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[0].As<Napi::Object>()));
+      const auto model = std::make_shared<std::shared_ptr<const TokenizerModel>>();
+      return TokenizerJob::start(
+          info.Env(),
+          [spec, model](TokenizerJob&) {
+            *model = shared_tokenizer(*spec);
+            *spec = {};
+          },
+          [constructor, given, model](Napi::Env here) -> Napi::Value {
+            share_json_vocabulary(given->Value().Get("vocabulary"), (*model)->vocabulary);
+            return constructor->New({Napi::External<std::shared_ptr<const TokenizerModel>>::New(here, model.get())});
+          },
+          info.Env().Undefined());
+    });
+  };
+  exports.Set("NativeTokenizer", made);
+  exports.Set("startTokenizer", Napi::Function::New(env, start, "startTokenizer"));
   exports.Set("NativeDecoder", NativeDecoder::define(env));
 }
 BindingInit registered(init_tokenizer);

@@ -40,6 +40,7 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  /
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
+Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& lengths);  // an array of the parts
 Error string_too_long(Napi::Env env, size_t bytes);  // the engine said no; what it left pending is gone
 
 // Of an object that readJsonVocabulary made; null for undefined. Throws INVALID_ARGUMENT for another.

@@ -92,6 +92,17 @@ Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers) {
   return array;
 }
 
+Napi::Value to_strings(Napi::Env env, std::string_view text, const IdBuffer& lengths) {
+  const Napi::Array array = Napi::Array::New(env, lengths.size());
+  size_t at = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const Napi::HandleScope scope(env);
+    array.Set(static_cast<uint32_t>(i), to_string(env, text.substr(at, lengths[i])));
+    at += lengths[i];
+  }
+  return array;
+}
+
 Error string_too_long(Napi::Env env, size_t bytes) {
   if (env.IsExceptionPending()) env.GetAndClearPendingException();
   return {"OUT_OF_MEMORY", "text: expected one that a string can hold, got " + std::to_string(bytes) + " bytes"};
