@@ -135,6 +135,8 @@ export interface NativeTokenizer {
   decode(ids: Uint32Array, skipSpecial: boolean): string;
   /** What an id adds to any text, where that is always the same. */
   settledText(id: number): string | undefined;
+  /** The index of the last id after which no text depends on those before it; how many ids there are where none is known. */
+  lastReset(ids: Uint32Array): number;
   tokenBytes(id: number): Uint8Array;
 }
 
@@ -215,5 +217,10 @@ export interface TokenizerBinding {
     flags: number,
     extras?: NativeEncodeExtras,
   ) => NativeBatch;
-  NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
+  /** `after`: ids whose text has been shown already, or a decoder to go on from. */
+  NativeDecoder: new (
+    tokenizer: NativeTokenizer,
+    skipSpecial: boolean,
+    after: Uint32Array | NativeDecoder | undefined,
+  ) => NativeDecoder;
 }

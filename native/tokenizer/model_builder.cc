@@ -49,8 +49,7 @@ class Builder {
     if (spec_.uses_normalizer) model.normalizer = normalizer_;
     model.normalizer_keeps_ascii = true;
     for (const auto& step : model.normalizer) model.normalizer_keeps_ascii &= step->keeps_ascii();
-    model.decoder_steps = make_decoder_steps(spec_.decoder);
-    model.joins_with_space = spec_.decoder.empty();
+    model.decoder_steps = DecoderPipeline(spec_.decoder);
     model.pre_tokenizer = make_pre_tokenizer(spec_.pre_tokenizer);
     for (const auto& step : model.pre_tokenizer) model.needs_origins = model.needs_origins || step->needs_origins();
     model.byte_level = spec_.byte_level;
