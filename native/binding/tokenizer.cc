@@ -12,6 +12,7 @@
 #include "binding/tokenizer_job.h"
 #include "binding/tokenizer_workspace.h"
 #include "runtime/error.h"
+#include "tokenizer/characters.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
 #include "tokenizer/shared_models.h"
@@ -32,6 +33,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
                         InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
                         InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
                         InstanceMethod<&NativeTokenizer::last_reset>("lastReset"),
+                        InstanceMethod<&NativeTokenizer::guard_characters>("guardCharacters"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
 
@@ -99,6 +101,22 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   // decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial) -> { promise: Promise<string[]>, cancel() }.
   Napi::Value decode_batch(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
+  }
+
+  // guardCharacters(text) -> Uint8Array, for each character of a well-formed text what GuardCharacters says of it.
+  Napi::Value guard_characters(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const TokenizerModel& model = *from(info.This())->model_;
+      std::u16string units;
+      read_utf16(info[0], "text", units);
+      std::string text;
+      utf::append_utf8(units.data(), units.size(), text);
+      std::vector<uint8_t> classes;
+      for_each_character(text, [&](uint32_t code, size_t, size_t) { classes.push_back(model.guard.of(code)); });
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), classes.size());
+      std::copy(classes.begin(), classes.end(), array.Data());
+      return array;
+    });
   }
 
   // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where none is known.

@@ -9,6 +9,7 @@
 
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/decoder_steps.h"
+#include "tokenizer/guard_characters.h"
 #include "tokenizer/longest_starts.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pair_matcher.h"
@@ -116,6 +117,7 @@ struct TokenizerModel {
 
   AddedTokenMatcher raw_added{{}};         // looked for in the text as it is
   AddedTokenMatcher normalized_added{{}};  // looked for after normalisation
+  GuardCharacters guard;                   // of the guarded tokens among the latter
   Splitter splitter{{}};
   std::vector<uint32_t> begin_ids, end_ids;  // what the post-processor adds
 

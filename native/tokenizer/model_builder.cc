@@ -319,6 +319,7 @@ class Builder {
 
   void add_added_tokens() {
     std::vector<AddedToken> raw, normalized;
+    std::vector<std::string> guarded;  // of those that are normalised
     for (const SpecAddedToken& token : spec_.added) {
       if (token.id > max_token_id) {
         throw invalid_file("added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " +
@@ -326,6 +327,7 @@ class Builder {
       }
       std::string search = to_utf8(token.content);
       if (token.normalized) {
+        if (token.guarded) guarded.push_back(search);
         NormalizedText text;
         text.assign(search, 0, false);
         for (const auto& step : normalizer_) step->run(text);
@@ -339,6 +341,11 @@ class Builder {
       if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
       (token.normalized ? normalized : raw).push_back(std::move(added));
     }
+    std::vector<StepSpec> changing;
+    for (const StepSpec& step : spec_.normalizer) {
+      if (step.type != "Prepend") changing.push_back(step);
+    }
+    if (!changing.empty() && !guarded.empty()) model_->guard = GuardCharacters(make_normalizer(changing), guarded);
     model_->raw_added = AddedTokenMatcher(std::move(raw));
     model_->normalized_added = AddedTokenMatcher(std::move(normalized));
   }
