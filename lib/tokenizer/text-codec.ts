@@ -36,9 +36,14 @@ export interface DecodeOptions {
 export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
-   * Two numbers a token: where what the token stands for begins and ends in the text, in UTF-16 units (JavaScript's string
-   * indices) or bytes of its UTF-8. A token of a part of a character spans all of it; tokens around the text have 0, 0. Where tokenizer.json
-   * says `trim_offsets`, blanks that a token begins or ends with are left out.
+   * Two numbers a token: where its part of the text begins and ends, in UTF-16 units (JavaScript's string indices) or in bytes of
+   * the text's UTF-8. A token of a part of a character spans all of the character. Tokens around the text have 0, 0. Where
+   * tokenizer.json says `trim_offsets`, blanks at a token's ends are left out.
+   *
+   * They differ from those of Hugging Face's library, which counts Unicode characters, in two more ways, so that the tokens' parts
+   * cover the text and do not overlap. Text that a normalizer or pre-tokenizer inserts, such as the ▁ before a text, has an empty part; the
+   * library gives it the character beside it. Where a normalizer makes one character of several, or drops accents, the token spans
+   * all of them; the library gives it the first.
    */
   offsets: Uint32Array;
 }
