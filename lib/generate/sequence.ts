@@ -15,7 +15,7 @@ export type FinishReason = "stop" | "length";
 export interface TopCandidate {
   token: number;
   logprob: number;
-  /** What the token stands for by itself; empty without a tokenizer. */
+  /** The text that the token adds inside a text, such as " the" of "▁the". Empty without a tokenizer. */
   text: string;
 }
 

@@ -95,6 +95,7 @@ export class TextCodec {
   private readonly shortIds = new ShortIds();
   private batchIds: Uint32Array | undefined;
   private settled: SettledTexts | undefined;
+  private neighbours: readonly number[] | undefined;
   private guardedIds: ReadonlyMap<string, number> | undefined;
 
   /** @internal */
@@ -333,6 +334,27 @@ export class TextCodec {
   /** The bytes that a token stands for by itself: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
   tokenBytes(id: number): Uint8Array {
     return this.native.tokenBytes(id);
+  }
+
+  /**
+   * @internal The text that a token adds inside a text, special tokens included: " the" of "▁the", which `decode` strips at the
+   * beginning. Bytes that are not whole characters become U+FFFD.
+   */
+  tokenText(id: number): string {
+    if (!this.plan.decodesInSteps) return Buffer.from(this.native.tokenBytes(id)).toString();
+    this.neighbours ??= this.findNeighbours();
+    const neighbour = this.neighbours.find((one) => one !== id);
+    const decoder = this.decoder(neighbour === undefined ? {} : { after: [neighbour] });
+    return decoder.push(id) + decoder.flush();
+  }
+
+  /** Two ordinary tokens behind which others have the text that they have inside a text; fewer where there are none. */
+  private findNeighbours(): number[] {
+    const found: number[] = [];
+    const special = new Set(this.plan.spec.added.map(({ id }) => id));
+    for (let id = 0; id < this.vocabSize && found.length < 2; id++)
+      if (!special.has(id) && /^\p{L}+$/u.test(this.idToToken(id) ?? "") && this.decode([id]) !== "") found.push(id);
+    return found;
   }
 
   /** @internal Whether the bytes of ids are those of each, one after the other: no decoder changes tokens by their neighbours. */
