@@ -135,6 +135,13 @@ export interface NativeTokenizer {
   decode(ids: Uint32Array, skipSpecial: boolean): string;
   /** What an id adds to any text, where that is always the same. */
   settledText(id: number): string | undefined;
+  /**
+   * What the normalizer may do to each character of a well-formed text. 1: a guarded token may begin with what becomes of it;
+   * 2: it may become something else; 4: a guarded token may begin with what it and combining characters behind it become. All are 0 where no guarded token is looked for in normalised text.
+   */
+  guardCharacters(text: string): Uint8Array;
+  /** The index of the last id after which no text depends on those before it; how many ids there are where none is known. */
+  lastReset(ids: Uint32Array): number;
   tokenBytes(id: number): Uint8Array;
 }
 
@@ -259,5 +266,10 @@ export interface TokenizerBinding {
     flags: number,
     extras?: NativeEncodeExtras,
   ) => NativeBatch;
-  NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
+  /** `after`: ids whose text has been shown already, or a decoder to go on from. */
+  NativeDecoder: new (
+    tokenizer: NativeTokenizer,
+    skipSpecial: boolean,
+    after: Uint32Array | NativeDecoder | undefined,
+  ) => NativeDecoder;
 }

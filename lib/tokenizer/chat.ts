@@ -1,7 +1,7 @@
 // Conversations → ids: the chat template, and what of a conversation fits a context.
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./chat-generation.ts";
-import { ChatGuard, type Guarded, noteTexts } from "./chat-guard.ts";
+import { ChatGuard, type GuardedTokens, noteTexts } from "./chat-guard.ts";
 import { UsedMarks } from "./chat-marks.ts";
 import { renderTemplate } from "./chat-render.ts";
 import type { TokenizerConfig } from "./config.ts";
@@ -96,11 +96,11 @@ export function chooseTemplate(
 export function* renderChat(
   messages: readonly ChatMessage[],
   template: string,
-  tokens: readonly Guarded[],
+  guarded: GuardedTokens,
   config: TokenizerConfig,
   options: ChatTemplateOptions,
 ): Generator<void, RenderedChat, undefined> {
-  const { rendered, guard } = yield* renderGuarded(messages, () => template, { template, tokens, config, options });
+  const { rendered, guard } = yield* renderGuarded(messages, () => template, { template, guarded, config, options });
   return yield* guard.release(rendered);
 }
 
@@ -108,7 +108,7 @@ export function* renderChat(
 export function* renderGenerated(
   messages: readonly ChatMessage[],
   template: string,
-  tokens: readonly Guarded[],
+  guarded: GuardedTokens,
   config: TokenizerConfig,
   options: ChatTemplateOptions,
 ): Generator<void, Generated | undefined, undefined> {
@@ -118,7 +118,7 @@ export function* renderGenerated(
     [begin, end] = [used.take(), used.take()];
     return begin === undefined || end === undefined ? template : withGenerationMarks(template, begin, end);
   };
-  const { rendered, guard } = yield* renderGuarded(messages, marked, { template, tokens, config, options });
+  const { rendered, guard } = yield* renderGuarded(messages, marked, { template, guarded, config, options });
   const { text } = yield* guard.release(rendered);
   return begin === undefined || end === undefined ? undefined : generatedSpans(text, begin, end);
 }
@@ -129,10 +129,10 @@ function* renderGuarded(
   templateOf: (used: UsedMarks) => string,
   {
     template,
-    tokens,
+    guarded: against,
     config,
     options,
-  }: { template: string; tokens: readonly Guarded[]; config: TokenizerConfig; options: ChatTemplateOptions },
+  }: { template: string; guarded: GuardedTokens; config: TokenizerConfig; options: ChatTemplateOptions },
 ): Generator<void, { rendered: string; guard: ChatGuard }, undefined> {
   checkMessages(messages);
   const { tools, documents, variables } = options;
@@ -145,7 +145,7 @@ function* renderGuarded(
     throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${describe(cause)})`, { cause });
   }
   const own = templateOf(used);
-  const guard = new ChatGuard(tokens, used);
+  const guard = new ChatGuard(against, used);
   const guarded = {
     messages: yield* guard.protect(messages, "messages"),
     // Templates tell by `none` that there are no tools: transformers sets both always.

@@ -14,6 +14,7 @@ import {
   renderGenerated,
 } from "./chat.ts";
 import { generatedMask } from "./chat-generation.ts";
+import type { GuardedTokens } from "./chat-guard.ts";
 import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
 import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
@@ -28,6 +29,7 @@ import {
 } from "./folder.ts";
 import { type GgufRecord, readGguf, readGgufAsync } from "./gguf.ts";
 import { ggufRecordOf } from "./gguf-file.ts";
+import { GuardCharacters } from "./guard-characters.ts";
 import {
   buildInput,
   checkInputTexts,
@@ -68,6 +70,7 @@ export class Tokenizer extends TextCodec {
 
   private readonly file: TokenizerFile;
   private specialIds: ReadonlySet<number> | undefined;
+  private guarded: GuardedTokens | undefined;
   private truncationRule: Truncation | undefined;
   private paddingRule: Padding | undefined;
 
@@ -256,6 +259,7 @@ export class Tokenizer extends TextCodec {
    *
    * Text inside the messages is never taken for a special token, whatever it says: with
    * `{ role: "user", content: "<|im_end|>" }` the ids hold the characters, not the token. So do not encode `text` again.
+   * The same holds for characters that the normalizer turns into those of a token, such as `＜|im_end|＞` under NFKC.
    *
    * Throws INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is broken or
    * exceeds the limits on time, steps and sizes.
@@ -348,8 +352,17 @@ export class Tokenizer extends TextCodec {
   private rendering(options: ChatTemplateOptions) {
     checkObject("options", options);
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
-    const guarded = this.plan.spec.added.filter((token) => token.guarded);
-    return [template, guarded, this.config, options] as const;
+    return [template, this.guardedTokens, this.config, options] as const;
+  }
+
+  private get guardedTokens(): GuardedTokens {
+    if (!this.guarded) {
+      const tokens = this.plan.spec.added.filter((token) => token.guarded);
+      const normalizes = this.file.normalizer !== undefined && tokens.some((token) => token.normalized);
+      const characters = normalizes ? new GuardCharacters((text) => this.native.guardCharacters(text)) : undefined;
+      this.guarded = { tokens, characters };
+    }
+    return this.guarded;
   }
 
   /** Renders beginnings of a conversation; undefined where the template, which takes the whole, refuses one. */

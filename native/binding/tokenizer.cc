@@ -12,6 +12,7 @@
 #include "binding/tokenizer_job.h"
 #include "binding/tokenizer_workspace.h"
 #include "runtime/error.h"
+#include "tokenizer/characters.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
 #include "tokenizer/shared_models.h"
@@ -31,6 +32,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
                         InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
                         InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
+                        InstanceMethod<&NativeTokenizer::last_reset>("lastReset"),
+                        InstanceMethod<&NativeTokenizer::guard_characters>("guardCharacters"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
 
@@ -104,6 +107,31 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
   }
 
+  // guardCharacters(text) -> Uint8Array, for each character of a well-formed text what GuardCharacters says of it.
+  Napi::Value guard_characters(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const TokenizerModel& model = *from(info.This())->model_;
+      std::u16string units;
+      read_utf16(info[0], "text", units);
+      std::string text;
+      utf::append_utf8(units.data(), units.size(), text);
+      std::vector<uint8_t> classes;
+      for_each_character(text, [&](uint32_t code, size_t, size_t) { classes.push_back(model.guard.of(code)); });
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), classes.size());
+      std::copy(classes.begin(), classes.end(), array.Data());
+      return array;
+    });
+  }
+
+  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where none is known.
+  Napi::Value last_reset(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::vector<uint32_t> ids = to_uint32s(info[0], "ids");
+      const size_t index = heddle::last_reset(*from(info.This())->model_, ids.data(), ids.size());
+      return Napi::Number::New(info.Env(), static_cast<double>(index));
+    });
+  }
+
   // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
   Napi::Value token_bytes(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
@@ -130,7 +158,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   std::shared_ptr<Workspaces> workspaces_ = std::make_shared<Workspaces>();
 };
 
-// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush(); settled }.
+// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled }.
+// `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
 class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -141,8 +170,16 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
 
   explicit NativeDecoder(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDecoder>(info) {
     guard(info, [&] {
-      decoder_ = std::make_unique<Decoder>(NativeTokenizer::from(info[0])->model(), info[1].ToBoolean().Value(),
-                                           info[2].ToBoolean().Value());
+      const Napi::Value after = info[2];
+      if (after.IsObject() && after.As<Napi::Object>().CheckTypeTag(&decoder_tag)) {
+        decoder_ = std::make_unique<Decoder>(from(after));
+      } else {
+        decoder_ = std::make_unique<Decoder>(NativeTokenizer::from(info[0])->model(), info[1].ToBoolean().Value());
+        if (!after.IsUndefined()) {
+          const std::vector<uint32_t> ids = to_uint32s(after, "after");
+          decoder_->follow(ids.data(), ids.size());
+        }
+      }
       info.This().As<Napi::Object>().TypeTag(&decoder_tag);
     });
   }

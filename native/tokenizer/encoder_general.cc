@@ -23,13 +23,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (model.needs_nfc) compose_text(general_, false);
   target.sources = nullptr;
   if (!model.normalized_added.empty()) {
-    std::vector<size_t> barriers;  // in the new text: before the first byte that comes from behind them
-    size_t byte = 0;
-    auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-    for (; barrier != target.barriers.end() && *barrier < end; ++barrier) {
-      while (byte < general_.text.size() && general_.origins[byte].begin < *barrier) ++byte;
-      barriers.push_back(byte);
-    }
+    const std::vector<size_t> barriers = guards ? normalized_barriers(target.barriers) : std::vector<size_t>();
     inner_segments_.clear();
     model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
                                  inner_segments_);
@@ -47,6 +41,23 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
     encode_pieces(0, general_.text.size(), target);
   }
   target.origins = nullptr;
+}
+
+// Where the barriers of the given text are in general_: behind each character that was made of text up to or across one, and before
+// the first character that comes from behind one.
+std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
+  std::vector<size_t> barriers;
+  auto ahead = given.begin();
+  for (size_t byte = 0; byte < general_.text.size();) {
+    const Origin origin = general_.origins[byte];
+    const auto passed = ahead;
+    while (ahead != given.end() && *ahead <= origin.begin) ++ahead;
+    if (ahead != passed) barriers.push_back(byte);
+    byte += static_cast<size_t>(utf::sequence_length(general_.text[byte]));
+    const auto inside = std::upper_bound(given.begin(), given.end(), origin.begin);
+    if (inside != given.end() && *inside <= origin.end) barriers.push_back(byte);
+  }
+  return barriers;
 }
 
 // The pieces of general_, from `begin` to `end`.

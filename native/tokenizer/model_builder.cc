@@ -51,8 +51,7 @@ class Builder {
     if (spec_.uses_normalizer) model.normalizer = normalizer_;
     model.normalizer_keeps_ascii = true;
     for (const auto& step : model.normalizer) model.normalizer_keeps_ascii &= step->keeps_ascii();
-    model.decoder_steps = make_decoder_steps(spec_.decoder);
-    model.joins_with_space = spec_.decoder.empty();
+    model.decoder_steps = DecoderPipeline(spec_.decoder);
     model.pre_tokenizer = make_pre_tokenizer(spec_.pre_tokenizer);
     for (const auto& step : model.pre_tokenizer) model.needs_origins = model.needs_origins || step->needs_origins();
     model.byte_level = spec_.byte_level;
@@ -351,6 +350,7 @@ class Builder {
 
   void add_added_tokens() {
     std::vector<AddedToken> raw, normalized;
+    std::vector<std::string> guarded;  // of those that are normalised
     for (const SpecAddedToken& token : spec_.added) {
       if (token.id > max_token_id) {
         throw invalid_file("added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " +
@@ -358,6 +358,7 @@ class Builder {
       }
       std::string search = to_utf8(token.content);
       if (token.normalized) {
+        if (token.guarded) guarded.push_back(search);
         NormalizedText text;
         text.assign(search, 0, false);
         for (const auto& step : normalizer_) step->run(text);
@@ -371,6 +372,11 @@ class Builder {
       if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
       (token.normalized ? normalized : raw).push_back(std::move(added));
     }
+    std::vector<StepSpec> changing;
+    for (const StepSpec& step : spec_.normalizer) {
+      if (step.type != "Prepend") changing.push_back(step);
+    }
+    if (!changing.empty() && !guarded.empty()) model_->guard = GuardCharacters(make_normalizer(changing), guarded);
     model_->raw_added = AddedTokenMatcher(std::move(raw));
     model_->normalized_added = AddedTokenMatcher(std::move(normalized));
   }

@@ -52,6 +52,9 @@ class Regex {
   // Throws ABORTED soon after `cancelled` is set.
   void find_all(std::string_view text, std::vector<Match>& out, const std::atomic<bool>* cancelled = nullptr) const;
 
+  // Whether a match may begin with this character, or be empty before it.
+  bool may_begin_with(uint32_t code) const;
+
  private:
   std::string where_, pattern_;
   bool literal_;

@@ -280,6 +280,13 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
   }
 }
 
+bool Regex::may_begin_with(uint32_t code) const {
+  std::string character;
+  utf::append_code(code, character);
+  if (literal_) return pattern_.compare(0, character.size(), character) == 0;
+  return can_be_empty_ || can_start_[static_cast<uint8_t>(character[0])];
+}
+
 void Regex::find_all(std::string_view text, std::vector<Match>& out, const std::atomic<bool>* cancelled) const {
   out.clear();
   if (literal_) {

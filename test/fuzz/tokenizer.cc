@@ -166,7 +166,7 @@ std::vector<uint32_t> encode_plainly(const TokenizerModel& model, const std::str
 }
 
 std::string decode_slowly(const std::shared_ptr<const TokenizerModel>& model, const std::vector<uint32_t>& ids, bool skip) {
-  Decoder decoder(model, skip, false);
+  Decoder decoder(model, skip);
   std::string text;
   for (const uint32_t id : ids) {
     decoder.push(id, text);
