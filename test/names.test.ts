@@ -195,7 +195,8 @@ const cases: Record<string, (name: string) => unknown> = {
     const losses: number[] = [];
     for (const weight of [1, 100]) {
       const classWeights = { other: 1, ...only(name, weight) };
-      losses.push((await trainClassifier(model, { ...short, data, classWeights, outputDir: at })).loss);
+      const options = { ...short, data, classWeights, outputDir: at, overwriteOutputDir: true };
+      losses.push((await trainClassifier(model, options)).loss);
     }
     expect(losses.every(Number.isFinite)).toBe(true);
     expect(losses[1]).toBeGreaterThan(2 * losses[0]!);

@@ -118,7 +118,8 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   };
 }
 
-const TOKENIZERS = [
+/** Files that Tokenizer.load finds a vocabulary in. */
+export const TOKENIZER_FILES = [
   "tokenizer.json",
   "tokenizer.model",
   "spiece.model",
@@ -127,9 +128,8 @@ const TOKENIZERS = [
   "vocab.txt",
 ];
 
-/** The files that Tokenizer.load finds a vocabulary in. */
 async function hasTokenizer(folder: string): Promise<boolean> {
-  for (const name of TOKENIZERS) {
+  for (const name of TOKENIZER_FILES) {
     if (await exists(join(folder, name))) return true;
   }
   return false;

@@ -14,6 +14,7 @@ import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
 import type { TrainingOptions } from "./options.ts";
+import { needApart } from "./output-folder.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type Preparation, preparing } from "./preparation.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
@@ -146,13 +147,12 @@ async function* prepared<Batch>(
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
     const store = storeOf(base, options, trained, card, warn);
+    if (adapter && base.path !== undefined && options.outputDir !== undefined)
+      await needApart(options.outputDir, base.path);
     // What would only fail in the middle of the run, or at its end, fails before it.
     claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
-    if (store && (setup.world?.rank ?? 0) === 0) {
-      claims.push(await store.open());
-      await store.log.open();
-    }
+    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
     tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
@@ -284,6 +284,7 @@ function storeOf(
       unasked: options.saveSteps === undefined,
       saveDtype: options.saveDtype ?? options.dtype,
       resume: options.resume,
+      overwriteOutputDir: options.overwriteOutputDir,
       trained,
       card,
       tokenizerFiles: base.tokenizer?.files() ?? {},

@@ -236,6 +236,7 @@ export async function* trainLoop<Batch>(
       replay?.source.restore(resumed.replay);
       position = positions();
     }
+    if (writes) await store?.begin();
     options.begins?.();
     if (found) {
       await found.load();

@@ -1,5 +1,14 @@
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -94,7 +103,17 @@ describe("the lesson, quickly", () => {
       (error: unknown) => error,
     );
     expect(failure).toBeInstanceOf(HeddleError);
-    expect((failure as HeddleError).message).toMatch(/seed 2.*got.*seed 1/);
+    expect((failure as HeddleError).message).toMatch(/holds \(seed 1, .*\), got seed 2/);
+  });
+
+  it("refuses a folder that holds a stage of something else", async () => {
+    const used = join(folder, "used");
+    mkdirSync(join(used, "sft"), { recursive: true });
+    writeFileSync(join(used, "sft", "config.json"), "{}");
+    await expect(lifecycle({ out: used, quick: true })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: `out: expected a new folder, or that of a lifecycle to go on with, got ${used}, which holds sft and no lifecycle.json`,
+    });
   });
 
   it("goes on after kill -9, with the same figures", async () => {
