@@ -13,6 +13,7 @@ import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
+import { needRoomForRows } from "./needed-memory.ts";
 import type { TrainingOptions } from "./options.ts";
 import { needApart } from "./output-folder.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
@@ -126,6 +127,11 @@ async function* prepared<Batch>(
   const claims: (() => void)[] = [];
   try {
     needPossible(source, options);
+    const shape = {
+      sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
+      sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
+    };
+    needRoomForRows(model, { ...options, ...shape });
     if (options.replay) {
       const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
       const tokenizer = tokenizerOf(base, stage.name);
@@ -169,8 +175,7 @@ async function* prepared<Batch>(
       source,
       {
         ...options,
-        sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
-        sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
+        ...shape,
         learningRateAt: learningRateSchedule(options),
         names,
         saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
