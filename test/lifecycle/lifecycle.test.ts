@@ -59,6 +59,10 @@ describe("the lesson, quickly", () => {
     expect(grpo!.metrics.before).toEqual(sft!.metrics.after);
   });
 
+  it("says what its models have not learned", () => {
+    expect(result.missed[0]).toMatch(/^answers \d.*% of the questions exactly$/);
+  });
+
   it("reports steps, speed and the time left as it goes", () => {
     const steps = events.filter((event) => event.type === "step" && event.stage === "pretrain");
     expect(steps.map((event) => event.type === "step" && event.step)).toEqual([1, 2, 3, 4]);
@@ -95,6 +99,13 @@ describe("the lesson, quickly", () => {
     for await (const event of run) again.push(event);
     expect(again).toEqual([]);
     expect(await run).toEqual(result);
+  });
+
+  it("tells of a budget that is too short before it begins", async () => {
+    const told: string[] = [];
+    const run = lifecycle({ out: join(folder, "short"), budgetMinutes: 1, onWarning: (message) => told.push(message) });
+    for await (const _ of run) break;
+    expect(told).toEqual([expect.stringMatching(/^lifecycle: a budget of 1 minute pays for 75 steps/)]);
   });
 
   it("refuses a folder with a run of another plan", async () => {
