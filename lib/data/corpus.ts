@@ -11,6 +11,9 @@ import type { SeparatorRule } from "./shards.ts";
 
 export { type Batch, IGNORED } from "./batch.ts";
 
+/** Tokens of a batch at most. */
+export const MOST_BATCH_TOKENS = 2 ** 28;
+
 /** How documents become rows. */
 export type Packing = "concatenate" | "bestFit";
 
@@ -294,7 +297,7 @@ function checkOptions(options: CorpusOptions): void {
       throw invalidArgument(name, `an integer ≥ ${least}`, value);
     }
   }
-  if (options.maxSeqLength * options.batchSize > 2 ** 28) {
+  if (options.maxSeqLength * options.batchSize > MOST_BATCH_TOKENS) {
     throw invalidArgument("batchSize", "at most 2^28 tokens a batch", options.maxSeqLength * options.batchSize);
   }
   if (!(evalFraction >= 0 && evalFraction < 1))

@@ -179,7 +179,8 @@ function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
   return join(folder, temporaryName(`.${kind}-checkpoint-${step}`));
 }
 
-async function list(folder: string): Promise<string[]> {
+/** Names in a folder; none where it is absent. Errors: IO. */
+export async function listFolder(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
   } catch (error) {
@@ -226,7 +227,7 @@ export async function surveyCheckpoints(
   await sweep(folder);
   const complete: CheckpointInfo[] = [];
   const broken: BrokenCheckpoint[] = [];
-  for (const name of await list(folder)) {
+  for (const name of await listFolder(folder)) {
     const match = /^checkpoint-([0-9]{1,15})$/.exec(name);
     if (!match) continue;
     const path = join(folder, name);
@@ -283,14 +284,18 @@ async function removeOldest(
   const counts = (step: number) => step === justSaved || (step !== keep && (among?.has(step) ?? true));
   const all = (await listCheckpoints(folder)).filter(({ step }) => counts(step));
   const older = all.filter(({ step }) => step !== justSaved);
-  for (const { path, step } of older.slice(0, Math.max(0, all.length - limit))) {
-    // Under a hidden name first: a half-removed checkpoint must not look like one.
-    const doomed = hiddenName(folder, "tmp", step);
-    try {
-      await rename(path, doomed);
-      await rm(doomed, { recursive: true, force: true });
-    } catch (error) {
-      throw ioError(error, path, "removed");
-    }
+  for (const { path, step } of older.slice(0, Math.max(0, all.length - limit)))
+    await removeCheckpoint(folder, path, step);
+}
+
+/** Removes a checkpoint of a folder. Errors: IO. */
+export async function removeCheckpoint(folder: string, path: string, step: number): Promise<void> {
+  // Under a hidden name first: a half-removed checkpoint must not look like one.
+  const doomed = hiddenName(folder, "tmp", step);
+  try {
+    await rename(path, doomed);
+    await rm(doomed, { recursive: true, force: true });
+  } catch (error) {
+    throw ioError(error, path, "removed");
   }
 }

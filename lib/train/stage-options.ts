@@ -108,8 +108,7 @@ export interface SharedOptions<Base = LanguageModel> {
   /** With outputDir: checkpoint after every so many steps, and at the end; 0: at the end alone. Default: 500, as in transformers. */
   saveSteps?: number | undefined;
   /**
-   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there;
-   * those of other runs in outputDir stay.
+   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there.
    */
   saveTotalLimit?: number | undefined;
   /** Element type of activations and matrix products: masters, moments and sums are f32 either way. Default "f32". */
@@ -129,6 +128,12 @@ export interface SharedOptions<Base = LanguageModel> {
    * what is evaluated, logged or saved. Default false.
    */
   allowChangedOptions?: boolean | undefined;
+  /**
+   * Lets a run begin in an outputDir that holds another run or a model, which is otherwise refused. The other run's checkpoints and log are
+   * removed when this one begins, a model of the other kind (adapter or whole) too; one of the same kind stays until it is replaced. It contradicts
+   * `resume: true` and `resume: "auto"`. Default false.
+   */
+  overwriteOutputDir?: boolean | undefined;
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. Default: none. */
   replay?: ReplayOptions | undefined;
   /**

@@ -6,6 +6,7 @@ import {
   gradients,
   type Inputs,
   input,
+  type Program,
   type Results,
   tensor,
   Value,
@@ -14,6 +15,7 @@ import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward
 import type { Model } from "../models/model.ts";
 import { Optimizer } from "../optim/optimizer.ts";
 import type { FrozenMatrices } from "./frozen.ts";
+import { needRoom, needRoomForRows } from "./needed-memory.ts";
 import {
   type LossContext,
   type LossOutputs,
@@ -52,20 +54,25 @@ export class StageProgram<Batch> {
   private readonly bindLater: () => Executable;
   private readonly evaluation: Executable;
 
-  /** @param options.partial the loss need not depend on all that is trained: it comes beside one that does */
+  /**
+   * @param options.replay the batches are those of an earlier stage, beside a stage whose loss depends on all that is trained
+   * @throws HeddleError OUT_OF_MEMORY where the machine has no room for a micro-batch
+   */
   constructor(
     model: Model,
     stage: Stage<Batch>,
     shape: StepShape,
     optimizer: Optimizer,
     frozen: FrozenMatrices,
-    { partial = false }: { partial?: boolean } = {},
+    { replay = false }: { replay?: boolean } = {},
   ) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
-    this.tokenTypes = new Int32Array(rows);
-    this.begin = firstPosition(model.config);
-    this.positions = Int32Array.from({ length: rows }, (_, i) => this.begin + (i % shape.sequenceLength));
+    const { device } = model;
+    const of = replay ? "replay" : undefined;
+    needRoomForRows(model, shape, of);
+    const besides = [...optimizer.gradients.values(), ...optimizer.moments.values(), ...frozen.tensors.values()];
+    const needed = (program: Program) => program.arenaBytes + besides.reduce((sum, { bytes }) => sum + bytes, 0);
     const { names } = optimizer;
     const gradientProgram = (keep: boolean) => {
       const program = compile((): Results => {
@@ -74,17 +81,23 @@ export class StageProgram<Batch> {
         const kept = keep ? input("keep", "f32", [1]) : undefined;
         gradients(outputs.loss, weights, input("seed", "f32", [1]), {
           recompute: shape.gradientCheckpointing,
-          allowUnused: partial,
+          allowUnused: replay,
           collect: (g, i) => Optimizer.collect(names[i]!, g, kept),
         });
         return outputs;
       });
-      return program.bind(model.device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
+      // Later micro-batches find the same memory, which the first has taken by then.
+      if (!keep) needRoom(device, shape, needed(program), of);
+      return program.bind(device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
     };
     this.first = gradientProgram(false);
+    this.tokenTypes = new Int32Array(rows);
+    this.begin = firstPosition(model.config);
+    this.positions = new Int32Array(rows);
+    for (let i = 0; i < rows; i++) this.positions[i] = this.begin + (i % shape.sequenceLength);
     this.bindLater = () => gradientProgram(true);
     const evaluation = compile((): Results => lossOf(stage, model, shape, frozen, false));
-    this.evaluation = evaluation.bind(model.device, new Map([...model.tensors, ...frozen.tensors]));
+    this.evaluation = evaluation.bind(device, new Map([...model.tensors, ...frozen.tensors]));
   }
 
   /**

@@ -69,7 +69,7 @@ export class TrainStep<Batch> {
     this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
     this.replay = replay && {
       // Text has no use for a classifier, or for a value head.
-      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { partial: true }),
+      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
       weight: replay.weight,
     };
   }

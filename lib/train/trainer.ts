@@ -7,6 +7,7 @@ import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import { MetricMeans } from "./means.ts";
 import { Meter, type MeterState } from "./meter.ts";
+import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
 import { checkSameOptions } from "./run-options.ts";
 import type { RunRecord } from "./run-record.ts";
 import { type Metrics, type Stage, someOf, type Totals, totalsOf } from "./stage.ts";
@@ -172,6 +173,7 @@ export async function* trainLoop<Batch>(
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const started = performance.now();
   const { signal, record } = options;
+  needRoomForBatches(options.gradientAccumulationSteps, options);
   const step = await TrainStep.create(model, stage, options, {
     beta1: options.adamBeta1,
     beta2: options.adamBeta2,
@@ -244,6 +246,7 @@ export async function* trainLoop<Batch>(
       if (changed) (options.warn ?? emitWarning)(changed);
       position = positions();
     }
+    if (writes) await store?.begin();
     options.begins?.();
     if (found) {
       await found.load();
@@ -351,7 +354,10 @@ function fetch<Batch, Positions>(
 ): Promise<{ batches: Batch[]; replayed: unknown[]; after: Positions }> {
   const work = (async () => {
     const batches: Batch[] = [];
-    for (let i = 0; i < count; i++) batches.push(await own(source, world, signal));
+    for (let i = 0; i < count; i++) {
+      batches.push(await own(source, world, signal));
+      watchBatches(i + 1, count);
+    }
     const replayed = replay ? [await own(replay, world, signal)] : [];
     return { batches, replayed, after: positions() };
   })();

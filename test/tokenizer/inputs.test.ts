@@ -1,7 +1,14 @@
 // Truncation and padding: stored values of the official library (scripts/golden/tokenizer_inputs.mjs).
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { HeddleError, type InputText, type ModelInput, type Padding, Tokenizer, type Truncation } from "../../lib/tokenizer/index.ts";
+import {
+  HeddleError,
+  type InputText,
+  type ModelInput,
+  type Padding,
+  Tokenizer,
+  type Truncation,
+} from "../../lib/tokenizer/index.ts";
 import { families } from "./generated.ts";
 import { byteLevelJson, fromJson } from "./samples.ts";
 
