@@ -25,6 +25,7 @@ const FREE: readonly (keyof typeof trainingShape)[] = [
   "saveDtype",
   "resume",
   "allowChangedOptions",
+  "overwriteOutputDir",
   "skipNonFinite",
   "maxConsecutiveSkips",
   "name",
