@@ -52,9 +52,26 @@ export function invalidArgument(name: string, expected: string, got: unknown): H
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
+/** Whether a typed array's memory was transferred. JavaScript's own methods then throw a TypeError. */
+function isDetached(value: unknown): value is ArrayBufferView {
+  if (!ArrayBuffer.isView(value)) return false;
+  try {
+    if (value.byteLength > 0) return false;
+    new Uint8Array(value.buffer);
+    return false;
+  } catch {
+    return true; // a DataView's byteLength throws as well
+  }
+}
+
+/** Throws INVALID_ARGUMENT for a typed array whose memory was transferred. */
+export function checkAttached(name: string, value: unknown): void {
+  if (isDetached(value)) throw invalidArgument(name, "an array that has its memory", value);
+}
+
 /** Throws INVALID_ARGUMENT for options that are no object, before one of them is read. */
 export function checkObject(name: string, value: unknown): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
+  if (typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
     throw invalidArgument(name, "an object", value);
 }
 
@@ -124,6 +141,7 @@ function rendering(value: unknown, whole: boolean): string {
   if (value instanceof Error) return String(value.message);
   if (typeof value === "object" && value !== null) {
     const name: unknown = value.constructor?.name;
+    if (isDetached(value)) return `a detached ${name}`;
     return typeof name === "string" && name && value.constructor !== Object ? `a ${name}` : "an object";
   }
   return String(value);

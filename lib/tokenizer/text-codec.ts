@@ -1,7 +1,7 @@
 // Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
-import { invalidArgument } from "../errors.ts";
+import { checkAttached, invalidArgument } from "../errors.ts";
 import { apart, encodeTexts, type TakenIds } from "./crossing-texts.ts";
 import { SettledTexts, TokenDecoder } from "./decoder.ts";
 import {
@@ -64,6 +64,7 @@ function isId(value: unknown): value is number {
 
 /** Ids as native code reads them. @throws HeddleError INVALID_ARGUMENT for what is no iterable, or holds other than whole numbers of 32 bits */
 function idArray(ids: Iterable<number>, name: string, firstIndex = 0): Uint32Array {
+  checkAttached(name, ids);
   if (ids instanceof Uint32Array) return ids;
   if (typeof ids?.[Symbol.iterator] !== "function" || typeof ids === "string")
     throw invalidArgument(name, "an iterable of token ids", ids);
@@ -143,6 +144,7 @@ export class TextCodec {
    */
   encodeInto(text: string, output: Uint32Array, options?: EncodeOptions): number {
     if (!(output instanceof Uint32Array)) throw invalidArgument("output", "a Uint32Array", output);
+    checkAttached("output", output);
     checkText(text);
     const flags = plainFlags(options);
     const result = flags === undefined ? this.encodeWith(text, options, 0)[0] : this.native.encode(text, flags);
@@ -208,6 +210,7 @@ export class TextCodec {
   ): Promise<TakenIds> {
     if (typeof texts === "string" || typeof texts?.[Symbol.iterator] !== "function")
       throw invalidArgument("texts", "an array of strings", texts);
+    checkAttached("texts", texts);
     const own = [...texts];
     for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
@@ -320,6 +323,7 @@ export class TextCodec {
 
   /** The end of some ids that the text after them depends on. Most often that is the last of them. */
   private decisiveTail(ids: Iterable<number>): Uint32Array {
+    checkAttached("after", ids);
     const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
     if (!isList) return idArray(ids, "after");
     const list = ids as number[] | Uint32Array;
