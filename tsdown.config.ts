@@ -6,7 +6,8 @@ const library = {
   "serve/index": "lib/serve/index.ts",
   "tokenizer/index": "lib/tokenizer/index.ts",
 };
-const command = { "cli/main": "lib/cli/main.ts" };
+// The program is an entry beside main: it looks for package.json from where it lies.
+const command = { "cli/main": "lib/cli/main.ts", "cli/program": "lib/cli/program.ts" };
 
 /**
  * V8 keeps a module's text as long as the module: a byte a character, but two where a single one is beyond Latin-1. Those are written as

@@ -1,6 +1,6 @@
 import { brand } from "./brand.ts";
 
-/** Every failure that heddle reports has one of these codes. */
+/** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
   | "INVALID_ARGUMENT" // an option or a value a caller passed
   | "SHAPE_MISMATCH" // operands of an op do not fit
@@ -31,6 +31,11 @@ export class HeddleError extends Error {
     this.code = code;
   }
 
+  /** Link to the documentation of the error's code. */
+  get docs(): string {
+    return `https://unpkg.com/heddle/docs/errors.md#${this.code.toLowerCase()}`;
+  }
+
   /** What a log of JSON lines holds of it: of an error, JSON.stringify leaves the message out. */
   toJSON(): { name: string; code: HeddleErrorCode; message: string } {
     const { name, code, message } = this;
@@ -47,9 +52,26 @@ export function invalidArgument(name: string, expected: string, got: unknown): H
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
+/** Whether a typed array's memory was transferred. JavaScript's own methods then throw a TypeError. */
+function isDetached(value: unknown): value is ArrayBufferView {
+  if (!ArrayBuffer.isView(value)) return false;
+  try {
+    if (value.byteLength > 0) return false;
+    new Uint8Array(value.buffer);
+    return false;
+  } catch {
+    return true; // a DataView's byteLength throws as well
+  }
+}
+
+/** Throws INVALID_ARGUMENT for a typed array whose memory was transferred. */
+export function checkAttached(name: string, value: unknown): void {
+  if (isDetached(value)) throw invalidArgument(name, "an array that has its memory", value);
+}
+
 /** Throws INVALID_ARGUMENT for options that are no object, before one of them is read. */
 export function checkObject(name: string, value: unknown): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
+  if (typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
     throw invalidArgument(name, "an object", value);
 }
 
@@ -131,6 +153,7 @@ function rendering(value: unknown, whole: boolean): string {
   if (value instanceof Error) return excerpt(String(value.message));
   if (typeof value === "object" && value !== null) {
     const name: unknown = value.constructor?.name;
+    if (isDetached(value)) return `a detached ${name}`;
     return typeof name === "string" && name && value.constructor !== Object ? `a ${name}` : "an object";
   }
   return String(value);

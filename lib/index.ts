@@ -1,4 +1,5 @@
 // heddle: the whole life of a language model. Public exports only.
+import "./node-version.ts";
 
 export {
   type AutotuneOptions,

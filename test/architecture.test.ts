@@ -8,6 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 // Each part of lib/ imports only itself and those before it.
 const order = [
+  "node-version",
   "brand",
   "errors",
   "on-abort",

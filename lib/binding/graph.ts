@@ -55,6 +55,8 @@ export interface NativeCastSource {
 }
 
 export interface NativeLaneHandle {
+  /** Bytes of the memory for intermediate values that the lane holds between runs. */
+  readonly arenaBytes: number;
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
   /** All of `from` to the beginning of `to`, a tensor of this lane, so many times; the seconds it took, as one double. */
@@ -182,4 +184,6 @@ export interface GraphBinding {
   /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
   cudaKernels(): Record<string, string[] | null>;
   cpuInfo(): CpuInfo;
+  /** Bytes that the system and the process's control groups can still give, pages of files not counted as used; Infinity where neither says. */
+  availableMemory(): number;
 }

@@ -8,8 +8,8 @@ const require = createRequire(import.meta.url);
 // Required, not imported: an import reads all that node:fs exports, and so loads every kind of stream, a third of what a start takes.
 const { existsSync } = require("node:fs") as typeof import("node:fs");
 
-/** The folder that holds package.json: two up from this file's in a checkout, one or two from dist/'s. */
-function packageRoot(): string {
+/** The folder that holds the package's package.json, in a checkout and in an installed package. */
+export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);

@@ -62,8 +62,8 @@ export interface NativeTokenizerSpec {
   subwordPrefix?: string;
   wordSuffix?: string;
   maxWordCharacters?: number;
-  /** Of a Unigram model: one a token. */
-  scores?: Float64Array;
+  /** The scores of a Unigram model, one a token. Absent where `vocabulary` has them. */
+  scores?: Float64Array | undefined;
   /** Their sums are rounded to 32 bits, one by one. */
   singlePrecision?: boolean | undefined;
   /** Ids that no text matches. */
@@ -118,7 +118,7 @@ export interface NativeBatch {
   close(): void;
 }
 
-/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8. */
+/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8, 16 no space before the text. */
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;
@@ -135,6 +135,13 @@ export interface NativeTokenizer {
   decode(ids: Uint32Array, skipSpecial: boolean): string;
   /** What an id adds to any text, where that is always the same. */
   settledText(id: number): string | undefined;
+  /**
+   * What the normalizer may do to each character of a well-formed text. 1: a guarded token may begin with what becomes of it;
+   * 2: it may become something else; 4: a guarded token may begin with what it and combining characters behind it become. All are 0 where no guarded token is looked for in normalised text.
+   */
+  guardCharacters(text: string): Uint8Array;
+  /** The index of the last id after which no text depends on those before it; how many ids there are where none is known. */
+  lastReset(ids: Uint32Array): number;
   tokenBytes(id: number): Uint8Array;
 }
 
@@ -182,9 +189,14 @@ export interface NativeTrainer {
   ): NativeJob<[string[], Float64Array]>;
 }
 
-/** model.vocab and model.merges of a tokenizer.json, kept by native code; `rest` is the file without them. */
+/** A file's vocabulary, kept by native code. */
 export interface NativeJsonVocabulary {
+  /** A tokenizer.json without its model.vocab and model.merges. */
   readonly rest: string;
+  /** How many tokens there are. */
+  readonly size: number;
+  /** The text of the token at a place of the file. */
+  token(place: number): string | undefined;
   /** The id of a token. */
   find(token: string): number | undefined;
   tokens(): string[];
@@ -192,15 +204,52 @@ export interface NativeJsonVocabulary {
   ids(): Uint32Array;
   /** Left and right parts in turn. */
   merges(): string[];
+  /** One a token, or none. */
+  scores(): Float64Array;
   /** The same for readCompiledVocabulary. Undefined where merges leave a prefix out. */
   compile(source: Uint8Array): Uint8Array | undefined;
+}
+
+/** Strings in native memory. Lists that a vocabulary is being made of cannot be added to. */
+export interface NativeStringList {
+  readonly length: number;
+  /** Adds strings as GGUF has them, `most` at most, up to the first that the bytes do not hold in full. Returns how many bytes were taken. */
+  read(bytes: Uint8Array, most: number): number;
+  /** Adds strings that are joined, with their lengths in UTF-16 units. */
+  add(text: string, lengths: Uint32Array): void;
+  strings(): string[];
+}
+
+/** A vocabulary whose ids are the tokens' places. */
+export interface NativeLists {
+  tokens: NativeStringList;
+  /** "left right" */
+  merges?: NativeStringList | undefined;
+  /** SentencePiece's, one a token. */
+  types: Uint8Array;
+  /** One a token. */
+  scores?: Float32Array | Float64Array | undefined;
+  /** The lists are empty afterwards: their memory is needed. */
+  takes?: boolean;
+  /** Merges follow from the scores, as SentencePiece's BPE has it. */
+  mergesByScore?: boolean;
+  /** The tokens are WordPiece's as GGUF has them, with a mark before those that begin a word. */
+  wordMarks?: boolean;
+  /** The names of the tokens and the merges in messages. */
+  where: string;
+  mergesWhere?: string;
 }
 
 export interface TokenizerBinding {
   /** Zeros to read a large file into: memory that the system has back once they are collected, which malloc's it has not. */
   bytesForFile(size: number): Uint8Array;
-  /** Undefined for what is not plainly a tokenizer.json with both. */
+  /** Returns undefined for any file that is not plainly a tokenizer.json with a vocabulary. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
+  /** The same away from the event loop. Nobody may change the bytes meanwhile. */
+  startJsonVocabulary(bytes: Uint8Array): NativeJob<NativeJsonVocabulary | undefined>;
+  makeListedVocabulary(lists: NativeLists): NativeJsonVocabulary;
+  startListedVocabulary(lists: NativeLists): NativeJob<NativeJsonVocabulary>;
+  NativeStringList: new () => NativeStringList;
   /** Undefined for all but what `compile` made of this very source. */
   readCompiledVocabulary(bytes: Uint8Array, source: Uint8Array): NativeJsonVocabulary | undefined;
   NativeTrainer: new (
@@ -209,11 +258,18 @@ export interface TokenizerBinding {
     specialTokens: string[],
   ) => NativeTrainer;
   NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
+  /** The same away from the event loop. */
+  startTokenizer(spec: NativeTokenizerSpec): NativeJob<NativeTokenizer>;
   /** With flag 4 or 8, and with barriers, of a single text alone. */
   NativeBatch: new (
     tokenizer: NativeTokenizer,
     flags: number,
     extras?: NativeEncodeExtras,
   ) => NativeBatch;
-  NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
+  /** `after`: ids whose text has been shown already, or a decoder to go on from. */
+  NativeDecoder: new (
+    tokenizer: NativeTokenizer,
+    skipSpecial: boolean,
+    after: Uint32Array | NativeDecoder | undefined,
+  ) => NativeDecoder;
 }

@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from "node:readline";
 import { HeddleError } from "../errors.ts";
-import { exists, parseJson, readJson } from "../formats/io.ts";
+import { exists, readJson } from "../formats/io.ts";
+import { parseJson } from "../formats/json.ts";
 import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { completionJson } from "./completion.ts";
@@ -58,7 +59,7 @@ async function begun(options: {
   const beginning = {
     ...(system !== undefined && { system }),
     ...(tools !== undefined && { tools: await readJson(tools) }),
-    ...(variables !== undefined && { variables: parseJson(Buffer.from(variables), "--template-variables") }),
+    ...(variables !== undefined && { variables: parseJson(variables, "--template-variables") }),
   } as ChatOptions; // which checks them
   const names = (["system", "tools", "template-variables"] as const).filter((name) => options[name] !== undefined);
   return { beginning, names };

@@ -72,7 +72,7 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
       "earlyStoppingThreshold",
     ],
   ],
-  ["Checkpoints", ["saveSteps", "saveTotalLimit", "resume", "saveDtype"]],
+  ["Checkpoints", ["saveSteps", "saveTotalLimit", "resume", "allowChangedOptions", "overwriteOutputDir", "saveDtype"]],
   ["An earlier stage beside this one", ["replay"]],
   ["Model card", ["name", "trainingCutoffDate", "licence", "card"]],
 ];

@@ -11,21 +11,28 @@ import { modelWeights } from "../models/heads.ts";
 import { familyOf } from "../models/registry.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import { defineCommand } from "./command.ts";
-import type { Output } from "./output.ts";
+import { adapterScreen, machineScreen, modelScreen } from "./info-screen.ts";
 
 export const command = defineCommand({
   about: "Shows this build and this machine; with --model a model, of which only the headers are read.",
   options: {},
   async run({ options, out }) {
     const machine = machineInfo();
-    const model = options.model === undefined ? {} : await modelInfo(options.model);
-    if (out.json) out.object({ ...machine, ...model });
-    else {
-      show(out, machine);
-      show(out, model);
+    const path = options.model === undefined ? undefined : modelPath(options.model);
+    if (path === undefined) {
+      if (out.json) out.object(machine);
+      else out.line(machineScreen(machine));
+      return;
     }
+    const found = (await isAdapterFolder(path)) ? await adapterInfo(path) : await modelInfo(path);
+    if (out.json) out.object({ ...machine, ...found });
+    else out.line(`${machineScreen(machine)}\n\n${"adapter" in found ? adapterScreen(found) : modelScreen(found)}`);
   },
 });
+
+export type MachineInfo = ReturnType<typeof machineInfo>;
+export type AdapterInfo = Awaited<ReturnType<typeof adapterInfo>>;
+export type ModelInfo = Awaited<ReturnType<typeof modelInfo>>;
 
 function machineInfo() {
   const { version, compiler, buildType, cuda, cpu } = deviceInfo();
@@ -69,9 +76,7 @@ async function adapterInfo(path: string) {
 
 const countOf = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
 
-async function modelInfo(name: string) {
-  const path = modelPath(name);
-  if (await isAdapterFolder(path)) return adapterInfo(path);
+async function modelInfo(path: string) {
   const files = await openModelFiles(path);
   try {
     const { config, weights, card } = files;
@@ -95,12 +100,5 @@ async function modelInfo(name: string) {
     };
   } finally {
     files.close();
-  }
-}
-
-function show(out: Output, values: Record<string, unknown>): void {
-  for (const [name, value] of Object.entries(values)) {
-    if (name === "config") continue;
-    out.line(`${name.padEnd(16)} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`);
   }
 }

@@ -30,6 +30,7 @@ export const command = defineCommand({
         device: options.device,
         threads: options.threads,
         signal,
+        onWarning: (message) => out.log(message),
       });
       for await (const event of run) {
         progress.update(event);
@@ -45,7 +46,7 @@ export const command = defineCommand({
 });
 
 /** Each stage's gain on held-out data. */
-function table({ stages, report }: LifecycleResult): string[] {
+function table({ stages, missed, report }: LifecycleResult): string[] {
   const number = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(3)).padStart(8);
   const rows = stages.flatMap(({ name, metrics: { before, after } }) =>
     (Object.keys(after) as (keyof StageMetrics)[]).map(
@@ -57,6 +58,7 @@ function table({ stages, report }: LifecycleResult): string[] {
     `${"stage".padEnd(10)} ${"held-out figure".padEnd(22)} ${"before".padStart(8)} ${"after".padStart(8)}`,
     ...rows,
     "",
+    ...(missed.length > 0 ? [`The model has not learned what it was to: it ${missed.join("; it ")}.`] : []),
     `The report is ${report}`,
   ];
 }

@@ -1,5 +1,6 @@
 import { linesOf } from "../data/lines.ts";
 import { HeddleError } from "../errors.ts";
+import { parseJsonRow } from "../formats/json.ts";
 
 /** The JSON strings of a file that holds one a line. @throws INVALID_FILE `file:line: …` */
 export async function* readJsonStrings(path: string): AsyncGenerator<string, void, undefined> {
@@ -8,8 +9,9 @@ export async function* readJsonStrings(path: string): AsyncGenerator<string, voi
     number++;
     let value: unknown;
     try {
-      value = JSON.parse(line);
-    } catch {
+      value = parseJsonRow(line, `${path}:${number}`);
+    } catch (error) {
+      if (error instanceof HeddleError) throw error;
       throw new HeddleError("INVALID_FILE", `${path}:${number}: expected a JSON string, got text that is not JSON`);
     }
     if (typeof value !== "string")

@@ -23,7 +23,7 @@ export const command = defineCommand({
       for (const [i, row] of rows.entries()) {
         const best = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
         const shown = best.slice(0, 5).map((id) => {
-          const text = model.tokenizer ? ` ${JSON.stringify(model.tokenizer.decode([id]))}` : "";
+          const text = model.tokenizer ? ` ${JSON.stringify(model.tokenizer.tokenText(id))}` : "";
           return `${id}${text} ${row[id]!.toFixed(4)}`;
         });
         out.line(`${options.last ? "last" : i}: ${shown.join("  ")}`);

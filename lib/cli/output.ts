@@ -45,6 +45,12 @@ export function consoleToStderr(): void {
   Object.assign(console, new Console(process.stderr));
 }
 
+/** Text on one line, without characters that move a terminal's cursor. It may come from a stranger's file. */
+export function oneLine(text: string): string {
+  const code = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  return text.replace(/\s*[\r\n]\s*/g, " ").replace(/\p{Cc}/gu, code);
+}
+
 /** A float32 as the shortest decimal that is that float32, which keeps JSON small. */
 export function shortFloat(value: number): number {
   for (let digits = 6; digits < 9; digits++) {

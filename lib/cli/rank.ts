@@ -54,15 +54,18 @@ export const command = defineCommand({
       const last = figures(ranking.state);
       await ranking.close();
       if (out.json) out.object({ done: true, ...last });
-      else out.line(`${last.judged} of ${last.total} judged.`);
+      else
+        out.line(
+          `${last.judged} of ${last.total} judged${last.dismissed > 0 ? `, ${last.dismissed} of them dismissed` : ""}.`,
+        );
     } finally {
       await model.dispose();
     }
   },
 });
 
-function figures({ total, judged }: { total: number; judged: number }) {
-  return { total, judged };
+function figures({ total, judged, dismissed }: { total: number; judged: number; dismissed: number }) {
+  return { total, judged, dismissed };
 }
 
 /** In the user's browser, where there is one. */

@@ -1,5 +1,9 @@
+import { join } from "node:path";
 import { linesOf } from "../data/lines.ts";
 import { HeddleError } from "../errors.ts";
+import { exists } from "../formats/io.ts";
+import { parseJsonRow } from "../formats/json.ts";
+import { VOCABULARY_FILES } from "../formats/tokenizer-files.ts";
 import {
   type Compression,
   compressionReport,
@@ -20,6 +24,7 @@ export const command = defineCommand({
   options: {
     "vocab-size": { kind: "integer", value: "N", about: "tokens in all, special ones and bytes included" },
     out: { kind: "string", value: "DIR", about: "folder for tokenizer.json" },
+    "overwrite-output-dir": { kind: "flag", about: "replace the tokenizer that the folder holds" },
     algorithm: {
       kind: "string",
       value: "A",
@@ -66,6 +71,7 @@ export const command = defineCommand({
     const vocabSize = options["vocab-size"];
     if (vocabSize === undefined) throw new HeddleError("INVALID_ARGUMENT", "--vocab-size: expected a number, got none");
     if (options.out === undefined) throw new HeddleError("INVALID_ARGUMENT", "--out: expected a folder, got none");
+    if (!options["overwrite-output-dir"]) await needNoTokenizer(options.out);
     const corpora = reportFiles(options.report ?? []);
     const started = performance.now();
     const bar = new WorkProgress();
@@ -112,6 +118,16 @@ export const command = defineCommand({
   },
 });
 
+/** Refuses a folder whose tokenizer, which a model may depend on, would be replaced. */
+async function needNoTokenizer(folder: string): Promise<void> {
+  for (const name of VOCABULARY_FILES)
+    if (await exists(join(folder, name)))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `--out: expected a folder without a tokenizer, got ${folder}, which holds ${name}; name another folder, or replace it with --overwrite-output-dir`,
+      );
+}
+
 function describePart({ name, bytesPerToken, charactersPerToken, unknown }: Compression): string {
   const lost = unknown > 0 ? `, ${(100 * unknown).toFixed(2)} % unknown` : "";
   return `${name}: ${bytesPerToken.toFixed(3)} bytes a token, ${charactersPerToken.toFixed(3)} characters${lost}`;
@@ -148,8 +164,9 @@ async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> 
     if (line.trim() === "") continue;
     let row: unknown;
     try {
-      row = JSON.parse(line);
-    } catch {
+      row = parseJsonRow(line, `${file}:${number}`);
+    } catch (error) {
+      if (error instanceof HeddleError) throw error;
       throw new HeddleError("INVALID_FILE", `${file}:${number}: expected JSON, got text that is not JSON`);
     }
     const text = typeof row === "string" ? row : (row as { text?: unknown } | null)?.text;

@@ -1,3 +1,4 @@
+import type { StageName } from "../train/option-texts.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../train/trainer.ts";
 import { fitted, isLive, over } from "./live-line.ts";
 
@@ -15,7 +16,7 @@ export class TrainProgress {
     this.now = now;
   }
 
-  update(event: TrainEvent): void {
+  update(event: TrainEvent, unit: LossUnit): void {
     if (!isLive(this.stream)) return;
     const { maxSteps } = event;
     const { first } = this;
@@ -28,7 +29,7 @@ export class TrainProgress {
     const place = `${bar} ${event.step}/${maxSteps}`;
     this.shown = true;
     if (!("loss" in event)) {
-      this.stream.write(`${over(`${place}  ${evaluated(event)}`)}\n`); // it stays
+      this.stream.write(`${over(`${place}  ${evaluated(event, unit)}`)}\n`); // it stays
       return;
     }
     const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
@@ -43,9 +44,36 @@ export class TrainProgress {
   }
 }
 
+/** The unit of a stage's loss, and what its mean is taken over. */
+interface LossUnit {
+  loss: string;
+  counted: string;
+}
+
+const NATS_PER_TOKEN: LossUnit = { loss: " nats per token", counted: "tokens" };
+const LOSS_UNITS: Readonly<Record<StageName, LossUnit>> = {
+  pretrain: NATS_PER_TOKEN,
+  sft: NATS_PER_TOKEN,
+  classify: { loss: "", counted: "labels" }, // nats, or a squared error
+  embed: { loss: " nats per pair", counted: "pairs" },
+  reward: { loss: " nats per pair", counted: "pairs" },
+  dpo: { loss: "", counted: "pairs" }, // its kinds of loss have no common unit
+  orpo: { loss: "", counted: "pairs" },
+  kto: { loss: "", counted: "answers" },
+  ppo: { loss: "", counted: "tokens of answers" },
+  grpo: { loss: "", counted: "tokens of answers" },
+};
+
+/** The unit of a stage's held-out loss. @param lossType of grpo: dapo, the default, counts tokens, the others count answers */
+export function lossUnit(stage: StageName, lossType?: unknown): LossUnit {
+  const countsAnswers = stage === "grpo" && lossType !== undefined && lossType !== "dapo";
+  return countsAnswers ? { loss: "", counted: "answers" } : LOSS_UNITS[stage];
+}
+
 /** The figures of an evaluation on one line. */
-export function evaluated({ evalLoss, tokens, metrics }: EvalEvent): string {
-  const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)} over ${tokens}`];
+export function evaluated({ evalLoss, tokens, metrics }: EvalEvent, { loss: unit, counted }: LossUnit): string {
+  const over = `${tokens.toLocaleString("en")} ${tokens === 1 ? counted.replace(/s( |$)/, "$1") : counted}`;
+  const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)}${unit} over ${over}`];
   return [...loss, ...named(metrics)].join(", ");
 }
 

@@ -8,6 +8,7 @@ import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { readTrainingConfig } from "../train/config-file.ts";
 import { needKnownNames } from "../train/options.ts";
+import { needUsable } from "../train/output-folder.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { howStopped } from "./interrupt.ts";
 import { NamedModels } from "./named-models.ts";
@@ -34,7 +35,8 @@ export interface TrainStageOptions {
   signal?: AbortSignal | undefined;
   /** Told how many of a new model's parameters are drawn, before it trains. */
   onDraw?(done: number, total: number): void;
-  onEvent(event: TrainEvent): void;
+  /** @param config the options as the file and the command line give them */
+  onEvent(event: TrainEvent, config: Readonly<Record<string, unknown>>): void;
   onWarning?(message: string): void;
 }
 
@@ -72,6 +74,7 @@ async function runConfigured(
     throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
   if (rest.outputDir === undefined && options.resume)
     throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder that --resume goes on from, got none");
+  await needUsableSoon(rest, options.resume);
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
   const { signal, onWarning } = options;
   const place = { device: options.device, threads: options.threads };
@@ -100,13 +103,28 @@ async function runConfigured(
     for await (const event of run) {
       if (isToBeSaid) onWarning?.("outputDir: none is given, so the trained model will not be kept");
       isToBeSaid = false;
-      options.onEvent(event);
+      options.onEvent(event, config);
     }
     return await run;
   } finally {
     await others.dispose();
     await base.dispose();
   }
+}
+
+/** Refuses a used outputDir before a model is loaded or drawn. The stage checks the options otherwise. */
+async function needUsableSoon(config: Record<string, unknown>, resume: boolean | undefined): Promise<void> {
+  const { outputDir, overwriteOutputDir } = config;
+  if (typeof outputDir !== "string" || outputDir === "") return;
+  const goesOn = resume ? "auto" : config.resume;
+  const use = {
+    outputDir,
+    resume: typeof goesOn === "string" || goesOn === true ? goesOn : false,
+    overwriteOutputDir: overwriteOutputDir === true,
+  };
+  await needUsable(use).catch((error: unknown) => {
+    if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") throw error;
+  });
 }
 
 /** Says where a run that was stopped can go on from. */

@@ -2,11 +2,11 @@ import type { z } from "zod";
 import { HeddleError } from "../errors.ts";
 import { meantOption, sameOption } from "../train/option-names.ts";
 import type { StageName } from "../train/option-texts.ts";
-import type { TrainEvent, TrainResult } from "../train/trainer.ts";
+import type { EvalEvent, StepEvent, TrainResult } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
 import { interruptible } from "./interrupt.ts";
 import { isLive } from "./live-line.ts";
-import { evaluated, named, TrainProgress } from "./train-progress.ts";
+import { evaluated, lossUnit, named, TrainProgress } from "./train-progress.ts";
 import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
 import { WorkProgress } from "./work-progress.ts";
 
@@ -93,6 +93,8 @@ const stages: Readonly<Record<StageName, StageRow>> = {
 const options = {
   config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export (needed)" },
   resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
+  "allow-changed-options": { kind: "flag", about: "with --resume: also where options of the run have changed" },
+  "overwrite-output-dir": { kind: "flag", about: "replace the run or the model that outputDir holds" },
   "eval-steps": { kind: "integer", value: "N", about: "evaluate after every so many steps" },
   "load-best-model-at-end": { kind: "flag", about: "end with the weights of the best evaluation" },
   "metric-for-best-model": { kind: "string", value: "NAME", about: "the metric that says which one is (evalLoss)" },
@@ -138,6 +140,8 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             config,
             resume: options.resume,
             instead: {
+              allowChangedOptions: options["allow-changed-options"],
+              overwriteOutputDir: options["overwrite-output-dir"],
               evalSteps: options["eval-steps"],
               loadBestModelAtEnd: options["load-best-model-at-end"],
               metricForBestModel: options["metric-for-best-model"],
@@ -150,10 +154,11 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
               drawing.update(`of ${(total / 1e6).toFixed(1)} million weights drawn`, done, total);
               if (done === total) drawing.end();
             },
-            onEvent(event) {
-              progress.update(event);
+            onEvent(event, { lossType }) {
+              const unit = lossUnit(name, lossType);
+              progress.update(event, unit);
               if (out.json) out.object(event);
-              else if (!isLive()) out.line(describeEvent(event));
+              else if (!isLive()) out.line("loss" in event ? describeStep(event) : describeEvaluation(event, unit));
             },
             onWarning: (message) => out.log(message),
           });
@@ -161,7 +166,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
           if (out.json) {
             const { loss: _, ...rest } = result;
             out.object({ done: true, ...rest });
-          } else out.line(describeResult(result));
+          } else out.line(await describeResult(result));
         } finally {
           drawing.end();
           progress.end();
@@ -171,17 +176,21 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
   });
 }
 
-function describeResult({ steps, tokensSeen, loss, skippedSteps, bestStep, path }: TrainResult): string {
+async function describeResult(result: TrainResult): Promise<string> {
+  const { steps, tokensSeen, loss, skippedSteps, bestStep, path } = result;
   const best = bestStep === undefined ? "" : ` Best evaluation: step ${bestStep}.`;
   const skipped = skippedSteps === 0 ? "" : ` ${skippedSteps} steps were left out.`;
-  const where = path === undefined ? "" : ` The model is in ${path}.`;
+  const { isAdapterFolder } = await import("../generate/adapters.ts");
+  const what = path !== undefined && (await isAdapterFolder(path)) ? "adapter" : "model";
+  const where = path === undefined ? "" : ` The ${what} is in ${path}.`;
   return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${loss.toFixed(4)}.${skipped}${best}${where}`;
 }
 
-function describeEvent(event: TrainEvent): string {
-  if (!("loss" in event)) {
-    return `step ${event.step}: ${evaluated(event)}`;
-  }
+function describeEvaluation(event: EvalEvent, unit: ReturnType<typeof lossUnit>): string {
+  return `step ${event.step}: ${evaluated(event, unit)}`;
+}
+
+function describeStep(event: StepEvent): string {
   const { step, loss, learningRate, gradNorm, tokensPerSecond, skippedSteps } = event;
   return [
     `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}`,

@@ -6,17 +6,21 @@ import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
 import { elementCount, type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
+import { DEFAULT_EMBEDDING } from "../formats/embedding-schema.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { formatOf } from "../formats/families.ts";
+import { replaceModel } from "../formats/folder-files.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { splitGateUp } from "../formats/gate-up.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
+import { addDefaultPooling } from "../formats/gguf-pooling.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { writeGguf } from "../formats/gguf-write.ts";
 import { ownHead } from "../formats/heads.ts";
 import { exists, ioError, makeFolder, readJson } from "../formats/io.ts";
+import { decodeUtf8 } from "../formats/json.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { readWhole } from "../formats/open-file.ts";
@@ -34,6 +38,7 @@ import { llama3Factors } from "../formats/rope-scaling.ts";
 import { type StagedFiles, writeTogether } from "../formats/staged-files.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
+import { stageTokenizer, TOKENIZER_FILES } from "../formats/tokenizer-files.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import { type Device, isQuantised, openDevice } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
@@ -75,7 +80,10 @@ export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */
   bytes: number;
-  /** Of a GGUF file, where there is something to say: matrices that did not get the type, what llama.cpp computes otherwise than the model. */
+  /**
+   * Notes on a GGUF file, if there are any: matrices that did not get the type, a pooling that the model does not name, what llama.cpp
+   * computes otherwise than the model.
+   */
   notes?: string[];
 }
 
@@ -84,6 +92,8 @@ export interface ConvertResult {
  * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
  * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
  * are taken along. Converting gemma's norms there and back may change their last bit.
+ *
+ * A folder that held another model loses its files of that model, such as chat templates; other files there stay.
  *
  * Errors: INVALID_ARGUMENT (an output that is the input, too), NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite), ABORTED. An output file
  * appears complete or not at all.
@@ -244,9 +254,13 @@ async function toGguf(
   if (tensors.some(({ dtype }) => isQuantised(dtype))) {
     metadata.set("general.quantization_version", { type: "u32", value: 2 });
   } else metadata.delete("general.quantization_version");
+  const pooled = addDefaultPooling(metadata, config);
   const bytes = await writeGguf(output, { metadata, tensors }, options);
   const notes = [
     ...widerMatrices(tensors, options.dtype),
+    ...(pooled
+      ? [`pooling_type: ${DEFAULT_EMBEDDING.pooling}, since the model does not say how its texts are pooled`]
+      : []),
     ...differencesInLlamaCpp(config).map((what) => `llama.cpp computes otherwise: ${what}`),
   ];
   return { tensors: tensors.length, bytes, ...(notes.length > 0 && { notes }) };
@@ -306,7 +320,7 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
 
 /** tokenizer.json, or what the files from before it amount to. */
 async function tokenizerJson(folder: string, path: string): Promise<unknown> {
-  if (await exists(path)) return readJson(path, MAX_TOKENIZER_BYTES);
+  if (await exists(path)) return readJson(path, { bytes: MAX_TOKENIZER_BYTES, values: MAX_TOKENIZER_VALUES });
   return JSON.parse((await Tokenizer.load(folder)).files()["tokenizer.json"]!);
 }
 
@@ -319,10 +333,11 @@ function endsOf({ config, generation }: ModelFiles): number[] {
 
 /** Twice the largest known tokenizer.json. */
 const MAX_TOKENIZER_BYTES = 67_108_864;
+const MAX_TOKENIZER_VALUES = 1 << 22;
 
 async function readText(path: string): Promise<string> {
   try {
-    return (await readWhole(path, MAX_TOKENIZER_BYTES)).toString("utf8");
+    return decodeUtf8(await readWhole(path, MAX_TOKENIZER_BYTES), path);
   } catch (error) {
     throw ioError(error, path, "read");
   }
@@ -351,7 +366,8 @@ async function toFolder(
     ...(fp8 && { quantization_config: FP8_CONFIG }),
   };
   const gguf = model.weights.gguf;
-  const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
+  const tokenizer =
+    gguf && model.tokenizerPath !== undefined ? await Tokenizer.fromGgufAsync(gguf.record()) : undefined;
   await makeFolder(output);
   const bytes = await writeTogether(async (files) => {
     const saved = await saveModelWeights(output, tensors, model.config, options, files);
@@ -359,7 +375,7 @@ async function toFolder(
       // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.
       const whole = gguf?.string("tokenizer.huggingface.json");
       const texts = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
-      for (const [name, text] of Object.entries(texts)) await files.writeText(join(output, name), text);
+      await stageTokenizer(files, output, texts);
     } else if (!gguf) {
       const from = model.tokenizerPath ?? input;
       const named = (await namedTemplates(from)).map(([, name]) => name);
@@ -370,27 +386,12 @@ async function toFolder(
     if (Object.keys(model.generation).length > 0) {
       await files.writeJson(join(output, "generation_config.json"), generationConfigToJson(model.generation));
     }
-    const own = join(output, "config.json");
-    files.removeBefore(own); // without it no reader takes the weights of before for this model's, or these for that
-    await files.writeJson(own, config);
+    await replaceModel(files, output);
+    await files.writeJson(join(output, "config.json"), config);
     return saved.bytes;
   });
   return { tensors: tensors.length, bytes };
 }
-
-const TOKENIZER_FILES = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "tokenizer.model",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "vocab.json",
-  "merges.txt",
-  "vocab.txt",
-  "chat_template.jinja",
-];
 
 async function copyFile(from: string, to: string, files: StagedFiles): Promise<void> {
   if (!(await exists(from))) return;

@@ -11,6 +11,9 @@ import type { SeparatorRule } from "./shards.ts";
 
 export { type Batch, IGNORED } from "./batch.ts";
 
+/** Tokens of a batch at most. */
+export const MOST_BATCH_TOKENS = 2 ** 28;
+
 /** How documents become rows. */
 export type Packing = "concatenate" | "bestFit";
 
@@ -32,7 +35,9 @@ export interface CorpusOptions {
   shuffle?: boolean | undefined;
   /**
    * What separates the documents of a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file
-   * is one), or a marker: any other string, where a line holds nothing else, such as `"<|endoftext|>"`.
+   * is one), or a marker: any other string, where a line holds nothing else, such as `"<|endoftext|>"`. A document that is longer than a
+   * part of the file (`"file"`: 64 KiB, or a 64th of it; else 5 MiB) is read, shuffled and held out part by part. The parts' ids are
+   * those of the whole text wherever it has a line break or a space near the cut.
    */
   documentSeparator?: string | undefined;
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
@@ -292,7 +297,7 @@ function checkOptions(options: CorpusOptions): void {
       throw invalidArgument(name, `an integer ≥ ${least}`, value);
     }
   }
-  if (options.maxSeqLength * options.batchSize > 2 ** 28) {
+  if (options.maxSeqLength * options.batchSize > MOST_BATCH_TOKENS) {
     throw invalidArgument("batchSize", "at most 2^28 tokens a batch", options.maxSeqLength * options.batchSize);
   }
   if (!(evalFraction >= 0 && evalFraction < 1))

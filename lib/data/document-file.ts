@@ -1,7 +1,7 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../errors.ts";
-import type { CorpusTokenizer } from "./encode.ts";
+import type { CorpusTokenizer, DocumentEnds } from "./encode.ts";
 import { ParquetDocuments } from "./parquet-documents.ts";
 import { fileError, type SeparatorRule } from "./shards.ts";
 import { TextDocuments } from "./text-documents.ts";
@@ -16,7 +16,7 @@ export interface EncodedDocument {
   closes: boolean;
 }
 
-export type Encode = (text: string, ends: { opens: boolean; closes: boolean }) => Promise<Uint32Array>;
+export type Encode = (text: string, ends: DocumentEnds) => Promise<Uint32Array>;
 
 /** Documents that are read together: the unit in which a corpus is shuffled and held in memory. */
 export interface DocumentShard {

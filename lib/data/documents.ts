@@ -1,5 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { HeddleError } from "../errors.ts";
+import { parseJsonRow } from "../formats/json.ts";
+import type { DocumentEnds } from "./encode.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
 
 const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, turns broken bytes into U+FFFD
@@ -31,8 +33,9 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   if (raw.includes("\ufffd") && !isUtf8(bytes)) throw await fail("bytes that are none", "UTF-8");
   let row: unknown;
   try {
-    row = JSON.parse(raw);
+    row = parseJsonRow(raw, shard.file.path);
   } catch (error) {
+    if (error instanceof HeddleError) throw await fail("one of too many values");
     throw await fail(`text that is not JSON (${(error as Error).message})`);
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
@@ -49,7 +52,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
 }
 
 /** Whether a document begins or ends within this shard, or is one part of a longer one. */
-export function documentEnds(shard: ShardDocuments, index: number): { opens: boolean; closes: boolean } {
+export function documentEnds(shard: ShardDocuments, index: number): DocumentEnds {
   const last = documentCount(shard) - 1;
   return {
     opens: !(index === 0 && shard.continues.first),

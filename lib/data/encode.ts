@@ -1,14 +1,21 @@
 import { Pacer } from "./pacer.ts";
 
+/** The options that a corpus gives its tokenizer. */
+interface CorpusEncodeOptions {
+  addSpecialTokens?: boolean | undefined;
+  /** false: the text continues another one, and gets no space in front. */
+  addPrefixSpace?: boolean | undefined;
+}
+
 /** What a corpus needs of a tokenizer: `Tokenizer` has it. Of several tokens that end a text the corpus sets the first. */
 export interface CorpusTokenizer {
   /** Token ids of a text. The corpus asks for no special tokens and sets those between documents itself. */
-  encode(text: string, options?: { addSpecialTokens?: boolean | undefined }): Uint32Array | readonly number[];
-  /** Of many texts, on threads of its own. Where it is there, token shards are written with it. */
+  encode(text: string, options?: CorpusEncodeOptions): Uint32Array | readonly number[];
+  /** Ids of many texts, away from the JavaScript thread. Long documents and token shards are encoded with it, if it is there. */
   encodeBatch?:
     | ((
         texts: readonly string[],
-        options?: { addSpecialTokens?: boolean | undefined; signal?: AbortSignal | undefined },
+        options?: CorpusEncodeOptions & { signal?: AbortSignal | undefined },
       ) => Promise<Uint32Array[]>)
     | undefined;
   readonly bosTokenId?: number | null | undefined;
@@ -20,12 +27,52 @@ export interface CorpusTokenizer {
   idToToken?: ((id: number) => string | undefined) | undefined;
 }
 
-/** Characters that are encoded in one call: at 4 MB/s, the slowest tokenizer seen, 8 ms. */
+/** Whether a text is the beginning, and the end, of its document. */
+export interface DocumentEnds {
+  opens: boolean;
+  closes: boolean;
+}
+
+/** Characters that are encoded on the JavaScript thread in one call: at 4 MB/s, the slowest tokenizer seen, 8 ms. */
 const SLICE_CHARACTERS = 2 ** 15;
+/** Characters that are encoded in one call away from it. This bounds the memory of a call, which takes about 8 bytes a character. */
+const WHOLE_CHARACTERS = 2 ** 24;
+
+/** A stretch of a document that is encoded in one call. */
+export interface DocumentSlice {
+  text: string;
+  /** Whether other text of the document precedes it. */
+  continues: boolean;
+}
 
 /**
- * Encodes a document of any length without blocking the event loop: in slices that end after a line break, else before a space,
- * so that the ids of ordinary text are those of one call.
+ * Cuts a document into the stretches that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters at once, so
+ * that the ids are those of the whole text. Others get slices that do not block the event loop. These end after a line break, else before
+ * a space, where ids of ordinary text do not depend on what follows.
+ */
+export function documentSlices(
+  text: string,
+  tokenizer: Pick<CorpusTokenizer, "encodeBatch">,
+  { opens }: Pick<DocumentEnds, "opens">,
+): DocumentSlice[] {
+  const most = tokenizer.encodeBatch ? WHOLE_CHARACTERS : SLICE_CHARACTERS;
+  const slices: DocumentSlice[] = [];
+  for (let from = 0; from < text.length; ) {
+    const to = sliceEnd(text, from, most);
+    const isWhole = from === 0 && to === text.length;
+    slices.push({ text: isWhole ? text : text.slice(from, to), continues: from > 0 || !opens });
+    from = to;
+  }
+  return slices;
+}
+
+/** The options that a slice is encoded with. */
+export function sliceOptions({ continues }: Pick<DocumentSlice, "continues">): CorpusEncodeOptions {
+  return { addSpecialTokens: false, ...(continues && { addPrefixSpace: false }) };
+}
+
+/**
+ * Encodes a document of any length without blocking the event loop.
  *
  * @returns its ids, with BOS in front and EOS behind where asked for and where the tokenizer has them. Where both are
  *   the same token, as in GPT-2, it stands in front only.
@@ -33,21 +80,31 @@ const SLICE_CHARACTERS = 2 ** 15;
 export async function encodeDocument(
   text: string,
   tokenizer: CorpusTokenizer,
-  { opens, closes }: { opens: boolean; closes: boolean },
+  ends: DocumentEnds,
   pacer: Pacer = new Pacer(),
 ): Promise<Uint32Array> {
   const parts: (Uint32Array | readonly number[])[] = [];
-  const { bosTokenId, eosTokenId = tokenizer.eosTokenIds?.[0] } = tokenizer;
-  if (opens && bosTokenId != null) parts.push([bosTokenId]);
-  for (let from = 0; from < text.length; ) {
-    const to = sliceEnd(text, from);
-    parts.push(
-      tokenizer.encode(from === 0 && to === text.length ? text : text.slice(from, to), { addSpecialTokens: false }),
-    );
-    from = to;
+  for (const slice of documentSlices(text, tokenizer, ends)) {
+    const options = sliceOptions(slice);
+    // A thread takes longer than a short text.
+    if (tokenizer.encodeBatch && slice.text.length > SLICE_CHARACTERS)
+      parts.push((await tokenizer.encodeBatch([slice.text], options))[0]!);
+    else parts.push(tokenizer.encode(slice.text, options));
     if (pacer.isDue()) await pacer.rest();
   }
-  if (closes && eosTokenId != null && eosTokenId !== bosTokenId) parts.push([eosTokenId]);
+  return joinDocument(parts, tokenizer, ends);
+}
+
+/** The ids of a document's slices in one array, with what the tokenizer has to open and to close it. */
+export function joinDocument(
+  slices: readonly (Uint32Array | readonly number[])[],
+  tokenizer: CorpusTokenizer,
+  { opens, closes }: DocumentEnds,
+): Uint32Array {
+  const { bosTokenId, eosTokenId = tokenizer.eosTokenIds?.[0] } = tokenizer;
+  const begin = opens && bosTokenId != null ? [bosTokenId] : [];
+  const end = closes && eosTokenId != null && eosTokenId !== bosTokenId ? [eosTokenId] : [];
+  const parts = [begin, ...slices, end];
   const ids = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
   let filled = 0;
   for (const part of parts) {
@@ -67,13 +124,13 @@ export function sharedEnd(tokenizer: CorpusTokenizer): number | undefined {
 }
 
 /** Where the slice that begins at `from` ends. */
-export function sliceEnd(text: string, from: number): number {
-  const limit = from + SLICE_CHARACTERS;
+export function sliceEnd(text: string, from: number, most = SLICE_CHARACTERS): number {
+  const limit = from + most;
   if (limit >= text.length) return text.length;
   const line = text.lastIndexOf("\n", limit - 1) + 1;
   // Not between two line breaks, nor between a line break and the spaces that tokenizers join to it.
-  if (line > from + SLICE_CHARACTERS / 2 && /\S/.test(text[line]!)) return line;
-  for (let at = limit; at > from + SLICE_CHARACTERS / 2; at--) {
+  if (line > from + most / 2 && /\S/.test(text[line]!)) return line;
+  for (let at = limit; at > from + most / 2; at--) {
     if (text[at] === " " && /\S/.test(text[at - 1]!) && /\S/.test(text[at + 1] ?? " ")) return at;
   }
   const unit = text.charCodeAt(limit);

@@ -1,4 +1,12 @@
-import { type CorpusTokenizer, encodeDocument, sliceEnd } from "./encode.ts";
+import {
+  type CorpusTokenizer,
+  type DocumentEnds,
+  type DocumentSlice,
+  documentSlices,
+  encodeDocument,
+  joinDocument,
+  sliceOptions,
+} from "./encode.ts";
 
 /** Characters that go to native code at once: enough for all its threads. */
 const BATCH_CHARACTERS = 2 ** 21;
@@ -6,14 +14,14 @@ const BATCH_CHARACTERS = 2 ** 21;
 const MOST_CHARACTERS = 2 ** 23;
 
 interface Waiting {
-  slice: string;
+  slice: DocumentSlice;
   resolve: (ids: Uint32Array) => void;
   reject: (error: unknown) => void;
 }
 
 /**
  * Encodes documents that are asked for at about the same time together, on several threads away from the event loop, where the
- * tokenizer can (`encodeBatch`). Each is cut into the slices of encodeDocument, so that its ids are the same.
+ * tokenizer can (`encodeBatch`). Their ids are those of encodeDocument.
  */
 export class ParallelEncoder {
   readonly #tokenizer: CorpusTokenizer;
@@ -34,24 +42,16 @@ export class ParallelEncoder {
   }
 
   /** As encodeDocument. Rejects with ABORTED. */
-  async encode(text: string, ends: { opens: boolean; closes: boolean }): Promise<Uint32Array> {
+  async encode(text: string, ends: DocumentEnds): Promise<Uint32Array> {
     if (!this.#tokenizer.encodeBatch) return await encodeDocument(text, this.#tokenizer, ends);
-    const slices: Promise<Uint32Array>[] = [];
-    for (let from = 0; from < text.length; ) {
-      const to = sliceEnd(text, from);
-      slices.push(this.#ask(text.slice(from, to)));
-      from = to;
-    }
-    const encoded = await Promise.all(slices);
-    let next = 0;
-    // The same slices again, whose ids are there now: encodeDocument puts BOS and EOS around them.
-    return await encodeDocument(text, { ...rolesOf(this.#tokenizer), encode: () => encoded[next++]! }, ends);
+    const slices = documentSlices(text, this.#tokenizer, ends);
+    return joinDocument(await Promise.all(slices.map((slice) => this.#ask(slice))), this.#tokenizer, ends);
   }
 
-  #ask(slice: string): Promise<Uint32Array> {
+  #ask(slice: DocumentSlice): Promise<Uint32Array> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ slice, resolve, reject });
-      this.#characters += slice.length;
+      this.#characters += slice.text.length;
       if (this.#characters >= BATCH_CHARACTERS) this.#send();
       else this.#timer ??= setImmediate(() => this.#send());
     });
@@ -60,36 +60,28 @@ export class ParallelEncoder {
   #send(): void {
     if (this.#timer) clearImmediate(this.#timer);
     this.#timer = undefined;
-    const [batch, characters] = [this.#waiting, this.#characters];
-    if (batch.length === 0) return;
+    const waiting = this.#waiting;
     this.#waiting = [];
     this.#characters = 0;
-    this.#underWay += characters;
-    const options = { addSpecialTokens: false, ...(this.#signal && { signal: this.#signal }) };
-    this.#tokenizer.encodeBatch!(
-      batch.map(({ slice }) => slice),
-      options,
-    )
-      .then(
-        (all) => {
-          for (const [i, { resolve }] of batch.entries()) resolve(all[i]!);
-        },
-        (error: unknown) => {
-          for (const { reject } of batch) reject(error);
-        },
-      )
-      .finally(() => {
-        this.#underWay -= characters;
-      });
+    // One call has one set of options.
+    for (const continues of [false, true]) {
+      const batch = waiting.filter(({ slice }) => slice.continues === continues);
+      if (batch.length > 0) void this.#encode(batch, continues);
+    }
   }
-}
 
-/** A tokenizer's ids of its roles; some have them as accessors, which a copy of the object would lose. */
-function rolesOf(tokenizer: CorpusTokenizer): Pick<CorpusTokenizer, "bosTokenId" | "eosTokenId" | "eosTokenIds"> {
-  const { bosTokenId, eosTokenId, eosTokenIds } = tokenizer;
-  return {
-    ...(bosTokenId !== undefined && { bosTokenId }),
-    ...(eosTokenId !== undefined && { eosTokenId }),
-    ...(eosTokenIds !== undefined && { eosTokenIds }),
-  };
+  async #encode(batch: readonly Waiting[], continues: boolean): Promise<void> {
+    const texts = batch.map(({ slice }) => slice.text);
+    const characters = texts.reduce((sum, { length }) => sum + length, 0);
+    this.#underWay += characters;
+    try {
+      const signal = this.#signal && { signal: this.#signal };
+      const all = await this.#tokenizer.encodeBatch!(texts, { ...sliceOptions({ continues }), ...signal });
+      for (const [i, { resolve }] of batch.entries()) resolve(all[i]!);
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    } finally {
+      this.#underWay -= characters;
+    }
+  }
 }

@@ -55,7 +55,7 @@ export class ParquetTable {
   /** @throws HeddleError NOT_FOUND, IO, INVALID_FILE */
   static async open(path: string): Promise<ParquetTable> {
     return await reading(path, async (file) => {
-      if (file.byteLength < 12) throw invalid(path, `expected a Parquet file, got ${file.byteLength} bytes`);
+      await checkMagic(path, file);
       const { parquetSchema } = await import("hyparquet");
       const metadata = await readFooter(file);
       const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
@@ -183,6 +183,20 @@ function plain(value: unknown, column: string): unknown {
     return Array.from(value as unknown as ArrayLike<unknown>, (inner) => plain(inner, column));
   if (typeof value !== "object" || value === null || value instanceof Date) return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner, column)]));
+}
+
+/** Four bytes at the beginning and at the end of a file. */
+const MAGIC = "PAR1";
+
+/** Holds a file to the beginning and the end that it has to have. @throws HeddleError INVALID_FILE */
+async function checkMagic(path: string, file: AsyncBuffer): Promise<void> {
+  const { byteLength: size } = file;
+  const at = async (start: number) =>
+    Buffer.from(await file.slice(start, Math.min(size, start + 4))).toString("latin1");
+  if (size < 4 || (await at(0)) !== MAGIC)
+    throw invalid(path, `not a Parquet file: expected it to begin with ${MAGIC}`);
+  if (size < 12 || (await at(size - 4)) !== MAGIC)
+    throw invalid(path, `the file ends at byte ${size} without its footer and ${MAGIC}: it is cut off`);
 }
 
 function invalid(path: string, message: string, cause?: unknown): HeddleError {

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
-import { ioError, parseJson } from "../formats/io.ts";
+import { ioError } from "../formats/io.ts";
+import { parseJson } from "../formats/json.ts";
 import { mostJson } from "../formats/memory.ts";
 import { readWhole } from "../formats/open-file.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
@@ -177,7 +178,8 @@ async function* rowsOfArray(
   });
   // Lines say which of them it is.
   if (!isUtf8(bytes)) for await (const _ of linesOf(path, { strict: true }));
-  const rows = parseJson(bytes, path) as unknown[];
+  // The size bounds the number of values: see mostJson.
+  const rows = parseJson(bytes, path, { values: Number.POSITIVE_INFINITY }) as unknown[];
   for (const [i, value] of rows.entries()) {
     throwIfAborted(signal, path);
     const where = `${path}: row ${i + 1}`;

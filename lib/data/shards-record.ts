@@ -11,6 +11,11 @@ import type { TokenShard } from "./write-token-shards.ts";
 const NAME = "shards.json";
 const SHARD = /^shard-(\d{5,})\.tokens$/u;
 
+/** A finished token file with its number of records. A long document has several. */
+export interface RecordedShard extends TokenShard {
+  records: number;
+}
+
 export const shardPath = (folder: string, index: number) =>
   join(folder, `shard-${String(index).padStart(5, "0")}.tokens`);
 
@@ -69,7 +74,7 @@ export class ShardsRecord {
    * The shards that earlier runs of the very same work have finished, in order; none for a folder without any, where the work begins.
    * @throws HeddleError INVALID_ARGUMENT where the folder is of other files, options or another tokenizer
    */
-  async resume(): Promise<TokenShard[]> {
+  async resume(): Promise<RecordedShard[]> {
     const path = join(this.#folder, NAME);
     if (!(await exists(path))) {
       if ((await this.#names()).some((name) => SHARD.test(name)))
@@ -96,7 +101,7 @@ export class ShardsRecord {
         `${path}: finished: expected a number of shards, got ${JSON.stringify(finished)}`,
       );
     const names = new Set(await this.#names());
-    const shards: TokenShard[] = [];
+    const shards: RecordedShard[] = [];
     for (let index = 0; index < (finished as number); index++) {
       const shard = shardPath(this.#folder, index);
       if (!names.has(basename(shard))) break; // made again from here
@@ -114,12 +119,13 @@ export class ShardsRecord {
     await removeLeft(this.#folder, ({ stem }) => /^\.shard-\d+\.tokens$/u.test(stem));
   }
 
-  #read(path: string): TokenShard {
+  #read(path: string): RecordedShard {
     const file = TokenFile.open(path);
     try {
       if (file.fingerprint !== this.#work.tokenizer)
         throw new HeddleError("INVALID_ARGUMENT", `${path}: expected tokens of the same tokenizer, got another's`);
-      return { path, tokens: file.tokenCount, documents: file.documentCount, bytes: file.textBytes };
+      const { tokenCount: tokens, documentCount: records, textBytes: bytes } = file;
+      return { path, tokens, documents: file.countWholeDocuments(), bytes, records };
     } finally {
       file.close();
     }

@@ -163,24 +163,32 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
 }
 
 /**
- * Where the document that crosses `boundary` is cut: undefined if a separator or the end of the file follows within `reach`,
- * else the first start of a line there, else the first start of a character.
+ * Where the document that crosses `boundary` is cut: undefined if a separator or the end of the file follows within `reach`.
+ * Otherwise it is cut where tokenizers end a token in any case: before the first line there that begins with no blank, else before a
+ * single space. Without either it is cut at the first start of a line, or of a character.
  */
 async function cutAfter(window: Window, boundary: number, reach: number): Promise<number | undefined> {
   const limit = boundary + reach;
   if (limit >= window.file.size) return undefined;
   await window.ensure(limit + 4);
   let first: number | undefined;
+  let clean: number | undefined;
   for (let line = window.firstLineStart(boundary, limit); line < limit; ) {
     first ??= line;
+    if (!isBlankByte(window.at(line))) clean ??= line;
     const next = window.knownNextLine(line) ?? (await window.nextLine(line, limit + SEPARATOR_BYTES));
     if (isSeparator(window, line, window.lineEnd(line, next), window.file.rule)) return undefined;
     line = next;
   }
-  if (first !== undefined) return first;
+  const found = clean ?? window.singleSpace(boundary, limit) ?? first;
+  if (found !== undefined) return found;
   let cut = boundary;
   while (cut < boundary + 3 && (window.at(cut) & 0xc0) === 0x80) cut++; // a UTF-8 continuation byte starts no character
   return cut;
+}
+
+function isBlankByte(byte: number): boolean {
+  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 }
 
 /** A longer line never separates documents: what may is known without reading a line of any length to its end. */
@@ -235,6 +243,18 @@ class Window {
     if (from === 0) return 0;
     const found = this.bytes.indexOf(NEWLINE, from - 1 - this.origin);
     return found < 0 ? end : Math.min(end, found + 1 + this.origin);
+  }
+
+  /** The first space in [from, end) that has no blank on either side. Needs `from - 1` in the window. */
+  singleSpace(from: number, end: number): number | undefined {
+    const bytes = this.bytes;
+    for (
+      let at = bytes.indexOf(0x20, from - this.origin);
+      at >= 0 && at + this.origin < end;
+      at = bytes.indexOf(0x20, at + 1)
+    )
+      if (!isBlankByte(bytes[at - 1] ?? 0x20) && !isBlankByte(bytes[at + 1] ?? 0x20)) return at + this.origin;
+    return undefined;
   }
 
   /** The start of the line after `line` where its line break has been read already. */

@@ -38,6 +38,9 @@ export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 /** In a record, beside the bytes of a document's text: it goes on in another one. */
 export const GOES_ON = 1n << 63n;
 
+/** Records that are read at once to count documents. */
+const COUNTED_RECORDS = 2 ** 16;
+
 /** A token file that is mapped. Memory holds what is read alone. */
 export class TokenFile implements DocumentFile {
   readonly path: string;
@@ -60,9 +63,12 @@ export class TokenFile implements DocumentFile {
     this.path = path;
     this.size = map.size;
     this.#map = map;
-    if (map.size < headerBytes + footerBytes) throw fail("a token file", `${map.size} bytes`);
-    const header = Buffer.from(map.bytes(0, headerBytes));
-    if (header.toString("latin1", 0, 8) !== magic) throw fail(`a token file that begins with ${magic}`, "another file");
+    const cutOff = () =>
+      new HeddleError("INVALID_FILE", `${path}: the file ends at byte ${map.size} without ${endMagic}: it is cut off`);
+    const header = Buffer.from(map.bytes(0, Math.min(map.size, headerBytes)));
+    if (header.toString("latin1", 0, 8) !== magic)
+      throw fail(`a token file that begins with ${magic}`, map.size === 0 ? "an empty file" : "another file");
+    if (map.size < headerBytes + footerBytes) throw cutOff();
     if (header.readUInt32LE(8) !== version) throw fail(`version ${version}`, header.readUInt32LE(8));
     const tokenBytes = header.readUInt32LE(12);
     if (tokenBytes !== 2 && tokenBytes !== 4) throw fail("tokens of 2 or 4 bytes", tokenBytes);
@@ -72,8 +78,7 @@ export class TokenFile implements DocumentFile {
       throw fail("a vocabulary that fits its tokens", this.vocabSize);
     this.fingerprint = header.toString("hex", 24, 56);
     const footer = Buffer.from(map.bytes(map.size - footerBytes, footerBytes));
-    if (footer.toString("latin1", 24, 32) !== endMagic)
-      throw fail(`a token file that ends with ${endMagic}`, "one that is cut off");
+    if (footer.toString("latin1", 24, 32) !== endMagic) throw cutOff();
     const whole = (at: number, what: string) => {
       const value = Number(footer.readBigUInt64LE(at));
       if (!Number.isSafeInteger(value)) throw fail(`a number of ${what}`, value);
@@ -106,6 +111,18 @@ export class TokenFile implements DocumentFile {
       map.close();
       throw error;
     }
+  }
+
+  /** Counts documents. One that was too long for a single record counts once. */
+  countWholeDocuments(): number {
+    let count = 0;
+    for (let from = 0; from < this.documentCount; from += COUNTED_RECORDS) {
+      const records = Math.min(COUNTED_RECORDS, this.documentCount - from);
+      const { recordBytes } = TOKEN_FILE;
+      const view = new DataView(this.#map.bytes(this.#indexStart + from * recordBytes, records * recordBytes));
+      for (let i = 0; i < records; i++) if (view.getBigUint64(i * recordBytes + 8, true) < GOES_ON) count++;
+    }
+    return count;
   }
 
   parts(shardBytes: number): DocumentPart[] {

@@ -7,7 +7,7 @@ import type { DocumentFile, EncodedDocument } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 import { ParallelEncoder } from "./parallel-encoder.ts";
-import { ShardsRecord, shardPath } from "./shards-record.ts";
+import { type RecordedShard, ShardsRecord, shardPath } from "./shards-record.ts";
 import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 import { tokenizerFingerprint } from "./tokenizer-fingerprint.ts";
 
@@ -50,6 +50,7 @@ export interface TokenShardProgress {
 export interface TokenShard {
   path: string;
   tokens: number;
+  /** Documents that end in it: a long one that is cut counts once. */
   documents: number;
   /** Of text in UTF-8. */
   bytes: number;
@@ -126,19 +127,20 @@ export async function writeDocuments(
       options: { shardTokens, documentSeparator, textField, ...order },
     });
     if (!options.resume) await record.begin();
-    const shards = options.resume ? await record.resume() : [];
+    const shards: RecordedShard[] = options.resume ? await record.resume() : [];
     const progress = { documents: 0, tokens: 0, bytes: 0, totalBytes: files.reduce((sum, { size }) => sum + size, 0) };
     for (const shard of shards) {
       progress.documents += shard.documents;
       progress.tokens += shard.tokens;
       progress.bytes += shard.bytes;
     }
-    const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), progress.documents, signal);
+    const written = shards.reduce((sum, { records }) => sum + records, 0);
+    const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), written, signal);
     const told = new Pacer();
     const next = async () => {
       const { value: document } = await documents.next();
       if (document) {
-        progress.documents++;
+        if (document.closes) progress.documents++;
         progress.tokens += document.tokens.length;
         progress.bytes += document.bytes;
       }
@@ -154,19 +156,19 @@ export async function writeDocuments(
       const writer = new ShardWriter(vocabSize, fingerprint);
       await writeFileAtomically(path, async (sink) => {
         await writer.begin(sink);
-        while (document && (writer.tokens < shardTokens || writer.documents === 0)) {
+        while (document && (writer.tokens < shardTokens || writer.records === 0)) {
           await writer.add(sink, document);
           document = await next();
         }
         await writer.finish(sink);
       });
-      const { tokens, documents: count, bytes } = writer;
-      shards.push({ path, tokens, documents: count, bytes });
+      const { tokens, documents: count, bytes, records } = writer;
+      shards.push({ path, tokens, documents: count, bytes, records });
       await record.finished(shards.length);
-      onShard?.(shards.at(-1)!);
+      onShard?.({ path, tokens, documents: count, bytes });
     }
     await record.clean(shards.length);
-    return shards;
+    return shards.map(({ records: _, ...shard }) => shard);
   } finally {
     release();
     for (const file of files) file.close();
@@ -218,7 +220,7 @@ class ShardWriter {
   readonly #width: 2 | 4;
   readonly #ends: number[] = [];
   readonly #textBytes: number[] = [];
-  /** Documents, by number, that go on in another one. */
+  /** Records, by number, whose document goes on in the next one. */
   readonly #goingOn = new Set<number>();
 
   constructor(vocabSize: number, fingerprint: string) {
@@ -227,8 +229,12 @@ class ShardWriter {
     this.#width = vocabSize <= 2 ** 16 ? 2 : 4;
   }
 
-  get documents(): number {
+  get records(): number {
     return this.#ends.length;
+  }
+
+  get documents(): number {
+    return this.records - this.#goingOn.size;
   }
 
   async begin(sink: FileSink): Promise<void> {
@@ -266,7 +272,7 @@ class ShardWriter {
       await sink.write(record);
     }
     const footer = Buffer.alloc(TOKEN_FILE.footerBytes);
-    for (const [i, value] of [this.tokens, this.documents, this.bytes].entries())
+    for (const [i, value] of [this.tokens, this.records, this.bytes].entries())
       footer.writeBigUInt64LE(BigInt(value), 8 * i);
     footer.write(TOKEN_FILE.endMagic, 24, "latin1");
     await sink.write(footer);

@@ -6,7 +6,7 @@ import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import { type Calibration, type CalibrationOptions, calibration } from "../metrics/calibration.ts";
 import { argmax } from "../metrics/classification.ts";
 import { softmax } from "../metrics/temperature.ts";
-import { withoutClosing } from "../tokenizer/prompt-ids.ts";
+import { commonPrefix, withoutClosing } from "../tokenizer/prompt-ids.ts";
 import { type Abstention, abstentionOf, accuracyOf, type Outcome } from "./abstention.ts";
 import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
@@ -172,7 +172,9 @@ async function groupOf(
   const each = (encoded: (choice: string) => Promise<Uint32Array>) =>
     Promise.all(choices.map(async (choice) => Array.from(await encoded(choice))));
   if (text === undefined) {
-    const continuations = await each((c) => tokenizer.encodeAsync(c, { addSpecialTokens: false, signal }));
+    // A chat's answer follows what asks for it directly, as lm-evaluation-harness has it.
+    const follows = { addSpecialTokens: false, addPrefixSpace: false, signal };
+    const continuations = await each((choice) => tokenizer.encodeAsync(choice, follows));
     return { prompt: ids, continuations, from: choices.map(() => 0) };
   }
   // As the prompt was read: else a special token in it would be one there and text here, and all after it the choice's.
@@ -195,10 +197,4 @@ async function groupOf(
     continuations: whole.map((all) => all.slice(shared)),
     from: starts.map((s) => s - shared),
   };
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let n = 0;
-  while (n < a.length && n < b.length && a[n] === b[n]) n++;
-  return n;
 }

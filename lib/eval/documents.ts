@@ -1,6 +1,7 @@
+import { constants } from "node:buffer";
 import { stat } from "node:fs/promises";
 import { separatorRule } from "../data/corpus.ts";
-import { documentCount, documentText } from "../data/documents.ts";
+import { documentCount, documentEnds, documentText } from "../data/documents.ts";
 import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { planShards, readShard } from "../data/shards.ts";
 import { HeddleError } from "../errors.ts";
@@ -76,11 +77,21 @@ async function* separated(path: string, separator: string): AsyncGenerator<strin
   });
   const files = [{ path, size, format: "text", rule: separatorRule(separator) } as const];
   let documents = 0;
+  let begun = "";
   for (const part of planShards(files, PART_BYTES)) {
     const found = await readShard(files, part);
     for (let i = 0; i < documentCount(found); i++) {
+      const text = await documentText(found, i, "text");
+      if (begun.length + text.length > constants.MAX_STRING_LENGTH)
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${path}: document ${documents + 1}: expected at most ${constants.MAX_STRING_LENGTH} characters, got more`,
+        );
+      begun += text;
+      if (!documentEnds(found, i).closes) continue; // its end is in a later part
       documents += 1;
-      yield await documentText(found, i, "text");
+      yield begun;
+      begun = "";
     }
   }
   if (documents === 0) throw new HeddleError("INVALID_FILE", `${path}: expected text, got an empty file`);

@@ -24,6 +24,9 @@ import { writeSafetensorsTo } from "./safetensors-write.ts";
 import type { TensorData } from "./tensor-data.ts";
 
 const STATE = "trainer_state.json";
+const MAX_STATE_BYTES = 1 << 28;
+/** Preference training keeps two numbers for each row. */
+const MAX_STATE_VALUES = 1 << 22;
 
 export interface CheckpointContent {
   /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
@@ -176,7 +179,8 @@ function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
   return join(folder, temporaryName(`.${kind}-checkpoint-${step}`));
 }
 
-async function list(folder: string): Promise<string[]> {
+/** Names in a folder; none where it is absent. Errors: IO. */
+export async function listFolder(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
   } catch (error) {
@@ -223,7 +227,7 @@ export async function surveyCheckpoints(
   await sweep(folder);
   const complete: CheckpointInfo[] = [];
   const broken: BrokenCheckpoint[] = [];
-  for (const name of await list(folder)) {
+  for (const name of await listFolder(folder)) {
     const match = /^checkpoint-([0-9]{1,15})$/.exec(name);
     if (!match) continue;
     const path = join(folder, name);
@@ -268,7 +272,7 @@ export async function latestIntact(
 
 /** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
 export async function readCheckpointState(path: string): Promise<unknown> {
-  return readJson(join(path, STATE), Math.min(1 << 30, mostJson()));
+  return readJson(join(path, STATE), { bytes: Math.min(MAX_STATE_BYTES, mostJson()), values: MAX_STATE_VALUES });
 }
 
 async function removeOldest(
@@ -280,14 +284,18 @@ async function removeOldest(
   const counts = (step: number) => step === justSaved || (step !== keep && (among?.has(step) ?? true));
   const all = (await listCheckpoints(folder)).filter(({ step }) => counts(step));
   const older = all.filter(({ step }) => step !== justSaved);
-  for (const { path, step } of older.slice(0, Math.max(0, all.length - limit))) {
-    // Under a hidden name first: a half-removed checkpoint must not look like one.
-    const doomed = hiddenName(folder, "tmp", step);
-    try {
-      await rename(path, doomed);
-      await rm(doomed, { recursive: true, force: true });
-    } catch (error) {
-      throw ioError(error, path, "removed");
-    }
+  for (const { path, step } of older.slice(0, Math.max(0, all.length - limit)))
+    await removeCheckpoint(folder, path, step);
+}
+
+/** Removes a checkpoint of a folder. Errors: IO. */
+export async function removeCheckpoint(folder: string, path: string, step: number): Promise<void> {
+  // Under a hidden name first: a half-removed checkpoint must not look like one.
+  const doomed = hiddenName(folder, "tmp", step);
+  try {
+    await rename(path, doomed);
+    await rm(doomed, { recursive: true, force: true });
+  } catch (error) {
+    throw ioError(error, path, "removed");
   }
 }

@@ -9,7 +9,7 @@ import { familyOfArchitecture, ggufArchitectures, isBothWays, pairsNeighbours } 
 import { embeddingOf, layeredEmbedding, poolingFromGguf } from "./gguf-pooling.ts";
 import { ropeScalingFromGguf } from "./gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
-import { parseJson } from "./io.ts";
+import { parseJson } from "./json.ts";
 import { lacks } from "./missing-features.ts";
 import type { WeightSource } from "./weights.ts";
 
@@ -63,12 +63,12 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
   const { defaults } = formatOf(modelType);
 
-  const tokens = meta.strings("tokenizer.ggml.tokens");
+  const tokens = meta.count("tokenizer.ggml.tokens");
   const eos = ["eos_token_id", "eot_token_id", "eom_token_id"].map((key) => meta.tokenId(`tokenizer.ggml.${key}`));
   return parseModelConfig(
     {
       modelType,
-      vocabSize: vocabSize(source) ?? meta.number(`${arch}.vocab_size`) ?? tokens?.length,
+      vocabSize: vocabSize(source) ?? meta.number(`${arch}.vocab_size`) ?? tokens,
       hiddenSize: hidden,
       intermediateSize:
         meta.alike(`${arch}.feed_forward_length`, layers) ?? meta.requireNumber(`${arch}.expert_feed_forward_length`),

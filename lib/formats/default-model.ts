@@ -1,14 +1,12 @@
 // The model that comes with the package.
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { packageRoot } from "../binding/load.ts";
 import { HeddleError } from "../errors.ts";
 
 /** The embedded model's folder, models/default of the installed package. @throws NOT_FOUND where it is missing */
 export function defaultModelPath(): string {
-  let root = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(root, "package.json")) && dirname(root) !== root) root = dirname(root);
-  const path = join(root, "models", "default");
+  const path = join(packageRoot(), "models", "default");
   if (!existsSync(join(path, "config.json")))
     throw new HeddleError(
       "NOT_FOUND",

@@ -3,13 +3,9 @@ import { join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, ModelConfig } from "./config-types.ts";
 import { exists, readJson } from "./io.ts";
+import { TEXT_LIMIT_FILES } from "./sentence-transformers.ts";
 
 type Json = Record<string, unknown>;
-
-/** Names of the file by the versions that wrote it, in the order in which sentence-transformers looks for them. */
-const FILES = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"].map(
-  (name) => `sentence_${name}_config.json`,
-);
 
 /** From here on a length means none: Hugging Face writes 1e30. */
 const NO_LENGTH = 1e9;
@@ -22,7 +18,7 @@ export async function readTextLimits(
   folder: string,
   { maxPositionEmbeddings }: ModelConfig,
 ): Promise<Pick<EmbeddingConfig, "maxSeqLength" | "lowercase">> {
-  const { file, config } = await firstOf(folder, FILES);
+  const { file, config } = await firstOf(folder, TEXT_LIMIT_FILES);
   const { max_seq_length: own, do_lower_case: lowers, processing_kwargs: processing } = config;
   const text = isObject(processing) && isObject(processing.text) ? processing.text : {};
   // Since version 5.4 the tokenizer's length counts, unless what it is called with says another.

@@ -5,6 +5,8 @@ import type { EmbeddingConfig, ModelConfig } from "./config-types.ts";
 
 /** Ways of pooling, in the order of sentence-transformers where its files say each by a flag. */
 export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
+/** How heddle pools a model that does not say it, as sentence-transformers does: the mean, of length 1. */
+export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const satisfies EmbeddingConfig;
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
 export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
 /** The caps keep a hostile file from sizing allocations. */

@@ -1,47 +1,64 @@
-// What a file of weights is, by its first bytes.
+// The kind of a weight file, by its first bytes.
 import { HeddleError } from "../errors.ts";
 import { ioError } from "./io.ts";
 import { openFile } from "./open-file.ts";
+import { startsLikeSafetensors } from "./safetensors.ts";
 
-/** Of each file: as long a text as tells what it is. */
-const SHOWN_BYTES = 40;
+/** Enough bytes of a file to tell its kind, and to show in a message. */
+const HEAD_BYTES = 40;
 
-/** Whether a path leads to a file that begins as GGUF files do. Errors: NOT_FOUND, IO (a folder), INVALID_FILE (a device). */
+/**
+ * Whether a file begins as GGUF files do.
+ * @throws HeddleError NOT_FOUND, IO (a folder); INVALID_FILE (a device, or a name that ends in .gguf with other content)
+ */
 export async function isGguf(path: string): Promise<boolean> {
-  return isGgufHead((await headOf(path)).bytes);
+  const bytes = await headOf(path);
+  if (isGgufHead(bytes)) return true;
+  if (path.endsWith(".gguf")) throw notOfKind(path, "a GGUF file", bytes);
+  return false;
 }
 
 /**
- * What kind of weights a file has.
- * Errors: NOT_FOUND, IO; INVALID_FILE for a file of neither kind. Broken files of a kind are their readers' to tell.
+ * The kind of weights that a file has. Broken files of a kind are left to their reader.
+ * @throws HeddleError NOT_FOUND, IO; INVALID_FILE for a file of neither kind
  */
 export async function kindOfWeights(path: string): Promise<"gguf" | "safetensors"> {
-  const { bytes, size } = await headOf(path);
+  const bytes = await headOf(path);
   if (isGgufHead(bytes)) return "gguf";
-  // Safetensors begin with the length of a header, and that with a brace.
-  if (bytes.length <= 8 || bytes[8] === 0x7b || bytes.readBigUInt64LE(0) <= BigInt(size - 8)) return "safetensors";
-  throw new HeddleError("INVALID_FILE", `${path}: expected a GGUF or safetensors file, got ${shown(bytes)}`);
+  if (startsLikeSafetensors(bytes)) return "safetensors";
+  if (path.endsWith(".gguf")) throw notOfKind(path, "a GGUF file", bytes);
+  // The reader says how much of a shorter file is missing.
+  if (path.endsWith(".safetensors") && bytes.length > 0 && bytes.length <= 8) return "safetensors";
+  throw notOfKind(path, path.endsWith(".safetensors") ? "a safetensors file" : "a GGUF or safetensors file", bytes);
 }
 
 function isGgufHead(bytes: Buffer): boolean {
   return bytes.toString("latin1", 0, 4) === "GGUF";
 }
 
+function notOfKind(path: string, kind: string, bytes: Buffer): HeddleError {
+  return new HeddleError("INVALID_FILE", `${path}: not ${kind}: got ${shown(bytes)}`);
+}
+
 function shown(bytes: Buffer): string {
+  if (bytes.length === 0) return "an empty file";
   const text = bytes.toString("utf8").replace(/\ufffd$/, ""); // a character that the end cuts
   if (text.startsWith("version https://git-lfs"))
     return "a pointer of Git LFS, without the file that it stands for (git lfs pull)";
   const line = text.split(/[\r\n]/, 1)[0]!;
-  return /^[^\p{Cc}\ufffd]+$/u.test(line) ? `a text that begins with ${JSON.stringify(line)}` : "neither";
+  if (/^[^\p{Cc}\ufffd]+$/u.test(line)) return `a text that begins with ${JSON.stringify(line)}`;
+  return `bytes that begin with ${bytes
+    .subarray(0, 8)
+    .toString("hex")
+    .replace(/..(?=.)/g, "$& ")}`;
 }
 
-async function headOf(path: string): Promise<{ bytes: Buffer; size: number }> {
+async function headOf(path: string): Promise<Buffer> {
   try {
     const handle = await openFile(path);
     try {
-      const { size } = await handle.stat();
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(SHOWN_BYTES), 0, SHOWN_BYTES, 0);
-      return { bytes: buffer.subarray(0, bytesRead), size };
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+      return buffer.subarray(0, bytesRead);
     } finally {
       await handle.close();
     }

@@ -1,3 +1,4 @@
+import type { NativeStringList } from "../binding/tokenizer.ts";
 import { HeddleError } from "../errors.ts";
 import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
 
@@ -12,9 +13,18 @@ export class GgufMetadata {
     readonly path = "GGUF metadata",
   ) {}
 
-  /** The plain values by key. */
-  record(): Record<string, GgufValue["value"]> {
-    return Object.fromEntries([...this.values].map(([key, { value }]) => [key, value]));
+  /** The plain values by key; arrays of strings as lists in native memory, where they are there. */
+  record(): Record<string, GgufValue["value"] | NativeStringList> {
+    const plain = (entry: GgufValue) => (entry.type === "array" && entry.of === "string" && entry.list) || entry.value;
+    return Object.fromEntries([...this.values].map(([key, entry]) => [key, plain(entry)]));
+  }
+
+  /** How many elements an array has. */
+  count(key: string): number | undefined {
+    const entry = this.values.get(key);
+    if (entry === undefined) return undefined;
+    if (entry.type !== "array") throw this.mismatch(key, "an array", entry);
+    return entry.of === "string" && entry.list ? entry.list.length : entry.value.length;
   }
 
   has(key: string): boolean {

@@ -1,7 +1,8 @@
 // How texts become vectors, in GGUF: `<arch>.pooling_type`, numbered as in llama.cpp, and EmbeddingGemma's two layers behind it.
 import { HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, ModelConfig } from "./config.ts";
-import { embeddingWidths } from "./embedding-schema.ts";
+import { DEFAULT_EMBEDDING, embeddingWidths } from "./embedding-schema.ts";
+import { formatOf } from "./families.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { ggufArchitecture } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
@@ -11,11 +12,14 @@ import type { WeightSource } from "./weights.ts";
 const POOLINGS = ["none", "mean", "first", "last", "rank"] as const;
 type Pooling = (typeof POOLINGS)[number];
 
+/** Says that `pooling_type` is there for llama.cpp alone: the model does not name its pooling. */
+const BY_DEFAULT = "heddle.pooling_by_default";
+
 /** What the file says; undefined where it says nothing. @throws HeddleError INVALID_FILE, UNSUPPORTED */
 export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | undefined {
   const key = `${arch}.pooling_type`;
   const number = meta.number(key);
-  if (number === undefined || number === -1) return undefined;
+  if (number === undefined || number === -1 || meta.boolean(BY_DEFAULT)) return undefined;
   const pooling = POOLINGS[number];
   if (pooling !== undefined) return pooling;
   const known = POOLINGS.map((name, i) => `${i} (${name})`).join(", ");
@@ -82,6 +86,22 @@ export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue
   const value = (POOLINGS as readonly unknown[]).indexOf(pooling);
   if (value < 0) throw refused(`pooling ${String(pooling)}`, "mean, first or last alone");
   return { type: "u32", value };
+}
+
+/**
+ * Has a file say how heddle pools a model that reads whole texts and does not say itself: llama.cpp would pool nothing.
+ * @returns whether it was added
+ */
+export function addDefaultPooling(metadata: Map<string, GgufValue>, config: ModelConfig): boolean {
+  const { modelType, embedding, classifier, useBidirectionalAttention } = config;
+  const readsWholeTexts = formatOf(modelType).encoder !== undefined || useBidirectionalAttention === true;
+  if (!readsWholeTexts || embedding || classifier) return false;
+  const key = `${metadata.get("general.architecture")?.value}.pooling_type`;
+  const said = metadata.get(key)?.value;
+  if (said !== undefined && said !== -1) return false;
+  metadata.set(key, { type: "u32", value: POOLINGS.indexOf(DEFAULT_EMBEDDING.pooling) });
+  metadata.set(BY_DEFAULT, { type: "bool", value: true });
+  return true;
 }
 
 /** Whether a configuration says more of embeddings than `pooling_type`: what travels under heddle's own key. */

@@ -1,6 +1,9 @@
 // A bounded cursor over the head of a GGUF file. It reads through a window, so that a 100 GB file costs no more than its
 // metadata, and never trusts a length: what is left of the file bounds everything.
+import { binding } from "../binding/index.ts";
+import type { NativeStringList } from "../binding/tokenizer.ts";
 import { HeddleError } from "../errors.ts";
+import { cutOff } from "./cut-off.ts";
 import {
   GGUF_VALUE_BYTES,
   GGUF_VALUE_TYPES,
@@ -12,16 +15,21 @@ import {
 import type { MappedFile } from "./mapped-file.ts";
 
 const WINDOW_BYTES = 1 << 20;
+/** The length that stands before each string. */
+const LENGTH_BYTES = 8;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
 /** Of all keys, names and texts together: the largest known vocabulary with its merges and its tokenizer.json takes a tenth. */
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
-/** Strings in all arrays together: sixteen times the largest known vocabulary. */
-const MAX_STRINGS = 4_194_304;
-/** Of numbers in all arrays together: the scores and kinds of the largest known vocabulary, 262,144 tokens, take a thirtieth. */
-const MAX_NUMBER_BYTES = 64 * 1024 * 1024;
-/** Booleans in all arrays together: known files have one for each layer, and each takes eight times its byte here. */
-const MAX_BOOLEANS = 65_536;
-const MAX_NESTED_ARRAYS = 65_536;
+/** The most of all arrays of a file together. */
+const ARRAY_LIMITS = {
+  /** Sixteen times the largest known vocabulary. */
+  string: { most: 4_194_304, what: "strings in the file's arrays" },
+  /** The scores and kinds of the largest known vocabulary, 262,144 tokens, take a thirtieth. */
+  number: { most: 64 * 1024 * 1024, what: "bytes of numbers in the file's arrays" },
+  /** Known files have one for each layer. Each takes eight times its byte here. */
+  bool: { most: 65_536, what: "booleans in the file's arrays" },
+  array: { most: 65_536, what: "nested arrays in the file" },
+};
 const MAX_NESTING = 4;
 
 const NUMBER_ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => GgufNumberArray>> = {
@@ -42,11 +50,8 @@ export class GgufReader {
   private window = Buffer.alloc(0);
   private windowStart = 0;
   private at = 0;
-  private strings = 0;
   private textBytes = 0;
-  private numberBytes = 0;
-  private booleans = 0;
-  private nestedArrays = 0;
+  private readonly inArrays = { string: 0, number: 0, bool: 0, array: 0 };
 
   constructor(
     private readonly file: MappedFile,
@@ -64,14 +69,16 @@ export class GgufReader {
     return new HeddleError("INVALID_FILE", `${this.path}: ${message}`);
   }
 
+  private cutOff(bytes: number, within: string): HeddleError {
+    return cutOff(this.path, this.size, { bytes, within });
+  }
+
   /** Makes `bytes` readable at window[at]. */
   private need(bytes: number, name: string): void {
     if (this.window.length - this.at >= bytes) return;
     const position = this.position;
     const left = this.size - position;
-    if (bytes > left) {
-      throw this.invalid(`${name}: expected ${bytes} bytes at ${position}, got the end of the file after ${left}`);
-    }
+    if (bytes > left) throw this.cutOff(position + bytes, name);
     this.window = Buffer.from(this.file.bytes(position, Math.min(left, Math.max(bytes, WINDOW_BYTES))));
     this.windowStart = position;
     this.at = 0;
@@ -105,10 +112,7 @@ export class GgufReader {
     const length = high * 4294967296 + low;
     if (length > most) throw this.invalid(`${name}: expected a string of at most ${most} bytes, got ${length}`);
     this.at += 8;
-    this.textBytes += length;
-    if (this.textBytes > MAX_TEXT_BYTES) {
-      throw this.invalid(`${name}: expected at most ${MAX_TEXT_BYTES} bytes of text in the file's head, got more`);
-    }
+    this.countText(length, name);
     this.need(length, name);
     const value = this.window.toString("utf8", this.at, this.at + length);
     this.at += length;
@@ -173,27 +177,15 @@ export class GgufReader {
       throw this.invalid(`${clip(key)}: expected arrays nested at most ${MAX_NESTING} deep, got more`);
     }
     const of = this.valueType(key);
+    const length = this.count(`${clip(key)}: array length`, Number.MAX_SAFE_INTEGER);
+    this.countElements(key, of, length);
     // Every element takes some bytes: a string its length, an array its type and length.
     const least = of === "string" ? 8 : of === "array" ? 12 : GGUF_VALUE_BYTES[of];
-    const most = Math.max(0, Math.floor((this.size - this.position - 8) / least));
-    const length = this.count(`${clip(key)}: array length`, most);
-    if (of === "string") this.strings += length;
-    if (of === "bool") this.booleans += length;
-    if (of === "array") this.nestedArrays += length;
-    if (this.strings > MAX_STRINGS) {
-      throw this.invalid(`${clip(key)}: expected at most ${MAX_STRINGS} strings in the file's arrays, got more`);
-    }
-    if (this.booleans > MAX_BOOLEANS) {
-      throw this.invalid(`${clip(key)}: expected at most ${MAX_BOOLEANS} booleans in the file's arrays, got more`);
-    }
-    if (this.nestedArrays > MAX_NESTED_ARRAYS) {
-      throw this.invalid(`${clip(key)}: expected at most ${MAX_NESTED_ARRAYS} nested arrays in the file, got more`);
-    }
+    const end = this.position + length * least;
+    if (end > this.size) throw this.cutOff(end, clip(key));
     switch (of) {
       case "string": {
-        const value = new Array<string>(length);
-        for (let i = 0; i < length; i++) value[i] = this.string(key);
-        return { type: "array", of, value };
+        return stringArray(this.stringList(key, length));
       }
       case "bool": {
         this.need(length, clip(key));
@@ -208,17 +200,45 @@ export class GgufReader {
       }
       default: {
         const bytes = length * GGUF_VALUE_BYTES[of];
-        this.numberBytes += bytes;
-        if (this.numberBytes > MAX_NUMBER_BYTES) {
-          throw this.invalid(
-            `${clip(key)}: expected at most ${MAX_NUMBER_BYTES} bytes of numbers in the file's arrays, got more`,
-          );
-        }
         // Past the window: large numeric arrays are copied once, into their final buffer.
         const buffer = this.file.bytes(this.position, bytes);
         this.skip(bytes);
         return { type: "array", of, value: new NUMBER_ARRAYS[of]!(buffer) };
       }
+    }
+  }
+
+  /** Counts the elements of an array with those before it, and refuses more than memory is taken for. */
+  private countElements(key: string, of: GgufValueType, length: number): void {
+    const kind = of === "string" || of === "bool" || of === "array" ? of : "number";
+    const amount =
+      this.inArrays[kind] +
+      length * (kind === "number" ? GGUF_VALUE_BYTES[of as Exclude<GgufValueType, "string" | "array">] : 1);
+    const { most, what } = ARRAY_LIMITS[kind];
+    if (amount > most) throw this.invalid(`${clip(key)}: expected at most ${most} ${what}, got more`);
+    this.inArrays[kind] = amount;
+  }
+
+  /** Strings stay in native memory: a vocabulary has hundreds of thousands, and most are never asked for. */
+  private stringList(key: string, length: number): NativeStringList {
+    const list = new binding.NativeStringList();
+    while (list.length < length) {
+      const before = list.length;
+      const taken = list.read(this.window.subarray(this.at), length - before);
+      this.at += taken;
+      this.countText(taken - LENGTH_BYTES * (list.length - before), key);
+      if (list.length === length) break;
+      // The next string does not end within the window, or its length is wrong.
+      const text = this.string(key);
+      list.add(text, Uint32Array.of(text.length));
+    }
+    return list;
+  }
+
+  private countText(bytes: number, name: string): void {
+    this.textBytes += bytes;
+    if (this.textBytes > MAX_TEXT_BYTES) {
+      throw this.invalid(`${name}: expected at most ${MAX_TEXT_BYTES} bytes of text in the file's head, got more`);
     }
   }
 
@@ -230,6 +250,20 @@ export class GgufReader {
       this.at = 0;
     }
   }
+}
+
+/** An array whose strings are made when they are asked for. */
+function stringArray(list: NativeStringList): GgufArray {
+  let made: string[] | undefined;
+  const array: GgufArray = {
+    type: "array",
+    of: "string",
+    get value() {
+      made ??= list.strings();
+      return made;
+    },
+  };
+  return Object.defineProperty(array, "list", { value: list });
 }
 
 function clip(text: string): string {

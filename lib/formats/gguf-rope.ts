@@ -2,7 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import type { YarnRopeScaling } from "./config-types.ts";
 import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
-import { parseJson } from "./io.ts";
+import { parseJson } from "./json.ts";
 import { ropeScalingFromFactors, yarnAttentionFactor } from "./rope-scaling.ts";
 import type { WeightSource } from "./weights.ts";
 

@@ -1,5 +1,7 @@
 // The element types of ggml and the value types of GGUF metadata.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; block sizes as in ggml's ggml-common.h.
+
+import type { NativeStringList } from "../binding/tokenizer.ts";
 import { BLOCK_TYPES, isQuantised, type QuantisedDType } from "../graph/dtype.ts";
 import type { NumberDtype, WeightDtype } from "./dtype.ts";
 
@@ -101,7 +103,13 @@ export type GgufNumberArray =
   | BigInt64Array;
 
 export type GgufArray =
-  | { type: "array"; of: "string"; value: string[] }
+  | {
+      type: "array";
+      of: "string";
+      readonly value: string[];
+      /** The same strings in native memory, where they were read from a file. */
+      list?: NativeStringList;
+    }
   | { type: "array"; of: "bool"; value: boolean[] }
   | { type: "array"; of: "array"; value: GgufArray[] }
   | { type: "array"; of: Exclude<GgufValueType, "string" | "bool" | "array">; value: GgufNumberArray };

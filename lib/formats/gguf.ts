@@ -1,6 +1,7 @@
 // Reading GGUF versions 2 and 3 (little endian): metadata, tensor table, then the tensors' bytes.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every count is bounded before it is used.
 import { HeddleError } from "../errors.ts";
+import { cutOff } from "./cut-off.ts";
 import { elementCount, type WeightDtype } from "./dtype.ts";
 import { GgufMetadata } from "./gguf-metadata.ts";
 import { GgufReader } from "./gguf-reader.ts";
@@ -65,13 +66,13 @@ function readGguf(file: MappedFile, path: string): Omit<GgufFile, "path" | "file
 
   const table: RawEntry[] = [];
   for (let i = 0; i < tensorCount; i++) table.push(readEntry(reader, i));
-  const dataStart = Math.ceil(reader.position / alignment) * alignment;
-  return { version, alignment, metadata, entries: placeTensors(reader, table, dataStart, alignment, file.size) };
+  const dataStart = padded(reader.position, alignment);
+  return { version, alignment, metadata, entries: placeTensors(reader, table, dataStart, alignment) };
 }
 
 function readVersion(reader: GgufReader): 2 | 3 {
-  const magic = reader.u32("magic");
-  if (magic !== 0x46554747) throw reader.invalid('magic: expected "GGUF", got something else');
+  if (reader.size < 4 || reader.u32("the first bytes") !== 0x46554747)
+    throw reader.invalid('not a GGUF file: expected it to begin with "GGUF"');
   const version = reader.u32("version");
   if (version === 2 || version === 3) return version;
   if (version === 1) {
@@ -102,7 +103,8 @@ interface RawEntry {
   name: string;
   typeNumber: number;
   shape: number[];
-  relative: number;
+  /** From the beginning of the data. */
+  relative: bigint;
 }
 
 function readEntry(reader: GgufReader, index: number): RawEntry {
@@ -119,21 +121,18 @@ function readEntry(reader: GgufReader, index: number): RawEntry {
     shape.unshift(Number(size));
   }
   const typeNumber = reader.u32(`${label}: type`);
-  const relative = reader.u64(`${label}: offset`);
-  if (relative > BigInt(reader.size)) {
-    throw reader.invalid(`${label}: offset: expected within the file of ${reader.size} bytes, got ${relative}`);
-  }
-  return { name, typeNumber, shape, relative: Number(relative) };
+  return { name, typeNumber, shape, relative: reader.u64(`${label}: offset`) };
 }
 
+/** Each tensor begins at the padded end of the one before it, as llama.cpp demands: there are no gaps, and no overlaps. */
 function placeTensors(
   reader: GgufReader,
   table: RawEntry[],
   dataStart: number,
   alignment: number,
-  fileSize: number,
 ): Map<string, GgufEntry> {
   const entries = new Map<string, GgufEntry>();
+  let end = 0;
   for (const { name, typeNumber, shape, relative } of table) {
     const label = `tensor ${JSON.stringify(name)}`;
     if (entries.has(name)) throw reader.invalid(`${label}: expected once, got twice`);
@@ -145,33 +144,27 @@ function placeTensors(
         `${label}: expected rows of a multiple of ${type.blockElements} for ${type.name}, got ${row}`,
       );
     }
-    const bytes = (elementCount(shape) / type.blockElements) * type.blockBytes;
-    if (relative % alignment !== 0) {
-      throw reader.invalid(`${label}: offset: expected a multiple of ${alignment}, got ${relative}`);
-    }
-    const offset = dataStart + relative;
-    // Written so that NaN (an element count beyond 2^53) fails too.
-    if (!(bytes <= fileSize - offset)) {
+    const start = padded(end, alignment);
+    if (relative !== BigInt(start)) {
       throw reader.invalid(
-        `${label}: ${type.name} [${shape.join(", ")}] at ${offset}: expected to end within the file of ${fileSize} bytes`,
+        `${label}: offset: expected ${start}, the padded end of the tensor before it, got ${relative}`,
       );
     }
+    const bytes = (elementCount(shape) / type.blockElements) * type.blockBytes;
+    end = start + bytes;
+    // Written so that NaN (an element count beyond 2^53) fails too.
+    if (!(dataStart + end <= Number.MAX_SAFE_INTEGER))
+      throw reader.invalid(`${label}: ${type.name} [${shape.join(", ")}]: expected fewer than 2^53 bytes, got more`);
     const { dtype } = type;
+    const offset = dataStart + start;
     entries.set(name, { name, storedDtype: type.name, ...(dtype && { dtype }), shape, offset, bytes });
   }
-  checkOverlap(reader, entries);
+  // A file without tensors may end with its table.
+  if (table.length > 0 && dataStart + end > reader.size)
+    throw cutOff(reader.path, reader.size, { bytes: dataStart + end });
   return entries;
 }
 
-function checkOverlap(reader: GgufReader, entries: Map<string, GgufEntry>): void {
-  const sorted = [...entries.values()].sort((a, b) => a.offset - b.offset);
-  for (let i = 1; i < sorted.length; i++) {
-    const before = sorted[i - 1]!;
-    const here = sorted[i]!;
-    if (here.offset < before.offset + before.bytes) {
-      throw reader.invalid(
-        `tensor ${JSON.stringify(here.name)}: offset: expected at least ${before.offset + before.bytes}, where ${JSON.stringify(before.name)} ends, got ${here.offset}`,
-      );
-    }
-  }
+function padded(bytes: number, alignment: number): number {
+  return Math.ceil(bytes / alignment) * alignment;
 }

@@ -1,8 +1,9 @@
-// Files as every format needs them: typed errors, bounded JSON, and writes that appear whole or not at all.
+// Files as every format needs them: typed errors, JSON, and writes that appear whole or not at all.
 import { type FileHandle, lstat, mkdir, open, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
+import { type JsonLimits, parseJson } from "./json.ts";
 import { kindOf, readWhole } from "./open-file.ts";
 
 /** A system error as a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
@@ -83,14 +84,16 @@ async function needFolder(path: string): Promise<void> {
   if (!found.isDirectory()) throw new HeddleError("IO", `${path}: expected a folder, got a file`);
 }
 
-const MAX_JSON_BYTES = 16 * 1024 * 1024;
-const MAX_JSON_DEPTH = 64;
+export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads and parses a JSON file. Errors: NOT_FOUND, IO, INVALID_FILE (no file, too big, too deep, not JSON).
- * @param maxBytes the largest file accepted
+ * Reads and parses a JSON file. Errors: NOT_FOUND, IO, INVALID_FILE (no file, too big, too deep, too many values, not JSON).
+ * @param limits.bytes the largest file accepted
  */
-export async function readJson(path: string, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
+export async function readJson(
+  path: string,
+  { bytes: maxBytes = MAX_JSON_BYTES, ...limits }: JsonLimits & { bytes?: number } = {},
+): Promise<unknown> {
   let bytes: Buffer;
   try {
     if ((await stat(path)).isDirectory())
@@ -99,36 +102,7 @@ export async function readJson(path: string, maxBytes = MAX_JSON_BYTES): Promise
   } catch (error) {
     throw ioError(error, path, "read");
   }
-  return parseJson(bytes, path);
-}
-
-/** Parses JSON text whose nesting is bounded, so that later recursive walks cannot exhaust the stack. */
-export function parseJson(bytes: Uint8Array, path: string, maxDepth = MAX_JSON_DEPTH): unknown {
-  checkDepth(bytes, path, maxDepth);
-  try {
-    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
-    return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text); // some editors begin UTF-8 with a mark
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new HeddleError("INVALID_FILE", `${path}: expected JSON: ${reason}`, { cause });
-  }
-}
-
-function checkDepth(bytes: Uint8Array, path: string, maxDepth: number): void {
-  let depth = 0;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === 0x5c) i++;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
-    else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > maxDepth) {
-        throw new HeddleError("INVALID_FILE", `${path}: expected JSON nested at most ${maxDepth} deep, got more`);
-      }
-    } else if (byte === 0x7d || byte === 0x5d) depth--;
-  }
+  return parseJson(bytes, path, limits);
 }
 
 /** What is told all bytes of a file, in order; nobody changes them until the promise settles. */

@@ -1,4 +1,3 @@
-import { freemem } from "node:os";
 import { getHeapStatistics } from "node:v8";
 
 /** Bytes of memory that a character of JSON becomes at most, about: `{},` is an object in an array. */
@@ -7,11 +6,6 @@ export const JSON_BYTES = 20;
 /** Characters of JSON that are read at once, at most: what they may become has half of the heap. */
 export function mostJson(): number {
   return Math.floor(new Memory().left / JSON_BYTES);
-}
-
-/** Bytes that the process may still take, the limits of its container included where Node knows them (20.13 on). */
-export function availableBytes(): number {
-  return process.availableMemory?.() || freemem();
 }
 
 /**

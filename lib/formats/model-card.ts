@@ -5,7 +5,8 @@ import { HeddleError } from "../errors.ts";
 import type { Optional } from "./config-types.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
-import { exists, parseJson, readJson, writeJson } from "./io.ts";
+import { exists, readJson, writeJson } from "./io.ts";
+import { parseJson } from "./json.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
 import type { StagedFiles } from "./staged-files.ts";
 

@@ -18,6 +18,7 @@ import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.t
 import { VALUE_HEAD } from "./heads.ts";
 import { exists, notThere, readJson } from "./io.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
+import { VOCABULARY_FILES } from "./tokenizer-files.ts";
 import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
 
 export interface ModelFiles {
@@ -118,18 +119,10 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   };
 }
 
-const TOKENIZERS = [
-  "tokenizer.json",
-  "tokenizer.model",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "merges.txt",
-  "vocab.txt",
-];
-
-/** The files that Tokenizer.load finds a vocabulary in. */
+/** Whether Tokenizer.load finds a vocabulary in a folder: vocab.json is one beside merges.txt alone. */
 async function hasTokenizer(folder: string): Promise<boolean> {
-  for (const name of TOKENIZERS) {
+  for (const name of VOCABULARY_FILES) {
+    if (name === "vocab.json") continue;
     if (await exists(join(folder, name))) return true;
   }
   return false;

@@ -172,14 +172,16 @@ function splitShards(tensors: readonly TensorData[], limit: number): TensorData[
   return shards;
 }
 
+/** Names of a whole model's weights: one file, or shards and their index. */
+export const WEIGHT_FILES = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
+
 /** Removes an earlier save's weights, those first that readers would find before shards of this one: one file, and the list of shards of the same names. */
 async function replaceOld(files: StagedFiles, folder: string, names: readonly string[]): Promise<void> {
-  const weights = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
   const there = await readdir(folder).catch((error: unknown) => {
     throw ioError(error, folder, "cleaned of an earlier save");
   });
   const sharded = names.includes(INDEX);
-  for (const name of there.filter((one) => weights.test(one))) {
+  for (const name of there.filter((one) => WEIGHT_FILES.test(one))) {
     const path = join(folder, name);
     if (sharded && (name === INDEX || name === "model.safetensors")) files.removeBefore(path);
     else if (!names.includes(name)) files.removeBehind(path);

@@ -1,6 +1,7 @@
 // Reading safetensors: 8 bytes header length, a JSON header, then the tensors' bytes without gaps.
 // Format: https://github.com/huggingface/safetensors (README, "Format").
 import { HeddleError } from "../errors.ts";
+import { cutOff } from "./cut-off.ts";
 import { elementCount, type WeightDtype } from "./dtype.ts";
 import { type MappedFile, mapFile } from "./mapped-file.ts";
 import { parseStrictJson, type StrictJson } from "./strict-json.ts";
@@ -33,7 +34,7 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype
 export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 16;
 /** Room for 131,072 tensors and, in __metadata__, for the notes that training tools leave. */
-const HEADER_LIMITS = { depth: 8, values: 1_500_000, keys: 131_073, stringBytes: 8_388_608 };
+const HEADER_LIMITS = { depth: 8, values: 2_097_152, keys: 131_073, stringBytes: 8_388_608 };
 
 export interface SafetensorsEntry {
   name: string;
@@ -55,6 +56,20 @@ export interface SafetensorsFile {
   metadata: ReadonlyMap<string, string>;
 }
 
+/** The header's length, then the brace that its JSON begins with. */
+const LENGTH_BYTES = 8;
+const BRACE = 0x7b;
+
+/** Whether these first bytes of a file may begin a safetensors file. */
+export function startsLikeSafetensors(bytes: Uint8Array): boolean {
+  if (bytes.length <= LENGTH_BYTES || bytes[LENGTH_BYTES] !== BRACE) return false;
+  return lengthIn(bytes) <= BigInt(MAX_SAFETENSORS_HEADER_BYTES);
+}
+
+function lengthIn({ buffer, byteOffset }: Uint8Array): bigint {
+  return new DataView(buffer, byteOffset).getBigUint64(0, true);
+}
+
 /** Maps a safetensors file and validates its header in full. Errors: NOT_FOUND, IO, INVALID_FILE. */
 export function openSafetensors(path: string): SafetensorsFile {
   const file = mapFile(path);
@@ -68,32 +83,39 @@ export function openSafetensors(path: string): SafetensorsFile {
 
 function readHeader(file: MappedFile, path: string): Pick<SafetensorsFile, "entries" | "metadata"> {
   const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
-  if (file.size < 8) throw invalid(`expected a safetensors file of at least 8 bytes, got ${file.size}`);
-  const length = new DataView(file.bytes(0, 8)).getBigUint64(0, true);
-  if (length > BigInt(MAX_SAFETENSORS_HEADER_BYTES)) {
-    throw invalid(`header length: expected at most ${MAX_SAFETENSORS_HEADER_BYTES} bytes, got ${length}`);
-  }
+  if (file.size === 0) throw invalid("not a safetensors file: got an empty file");
+  if (file.size < LENGTH_BYTES) throw cutOff(path, file.size, { bytes: LENGTH_BYTES, within: "the header's length" });
+  const start = new Uint8Array(file.bytes(0, Math.min(file.size, LENGTH_BYTES + 1)));
+  const length = lengthIn(start);
+  if (length > BigInt(MAX_SAFETENSORS_HEADER_BYTES))
+    throw invalid(
+      `not a safetensors file: expected a header of at most ${MAX_SAFETENSORS_HEADER_BYTES} bytes, got ${length}`,
+    );
   const headerBytes = Number(length);
-  if (headerBytes > file.size - 8) {
-    throw invalid(`header length: expected at most the ${file.size - 8} bytes of the file, got ${headerBytes}`);
-  }
+  if (start.length > LENGTH_BYTES && start[LENGTH_BYTES] !== BRACE)
+    throw invalid("not a safetensors file: expected a header that begins with {, got another character");
+  if (headerBytes > file.size - LENGTH_BYTES)
+    throw cutOff(path, file.size, { bytes: LENGTH_BYTES + headerBytes, within: "the header" });
   let header: StrictJson;
   try {
-    header = parseStrictJson(Buffer.from(file.bytes(8, headerBytes)), HEADER_LIMITS);
+    header = parseStrictJson(Buffer.from(file.bytes(LENGTH_BYTES, headerBytes)), HEADER_LIMITS);
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
     throw invalid(`header: expected JSON: ${(cause as Error).message}`);
   }
   if (!(header instanceof Map)) throw invalid("header: expected a JSON object");
 
-  const dataStart = 8 + headerBytes;
+  const dataStart = LENGTH_BYTES + headerBytes;
   const entries: SafetensorsEntry[] = [];
   let metadata = new Map<string, string>();
   for (const [name, value] of header) {
     if (name === "__metadata__") metadata = readMetadata(value, invalid);
-    else entries.push(readEntry(name, value, dataStart, file.size, invalid));
+    else entries.push(readEntry(name, value, dataStart, invalid));
   }
-  checkLayout(entries, dataStart, file.size, invalid);
+  const end = checkLayout(entries, dataStart, invalid);
+  if (end > file.size) throw cutOff(path, file.size, { bytes: end });
+  if (end < file.size)
+    throw invalid(`expected the data to end with the last tensor at ${end} bytes, got a file of ${file.size}`);
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata };
 }
 
@@ -107,13 +129,7 @@ function readMetadata(value: StrictJson, invalid: Invalid): Map<string, string> 
   return value as Map<string, string>;
 }
 
-function readEntry(
-  name: string,
-  value: StrictJson,
-  dataStart: number,
-  fileSize: number,
-  invalid: Invalid,
-): SafetensorsEntry {
+function readEntry(name: string, value: StrictJson, dataStart: number, invalid: Invalid): SafetensorsEntry {
   const label = `tensor ${clip(name)}`;
   if (!(value instanceof Map)) throw invalid(`${label}: expected an object`);
   for (const key of value.keys()) {
@@ -134,11 +150,7 @@ function readEntry(
     throw invalid(`${label}: data_offsets: expected two whole numbers`);
   }
   const [begin, end] = offsets as [number, number];
-  if (begin > end || end > fileSize - dataStart) {
-    throw invalid(
-      `${label}: data_offsets: expected begin ≤ end ≤ ${fileSize - dataStart} (the bytes of data), got [${begin}, ${end}]`,
-    );
-  }
+  if (begin > end) throw invalid(`${label}: data_offsets: expected begin ≤ end, got [${begin}, ${end}]`);
   const { bits, dtype } = STORED_DTYPES[storedDtype]!;
   const expected = (elementCount(shape as number[]) * bits) / 8;
   if (expected !== end - begin) {
@@ -148,8 +160,11 @@ function readEntry(
   return { name, storedDtype, ...(dtype && { dtype }), shape: shape as number[], offset, bytes: end - begin };
 }
 
-/** The tensors must cover the data exactly: no gap (where something could hide), no overlap, nothing left over. */
-function checkLayout(entries: SafetensorsEntry[], dataStart: number, fileSize: number, invalid: Invalid): void {
+/**
+ * The tensors must cover the data exactly: no gap (where something could hide), and no overlap.
+ * @returns where the last of them ends in the file
+ */
+function checkLayout(entries: SafetensorsEntry[], dataStart: number, invalid: Invalid): number {
   const sorted = [...entries].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let position = dataStart;
   for (const { name, offset, bytes } of sorted) {
@@ -160,9 +175,7 @@ function checkLayout(entries: SafetensorsEntry[], dataStart: number, fileSize: n
     }
     position += bytes;
   }
-  if (position !== fileSize) {
-    throw invalid(`expected the data to end with the last tensor at ${position} bytes, got a file of ${fileSize}`);
-  }
+  return position;
 }
 
 function isCount(value: StrictJson): boolean {

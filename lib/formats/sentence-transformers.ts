@@ -45,6 +45,11 @@ export const LAYER_PREFIXES = { dense: "linear.", layer_norm: "norm." } as const
   string
 >;
 
+/** Names of the file that says how long texts may be, in the order in which sentence-transformers looks for them. */
+export const TEXT_LIMIT_FILES = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"].map(
+  (name) => `sentence_${name}_config.json`,
+);
+
 /** Weights of layers behind pooling, by their number: `embedding_layers.0.weight` and `.bias`. */
 export const EMBEDDING_LAYERS = "embedding_layers.";
 

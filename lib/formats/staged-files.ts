@@ -1,16 +1,31 @@
 // Files that belong together: all are written before the first of them gets its name.
-import { rm } from "node:fs/promises";
+import { rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { discardFile, type FileSink, ioError, placeFile, type StagedFile, stageFile, syncFolder } from "./io.ts";
+import {
+  discardFile,
+  exists,
+  type FileSink,
+  ioError,
+  placeFile,
+  type StagedFile,
+  stageFile,
+  syncFolder,
+} from "./io.ts";
 
 /** Files that are on the disk, each under a temporary name beside its own, until all are. */
 export class StagedFiles {
   private staged: StagedFile[] = [];
   private readonly before = new Set<string>();
   private readonly behind = new Set<string>();
+  private readonly emptyBehind = new Set<string>();
 
   async write(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
     this.staged.push(await stageFile(path, body));
+  }
+
+  /** Whether a file of this path is among them. */
+  has(path: string): boolean {
+    return this.staged.some((file) => file.path === path);
   }
 
   async writeText(path: string, text: string): Promise<void> {
@@ -34,6 +49,11 @@ export class StagedFiles {
     this.behind.add(path);
   }
 
+  /** Takes a folder away behind them, if nothing is left in it. */
+  removeEmptyBehind(path: string): void {
+    this.emptyBehind.add(path);
+  }
+
   /** Gives all of them their names, in the order in which they were written. */
   async commit(): Promise<void> {
     for (const path of this.before) await remove(path);
@@ -45,7 +65,10 @@ export class StagedFiles {
     // On the disk before what they replace is gone.
     for (const folder of folders) await syncFolder(folder);
     for (const path of this.behind) await remove(path);
-    for (const folder of new Set([...this.behind].map((path) => dirname(path)))) await syncFolder(folder);
+    // It holds other files, which the caller does not know, or is a link.
+    for (const path of this.emptyBehind) await rmdir(path).catch(() => {});
+    for (const folder of new Set([...this.behind].map((path) => dirname(path))))
+      if (await exists(folder)) await syncFolder(folder);
   }
 
   /** Removes what has no name yet. */

@@ -1,4 +1,5 @@
-// A JSON reader for hostile headers: unlike JSON.parse it refuses duplicate keys and bounds the nesting.
+// A JSON reader for hostile headers: unlike JSON.parse it refuses duplicate keys and bounds what it makes.
+import { malformedUtf8At } from "./json.ts";
 
 /** Objects become Maps, so that no key (`__proto__`) is special. */
 export type StrictJson = string | number | boolean | null | StrictJson[] | Map<string, StrictJson>;
@@ -6,12 +7,15 @@ export type StrictJson = string | number | boolean | null | StrictJson[] | Map<s
 /** Bounds of what a reader accepts; every one is named in the error. */
 export interface StrictJsonLimits {
   depth: number;
-  /** Values in all. */
+  /** Values in all. An object weighs as OBJECT_WEIGHT of them. */
   values: number;
   /** Keys of one object. */
   keys: number;
   stringBytes: number;
 }
+
+/** A Map takes about as much memory as eight numbers in a list. */
+const OBJECT_WEIGHT = 8;
 
 /** A key that an object has twice. */
 export class DuplicateKey extends Error {
@@ -94,8 +98,9 @@ export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): Strict
 
   function value(depth: number): StrictJson {
     if (depth > limits.depth) fail(`nested more than ${limits.depth} deep`);
-    if (++values > limits.values) fail(`more than ${limits.values} values`);
     skipSpace();
+    values += bytes[at] === 0x7b ? OBJECT_WEIGHT : 1;
+    if (values > limits.values) fail(`more than ${limits.values} values`);
     switch (bytes[at]) {
       case 0x7b: {
         at++;
@@ -152,6 +157,8 @@ export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): Strict
     }
   }
 
+  const malformed = malformedUtf8At(bytes);
+  if (malformed >= 0) throw new Error(`invalid UTF-8 at byte ${malformed}`);
   const result = value(0);
   skipSpace();
   if (at !== bytes.length) fail("unexpected bytes after the value");

@@ -1,10 +1,10 @@
-import { checkSignal, HeddleError } from "../errors.ts";
+import { checkAttached, checkSignal, HeddleError } from "../errors.ts";
 
 /**
  * What `source` gives, until it ends or `signal` fires, also while its next value is waited for, which may be for ever. A source that
  * is left then is told so by its `return`, and nobody waits for what it still does.
  * @param what the work, for the message
- * @throws HeddleError ABORTED, INVALID_ARGUMENT for a signal that is none; what `source` throws
+ * @throws HeddleError ABORTED, INVALID_ARGUMENT for a signal that is none, or a detached array; what `source` throws
  */
 export async function* untilAborted<T>(
   source: Iterable<T> | AsyncIterable<T>,
@@ -12,6 +12,7 @@ export async function* untilAborted<T>(
   what: string,
 ): AsyncGenerator<T, void, undefined> {
   checkSignal(signal);
+  checkAttached(what, source);
   if (!signal) {
     yield* source;
     return;

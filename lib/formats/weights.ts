@@ -159,7 +159,7 @@ async function openFolder(folder: string): Promise<WeightSource> {
 
 async function openShards(folder: string, index: string): Promise<WeightSource> {
   const invalid = (message: string) => new HeddleError("INVALID_FILE", `${index}: ${message}`);
-  const content = await readJson(index, MAX_INDEX_BYTES);
+  const content = await readJson(index, { bytes: MAX_INDEX_BYTES });
   const map = isObject(content) ? content.weight_map : undefined;
   if (!isObject(map)) throw invalid("weight_map: expected an object of tensor names and shards");
 

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
+import { replaceAdapter } from "../formats/folder-files.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { makeFolder } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
@@ -75,8 +76,7 @@ export async function saveAdapter(
     const json = headsToJson(model.config, model.family.architecture);
     if (Object.keys(json).length > 0) await files.writeJson(join(folder, HEAD_CONFIG_FILE), json);
     if (base.card) await writeModelCard(folder, base.card, files);
-    const own = join(folder, ADAPTER_CONFIG_FILE);
-    files.removeBefore(own); // as config.json of a model
-    await files.writeJson(own, adapterConfig(model, whole, base.path));
+    await replaceAdapter(files, folder);
+    await files.writeJson(join(folder, ADAPTER_CONFIG_FILE), adapterConfig(model, whole, base.path));
   });
 }

@@ -3,8 +3,8 @@ import { HeddleError } from "../errors.ts";
 import { throwIfAborted } from "./abort.ts";
 import { fill, moveBeams } from "./beam-cache.ts";
 import { changedContinuations, isPlain, plainContinuations } from "./beam-candidates.ts";
-import { BeamConditions } from "./beam-conditions.ts";
 import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
+import { BeamTexts } from "./beam-texts.ts";
 import type { SampleResults } from "./choices.ts";
 import { newProgress, type Progress, RESERVED_AHEAD } from "./engine.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
@@ -21,7 +21,7 @@ class Group {
   /** What becomes of the best hypotheses, in their order. */
   readonly sequences: readonly Sequence[];
   readonly search: BeamSearch;
-  private readonly conditions: BeamConditions | undefined;
+  private readonly texts: BeamTexts;
   /** Of each beam. */
   slots: number[];
   /** What each beam has the model see. */
@@ -33,16 +33,16 @@ class Group {
 
   constructor(sequences: readonly Sequence[], slots: number[]) {
     const [first] = sequences as [Sequence];
-    const { beams, stopTokens, stopConditions } = first.options;
+    const { beams, stopTokens } = first.options;
     this.sequences = sequences;
-    this.conditions = stopConditions.length > 0 ? new BeamConditions(first) : undefined;
+    this.texts = new BeamTexts(first);
     this.search = new BeamSearch(beams!, {
       limit: first.limit,
       endTokens: stopTokens.size,
       ends: (tokens, parent) =>
-        first.endsWith(tokens) ||
+        stopTokens.has(tokens.at(-1)!) ||
         this.forms[parent]?.after(tokens.at(-1)!).finished === true ||
-        this.conditions?.hold(tokens, this.search.beams[parent]!.tokens) === true ||
+        this.texts.ends(tokens, this.search.beams[parent]!.tokens) ||
         tokens.length >= first.limit,
     });
     this.contexts = [first.context];
@@ -81,7 +81,7 @@ class Group {
       const { choices, tokens, score } = finished[rank]!;
       sequence.score = score;
       sequence.cachedTokens = this.prompt.cachedTokens;
-      const stopped = this.conditions?.haveEnded(tokens) ?? false;
+      const stopped = this.texts.haveEnded(tokens);
       for (const [i, choice] of choices.entries()) yield sequence.accept(choice, stopped && i === choices.length - 1);
     }
   }

@@ -23,7 +23,7 @@ export function candidatesOf(
     if (!known) return "";
     let text = known.get(token);
     if (text === undefined) {
-      text = tokenizer.decode([token]);
+      text = tokenizer.tokenText(token);
       known.set(token, text);
     }
     return text;

@@ -1,7 +1,13 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig, PoolingMode } from "../formats/config.ts";
 import type { Optional } from "../formats/config-types.ts";
-import { areDistinct, embeddingWidths, POOLING_MODES, poolingModes } from "../formats/embedding-schema.ts";
+import {
+  areDistinct,
+  DEFAULT_EMBEDDING,
+  embeddingWidths,
+  POOLING_MODES,
+  poolingModes,
+} from "../formats/embedding-schema.ts";
 import { compile, Dimension, input } from "../graph/index.ts";
 import { embeddingLayers } from "../models/embedding-layers.ts";
 import { besideTrunk } from "../models/forward.ts";
@@ -30,12 +36,9 @@ export const EMBED_NAMES = [
   ...["pooling", "normalize", "truncateDim", "prompt", "promptName", "truncation", "signal"],
 ] as const;
 
-/** How a model that was not trained to embed makes a vector: its hidden states' mean, of length 1. */
-const UNTRAINED: EmbeddingConfig = { pooling: "mean", normalize: true };
-
 /** How the model's texts become vectors. */
 export function embeddingOf(model: ModelView): EmbeddingConfig {
-  return model.config.embedding ?? UNTRAINED;
+  return model.config.embedding ?? DEFAULT_EMBEDDING;
 }
 
 /** Tokens of a text at most. */

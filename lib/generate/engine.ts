@@ -1,4 +1,5 @@
 import { keysKeepLength } from "../models/rope-frequencies.ts";
+import { commonPrefix } from "../tokenizer/prompt-ids.ts";
 import { throwIfAborted } from "./abort.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
@@ -12,7 +13,7 @@ import type { Segment } from "./row-data.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Draw, masked, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
-import { commonPrefix, SharedPrefixes } from "./shared-prefix.ts";
+import { SharedPrefixes } from "./shared-prefix.ts";
 import { type Drafter, DraftLength, drafterOf } from "./speculate.ts";
 
 /** What a call did, for usage and timings; filled as it goes. */

@@ -332,7 +332,8 @@ export class LanguageModel {
 
   /**
    * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card.
-   * They appear together, once all are on the disk: a model that is there stays until then, which takes room for both.
+   * They appear together, once all are on the disk: a model that is there stays until then, which takes room for both. What is left of
+   * that model is removed then: its tokenizer, chat templates, adapter, sentence-transformers' modules and card. Other files stay.
    * Adapters are no part of it: `saveAdapter` writes them, and `mergeAdapter` puts them into the weights first.
    * @param options.dtype `auto` keeps each weight's type
    * @throws HeddleError INVALID_ARGUMENT where an adapter is active that is not merged, whose effect would be lost; IO, ABORTED

@@ -118,7 +118,7 @@ async function loadAdapted(folder: string, options: LoadModelOptions, base: stri
 async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined): Promise<Tokenizer | undefined> {
   if (files.tokenizerPath === undefined) return undefined;
   const gguf = files.weights.gguf;
-  return gguf ? Tokenizer.fromGguf(gguf.record()) : Tokenizer.load(files.tokenizerPath, { signal });
+  return gguf ? Tokenizer.fromGgufAsync(gguf.record(), { signal }) : Tokenizer.load(files.tokenizerPath, { signal });
 }
 
 /** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */

@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, HeddleError } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 
 /** What transformers, vLLM and OpenAI call options of generation: for the message alone. */
@@ -27,8 +27,7 @@ const MEANT: Readonly<Record<string, string>> = {
 
 /** @throws INVALID_ARGUMENT for a name that is not an option, with the one that is meant, as far as can be told */
 export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw invalidArgument(`${what}s`, "an object", options);
+  checkObject(`${what}s`, options);
   const names = [...known];
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue;

@@ -2,10 +2,12 @@ import { join } from "node:path";
 import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
+import { replaceModel } from "../formats/folder-files.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { makeFolder } from "../formats/io.ts";
 import { writeModelCard } from "../formats/model-card.ts";
 import { writeTogether } from "../formats/staged-files.ts";
+import { stageTokenizer } from "../formats/tokenizer-files.ts";
 import { type FloatDType, isFloat } from "../graph/index.ts";
 import { weightData } from "../models/export.ts";
 import type { Model } from "../models/model.ts";
@@ -30,15 +32,13 @@ export async function saveLanguageModel(
   await makeFolder(folder);
   await writeTogether(async (files) => {
     await saveModelWeights(folder, weightData(model, dtype), config, signal ? { signal } : {}, files);
-    for (const [name, text] of Object.entries(tokenizer?.files() ?? {}))
-      await files.writeText(join(folder, name), text);
+    if (tokenizer) await stageTokenizer(files, folder, tokenizer.files());
     if (card) await writeModelCard(folder, card, files);
     if (Object.keys(generation).length > 0)
       await files.writeJson(join(folder, "generation_config.json"), generationConfigToJson(generation));
     const stored = dtype === "auto" ? storedDtype(model) : dtype;
-    const own = join(folder, "config.json");
-    files.removeBefore(own); // without it no reader takes the weights of before for this model's, or these for that
-    await files.writeJson(own, modelConfigToJson({ ...config, dtype: stored }));
+    await replaceModel(files, folder);
+    await files.writeJson(join(folder, "config.json"), modelConfigToJson({ ...config, dtype: stored }));
   });
 }
 

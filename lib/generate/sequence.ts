@@ -1,11 +1,12 @@
 import { randomInt } from "node:crypto";
 import { Constraint } from "../constrain/index.ts";
 import { HeddleError, seedAfter } from "../errors.ts";
-import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { AnswerText } from "./answer-text.ts";
 import { candidatesOf } from "./candidates.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
-import { asked, StopMatcher } from "./stop.ts";
+import { asked } from "./stop.ts";
 
 /** Why an answer ended: by an end token, a stop or its form (`stop`), or by maxTokens or the context's end (`length`). */
 export type FinishReason = "stop" | "length";
@@ -14,7 +15,7 @@ export type FinishReason = "stop" | "length";
 export interface TopCandidate {
   token: number;
   logprob: number;
-  /** What the token stands for by itself; empty without a tokenizer. */
+  /** The text that the token adds inside a text, such as " the" of "▁the". Empty without a tokenizer. */
   text: string;
 }
 
@@ -46,16 +47,6 @@ export interface Choice {
   topIds?: Int32Array;
   topLogprobs?: Float32Array;
 }
-
-/** The text of a hypothesis, as its pieces would give it, but with what may yet be a stop text. */
-export interface TextSoFar {
-  text: string;
-  /** Of its tokens, how many there were when the last of this text became certain. */
-  given: number;
-}
-
-/** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
-const DECODER_CONTEXT = 32;
 
 /** @param hint at what a caller can do who has not said yet what to do then */
 export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
@@ -100,8 +91,8 @@ export class Sequence {
   readonly limit: number;
   readonly contextLength: number;
   private readonly tokenizer: Tokenizer | undefined;
-  private readonly decoder: TokenDecoder | undefined;
-  private readonly matcher: StopMatcher;
+  /** The text of its new tokens. */
+  readonly answer: AnswerText;
   /** Its text so far, where a stop text may cut a document short or a condition reads it. */
   private text = "";
 
@@ -131,8 +122,7 @@ export class Sequence {
     this.context = prompt.length > of.contextLength ? withoutOldest(prompt, of.contextLength) : [...prompt];
     this.limit = this.lengthLimit(of.name);
     this.tokenizer = of.tokenizer;
-    this.decoder = decoderAfter(of.tokenizer, prompt);
-    this.matcher = new StopMatcher(options.stopTexts);
+    this.answer = AnswerText.after(prompt, { tokenizer: of.tokenizer, stopTexts: options.stopTexts });
     const { automaton, vocabSize, stopTokens: ends } = options;
     this.constraint =
       automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
@@ -190,43 +180,10 @@ export class Sequence {
     this.context = withoutOldest(this.context, this.contextLength);
   }
 
-  /** Whether these tokens, generated after the prompt, would have ended it: by the last of them, or by a stop text. */
-  endsWith(tokens: readonly number[]): boolean {
-    const { stopTokens, stopTexts } = this.options;
-    if (stopTokens.has(tokens.at(-1)!)) return true;
-    if (stopTexts.length === 0) return false;
-    const before = [...this.ids.slice(0, this.promptLength), ...tokens.slice(0, -1)];
-    const most = Math.max(...stopTexts.map(({ length }) => length));
-    // The beginning has been looked at when its last token came: only as much of it is decoded as a stop text may begin in.
-    for (let count = DECODER_CONTEXT; ; count *= 2) {
-      const from = Math.max(this.promptLength, before.length - count);
-      const decoder = decoderAfter(this.tokenizer, before.slice(Math.max(0, from - DECODER_CONTEXT), from));
-      const text = before.slice(from).reduce((all, token) => all + (decoder?.push(token) ?? ""), "");
-      if (text.length < most && from > this.promptLength) continue;
-      const whole = text + (decoder?.push(tokens.at(-1)!) ?? "");
-      return stopTexts.some((stop) => whole.includes(stop));
-    }
-  }
-
-  /** The text of tokens generated after the prompt. @param before that of all of them but the last */
-  textAfter(tokens: readonly number[], before: TextSoFar = { text: "", given: 0 }): TextSoFar {
-    const { tokenizer, promptLength } = this;
-    if (!tokenizer) return before;
-    // What came before the text that is certain matters no more than a prompt's beginning does.
-    const shown = tokens.slice(Math.max(0, before.given - DECODER_CONTEXT), before.given);
-    const decoder = decoderAfter(tokenizer, [
-      ...this.ids.slice(Math.max(0, promptLength - DECODER_CONTEXT), promptLength),
-      ...shown,
-    ]);
-    const added = tokens.slice(before.given).map((token) => decoder!.push(token));
-    const piece = added.join("");
-    return piece === "" ? before : { text: before.text + piece, given: tokens.length };
-  }
-
-  /** Whether one of the caller's conditions ends it with these tokens, generated after the prompt. */
-  isToStopAfter(tokens: readonly number[], { text }: TextSoFar): boolean {
-    const certain = new StopMatcher(this.options.stopTexts).push(text);
-    return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], certain);
+  /** Whether one of the caller's conditions ends it with these tokens, generated after the prompt, and their certain text. */
+  isToStopAfter(tokens: readonly number[], text: string): boolean {
+    if (this.options.stopConditions.length === 0) return false;
+    return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], text);
   }
 
   /** Whether one of the caller's conditions ends it here. All are asked. */
@@ -244,21 +201,21 @@ export class Sequence {
   accept({ token, logprob, topIds, topLogprobs }: Choice, byCondition?: boolean): Piece {
     this.ids.push(token);
     this.context.push(token);
-    const { matcher, decoder, options, constraint } = this;
+    const { answer, options, constraint } = this;
     const ends = options.stopTokens.has(token);
     constraint?.accept(token);
-    let text = ends ? "" : matcher.push(decoder?.push(token) ?? "");
-    const over = ends || matcher.stopped || constraint?.finished === true;
+    let text = ends ? "" : answer.push(token);
+    const over = ends || answer.stopped || constraint?.finished === true;
     const stopped = !over && (byCondition ?? this.isToStop(this.ids, this.text + text));
     if (over || stopped) this.finishReason = "stop";
     else if (this.generated >= this.limit) this.finishReason = "length";
     if (this.finishReason) {
-      text += matcher.push(decoder?.flush() ?? "") + matcher.flush();
-      if (matcher.stopped) this.finishReason = "stop";
+      text += answer.flush();
+      if (answer.stopped) this.finishReason = "stop";
     }
     const conditional = options.stopConditions.length > 0;
     if (conditional || (constraint && options.stopTexts.length > 0)) this.text += text;
-    if (constraint && (matcher.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
+    if (constraint && (answer.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
     const piece: Piece = { text, token, logprob, index: this.index };
     if (topIds && topLogprobs) piece.top = candidatesOf({ topIds, topLogprobs }, this.tokenizer);
     if (this.scores && this.generated === 1) {
@@ -271,11 +228,6 @@ export class Sequence {
     }
     return piece;
   }
-}
-
-/** Decodes what follows a prompt. */
-function decoderAfter(tokenizer: Tokenizer | undefined, prompt: readonly number[]): TokenDecoder | undefined {
-  return tokenizer?.decoder({ skipSpecialTokens: true, after: prompt.slice(-DECODER_CONTEXT) });
 }
 
 /** The first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */

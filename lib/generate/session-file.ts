@@ -7,6 +7,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../errors.ts";
 import { writeFileAtomically } from "../formats/io.ts";
+import { parseJson } from "../formats/json.ts";
 import { openSafetensors, type SafetensorsFile } from "../formats/safetensors.ts";
 import { writeSafetensorsTo } from "../formats/safetensors-write.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
@@ -117,7 +118,7 @@ export async function readSession(path: string, given: ModelView, contextLength:
     const { format, version, model: fingerprint, state, chat } = Object.fromEntries(file.metadata);
     if (format !== FORMAT) throw invalid(`expected a session (format ${FORMAT}), got ${format ?? "another file"}`);
     if (version !== String(VERSION)) throw invalid(`version: expected ${VERSION}, got ${version ?? "none"}`);
-    const header = parseHeader(state, invalid);
+    const header = parseHeader(parseJson(state ?? "", `${path}: state`), invalid);
     if (header.contextLength > contextLength)
       throw invalid(`contextLength: expected at most the model's ${contextLength}, got ${header.contextLength}`);
     const unknown = header.adapters.filter((name) => !model.adapters.has(name));
@@ -142,7 +143,7 @@ export async function readSession(path: string, given: ModelView, contextLength:
       if (!hash.digest().equals(bytesOf(DIGEST.name))) throw invalid("digest: expected that of what it holds: damaged");
     });
     const { named } = header;
-    return { cache, named, ...(chat !== undefined && { chat: parseJson(chat, "chat", invalid) }) };
+    return { cache, named, ...(chat !== undefined && { chat: parseJson(chat, `${path}: chat`) }) };
   } finally {
     model.release();
     file.file.close();
@@ -155,16 +156,7 @@ function short(fingerprint: string | undefined): string {
   return (fingerprint ?? "none").slice(0, 12);
 }
 
-function parseJson(text: string | undefined, what: string, invalid: Invalid): unknown {
-  try {
-    return JSON.parse(text ?? "");
-  } catch {
-    throw invalid(`${what}: expected JSON`);
-  }
-}
-
-function parseHeader(text: string | undefined, invalid: Invalid): Header {
-  const value = parseJson(text, "state", invalid);
+function parseHeader(value: unknown, invalid: Invalid): Header {
   if (typeof value !== "object" || value === null) throw invalid("state: expected an object");
   const { contextLength, capacity, length, written, dtype, adapters, named } = value as Record<string, unknown>;
   const count = (name: string, n: unknown, least: number, most: number): number => {

@@ -1,4 +1,5 @@
 import { turnsByLength } from "../models/rope-frequencies.ts";
+import { commonPrefix } from "../tokenizer/prompt-ids.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -67,10 +68,4 @@ export class SharedPrefixes {
       if (there && (await this.cache.copySlot(from, to, length))) sequence.cachedTokens = length;
     }
   }
-}
-
-export function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let n = 0;
-  while (n < a.length && n < b.length && a[n] === b[n]) n++;
-  return n;
 }

@@ -45,6 +45,14 @@ export class StopMatcher {
     return this.found ? "" : this.take(this.held.length);
   }
 
+  /** A copy, which continues independently. */
+  fork(): StopMatcher {
+    const copy = new StopMatcher(this.stops);
+    copy.held = this.held;
+    copy.found = this.found;
+    return copy;
+  }
+
   private take(length: number): string {
     const out = this.held.slice(0, length);
     this.held = this.held.slice(length);

@@ -33,6 +33,11 @@ export class Device {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
   }
 
+  /** @internal Bytes of the memory for intermediate values that it holds between runs: the next run takes its place. */
+  get arenaBytes(): number {
+    return this.lane.arenaBytes;
+  }
+
   static {
     brand(Device, "Device");
   }
@@ -41,6 +46,11 @@ export class Device {
 /** @throws HeddleError INVALID_ARGUMENT for what is no device */
 export function checkDevice(device: unknown): asserts device is Device {
   if (!(device instanceof Device)) throw invalidArgument("device", "a Device, as openDevice() gives", device);
+}
+
+/** Bytes of memory that the process may still take, the limits of its container included. */
+export function availableBytes(): number {
+  return binding.availableMemory();
 }
 
 const devices = new Map<string, Device>();

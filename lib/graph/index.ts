@@ -1,4 +1,6 @@
 // The graph: values, ops, differentiation, compilation. What families, losses and stages are written in.
+import "../node-version.ts";
+
 export type { CpuInfo } from "../binding/graph.ts";
 export type { BuildInfo, CudaDeviceInfo } from "../binding/info.ts";
 export { type GradientOptions, gradients } from "./autograd.ts";

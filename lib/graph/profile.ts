@@ -12,9 +12,9 @@ export interface ProfiledOperand {
 
 /** All runs of one operation over operands of the same types and sizes. */
 export interface ProfiledOperation {
-  /** As `opNames` lists it; `linear + add` where a product went straight into a sum, `packing of weights` for what is no operation. */
+  /** As `opNames` lists it; `linear + add` where a product went straight into a sum, `packing of weights` for parts of a packed form. */
   op: string;
-  /** Which kernel ran it; `reference` for plain loops, "" for what is no operation. */
+  /** Which kernel ran it; `reference` for plain loops, "" for the packing of weights. */
   kernel: string;
   /** Products of one input that ran together stand as one: the input, then every weight. */
   inputs: readonly ProfiledOperand[];

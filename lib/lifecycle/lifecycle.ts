@@ -16,6 +16,8 @@ export interface LifecycleOptions {
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Told of a budget that is too short to learn from, before the run. Default: process.emitWarning. */
+  onWarning?: ((message: string) => void) | undefined;
 }
 
 const NAMES: readonly (keyof LifecycleOptions)[] = [
@@ -26,6 +28,7 @@ const NAMES: readonly (keyof LifecycleOptions)[] = [
   "device",
   "threads",
   "signal",
+  "onWarning",
 ];
 
 /**
@@ -48,6 +51,8 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
   checkSeed(seed);
   if (typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
   checkSignal(options.signal);
+  if (options.onWarning !== undefined && typeof options.onWarning !== "function")
+    throw invalidArgument("onWarning", "a function", options.onWarning);
   return new Run(async function* () {
     // Its recipe, its stages and its report are a good part of the package: who imports the package may never ask for them.
     const [{ planOf }, { runPlan }] = await Promise.all([import("./plan.ts"), import("./run-plan.ts")]);

@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { throwIfAborted } from "../errors.ts";
 import { writeFileAtomically } from "../formats/io.ts";
+import { emitWarning } from "../train/warn.ts";
 import { Clock } from "./clock.ts";
 import { compareClassifiers } from "./compare.ts";
 import { evaluate } from "./evaluate.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
+import { outcomeOf, shortBudget } from "./outcome.ts";
 import type { Plan } from "./plan.ts";
 import { makeRecipe, type Recipe } from "./recipe/recipe.ts";
 import { reportData } from "./report/data.ts";
@@ -22,7 +24,7 @@ import {
 } from "./types.ts";
 import { type StageRecord, Workspace } from "./workspace.ts";
 
-export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal"> {
+export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal" | "onWarning"> {
   /** Default: all. */
   stages?: readonly StageName[];
 }
@@ -35,6 +37,8 @@ export async function* runPlan(
 ): AsyncGenerator<LifecycleEvent, LifecycleResult, void> {
   const { device, threads, signal, stages = stageNames } = options;
   const work = await Workspace.open(out, plan);
+  const short = shortBudget(plan);
+  if (short !== undefined) (options.onWarning ?? emitWarning)(`lifecycle: ${short}`);
   const recipe = makeRecipe(plan.seed, plan.size);
   await work.writeData(recipe);
   const clock = new Clock(plan);
@@ -54,7 +58,8 @@ export async function* runPlan(
   const report = join(out, "report.html");
   const html = renderReport(await reportData(work));
   await writeFileAtomically(report, (sink) => sink.write(Buffer.from(html)));
-  return { stages: work.records.filter(({ name }) => name !== "classify").map(resultOf), report };
+  const results = work.records.filter(({ name }) => name !== "classify").map(resultOf);
+  return { stages: results, missed: outcomeOf(results).missed, report };
 }
 
 /** Steps of a stage as its events count them: two classifiers are trained, one after the other. */

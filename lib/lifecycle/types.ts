@@ -37,6 +37,8 @@ export interface StageResult {
 /** What `heddle lifecycle --json` ends with. */
 export interface LifecycleResult {
   stages: StageResult[];
+  /** What the lesson is to show and these figures do not, such as "answers 1.2 % of the questions exactly"; empty where all was reached. */
+  missed: string[];
   /** The path of report.html. */
   report: string;
 }

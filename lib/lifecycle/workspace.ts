@@ -1,12 +1,20 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
+import { listFolder } from "../formats/checkpoint.ts";
 import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { readWhole } from "../formats/open-file.ts";
 import { eventOf, LOG_FILE } from "../train/run-log.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
-import type { Comparison, LossPoint, Measurement, StageName, StageResult } from "./types.ts";
+import {
+  type Comparison,
+  type LossPoint,
+  type Measurement,
+  type StageName,
+  type StageResult,
+  stageNames,
+} from "./types.ts";
 
 /** What a finished stage leaves in the state. */
 export interface StageRecord extends StageResult {
@@ -44,6 +52,7 @@ export class Workspace {
     const path = join(folder, "lifecycle.json");
     if (!(await exists(path))) {
       await makeFolder(folder);
+      await needUnused(folder);
       const state: State = { version: 1, plan, started: new Date().toISOString(), done: {} };
       await writeJson(path, state);
       return new Workspace(folder, state);
@@ -56,7 +65,7 @@ export class Workspace {
     if (JSON.stringify(state.plan) !== JSON.stringify(plan))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `out: expected a new folder, or one whose run has the same plan (${say(plan)}), got ${folder} (${say(state.plan)})`,
+        `out: expected a new folder, or the options of the run that ${folder} holds (${say(state.plan)}), got ${say(plan)}`,
       );
     return new Workspace(folder, state);
   }
@@ -138,4 +147,14 @@ export class Workspace {
       (event): event is LossPoint => Number.isFinite(event?.loss) && Number.isFinite(event?.seconds),
     );
   }
+}
+
+/** Refuses a folder in which a stage would find, and go on from, what another program has left. @throws HeddleError INVALID_ARGUMENT */
+async function needUnused(folder: string): Promise<void> {
+  for (const stage of stageNames)
+    if ((await listFolder(join(folder, stage))).length > 0)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `out: expected a new folder, or that of a lifecycle to go on with, got ${folder}, which holds ${stage} and no lifecycle.json`,
+      );
 }

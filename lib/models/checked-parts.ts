@@ -1,8 +1,8 @@
 import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 
-/** What a part of an author's object is: a type, or one of some values. */
-export type PartKind = "string" | "function" | "object" | "boolean" | "number" | readonly (string | boolean)[];
+/** The kind of a part of an author's object: a type, or one of some values. */
+export type PartKind = "string" | "function" | "object" | "boolean" | "number" | readonly (string | boolean | number)[];
 
 /**
  * Holds an object that an author wrote to its parts.

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import type { Activation } from "../graph/index.ts";
 import type { DecoderShape } from "../nn/decoder.ts";
@@ -29,6 +30,14 @@ export interface ExpertWeights {
   bias?: boolean | undefined;
 }
 
+/** Weights by name. `names` of the flags may give two of them one name, and both would then read the same weight. */
+class DistinctWeights extends Map<string, WeightSpec> {
+  override set(name: string, spec: WeightSpec): this {
+    if (this.has(name)) throw invalidArgument("decoderFamily.flags.names", "a name for one weight alone", name);
+    return super.set(name, spec);
+  }
+}
+
 /** Weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */
 export function decoderWeights(
   config: ModelConfig,
@@ -43,12 +52,19 @@ export function decoderWeights(
   const { norms = "before", queryNorm, fused } = flags;
   const names = decoderNames(flags);
   const [q, kv] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
-  const out = new Map<string, WeightSpec>();
+  if (fused === "qkv by head" && numKeyValueHeads !== numAttentionHeads)
+    throw invalidArgument(
+      "numKeyValueHeads",
+      `numAttentionHeads ${numAttentionHeads}, because each head's q, k and v are in one projection`,
+      numKeyValueHeads,
+    );
+  const out = new DistinctWeights();
   const matrix = (name: string, rows: number, columns: number, init: WeightSpec["init"] = "normal") =>
     out.set(`${name}.weight`, { shape: [rows, columns], init });
   const bias = (name: string, width: number) => out.set(`${name}.bias`, { shape: [width], init: "zeros" });
+  const normInit = flags.normOffset ? "zeros" : "ones";
   const norm = (name: string, width = hiddenSize) => {
-    out.set(`${name}.weight`, { shape: [width], init: flags.normOffset ? "zeros" : "ones" });
+    out.set(`${name}.weight`, { shape: [width], init: normInit });
     if (flags.layerNorm === "biased") bias(name, width);
   };
 
@@ -91,7 +107,7 @@ export function decoderWeights(
           [names.queryNorm, numAttentionHeads] as const,
           [names.keyNorm, numKeyValueHeads] as const,
         ])
-          out.set(`${attention}.${name}.weight`, { shape: [heads, headDim], init: "ones" });
+          out.set(`${attention}.${name}.weight`, { shape: [heads, headDim], init: normInit });
       } else {
         norm(`${attention}.${names.queryNorm}`, queryNorm === "width" ? q : headDim);
         norm(`${attention}.${names.keyNorm}`, queryNorm === "width" ? kv : headDim);

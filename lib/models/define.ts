@@ -8,6 +8,7 @@ import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
 import { given } from "../nn/given.ts";
 import { checkParts, type PartKind } from "./checked-parts.ts";
+import { checkDecoderFlags, checkParallelShape, PARALLEL } from "./decoder-flags.ts";
 import {
   type DecoderWeightFlags,
   decoderConstants,
@@ -65,20 +66,6 @@ const PARTS: Record<keyof DecoderFamily, PartKind> = {
   feedForward: "object",
   logits: "function",
 };
-const PARALLEL = ["two norms", "one norm"];
-const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
-  norms: ["before", "around", "after"],
-  normOffset: "number",
-  queryNorm: ["head", "turned head", "each head", "width"],
-  layerNorm: ["biased", "plain"],
-  parallel: PARALLEL,
-  fused: [true, false, "gate_up", "qkv by head"],
-  interleaved: "boolean",
-  sinks: "boolean",
-  names: "object",
-  qkvBias: [true, false, "attentionBias"],
-  headBias: "boolean",
-};
 const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
   eps: "number",
   embeddingScale: "number",
@@ -92,10 +79,11 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
 };
 
 /**
- * The decoder that Llama and its kin share (RMSNorm, RoPE, grouped-query attention, a gated feed-forward block; ids to hidden states) as the
- * functions that `registerFamily` takes. Weights have Llama's names, those of its flags theirs of the families that have them.
+ * Makes the functions that `registerFamily` takes from the decoder that Llama and its kin share: RMSNorm, RoPE, grouped-query attention
+ * and a gated feed-forward block. Weights have Llama's names; those of a flag have the names of the family that it comes from. Flags
+ * combine freely, except that `parallel` needs a norm before the blocks.
  *
- * @throws HeddleError INVALID_ARGUMENT for a name that is none
+ * @throws HeddleError INVALID_ARGUMENT for unknown names, for values that a flag cannot have, and for flags that exclude each other
  * @example
  * registerFamily({
  *   modelType: "own", architecture: "OwnForCausalLM", own: { everyNth: 4 },
@@ -119,7 +107,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
   checkParts("decoderFamily", typeof givenFlags === "function" ? { ...options, flags: undefined } : options, PARTS);
   const { flags: said = {}, experts, shape, feedForward, logits } = options;
   const checked = (flags: DecoderWeightFlags): DecoderWeightFlags => {
-    checkParts("decoderFamily.flags", flags, FLAGS);
+    checkDecoderFlags(flags);
     return flags;
   };
   const fixed = typeof said === "function" ? undefined : checked(said);
@@ -140,6 +128,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
       const standard = decoderShape(config, flags);
       const own = shape?.(config, standard) ?? {};
       checkParts("decoderFamily.shape", own, SHAPE);
+      checkParallelShape(own.parallel, flags);
       const { qkvBias: _, headBias: __, ...shared } = flags;
       const block: DecoderShape["feedForward"] =
         feedForward &&

@@ -1,6 +1,6 @@
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
-import { availableBytes } from "../formats/memory.ts";
+import { availableBytes } from "../graph/device.ts";
 import { type Device, Tensor } from "../graph/index.ts";
 import type { WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";

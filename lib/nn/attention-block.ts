@@ -6,13 +6,13 @@ import {
   linear,
   mul,
   reshape,
-  rmsNorm,
   split as splitColumns,
   sum,
   type Value,
 } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 import type { DecoderNames } from "./decoder-names.ts";
+import { type NormKind, norm as normOf, offsetWeight } from "./norm.ts";
 import { type Rotary, rotate } from "./rotary.ts";
 
 export interface AttentionBlock {
@@ -27,10 +27,10 @@ export interface AttentionBlock {
   /** Whether neighbours of a head turn together. */
   interleaved?: boolean | undefined;
   /**
-   * RMSNorm of q and k: of each head before (Qwen 3, Gemma 3) or after (HunYuan) the rotation, or over their whole width before it (OLMo 2);
-   * or LayerNorm of each head before it, with weights of its own (Command R+).
+   * The norm of q and k: of each head before (Qwen 3, Gemma 3) or after (HunYuan) the rotation, or of their whole width before it
+   * (OLMo 2). `each head` is LayerNorm without a bias, before the rotation, and each head has its own weights (Command R+).
    */
-  norm?: { over: "head" | "turned head" | "each head" | "width"; eps: number; offset: number } | undefined;
+  norm?: (NormKind & { over: "head" | "turned head" | "each head" | "width" }) | undefined;
   rotary: Rotary | undefined;
   causal?: boolean | undefined;
   window?: number | undefined;
@@ -49,11 +49,17 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   const rows = x.dim(0);
   const [q, k, v] = projections(context, x, block);
   const turned = (name: "q" | "k", y: Value, count: number) => {
-    const interleaved = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
-    const turn = (heads: Value) => (rotary ? rotate(context, heads, rotary, interleaved) : heads);
+    const turnedHeads = block.norm?.over === "turned head";
+    // A norm after the rotation has its weights in the family's own order of a head's dimensions.
+    const kept = block.interleaved === true && turnedHeads;
+    const neighbours = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
+    const turn = (heads: Value) => (rotary ? rotate(context, heads, rotary, kept || (neighbours && "input")) : heads);
     const shape = [rows, count, headDim];
-    if (block.norm?.over === "turned head") return normed(context, block, name, turn(reshape(y, shape)));
-    if (block.norm?.over === "width") return turn(reshape(normed(context, block, name, y), shape));
+    if (turnedHeads) return normed(context, block, name, turn(reshape(y, shape)));
+    if (block.norm?.over === "width") {
+      const whole = y.rank === 2 ? y : reshape(y, [rows, count * headDim]);
+      return turn(reshape(normed(context, block, name, whole), shape));
+    }
     return turn(normed(context, block, name, reshape(y, shape)));
   };
   const o = context.attend(
@@ -93,9 +99,9 @@ function projections(context: ForwardContext, x: Value, block: AttentionBlock): 
 /** Of q or k, over the last dimension. */
 function normed(context: ForwardContext, { norm, prefix, names }: AttentionBlock, which: "q" | "k", x: Value): Value {
   if (!norm) return x;
-  const weight = context.weight(`${prefix}.${which === "q" ? names.queryNorm : names.keyNorm}.weight`);
-  if (norm.over === "each head") return eachNormed(x, weight, norm.eps);
-  return rmsNorm(x, weight, { eps: norm.eps, offset: norm.offset }).y;
+  const name = `${prefix}.${which === "q" ? names.queryNorm : names.keyNorm}`;
+  if (norm.over !== "each head") return normOf(context, x, name, norm).y;
+  return eachNormed(x, offsetWeight(context.weight(`${name}.weight`), norm.offset), norm.eps);
 }
 
 /** @param x (rows, heads, width) @param weight (heads, width) */

@@ -44,6 +44,8 @@ const LLAMA: DecoderNames = {
   afterMlp: "post_feedforward_layernorm",
 };
 
+export const DECODER_NAMES = Object.keys(LLAMA) as (keyof DecoderNames)[];
+
 /** Llama's, but for those that a family has otherwise. */
 export function decoderNames({
   norms = "before",

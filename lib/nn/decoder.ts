@@ -1,19 +1,9 @@
-import {
-  type Activation,
-  add,
-  embedding,
-  glu,
-  layerNorm,
-  recomputable,
-  rmsNorm,
-  scale,
-  split,
-  type Value,
-} from "../graph/index.ts";
+import { type Activation, add, embedding, glu, recomputable, scale, split, type Value } from "../graph/index.ts";
 import { attentionBlock } from "./attention-block.ts";
 import type { ForwardContext } from "./context.ts";
 import { type DecoderNames, decoderNames } from "./decoder-names.ts";
 import { type ExpertsShape, routedExperts } from "./experts.ts";
+import { type NormKind, norm as normOf } from "./norm.ts";
 import type { Rotary } from "./rotary.ts";
 
 /** Sizes and flags of the decoder that all families that generate share, but for gpt2. */
@@ -24,22 +14,22 @@ export interface DecoderShape {
   headDim: number;
   eps: number;
   /**
-   * Where a block's norms stand: before it (Llama), before it and on its output (Gemma 2 and 3), or on its output alone
-   * (OLMo 2).
+   * Where a block's norms are: before it (Llama), before it and on its output (Gemma 2 and 3), or on its output alone (OLMo 2).
+   * `parallel` needs one before.
    */
   norms?: "before" | "around" | "after" | undefined;
-  /** LayerNorm in the place of RMSNorm, with biases (GPT-NeoX, StarCoder 2) or without (Cohere). */
+  /** LayerNorm instead of RMSNorm, also of q and k. It has biases (GPT-NeoX, StarCoder 2) or none (Cohere). */
   layerNorm?: "biased" | "plain" | undefined;
   /**
    * Whether attention and the feed-forward block both read the layer's input, and join the stream together: each through a norm of its own
    * (GPT-NeoX), or both through one (Cohere).
    */
   parallel?: "two norms" | "one norm" | undefined;
-  /** 1 where a norm's weight is stored as an offset from one (Gemma). */
+  /** 1 if the weights of norms are stored as offsets from one (Gemma). */
   normOffset?: number | undefined;
   /**
-   * RMSNorm of q and k: of each head (Qwen 3, Gemma 3), of each once it has turned (HunYuan), or over their whole width (OLMo 2); or
-   * LayerNorm of each head with weights of its own (Command R+).
+   * The norm of q and k: of each head (Qwen 3, Gemma 3), of each rotated head (HunYuan), or of their whole width (OLMo 2). It is the
+   * one that `layerNorm` chooses. `each head` is always LayerNorm without a bias, and each head has its own weights (Command R+).
    */
   queryNorm?: "head" | "turned head" | "each head" | "width" | undefined;
   /** Multiplies embeddings (Gemma: √width; Granite). */
@@ -79,15 +69,11 @@ interface Entered {
 
 /** Token ids to final hidden states. @returns (rows, width) of those that are wanted, after the last norm */
 export function decoder(context: ForwardContext, shape: DecoderShape): Value {
-  const { norms = "before", normOffset = 0, layerNorm: kind, parallel, eps } = shape;
+  const { norms = "before", normOffset = 0, layerNorm, parallel, eps } = shape;
   const names = decoderNames(shape);
+  const kind: NormKind = { layerNorm, eps, offset: normOffset };
   // The residual stream joins inside the norms, so that a block's output is read once.
-  const norm = (x: Value, name: string, residual?: Value) => {
-    const weight = context.weight(`${name}.weight`);
-    const joined = residual && { residual };
-    if (!kind) return rmsNorm(x, weight, { eps, offset: normOffset, ...joined });
-    return layerNorm(x, weight, { eps, ...(kind === "biased" && { bias: context.weight(`${name}.bias`) }), ...joined });
-  };
+  const norm = (x: Value, name: string, residual?: Value) => normOf(context, x, name, kind, residual);
   const enter = (x: Value, name: string, residual: Value | undefined): Entered => {
     if (norms !== "after") return norm(x, name, residual);
     const h = residual ? add(x, residual) : x;
@@ -114,7 +100,7 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
       names,
       fused: shape.fused,
       interleaved: shape.interleaved,
-      norm: shape.queryNorm && { over: shape.queryNorm, eps, offset: normOffset },
+      norm: shape.queryNorm && { over: shape.queryNorm, ...kind },
       rotary: shape.rotary(i),
       causal: shape.causal,
       window: shape.window(i),
@@ -130,12 +116,13 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
       if (experts) return routedExperts(context, x, mlp, experts);
       return shape.feedForward?.(x, mlp, i) ?? gatedMlp(context, x, mlp, shape, names);
     };
+    const left = leave(attended, `${layer}.${names.afterAttention}`);
     if (parallel) {
       const own = () => norm(carried, `${layer}.${names.beforeMlp}`).y;
       const beside = parallel === "two norms" ? own() : wanted ? wanted(before.y) : before.y;
-      return { x: add(attended, feedForward(beside)), residual: carried };
+      return { x: add(left, leave(feedForward(beside), `${layer}.${names.afterMlp}`)), residual: carried };
     }
-    const between = enter(leave(attended, `${layer}.${names.afterAttention}`), `${layer}.${names.beforeMlp}`, carried);
+    const between = enter(left, `${layer}.${names.beforeMlp}`, carried);
     return { x: leave(feedForward(between.y), `${layer}.${names.afterMlp}`), residual: between.h };
   };
   let stream: { x: Value; residual?: Value } = { x: embedded };

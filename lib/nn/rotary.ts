@@ -35,8 +35,17 @@ function frequenciesOf(context: ForwardContext, { table, lengths }: Rotary): Val
   return found;
 }
 
-/** Turns each head by its row's position. @param x (rows, heads, width), whose neighbours turn together where `interleaved`; the result's halves do */
-export function rotate(context: ForwardContext, x: Value, rotary: Rotary, interleaved = false): Value {
-  const options = { scale: rotary.scale, interleaved: interleaved && ("input" as const) };
-  return rope(x, context.positions, frequenciesOf(context, rotary), options);
+/**
+ * Turns each head by its row's position.
+ * @param x (rows, heads, width)
+ * @param interleaved whether neighbours of a head turn together instead of its halves; "input": those of x do, and the result has
+ * them as halves
+ */
+export function rotate(
+  context: ForwardContext,
+  x: Value,
+  rotary: Rotary,
+  interleaved: boolean | "input" = false,
+): Value {
+  return rope(x, context.positions, frequenciesOf(context, rotary), { scale: rotary.scale, interleaved });
 }

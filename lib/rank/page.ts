@@ -23,8 +23,11 @@ export const PAGE = `<!doctype html>
 <footer>
   <p id="notice" role="status"></p>
   <span id="hint-pick"></span>
+  <button id="again" type="button" hidden><kbd>R</kbd> sample again</button>
   <button id="tie" type="button"><kbd>T</kbd> equally good</button>
+  <button id="bad" type="button"><kbd>B</kbd> <span id="bad-text">both bad</span></button>
   <button id="skip" type="button"><kbd>S</kbd> skip</button>
+  <button id="dismiss" type="button"><kbd>D</kbd> dismiss</button>
   <button id="undo" type="button"><kbd>U</kbd> undo</button>
 </footer>
 <noscript>This page needs its script.</noscript>

@@ -18,12 +18,18 @@ export interface SamplerOptions {
 
 /** How often a prompt is asked anew when answers are empty or the same. */
 const TRIES = 4;
+/** Prompts whose seeds lie between those of two rounds of tries. */
+const IDS = 2 ** 20;
 
 /** Makes answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
 export class Sampler {
   private readonly answer: Answering;
   private readonly options: SamplerOptions;
   private readonly problems = new Map<number, string>();
+  /** What prompts without enough answers have so far, by their ids. */
+  private readonly found = new Map<number, Map<string, string>>();
+  /** How often each of these was asked. */
+  private readonly attempts = new Map<number, number>();
   private readonly stop = new AbortController();
   private wanted: readonly RankItem[] = [];
   private running: Promise<void> | undefined;
@@ -46,6 +52,16 @@ export class Sampler {
     return item.answers ? undefined : this.problems.get(item.id);
   }
 
+  /** The answers of a prompt that has too few of them. */
+  foundOf(item: RankItem): readonly string[] {
+    return [...(this.found.get(item.id)?.values() ?? [])];
+  }
+
+  /** Asks a prompt that has too few answers again, with other seeds, when its turn comes. */
+  again(item: RankItem): void {
+    this.problems.delete(item.id);
+  }
+
   async close(): Promise<void> {
     this.stop.abort();
     await this.running;
@@ -64,23 +80,30 @@ export class Sampler {
     }
   }
 
-  /** Answers that differ and say something. */
+  /** Answers that differ and say something: what earlier tries have found, and what further ones add. */
   private async distinct({ id, prompt }: RankItem): Promise<string[]> {
-    const { count, seed } = this.options;
-    const found = new Map<string, string>();
-    for (let attempt = 0; attempt < TRIES && found.size < count; attempt++) {
-      const answers = await this.answer(prompt, {
-        count,
-        seed: seedAfter(seed, (id * TRIES + attempt) * count),
-        signal: this.stop.signal,
-      });
+    const { count } = this.options;
+    const found = this.found.get(id) ?? new Map<string, string>();
+    this.found.set(id, found);
+    for (let tries = 0; tries < TRIES && found.size < count; tries++) {
+      const attempt = this.attempts.get(id) ?? 0;
+      const answers = await this.answer(prompt, { count, seed: this.seedOf(id, attempt), signal: this.stop.signal });
+      this.attempts.set(id, attempt + 1);
       for (const text of answers) if (text.trim() !== "" && found.size < count) found.set(text.trim(), text);
     }
     if (found.size < count)
       throw new HeddleError(
         "NUMERICAL",
-        `expected ${count} answers that differ, got ${found.size} in ${TRIES} tries (a higher temperature may help)`,
+        `expected ${count} answers that differ, got ${found.size} in ${this.attempts.get(id)} tries (a higher temperature may help)`,
       );
+    this.found.delete(id);
     return [...found.values()];
+  }
+
+  /** The seed of a try. Each round of tries has its own range of seeds, so that prompts with other ids do not share it. */
+  private seedOf(id: number, attempt: number): number {
+    const { count, seed } = this.options;
+    const round = Math.floor(attempt / TRIES);
+    return seedAfter(seed, ((round * IDS + id) * TRIES + (attempt % TRIES)) * count);
   }
 }

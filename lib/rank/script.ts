@@ -18,14 +18,21 @@ const element = (name, className, text) => {
 };
 
 function show() {
-  const { total, judged, skipped, current, canUndo, problem } = state;
-  $("count").textContent = judged + " of " + total + (skipped > 0 ? ", " + skipped + " put off" : "");
+  const { total, judged, dismissed, skipped, current, canUndo, problem } = state;
+  const parts = [judged + " of " + total];
+  if (dismissed > 0) parts.push(dismissed + " dismissed");
+  if (skipped > 0) parts.push(skipped + " put off");
+  $("count").textContent = parts.join(", ");
   $("bar").max = Math.max(total, 1);
   $("bar").value = judged;
   $("undo").disabled = !canUndo && picked.length === 0;
   const ready = Boolean(current && current.answers);
-  $("tie").disabled = !ready;
-  $("skip").disabled = !current;
+  const stuck = Boolean(current && problem);
+  $("tie").disabled = $("bad").disabled = !ready;
+  $("tie").hidden = $("bad").hidden = stuck;
+  $("again").hidden = !stuck;
+  $("skip").disabled = $("dismiss").disabled = !current;
+  $("bad-text").textContent = ready && current.answers.length > 2 ? "all bad" : "both bad";
   const key = JSON.stringify([current, problem]);
   if (key !== shown) {
     shown = key;
@@ -57,8 +64,12 @@ function showAnswers(current, problem) {
   }
   if (!current.answers) {
     $("hint-pick").replaceChildren();
-    notice(problem ? "No answers for this prompt: " + problem + "." : "The model is writing …", Boolean(problem));
-    $("answers").replaceChildren(...(problem ? [] : [0, 1].map((i) => {
+    notice(problem ? "Not enough answers to compare: " + problem + "." : "The model is writing …", Boolean(problem));
+    $("answers").replaceChildren(...(problem ? (current.sampled || []).map((answer) => {
+      const card = element("div", "answer waiting");
+      card.append(element("div", "text", answer.trim()));
+      return card;
+    }) : [0, 1].map((i) => {
       const card = element("div", "answer waiting");
       card.append(placeOf(i));
       const text = element("div", "text");
@@ -143,6 +154,20 @@ function vote() {
   ask("/api/vote", { id, ranking: [...picked.map((i) => [i]), ...(rest.length > 0 ? [rest] : [])] });
 }
 
+function bad() {
+  if (busy || !state || !state.current || !state.current.answers) return;
+  const { id, answers } = state.current;
+  ask("/api/vote", { id, ranking: [answers.map((_, i) => i)], bad: true });
+}
+
+function dismiss() {
+  if (!busy && state && state.current) ask("/api/dismiss", { id: state.current.id });
+}
+
+function again() {
+  if (!busy && state && state.current && state.problem) ask("/api/again", { id: state.current.id });
+}
+
 function tie() {
   if (!busy && state && state.current && state.current.answers) vote();
 }
@@ -183,7 +208,7 @@ async function watch() {
 document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const { key } = event;
-  const actions = { t: tie, "=": tie, 0: tie, s: skip, ArrowRight: skip, u: undo, Backspace: undo, ArrowLeft: undo };
+  const actions = { t: tie, "=": tie, 0: tie, b: bad, s: skip, ArrowRight: skip, d: dismiss, r: again, u: undo, Backspace: undo, ArrowLeft: undo };
   const onButton = document.activeElement instanceof HTMLButtonElement;
   if (/^[1-9]$/.test(key)) pick(Number(key) - 1);
   else if (key === "Enter" && !onButton && picked.length > 0) vote();
@@ -192,6 +217,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 $("tie").addEventListener("click", tie);
+for (const [id, act] of [["bad", bad], ["dismiss", dismiss], ["again", again]]) $(id).addEventListener("click", act);
 $("skip").addEventListener("click", skip);
 $("undo").addEventListener("click", undo);
 watch();

@@ -92,14 +92,20 @@ async function change(session: RankSession, path: string, body: Record<string, u
       const { ranking } = body;
       if (!Array.isArray(ranking) || !ranking.every(Array.isArray))
         throw new HeddleError("INVALID_ARGUMENT", "ranking: expected an array of groups of answers");
-      return session.vote(id(), ranking);
+      const { bad = false } = body;
+      if (typeof bad !== "boolean") throw new HeddleError("INVALID_ARGUMENT", "bad: expected true or false");
+      return session.vote(id(), ranking, { bad });
     }
     case "/api/skip":
       return session.skip(id());
+    case "/api/dismiss":
+      return session.dismiss(id());
+    case "/api/again":
+      return session.again(id());
     case "/api/undo":
       return session.undo();
     default:
-      throw new HeddleError("NOT_FOUND", "path: expected vote, skip or undo");
+      throw new HeddleError("NOT_FOUND", "path: expected vote, skip, dismiss, again or undo");
   }
 }
 

@@ -6,10 +6,19 @@ import { VoteFile, type WrittenRow } from "./vote-file.ts";
 /** What the page shows. */
 export interface RankState {
   total: number;
+  /** Prompts that are done, dismissed ones included. */
   judged: number;
+  /** Prompts that were dismissed: they have no judgement, and do not come again. */
+  dismissed: number;
   /** Prompts that were put off in this run; they come again at the end. */
   skipped: number;
-  current: { id: number; prompt: RankItem["prompt"]; answers: readonly string[] | null } | null;
+  /** `sampled`: where there are too few answers to judge, those that there are. */
+  current: {
+    id: number;
+    prompt: RankItem["prompt"];
+    answers: readonly string[] | null;
+    sampled?: readonly string[];
+  } | null;
   canUndo: boolean;
   /** Why the current prompt has no answers. */
   problem?: string;
@@ -17,6 +26,7 @@ export interface RankState {
 
 interface Vote {
   item: RankItem;
+  isDismissal: boolean;
   offset: number;
 }
 
@@ -53,8 +63,16 @@ export class RankSession {
     return {
       total: this.total,
       judged: this.votes.length,
+      dismissed: this.votes.filter(({ isDismissal }) => isDismissal).length,
       skipped: this.skipped.size,
-      current: item ? { id: item.id, prompt: item.prompt, answers: item.answers ?? null } : null,
+      current: item
+        ? {
+            id: item.id,
+            prompt: item.prompt,
+            answers: item.answers ?? null,
+            ...(problem !== undefined && { sampled: this.sampler.foundOf(item) }),
+          }
+        : null,
       canUndo: this.votes.length > 0 && this.votes.at(-1)!.offset >= 0,
       ...(problem !== undefined && { problem }),
     };
@@ -63,16 +81,34 @@ export class RankSession {
   /**
    * Keeps a judgement of the current prompt.
    * @param ranking groups of answers' indices, best first; answers of a group are equally good
+   * @param how.bad all answers, which are one group, are bad
    */
-  vote(id: number, ranking: readonly (readonly number[])[]): Promise<RankState> {
+  vote(id: number, ranking: readonly (readonly number[])[], { bad = false } = {}): Promise<RankState> {
     return this.change(async () => {
       const item = this.currentOf(id);
       const { answers } = item;
       if (!answers) throw new HeddleError("INVALID_ARGUMENT", "vote: expected answers to judge, got none yet");
-      const offset = await this.file.append(rowOf(item, answers, ranking));
-      this.queue.shift();
-      this.skipped.delete(item.id);
-      this.votes.push({ item, offset });
+      await this.keep(item, rowOf(item, answers, ranking, bad), false);
+    });
+  }
+
+  /** Keeps that the current prompt is not to be judged: it does not come again. */
+  dismiss(id: number): Promise<RankState> {
+    return this.change(async () => {
+      const item = this.currentOf(id);
+      const answers = item.answers ?? this.sampler.foundOf(item);
+      const row = { prompt: item.prompt, dismissed: true, ...(answers.length > 0 && { answers }) };
+      await this.keep(item, row, true);
+    });
+  }
+
+  /** Has the model answer the current prompt again, with other seeds, where it has too few answers to judge. */
+  again(id: number): Promise<RankState> {
+    return this.change(async () => {
+      const item = this.currentOf(id);
+      if (this.sampler.problemOf(item) === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", "again: expected a prompt with too few answers, got another");
+      this.sampler.again(item);
     });
   }
 
@@ -103,6 +139,14 @@ export class RankSession {
     await this.file.close();
   }
 
+  /** Writes a row on the current prompt, and goes on to the next. */
+  private async keep(item: RankItem, row: object, isDismissal: boolean): Promise<void> {
+    const offset = await this.file.append(row);
+    this.queue.shift();
+    this.skipped.delete(item.id);
+    this.votes.push({ item, isDismissal, offset });
+  }
+
   private change(work: () => Promise<void>): Promise<RankState> {
     const done = this.last
       .catch(() => {})
@@ -129,8 +173,16 @@ export class RankSession {
   }
 }
 
-/** A judgement as preference training reads it: {prompt, chosen, rejected}, or {prompt, ranked} with groups of equals. */
-function rowOf(item: RankItem, answers: readonly string[], ranking: readonly (readonly number[])[]): object {
+/**
+ * A judgement as preference training reads it: {prompt, chosen, rejected}, or {prompt, ranked} with groups of equals. Answers that are
+ * all bad are one group, marked as bad.
+ */
+function rowOf(
+  item: RankItem,
+  answers: readonly string[],
+  ranking: readonly (readonly number[])[],
+  bad: boolean,
+): object {
   const said = ranking.flat();
   const whole = said.length === answers.length && new Set(said).size === said.length;
   if (
@@ -142,10 +194,16 @@ function rowOf(item: RankItem, answers: readonly string[], ranking: readonly (re
       "INVALID_ARGUMENT",
       `ranking: expected each of ${answers.length} answers once, got ${JSON.stringify(ranking)}`,
     );
+  if (bad && ranking.length > 1)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `ranking: expected one group of answers that are all bad, got ${JSON.stringify(ranking)}`,
+    );
   const { prompt } = item;
   if (ranking.length === 2 && answers.length === 2)
     return { prompt, chosen: answers[ranking[0]![0]!], rejected: answers[ranking[1]![0]!] };
-  return { prompt, ranked: ranking.map((g) => (g.length === 1 ? answers[g[0]!] : g.map((i) => answers[i]))) };
+  const ranked = ranking.map((g) => (g.length === 1 ? answers[g[0]!] : g.map((i) => answers[i])));
+  return { prompt, ranked, ...(bad && { bad: true }) };
 }
 
 /** Which prompts the file judges already: rows and prompts are matched by the prompt, in order. */
@@ -159,7 +217,7 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
     const item = open.get(JSON.stringify(row.value.prompt))?.shift();
     if (!item) return [];
     item.answers = answersOf(row.value) ?? item.answers;
-    return [{ item, offset: row.offset, place }];
+    return [{ item, isDismissal: row.value.dismissed === true, offset: row.offset, place }];
   });
   // Only what ends the file can be taken back: from the last row on, as far as rows are ours.
   for (const [i, vote] of votes.entries()) if (vote.place - i !== rows.length - votes.length) vote.offset = -1;
@@ -168,7 +226,8 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
 }
 
 /** The answers that a row judged, so that they are shown again when it is taken back. */
-function answersOf({ chosen, rejected, ranked }: WrittenRow["value"]): string[] | undefined {
-  const all = Array.isArray(ranked) ? ranked.flat() : [chosen, rejected];
+function answersOf({ chosen, rejected, ranked, answers }: WrittenRow["value"]): string[] | undefined {
+  const listed = Array.isArray(ranked) ? ranked.flat() : answers;
+  const all = Array.isArray(listed) ? listed : [chosen, rejected];
   return all.length >= 2 && all.every((a) => typeof a === "string") ? (all as string[]) : undefined;
 }

@@ -58,6 +58,7 @@ footer {
 footer #hint-pick { margin-right: auto; }
 footer button { padding: 0.35rem 0; border: 0; background: none; color: inherit; font: inherit; cursor: pointer; border-radius: 8px; }
 footer button:hover { color: var(--ink); }
+footer button[hidden] { display: none; }
 footer button:disabled { opacity: 0.4; cursor: default; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
 #notice { flex-basis: 100%; font-size: 1rem; color: var(--quiet); }
@@ -67,6 +68,12 @@ footer button:disabled { opacity: 0.4; cursor: default; }
 .done { grid-column: 1 / -1; padding-top: 12vh; text-align: center; }
 .done .text { font: 1.75rem/1.4 var(--serif); }
 .done .quiet { margin-top: 0.5rem; color: var(--quiet); }
-@media (max-width: 40rem) { body { padding: 1.25rem 1rem 0; } #prompt .text { font-size: 1.25rem; } }
+@media (max-width: 40rem) {
+  body { padding: 1.25rem 1rem 0; }
+  #prompt .text { font-size: 1.25rem; }
+  footer { gap: 0.125rem 1rem; padding: 0.5rem 1rem 0.75rem; }
+  footer #hint-pick { flex-basis: 100%; }
+  footer button kbd { display: none; }
+}
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation: none !important; } }
 `;

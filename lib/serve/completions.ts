@@ -4,11 +4,12 @@ import type { PromptScores } from "../generate/prompt-scores.ts";
 import type { Delta } from "./answer.ts";
 import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
-import { type EchoedLogprobs, joinTextLogprobs, promptLogprobs, type TextLogprobs, textLogprobs } from "./logprobs.ts";
+import { joinTextLogprobs, promptLogprobs, type TextLogprobs, textLogprobs } from "./logprobs.ts";
 import { promptsOf } from "./prompts.ts";
 import { invalid, unsupported } from "./refusal.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { completionSchema, parsed } from "./schema.ts";
+import { TextOffsets } from "./text-offsets.ts";
 
 /** OpenAI's default, of this endpoint alone. */
 const DEFAULT_TOKENS = 16;
@@ -65,16 +66,22 @@ function textForm(
   { tokenizer }: LanguageModel,
   { logprobs, echo, prompt }: { logprobs: number | undefined; echo: Of<string>; prompt: Of<readonly number[]> },
 ): Form {
-  const offsets = new Map<number, number>(); // of each choice: units of the tokens so far
-  const echoed = new Map<PromptScores, Promise<EchoedLogprobs>>(); // of each prompt
-  const known = new Map<PromptScores, EchoedLogprobs>();
+  const offsets = new Map<number, TextOffsets>(); // of each choice
+  const echoed = new Map<PromptScores, Promise<TextLogprobs>>(); // of each prompt
+  const known = new Map<PromptScores, TextLogprobs>();
+  const offsetsOf = (index: number): TextOffsets => {
+    let own = offsets.get(index);
+    if (!own) {
+      own = new TextOffsets(tokenizer!, { ids: prompt(index), length: echo(index).length });
+      offsets.set(index, own);
+    }
+    return own;
+  };
   const logprobsOf = (index: number, { tokens, scores }: Delta): TextLogprobs | null => {
     if (logprobs === undefined) return null;
     const before = scores && known.get(scores);
-    const offset = before?.length ?? offsets.get(index) ?? 0;
-    const made = textLogprobs(tokens, tokenizer!, { top: logprobs > 0, offset });
-    offsets.set(index, offset + made.tokens.reduce((length, token) => length + token.length, 0));
-    return before ? joinTextLogprobs([before.logprobs, made]) : made;
+    const made = textLogprobs(tokens, tokenizer!, { top: logprobs > 0, offsets: offsetsOf(index) });
+    return before ? joinTextLogprobs([before, made]) : made;
   };
   const choice = (index: number, text: string, parts: TextLogprobs | null, finish: string | null) => ({
     index,

@@ -1,4 +1,6 @@
 // heddle/serve: a model over HTTP, as OpenAI's clients expect it.
+import "../node-version.ts";
+
 export { HeddleError, type HeddleErrorCode } from "../errors.ts";
 export { createHandler, type RequestHandler, type ServerStats } from "./handler.ts";
 export type { HandlerOptions, RequestRecord, ServeOptions } from "./options.ts";

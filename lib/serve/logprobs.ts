@@ -4,11 +4,12 @@ import type { PromptScores } from "../generate/prompt-scores.ts";
 import type { Piece, TopCandidate } from "../generate/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { pause } from "../tokenizer/slices.ts";
+import { TextOffsets } from "./text-offsets.ts";
 
 interface TokenLogprob {
   token: string;
   logprob: number;
-  /** UTF-8 of the token; null for one that is a part of a character. */
+  /** UTF-8 of the token, which may be a part of a character; null where it is not known. */
   bytes: number[] | null;
 }
 export type ChatLogprobs = { content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[] };
@@ -17,12 +18,14 @@ export interface TextLogprobs {
   tokens: string[];
   token_logprobs: (number | null)[];
   top_logprobs: (Record<string, number> | null)[] | null;
-  /** UTF-16 units before each token, of their texts. */
+  /** UTF-16 units of the choice's text before each token. A token of a part of a character counts as one. */
   text_offset: number[];
 }
 
-function entry(text: string, logprob: number): TokenLogprob {
-  return { token: text, logprob: finite(logprob), bytes: text.includes("\ufffd") ? null : [...Buffer.from(text)] };
+function entry(tokenizer: Tokenizer, id: number, logprob: number): TokenLogprob {
+  const token = tokenizer.tokenText(id);
+  const known = tokenizer.joinsBytes ? tokenizer.tokenBytes(id) : token.includes("\ufffd") ? null : Buffer.from(token);
+  return { token, logprob: finite(logprob), bytes: known && [...known] };
 }
 
 /** JSON has no infinity; OpenAI writes -9999 for what is impossible. */
@@ -33,39 +36,31 @@ function finite(logprob: number): number {
 export function chatLogprobs(pieces: readonly Piece[], tokenizer: Tokenizer): ChatLogprobs {
   return {
     content: pieces.map(({ token, logprob, top = [] }) => ({
-      ...entry(tokenizer.decode([token]), logprob),
-      top_logprobs: top.map((candidate) => entry(candidate.text, candidate.logprob)),
+      ...entry(tokenizer, token, logprob),
+      top_logprobs: top.map((candidate) => entry(tokenizer, candidate.token, candidate.logprob)),
     })),
   };
 }
 
-/** @param top whether the likeliest tokens are wanted @param offset units of the choice before these pieces */
+/** @param top whether the likeliest tokens are wanted @param offsets of the choice's tokens */
 export function textLogprobs(
   pieces: readonly Piece[],
   tokenizer: Tokenizer,
-  { top, offset }: { top: boolean; offset: number },
+  { top, offsets }: { top: boolean; offsets: TextOffsets },
 ): TextLogprobs {
-  const tokens = pieces.map(({ token }) => tokenizer.decode([token]));
-  let at = offset;
   return {
-    tokens,
+    tokens: pieces.map(({ token }) => tokenizer.tokenText(token)),
     token_logprobs: pieces.map(({ logprob }) => finite(logprob)),
     top_logprobs: top ? pieces.map(({ top = [] }) => topOf(top)) : null,
-    text_offset: tokens.map((token) => {
-      at += token.length;
-      return at - token.length;
-    }),
+    text_offset: pieces.map(({ token }) => offsets.next(token)),
   };
 }
 
+/** By their texts. Where tokens of one text remain, such as a byte token and a letter, the likelier counts. */
 function topOf(candidates: readonly TopCandidate[]): Record<string, number> {
-  return Object.fromEntries(candidates.map((c) => [c.text, finite(c.logprob)]));
-}
-
-/** Of an echoed prompt, and the units of its tokens' texts. */
-export interface EchoedLogprobs {
-  logprobs: TextLogprobs;
-  length: number;
+  const found = new Map<string, number>();
+  for (const { text, logprob } of candidates) if (!found.has(text)) found.set(text, finite(logprob));
+  return Object.fromEntries(found);
 }
 
 /** Of a prompt's tokens, special ones among them, which are no part of an echoed text. */
@@ -74,20 +69,19 @@ export async function promptLogprobs(
   scores: PromptScores,
   tokenizer: Tokenizer,
   { top }: { top: boolean },
-): Promise<EchoedLogprobs> {
+): Promise<TextLogprobs> {
   const logprobs: TextLogprobs = { tokens: [], token_logprobs: [], top_logprobs: top ? [] : null, text_offset: [] };
-  let length = 0;
+  const offsets = new TextOffsets(tokenizer);
   for (const [i, id] of ids.entries()) {
     const logprob = scores.logprobs[i]!;
     const candidates = scores.top?.[i];
-    logprobs.tokens.push(tokenizer.decode([id]));
+    logprobs.tokens.push(tokenizer.tokenText(id));
     logprobs.token_logprobs.push(logprob === null ? null : finite(logprob));
     logprobs.top_logprobs?.push(candidates ? topOf(candidates) : null);
-    logprobs.text_offset.push(length);
-    length += tokenizer.decode([id], { skipSpecialTokens: true }).length;
+    logprobs.text_offset.push(offsets.next(id));
     await pause();
   }
-  return { logprobs, length };
+  return logprobs;
 }
 
 export function joinTextLogprobs(parts: readonly TextLogprobs[]): TextLogprobs {

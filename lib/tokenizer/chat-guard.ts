@@ -1,11 +1,13 @@
 // Keeps text in chat messages from being taken for the template's own special tokens.
 //
 // Before rendering, a break mark (a private-use character that occurs nowhere else) goes behind each character of the
-// messages with which a guarded token could begin. The marks travel through the template with the text. After rendering
-// they are taken out again, and where they stood no guarded token may match: whatever the template does to the text
-// (trimming, splitting, joining), a guarded token's first character from a message stays broken off from what follows.
+// messages with which a guarded token could begin, as it is or once it is normalised. The marks travel through the template
+// with the text. After rendering they are taken out again, and where they stood no guarded token may match: whatever the
+// template does to the text (trimming, splitting, joining), a guarded token's first character from a message stays broken
+// off from what follows.
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./chat-marks.ts";
+import { CHANGES, type GuardCharacters } from "./guard-characters.ts";
 
 const maxDepth = 64;
 /** Of what a template gets: objects, arrays, strings, numbers. */
@@ -16,23 +18,41 @@ export interface Guarded {
   content: string;
 }
 
+/** What messages are guarded against. */
+export interface GuardedTokens {
+  tokens: readonly Guarded[];
+  /** Where tokens are looked for in normalised text: what may become of characters. */
+  characters?: GuardCharacters | undefined;
+}
+
+interface Rule {
+  texts: Marker;
+  /** For names of fields that are plain words, by which templates find them: marks tokens as they are written. */
+  words: Marker;
+}
+
 export class ChatGuard {
   readonly mark: string;
-  private readonly strict: Marker;
-  private readonly lenient: Marker;
+  private readonly strict: Rule;
+  private readonly lenient: Rule;
 
   /** @param used by everything that takes part */
-  constructor(tokens: readonly Guarded[], used: UsedMarks) {
+  constructor({ tokens, characters }: GuardedTokens, used: UsedMarks) {
     const mark = used.unused();
     if (mark === undefined)
       throw new HeddleError("UNSUPPORTED", "chat template: the messages use every private-use character");
     this.mark = mark;
-    this.strict = new Marker(
-      tokens.map(({ content }) => firstCharacter(content)),
-      mark,
-    );
+    const first = tokens.map(({ content }) => firstCharacter(content));
+    const rule = (heads: readonly string[], openers: ReadonlySet<number>): Rule => ({
+      texts: new Marker(heads, mark, characters && { characters, openers }),
+      words: new Marker(heads, mark),
+    });
+    this.strict = rule(first, new Set());
     const specials = tokens.filter((token) => token.special).map((token) => token.content);
-    this.lenient = new Marker(specials.map(beginningOf), mark);
+    const openers = new Set(first.map(codeOf));
+    if (characters)
+      for (const content of specials) if (!keepsBeginning(content, characters)) openers.delete(codeOf(content));
+    this.lenient = rule(specials.map(beginningOf), openers);
   }
 
   /**
@@ -40,9 +60,9 @@ export class ChatGuard {
    * some make special tokens of them. An assistant's own text keeps mark-up that is not special, such as `<think>`,
    * which templates look for; everything else is marked wherever a token could begin.
    */
-  *protect(value: unknown, name: string, depth = 0, rule: Marker = this.strict): Generator<void, unknown, undefined> {
+  *protect(value: unknown, name: string, depth = 0, rule = this.strict): Generator<void, unknown, undefined> {
     if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
-    if (typeof value === "string") return yield* rule.apply(value.toWellFormed());
+    if (typeof value === "string") return yield* rule.texts.apply(value.toWellFormed());
     if (typeof value !== "object" || value === null) return value;
     if (Array.isArray(value)) {
       const items: unknown[] = [];
@@ -52,8 +72,9 @@ export class ChatGuard {
     const inner = (value as { role?: unknown }).role === "assistant" ? this.lenient : rule;
     const entries: [string, unknown][] = [];
     for (const [key, item] of Object.entries(value)) {
-      const keeps = (key === "role" || key === "type") && typeof item === "string" && /^[\w.-]{1,64}$/u.test(item);
-      entries.push([yield* inner.apply(key), keeps ? item : yield* this.protect(item, name, depth + 1, inner)]);
+      const keeps = (key === "role" || key === "type") && typeof item === "string" && isWord(item);
+      const field = yield* (isWord(key) ? inner.words : inner.texts).apply(key);
+      entries.push([field, keeps ? item : yield* this.protect(item, name, depth + 1, inner)]);
     }
     yield;
     return Object.fromEntries(entries);
@@ -68,6 +89,17 @@ export class ChatGuard {
 /** So much of a special token as tells it from other mark-up: "</s>" from the "</think>" that templates look for. */
 function beginningOf(content: string): string {
   return content.slice(0, content.startsWith("</") ? 3 : firstCharacter(content).length + 1);
+}
+
+const isWord = (text: string) => /^[\w.-]{1,64}$/u.test(text);
+
+const codeOf = (text: string) => text.codePointAt(0)!;
+
+/** Whether a token's beginning stands in normalised text as its file writes it. */
+function keepsBeginning(content: string, characters: GuardCharacters): boolean {
+  const beginning = beginningOf(content);
+  characters.learn(beginning);
+  return [...beginning].every((character) => (characters.of(codeOf(character)) & CHANGES) === 0);
 }
 
 function tooMany(name: string, most: number, what: string): HeddleError {

@@ -1,5 +1,6 @@
 // Marks in texts of any size, a unit at a time: a regular expression takes a hundred nanoseconds for each that it puts in. What may
 // take long is a generator that yields every so many units.
+import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-characters.ts";
 
 /** UTF-16 units that are looked at between two yields. */
 const WINDOW = 1 << 15;
@@ -31,35 +32,50 @@ export function firstCharacter(text: string): string {
   return String.fromCodePoint(text.codePointAt(0)!);
 }
 
+/** What a normalizer makes of characters, for a Marker. */
+export interface MarkedCharacters {
+  /** Its classes are those of guard-characters.ts. */
+  characters: GuardCharacters;
+  /** Characters that begin a token by themselves. They are marked as a head, or before one that changes. */
+  openers: ReadonlySet<number>;
+}
+
 /** Puts a mark behind the first character of some beginnings, wherever they stand. */
 export class Marker {
   private readonly mark: number;
   private readonly pattern: RegExp | undefined;
   private readonly heads: readonly string[];
+  private readonly normalized: MarkedCharacters | undefined;
   /** Of each unit whether a beginning begins with it. */
   private readonly begins = new Uint8Array(1 << 16);
 
-  /** @param heads a character each, or one and units behind it: no more than are read behind a window */
-  constructor(heads: Iterable<string>, mark: string) {
+  /**
+   * @param heads a character each, or one and units behind it: no more than are read behind a window
+   * @param normalized marks what a normalizer may turn into a beginning as well
+   */
+  constructor(heads: Iterable<string>, mark: string, normalized?: MarkedCharacters) {
     this.mark = mark.charCodeAt(0);
     this.heads = [...new Set(heads)];
+    this.normalized = normalized;
     for (const head of this.heads) this.begins[head.charCodeAt(0)] = 1;
     if (this.heads.length > 0) this.pattern = new RegExp(this.heads.map(escaped).join("|"));
   }
 
   /** Of a well-formed text. */
   *apply(text: string): Generator<void, string, undefined> {
-    const from = this.pattern ? text.search(this.pattern) : -1;
+    const from = this.normalized ? 0 : this.pattern ? text.search(this.pattern) : -1;
     if (from < 0) return text;
-    const { begins, mark } = this;
+    const { begins, mark, normalized } = this;
     let out = text.slice(0, from);
     for (let begin = from; begin < text.length; ) {
       const units = read(text, begin);
       const end = Math.min(units, WINDOW);
+      normalized?.characters.learn(text.slice(begin, begin + units));
       let [at, length] = [0, 0];
       while (at < end) {
         const unit = scratch[at]!;
-        const size = begins[unit] === 0 ? 0 : this.sizeAt(at, units);
+        let size = begins[unit] === 0 ? 0 : this.sizeAt(at, units);
+        if (size === 0 && normalized) size = changedSizeAt(at, units, normalized);
         written[length++] = unit;
         at++;
         if (size === 2) written[length++] = scratch[at++]!;
@@ -81,6 +97,28 @@ export class Marker {
     }
     return 0;
   }
+}
+
+/** The character at a place in `scratch`, which may be the second half of one. */
+function codeAt(at: number, units: number): number {
+  const unit = scratch[at]!;
+  if (!isHighSurrogate(unit) || at + 1 >= units) return unit;
+  return ((unit & 0x3ff) << 10) + (scratch[at + 1]! & 0x3ff) + 0x10000;
+}
+
+/** What composes with the character before it; the letters that Korean syllables end with among them. */
+const combining = /[\p{M}\u1160-\u11ff]/u;
+
+/** Units of a character that a normalizer may turn into a beginning, else 0. */
+function changedSizeAt(at: number, units: number, { characters, openers }: MarkedCharacters): number {
+  const code = codeAt(at, units);
+  const kind = characters.of(code);
+  if ((kind & (BEGINS | COMPOSES)) === 0) return 0;
+  const size = code < 0x10000 ? 1 : 2;
+  if ((kind & BEGINS) !== 0 && !openers.has(code)) return size;
+  if (at + size >= units) return 0;
+  const next = codeAt(at + size, units);
+  return (characters.of(next) & CHANGES) !== 0 || combining.test(String.fromCodePoint(next)) ? size : 0;
 }
 
 /** The code in an escape of JSON, of which a backslash stands at a place in `scratch`; −1 where there is none. */

@@ -1,7 +1,7 @@
 // Conversations → ids: the chat template, and what of a conversation fits a context.
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./chat-generation.ts";
-import { ChatGuard, type Guarded, noteTexts } from "./chat-guard.ts";
+import { ChatGuard, type GuardedTokens, noteTexts } from "./chat-guard.ts";
 import { RenderTime } from "./chat-limits.ts";
 import { UsedMarks } from "./chat-marks.ts";
 import { explained, renderTemplate } from "./chat-render.ts";
@@ -98,7 +98,7 @@ export function chooseTemplate(
 export interface ChatSetting {
   template: string;
   /** Tokens that no text of a message may be taken for. */
-  guarded: readonly Guarded[];
+  guarded: GuardedTokens;
   config: TokenizerConfig;
   options: ChatTemplateOptions;
 }

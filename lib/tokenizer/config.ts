@@ -1,5 +1,5 @@
 // tokenizer_config.json and its neighbours: names of special tokens, chat template, maximum length.
-import { HeddleError } from "../errors.ts";
+import { parseJson } from "../formats/json.ts";
 import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
 
 /** What tokenizer_config.json says, or the tokenizer's own file where there is none. */
@@ -38,14 +38,10 @@ export interface ConfigTexts {
   chatTemplates?: Readonly<Record<string, string>> | undefined;
 }
 
-function parse(text: string | undefined, name: string): JsonObject {
+/** The object of one of the files. @throws HeddleError INVALID_FILE */
+export function parseNamed(text: string | undefined, name: string): JsonObject {
   if (text === undefined) return {};
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new HeddleError("INVALID_FILE", `${name}: ${(cause as Error).message}`, { cause });
-  }
+  const json = parseJson(text, name, { values: limits.jsonValues });
   if (!isObject(json)) throw invalidFile(name, "an object", json);
   return json;
 }
@@ -57,9 +53,9 @@ function tokenName(value: unknown): string | undefined {
 }
 
 export function parseConfig(texts: ConfigTexts): TokenizerConfig {
-  const config = parse(texts.tokenizerConfig, "tokenizer_config.json");
-  const map = parse(texts.specialTokensMap, "special_tokens_map.json");
-  const generation = parse(texts.generationConfig, "generation_config.json");
+  const config = parseNamed(texts.tokenizerConfig, "tokenizer_config.json");
+  const map = parseNamed(texts.specialTokensMap, "special_tokens_map.json");
+  const generation = parseNamed(texts.generationConfig, "generation_config.json");
   const named = (name: string) => tokenName(config[name]) ?? tokenName(map[name]);
 
   const chatTemplates = new Map<string, string>();

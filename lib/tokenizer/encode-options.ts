@@ -9,6 +9,11 @@ export interface EncodeOptions {
   /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
   addSpecialTokens?: boolean | undefined;
   /**
+   * Add the space that the tokenizer puts before a text: SentencePiece's ▁, or ByteLevel's `add_prefix_space`. Set it to false for a text
+   * that continues another one. Tokenizers that add none give the same ids either way. Default true.
+   */
+  addPrefixSpace?: boolean | undefined;
+  /**
    * Special tokens whose text inside the text becomes the token: all, none, or those named. Default none: whatever a user
    * writes stays text and can end or forge no turn (tiktoken's encode_ordinary). `true` is what Hugging Face's libraries
    * do, for text that the program itself has put together. The rule holds for other added tokens that look like mark-up
@@ -28,6 +33,7 @@ export interface EncodeOptions {
 
 export const ENCODE_NAMES: Names<EncodeOptions> = {
   addSpecialTokens: true,
+  addPrefixSpace: true,
   allowSpecial: true,
   forbidSpecial: true,
   dropout: true,
@@ -36,7 +42,7 @@ export const ENCODE_NAMES: Names<EncodeOptions> = {
 /** Of calls that go on away from the event loop. */
 export const BATCH_NAMES: Names<EncodeOptions & { signal?: AbortSignal }> = { ...ENCODE_NAMES, signal: true };
 
-export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8 } as const;
+export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8, noPrefix: 16 } as const;
 
 /** The added tokens that the options speak of: text → id. */
 export type Guarded = ReadonlyMap<string, number>;
@@ -56,18 +62,29 @@ export function plainFlags(options: EncodeOptions | undefined): number | undefin
   return flagsOf(options);
 }
 
-function flagsOf({ addSpecialTokens, allowSpecial, forbidSpecial, dropout }: EncodeOptions): number | undefined {
+function flagsOf(options: EncodeOptions): number | undefined {
+  const { addSpecialTokens, addPrefixSpace, allowSpecial, forbidSpecial, dropout } = options;
   checkFlag("addSpecialTokens", addSpecialTokens);
+  checkFlag("addPrefixSpace", addPrefixSpace);
   if (forbidSpecial !== undefined || dropout !== undefined) return undefined;
   if (allowSpecial !== undefined && typeof allowSpecial !== "boolean") return undefined;
-  return (addSpecialTokens === false ? 0 : Flag.addSpecial) | (allowSpecial === true ? Flag.allowSpecial : 0);
+  return switchesOf(options);
+}
+
+/** The options that are true or false, as bits. */
+function switchesOf({ addSpecialTokens, addPrefixSpace, allowSpecial }: EncodeOptions): number {
+  return (
+    (addSpecialTokens === false ? 0 : Flag.addSpecial) |
+    (addPrefixSpace === false ? Flag.noPrefix : 0) |
+    (allowSpecial === true ? Flag.allowSpecial : 0)
+  );
 }
 
 /** @param isBpe whether dropout has a meaning */
 export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, isBpe: boolean): Crossing {
   const flags = flagsOf(options);
   if (flags !== undefined) return { flags, extras: undefined, forbidden: undefined };
-  const { addSpecialTokens, allowSpecial = false, forbidSpecial = false, dropout = 0, seed = 0 } = options;
+  const { allowSpecial = false, forbidSpecial = false, dropout = 0, seed = 0 } = options;
   if (!(typeof dropout === "number" && dropout >= 0 && dropout < 1)) {
     throw invalidArgument("dropout", "a number from 0, below 1", dropout);
   }
@@ -81,7 +98,7 @@ export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, 
   // What is forbidden is looked for as well: where it is not found, the ids are those of the text without it.
   const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
   return {
-    flags: (addSpecialTokens === false ? 0 : Flag.addSpecial) | (allowSpecial === true ? Flag.allowSpecial : 0),
+    flags: switchesOf(options),
     extras: { allowed: ids, dropout, seed },
     forbidden: forbidden.length > 0 ? new Map(forbidden.map(([text, id]) => [id, text])) : undefined,
   };

@@ -4,9 +4,11 @@ import { basename, dirname, join } from "node:path";
 import { binding } from "../binding/index.ts";
 import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
-import { makeFolder } from "../formats/io.ts";
+import { MAX_JSON_BYTES, makeFolder } from "../formats/io.ts";
+import { decodeUtf8 } from "../formats/json.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
 import { writeTogether } from "../formats/staged-files.ts";
+import { stageTokenizer } from "../formats/tokenizer-files.ts";
 import { withAdded } from "./added-tokens.ts";
 import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
@@ -15,7 +17,7 @@ import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
 import { readTemplates } from "./template-files.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, type TokenizerFile } from "./tokenizer-file.ts";
-import { parseTokenizerFile } from "./tokenizer-json.ts";
+import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
@@ -80,6 +82,16 @@ export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): 
   return withAdded(readPieces(texts, config), texts);
 }
 
+/** The same, most of it away from the event loop. */
+export async function readVocabularyAsync(
+  texts: TokenizerTexts,
+  config: TokenizerConfig,
+  signal: AbortSignal | undefined,
+): Promise<TokenizerFile> {
+  if (texts.tokenizer === undefined) return readVocabulary(texts, config);
+  return withEos(await parseTokenizerFileAsync(texts.tokenizer, texts.compiled, signal), config);
+}
+
 /** Vocabularies that say little of the tokens beside them. */
 function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.fairseq && !fairseqKind(config))
@@ -118,17 +130,22 @@ function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFil
 }
 
 async function readText(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-  return (await readBytes(path, signal))?.toString("utf8");
+  const bytes = await readBytes(path, signal, MAX_JSON_BYTES);
+  return bytes && decodeUtf8(bytes, path);
 }
 
-async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+async function readBytes(
+  path: string,
+  signal: AbortSignal | undefined,
+  most: number = limits.fileBytes,
+): Promise<Buffer | undefined> {
   let file: FileHandle | undefined;
   try {
     throwIfAborted(signal, "Tokenizer.load");
     file = await openFile(path);
     const { size } = await file.stat();
-    const isLarge = size >= largeFile && size <= limits.fileBytes;
-    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, limits.fileBytes);
+    const isLarge = size >= largeFile && size <= most;
+    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, most);
     throwIfAborted(signal, "Tokenizer.load");
     return bytes;
   } catch (cause) {
@@ -202,7 +219,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
   if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") {
     return { tokenizer: bytes, tokenizerPath: join(folder, name) };
   }
-  const text = bytes.toString("utf8");
+  const text = decodeUtf8(bytes, join(folder, name));
   if (name.endsWith(".tiktoken")) {
     const tiktokenOptions = tiktokenByName(name);
     if (!tiktokenOptions) {
@@ -221,7 +238,5 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
 export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {
   await makeFolder(folder);
   const files = { "tokenizer.json": tokenizerToJson(file), "tokenizer_config.json": configToJson(file, config) };
-  await writeTogether(async (staged) => {
-    for (const [name, text] of Object.entries(files)) await staged.writeText(join(folder, name), text);
-  });
+  await writeTogether((staged) => stageTokenizer(staged, folder, files));
 }

@@ -1,14 +1,20 @@
 // The vocabulary of a GGUF file, without the model in it.
+import { HeddleError } from "../errors.ts";
 import { isGguf } from "../formats/file-kind.ts";
 import { throwIfAborted } from "./jobs.ts";
 
 /**
  * The metadata of a GGUF file (of one in several parts, any of them), for readGguf; undefined where a path leads to something
- * else, or nowhere. Errors: as openGgufParts; ABORTED.
+ * else, or nowhere. Errors: as openGgufParts; ABORTED; INVALID_FILE for other content under a name that ends in .gguf.
  */
 export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<Record<string, unknown> | undefined> {
   throwIfAborted(signal, "Tokenizer.load");
-  if (typeof path !== "string" || path === "" || !(await isGguf(path).catch(() => false))) return undefined;
+  if (typeof path !== "string" || path === "") return undefined;
+  const found = await isGguf(path).catch((error: unknown) => {
+    if (path.endsWith(".gguf") && error instanceof HeddleError && error.code === "INVALID_FILE") throw error;
+    return false;
+  });
+  if (!found) return undefined;
   // Loaded where it is needed: most programs read tokenizer.json alone.
   const { openGgufParts } = await import("../formats/gguf-parts.ts");
   const { parts, metadata } = openGgufParts(path);

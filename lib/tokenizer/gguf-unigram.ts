@@ -1,27 +1,30 @@
 // SentencePiece's Unigram in GGUF files (tokenizer.ggml.model "t5"): XLM-RoBERTa's kin among the encoders.
 import { addedTokens, prefix, scoresOf, template, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
-import { TokenType } from "./merges.ts";
 import { unigramFile } from "./sentencepiece.ts";
-import { invalidFile, limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { invalidFile, limits, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
 
 /** llama.cpp's ids where a file does not say them: T5's. */
 const usual = { eos_token_id: 1, unknown_token_id: 2 } as const;
 
 /** What llama.cpp takes for granted: an end, no beginning. @returns the vocabulary with it */
 export function unigramVocabulary(reader: VocabularyKeys, vocabulary: Vocabulary): Vocabulary {
-  const count = vocabulary.tokens.length;
   const addEos = reader.boolean("add_eos_token") ?? true;
-  const eos = vocabulary.eos ?? (usual.eos_token_id < count ? usual.eos_token_id : undefined);
+  const eos = vocabulary.eos ?? (usual.eos_token_id < vocabulary.native.size ? usual.eos_token_id : undefined);
   return { ...vocabulary, eos, addBos: reader.boolean("add_bos_token") ?? false, addEos };
+}
+
+/** @throws HeddleError INVALID_FILE */
+export function unigramScores(reader: VocabularyKeys, count: number): Float32Array | Float64Array {
+  const scores = scoresOf(reader, count);
+  for (const infinite of [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
+    if (scores.includes(infinite)) throw invalidFile(`${prefix}scores`, "finite numbers", infinite);
+  return scores;
 }
 
 /** @param vocabulary of unigramVocabulary */
 export function unigram(reader: VocabularyKeys, vocabulary: Vocabulary): TokenizerFile {
-  const { tokens, types } = vocabulary;
-  const scores = scoresOf(reader, tokens.length);
-  const infinite = scores.find((score) => !Number.isFinite(score));
-  if (infinite !== undefined) throw invalidFile(`${prefix}scores`, "finite numbers", infinite);
-  const said = reader.id("unknown_token_id", tokens.length) ?? types.indexOf(TokenType.unknown);
+  const { native, types } = vocabulary;
+  const said = reader.id("unknown_token_id", native.size) ?? types.indexOf(TokenType.unknown);
   const added = addedTokens(vocabulary).map(({ id, content, special, normalized }) => ({
     id,
     content,
@@ -29,11 +32,10 @@ export function unigram(reader: VocabularyKeys, vocabulary: Vocabulary): Tokeniz
     normalized,
   }));
   return unigramFile({
-    tokens: tokens.map((token) => token.toWellFormed()),
+    native,
     types,
-    scores,
-    byteFallback: types.includes(TokenType.byte as never),
-    unknown: said < 0 && usual.unknown_token_id < tokens.length ? usual.unknown_token_id : said,
+    byteFallback: types.includes(TokenType.byte),
+    unknown: said < 0 && usual.unknown_token_id < native.size ? usual.unknown_token_id : said,
     charsmap: charsmapOf(reader),
     dummyPrefix: reader.boolean("add_space_prefix") ?? false,
     removesSpaces: reader.boolean("remove_extra_whitespaces") ?? false,

@@ -1,6 +1,8 @@
 // What readers of all kinds of vocabularies in GGUF files share: keys, checked, special tokens, what goes around a text.
-import { TokenType } from "./merges.ts";
-import { type AddedToken, invalidFile, type JsonObject, limits } from "./tokenizer-file.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeJsonVocabulary, NativeStringList } from "../binding/tokenizer.ts";
+import { stringList } from "./plan.ts";
+import { type AddedToken, invalidFile, type JsonObject, limits, TokenType } from "./tokenizer-file.ts";
 
 /** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
 export type GgufRecord = Readonly<Record<string, unknown>>;
@@ -30,13 +32,14 @@ export class VocabularyKeys {
     return value;
   }
 
-  strings(name: string): string[] | undefined {
+  /** Strings in native memory, where a file's reader puts them. */
+  strings(name: string): NativeStringList | undefined {
     const value = this.value(name);
-    if (value === undefined) return undefined;
+    if (value === undefined || value instanceof binding.NativeStringList) return value;
     if (!Array.isArray(value)) throw invalidFile(prefix + name, "strings", value);
     const other = value.find((item) => typeof item !== "string");
     if (other !== undefined) throw invalidFile(prefix + name, "strings", other);
-    return value as string[];
+    return stringList(value as string[]);
   }
 
   /** Numbers of any array, `count` of them: the array itself where it holds nothing else. */
@@ -65,53 +68,70 @@ export class VocabularyKeys {
 /** An array, typed or not. */
 export type Numbers = readonly number[] | Float32Array | Uint8Array;
 
+/** Types as bytes. Numbers that TokenType does not have become 0. */
+export function tokenTypes(numbers: Numbers): Uint8Array {
+  const types = new Uint8Array(numbers.length);
+  const { byte } = TokenType;
+  for (let i = 0; i < types.length; i++) {
+    const type = numbers[i]!;
+    if (type >= 0 && type <= byte) types[i] = type;
+  }
+  return types;
+}
+
 export interface Vocabulary {
-  tokens: string[];
-  types: Numbers;
+  native: NativeJsonVocabulary;
+  types: Uint8Array;
   bos: number | undefined;
   eos: number | undefined;
   addBos: boolean;
   addEos: boolean;
 }
 
-export function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
+export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
   const added: AddedToken[] = [];
-  for (let id = 0; id < tokens.length; id++) {
-    const special = types[id] === TokenType.control || types[id] === TokenType.unknown;
-    const content = tokens[id]!;
-    if ((!special && types[id] !== TokenType.userDefined) || content === "") continue;
+  const { control, unknown, userDefined } = TokenType;
+  for (let id = 0; id < types.length; id++) {
+    const type = types[id];
+    const special = type === control || type === unknown;
+    if (!special && type !== userDefined) continue;
+    const content = native.token(id)!;
+    if (content === "") continue;
+    if (added.length === limits.addedTokens)
+      throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, "more");
     if (content.length > limits.addedTokenLength) {
       throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
     }
     if (!content.isWellFormed()) throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", content);
     added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
   }
-  if (added.length > limits.addedTokens) {
-    throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, added.length);
-  }
   return added;
 }
 
 /** Adds the BOS and EOS that the file asks for. */
-export function template({ tokens, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
+export function template({ native, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
   const before = addBos ? bos : undefined;
   const after = addEos ? eos : undefined;
   if (before === undefined && after === undefined) return null;
   const part = (id: number | undefined, type: number) =>
-    id === undefined ? [] : [{ SpecialToken: { id: tokens[id]!, type_id: type } }];
+    id === undefined ? [] : [{ SpecialToken: { id: native.token(id)!, type_id: type } }];
   const specials: JsonObject = Object.fromEntries(
     [before, after]
       .filter((id) => id !== undefined)
-      .map((id) => [tokens[id]!, { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] }]),
+      .map((id) => {
+        const token = native.token(id)!;
+        return [token, { id: token, ids: [id], tokens: [token] }];
+      }),
   );
   const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
   const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
   return { type: "TemplateProcessing", single, pair, special_tokens: specials };
 }
 
-export function scoresOf(reader: VocabularyKeys, count: number): Numbers {
-  const scores = reader.numbers("scores", count);
-  if (!scores) throw invalidFile(`${prefix}scores`, `${count} numbers`, undefined);
-  if (scores.some(Number.isNaN)) throw invalidFile(`${prefix}scores`, "numbers", Number.NaN);
+export function scoresOf(reader: VocabularyKeys, count: number): Float32Array | Float64Array {
+  const numbers = reader.numbers("scores", count);
+  if (!numbers) throw invalidFile(`${prefix}scores`, `${count} numbers`, undefined);
+  const scores = numbers instanceof Float32Array ? numbers : new Float64Array(numbers);
+  if (scores.includes(Number.NaN)) throw invalidFile(`${prefix}scores`, "numbers", Number.NaN);
   return scores;
 }

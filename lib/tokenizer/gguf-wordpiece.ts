@@ -1,8 +1,8 @@
 // BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"), both ways. What begins a word has "▁" in front there, and what goes
 // on within one has nothing, where Hugging Face's files have nothing and "##".
 import { addedTokens, prefix, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
-import { TokenType } from "./merges.ts";
-import { invalidFile, type JsonObject, placeIds, type TokenizerFile } from "./tokenizer-file.ts";
+import { askedFor, unread } from "./model-file.ts";
+import { invalidFile, type JsonObject, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
 
 const wordMark = "▁";
 const subwordPrefix = "##";
@@ -16,14 +16,6 @@ const usual = { cls_token_id: 101, seperator_token_id: 102, unknown_token_id: 10
 export function wordPieceToGguf(token: string, type: number): string {
   if (type === TokenType.control || type === TokenType.unknown) return token;
   return token.startsWith(subwordPrefix) ? token.slice(subwordPrefix.length) : wordMark + token;
-}
-
-/** The way back. A mark alone is a continuation: no word is empty. Early converters left the mark out of tokens such as [unused1]. */
-function wordPieceFromGguf(token: string, type: number | undefined): string {
-  if (type === TokenType.control || type === TokenType.unknown) return token;
-  if (token.startsWith(wordMark) && token !== wordMark) return token.slice(wordMark.length);
-  const isName = type === TokenType.userDefined || type === TokenType.unused || /^\[[^\]]+\]$/u.test(token);
-  return isName ? token : subwordPrefix + token;
 }
 
 export interface WordPieceIds {
@@ -47,25 +39,23 @@ export function wordPieceIds(reader: VocabularyKeys, count: number): WordPieceId
   };
 }
 
-/** Hugging Face's names of the tokens; those that the file's keys name are special whatever their types say. */
-export function wordPieceVocabulary(reader: VocabularyKeys, vocabulary: Vocabulary, ids: WordPieceIds): Vocabulary {
-  const count = vocabulary.tokens.length;
-  const types = Uint8Array.from(vocabulary.types);
-  const named = [
-    ids.cls,
-    ids.sep,
-    ids.unknown,
-    reader.id("padding_token_id", count),
-    reader.id("mask_token_id", count),
-  ];
-  for (const id of named) if (id !== undefined) types[id] = TokenType.control;
-  const tokens = vocabulary.tokens.map((token, id) => wordPieceFromGguf(token, types[id]));
-  return { ...vocabulary, tokens, types, bos: undefined, eos: undefined, addBos: false, addEos: false };
+/** Types of the tokens: those that the file's keys name are special whatever it says of them. */
+export function wordPieceTypes(reader: VocabularyKeys, given: Uint8Array, ids: WordPieceIds): Uint8Array {
+  const types = Uint8Array.from(given);
+  const count = types.length;
+  const [pad, mask] = [reader.id("padding_token_id", count), reader.id("mask_token_id", count)];
+  for (const id of [ids.cls, ids.sep, ids.unknown, pad, mask]) if (id !== undefined) types[id] = TokenType.control;
+  return types;
+}
+
+export function wordPieceVocabulary(vocabulary: Vocabulary): Vocabulary {
+  return { ...vocabulary, bos: undefined, eos: undefined, addBos: false, addEos: false };
 }
 
 /** [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with B's tokens of the second kind of segment. */
-function around({ tokens }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject {
-  const special = (id: number, type_id: number): JsonObject => ({ SpecialToken: { id: tokens[id]!, type_id } });
+function around({ native }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject {
+  const name = (id: number) => native.token(id)!;
+  const special = (id: number, type_id: number): JsonObject => ({ SpecialToken: { id: name(id), type_id } });
   const text = (id: string, type_id: number): JsonObject => ({ Sequence: { id, type_id } });
   const single = [special(cls, 0), text("A", 0), special(sep, 0)];
   return {
@@ -73,14 +63,14 @@ function around({ tokens }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject 
     single,
     pair: [...single, text("B", 1), special(sep, 1)],
     special_tokens: Object.fromEntries(
-      [cls, sep].map((id) => [tokens[id]!, { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] }]),
+      [cls, sep].map((id) => [name(id), { id: name(id), ids: [id], tokens: [name(id)] }]),
     ),
   };
 }
 
 /** @param vocabulary of wordPieceVocabulary */
 export function wordPiece(reader: VocabularyKeys, vocabulary: Vocabulary, ids: WordPieceIds): TokenizerFile {
-  const { tokens } = vocabulary;
+  const { native } = vocabulary;
   const lowercase = reader.boolean("normalizer.lowercase") ?? true;
   return {
     added: addedTokens(vocabulary),
@@ -96,17 +86,16 @@ export function wordPiece(reader: VocabularyKeys, vocabulary: Vocabulary, ids: W
     decoder: { type: "WordPiece", prefix: subwordPrefix, cleanup: true },
     truncation: null,
     padding: null,
-    model: {
+    model: askedFor(native, {
       type: "WordPiece",
-      tokens,
-      ids: placeIds(tokens),
-      merges: [],
-      unknownToken: tokens[ids.unknown],
+      ...unread,
+      unknownToken: native.token(ids.unknown),
+      unknownId: ids.unknown,
       byteFallback: false,
       fuseUnknown: false,
       ignoreMerges: false,
       subwordPrefix,
       maxWordCharacters: MAX_WORD,
-    },
+    }),
   };
 }

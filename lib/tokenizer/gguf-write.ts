@@ -1,11 +1,12 @@
 // tokenizer.json → GGUF's `tokenizer.*` keys, as llama.cpp reads them. The whole tokenizer.json goes along under
 // `tokenizer.huggingface.json` (a key of the GGUF specification), so that the way back is exact.
+
 import { describe, HeddleError } from "../errors.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
 import { wordPieceToGguf } from "./gguf-wordpiece.ts";
-import { TokenType } from "./merges.ts";
 import { namedPatterns } from "./patterns.ts";
+import { TokenType } from "./tokenizer-file.ts";
 
 /** What a Hugging Face folder says about its tokenizer. */
 export interface TokenizerFiles {

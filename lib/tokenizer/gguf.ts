@@ -1,21 +1,25 @@
 // Vocabularies inside GGUF files (keys `tokenizer.*`), as the tokenizer.json they amount to.
+import { binding } from "../binding/index.ts";
+import type { NativeJsonVocabulary, NativeLists } from "../binding/tokenizer.ts";
 import { describe, HeddleError } from "../errors.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
-import { unigram, unigramVocabulary } from "./gguf-unigram.ts";
+import { unigram, unigramScores, unigramVocabulary } from "./gguf-unigram.ts";
 import {
   addedTokens,
   type GgufRecord,
   prefix,
   scoresOf,
   template,
+  tokenTypes,
   type Vocabulary,
   VocabularyKeys,
 } from "./gguf-vocabulary.ts";
-import { wordPiece, wordPieceIds, wordPieceVocabulary } from "./gguf-wordpiece.ts";
-import { mergesFromScores, TokenType } from "./merges.ts";
-import { invalidFile, type JsonObject, limits, placeIds, type TokenizerFile, unsupported } from "./tokenizer-file.ts";
-import { parseTokenizerFile } from "./tokenizer-json.ts";
+import { wordPiece, wordPieceIds, wordPieceTypes, wordPieceVocabulary } from "./gguf-wordpiece.ts";
+import { finish } from "./jobs.ts";
+import { askedFor, unread } from "./model-file.ts";
+import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
+import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";
 
 export type { GgufRecord };
 
@@ -32,19 +36,49 @@ const endings = new Set(
 /** The whole tokenizer.json, which files of ours carry (a key of the GGUF specification): the way back is exact. */
 const wholeKey = "tokenizer.huggingface.json";
 
+/** A file's vocabulary and its settings. */
+interface Read {
+  file: TokenizerFile;
+  config: TokenizerConfig;
+}
+
 /**
  * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores), "gpt2" (byte-level BPE, split as
  * `tokenizer.ggml.pre` says), "bert" (WordPiece) and "t5" (Unigram). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
  */
-export function readGguf(record: GgufRecord): { file: TokenizerFile; config: TokenizerConfig } {
+export function readGguf(record: GgufRecord): Read {
+  const { lists, whole, read } = prepareGguf(record);
+  const native = binding.makeListedVocabulary(lists);
+  return read(native, whole === undefined ? undefined : parseTokenizerFile(whole));
+}
+
+/**
+ * The same, most of it away from the event loop.
+ * @param how.takes the record's lists are emptied: nobody else reads them
+ */
+export async function readGgufAsync(
+  record: GgufRecord,
+  { signal, takes = false }: { signal?: AbortSignal | undefined; takes?: boolean },
+): Promise<Read> {
+  const { lists, whole, read } = prepareGguf(record);
+  const native = await finish(binding.startListedVocabulary({ ...lists, takes }), signal);
+  return read(native, whole === undefined ? undefined : await parseTokenizerFileAsync(whole, undefined, signal));
+}
+
+interface Prepared {
+  /** The lists that native code reads. */
+  lists: NativeLists;
+  /** The text of a whole tokenizer.json. */
+  whole: string | undefined;
+  read(native: NativeJsonVocabulary, file: TokenizerFile | undefined): Read;
+}
+
+function prepareGguf(record: GgufRecord): Prepared {
   const reader = new VocabularyKeys(record);
   const tokens = reader.strings("tokens");
   if (!tokens) throw new HeddleError("NOT_FOUND", `${prefix}tokens: the file has no vocabulary`);
-  if (tokens.length === 0 || tokens.length > limits.tokens) {
-    throw invalidFile(`${prefix}tokens`, `1 to ${limits.tokens}`, tokens.length);
-  }
-  const long = tokens.find((token) => token.length > limits.tokenLength);
-  if (long !== undefined) throw invalidFile(`${prefix}tokens`, `at most ${limits.tokenLength} characters`, long.length);
+  const count = tokens.length;
+  if (count === 0 || count > limits.tokens) throw invalidFile(`${prefix}tokens`, `1 to ${limits.tokens}`, count);
   const model = reader.string("model") ?? "llama";
   const whole = record[wholeKey];
   if (whole !== undefined && typeof whole !== "string") throw invalidFile(wholeKey, "a string", whole);
@@ -52,32 +86,49 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
     throw unsupported(`${prefix}model`, `${describe(model)} (known: ${known.join(", ")})`);
   }
   const pre = reader.string("pre");
-  const count = tokens.length;
-  const types = reader.numbers("token_type", count) ?? new Uint8Array(count).fill(TokenType.normal);
-  const vocabulary: Vocabulary = {
-    tokens,
+  const given = reader.numbers("token_type", count);
+  const types = given ? tokenTypes(given) : new Uint8Array(count).fill(TokenType.normal);
+  const settings = {
     types,
     bos: reader.id("bos_token_id", count),
     eos: reader.id("eos_token_id", count),
     addBos: reader.boolean("add_bos_token") ?? (model === "llama" || (preTokenizerOf(pre)?.addsBos ?? false)),
     addEos: reader.boolean("add_eos_token") ?? false,
   };
+  const lists: NativeLists = { tokens, types, where: `${prefix}tokens` };
   if (model === "bert") {
     const ids = wordPieceIds(reader, count);
-    const words = wordPieceVocabulary(reader, vocabulary, ids);
-    const file = whole === undefined ? wordPiece(reader, words, ids) : parseTokenizerFile(whole);
-    return { file, config: makeConfig(record, reader, words, ids.unknown) };
+    const special = wordPieceTypes(reader, types, ids);
+    const read: Prepared["read"] = (native, file) => {
+      const words = wordPieceVocabulary({ ...settings, native, types: special });
+      return {
+        file: file ?? wordPiece(reader, words, ids),
+        config: makeConfig(record, reader, words, ids.unknown),
+      };
+    };
+    return { lists: { ...lists, types: special, wordMarks: true }, whole, read };
   }
   if (model === "t5") {
-    const pieces = unigramVocabulary(reader, vocabulary);
-    const file = whole === undefined ? unigram(reader, pieces) : parseTokenizerFile(whole);
-    return { file, config: makeConfig(record, reader, pieces, file.model.unknownId) };
+    const read: Prepared["read"] = (native, given) => {
+      const pieces = unigramVocabulary(reader, { ...settings, native });
+      const file = given ?? unigram(reader, pieces);
+      return { file, config: makeConfig(record, reader, pieces, file.model.unknownId) };
+    };
+    const scores = whole === undefined ? unigramScores(reader, count) : undefined;
+    return { lists: { ...lists, scores }, whole, read };
   }
   const unknown = reader.id("unknown_token_id", count) ?? indexOrUndefined(types.indexOf(TokenType.unknown));
-  if (whole !== undefined)
-    return { file: parseTokenizerFile(whole), config: makeConfig(record, reader, vocabulary, unknown) };
-  const file = model === "llama" ? sentencePiece(reader, vocabulary, unknown) : byteLevel(reader, vocabulary, pre);
-  return { file, config: makeConfig(record, reader, vocabulary, unknown) };
+  const read: Prepared["read"] = (native, given) => {
+    const vocabulary = { ...settings, native };
+    const made = () => (model === "llama" ? sentencePiece(reader, vocabulary, unknown) : byteLevel(vocabulary, pre));
+    return { file: given ?? made(), config: makeConfig(record, reader, vocabulary, unknown) };
+  };
+  if (whole !== undefined) return { lists, whole, read };
+  if (model === "llama")
+    return { lists: { ...lists, scores: scoresOf(reader, count), mergesByScore: true }, whole, read };
+  const merges = reader.strings("merges");
+  if (!merges) throw invalidFile(`${prefix}merges`, "strings", undefined);
+  return { lists: { ...lists, merges, mergesWhere: `${prefix}merges` }, whole, read };
 }
 
 function indexOrUndefined(index: number): number | undefined {
@@ -87,7 +138,7 @@ function indexOrUndefined(index: number): number | undefined {
 function makeConfig(
   record: GgufRecord,
   reader: VocabularyKeys,
-  { tokens, types, bos, eos, addBos, addEos }: Vocabulary,
+  { native, types, bos, eos, addBos, addEos }: Vocabulary,
   unknown: number | undefined,
 ): TokenizerConfig {
   const chatTemplates = new Map<string, string>();
@@ -99,20 +150,21 @@ function makeConfig(
     }
     chatTemplates.set(name, template);
   }
-  const pad = reader.id("padding_token_id", tokens.length);
-  const named = (id: number | undefined) => (id === undefined ? undefined : tokens[id]);
-  const ends = [eos, reader.id("eot_token_id", tokens.length), reader.id("eom_token_id", tokens.length)];
-  tokens.forEach((token, id) => {
-    if (types[id] === TokenType.control && endings.has(token)) ends.push(id);
-  });
+  const count = native.size;
+  const pad = reader.id("padding_token_id", count);
+  const named = (id: number | undefined) => (id === undefined ? undefined : native.token(id));
+  const ends = [eos, reader.id("eot_token_id", count), reader.id("eom_token_id", count)];
+  // A file has at most limits.addedTokens of them.
+  for (let id = types.indexOf(TokenType.control); id >= 0; id = types.indexOf(TokenType.control, id + 1))
+    if (endings.has(native.token(id)!)) ends.push(id);
   return {
     bosToken: named(bos),
     eosToken: named(eos),
     padToken: named(pad),
     unkToken: named(unknown),
-    sepToken: named(reader.id("seperator_token_id", tokens.length)), // as GGUF spells it
-    clsToken: named(reader.id("cls_token_id", tokens.length)),
-    maskToken: named(reader.id("mask_token_id", tokens.length)),
+    sepToken: named(reader.id("seperator_token_id", count)), // as GGUF spells it
+    clsToken: named(reader.id("cls_token_id", count)),
+    maskToken: named(reader.id("mask_token_id", count)),
     eosTokenIds: ends.filter((id) => id !== undefined),
     chatTemplates: Object.fromEntries(chatTemplates),
     addBosToken: addBos,
@@ -121,7 +173,7 @@ function makeConfig(
 }
 
 function sentencePiece(reader: VocabularyKeys, vocabulary: Vocabulary, unknown: number | undefined): TokenizerFile {
-  const { tokens } = vocabulary;
+  const { native } = vocabulary;
   const prepends = reader.boolean("add_space_prefix") ?? true;
   const replace: JsonObject = { type: "Replace", pattern: { String: " " }, content: spaceMark };
   const decoders: JsonObject[] = [
@@ -140,32 +192,19 @@ function sentencePiece(reader: VocabularyKeys, vocabulary: Vocabulary, unknown: 
     decoder: { type: "Sequence", decoders },
     truncation: null,
     padding: null,
-    model: {
+    model: askedFor(native, {
       type: "BPE",
-      tokens,
-      ids: placeIds(tokens),
-      ...mergesFromScores(tokens, vocabulary.types, scoresOf(reader, tokens.length), `${prefix}tokens`),
-      unknownToken: unknown === undefined ? undefined : tokens[unknown],
+      ...unread,
+      unknownToken: unknown === undefined ? undefined : native.token(unknown),
+      ...(unknown !== undefined && { unknownId: unknown }),
       byteFallback: true,
       fuseUnknown: true,
       ignoreMerges: false,
-    },
+    }),
   };
 }
 
-function byteLevel(reader: VocabularyKeys, vocabulary: Vocabulary, pre: string | undefined): TokenizerFile {
-  const { tokens } = vocabulary;
-  const joined = reader.strings("merges");
-  if (!joined) throw invalidFile(`${prefix}merges`, "strings", undefined);
-  const merges: string[] = [];
-  for (let index = 0; index < joined.length; index++) {
-    const merge = joined[index]!;
-    const space = merge.indexOf(" ", 1);
-    if (space < 0 || space + 1 >= merge.length || merge.includes(" ", space + 1)) {
-      throw invalidFile(`${prefix}merges[${index}]`, "two parts with one space between them", merge);
-    }
-    merges.push(merge.slice(0, space), merge.slice(space + 1));
-  }
+function byteLevel(vocabulary: Vocabulary, pre: string | undefined): TokenizerFile {
   const found = preTokenizerOf(pre);
   if (!found) throw unsupported(`${prefix}pre`, describe(pre));
   const decoder: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
@@ -178,15 +217,13 @@ function byteLevel(reader: VocabularyKeys, vocabulary: Vocabulary, pre: string |
     decoder,
     truncation: null,
     padding: null,
-    model: {
+    model: askedFor(vocabulary.native, {
       type: "BPE",
-      tokens,
-      ids: placeIds(tokens),
-      merges,
+      ...unread,
       unknownToken: undefined,
       byteFallback: false,
       fuseUnknown: false,
       ignoreMerges: found.ignoreMerges ?? false,
-    },
+    }),
   };
 }

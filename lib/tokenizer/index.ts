@@ -1,4 +1,6 @@
 // heddle/tokenizer: tokenizers alone, without any model code.
+import "../node-version.ts";
+
 export { HeddleError, type HeddleErrorCode } from "../errors.ts";
 export type { ChatMessage, ChatTemplateOptions, Fit, FitOptions } from "./chat.ts";
 export type { MessageSpan } from "./chat-spans.ts";

@@ -23,7 +23,12 @@ export interface ModelInput {
   attentionMask: Uint8Array;
   /** 1: put around the texts, or padding. */
   specialTokensMask: Uint8Array;
-  /** What truncation left out, in inputs of their own, the nearest first. */
+  /**
+   * What truncation left out, as further inputs in the order of Hugging Face's library. For a single text, or a pair of which one is cut,
+   * these are its further parts, the nearest first. Where both texts of a pair are cut, they are all combinations of their parts:
+   * the later parts of the first text, each with every part of the second, then the first part with the later ones of the second.
+   * The library nests the same inputs in each other once more; here theirs is empty. Made when first read.
+   */
   overflowing: ModelInput[];
 }
 
@@ -46,18 +51,25 @@ export function buildInput(
   parts: readonly PairPart[],
   truncation: Truncation | undefined,
 ): ModelInput {
-  let kept: Uint32Array[][] = [[...texts]];
-  if (truncation) {
-    const around = parts.reduce((sum, part) => sum + ("ids" in part ? part.ids.length : 0), 0);
-    const room = truncation.maxLength - around;
-    if (room < 0) {
-      const message = `truncation.maxLength: expected at least the ${around} ids around a text, got ${truncation.maxLength}`;
-      throw new HeddleError("INVALID_ARGUMENT", message);
-    }
-    kept = truncate(texts, truncation, room);
+  if (!truncation) return assemble(texts, parts);
+  const around = parts.reduce((sum, part) => sum + ("ids" in part ? part.ids.length : 0), 0);
+  const room = truncation.maxLength - around;
+  if (room < 0) {
+    const message = `truncation.maxLength: expected at least the ${around} ids around a text, got ${truncation.maxLength}`;
+    throw new HeddleError("INVALID_ARGUMENT", message);
   }
-  const [first, ...overflowing] = kept.map((one) => assemble(one, parts));
-  return { ...first!, overflowing };
+  const { kept, overflowing } = truncate(texts, truncation, room);
+  return withOverflow(assemble(kept, parts), () => overflowing().map((one) => assemble(one, parts)));
+}
+
+/** The input with `overflowing` that is made when it is first read. */
+function withOverflow(input: ModelInput, make: () => ModelInput[]): ModelInput {
+  let made: ModelInput[] | undefined;
+  const get = () => {
+    made ??= make();
+    return made;
+  };
+  return Object.defineProperty(input, "overflowing", { get, enumerable: true, configurable: true });
 }
 
 function assemble(texts: readonly Uint32Array[], parts: readonly PairPart[]): ModelInput {
@@ -93,12 +105,15 @@ export function padInputs(
     padding,
   );
   const { side = "right", typeId = 0 } = padding;
-  const pad = (input: ModelInput): ModelInput => ({
-    ids: padTo(input.ids, id, length, side),
-    typeIds: padTo(input.typeIds, typeId, length, side),
-    attentionMask: padTo(input.attentionMask, 0, length, side),
-    specialTokensMask: padTo(input.specialTokensMask, 1, length, side),
-    overflowing: input.overflowing.map(pad),
-  });
+  const pad = (input: ModelInput): ModelInput => {
+    const padded = {
+      ids: padTo(input.ids, id, length, side),
+      typeIds: padTo(input.typeIds, typeId, length, side),
+      attentionMask: padTo(input.attentionMask, 0, length, side),
+      specialTokensMask: padTo(input.specialTokensMask, 1, length, side),
+      overflowing: [],
+    };
+    return withOverflow(padded, () => input.overflowing.map(pad));
+  };
   return inputs.map(pad);
 }

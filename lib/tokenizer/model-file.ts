@@ -22,18 +22,23 @@ export function readModel(model: Json | undefined, native?: NativeJsonVocabulary
     case "BPE":
       return readBpe(model, native);
     case "WordPiece":
-      return {
+      return askedFor(native, {
         type,
-        ...readVocab(model),
+        ...readVocab(model, native),
         ...plain,
         unknownToken: text(model, "unk_token", "[UNK]"),
         subwordPrefix: text(model, "continuing_subword_prefix", "##"),
         maxWordCharacters: readCount(model, "max_input_chars_per_word", 100),
-      };
+      });
     case "WordLevel":
-      return { type, ...readVocab(model), ...plain, unknownToken: text(model, "unk_token", "<unk>") };
+      return askedFor(native, {
+        type,
+        ...readVocab(model, native),
+        ...plain,
+        unknownToken: text(model, "unk_token", "<unk>"),
+      });
     case "Unigram":
-      return readUnigram(model);
+      return askedFor(native, readUnigram(model, native));
     default:
       if (typeof type !== "string") throw invalidFile("model.type", "a string", type);
       throw unsupported("model.type", describe(type));
@@ -65,8 +70,13 @@ function readCount(model: JsonObject, name: string, fallback: number): number {
   return value;
 }
 
-function readVocab(model: JsonObject): { tokens: string[]; ids: Uint32Array } {
+/** Empty where native code has read it. */
+function readVocab(
+  model: JsonObject,
+  native: NativeJsonVocabulary | undefined,
+): Pick<TokenizerModel, "tokens" | "ids"> {
   if (!isObject(model.vocab)) throw invalidFile("model.vocab", "an object", model.vocab);
+  if (native) return { tokens: [], ids: new Uint32Array() };
   const tokens = Object.keys(model.vocab);
   if (tokens.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, tokens.length);
   const ids = new Uint32Array(tokens.length);
@@ -93,9 +103,8 @@ function readBpe(model: JsonObject, native?: NativeJsonVocabulary): TokenizerMod
   }
   const read: TokenizerModel = {
     type: "BPE",
-    ...(native
-      ? { tokens: [], ids: new Uint32Array(), merges: [] }
-      : { ...readVocab(model), merges: readMerges(model.merges) }),
+    ...readVocab(model, native),
+    merges: readMerges(model.merges),
     unknownToken: unknown ?? undefined,
     byteFallback: booleanField(model, "byte_fallback", false, "model"),
     fuseUnknown: booleanField(model, "fuse_unk", false, "model"),
@@ -103,13 +112,22 @@ function readBpe(model: JsonObject, native?: NativeJsonVocabulary): TokenizerMod
     subwordPrefix: text(model, "continuing_subword_prefix", "") || undefined,
     wordSuffix: text(model, "end_of_word_suffix", "") || undefined,
   };
-  return native ? askedFor(read, native) : read;
+  return askedFor(native, read);
 }
 
-/** Most users of a tokenizer never ask for its hundred thousand tokens and merges as strings. */
-function askedFor(model: TokenizerModel, native: NativeJsonVocabulary): TokenizerModel {
-  for (const name of ["tokens", "ids", "merges"] as const) {
-    let made: string[] | Uint32Array | undefined;
+/** Stands for a vocabulary that native code has read. */
+export const unread: Pick<TokenizerModel, "tokens" | "ids" | "merges"> = {
+  tokens: [],
+  ids: new Uint32Array(),
+  merges: [],
+};
+
+/** The model with the vocabulary of native code. Most programs never ask for a hundred thousand tokens and merges as strings. */
+export function askedFor(native: NativeJsonVocabulary | undefined, model: TokenizerModel): TokenizerModel {
+  if (!native) return model;
+  const lists = ["tokens", "ids", "merges", ...(model.type === "Unigram" ? (["scores"] as const) : [])] as const;
+  for (const name of lists) {
+    let made: string[] | Uint32Array | Float64Array | undefined;
     const get = () => {
       made ??= native[name]();
       return made;
@@ -145,9 +163,28 @@ function readMerges(value: Json | undefined): string[] {
 }
 
 /** Pairs of a token and its score, in the order of ids. */
-function readUnigram(model: JsonObject): TokenizerModel {
+function readUnigram(model: JsonObject, native: NativeJsonVocabulary | undefined): TokenizerModel {
   const { vocab } = model;
   if (!Array.isArray(vocab)) throw invalidFile("model.vocab", "an array of [token, score]", vocab);
+  const { tokens, scores } = readPieces(vocab); // none where native code has read them
+  const count = native?.size ?? tokens.length;
+  const unknown = model.unk_id ?? null;
+  if (unknown !== null && !(isTokenId(unknown) && unknown < count)) {
+    throw invalidFile("model.unk_id", `null or an id below ${count}`, unknown);
+  }
+  return {
+    ...plain,
+    type: "Unigram",
+    tokens,
+    ids: placeIds(tokens),
+    scores,
+    unknownToken: unknown === null ? undefined : native ? native.token(unknown) : tokens[unknown],
+    unknownId: unknown ?? undefined,
+    byteFallback: booleanField(model, "byte_fallback", false, "model"),
+  };
+}
+
+function readPieces(vocab: Json[]): { tokens: string[]; scores: Float64Array } {
   if (vocab.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, vocab.length);
   const tokens: string[] = new Array(vocab.length);
   const scores = new Float64Array(vocab.length);
@@ -161,18 +198,5 @@ function readUnigram(model: JsonObject): TokenizerModel {
     tokens[index] = token;
     scores[index] = score;
   }
-  const unknown = model.unk_id ?? null;
-  if (unknown !== null && !(isTokenId(unknown) && unknown < tokens.length)) {
-    throw invalidFile("model.unk_id", `null or an id below ${tokens.length}`, unknown);
-  }
-  return {
-    ...plain,
-    type: "Unigram",
-    tokens,
-    ids: placeIds(tokens),
-    scores,
-    unknownToken: unknown === null ? undefined : tokens[unknown],
-    unknownId: unknown ?? undefined,
-    byteFallback: booleanField(model, "byte_fallback", false, "model"),
-  };
+  return { tokens, scores };
 }

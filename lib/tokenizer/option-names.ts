@@ -1,5 +1,5 @@
 // Options by name: what nobody reads would be left out in silence.
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 
 /** The names of an options object; the compiler sees to it that they are all there. */
@@ -19,8 +19,7 @@ const MEANT: Readonly<Record<string, string>> = {
 
 /** @throws HeddleError INVALID_ARGUMENT for options that are no object, or hold a name that is none of `names` */
 export function checkNames<T>(options: T, names: Names<T>): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw invalidArgument("options", "an object", options);
+  checkObject("options", options);
   for (const name in options) if ((names as Record<string, boolean>)[name] !== true) throw unknownName(name, names);
 }
 

@@ -1,5 +1,6 @@
 // From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
-import type { NativeTokenizerSpec } from "../binding/tokenizer.ts";
+import { binding } from "../binding/index.ts";
+import type { NativeStringList, NativeTokenizerSpec } from "../binding/tokenizer.ts";
 import { readDecoders } from "./decoders.ts";
 import { readNormalizers } from "./normalizers.ts";
 import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
@@ -120,6 +121,14 @@ export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array
   return { text: texts.join(""), lengths };
 }
 
+/** Texts in native memory. Lone surrogates become U+FFFD. */
+export function stringList(texts: string[]): NativeStringList {
+  const list = new binding.NativeStringList();
+  const { text, lengths } = joinTexts(texts);
+  list.add(text, lengths);
+  return list;
+}
+
 /** The same for lists of ids. */
 export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; counts: Uint32Array } {
   const counts = Uint32Array.from(lists, (list) => list.length);
@@ -201,7 +210,7 @@ export function makePlan(file: TokenizerFile): Plan {
     subwordPrefix: model.subwordPrefix,
     wordSuffix: model.wordSuffix,
     maxWordCharacters: model.maxWordCharacters,
-    scores: model.scores,
+    scores: model.native ? undefined : model.scores,
     singlePrecision: model.singlePrecision,
     // Where special tokens' text is ordinary text, no model may make the token of it all the same: Unigram would.
     hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),

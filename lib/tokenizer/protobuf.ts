@@ -1,4 +1,5 @@
 // The wire format of protocol buffers, as far as SentencePiece's models use it.
+import { HeddleError } from "../errors.ts";
 import { invalidFile } from "./tokenizer-file.ts";
 
 /** A field of a message: a number (varint or float) or bytes. */
@@ -12,7 +13,8 @@ export function* readFields(bytes: Uint8Array, where: string): Generator<Protobu
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   const need = (count: number) => {
-    if (count > bytes.length - at) throw invalidFile(where, `${count} more bytes at ${at}`, bytes.length - at);
+    if (count > bytes.length - at)
+      throw new HeddleError("INVALID_FILE", `${where} ends at byte ${bytes.length} of at least ${at + count}`);
   };
   /** Below 2^53; what is longer (a negative number) comes out as NaN. */
   const varint = (): number => {

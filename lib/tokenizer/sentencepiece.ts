@@ -1,10 +1,12 @@
 // tokenizer.model: SentencePiece's BPE and Unigram models with their normalization, as the tokenizer.json they amount to.
+import { binding } from "../binding/index.ts";
+import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { templateAround } from "./around.ts";
 import type { TokenizerConfig } from "./config.ts";
-import { mergesFromScores, TokenType } from "./merges.ts";
+import { stringList } from "./plan.ts";
 import { readFields } from "./protobuf.ts";
-import { invalidFile, type JsonObject, limits, placeIds, type TokenizerFile, unsupported } from "./tokenizer-file.ts";
+import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
 import { readTokenizerFile } from "./tokenizer-json.ts";
 
 interface Proto {
@@ -38,9 +40,15 @@ function readProto(bytes: Uint8Array): Proto {
     removesSpaces: true,
     spaceAfter: false,
   };
+  // The keys of a model's five fields, which are all messages.
+  if (bytes.length > 0 && ![0x0a, 0x12, 0x1a, 0x22, 0x2a].includes(bytes[0]!))
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${where}: not a SentencePiece model: expected a field of one at its beginning`,
+    );
   const message = (value: number | Uint8Array) => {
     if (typeof value === "number") throw invalidFile(where, "a message", value);
-    return readFields(value, where);
+    return readFields(value, `${where}: a message`);
   };
   for (const field of readFields(bytes, where)) {
     if (field.number === 1) readPiece(message(field.value), proto);
@@ -123,11 +131,22 @@ function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
   return before!.length + after!.length > 0 ? templateAround(before!, after!) : null;
 }
 
+function listed(pieces: Pick<Proto, "tokens" | "types" | "scores">, mergesByScore = false): NativeJsonVocabulary {
+  const { tokens, types, scores } = pieces;
+  return binding.makeListedVocabulary({
+    tokens: stringList(tokens),
+    types: Uint8Array.from(types),
+    scores: Float64Array.from(scores),
+    mergesByScore,
+    where,
+  });
+}
+
 /** Tokens that stand for themselves in a text, of those that have a type; the others no text matches. */
 export interface UnigramPieces extends Normalization {
-  tokens: readonly string[];
-  types: ArrayLike<number>;
-  scores: ArrayLike<number>;
+  /** With scores. */
+  native: NativeJsonVocabulary;
+  types: Uint8Array;
   byteFallback: boolean;
   /** Negative: none. */
   unknown: number;
@@ -138,7 +157,7 @@ export interface UnigramPieces extends Normalization {
 
 /** A Unigram model as SentencePiece computes it. */
 export function unigramFile(pieces: UnigramPieces): TokenizerFile {
-  const { tokens, types, scores, byteFallback, unknown } = pieces;
+  const { native, types, byteFallback, unknown } = pieces;
   const steps = normalizers(pieces);
   // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
   if (pieces.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
@@ -148,21 +167,26 @@ export function unigramFile(pieces: UnigramPieces): TokenizerFile {
   const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: pieces.dummyPrefix ? "always" : "never" }];
   if (byteFallback) decoders.push({ type: "ByteFallback" });
   if (pieces.removesSpaces) decoders.push({ type: "Fuse" }, leadingSpaces);
-  const file = readTokenizerFile({
-    added_tokens: pieces.added,
-    post_processor: pieces.around,
-    normalizer: sequence("normalizers", steps),
-    pre_tokenizer: metaspace,
-    decoder: sequence("decoders", decoders),
-    model: {
-      type: "Unigram",
-      vocab: tokens.map((token, id) => [token, scores[id]!]),
-      unk_id: unknown < 0 ? null : unknown,
-      byte_fallback: byteFallback,
+  const file = readTokenizerFile(
+    {
+      added_tokens: pieces.added,
+      post_processor: pieces.around,
+      normalizer: sequence("normalizers", steps),
+      pre_tokenizer: metaspace,
+      decoder: sequence("decoders", decoders),
+      model: { type: "Unigram", vocab: [], unk_id: unknown < 0 ? null : unknown, byte_fallback: byteFallback },
     },
-  });
-  const matches = (type: number) => type === TokenType.normal || type === TokenType.userDefined;
-  file.model.hidden = Uint32Array.from([...tokens.keys()].filter((id) => !matches(types[id]!)));
+    native,
+    { hasIds: true },
+  );
+  const { normal, userDefined } = TokenType;
+  const hidden = new Uint32Array(types.length);
+  let count = 0;
+  for (let id = 0; id < types.length; id++) {
+    const type = types[id];
+    if (type !== normal && type !== userDefined) hidden[count++] = id;
+  }
+  file.model.hidden = hidden.slice(0, count);
   return file;
 }
 
@@ -218,7 +242,8 @@ function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
       [["<s>", bos] as const, ["</s>", eos] as const].map(([id, n]) => [id, { id, ids: [n], tokens: [id] }]),
     ),
   };
-  const file = unigramFile({ ...proto, tokens, types, scores, unknown, added, around });
+  const native = listed({ tokens, types, scores });
+  const file = unigramFile({ ...proto, native, types: Uint8Array.from(types), unknown, added, around });
   file.model.singlePrecision = true;
   return file;
 }
@@ -231,7 +256,7 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
   const proto = readProto(bytes);
   const fairseq = fairseqKind(config);
   if (fairseq) return fairseqFile(proto, fairseq);
-  const { tokens, types, scores, byteFallback } = proto;
+  const { tokens, types, byteFallback } = proto;
   if (tokens.length === 0) throw invalidFile(where, "pieces", "none");
   if (proto.modelType !== 1 && proto.modelType !== 2) {
     throw unsupported(where, `a model of type ${describe(modelTypes[proto.modelType] ?? proto.modelType)}`);
@@ -246,7 +271,14 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
   const common = { added_tokens, post_processor: template(proto, config) };
 
   if (proto.modelType === 1) {
-    const file = unigramFile({ ...proto, unknown, added: added_tokens, around: common.post_processor });
+    const file = unigramFile({
+      ...proto,
+      native: listed(proto),
+      types: Uint8Array.from(types),
+      unknown,
+      added: added_tokens,
+      around: common.post_processor,
+    });
     file.model.singlePrecision = true;
     return file;
   }
@@ -260,15 +292,17 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
   ];
   if (proto.removesSpaces) decoders.push(leadingSpaces);
   else if (proto.dummyPrefix) decoders.push({ type: "Strip", content: " ", start: 1, stop: 0 });
-  const file = readTokenizerFile({
-    ...common,
-    normalizer: sequence("normalizers", steps),
-    pre_tokenizer: null,
-    decoder: sequence("decoders", decoders),
-    model: { type: "BPE", vocab: {}, merges: [], byte_fallback: byteFallback, fuse_unk: true },
-  });
-  const merges = mergesFromScores(tokens, types, scores, where);
-  Object.assign(file.model, { tokens, ids: placeIds(tokens), ...merges });
-  file.model.unknownToken = unknown < 0 ? undefined : tokens[unknown];
+  const file = readTokenizerFile(
+    {
+      ...common,
+      normalizer: sequence("normalizers", steps),
+      pre_tokenizer: null,
+      decoder: sequence("decoders", decoders),
+      model: { type: "BPE", vocab: {}, merges: [], byte_fallback: byteFallback, fuse_unk: true },
+    },
+    listed(proto, true),
+    { hasIds: true },
+  );
+  if (unknown >= 0) Object.assign(file.model, { unknownToken: tokens[unknown], unknownId: unknown });
   return file;
 }

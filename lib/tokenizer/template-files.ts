@@ -1,19 +1,18 @@
 // Chat templates in files of their own: transformers writes the usual one so, and named ones into a folder beside it.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { CHAT_TEMPLATE_FILE, NAMED_TEMPLATES } from "../formats/tokenizer-files.ts";
 
-const DEFAULT = "chat_template.jinja";
-const NAMED = "additional_chat_templates";
 const mostTemplates = 64;
 
 /** Where a folder's named templates are, below it, by their names; none where there are none. */
 export async function namedTemplates(folder: string): Promise<[name: string, path: string][]> {
-  const entries = await readdir(join(folder, NAMED)).catch(() => []);
+  const entries = await readdir(join(folder, NAMED_TEMPLATES)).catch(() => []);
   const names = entries.flatMap((entry) => /^(\w[\w.-]{0,63})\.jinja$/u.exec(entry)?.[1] ?? []);
   return names
     .sort()
     .slice(0, mostTemplates)
-    .map((name) => [name, join(NAMED, `${name}.jinja`)]);
+    .map((name) => [name, join(NAMED_TEMPLATES, `${name}.jinja`)]);
 }
 
 /** The texts of a folder's templates, by name. @param read undefined for a file that is not there */
@@ -23,7 +22,7 @@ export async function readTemplates(
 ): Promise<Record<string, string>> {
   const texts = new Map<string, string>();
   // The usual one comes last: its own file says what it is.
-  for (const [name, path] of [...(await namedTemplates(folder)), ["default", DEFAULT] as const]) {
+  for (const [name, path] of [...(await namedTemplates(folder)), ["default", CHAT_TEMPLATE_FILE] as const]) {
     const text = await read(join(folder, path));
     if (text !== undefined) texts.set(name, text);
   }

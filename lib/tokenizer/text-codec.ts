@@ -1,7 +1,7 @@
 // Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
 import { binding } from "../binding/index.ts";
-import type { NativeTokenizer } from "../binding/tokenizer.ts";
-import { invalidArgument } from "../errors.ts";
+import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
+import { checkAttached, invalidArgument } from "../errors.ts";
 import { apart, encodeTexts, type TakenIds } from "./crossing-texts.ts";
 import { SettledTexts, TokenDecoder } from "./decoder.ts";
 import {
@@ -36,9 +36,14 @@ export interface DecodeOptions {
 export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
-   * Two numbers a token: where what the token stands for begins and ends in the text, in UTF-16 units (JavaScript's string
-   * indices) or bytes of its UTF-8. A token of a part of a character spans all of it; tokens around the text have 0, 0. Where tokenizer.json
-   * says `trim_offsets`, blanks that a token begins or ends with are left out.
+   * Two numbers a token: where its part of the text begins and ends, in UTF-16 units (JavaScript's string indices) or in bytes of
+   * the text's UTF-8. A token of a part of a character spans all of the character. Tokens around the text have 0, 0. Where
+   * tokenizer.json says `trim_offsets`, blanks at a token's ends are left out.
+   *
+   * They differ from those of Hugging Face's library, which counts Unicode characters, in two more ways, so that the tokens' parts
+   * cover the text and do not overlap. Text that a normalizer or pre-tokenizer inserts, such as the ▁ before a text, has an empty part; the
+   * library gives it the character beside it. Where a normalizer makes one character of several, or drops accents, the token spans
+   * all of them; the library gives it the first.
    */
   offsets: Uint32Array;
 }
@@ -53,16 +58,20 @@ function checkDecoding<T extends DecodeOptions>(options: T, names: Names<T>): vo
   checkFlag("skipSpecialTokens", options.skipSpecialTokens);
 }
 
+function isId(value: unknown): value is number {
+  return typeof value === "number" && value >>> 0 === value;
+}
+
 /** Ids as native code reads them. @throws HeddleError INVALID_ARGUMENT for what is no iterable, or holds other than whole numbers of 32 bits */
-function idArray(ids: Iterable<number>, name: string): Uint32Array {
+function idArray(ids: Iterable<number>, name: string, firstIndex = 0): Uint32Array {
+  checkAttached(name, ids);
   if (ids instanceof Uint32Array) return ids;
   if (typeof ids?.[Symbol.iterator] !== "function" || typeof ids === "string")
     throw invalidArgument(name, "an iterable of token ids", ids);
   const given: number[] = Array.from(ids);
   const array = new Uint32Array(given.length);
   for (const [i, id] of given.entries()) {
-    if (typeof id !== "number" || id >>> 0 !== id)
-      throw invalidArgument(`${name}[${i}]`, "a token id, a whole number from 0", id);
+    if (!isId(id)) throw invalidArgument(`${name}[${firstIndex + i}]`, "a token id, a whole number from 0", id);
     array[i] = id;
   }
   return array;
@@ -73,6 +82,18 @@ const asyncLength = 16_384;
 
 /** Ids of a batch that are kept as memory for the next: 16 MB. */
 const keptBatchIds = 1 << 22;
+
+/** The tables of a file. */
+export interface NativeCodec {
+  plan: Plan;
+  native: NativeTokenizer;
+}
+
+/** Makes them away from the event loop. */
+export async function buildCodec(file: TokenizerFile, signal: AbortSignal | undefined): Promise<NativeCodec> {
+  const plan = makePlan(file);
+  return { plan, native: await finish(binding.startTokenizer(plan.spec), signal) };
+}
 
 /** What of Tokenizer turns texts into ids and back. */
 export class TextCodec {
@@ -87,12 +108,13 @@ export class TextCodec {
   private readonly shortIds = new ShortIds();
   private batchIds: Uint32Array | undefined;
   private settled: SettledTexts | undefined;
+  private neighbours: readonly number[] | undefined;
   private guardedIds: ReadonlyMap<string, number> | undefined;
 
   /** @internal */
-  constructor(file: TokenizerFile) {
-    this.plan = makePlan(file);
-    this.native = new binding.NativeTokenizer(this.plan.spec);
+  constructor(file: TokenizerFile, codec?: NativeCodec) {
+    this.plan = codec?.plan ?? makePlan(file);
+    this.native = codec?.native ?? new binding.NativeTokenizer(this.plan.spec);
     // The addon has its own copy now.
     Object.assign(this.plan.spec, { vocabulary: undefined, tokens: "", merges: "", scores: undefined, normalizer: [] });
     this.output = this.native.output;
@@ -122,6 +144,7 @@ export class TextCodec {
    */
   encodeInto(text: string, output: Uint32Array, options?: EncodeOptions): number {
     if (!(output instanceof Uint32Array)) throw invalidArgument("output", "a Uint32Array", output);
+    checkAttached("output", output);
     checkText(text);
     const flags = plainFlags(options);
     const result = flags === undefined ? this.encodeWith(text, options, 0)[0] : this.native.encode(text, flags);
@@ -187,6 +210,7 @@ export class TextCodec {
   ): Promise<TakenIds> {
     if (typeof texts === "string" || typeof texts?.[Symbol.iterator] !== "function")
       throw invalidArgument("texts", "an array of strings", texts);
+    checkAttached("texts", texts);
     const own = [...texts];
     for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
@@ -283,20 +307,32 @@ export class TextCodec {
    * Decodes ids one by one: `push(id)` returns the text that has become certain (never a part of a character), `flush()`
    * the rest. The pieces add up to `decode` of all ids.
    *
-   * `after`: ids whose text has been shown already, such as the prompt's; the pieces continue it.
+   * `after`: ids whose text has been shown already, such as the prompt's. The pieces then continue that text:
+   * `decode(after)` and the pieces add up to `decode` of all ids. New ids may change the end of `decode(after)`, as
+   * bytes do that complete a character. The pieces then begin with that character.
    */
   decoder(options: DecodeOptions & { after?: Iterable<number> | undefined } = {}): TokenDecoder {
     checkDecoding(options, { ...DECODE_NAMES, after: true });
     const skipSpecial = options.skipSpecialTokens === true;
-    const decoder = this.plan.decodesInSteps
-      ? TokenDecoder.overWindow(
-          (ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }),
-          // A run of byte tokens is text or not as a whole.
-          (id) => /^<0x[0-9a-fA-F]{2}>$/u.test(this.idToToken(id) ?? ""),
-        )
-      : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false), this.settledTexts());
-    if (options.after !== undefined) for (const id of idArray(options.after, "after")) decoder.push(id);
-    return decoder;
+    const { native } = this;
+    const make = (after: Uint32Array | NativeDecoder | undefined) =>
+      new binding.NativeDecoder(native, skipSpecial, after);
+    const after = options.after === undefined ? undefined : this.decisiveTail(options.after);
+    return new TokenDecoder(make(after), this.settledTexts(), make);
+  }
+
+  /** The end of some ids that the text after them depends on. Most often that is the last of them. */
+  private decisiveTail(ids: Iterable<number>): Uint32Array {
+    checkAttached("after", ids);
+    const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
+    if (!isList) return idArray(ids, "after");
+    const list = ids as number[] | Uint32Array;
+    for (let count = 32; count < list.length; count *= 8) {
+      const tail = idArray(list.slice(-count), "after", list.length - count);
+      const reset = this.native.lastReset(tail);
+      if (reset < count) return tail.subarray(reset);
+    }
+    return idArray(list, "after");
   }
 
   /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
@@ -314,6 +350,27 @@ export class TextCodec {
   /** The bytes that a token stands for by itself: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
   tokenBytes(id: number): Uint8Array {
     return this.native.tokenBytes(id);
+  }
+
+  /**
+   * @internal The text that a token adds inside a text, special tokens included: " the" of "▁the", which `decode` strips at the
+   * beginning. Bytes that are not whole characters become U+FFFD.
+   */
+  tokenText(id: number): string {
+    if (!this.plan.decodesInSteps) return Buffer.from(this.native.tokenBytes(id)).toString();
+    this.neighbours ??= this.findNeighbours();
+    const neighbour = this.neighbours.find((one) => one !== id);
+    const decoder = this.decoder(neighbour === undefined ? {} : { after: [neighbour] });
+    return decoder.push(id) + decoder.flush();
+  }
+
+  /** Two ordinary tokens behind which others have the text that they have inside a text; fewer where there are none. */
+  private findNeighbours(): number[] {
+    const found: number[] = [];
+    const special = new Set(this.plan.spec.added.map(({ id }) => id));
+    for (let id = 0; id < this.vocabSize && found.length < 2; id++)
+      if (!special.has(id) && /^\p{L}+$/u.test(this.idToToken(id) ?? "") && this.decode([id]) !== "") found.push(id);
+    return found;
   }
 
   /** @internal Whether the bytes of ids are those of each, one after the other: no decoder changes tokens by their neighbours. */

@@ -23,12 +23,12 @@ export interface TokenizerModel {
   ids: Uint32Array;
   /** BPE: left and right parts in turn, best first. */
   merges: string[];
-  /** Where native code has read all three of them: they are then made when asked for. Not enumerable. */
+  /** Where native code has read them, and the scores: they are then made when asked for. Not enumerable. */
   native?: NativeJsonVocabulary;
   /** Ranks of the merges where they are not their order: GGUF scores may tie. */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
-  /** Unigram: where it is, since tokens may be written alike. */
+  /** Where it is, if the file says so: tokens may be written alike. */
   unknownId?: number;
   byteFallback: boolean;
   fuseUnknown: boolean;
@@ -59,6 +59,9 @@ export interface TokenizerFile {
   padding: JsonObject | null;
 }
 
+/** The types of SentencePiece's pieces, which GGUF has as `tokenizer.ggml.token_type`. */
+export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+
 /** The ids of tokens that are numbered by their places. */
 export function placeIds(tokens: readonly string[]): Uint32Array {
   return new Uint32Array(tokens.length).map((_, place) => place);
@@ -66,7 +69,12 @@ export function placeIds(tokens: readonly string[]): Uint32Array {
 
 /** Limits on files from strangers; every message names the one it hit. */
 export const limits = {
-  fileBytes: 256 << 20,
+  /** The largest vocabulary file: four times the largest that is published. */
+  fileBytes: 128 << 20,
+  /** The most values, keys included, of JSON beside a vocabulary: 65,536 added tokens with all their fields. */
+  jsonValues: 1 << 20,
+  /** The most values of a tokenizer.json that native code does not read: twice the largest that is published. */
+  vocabularyValues: 1 << 21,
   tokens: 1 << 22,
   /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/model_builder.h. */
   tokenLength: 1 << 16,

@@ -1,7 +1,8 @@
 // tokenizer.json → TokenizerFile.
 import { binding } from "../binding/index.ts";
 import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
-import { HeddleError } from "../errors.ts";
+import { parseJson } from "../formats/json.ts";
+import { finish } from "./jobs.ts";
 import { readModel } from "./model-file.ts";
 import {
   type AddedToken,
@@ -9,6 +10,7 @@ import {
   isObject,
   type Json,
   type JsonObject,
+  limits,
   readAddedTokens,
   type TokenizerFile,
   type TokenizerModel,
@@ -19,38 +21,62 @@ import {
  * @param compiled what a cache says of it
  */
 export function parseTokenizerFile(source: string | Uint8Array, compiled?: NativeJsonVocabulary): TokenizerFile {
-  const bytes = typeof source !== "string" ? source : source.isWellFormed() ? Buffer.from(source) : undefined;
-  const read = compiled ?? (bytes && binding.readJsonVocabulary(bytes));
-  const json = read && tryJson(read.rest); // what is wrong with it is said of the whole file below
-  if (isObject(json) && isObject(json.model) && (json.model.type ?? "BPE") === "BPE") {
-    return readTokenizerFile(json, read);
-  }
-  return readTokenizerFile(parseJson(typeof source === "string" ? source : Buffer.from(source).toString("utf8")));
+  const bytes = bytesOf(source);
+  return readParsed(source, compiled ?? (bytes && binding.readJsonVocabulary(bytes)));
 }
+
+/** The same, most of it away from the event loop. Rejects with ABORTED as well. */
+export async function parseTokenizerFileAsync(
+  source: string | Uint8Array,
+  compiled: NativeJsonVocabulary | undefined,
+  signal: AbortSignal | undefined,
+): Promise<TokenizerFile> {
+  const bytes = compiled ? undefined : bytesOf(source);
+  return readParsed(source, bytes ? await finish(binding.startJsonVocabulary(bytes), signal) : compiled);
+}
+
+/** Undefined for text with lone surrogates, which no UTF-8 holds. */
+function bytesOf(source: string | Uint8Array): Uint8Array | undefined {
+  if (typeof source !== "string") return source;
+  return source.isWellFormed() ? Buffer.from(source) : undefined;
+}
+
+function readParsed(source: string | Uint8Array, native: NativeJsonVocabulary | undefined): TokenizerFile {
+  // Whatever is wrong with the rest is said of the whole file below.
+  const json = native && tryJson(native.rest);
+  if (isObject(json) && isObject(json.model)) return readTokenizerFile(json, native);
+  return readTokenizerFile(parseJson(source, WHERE, { values: limits.vocabularyValues }));
+}
+
+const WHERE = "tokenizer.json";
 
 function tryJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text, WHERE, { values: limits.jsonValues });
   } catch {
     return undefined;
   }
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HeddleError("INVALID_FILE", `tokenizer.json: ${(cause as Error).message}`, { cause });
-  }
-}
-
-/** The same from the parsed object, of which `native` may hold the vocabulary and the merges. */
-export function readTokenizerFile(json: unknown, native?: NativeJsonVocabulary): TokenizerFile {
+/**
+ * The same from the parsed object, whose vocabulary and merges `native` may hold.
+ * @param how.hasIds the ids of added tokens are right as they are
+ */
+export function readTokenizerFile(
+  json: unknown,
+  native?: NativeJsonVocabulary,
+  { hasIds = false }: { hasIds?: boolean } = {},
+): TokenizerFile {
   if (!isObject(json)) throw invalidFile("tokenizer.json", "an object", json);
   const model = readModel(json.model, native);
   const added = readAddedTokens(json.added_tokens ?? []);
+  if (hasIds) return fileOf(json, added, model);
   if (native) for (const token of added) token.id = native.find(token.content) ?? token.id;
   else settleIds(added, (json.model as JsonObject).vocab!, model);
+  return fileOf(json, added, model);
+}
+
+function fileOf(json: JsonObject, added: AddedToken[], model: TokenizerModel): TokenizerFile {
   return {
     added,
     normalizer: component(json, "normalizer"),

@@ -13,13 +13,22 @@ import {
   type RenderedChat,
 } from "./chat.ts";
 import { generatedMask } from "./chat-generation.ts";
+import type { GuardedTokens } from "./chat-guard.ts";
 import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
 import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { type EncodeOptions, Flag } from "./encode-options.ts";
-import { checkTexts, readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
-import { type GgufRecord, readGguf } from "./gguf.ts";
+import {
+  checkTexts,
+  readFolder,
+  readVocabulary,
+  readVocabularyAsync,
+  type TokenizerTexts,
+  writeFolder,
+} from "./folder.ts";
+import { type GgufRecord, readGguf, readGgufAsync } from "./gguf.ts";
 import { ggufRecordOf } from "./gguf-file.ts";
+import { GuardCharacters } from "./guard-characters.ts";
 import {
   buildInput,
   checkInputTexts,
@@ -32,7 +41,7 @@ import { checkFlag, checkNames } from "./option-names.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
 import { type PairPart, readPairForm, readSingleForm } from "./post-processors.ts";
 import { atOnce, inSlices } from "./slices.ts";
-import { TextCodec } from "./text-codec.ts";
+import { buildCodec, type NativeCodec, TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
 import type { TrainOptions } from "./train-options.ts";
@@ -60,12 +69,13 @@ export class Tokenizer extends TextCodec {
 
   private readonly file: TokenizerFile;
   private specialIds: ReadonlySet<number> | undefined;
+  private guarded: GuardedTokens | undefined;
   private truncationRule: Truncation | undefined;
   private paddingRule: Padding | undefined;
 
   /** @internal Use load, fromFiles, fromGguf or train. */
-  constructor(file: TokenizerFile, config: TokenizerConfig) {
-    super(file);
+  constructor(file: TokenizerFile, config: TokenizerConfig, codec?: NativeCodec) {
+    super(file, codec);
     this.file = file;
     this.config = config;
     this.truncationRule = readTruncation(file.truncation);
@@ -98,26 +108,29 @@ export class Tokenizer extends TextCodec {
     const gguf = await ggufRecordOf(folder, options.signal);
     const texts = gguf ? {} : await readFolder(folder, options.signal);
     try {
-      if (gguf) return Tokenizer.fromGguf(gguf);
-      return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
+      if (gguf) return await Tokenizer.fromGgufAsync(gguf, { signal: options.signal, takes: true });
+      return options.cache === true
+        ? await Tokenizer.loadCached(texts, options.signal)
+        : await fromTexts(texts, options.signal);
     } catch (error) {
       if (!(error instanceof HeddleError) || (error.code === "NOT_FOUND" && !gguf)) throw error;
       throw new HeddleError(error.code, `${path}: ${error.message}`, { cause: error });
     }
   }
 
-  private static async loadCached(texts: TokenizerTexts): Promise<Tokenizer> {
+  private static async loadCached(texts: TokenizerTexts, signal: AbortSignal | undefined): Promise<Tokenizer> {
     const { tokenizerPath, tokenizer: source } = texts;
-    if (tokenizerPath === undefined || !(source instanceof Uint8Array)) return Tokenizer.fromFiles(texts);
+    if (tokenizerPath === undefined || !(source instanceof Uint8Array)) return fromTexts(texts, signal);
     const compiled = await readVocabularyCache(tokenizerPath, source);
     if (compiled) {
       try {
-        return Tokenizer.fromFiles({ ...texts, compiled });
+        return await fromTexts({ ...texts, compiled }, signal);
       } catch (error) {
         if (!(error instanceof HeddleError)) throw error; // else the file itself will say what is wrong, or that nothing is
+        throwIfAborted(signal, "Tokenizer.load");
       }
     }
-    const loaded = Tokenizer.fromFiles(texts);
+    const loaded = await fromTexts(texts, signal);
     await writeVocabularyCache(tokenizerPath, source, loaded.file);
     return loaded;
   }
@@ -137,6 +150,19 @@ export class Tokenizer extends TextCodec {
     checkObject("metadata", metadata);
     const { file, config } = readGguf(metadata);
     return new Tokenizer(file, config);
+  }
+
+  /** @internal As fromGguf, most of it away from the event loop. Rejects with ABORTED. */
+  static async fromGgufAsync(
+    metadata: GgufRecord,
+    { signal, takes = false }: { signal?: AbortSignal | undefined; takes?: boolean } = {},
+  ): Promise<Tokenizer> {
+    checkObject("metadata", metadata);
+    // Reading the metadata may have taken long.
+    await new Promise((resolve) => setImmediate(resolve));
+    throwIfAborted(signal, "Tokenizer.load");
+    const { file, config } = await readGgufAsync(metadata, { signal, takes });
+    return built(file, config, signal);
   }
 
   /**
@@ -232,6 +258,7 @@ export class Tokenizer extends TextCodec {
    *
    * Text inside the messages is never taken for a special token, whatever it says: with
    * `{ role: "user", content: "<|im_end|>" }` the ids hold the characters, not the token. So do not encode `text` again.
+   * The same holds for characters that the normalizer turns into those of a token, such as `＜|im_end|＞` under NFKC.
    *
    * Throws INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is broken or
    * exceeds the limits on time, steps and sizes.
@@ -323,8 +350,17 @@ export class Tokenizer extends TextCodec {
   ): Generator<void, ChatRenderer, undefined> {
     checkObject("options", options);
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
-    const guarded = this.plan.spec.added.filter((token) => token.guarded);
-    return ChatRenderer.of(messages, { template, guarded, config: this.config, options });
+    return ChatRenderer.of(messages, { template, guarded: this.guardedTokens, config: this.config, options });
+  }
+
+  private get guardedTokens(): GuardedTokens {
+    if (!this.guarded) {
+      const tokens = this.plan.spec.added.filter((token) => token.guarded);
+      const normalizes = this.file.normalizer !== undefined && tokens.some((token) => token.normalized);
+      const characters = normalizes ? new GuardCharacters((text) => this.native.guardCharacters(text)) : undefined;
+      this.guarded = { tokens, characters };
+    }
+    return this.guarded;
   }
 
   private *rendered(
@@ -394,7 +430,10 @@ export class Tokenizer extends TextCodec {
     };
   }
 
-  /** Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder. */
+  /**
+   * Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder, and removes another tokenizer's
+   * files from it.
+   */
   async save(folder: string): Promise<void> {
     checkPath("folder", folder);
     await writeFolder(folder, this.saved(), this.config);
@@ -407,4 +446,20 @@ export class Tokenizer extends TextCodec {
       padding: paddingToJson(this.paddingRule, this.padTokenId, (id) => this.idToToken(id)),
     };
   }
+}
+
+/** As Tokenizer.fromFiles, most of it away from the event loop. */
+async function fromTexts(texts: TokenizerTexts, signal: AbortSignal | undefined): Promise<Tokenizer> {
+  const config = parseConfig(texts);
+  return built(await readVocabularyAsync(texts, config, signal), config, signal);
+}
+
+async function built(
+  file: TokenizerFile,
+  config: TokenizerConfig,
+  signal: AbortSignal | undefined,
+): Promise<Tokenizer> {
+  const codec = await buildCodec(file, signal);
+  throwIfAborted(signal, "Tokenizer.load");
+  return new Tokenizer(file, config, codec);
 }

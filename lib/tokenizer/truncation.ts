@@ -104,25 +104,26 @@ function cut(ids: Uint32Array, length: number, side: string, stride: number): Ui
   }
 }
 
+/** What is kept of one text or two, and what overflows. */
+export interface Cut {
+  kept: readonly Uint32Array[];
+  /** Made when asked for: two texts that are both cut have as many combinations as the product of their parts. */
+  overflowing(): Uint32Array[][];
+}
+
 /**
  * Cuts one text, or two that share `room` ids. Throws INVALID_ARGUMENT where the text that is to be cut is too short, or
  * is not there.
- *
- * @returns for each combination of parts the texts: the first is what is kept, the others what overflows. Of two texts
- *   that are both cut nothing overflows.
  */
-export function truncate(texts: readonly Uint32Array[], truncation: Truncation, room: number): Uint32Array[][] {
+export function truncate(texts: readonly Uint32Array[], truncation: Truncation, room: number): Cut {
   const { side = "right", strategy = "longestFirst", stride = 0 } = truncation;
   const total = texts.reduce((sum, ids) => sum + ids.length, 0);
-  if (total <= room) return [[...texts]];
+  if (total <= room) return { kept: texts, overflowing: () => [] };
   const [first, second] = texts;
   if (strategy === "longestFirst") {
-    if (!second) return cut(first!, room, side, stride).map((part) => [part]);
+    if (!second) return combined([cut(first!, room, side, stride)]);
     const [n1, n2] = shares(first!.length, second.length, room);
-    const [one, two] = [cut(first!, n1, side, stride), cut(second, n2, side, stride)];
-    if (two.length === 1) return one.map((part) => [part, second]);
-    if (one.length === 1) return two.map((part) => [first!, part]);
-    return [[one[0]!, two[0]!]];
+    return combined([cut(first!, n1, side, stride), cut(second, n2, side, stride)]);
   }
   const index = strategy === "onlyFirst" ? 0 : 1;
   const target = texts[index];
@@ -132,7 +133,21 @@ export function truncate(texts: readonly Uint32Array[], truncation: Truncation, 
     const message = `truncation: expected the ${index === 0 ? "first" : "second"} text to be longer than the ${total - room} ids to cut, got ${target.length}`;
     throw new HeddleError("INVALID_ARGUMENT", message);
   }
-  return cut(target, left, side, stride).map((part) => texts.map((ids, i) => (i === index ? part : ids)));
+  return combined(texts.map((ids, i) => (i === index ? cut(target, left, side, stride) : [ids])));
+}
+
+/**
+ * Combines the parts of each text as Hugging Face's library does: the later parts of the first text come first, each with all parts of
+ * the second; then the first part of the first text with the later ones of the second.
+ */
+function combined([firsts, seconds]: readonly Uint32Array[][]): Cut {
+  const [first, ...later] = firsts as [Uint32Array, ...Uint32Array[]];
+  if (!seconds) return { kept: [first], overflowing: () => later.map((part) => [part]) };
+  const overflowing = () => [
+    ...later.flatMap((part) => seconds.map((other) => [part, other])),
+    ...seconds.slice(1).map((other) => [first, other]),
+  ];
+  return { kept: [first, seconds[0]!], overflowing };
 }
 
 /** How many ids of each of two texts are kept. */

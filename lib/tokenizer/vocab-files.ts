@@ -1,5 +1,5 @@
 // The vocabularies from before tokenizer.json: vocab.txt (BERT), and vocab.json with merges.txt (GPT-2 and its like).
-import { HeddleError } from "../errors.ts";
+import { parseJson } from "../formats/json.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { namedPatterns } from "./patterns.ts";
 import { invalidFile, isObject, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
@@ -66,12 +66,7 @@ const ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
 /** Byte-level BPE; Qwen's pattern and NFC, or RoBERTa's ids around the text, where tokenizer_config.json names its class (RoBERTa's oldest folders: its special tokens). */
 export function readVocabAndMerges(vocabText: string, mergesText: string, config: TokenizerConfig): TokenizerFile {
-  let vocab: unknown;
-  try {
-    vocab = JSON.parse(vocabText);
-  } catch (cause) {
-    throw new HeddleError("INVALID_FILE", `vocab.json: ${(cause as Error).message}`, { cause });
-  }
+  const vocab = parseJson(vocabText, "vocab.json", { values: limits.jsonValues });
   if (!isObject(vocab)) throw invalidFile("vocab.json", "an object", vocab);
   const known = vocab;
   const merges = mergesText

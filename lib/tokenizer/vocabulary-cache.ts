@@ -24,8 +24,8 @@ export async function readVocabularyCache(path: string, source: Uint8Array): Pro
 
 /** Writes it, whole or not at all; not where the folder takes no files, nor for vocabularies that are not compiled (all but BPE's). */
 export async function writeVocabularyCache(path: string, source: Uint8Array, file: TokenizerFile): Promise<void> {
-  const { native, subwordPrefix } = file.model;
-  const bytes = subwordPrefix ? undefined : native?.compile(source);
+  const { type, native, subwordPrefix } = file.model;
+  const bytes = subwordPrefix || type !== "BPE" ? undefined : native?.compile(source);
   if (bytes === undefined) return;
   await writeFileAtomically(cachePath(path), (sink) => sink.write(bytes)).catch(() => {});
 }

@@ -31,10 +31,18 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
     name,
     shares: stage.shares,
     count: countOf,
-    collate(batch, total) {
+    ...(stage.weight && {
+      weight(batch) {
+        const weight = stage.weight!(batch);
+        if (!(Number.isFinite(weight) && weight >= 0))
+          throw wrong("weight", "a number of at least 0", describe(weight));
+        return weight;
+      },
+    }),
+    collate(batch, total, weight) {
       // A share of a mean over nothing is no number, and it would be the learning rate that is suspected.
       if (total === 0) throw wrong("count", "at least one counted position in the batches of a step", "0");
-      const micro = checkedMicro(stage.collate(batch, total), wrong);
+      const micro = checkedMicro(stage.collate(batch, total, weight), wrong);
       const counted = countOf(batch);
       if (micro.counted !== counted)
         throw wrong("collate: counted", `${counted}, as ${name}.count says of the batch`, describe(micro.counted));

@@ -1,5 +1,5 @@
-import { access, constants, realpath } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { access, constants } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
 import { ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import {
@@ -19,6 +19,7 @@ import { openWeights, type StoredTensor } from "../formats/weights.ts";
 import { type Device, type FloatDType, openDevice, type Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
+import { clearRun, isInFolder, needUsable } from "./output-folder.ts";
 import { needSameGroups } from "./parameter-groups.ts";
 import { RunLog } from "./run-log.ts";
 import { needSameFrozen, type RunRecord } from "./run-record.ts";
@@ -32,6 +33,7 @@ export interface CheckpointStoreOptions {
   unasked?: boolean | undefined;
   saveDtype: FloatDType;
   resume: boolean | string;
+  overwriteOutputDir: boolean;
   /** How what is trained lies in files. */
   trained: TrainedFiles;
   /** The card of a model at this state. */
@@ -61,7 +63,7 @@ export class CheckpointStore {
   /**
    * Takes the folder for this run, before anything is computed that it could then not keep.
    * @returns gives it back
-   * @throws HeddleError INVALID_ARGUMENT where another run writes it, IO where it cannot be written
+   * @throws HeddleError INVALID_ARGUMENT where another run writes it, or has written it and is not to be overwritten; IO where it cannot be written
    */
   async open(): Promise<() => void> {
     const { outputDir } = this.options;
@@ -74,23 +76,17 @@ export class CheckpointStore {
       release();
       throw ioError(error, outputDir, "written");
     }
-    await this.warnOfOthers().catch((error: unknown) => {
+    await needUsable(this.options).catch((error: unknown) => {
       release();
       throw error;
     });
     return release;
   }
 
-  /** A run that begins anew where another's checkpoints lie has them removed by its limit: whoever meant to resume hears it in time. */
-  private async warnOfOthers(): Promise<void> {
-    const { outputDir, saveTotalLimit, resume } = this.options;
-    if (resume !== false || saveTotalLimit === undefined) return;
-    const others = await listCheckpoints(outputDir);
-    if (others.length === 0) return;
-    const found = `${others.length === 1 ? "a checkpoint" : `${others.length} checkpoints`} of another run (${others.at(-1)!.path})`;
-    this.options.warn(
-      `outputDir: ${found} will give way to this run's, as saveTotalLimit is ${saveTotalLimit}; resume: "auto" (--resume) would go on from there`,
-    );
+  /** Removes what an overwritten run has left. Called in the process that writes the folder, once nothing can refuse the run. @throws HeddleError IO */
+  async begin(): Promise<void> {
+    const { outputDir, overwriteOutputDir, trained } = this.options;
+    if (overwriteOutputDir) await clearRun(outputDir, trained.file);
   }
 
   /** @param how.keepOlder of a run that an error ends: removes no checkpoint, whatever the limit, and does without the log where that cannot be written */
@@ -181,7 +177,7 @@ export class CheckpointStore {
     const load = async () => {
       for (const { path, tensors } of files) await readInto(path, tensors);
     };
-    const own = await isSame(dirname(found.path), this.options.outputDir);
+    const own = await isInFolder(found.path, this.options.outputDir);
     if (own && state.replaceable) this.replaceable?.add(state.step);
     if (!best || !state.best) return { state, own, load };
     const { step } = state.best.held;
@@ -194,8 +190,11 @@ export class CheckpointStore {
       const { best: _, ...rest } = state;
       return { state: rest, own, load };
     }
-    if (!own && writes) await copyCheckpoint(path, this.options.outputDir, step);
-    return { state, own, load };
+    const copyAndLoad = async () => {
+      if (!own && writes) await copyCheckpoint(path, this.options.outputDir, step);
+      await load();
+    };
+    return { state, own, load: copyAndLoad };
   }
 
   /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND, INVALID_FILE where they are not those that were written */
@@ -235,10 +234,14 @@ export class CheckpointStore {
   /** Writes the finished model, or adapter, into outputDir. @returns the folder */
   async finish(state: TrainerState, held: EvalEvent | undefined): Promise<string> {
     const { outputDir, saveDtype, trained } = this.options;
+    const configuration = trained.configuration(saveDtype);
+    const others = Object.entries(this.files(state, saveDtype, held)).filter(([name]) => !(name in configuration));
     await writeTogether(async (files) => {
       await trained.save(outputDir, saveDtype, files);
-      for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
-        await files.writeText(join(outputDir, name), text);
+      for (const [name, text] of others) await files.writeText(join(outputDir, name), text);
+      await trained.replace(outputDir, files);
+      // What readers begin with comes last.
+      for (const [name, text] of Object.entries(configuration)) await files.writeText(join(outputDir, name), text);
     });
     return outputDir;
   }
@@ -257,11 +260,6 @@ export class CheckpointStore {
 /** The complete checkpoint of a step, if any. */
 async function checkpointOf(folder: string, step: number): Promise<string | undefined> {
   return (await listCheckpoints(folder)).find((one) => one.step === step)?.path;
-}
-
-async function isSame(a: string, b: string): Promise<boolean> {
-  const real = (path: string) => realpath(path).catch(() => resolve(path));
-  return (await real(a)) === (await real(b));
 }
 
 /** Holds a resumed run to an adapter where it began with one, and to the weights where it began with these. @throws HeddleError INVALID_ARGUMENT */

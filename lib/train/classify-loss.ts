@@ -30,7 +30,7 @@ export interface ClassifierLossOptions extends PaddedShape {
   classifier: ClassifierConfig;
   /** Words of a sequence at most: outputs of a micro-batch are sequences · outputs; 1 for whole texts. */
   outputs: number;
-  /** Weight of each label's examples. */
+  /** Weight of each label. */
   classWeights?: ArrayLike<number> | undefined;
   /** Share of a target that is spread over all labels (Szegedy et al. 2016). */
   labelSmoothingFactor: number;
@@ -94,11 +94,15 @@ export function poolingInputs(
 }
 
 /**
- * A classifier's stage. Of single labels the cross-entropy, each row's times its label's weight; of labels that may hold at once the
- * mean over them of the binary cross-entropy; of a regression the squared error. The mean over rows (or words).
+ * A classifier's stage. The loss is the cross-entropy for single labels, the mean binary cross-entropy for labels that may hold at once,
+ * and the squared error for a regression. It is the mean over the rows (or words) of a whole step.
+ *
+ * With class weights the cross-entropy is that of PyTorch's `CrossEntropyLoss(weight, label_smoothing)`: the sum of weighted terms over the
+ * sum of the targets' weights.
  */
 export function classification(options: ClassifierLossOptions): Stage<LabelledExample[]> {
   const { classifier, sequences, outputs } = options;
+  const weights = classifier.problemType === "single_label_classification" ? options.classWeights : undefined;
   const words = classifier.task === "token";
   const count = sequences * outputs;
   const labels = classifier.labels.length;
@@ -110,7 +114,11 @@ export function classification(options: ClassifierLossOptions): Stage<LabelledEx
   return {
     name: "classify",
     count: (batch) => batch.reduce((n, { targets }) => n + targets.filter((t) => t >= 0).length, 0),
-    collate(batch, total) {
+    ...(weights && {
+      weight: (batch: LabelledExample[]) =>
+        batch.reduce((sum, { targets }) => targets.reduce((n, t) => n + (t < 0 ? 0 : weights[t]!), sum), 0),
+    }),
+    collate(batch, total, weight) {
       const targets = targetsOf(batch);
       const pooled = words ? { wanted: wordRows(batch, options) } : poolingInputs(batch, classifier.pooling, options);
       return {
@@ -118,7 +126,7 @@ export function classification(options: ClassifierLossOptions): Stage<LabelledEx
           ids: paddedIds(batch, options),
           documents: paddedDocuments(batch, options),
           ...pooled,
-          ...targetInputs(batch, targets, total, options),
+          ...targetInputs(batch, targets, { total, weight, weights }, options),
         },
         tokens: batch.reduce((n, { ids }) => n + ids.length, 0),
         counted: targets.filter((t) => t >= 0).length,
@@ -188,10 +196,10 @@ function wordRows(batch: LabelledExample[], { sequences, sequenceLength, outputs
 function targetInputs(
   batch: LabelledExample[],
   targets: Int32Array,
-  total: number,
+  { total, weight, weights }: { total: number; weight: number; weights: ArrayLike<number> | undefined },
   options: ClassifierLossOptions,
 ): Record<string, Int32Array | Float32Array> {
-  const { classifier, classWeights, labelSmoothingFactor: share } = options;
+  const { classifier, labelSmoothingFactor: share } = options;
   const labels = classifier.labels.length;
   const count = targets.length;
   if (classifier.problemType !== "single_label_classification") {
@@ -205,13 +213,18 @@ function targetInputs(
   }
   const unit = new Float32Array(labels * labels);
   for (let l = 0; l < labels; l++) unit[l * labels + l] = 1;
-  const rowWeights = Float32Array.from(targets, (t) => (t < 0 ? 0 : (classWeights?.[t] ?? 1) / total));
+  const shares = Array.from({ length: labels }, (_, label) => (weights?.[label] ?? 1) / weight);
+  const all = shares.reduce((sum, one) => sum + one, 0);
+  // Smoothing adds −share / labels · Σ wₗ log pₗ. With log pₗ = zₗ − z_target + log p_target it needs logits and one logprob alone.
+  const rowWeights = Float32Array.from(targets, (t) =>
+    t < 0 ? 0 : share === 0 ? shares[t]! : (1 - share) * shares[t]! + (share / labels) * all,
+  );
   if (share === 0) return { unit, targets, rowWeights };
   const spread = new Float32Array(count * labels);
   for (const [row, target] of targets.entries()) {
     if (target < 0) continue;
     for (let l = 0; l < labels; l++)
-      spread[row * labels + l] = rowWeights[row]! * share * (1 / labels - (l === target ? 1 : 0));
+      spread[row * labels + l] = (share / labels) * (shares[l]! - (l === target ? all : 0));
   }
   return { unit, targets, rowWeights, spread };
 }

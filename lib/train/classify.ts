@@ -88,6 +88,7 @@ export interface ClassifyOptions<Base = LanguageModel>
   trainable?: "full" | "head" | undefined;
   /**
    * Weight of each label's rows by name: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. Default: 1 each.
+   * As in PyTorch's `CrossEntropyLoss(weight)` the loss is divided by the sum of the weights of a step's targets.
    */
   classWeights?: "balanced" | Readonly<Record<string, number>> | undefined;
   /** Share of the target that goes to all labels alike. Default 0. */

@@ -1,6 +1,14 @@
-import { type Batch, type Corpus, type CorpusOptions, openCorpus, type Packing } from "../data/corpus.ts";
+import {
+  type Batch,
+  type Corpus,
+  type CorpusOptions,
+  MOST_BATCH_TOKENS,
+  openCorpus,
+  type Packing,
+} from "../data/corpus.ts";
 import type { CorpusTokenizer } from "../data/encode.ts";
 import { type MixturePart, openMixture } from "../data/mixture.ts";
+import { invalidArgument } from "../errors.ts";
 import { needFiles } from "./need-files.ts";
 import type { CorpusPart } from "./stage-options.ts";
 import type { BatchSource } from "./trainer.ts";
@@ -38,6 +46,9 @@ export async function corpusSource(
   const named = (option: string) => (where === undefined ? option : `${where}.${option}`);
   await needFiles(filesOf(options.data), named("data"), KINDS);
   if (options.evalData !== undefined) await needFiles(filesOf(options.evalData), named("evalData"), KINDS);
+  const tokens = options.perDeviceTrainBatchSize * maxSeqLength;
+  if (tokens > MOST_BATCH_TOKENS)
+    throw invalidArgument(named("perDeviceTrainBatchSize"), "at most 2^28 tokens a micro-batch", tokens);
   const { documentSeparator, textField, seed, evalFraction, packing } = options;
   const shared = {
     tokenizer,

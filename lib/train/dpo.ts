@@ -70,7 +70,7 @@ export interface DpoOptions<Base = LanguageModel> extends PairOptions<Base> {
   lossType?: (typeof dpoLossTypes)[number] | undefined;
   /** Probability that a preference is the wrong way round; for sigmoid. Default 0. */
   labelSmoothing?: number | undefined;
-  /** Weight of the chosen answers' cross-entropy; 0: none. Default 0. */
+  /** Weight of the chosen answers' cross-entropy, the mean over the tokens of a step's chosen answers as in TRL; 0: none. Default 0. */
   rpoAlpha?: number | undefined;
   /** What the policy is held to. Default: itself, as it is before the first step. */
   refModel?: Trainable | undefined;
@@ -157,7 +157,7 @@ async function* start(
 }
 
 export interface DpoStageOptions extends Objective {
-  /** Weight of the chosen answers' cross-entropy, the mean over an answer's tokens (Pang et al. 2024); 0: none. */
+  /** Weight of the chosen answers' cross-entropy (Pang et al. 2024), the mean over the tokens of all chosen answers as in TRL; 0: none. */
   rpoAlpha: number;
   loss?: DpoLoss | undefined;
   sequenceLength: number;
@@ -176,7 +176,12 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
   return {
     name: "dpo",
     count: (batch) => batch.length,
-    collate(batch, total) {
+    // A second pass over the held-out pairs is for the likelihood alone.
+    ...(rpoAlpha > 0 && {
+      weight: (batch: readonly ReferencedPair[]) =>
+        batch.reduce((tokens, { chosen }) => tokens + answerLength(chosen), 0),
+    }),
+    collate(batch, total, tokens) {
       const rows = pairRows(batch, pairs, sequenceLength);
       const reference = (side: "chosen" | "rejected") =>
         perPair(batch, pairs, (pair) => pair.reference[side] * share(answerLength(pair[side])));
@@ -184,7 +189,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       const lengths = (side: "chosen" | "rejected") =>
         Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? answerLength(batch[i]![side]) : 1));
       const likelihood = rpoAlpha > 0 && {
-        chosenWeights: atAnswers(rows, (s) => (s < pairs ? rpoAlpha / (total * rows.placements[s]!.count) : 0)),
+        chosenWeights: atAnswers(rows, (s) => (s < pairs ? rpoAlpha / tokens : 0)),
       };
       return {
         inputs: {

@@ -47,8 +47,8 @@ export const languageModelling: Stage<Batch> = {
 /** The same over packed documents, which have positions of their own and do not see each other. */
 export const packedLanguageModelling: Stage<Batch> = {
   ...languageModelling,
-  collate(batch, total) {
-    const { inputs, counted } = languageModelling.collate(batch, total);
+  collate(batch, total, weight) {
+    const { inputs, counted } = languageModelling.collate(batch, total, weight);
     const { positions, documents } = batch as Required<Batch>;
     // Every token but the padding has a target.
     return { inputs: { ...inputs, positions, documents }, tokens: counted, counted };

@@ -120,6 +120,8 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   checkpoint: ["resume"],
   resumefrom: ["resume"],
   resumefromcheckpoint: ["resume"],
+  overwrite: ["overwriteOutputDir"],
+  overwriteoutput: ["overwriteOutputDir"],
   patience: ["earlyStoppingPatience"],
   dataset: ["data"],
   datasets: ["data"],

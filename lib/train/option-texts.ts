@@ -58,6 +58,9 @@ export const trainingTexts = {
   saveDtype: ["element type of the finished model's weights on disk", "dtype"],
   seed: "of the data's order, new weights, dropout and answers",
   resume: "true or auto: go on from the newest checkpoint in outputDir (auto: if any); or a checkpoint's path",
+  allowChangedOptions: "go on from a checkpoint with another learningRate, or others that losses follow from",
+  overwriteOutputDir:
+    "replace the run or the model that outputDir holds; its checkpoints are removed when the run begins",
   replay: "batches of an earlier stage in every step, so that the model keeps what it knew:",
   skipNonFinite: "leave a step out whose loss or gradient is not finite, instead of stopping",
   maxConsecutiveSkips: "stop when so many steps in a row were left out",

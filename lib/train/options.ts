@@ -132,6 +132,8 @@ export const trainingShape = {
   saveDtype: z.enum(["bf16", "f16", "f32"]).optional(),
   seed: z.custom<number>(isSeed, SEEDS).default(0),
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
+  allowChangedOptions: z.boolean({ error: "true or false" }).default(false),
+  overwriteOutputDir: z.boolean({ error: "true or false" }).default(false),
   replay: replaySchema.optional(),
   skipNonFinite: z.boolean({ error: "true or false" }).default(false),
   maxConsecutiveSkips: whole(1).default(10),

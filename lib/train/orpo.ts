@@ -43,7 +43,8 @@ export interface OrpoOptions<Base = LanguageModel> extends PairOptions<Base> {
 
 /**
  * Odds-ratio preference optimisation (Hong et al. 2024): supervised fine-tuning on the chosen answers and a preference for them over the
- * rejected ones, in one stage and without a reference. Rows as for `dpo`.
+ * rejected ones, in one stage and without a reference. Rows as for `dpo`. The cross-entropy is the mean over the tokens of a step's chosen
+ * sequences, prompts included, as in TRL.
  *
  * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy, logOdds, nllLoss.
  *
@@ -99,20 +100,22 @@ export interface OrpoStageOptions {
 }
 
 /**
- * Odds-ratio preference optimisation: cross-entropy of the chosen sequences, prompts included (as TRL does), and β times the
- * odds-ratio term of the answers' mean log-probabilities. Needs no reference. All means are over a sequence's tokens, then over pairs.
+ * Odds-ratio preference optimisation: cross-entropy of the chosen sequences, prompts included, and β times the odds-ratio term of the
+ * answers' mean log-probabilities. Needs no reference.
+ *
+ * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences, and the odds-ratio term the mean over
+ * pairs. Both means are over a whole step, however many micro-batches it has.
  */
 export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): Stage<readonly PreferencePair[]> {
   return {
     name: "orpo",
     count: (batch) => batch.length,
-    collate(batch, total) {
+    weight: (batch) => batch.reduce((tokens, { chosen }) => tokens + rowsOf(chosen), 0),
+    collate(batch, total, tokens) {
       const rows = pairRows(batch, pairs, sequenceLength, { promptTargets: (s) => s < pairs });
       const chosenWeights = new Float32Array(rows.inputs.ids.length);
-      for (const [i, { chosen }] of batch.entries()) {
-        const count = rowsOf(chosen);
-        chosenWeights.fill(1 / (total * count), i * sequenceLength, i * sequenceLength + count);
-      }
+      for (const [i, { chosen }] of batch.entries())
+        chosenWeights.fill(1 / tokens, i * sequenceLength, i * sequenceLength + rowsOf(chosen));
       const length = (s: number) => answerLength(s < pairs ? batch[s]!.chosen : batch[s - pairs]!.rejected);
       return {
         inputs: {

@@ -34,11 +34,12 @@ export type ScoredRow = OpenRow<{ sentence1: string; sentence2: string; score: n
 
 /**
  * Of `dpo`, `orpo` and `trainReward`: a better and a worse answer, answers from best to worst (several of one rank as an array), or two
- * conversations that begin alike.
+ * conversations that begin alike. A prompt that a judge of `openRanking` dismissed gives no pair.
  */
 export type PairRow =
   | OpenRow<{ prompt: RowText; chosen: RowText; rejected: RowText; margin?: number | null | undefined }>
   | OpenRow<{ prompt: RowText; ranked: readonly (RowText | readonly RowText[])[] }>
+  | OpenRow<{ prompt: RowText; dismissed: true }>
   | OpenRow<{ chosen: readonly RowMessage[]; rejected: readonly RowMessage[]; margin?: number | null | undefined }>;
 
 /** Of `kto`: an answer that is good (true) or bad. */

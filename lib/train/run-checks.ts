@@ -2,12 +2,14 @@
 import { HeddleError } from "../errors.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import type { TrainingOptions } from "./options.ts";
+import { checkOverwrite } from "./output-folder.ts";
 import type { BatchSource } from "./trainer.ts";
 
 /** Throws where a run could not come to its end, whatever the model. @throws HeddleError INVALID_ARGUMENT */
 export function needPossible(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
   needEvaluations(source, options);
   learningRateSchedule(options);
+  checkOverwrite(options);
   const { outputDir, resume } = options;
   if (outputDir === undefined && resume !== false && resume !== "auto")
     throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");

@@ -37,15 +37,16 @@ export class RunLog {
     this.path = join(folder, LOG_FILE);
   }
 
-  /** Throws where the file is another's. @throws HeddleError INVALID_FILE, IO */
-  async open(): Promise<void> {
+  /** Tells whether there is a run's log. @throws HeddleError INVALID_FILE where the file is something else, IO */
+  async isThere(): Promise<boolean> {
     for await (const { line } of this.lines()) {
-      if (eventOf(line)) return;
+      if (eventOf(line)) return true;
       throw new HeddleError(
         "INVALID_FILE",
         `${this.path}: expected the log of a run, which a run keeps in its outputDir, got another file`,
       );
     }
+    return false;
   }
 
   /** Hands events on, and logs them. */

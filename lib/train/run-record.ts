@@ -3,11 +3,14 @@ import { adapterTensors } from "../models/adapters.ts";
 import { weightsFingerprint } from "../models/fingerprint.ts";
 import type { Model } from "../models/model.ts";
 import type { GroupRecord } from "./parameter-groups.ts";
+import type { RecordedOptions } from "./run-options.ts";
 
 /** What of a run has to be as it began when it goes on: checkpoints keep it. */
 export interface RunRecord {
   /** The parameter groups, where there are some, those that are frozen too. */
   parameterGroups?: GroupRecord[] | undefined;
+  /** The options that losses follow from. Absent in older checkpoints. */
+  options?: RecordedOptions | undefined;
   /** Of the weights that are not trained, where there are some. Absent in older checkpoints. */
   frozenWeights?: string | undefined;
 }

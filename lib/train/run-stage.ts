@@ -13,11 +13,14 @@ import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
+import { needRoomForRows } from "./needed-memory.ts";
 import type { TrainingOptions } from "./options.ts";
+import { needApart } from "./output-folder.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type Preparation, preparing } from "./preparation.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
+import { recordedOptions } from "./run-options.ts";
 import { frozenFingerprint } from "./run-record.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
@@ -125,6 +128,11 @@ async function* prepared<Batch>(
   const claims: (() => void)[] = [];
   try {
     needPossible(source, options);
+    const shape = {
+      sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
+      sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
+    };
+    needRoomForRows(model, { ...options, ...shape });
     if (options.replay) {
       const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
       const tokenizer = tokenizerOf(base, stage.name);
@@ -146,13 +154,12 @@ async function* prepared<Batch>(
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
     const store = storeOf(base, options, trained, card, warn);
+    if (adapter && base.path !== undefined && options.outputDir !== undefined)
+      await needApart(options.outputDir, base.path);
     // What would only fail in the middle of the run, or at its end, fails before it.
     claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
-    if (store && (setup.world?.rank ?? 0) === 0) {
-      claims.push(await store.open());
-      await store.log.open();
-    }
+    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
     tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
@@ -169,8 +176,7 @@ async function* prepared<Batch>(
       source,
       {
         ...options,
-        sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
-        sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
+        ...shape,
         learningRateAt: learningRateSchedule(options),
         names,
         saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
@@ -178,6 +184,7 @@ async function* prepared<Batch>(
         groups: optimizerGroups(grouped, options, muon),
         record: {
           parameterGroups: grouped.record,
+          options: recordedOptions(options, setup.world?.size ?? 1),
           frozenWeights: store && (await frozenFingerprint(model, names)),
         },
         replay,
@@ -284,6 +291,7 @@ function storeOf(
       unasked: options.saveSteps === undefined,
       saveDtype: options.saveDtype ?? options.dtype,
       resume: options.resume,
+      overwriteOutputDir: options.overwriteOutputDir,
       trained,
       card,
       tokenizerFiles: base.tokenizer?.files() ?? {},

@@ -4,7 +4,7 @@ import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
 import { isAssistant } from "../tokenizer/chat-mask.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { promptIdsOf } from "../tokenizer/prompt-ids.ts";
+import { commonPrefix, continuationIds, promptIdsOf } from "../tokenizer/prompt-ids.ts";
 
 /** What a tokenizer must do for supervised fine-tuning: `Tokenizer` does it. */
 export type SftTokenizer = Pick<
@@ -72,8 +72,7 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
     const shared = (addGenerationPrompt: boolean) => {
       const how = { ...template, addGenerationPrompt };
       const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, how));
-      const differs = ids.findIndex((id, i) => id !== given.ids[i]);
-      return differs < 0 ? ids.length : differs;
+      return commonPrefix(ids, given.ids);
     };
     if (options.assistantOnlyLoss) return example(ids, assistantMask.fill(0, 0, shared(false)));
     // The whole completion, as with TRL: messages of others in it too, and its mark-up but for what asks for the answer.
@@ -82,9 +81,8 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
   if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);
   if (completion.trim() === "") throw rowError(row, "completion", "a text that is not empty", completion);
-  // Apart, as they are when the model is given the prompt: no token spans both.
   const before = promptIdsOf(tokenizer, prompt);
-  const after = closed(tokenizer, tokenizer.encode(completion, { addSpecialTokens: false, allowSpecial: true }));
+  const after = closed(tokenizer, continuationIds(tokenizer, { text: prompt, ids: before }, completion));
   const ids = Uint32Array.from([...before, ...after]);
   const mask = new Uint8Array(ids.length).fill(1);
   if (options.completionOnlyLoss) mask.fill(0, 0, before.length);

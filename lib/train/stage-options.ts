@@ -108,8 +108,7 @@ export interface SharedOptions<Base = LanguageModel> {
   /** With outputDir: checkpoint after every so many steps, and at the end; 0: at the end alone. Default: 500, as in transformers. */
   saveSteps?: number | undefined;
   /**
-   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there;
-   * those of other runs in outputDir stay.
+   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there.
    */
   saveTotalLimit?: number | undefined;
   /** Element type of activations and matrix products: masters, moments and sums are f32 either way. Default "f32". */
@@ -123,6 +122,18 @@ export interface SharedOptions<Base = LanguageModel> {
    * over with a warning, and are an error where none is complete. Default false.
    */
   resume?: string | boolean | undefined;
+  /**
+   * Let a run that resumes go on with other options than it began with, and tell of them in a warning. Without it a change of an option
+   * that losses follow from, such as learningRate or gradientAccumulationSteps, is refused. maxSteps and dtype may always change, and so may
+   * what is evaluated, logged or saved. Default false.
+   */
+  allowChangedOptions?: boolean | undefined;
+  /**
+   * Lets a run begin in an outputDir that holds another run or a model, which is otherwise refused. The other run's checkpoints and log are
+   * removed when this one begins, a model of the other kind (adapter or whole) too; one of the same kind stays until it is replaced. It contradicts
+   * `resume: true` and `resume: "auto"`. Default false.
+   */
+  overwriteOutputDir?: boolean | undefined;
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. Default: none. */
   replay?: ReplayOptions | undefined;
   /**

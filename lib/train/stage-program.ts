@@ -6,6 +6,7 @@ import {
   gradients,
   type Inputs,
   input,
+  type Program,
   type Results,
   tensor,
   Value,
@@ -14,7 +15,17 @@ import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward
 import type { Model } from "../models/model.ts";
 import { Optimizer } from "../optim/optimizer.ts";
 import type { FrozenMatrices } from "./frozen.ts";
-import { type LossContext, type LossOutputs, type Metrics, type MicroBatch, metricsOf, type Stage } from "./stage.ts";
+import { needRoom, needRoomForRows } from "./needed-memory.ts";
+import {
+  type LossContext,
+  type LossOutputs,
+  type Metrics,
+  type MicroBatch,
+  metricsOf,
+  type Stage,
+  type Totals,
+  totalsOf,
+} from "./stage.ts";
 import type { StepShape } from "./step.ts";
 
 /** What a program's named outputs hold, the loss apart. */
@@ -22,7 +33,7 @@ type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
 
-/** The mean loss over a batch's counted positions, and the stage's metrics with what they are means over. */
+/** A batch's share of a mean loss, and the stage's metrics with what they are means over. */
 export interface Evaluated {
   loss: number;
   counted: number;
@@ -43,20 +54,25 @@ export class StageProgram<Batch> {
   private readonly bindLater: () => Executable;
   private readonly evaluation: Executable;
 
-  /** @param options.partial the loss need not depend on all that is trained: it comes beside one that does */
+  /**
+   * @param options.replay the batches are those of an earlier stage, beside a stage whose loss depends on all that is trained
+   * @throws HeddleError OUT_OF_MEMORY where the machine has no room for a micro-batch
+   */
   constructor(
     model: Model,
     stage: Stage<Batch>,
     shape: StepShape,
     optimizer: Optimizer,
     frozen: FrozenMatrices,
-    { partial = false }: { partial?: boolean } = {},
+    { replay = false }: { replay?: boolean } = {},
   ) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
-    this.tokenTypes = new Int32Array(rows);
-    this.begin = firstPosition(model.config);
-    this.positions = Int32Array.from({ length: rows }, (_, i) => this.begin + (i % shape.sequenceLength));
+    const { device } = model;
+    const of = replay ? "replay" : undefined;
+    needRoomForRows(model, shape, of);
+    const besides = [...optimizer.gradients.values(), ...optimizer.moments.values(), ...frozen.tensors.values()];
+    const needed = (program: Program) => program.arenaBytes + besides.reduce((sum, { bytes }) => sum + bytes, 0);
     const { names } = optimizer;
     const gradientProgram = (keep: boolean) => {
       const program = compile((): Results => {
@@ -65,30 +81,36 @@ export class StageProgram<Batch> {
         const kept = keep ? input("keep", "f32", [1]) : undefined;
         gradients(outputs.loss, weights, input("seed", "f32", [1]), {
           recompute: shape.gradientCheckpointing,
-          allowUnused: partial,
+          allowUnused: replay,
           collect: (g, i) => Optimizer.collect(names[i]!, g, kept),
         });
         return outputs;
       });
-      return program.bind(model.device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
+      // Later micro-batches find the same memory, which the first has taken by then.
+      if (!keep) needRoom(device, shape, needed(program), of);
+      return program.bind(device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
     };
     this.first = gradientProgram(false);
+    this.tokenTypes = new Int32Array(rows);
+    this.begin = firstPosition(model.config);
+    this.positions = new Int32Array(rows);
+    for (let i = 0; i < rows; i++) this.positions[i] = this.begin + (i % shape.sequenceLength);
     this.bindLater = () => gradientProgram(true);
     const evaluation = compile((): Results => lossOf(stage, model, shape, frozen, false));
-    this.evaluation = evaluation.bind(model.device, new Map([...model.tensors, ...frozen.tensors]));
+    this.evaluation = evaluation.bind(device, new Map([...model.tensors, ...frozen.tensors]));
   }
 
   /**
    * Gradients of a micro-batch, times `weight`, over or onto what the optimizer's tensors hold.
-   * @param total counted positions of the whole step
-   * @param noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
+   * @param options.totals of the whole step
+   * @param options.noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
    */
   async accumulate(
     batch: Batch,
-    options: { total: number; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
+    options: { totals: Totals; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
   ): Promise<{ loss: number; tokens: number; outputs: Outputs }> {
-    const { total, keep, weight = 1, noise, signal } = options;
-    const micro = this.stage.collate(batch, total);
+    const { totals, keep, weight = 1, noise, signal } = options;
+    const micro = this.stage.collate(batch, totals.count, totals.weight);
     if (keep) this.later ??= this.bindLater();
     const program = keep ? this.later! : this.first;
     const seed = weight === 1 ? ONE : Float32Array.of(weight);
@@ -96,11 +118,18 @@ export class StageProgram<Batch> {
     return { loss: loss![0]!, tokens: micro.tokens, outputs };
   }
 
-  /** The mean loss over a batch's counted positions, without gradients. */
-  async evaluate(batch: Batch, signal?: AbortSignal): Promise<Evaluated> {
+  /**
+   * A batch's share of the mean loss over all batches of some totals, without gradients.
+   * @param totals default: of this batch, whose mean loss it then is
+   */
+  async evaluate(
+    batch: Batch,
+    signal?: AbortSignal,
+    totals: Totals = totalsOf(this.stage, [batch]),
+  ): Promise<Evaluated> {
     const counted = this.stage.count(batch);
     if (counted === 0) return { loss: 0, counted, metrics: {}, metricCounts: {} };
-    const inputs = this.inputs(this.evaluation, this.stage.collate(batch, counted));
+    const inputs = this.inputs(this.evaluation, this.stage.collate(batch, totals.count, totals.weight));
     const { loss, ...named } = await this.evaluation.run(inputs, { signal });
     const metrics = metricsOf(this.stage, [named], [batch]);
     return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };

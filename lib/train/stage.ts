@@ -64,10 +64,16 @@ export interface Stage<Batch> {
   /**
    * The arrays of one micro-batch. `total` is the number of counted positions of the whole step, over all of its
    * micro-batches: a mean over them is what accumulation must keep, also where micro-batches count differently many.
+   * `weight` is the step's sum of `Stage.weight`, or `total` without it.
    */
-  collate(batch: Batch, total: number): MicroBatch;
+  collate(batch: Batch, total: number, weight: number): MicroBatch;
   /** Counted positions of a batch, before it is collated. Batches of one step may have none, but not all of them. */
   count(batch: Batch): number;
+  /**
+   * A batch's weight in a mean that is not over counted positions: the sum of its class weights, for example. Default: `count`.
+   * An evaluation reads the held-out batches twice where a stage has it, first for the sum over all of them.
+   */
+  weight?: ((batch: Batch) => number) | undefined;
   /**
    * The scalar to minimise, (1) f32: the micro-batch's share of the step's mean. Beside it, under names of their own, what
    * `metrics` reads.
@@ -86,6 +92,19 @@ export interface Stage<Batch> {
   derived?: ((metrics: Metrics) => Metrics) | undefined;
   /** Names among those of `metrics` that are shares of the step's mean, and add up over ranks; the others are means. */
   readonly shares?: readonly string[] | undefined;
+}
+
+/** Sums over the batches of a step, or of an evaluation, that shares of means are of. */
+export interface Totals {
+  count: number;
+  /** The sum of `Stage.weight`. */
+  weight: number;
+}
+
+export function totalsOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]): Totals {
+  const sumOf = (value: (batch: Batch) => number) => batches.reduce((sum, batch) => sum + value(batch), 0);
+  const count = sumOf((batch) => stage.count(batch));
+  return { count, weight: stage.weight ? sumOf((batch) => stage.weight!(batch)) : count };
 }
 
 /** The metrics of a step by the rule in `Stage.metrics`. */

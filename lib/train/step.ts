@@ -4,7 +4,7 @@ import { seedBits } from "../models/random.ts";
 import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
 import { FrozenMatrices } from "./frozen.ts";
 import { MetricMeans } from "./means.ts";
-import { type Metrics, metricsOf, type Stage, summed } from "./stage.ts";
+import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 import { gather, soloWorld, type World } from "./world.ts";
 
@@ -69,7 +69,7 @@ export class TrainStep<Batch> {
     this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
     this.replay = replay && {
       // Text has no use for a classifier, or for a value head.
-      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { partial: true }),
+      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
       weight: replay.weight,
     };
   }
@@ -122,28 +122,34 @@ export class TrainStep<Batch> {
   ): Promise<Accumulated> {
     const { world, replay } = this;
     const { stage } = this.program;
-    const counts = [countOf(stage, batches), replay ? countOf(replay.program.stage, replayed) : 0];
-    const [total, replayTotal] = await world.sum(counts);
+    const own = totalsOf(stage, batches);
+    const again = replay ? totalsOf(replay.program.stage, replayed) : { count: 0, weight: 0 };
+    const sums = await world.sum([own.count, own.weight, again.count, again.weight]);
+    const totals: Totals = { count: sums[0]!, weight: sums[1]! };
+    const replayTotals: Totals = { count: sums[2]!, weight: sums[3]! };
     let micro = 0;
     const next = () => ({ keep: micro > 0, noise: this.noise(micro++), signal });
     let [loss, tokens, replayLoss] = [0, 0, 0];
     const outputs = [];
     for (const batch of batches) {
-      const result = await this.program.accumulate(batch, { total: total!, ...next() });
+      const result = await this.program.accumulate(batch, { totals, ...next() });
       loss += result.loss;
       tokens += result.tokens;
       outputs.push(result.outputs);
     }
     for (const batch of replay ? replayed : []) {
-      const options = { total: replayTotal!, weight: replay!.weight, ...next() };
+      const options = { totals: replayTotals, weight: replay!.weight, ...next() };
       const result = await replay!.program.accumulate(batch, options);
       replayLoss += result.loss;
       tokens += result.tokens;
     }
     await world.allReduce([...this.optimizer.gradients.values()]);
-    const own = metricsOf(stage, outputs, batches);
     const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);
-    const mine = { metrics: own, count: counts[0]!, counts: stage.metricCounts?.(batches) ?? {} };
+    const mine = {
+      metrics: metricsOf(stage, outputs, batches),
+      count: own.count,
+      counts: stage.metricCounts?.(batches) ?? {},
+    };
     const ranks = await gather(world, mine);
     const metrics = overRanks(ranks, stage);
     if (replay) metrics.replayLoss = replayOfAll!;
@@ -155,9 +161,9 @@ export class TrainStep<Batch> {
     };
   }
 
-  /** The mean loss over a batch's counted positions, without gradients. */
-  evaluate(batch: Batch, signal?: AbortSignal): Promise<Evaluated> {
-    return this.program.evaluate(batch, signal);
+  /** A batch's share of a mean loss, without gradients; without `totals` its own mean. */
+  evaluate(batch: Batch, signal?: AbortSignal, totals?: Totals): Promise<Evaluated> {
+    return this.program.evaluate(batch, signal, totals);
   }
 
   /** Whether all that is trained is finite. */
@@ -202,8 +208,4 @@ function overRanks(
 /** What is a number: JSON has none for what is none. */
 function numbersOf(metrics: Metrics): [string, number][] {
   return Object.entries(metrics).filter(([, value]) => typeof value === "number");
-}
-
-function countOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]): number {
-  return batches.reduce((n, b) => n + stage.count(b), 0);
 }

@@ -5,6 +5,7 @@ import { type ModelConfig, parseModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
+import { replaceAdapter, replaceModel } from "../formats/folder-files.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { makeFolder } from "../formats/io.ts";
 import { readModelConfig } from "../formats/model-files.ts";
@@ -26,10 +27,12 @@ export interface TrainedFiles {
   needSame?(checkpoint: string): Promise<void>;
   /** What a resume reads back, by the names in that file. */
   tensors(): ReadonlyMap<string, Tensor>;
-  /** Configuration files by name. */
+  /** Configuration files by name; the one that readers begin with is the last. */
   configuration(dtype: FloatDType): Record<string, string>;
   /** Writes the finished weights, as some of `files`. */
   save(folder: string, dtype: FloatDType, files: StagedFiles): Promise<void>;
+  /** Has `files` take the place of an earlier save in the folder, once all but the configuration files are staged. */
+  replace(folder: string, files: StagedFiles): Promise<void>;
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
@@ -53,6 +56,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     async save(folder, dtype, files) {
       await saveModelWeights(folder, unstackExperts(data(dtype), model.config, model.device), model.config, {}, files);
     },
+    replace: (folder, files) => replaceModel(files, folder),
   };
 }
 
@@ -115,13 +119,14 @@ export function adapterFiles(
     configuration() {
       const heads = headsToJson(model.config, model.family.architecture);
       return {
-        [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base, beside())),
         ...(Object.keys(heads).length > 0 && { [HEAD_CONFIG_FILE]: json(heads) }),
+        [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base, beside())),
       };
     },
     async save(folder, dtype, files) {
       await makeFolder(folder);
       await stageSafetensors(files, join(folder, ADAPTER_WEIGHTS_FILE), data(dtype));
     },
+    replace: (folder, files) => replaceAdapter(files, folder),
   };
 }

@@ -7,8 +7,10 @@ import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import { MetricMeans } from "./means.ts";
 import { Meter, type MeterState } from "./meter.ts";
+import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
+import { checkSameOptions } from "./run-options.ts";
 import type { RunRecord } from "./run-record.ts";
-import { type Metrics, type Stage, someOf } from "./stage.ts";
+import { type Metrics, type Stage, someOf, type Totals, totalsOf } from "./stage.ts";
 import { type Replay, type StepShape, TrainStep } from "./step.ts";
 import { StepWatch, type StepWatchOptions, type StepWatchState } from "./step-watch.ts";
 import { emitWarning } from "./warn.ts";
@@ -107,6 +109,8 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
   groups?: readonly OptimizerGroup[] | undefined;
   /** What checkpoints keep of the run, and a resume holds it to. */
   record?: RunRecord | undefined;
+  /** Lets a resume change the record's options, with a warning. Default false. */
+  allowChangedOptions?: boolean | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
   /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
@@ -169,6 +173,7 @@ export async function* trainLoop<Batch>(
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const started = performance.now();
   const { signal, record } = options;
+  needRoomForBatches(options.gradientAccumulationSteps, options);
   const step = await TrainStep.create(model, stage, options, {
     beta1: options.adamBeta1,
     beta2: options.adamBeta2,
@@ -234,8 +239,14 @@ export async function* trainLoop<Batch>(
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
+      // After the data, whose own messages say more.
+      const changed =
+        record?.options &&
+        checkSameOptions(resumed.options, record.options, { allowed: options.allowChangedOptions ?? false });
+      if (changed) (options.warn ?? emitWarning)(changed);
       position = positions();
     }
+    if (writes) await store?.begin();
     options.begins?.();
     if (found) {
       await found.load();
@@ -246,7 +257,7 @@ export async function* trainLoop<Batch>(
     // The last evaluation of weights that stay: what is fitted to them goes with it.
     let finished: Metrics | undefined;
     const heldOut = async function* (): AsyncGenerator<EvalEvent, EvalEvent, void> {
-      const measured = await evaluate(step, stage, source.evaluation?.(signal), signal);
+      const measured = await evaluate(step, stage, source, signal);
       const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
       if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
       const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
@@ -343,7 +354,10 @@ function fetch<Batch, Positions>(
 ): Promise<{ batches: Batch[]; replayed: unknown[]; after: Positions }> {
   const work = (async () => {
     const batches: Batch[] = [];
-    for (let i = 0; i < count; i++) batches.push(await own(source, world, signal));
+    for (let i = 0; i < count; i++) {
+      batches.push(await own(source, world, signal));
+      watchBatches(i + 1, count);
+    }
     const replayed = replay ? [await own(replay, world, signal)] : [];
     return { batches, replayed, after: positions() };
   })();
@@ -364,22 +378,40 @@ async function own<Batch>(source: BatchSource<Batch>, world: World, signal: Abor
 async function evaluate<Batch>(
   step: TrainStep<Batch>,
   stage: Stage<Batch>,
-  batches: AsyncIterable<Batch> | undefined,
+  source: Pick<BatchSource<Batch>, "evaluation">,
   signal: AbortSignal | undefined,
 ): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
-  if (!batches) return { tokens: 0 };
+  if (!source.evaluation) return { tokens: 0 };
+  const batches = () => untilAborted(source.evaluation!(signal), signal, "train");
+  // Means by other weights than counts cannot be put together of the batches' own.
+  const totals = stage.weight && (await totalsOfAll(stage, batches()));
   let sum = 0;
   let tokens = 0;
   const means = new MetricMeans();
-  for await (const batch of untilAborted(batches, signal, "train")) {
-    const { loss, counted, metrics, metricCounts } = await step.evaluate(batch, signal);
-    sum += loss * counted;
+  const shares = new Map<string, number>();
+  for await (const batch of batches()) {
+    const { loss, counted, metrics, metricCounts } = await step.evaluate(batch, signal, totals);
+    sum += totals ? loss : loss * counted;
     tokens += counted;
-    means.add(metrics, counted, metricCounts);
+    const isShare = (name: string) => totals !== undefined && (stage.shares?.includes(name) ?? false);
+    const entries = Object.entries(metrics);
+    for (const [name, share] of entries) if (isShare(name)) shares.set(name, (shares.get(name) ?? 0) + share);
+    means.add(Object.fromEntries(entries.filter(([name]) => !isShare(name))), counted, metricCounts);
   }
   // Answers that were all cut off, for instance, and are left out: another evaluation may count some.
   if (tokens === 0) return { tokens };
-  return { evalLoss: sum / tokens, tokens, ...someOf(means.of(stage)) };
+  const evalLoss = totals ? sum : sum / tokens;
+  return { evalLoss, tokens, ...someOf({ ...means.of(stage), ...Object.fromEntries(shares) }) };
+}
+
+async function totalsOfAll<Batch>(stage: Stage<Batch>, batches: AsyncIterable<Batch>): Promise<Totals> {
+  const sums = { count: 0, weight: 0 };
+  for await (const batch of batches) {
+    const { count, weight } = totalsOf(stage, [batch]);
+    sums.count += count;
+    sums.weight += weight;
+  }
+  return sums;
 }
 
 /** What rank 0 measures, on every rank: none may decide by figures of its own. */

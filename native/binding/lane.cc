@@ -44,7 +44,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
                       InstanceMethod<&LaneHandle::settle>("settle"),
                       InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
                       InstanceMethod<&LaneHandle::run>("run"), InstanceMethod<&LaneHandle::variants>("variants"),
-                      InstanceMethod<&LaneHandle::choose>("choose")});
+                      InstanceMethod<&LaneHandle::choose>("choose"), InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes")});
 }
 
 LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
@@ -357,6 +357,10 @@ Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
       lane.accelerator()->wait();
     }, info.Env().Undefined(), {});
   });
+}
+
+Napi::Value LaneHandle::arena_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), lane_ ? static_cast<double>(lane_->arena_bytes()) : 0);
 }
 
 Napi::Value LaneHandle::run(const Napi::CallbackInfo& info) {

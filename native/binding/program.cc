@@ -1,5 +1,8 @@
 #include "binding/program.h"
 
+#include <cstdint>
+#include <limits>
+
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/lane.h"
@@ -7,6 +10,7 @@
 #include "binding/unwrap.h"
 #include "cpu/dispatch.h"
 #include "runtime/cpus.h"
+#include "runtime/memory.h"
 
 namespace heddle {
 namespace {
@@ -99,6 +103,14 @@ Napi::Value cuda_kernels(const Napi::CallbackInfo& info) {
   });
 }
 
+// Bytes that the system and the process's control groups can still give; infinity where neither says.
+Napi::Value available_memory_left(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    const size_t bytes = available_memory();
+    return Napi::Number::New(info.Env(), bytes == SIZE_MAX ? std::numeric_limits<double>::infinity() : static_cast<double>(bytes));
+  });
+}
+
 Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     Napi::Object out = Napi::Object::New(info.Env());
@@ -120,6 +132,7 @@ void init_graph(Napi::Env env, Napi::Object exports) {
   exports.Set("opNames", Napi::Function::New<list_ops>(env, "opNames"));
   exports.Set("cudaKernels", Napi::Function::New<cuda_kernels>(env, "cudaKernels"));
   exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
+  exports.Set("availableMemory", Napi::Function::New<available_memory_left>(env, "availableMemory"));
 }
 const BindingInit registered(init_graph);
 

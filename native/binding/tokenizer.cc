@@ -12,6 +12,7 @@
 #include "binding/tokenizer_job.h"
 #include "binding/tokenizer_workspace.h"
 #include "runtime/error.h"
+#include "tokenizer/characters.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
 #include "tokenizer/shared_models.h"
@@ -31,13 +32,19 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
                         InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
                         InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
+                        InstanceMethod<&NativeTokenizer::last_reset>("lastReset"),
+                        InstanceMethod<&NativeTokenizer::guard_characters>("guardCharacters"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
 
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
-      model_ = shared_tokenizer(to_spec(info[0]));
-      share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
+      if (info[0].IsExternal()) {  // of startTokenizer
+        model_ = *info[0].As<Napi::External<std::shared_ptr<const TokenizerModel>>>().Data();
+      } else {
+        model_ = shared_tokenizer(to_spec(info[0]));
+        share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
+      }
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
@@ -100,6 +107,32 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
   }
 
+  // guardCharacters(text) -> Uint8Array, for each character of a well-formed text what GuardCharacters says of it.
+  Napi::Value guard_characters(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const TokenizerModel& model = *from(info.This())->model_;
+      std::u16string units;
+      read_utf16(info[0], "text", units);
+      std::string text;
+      utf::append_utf8(units.data(), units.size(), text);
+      std::vector<uint8_t> classes;
+      RegexBudget budget(text.size());
+      for_each_character(text, [&](uint32_t code, size_t, size_t) { classes.push_back(model.guard.of(code, budget)); });
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), classes.size());
+      std::copy(classes.begin(), classes.end(), array.Data());
+      return array;
+    });
+  }
+
+  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where none is known.
+  Napi::Value last_reset(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::vector<uint32_t> ids = to_uint32s(info[0], "ids");
+      const size_t index = heddle::last_reset(*from(info.This())->model_, ids.data(), ids.size());
+      return Napi::Number::New(info.Env(), static_cast<double>(index));
+    });
+  }
+
   // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
   Napi::Value token_bytes(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
@@ -126,7 +159,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   std::shared_ptr<Workspaces> workspaces_ = std::make_shared<Workspaces>();
 };
 
-// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush(); settled }.
+// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled }.
+// `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
 class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -137,8 +171,16 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
 
   explicit NativeDecoder(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDecoder>(info) {
     guard(info, [&] {
-      decoder_ = std::make_unique<Decoder>(NativeTokenizer::from(info[0])->model(), info[1].ToBoolean().Value(),
-                                           info[2].ToBoolean().Value());
+      const Napi::Value after = info[2];
+      if (after.IsObject() && after.As<Napi::Object>().CheckTypeTag(&decoder_tag)) {
+        decoder_ = std::make_unique<Decoder>(from(after));
+      } else {
+        decoder_ = std::make_unique<Decoder>(NativeTokenizer::from(info[0])->model(), info[1].ToBoolean().Value());
+        if (!after.IsUndefined()) {
+          const std::vector<uint32_t> ids = to_uint32s(after, "after");
+          decoder_->follow(ids.data(), ids.size());
+        }
+      }
       info.This().As<Napi::Object>().TypeTag(&decoder_tag);
     });
   }
@@ -176,7 +218,29 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
 };
 
 void init_tokenizer(Napi::Env env, Napi::Object exports) {
-  exports.Set("NativeTokenizer", NativeTokenizer::define(env));
+  const Napi::Function made = NativeTokenizer::define(env);
+  const auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
+  // startTokenizer(spec) -> { promise: Promise<NativeTokenizer>, cancel() }: as the constructor, on another thread.
+  const auto start = [constructor](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const auto spec = std::make_shared<TokenizerSpec>(to_spec(info[0]));
+      const auto given = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[0].As<Napi::Object>()));
+      const auto model = std::make_shared<std::shared_ptr<const TokenizerModel>>();
+      return TokenizerJob::start(
+          info.Env(),
+          [spec, model](TokenizerJob&) {
+            *model = shared_tokenizer(*spec);
+            *spec = {};
+          },
+          [constructor, given, model](Napi::Env here) -> Napi::Value {
+            share_json_vocabulary(given->Value().Get("vocabulary"), (*model)->vocabulary);
+            return constructor->New({Napi::External<std::shared_ptr<const TokenizerModel>>::New(here, model.get())});
+          },
+          info.Env().Undefined());
+    });
+  };
+  exports.Set("NativeTokenizer", made);
+  exports.Set("startTokenizer", Napi::Function::New(env, start, "startTokenizer"));
   exports.Set("NativeDecoder", NativeDecoder::define(env));
 }
 BindingInit registered(init_tokenizer);

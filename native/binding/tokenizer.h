@@ -13,7 +13,8 @@
 
 namespace heddle {
 
-constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8;
+constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8,
+                   flag_no_prefix = 16;
 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);
@@ -39,6 +40,7 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  /
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
+Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& lengths);  // an array of the parts
 Error string_too_long(Napi::Env env, size_t bytes);  // the engine said no; what it left pending is gone
 
 // Of an object that readJsonVocabulary made; null for undefined. Throws INVALID_ARGUMENT for another.

@@ -1,16 +1,22 @@
-// readJsonVocabulary(bytes) and readCompiledVocabulary(bytes, source) -> NativeJsonVocabulary, or undefined: see lib/binding/tokenizer.ts.
+// The vocabularies of files, NativeJsonVocabulary in JavaScript: see lib/binding/tokenizer.ts.
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <new>
 #include <string>
+#include <tuple>
 
+#include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/tokenizer.h"
+#include "binding/tokenizer_job.h"
+#include "binding/tokenizer_lists.h"
 #include "runtime/error.h"
 #include "tokenizer/compiled_vocabulary.h"
 #include "tokenizer/json_vocabulary.h"
 #include "tokenizer/memory.h"
+#include "tokenizer/score_merges.h"
 
 namespace heddle {
 namespace {
@@ -30,7 +36,10 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeJsonVocabulary",
                        {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"),
+                        InstanceAccessor<&NativeJsonVocabulary::size>("size"),
+                        InstanceMethod<&NativeJsonVocabulary::token>("token"),
                         InstanceMethod<&NativeJsonVocabulary::find>("find"),
+                        InstanceMethod<&NativeJsonVocabulary::scores>("scores"),
                         InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
                         InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
                         InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
@@ -58,6 +67,31 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     return guard(info, [&] { return to_string(info.Env(), from(info.This())->rest); });
   }
 
+  Napi::Value size(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->size()));
+    });
+  }
+
+  // token(place) -> the text of the token at that place of the file, or undefined.
+  Napi::Value token(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const JsonVocabulary& read = *from(info.This());
+      const uint32_t place = to_flags(info[0]);
+      return place < read.size() ? to_string(info.Env(), read.token(place)) : info.Env().Undefined();
+    });
+  }
+
+  Napi::Value scores(const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const std::vector<double>& scores = from(info.This())->texts.scores;
+      Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), scores.size() * sizeof(double));
+      const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), scores.size(), buffer, 0);
+      std::copy(scores.begin(), scores.end(), static_cast<double*>(buffer.Data()));
+      return array;
+    });
+  }
+
   // find(token) -> its id, or undefined.
   Napi::Value find(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
@@ -79,7 +113,8 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     return guard(info, [&]() -> Napi::Value {
       const JsonVocabulary& read = *from(info.This());
       const VocabularyTexts& texts = read.texts;
-      if (!texts.merge_tokens.empty()) return parts_of(info.Env(), read);
+      if (!texts.mergeable.empty()) return parts_of(info.Env(), read, merges_by_score(read));
+      if (!texts.merge_tokens.empty()) return parts_of(info.Env(), read, texts.merge_tokens);
       return to_strings(info.Env(), texts.merges.view(), texts.merge_lengths);
     });
   }
@@ -95,25 +130,28 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
 
-  static Napi::Value parts_of(Napi::Env env, const JsonVocabulary& read) {
-    const IdBuffer& numbers = read.texts.merge_tokens;
+  // Three numbers a merge. Merges of equal scores are in the order in which transformers writes them.
+  static IdBuffer merges_by_score(const JsonVocabulary& read) {
+    std::vector<ScoreMerge> merges;
+    const auto text_of = [&](uint32_t number) { return read.token(number); };
+    const auto find = [&](std::string_view text) { return read.number_of(text); };
+    for_each_score_merge(read.texts, text_of, find, [&](const ScoreMerge& merge) { merges.push_back(merge); });
+    const auto key = [](const ScoreMerge& merge) { return std::make_tuple(merge.rank, merge.left, merge.right); };
+    std::sort(merges.begin(), merges.end(), [&](const ScoreMerge& a, const ScoreMerge& b) { return key(a) < key(b); });
+    IdBuffer numbers;
+    for (const ScoreMerge& merge : merges) {
+      for (const uint32_t number : {merge.left, merge.right, merge.made}) numbers.push_back(number);
+    }
+    return numbers;
+  }
+
+  static Napi::Value parts_of(Napi::Env env, const JsonVocabulary& read, const IdBuffer& numbers) {
     const Napi::Array array = Napi::Array::New(env, numbers.size() / 3 * 2);
     uint32_t at = 0;
     for (size_t i = 0; i < numbers.size(); i += 3) {
       const Napi::HandleScope scope(env);
       array.Set(at++, to_string(env, read.token(numbers[i])));
       array.Set(at++, to_string(env, read.token(numbers[i + 1])));
-    }
-    return array;
-  }
-
-  static Napi::Value to_strings(Napi::Env env, std::string_view text, const IdBuffer& lengths) {
-    const Napi::Array array = Napi::Array::New(env, lengths.size());
-    size_t at = 0;
-    for (size_t i = 0; i < lengths.size(); ++i) {
-      const Napi::HandleScope scope(env);
-      array.Set(static_cast<uint32_t>(i), to_string(env, text.substr(at, lengths[i])));
-      at += lengths[i];
     }
     return array;
   }
@@ -130,6 +168,30 @@ void init(Napi::Env env, Napi::Object exports) {
   };
   const auto read = [give](const Napi::CallbackInfo& info) {
     return guard(info, [&] { return give(info.Env(), read_json_vocabulary(to_view(info[0], "bytes"))); });
+  };
+  // Runs make() on another thread and gives what it returns.
+  const auto start = [give](Napi::Env env, std::function<std::shared_ptr<const JsonVocabulary>()> make) {
+    auto made = std::make_shared<std::shared_ptr<const JsonVocabulary>>();
+    return TokenizerJob::start(
+        env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
+        [give, made](Napi::Env here) { return give(here, *made); }, env.Undefined());
+  };
+  // As readJsonVocabulary; nobody may change the bytes until the promise settles.
+  const auto start_read = [start](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const std::string_view bytes = to_view(info[0], "bytes");
+      const auto held = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[0].As<Napi::Object>()));
+      return start(info.Env(), [bytes, held] { return read_json_vocabulary(bytes); });
+    });
+  };
+  const auto make = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return give(info.Env(), make_listed_vocabulary(to_listed_vocabulary(info[0]))); });
+  };
+  const auto start_make = [start](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      auto listed = std::make_shared<ListedVocabulary>(to_listed_vocabulary(info[0]));
+      return start(info.Env(), [listed = std::move(listed)] { return make_listed_vocabulary(std::move(*listed)); });
+    });
   };
   const auto read_compiled = [give](const Napi::CallbackInfo& info) {
     return guard(info, [&] {
@@ -154,6 +216,9 @@ void init(Napi::Env env, Napi::Object exports) {
     });
   };
   exports.Set("bytesForFile", Napi::Function::New(env, bytes_for_file, "bytesForFile"));
+  exports.Set("startJsonVocabulary", Napi::Function::New(env, start_read, "startJsonVocabulary"));
+  exports.Set("makeListedVocabulary", Napi::Function::New(env, make, "makeListedVocabulary"));
+  exports.Set("startListedVocabulary", Napi::Function::New(env, start_make, "startListedVocabulary"));
   exports.Set("readJsonVocabulary", Napi::Function::New(env, read, "readJsonVocabulary"));
   exports.Set("readCompiledVocabulary", Napi::Function::New(env, read_compiled, "readCompiledVocabulary"));
 }

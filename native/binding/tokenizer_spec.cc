@@ -55,9 +55,12 @@ void read_texts(const Napi::Object& object, TokenizerSpec& spec) {
     return;
   }
   const std::u16string tokens = to_utf16(object.Get("tokens"), "tokens"), merges = to_utf16(object.Get("merges"), "merges");
-  spec.texts = std::make_shared<const VocabularyTexts>(
+  VocabularyTexts texts =
       to_vocabulary_texts(tokens, to_uint32s(object.Get("tokenLengths"), "tokenLengths"), to_uint32s(object.Get("tokenIds"), "tokenIds"),
-                          merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths")));
+                          merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths"));
+  texts.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
+  texts.scores = to_doubles(object.Get("scores"));
+  spec.texts = std::make_shared<const VocabularyTexts>(std::move(texts));
 }
 
 }  // namespace
@@ -111,7 +114,6 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   const Napi::Object object = value.As<Napi::Object>();
   TokenizerSpec spec;
   read_texts(object, spec);
-  spec.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
   spec.added = to_added(object.Get("added"));
   spec.stages = to_stages(object.Get("stages"));
   spec.normalizer = to_steps(object.Get("normalizer"));
@@ -124,7 +126,6 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.subword_prefix = to_utf8(object.Get("subwordPrefix"), "subwordPrefix");
   spec.word_suffix = to_utf8(object.Get("wordSuffix"), "wordSuffix");
   spec.max_word_characters = uint_field(object, "maxWordCharacters", 100);
-  spec.scores = to_doubles(object.Get("scores"));
   spec.single_precision = bool_field(object, "singlePrecision");
   spec.hidden = to_uint32s(object.Get("hidden"), "hidden");
   spec.begin_ids = to_uint32s(object.Get("beginIds"), "beginIds");

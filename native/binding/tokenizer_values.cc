@@ -20,6 +20,7 @@ EncodeOptions to_options(uint32_t flags) {
   EncodeOptions options;
   options.add_special = flags & flag_add_special;
   options.allow_special = flags & flag_allow_special;
+  options.add_prefix = (flags & flag_no_prefix) == 0;
   options.offsets = flags & (flag_offsets | flag_byte_offsets);
   options.byte_offsets = flags & flag_byte_offsets;
   return options;
@@ -88,6 +89,17 @@ Napi::Value to_array(Napi::Env env, const IdBuffer& numbers) {
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers) {
   Napi::Uint32Array array = new_uint32_array(env, numbers.size());
   std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
+}
+
+Napi::Value to_strings(Napi::Env env, std::string_view text, const IdBuffer& lengths) {
+  const Napi::Array array = Napi::Array::New(env, lengths.size());
+  size_t at = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const Napi::HandleScope scope(env);
+    array.Set(static_cast<uint32_t>(i), to_string(env, text.substr(at, lengths[i])));
+    at += lengths[i];
+  }
   return array;
 }
 

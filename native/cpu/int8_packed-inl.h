@@ -3,6 +3,7 @@
 // depend on its company.
 #pragma once
 #include "cpu/int8_packed_tile-inl.h"
+#include "cpu/int8_stored-inl.h"
 
 #if defined(HEDDLE_INT8_PACKED)
 namespace heddle {
@@ -200,6 +201,8 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
     const int64_t panels = ceil_div(p.n, W), together = tiles > 1 ? 2 : 1, parts = ceil_div(panels, together);
     const int64_t p1 = min_of(panels, parts * (task + 1) / tasks * together);
     int64_t p0 = parts * task / tasks * together;
+    if (!p.packed && p.m <= StoredSource<P>::most_x)
+      return stored_columns<P>(p, packed_rows(scratch, 0, p.k, p.m), p0 * W, min_of(p1 * W, p.n));
     uint8_t* mine = own + thread * packed_own_bytes<P>(x.k);
     const int64_t step = !p.packed ? packed_own_panels(widen ? wide : bytes) : widen ? most : panels;
     for (; p0 < p1; p0 += step) {
@@ -224,21 +227,22 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   });
 }
 
-template <class P> void pack_all(const QuantLinear& p, void* to, Pool& pool) {
+// Panels [begin, end) of the form at `to`.
+template <class P> void pack_panels(const QuantLinear& p, void* to, int64_t begin, int64_t end, Pool& pool) {
   const int64_t bytes = packed_panel_bytes<P>(p.k);
-  pool.range(ceil_div(p.n, W), 4, [&](int64_t p0, int64_t p1, int) {
-    for (int64_t panel = p0; panel < p1; ++panel) P::pack(p, panel, static_cast<uint8_t*>(to) + panel * bytes);
+  pool.range(end - begin, 4, [&](int64_t p0, int64_t p1, int) {
+    for (int64_t panel = begin + p0; panel < begin + p1; ++panel) P::pack(p, panel, static_cast<uint8_t*>(to) + panel * bytes);
   });
 }
 
 // A type's packed form.
 struct PackedForm {
   int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has none
-  void (*pack)(const QuantLinear&, void* to, Pool&) = nullptr;
+  void (*pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
   void (*products)(const QuantLinear*, int count, Pool&, void* scratch) = nullptr;
   int64_t (*own_bytes)(int64_t k) = nullptr;  // of a thread
 };
-template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_all<P>, packed_products<P>, packed_own_bytes<P>};
+template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_panels<P>, packed_products<P>, packed_own_bytes<P>};
 inline PackedForm packed_form(DType type) {
   switch (type) {
     case DType::q8_0: return packed_form_of<Packed8>;
@@ -254,7 +258,7 @@ inline size_t quant_packed_bytes(DType type, int64_t n, int64_t k) {
   const PackedForm form = packed_form(type);
   return form.pack && k > 0 ? static_cast<size_t>(ceil_div(n, W) * form.panel_bytes(k)) : 0;
 }
-inline void quant_pack(const QuantLinear& p, void* to, Pool& pool) { packed_form(p.w_type).pack(p, to, pool); }
+inline void quant_pack(const QuantLinear& p, void* to, int64_t begin, int64_t end, Pool& pool) { packed_form(p.w_type).pack(p, to, begin, end, pool); }
 
 inline size_t packed_scratch(const QuantLinear& p, int threads) {
   const PackedForm form = packed_form(p.w_type);

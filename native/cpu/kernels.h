@@ -192,12 +192,12 @@ struct Kernels {
   int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // of a weight's form for products of bf16; 0: there is none
-  void (*pairs_pack)(const Gemm&, void* to, Pool&);
+  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); n = 1 has one panel
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
   void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
   size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // of the form for products of integers; 0: there is none
-  void (*quant_pack)(const QuantLinear&, void* to, Pool&);
+  void (*quant_pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&);  // as pairs_pack
   size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
   void (*quant_backward)(const QuantLinear&, Pool&, void* scratch);
   size_t (*attention_scratch)(const Attention&, int threads);

@@ -36,11 +36,13 @@ constexpr int64_t long_row = 2048;
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
   if (w.dtype != DType::bf16 || w.shape[1] >= long_row || n.attr_flag("transposed") || !(n.attr_flag("bf16") || n.in[0].dtype == DType::bf16)) return {};
-  Packing p{"pairs", 1, active().pairs_packed_bytes(w.shape[0], w.shape[1])};
+  const size_t bytes = active().pairs_packed_bytes(w.shape[0], w.shape[1]), panel = active().pairs_packed_bytes(1, w.shape[1]);
+  if (!bytes) return {};
+  Packing p{"pairs", 1, bytes, static_cast<int64_t>(bytes / panel)};
   p.of_files = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
   return p;
 }
-void linear_pack(const Node& n, void* to, Pool& pool) { active().pairs_pack(linear(n), to, pool); }
+void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) { active().pairs_pack(linear(n), to, begin, end, pool); }
 
 // dx (N, K) = dy (N, M) w
 Gemm backward_input(const Node& n) {

@@ -31,11 +31,13 @@ void linear_group(const Node* const* nodes, size_t count, Context& c) {
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
   if (!n.attr_flag("int8")) return {};
-  Packing p{"products of bytes", 1, active().quant_packed_bytes(w.dtype, w.shape[0], w.shape[1])};
+  const size_t bytes = active().quant_packed_bytes(w.dtype, w.shape[0], w.shape[1]), panel = active().quant_packed_bytes(w.dtype, 1, w.shape[1]);
+  if (!bytes) return {};
+  Packing p{"products of bytes", 1, bytes, static_cast<int64_t>(bytes / panel)};
   p.row_tile = 6, p.row_block = active().row_block, p.row_least = active().quant_row_least;
   return p;
 }
-void linear_pack(const Node& n, void* to, Pool& pool) { active().quant_pack(linear(n), to, pool); }
+void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) { active().quant_pack(linear(n), to, begin, end, pool); }
 
 // dx (N, K) = dy (N, M) w
 QuantLinear backward(const Node& n) {

@@ -18,9 +18,10 @@ inline size_t pairs_packed_bytes(int64_t n, int64_t k) { return static_cast<size
 inline void pack_pair_panel_of(const Gemm& g, int64_t panel, float* to) {
   pack_pair_rows<NR>(static_cast<const bf16*>(g.b) + panel * NR * g.ldb, g.ldb, g.n - panel * NR, g.k, to);
 }
-inline void pairs_pack(const Gemm& g, void* to, Pool& pool) {
-  pool.range(ceil_div(g.n, NR), 2, [&](int64_t begin, int64_t end, int) {
-    for (int64_t panel = begin; panel < end; ++panel) pack_pair_panel_of(g, panel, static_cast<float*>(to) + panel * pair_panel_floats(g.k));
+// Panels [begin, end) of the form at `to`.
+inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool& pool) {
+  pool.range(end - begin, 2, [&](int64_t p0, int64_t p1, int) {
+    for (int64_t panel = begin + p0; panel < begin + p1; ++panel) pack_pair_panel_of(g, panel, static_cast<float*>(to) + panel * pair_panel_floats(g.k));
   });
 }
 
@@ -111,8 +112,39 @@ inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const 
     }
 }
 
-// The same of panels that are not kept: some pairs of each at a time, in the nearest cache.
+// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel is fetched meanwhile.
+inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
+  const int64_t pairs = ceil_div(g.k, 2), lines = min_of<int64_t>(NR, g.n - panel * NR);
+  const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
+  F sum[2] = {zero(), zero()};
+  for (int64_t q = 0; q < pairs; q += W) {
+    const int64_t left = g.k - 2 * q;
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const bf16* at = from + half * W * g.ldb + 2 * q;
+      const int64_t there = min_of<int64_t>(W, max_of<int64_t>(0, lines - half * W));
+      F r[W];
+      if (left >= 2 * W && there == W) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) fetch_stream(at + (NR + i) * g.ldb), r[i] = load_pairs(at + i * g.ldb);
+        transpose(r);
+#pragma GCC unroll 16
+        for (int s = 0; s < W; ++s) sum[half] = dot_pairs(set1(x[q + s]), r[s], sum[half]);
+      } else {
+        for (int i = 0; i < W; ++i) r[i] = i < there ? load_pairs_n(at + i * g.ldb, left) : zero();
+        transpose(r);
+        for (int s = 0; s < min_of<int64_t>(W, pairs - q); ++s) sum[half] = dot_pairs(set1(x[q + s]), r[s], sum[half]);
+      }
+    }
+  }
+  for (int half = 0; half < 2; ++half) write_packed_pairs(g, 0, panel * NR + half * W, sum[half]);
+}
+// Multiplies rows by panels that are not kept, some pairs of each at a time in the nearest cache.
 inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64_t p0, int64_t p1) {
+  if (g.m == 1) {
+    for (int64_t panel = p0; panel < p1; ++panel) passing_pair_row(g, x, panel);
+    return;
+  }
   constexpr int64_t step = 64;
   alignas(64) float part[step * NR], sums[packed_pair_rows * NR];
   const int64_t pairs = ceil_div(g.k, 2);
@@ -121,6 +153,8 @@ inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64
     const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
     for (int64_t p = 0; p < pairs; p += step) {
       const int64_t count = min_of(step, pairs - p);
+      for (int64_t line = 0; line < NR; ++line)  // the next panel's
+        for (int64_t e = 0; e < 2 * count; e += 32) fetch_stream(from + (NR + line) * g.ldb + 2 * p + e);
       pack_pair_rows<NR>(from + 2 * p, g.ldb, lines, min_of(2 * step, g.k - 2 * p), part);
       const float* at[1] = {part};
       int64_t i = 0;
@@ -164,7 +198,7 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
 }
 #else
 inline size_t pairs_packed_bytes(int64_t, int64_t) { return 0; }
-inline void pairs_pack(const Gemm&, void*, Pool&) {}
+inline void pairs_pack(const Gemm&, void*, int64_t, int64_t, Pool&) {}
 inline size_t packed_pair_scratch(int64_t, int64_t) { return 0; }
 inline void packed_pair_products(const Gemm*, int, Pool&, void*) {}
 #endif

@@ -8,7 +8,7 @@ namespace HEDDLE_ISA {
 
 #if !defined(HEDDLE_INT8_PACKED)
 inline size_t quant_packed_bytes(DType, int64_t, int64_t) { return 0; }
-inline void quant_pack(const QuantLinear&, void*, Pool&) {}
+inline void quant_pack(const QuantLinear&, void*, int64_t, int64_t, Pool&) {}
 inline size_t packed_scratch(const QuantLinear&, int) { return 0; }
 inline void packed_linears(const QuantLinear*, int, Pool&, void*) {}
 #endif

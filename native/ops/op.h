@@ -119,11 +119,12 @@ struct OpDef {
   bool may_share(size_t input) const { return input < 31 && (inplace >> input & 1); }
 };
 
-// Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.
+// Another form of an operand that programs only read (a weight): It is made once, in parts, and kept beside the tensor for all programs.
 struct Packing {
   const char* layout = nullptr;  // names the form
   int input = 0;                 // which operand
   size_t bytes = 0;              // 0: the operand serves as it is
+  int64_t parts = 0;             // they have equal bytes, and any range of them can be made
   bool of_files = false;         // only of what nobody writes: a file's pages, which are given back, or copies of its rows in another order
   int row_tile = 1;              // rows that the kernel takes at once
   int row_block = 136;           // rows of a chain's block for which reading all weights pays: what they become should stay in the near caches
@@ -131,7 +132,8 @@ struct Packing {
 };
 struct Packs {
   Packing (*describe)(const Node&) = nullptr;            // shapes alone are known
-  void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned; until then nodes run with `unpacked`
+  // Makes parts [begin, end) of the form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all are there.
+  void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };
 
 // Nodes of one kernel that stand side by side and read the same first operand, and else only tensors: all at once.

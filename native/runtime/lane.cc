@@ -56,7 +56,12 @@ unsigned char* Lane::grow(std::shared_ptr<Storage>& storage, size_t bytes) {
   return storage->data();
 }
 
-unsigned char* Lane::arena(size_t bytes) { return grow(arena_, bytes); }
+unsigned char* Lane::arena(size_t bytes) {
+  unsigned char* data = grow(arena_, bytes);
+  arena_bytes_.store(arena_->bytes(), std::memory_order_relaxed);
+  return data;
+}
+
 void Lane::join(const std::string& id, int rank, int size) {
   collective_.reset();  // a lane is in one world at a time
   collective_ = join_collective(accelerator_, id, rank, size);

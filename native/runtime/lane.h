@@ -32,6 +32,7 @@ class Lane {
   const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }  // null: this lane computes on the CPU
   Pool& pool();                              // lane thread only
   unsigned char* arena(size_t bytes);        // lane thread only; contents do not survive between jobs
+  size_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }  // what the arena holds now; the next job may use all of it
   unsigned char* scratch(size_t bytes);      // likewise
   void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks
   Collective& collective();                  // lane thread only; throws where it has not joined
@@ -44,6 +45,7 @@ class Lane {
   const std::shared_ptr<Accelerator> accelerator_;
   std::unique_ptr<Pool> pool_;
   std::shared_ptr<Storage> arena_, scratch_;
+  std::atomic<size_t> arena_bytes_{0};  // of arena_, for other threads
   std::shared_ptr<Collective> collective_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -66,9 +66,27 @@ std::shared_ptr<Storage> Storage::packed(const char* layout) const {
   return packed_layout_ == layout ? packed_ : nullptr;
 }
 
-void Storage::keep_packed(const char* layout, std::shared_ptr<Storage> form) {
+void Storage::forget_packed() {
   std::lock_guard<std::mutex> lock(packed_mutex_);
-  packed_layout_ = layout, packed_ = std::move(form);
+  packed_layout_.clear(), packed_ = nullptr;
+  partly_packed_ = {nullptr, 0, partly_packed_.version + 1};
+}
+
+bool Storage::begin_packing(const char* layout, PartlyPacked& from) {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  if (being_packed_ || (packed_ && packed_layout_ == layout)) return false;
+  if (packed_layout_ != layout) packed_layout_ = layout, packed_ = nullptr, partly_packed_ = {nullptr, 0, partly_packed_.version};
+  being_packed_ = true;
+  from = partly_packed_;
+  return true;
+}
+
+void Storage::end_packing(const char* layout, PartlyPacked made, bool whole) {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  being_packed_ = false;
+  if (made.version != partly_packed_.version || packed_layout_ != layout) return;
+  if (whole) packed_ = std::move(made.form), partly_packed_ = {nullptr, 0, made.version};
+  else partly_packed_ = std::move(made);
 }
 
 void Storage::release_pages() const {

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -33,8 +34,17 @@ class Storage {
   // The same numbers in the form that kernels asked for (Packing), shared by all programs; null where there is none. It
   // is for whoever writes the bytes to forget it.
   std::shared_ptr<Storage> packed(const char* layout) const;
-  void keep_packed(const char* layout, std::shared_ptr<Storage> form);
-  void forget_packed() { keep_packed("", nullptr); }
+  void forget_packed();
+  // A form of which runs have made some parts. One run at a time has it.
+  struct PartlyPacked {
+    std::shared_ptr<Storage> form;  // null until the first part is made
+    int64_t parts = 0;              // how many are made, from the first on
+    uint64_t version = 0;           // changes when the tensor is written
+  };
+  // False where the form is whole, or another run is making it.
+  bool begin_packing(const char* layout, PartlyPacked& from);
+  // Drops the parts if the tensor has been written meanwhile.
+  void end_packing(const char* layout, PartlyPacked made, bool whole);
   // Whether a program's run has read it through, which may have packed as it went.
   bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }
   void mark_streamed() { was_streamed_.store(true, std::memory_order_relaxed); }
@@ -61,7 +71,9 @@ class Storage {
   std::atomic<bool> was_streamed_{false};
   mutable std::mutex packed_mutex_;
   std::string packed_layout_;
-  std::shared_ptr<Storage> packed_;
+  std::shared_ptr<Storage> packed_;  // whole
+  PartlyPacked partly_packed_;
+  bool being_packed_ = false;
   std::exception_ptr failure_;
 };
 

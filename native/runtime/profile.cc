@@ -67,6 +67,10 @@ void Profile::add(const std::string& op, const KernelDef* kernel, const Node* no
   count(std::move(row), seconds);
 }
 
-void Profile::add(const std::string& what, double seconds) { count({what, "", {}, {}}, seconds); }
+void Profile::add(const std::string& what, size_t bytes, double seconds) {
+  Shape shape;
+  shape.rank = 1, shape.dims[0] = static_cast<int64_t>(bytes);
+  count({what, "", {}, {{DType::u8, shape}}}, seconds);
+}
 
 }  // namespace heddle

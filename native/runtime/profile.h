@@ -29,7 +29,8 @@ class Profile {
   static void add(const std::string& op, const KernelDef* kernel, const Node& node, double seconds) { add(op, kernel, &node, 1, seconds); }
   // Nodes side by side that one kernel ran at once: their operands follow each other, the first stands there once.
   static void add(const std::string& op, const KernelDef* kernel, const Node* nodes, size_t count, double seconds);
-  static void add(const std::string& what, double seconds);  // what is no operation
+  // Counts work beside operations, which made so many bytes.
+  static void add(const std::string& what, size_t bytes, double seconds);
 };
 
 class Stopwatch {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "runtime/planner.h"
+#include "runtime/profile.h"
 
 namespace heddle {
 namespace {
@@ -371,8 +372,10 @@ void Executable::run(RunArguments& a, Lane& lane) {
   if (device) return run_on_device(a, lane, context);
   for (size_t i = 0; i < a.inputs.size(); ++i)
     if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
-  pack_operands(lane.pool());
+  pack_operands(a, lane);
+  const Stopwatch watch;
   run_nodes(a, lane, context);
+  pace_.end(watch.seconds());
   for (const auto& storage : bound_) storage->check_whole();
   for (size_t i = 0; i < a.outputs.size(); ++i)
     if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);

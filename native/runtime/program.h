@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "ops/op.h"
+#include "runtime/form_space.h"
 #include "runtime/lane.h"
 #include "runtime/memory.h"
+#include "runtime/packing_pace.h"
 #include "runtime/tensor.h"
 
 namespace heddle {
@@ -121,7 +123,16 @@ class Executable {
   void check_sizes(uint64_t changed, int threads);
   void pick_kernels();
   void find_packings();
-  void pack_operands(Pool& pool);
+  struct PackedOperand {
+    size_t node;
+    Storage* storage;  // of bound_
+    Packing packing;
+    std::shared_ptr<Storage> form;  // null until it is whole
+    bool due = false;               // an earlier run has read the weight
+  };
+  void pack_operands(const RunArguments& arguments, Lane& lane);
+  void pack_some(size_t missing, Pool& pool);
+  void pack_parts(const PackedOperand& operand, Storage::PartlyPacked& made, size_t missing, Pool& pool);
   void find_groups();
   void find_sums();
   void find_streams();
@@ -151,13 +162,9 @@ class Executable {
   std::vector<const KernelDef*> kernels_;
   std::vector<std::shared_ptr<Storage>> bound_;
   std::shared_ptr<Storage> inputs_;
-  struct PackedOperand {
-    size_t node;
-    Storage* storage;  // of bound_
-    Packing packing;
-    std::shared_ptr<Storage> form;
-  };
   std::vector<PackedOperand> packed_;
+  std::unique_ptr<FormSpace> form_space_;  // of the forms that this executable begins
+  PackingPace pace_;
   struct Stream {  // a weight that a node reads once through
     int node = -1, operand = 0;
   };

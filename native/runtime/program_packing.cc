@@ -1,44 +1,12 @@
-// Weights in the form that their kernels ask for: made on the second run of any program that reads them, kept beside the tensor,
-// shared by all later ones. On the first the kernels make it part by part as they go and keep nothing, which takes a fraction of the
-// time that the pages of a copy take: the first token comes sooner, and who wants no second never pays.
+// Keeps weights in the form that their kernels ask for, beside the tensor, for all programs. The first run that reads a weight packs nothing,
+// so a caller that wants one run never pays for the pages of a copy. Later runs make a few parts of the form each, as PackingPace allows: no
+// run takes much longer than the next.
 #include <algorithm>
 
 #include "runtime/profile.h"
 #include "runtime/program.h"
 
 namespace heddle {
-namespace {
-
-constexpr size_t alignment = 64;
-constexpr size_t chunk_bytes = size_t{1} << 24;  // for which large pages are asked, or not
-constexpr double slow_seconds = 0.4e-9;          // of a byte: twice what packing into small pages takes
-
-// Asks for large pages part by part. They take a third of the time of small ones, but where memory is in pieces the system first moves
-// others' to make room, for several times as long: after a chunk that shows it the next is left, after another two, and so on.
-class LargePages {
- public:
-  LargePages(const Storage& storage, size_t bytes) : storage_(storage), bytes_(bytes) {}
-  // The next operand goes to `offset`; a large one is asked for as a whole.
-  void reach(size_t offset, size_t operand) {
-    if (offset < end_) return;
-    if (asked_) left_ = wait_ = seconds_ > static_cast<double>(done_) * slow_seconds ? 2 * wait_ + 1 : 0;
-    asked_ = left_ == 0;
-    if (!asked_) --left_;
-    end_ = std::min(bytes_, offset + std::max(chunk_bytes, operand)), done_ = 0, seconds_ = 0;
-    if (asked_) storage_.want_large_pages(offset, end_ - offset);
-  }
-  void took(size_t bytes, double seconds) { done_ += bytes, seconds_ += seconds; }
-
- private:
-  const Storage& storage_;
-  const size_t bytes_;
-  size_t end_ = 0, done_ = 0;
-  double seconds_ = 0;
-  int wait_ = 0, left_ = 0;
-  bool asked_ = false;
-};
-
-}  // namespace
 
 void Executable::find_packings() {
   const ProgramDesc& d = program_->desc_;
@@ -68,41 +36,75 @@ void Executable::find_packings() {
   packed_ = std::move(chosen);
 }
 
-// One allocation for all that is missing, so that the system can give large pages.
-void Executable::pack_operands(Pool& pool) {
-  const auto padded = [](size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
-  size_t missing = 0;
+// Takes the forms that are whole. Makes parts of the others if the pace allows it.
+void Executable::pack_operands(const RunArguments& a, Lane& lane) {
+  size_t missing = 0, bytes = 0;
+  double work = 0;
+  bool first = false;
   for (PackedOperand& p : packed_) {
+    Node& node = nodes_[p.node];
     p.form = p.storage->packed(p.packing.layout);
-    nodes_[p.node].unpacked = !p.form && !p.storage->was_streamed();
-    if (!p.form && !nodes_[p.node].unpacked) missing += padded(p.packing.bytes);
-    nodes_[p.node].packed = p.form ? p.form->data() : nullptr;
+    node.packed = p.form ? p.form->data() : nullptr, node.unpacked = !p.form;
+    bytes += p.packing.bytes;
+    work += static_cast<double>(p.packing.bytes) * static_cast<double>(node.out[0].shape.rows());
+    p.due = p.storage->was_streamed();
+    first |= !p.due;
+    if (!p.form && p.due) missing += FormSpace::padded(p.packing.bytes);
   }
   for (PackedOperand& p : packed_) p.storage->mark_streamed();
-  if (!missing) return;
-  if (missing > available_memory() / 8 * 7) {  // a mapped file's pages come and go, those of a form would stay
-    for (PackedOperand& p : packed_) nodes_[p.node].unpacked = !p.form;
-    return;
-  }
-  const std::shared_ptr<Storage> all = Storage::allocate(missing, nullptr, false);
-  size_t at = 0;
-  LargePages pages(*all, missing);
+  pace_.begin(work, static_cast<double>(bytes), first);
+  if (!missing) form_space_ = nullptr;
+  if (!missing || !pace_.bytes(missing)) return;
+  const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
+  lane.pool().interrupt(true);
+  pack_some(missing, lane.pool());
+}
+
+void Executable::pack_some(size_t missing, Pool& pool) {
+  if (missing > available_memory() / 8 * 7) return;  // a mapped file's pages come and go, those of a form stay
   for (PackedOperand& p : packed_) {
-    if (nodes_[p.node].unpacked) continue;
-    if (!p.form) p.form = p.storage->packed(p.packing.layout);  // of a node before this one
-    if (!p.form) {
-      p.form = Storage::borrow(all->data() + at, p.packing.bytes, all);
-      at += padded(p.packing.bytes);
-      pages.reach(static_cast<size_t>(p.form->data() - all->data()), p.packing.bytes);
-      const Stopwatch watch;
-      kernels_[p.node]->packs.pack(nodes_[p.node], p.form->data(), pool);
-      const double seconds = watch.seconds();
-      pages.took(p.packing.bytes, seconds);
-      if (Profile::on()) Profile::add("packing of weights", seconds);
-      p.storage->keep_packed(p.packing.layout, p.form);
+    if (p.form || !p.due) continue;
+    const char* const layout = p.packing.layout;
+    p.form = p.storage->packed(layout);  // of a node before this one
+    Storage::PartlyPacked made;
+    if (!p.form && p.storage->begin_packing(layout, made)) {
+      try {
+        pack_parts(p, made, missing, pool);
+      } catch (...) {
+        p.storage->end_packing(layout, std::move(made), false);
+        throw;
+      }
+      const bool whole = made.parts == p.packing.parts;
+      p.storage->end_packing(layout, std::move(made), whole);
+      if (!whole) return;
       p.storage->release_pages();
+      p.form = p.storage->packed(layout);
     }
-    nodes_[p.node].packed = p.form->data();
+    nodes_[p.node].packed = p.form ? p.form->data() : nullptr, nodes_[p.node].unpacked = !p.form;
+  }
+}
+
+// Makes as many parts of one form as this run may.
+void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Pool& pool) {
+  const int64_t parts = p.packing.parts;
+  const size_t each = p.packing.bytes / static_cast<size_t>(parts);
+  for (size_t bytes; made.parts < parts && (bytes = pace_.bytes(each * static_cast<size_t>(parts - made.parts)));) {
+    if (!made.form) {
+      if (!form_space_ || !(made.form = form_space_->take(p.packing.bytes))) {
+        form_space_ = std::make_unique<FormSpace>(missing);
+        made.form = form_space_->take(p.packing.bytes);
+      }
+    }
+    const int64_t end = std::min(parts, made.parts + std::max<int64_t>(1, static_cast<int64_t>(bytes / each)));
+    const size_t count = static_cast<size_t>(end - made.parts) * each;
+    if (form_space_) form_space_->reach(made.form->data() + static_cast<size_t>(made.parts) * each, count);
+    const Stopwatch watch;
+    kernels_[p.node]->packs.pack(nodes_[p.node], made.form->data(), made.parts, end, pool);
+    const double seconds = watch.seconds();
+    made.parts = end;
+    pace_.packed(count, seconds);
+    if (form_space_) form_space_->took(count, seconds);
+    if (Profile::on()) Profile::add("packing of weights", count, seconds);
   }
 }
 

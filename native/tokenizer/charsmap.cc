@@ -84,6 +84,47 @@ const char* Charsmap::find(std::string_view part, bool longest, size_t& length) 
   return found;
 }
 
+bool Charsmap::may_write(uint32_t first, const std::function<bool(std::string_view)>& holds) const {
+  struct Node {
+    size_t at, depth;
+  };
+  const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
+  // Where the entries go on that have one byte more; false where there are none. `text` receives what is written for the entry that ends there.
+  const auto child = [&](size_t node, uint8_t byte, size_t& next, const char*& text) {
+    const size_t at = node ^ byte;
+    if (at >= units_.size() || (units_[at] & (1u << 31 | 0xFF)) != byte) return false;
+    next = at ^ step(units_[at]);
+    text = nullptr;
+    if ((units_[at] >> 8 & 1) == 0 || next >= units_.size()) return true;
+    const size_t begin = units_[next] & 0x7FFFFFFF;
+    if (begin < texts_.size()) text = texts_.c_str() + begin;
+    return true;
+  };
+  std::string key;
+  utf::append_code(first, key);
+  size_t node = step(units_[0]);
+  const char* text = nullptr;
+  for (const char c : key) {
+    if (!child(node, static_cast<uint8_t>(c), node, text)) return false;
+  }
+  std::vector<Node> pending{{node, key.size()}};
+  constexpr size_t most_nodes = 10'000;  // a broken table may lead in circles
+  for (size_t count = 0; !pending.empty(); ++count) {
+    if (count == most_nodes) return true;
+    const Node from = pending.back();
+    pending.pop_back();
+    if (from.depth == most_key_bytes) continue;
+    for (int byte = 1; byte < 256; ++byte) {
+      size_t next = 0;
+      if (!child(from.at, static_cast<uint8_t>(byte), next, text)) continue;
+      // A text that begins inside a character is never written.
+      if (text != nullptr && (static_cast<uint8_t>(*text) & 0xC0) != 0x80 && holds(text)) return true;
+      pending.push_back({next, from.depth + 1});
+    }
+  }
+  return false;
+}
+
 void Charsmap::run_longest(NormalizedText& text) const {
   std::vector<Change> changes;
   bool modified = false;

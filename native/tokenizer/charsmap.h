@@ -1,6 +1,7 @@
 // SentencePiece's precompiled map of characters: a double array of what is replaced, and the texts it is replaced by.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,9 @@ class Charsmap {
 
   // As SentencePiece: the longest entry at each place, left to right.
   void run_longest(NormalizedText& text) const;
+
+  // Whether an entry of several characters, the first of which is `first`, is replaced by a text that `holds` accepts.
+  bool may_write(uint32_t first, const std::function<bool(std::string_view)>& holds) const;
 
  private:
   // What the shortest (or longest) entry that `part` begins with is replaced by, and its length; null if there is none.

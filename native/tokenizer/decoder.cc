@@ -7,14 +7,79 @@
 
 namespace heddle {
 
-Decoder::Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special, bool continuing)
+namespace {
+
+constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
+
+// How many times U+FFFD stands at the beginning, at most `most`.
+size_t leading_replacements(std::string_view text, size_t most) {
+  size_t count = 0;
+  while (count < most && text.substr(count * replacement.size(), replacement.size()) == replacement) ++count;
+  return count;
+}
+
+}  // namespace
+
+Decoder::Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special)
     : model_(std::move(model)),
       skip_special_(skip_special),
-      at_start_(!continuing && model_->strip_first_space) {}
+      at_start_(model_->strip_first_space) {
+  if (model_->decode_kind == DecodeKind::steps) steps_ = DecoderPipeline(model_->decoder_steps);
+}
+
+void Decoder::follow(const uint32_t* ids, size_t count) {
+  std::string certain;
+  for (size_t i = 0; i < count; ++i) {
+    push_any(ids[i], certain);
+    certain.clear();
+  }
+  Decoder end(*this);
+  end.flush_any(shown_);
+}
 
 void Decoder::push(uint32_t id, std::string& out) {
-  if (!model_->text().has(id)) return;
+  const size_t from = out.size();
+  push_any(id, out);
+  if (!shown_.empty()) leave_out_shown(out, from);
+}
+
+void Decoder::flush(std::string& out) {
+  const size_t from = out.size();
+  flush_any(out);
+  if (!shown_.empty()) leave_out_shown(out, from);
+  shown_.clear();
+}
+
+// Takes from the text behind `from` what it has in common with the beginning of shown_. Bytes that were shown as U+FFFD may have
+// become a character of as many bytes, and a character U+FFFD for each of its bytes: both are the same text. Where the text
+// differs in another way it is all new.
+void Decoder::leave_out_shown(std::string& out, size_t from) {
+  size_t at = from;
+  while (at < out.size() && !shown_.empty()) {
+    const std::string_view now = std::string_view(out).substr(at);
+    const auto now_size = static_cast<size_t>(utf::sequence_length(now[0]));
+    const auto shown_size = static_cast<size_t>(utf::sequence_length(shown_[0]));
+    if (now.substr(0, now_size) == shown_.substr(0, shown_size)) {
+      at += now_size;
+      shown_.erase(0, shown_size);
+    } else if (leading_replacements(now, shown_size) == shown_size) {
+      at += shown_size * replacement.size();
+      shown_.erase(0, shown_size);
+    } else if (leading_replacements(shown_, now_size) == now_size) {
+      at += now_size;
+      shown_.erase(0, now_size * replacement.size());
+    } else {
+      shown_.clear();
+    }
+  }
+  out.erase(from, at - from);
+}
+
+void Decoder::push_any(uint32_t id, std::string& out) {
+  const bool in_steps = model_->decode_kind == DecodeKind::steps;
+  if (!(in_steps ? model_->names : model_->text()).has(id)) return;
   if (skip_special_ && model_->is_special[id]) return;
+  if (in_steps) return steps_.push(model_->names.bytes(id), out);
   const std::string_view text = model_->text().bytes(id);
   if (model_->decode_kind == DecodeKind::byte_fallback) {
     const int16_t byte = model_->byte_value[id];
@@ -36,7 +101,8 @@ void Decoder::push(uint32_t id, std::string& out) {
   pending_.erase(0, pending_.size() - keep);
 }
 
-void Decoder::flush(std::string& out) {
+void Decoder::flush_any(std::string& out) {
+  if (model_->decode_kind == DecodeKind::steps) return steps_.finish(out);
   flush_bytes(out);
   at_start_ = false;
 }
@@ -49,7 +115,7 @@ void Decoder::flush_bytes(std::string& out) {
   if (model_->decode_kind == DecodeKind::bytes) return utf::append_lossy(bytes, out);
   if (utf::is_well_formed(bytes)) return push_text(bytes, out);
   std::string text;
-  for (size_t i = 0; i < bytes.size(); ++i) text += "\xEF\xBF\xBD";
+  for (size_t i = 0; i < bytes.size(); ++i) text += replacement;
   push_text(text, out);
 }
 
@@ -68,24 +134,30 @@ bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& te
   return utf::is_well_formed(text);
 }
 
+size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count) {
+  const bool in_steps = model.decode_kind == DecodeKind::steps;
+  RegexBudget budget(0);
+  const auto resets = [&](uint32_t id) {
+    if (in_steps) return model.names.has(id) && !model.is_special[id] && model.decoder_steps.resets(model.names.bytes(id), budget);
+    std::string_view text;
+    return settled_text(model, id, text) && !text.empty();
+  };
+  for (size_t i = count; i > 0; --i) {
+    if (resets(ids[i - 1])) return i - 1;
+  }
+  return count;
+}
+
 namespace {
 
 std::string decode_in_steps(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special) {
-  std::vector<std::string> tokens;
-  tokens.reserve(count);
+  DecoderPipeline steps(model.decoder_steps);
+  std::string out;
   for (size_t i = 0; i < count; ++i) {
     const uint32_t id = ids[i];
-    if (!model.names.has(id) || (skip_special && model.is_special[id])) continue;
-    if (model.joins_with_space && !tokens.empty()) tokens.emplace_back(" ");
-    tokens.emplace_back(model.names.bytes(id));
+    if (model.names.has(id) && !(skip_special && model.is_special[id])) steps.push(model.names.bytes(id), out);
   }
-  // A few steps that each write a little more than they read would make gigabytes of a word.
-  size_t bytes = 0;
-  for (const std::string& token : tokens) bytes += token.size();
-  RegexBudget budget(bytes);
-  for (const auto& step : model.decoder_steps) step->run(tokens, 32 * bytes + (1 << 14), budget);
-  std::string out;
-  for (const std::string& token : tokens) out += token;
+  steps.finish(out);
   return out;
 }
 
@@ -166,7 +238,7 @@ std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t
     if (!utf::is_well_formed(run)) {  // each of them, as Hugging Face's ByteFallback has it
       const size_t size = run.size();
       run.clear();
-      for (size_t i = 0; i < size; ++i) run += "\xEF\xBF\xBD";
+      for (size_t i = 0; i < size; ++i) run += replacement;
     }
     out.put(run, ids_left);
     run.clear();

@@ -84,13 +84,14 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     const std::string_view rest = text.substr(begin, end - begin);
     return rest.substr(0, prefix.size()) == prefix || (marks && rest[0] == ' ' && prefix == "\xE2\x96\x81");
   };
-  if (rule == PrefixRule::always || (rule == PrefixRule::unless_there && !starts_with_prefix()) ||
-      (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix())) {
+  const bool may_prefix = begin > 0 || target.options.add_prefix;
+  if (may_prefix && (rule == PrefixRule::always || (rule == PrefixRule::unless_there && !starts_with_prefix()) ||
+                     (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix()))) {
     put_prefix();
   }
   std::vector<size_t> barriers;  // in normalized_
   auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-  const auto barriers_end = std::lower_bound(barrier, target.barriers.end(), end);
+  const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);  // one at the end closes the last character
   size_t i = begin;
   if (!sources && barrier == barriers_end) {  // whole stretches between spaces
     while (i < end) {
@@ -109,6 +110,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     else normalized_ += text[i];
     if (sources) source_.resize(normalized_.size(), static_cast<uint32_t>(i));
   }
+  for (; barrier != barriers_end; ++barrier) barriers.push_back(normalized_.size());
   if (sources) source_.push_back(static_cast<uint32_t>(end));
   target.buffer = normalized_.data();
   target.readable_end = normalized_.data() + normalized_.size();

@@ -19,6 +19,7 @@ namespace heddle {
 struct EncodeOptions {
   bool add_special = true;    // the ids that the post-processor adds
   bool allow_special = true;  // special tokens' text is recognised
+  bool add_prefix = true;     // the mark or space that the tokenizer puts before a text; false: the text continues another
   const std::vector<uint32_t>* allowed_ids = nullptr;  // without allow_special: those that are recognised all the same
   bool offsets = false;
   bool byte_offsets = false;  // in bytes of the text's UTF-8 instead of UTF-16 units
@@ -46,6 +47,7 @@ class Encoder {
   void split_normalized(std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers,
                         Target& target);
   void encode_generally(std::string_view text, size_t begin, size_t end, Target& target);
+  std::vector<size_t> normalized_barriers(const std::vector<size_t>& given) const;
   void encode_pieces(size_t begin, size_t end, Target& target);
   void encode_plain(const char* begin, const char* end, Target& target);
   template <bool with_offsets>

@@ -16,6 +16,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
   general_.cancelled = target.options.cancelled;
   general_.regex_budget = &regex_budget_;
+  general_.continues = begin == 0 && !target.options.add_prefix;
   for (const auto& step : model.normalizer) {
     step->run(general_);
     target.look();
@@ -23,13 +24,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (model.needs_nfc) compose_text(general_, false);
   target.sources = nullptr;
   if (!model.normalized_added.empty()) {
-    std::vector<size_t> barriers;  // in the new text: before the first byte that comes from behind them
-    size_t byte = 0;
-    auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-    for (; barrier != target.barriers.end() && *barrier < end; ++barrier) {
-      while (byte < general_.text.size() && general_.origins[byte].begin < *barrier) ++byte;
-      barriers.push_back(byte);
-    }
+    const std::vector<size_t> barriers = guards ? normalized_barriers(target.barriers) : std::vector<size_t>();
     inner_segments_.clear();
     model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
                                  inner_segments_);
@@ -49,6 +44,23 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   target.origins = nullptr;
 }
 
+// Where the barriers of the given text are in general_: behind each character that was made of text up to or across one, and before
+// the first character that comes from behind one.
+std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
+  std::vector<size_t> barriers;
+  auto ahead = given.begin();
+  for (size_t byte = 0; byte < general_.text.size();) {
+    const Origin origin = general_.origins[byte];
+    const auto passed = ahead;
+    while (ahead != given.end() && *ahead <= origin.begin) ++ahead;
+    if (ahead != passed) barriers.push_back(byte);
+    byte += static_cast<size_t>(utf::sequence_length(general_.text[byte]));
+    const auto inside = std::upper_bound(given.begin(), given.end(), origin.begin);
+    if (inside != given.end() && *inside <= origin.end) barriers.push_back(byte);
+  }
+  return barriers;
+}
+
 // The pieces of general_, from `begin` to `end`.
 void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   const TokenizerModel& model = *model_;
@@ -61,6 +73,7 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   TextBuilder part(general_);
   part.keep(begin, end);
   pieces_.text = part.take();
+  pieces_.text.continues = general_.continues && begin == 0;
   pieces_.pieces.assign(1, {0, end - begin});
   for (const auto& step : model.pre_tokenizer) {
     step->run(pieces_);

@@ -1,11 +1,35 @@
 #include "tokenizer/json_reader.h"
 
+#include <charconv>
+#include <clocale>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <string>
+#include <system_error>
+#if defined(__APPLE__)
+#include <xlocale.h>
+#endif
 
 #include "tokenizer/utf.h"
 
 namespace heddle {
 namespace {
+
+#if defined(__cpp_lib_to_chars) && __cpp_lib_to_chars >= 201611L
+bool parse_double(const char* begin, const char* end, double& out) {
+  const auto [stop, error] = std::from_chars(begin, end, out);
+  return error == std::errc() && stop == end;
+}
+#else  // a standard library without it: its strtod, with the point of no country
+bool parse_double(const char* begin, const char* end, double& out) {
+  static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
+  const std::string text(begin, end);
+  char* stop = nullptr;
+  out = strtod_l(text.c_str(), &stop, plain);
+  return stop == text.c_str() + text.size() && std::isfinite(out);
+}
+#endif
 
 char* put_code(uint32_t code, char* to) {
   if (code < 0x80) {
@@ -84,6 +108,27 @@ bool JsonReader::number(uint32_t& out) {
   return true;
 }
 
+bool JsonReader::real(double& out) {
+  skip_space();
+  const char* const begin = at_;
+  const auto digits = [&] {
+    const char* const first = at_;
+    while (at_ < end_ && *at_ >= '0' && *at_ <= '9') ++at_;
+    return at_ - first;
+  };
+  if (at_ < end_ && *at_ == '-') ++at_;
+  const bool zero = at_ < end_ && *at_ == '0';
+  const auto whole = digits();
+  if (whole == 0 || (zero && whole > 1)) return false;
+  if (at_ < end_ && *at_ == '.' && (++at_, digits() == 0)) return false;
+  if (at_ < end_ && (*at_ == 'e' || *at_ == 'E')) {
+    ++at_;
+    if (at_ < end_ && (*at_ == '+' || *at_ == '-')) ++at_;
+    if (digits() == 0) return false;
+  }
+  return at_ - begin <= 64 && parse_double(begin, at_, out);
+}
+
 bool JsonReader::skip_value() {
   skip_space();
   int depth = 0;
@@ -94,6 +139,7 @@ bool JsonReader::skip_value() {
       if (!skip_string()) return false;
     } else {
       if (*at_ == '{' || *at_ == '[') ++depth;
+      skipped_values_ += *at_ == '{' || *at_ == '[' || *at_ == ',' || *at_ == ':';
       if (*at_ == '}' || *at_ == ']') --depth;
       if (depth < 0) return false;
       ++at_;

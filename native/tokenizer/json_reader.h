@@ -49,8 +49,11 @@ class JsonReader {
   }
   // One below 10^9.
   bool number(uint32_t& out);
+  // Any number that a double holds: the nearest.
+  bool real(double& out);
   // Any value; what is wrong inside it does not show.
   bool skip_value();
+  size_t skipped_values() const { return skipped_values_; }  // keys included
 
  private:
   static uint32_t stops_of(const AsciiBlock& block) {
@@ -64,6 +67,7 @@ class JsonReader {
 
   const char* at_;
   const char* end_;
+  size_t skipped_values_ = 0;
 };
 
 }  // namespace heddle

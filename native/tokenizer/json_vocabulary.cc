@@ -13,6 +13,8 @@ namespace {
 
 constexpr size_t most_token_bytes = 1 << 16;  // of fewer UTF-16 units, then: the limit that JavaScript knows
 
+constexpr size_t most_skipped_values = 1 << 20;  // as limits.jsonValues of lib/tokenizer
+
 bool read_tokens(JsonReader& in, VocabularyTexts& out) {
   if (!in.take('{')) return false;
   if (in.take('}')) return true;
@@ -27,6 +29,24 @@ bool read_tokens(JsonReader& in, VocabularyTexts& out) {
     out.token_ids.push_back(id);
   } while (in.take(','));
   return in.take('}');
+}
+
+// Unigram: pairs of a token and its score, in the order of ids.
+bool read_pieces(JsonReader& in, VocabularyTexts& out) {
+  if (!in.take('[')) return false;
+  if (in.take(']')) return true;
+  out.tokens.room(in.left() / 4);
+  do {
+    const size_t begin = out.tokens.size();
+    double score = 0;
+    if (!in.take('[') || !in.string(out.tokens) || !in.take(',') || !in.real(score) || !in.take(']')) return false;
+    const size_t length = out.tokens.size() - begin;
+    if (length > most_token_bytes || out.token_ids.size() > max_token_id) return false;
+    out.token_lengths.push_back(static_cast<uint32_t>(length));
+    out.token_ids.push_back(static_cast<uint32_t>(out.token_ids.size()));
+    out.scores.push_back(score);
+  } while (in.take(','));
+  return in.take(']');
 }
 
 // "left right": the space goes.
@@ -78,6 +98,9 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
   return in.take(']');
 }
 
+// Skips what will be a part of `rest`. Its values are counted before anything is copied.
+bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= most_skipped_values; }
+
 // Calls member(key) at each value of an object, which has to read it.
 template <class F>
 bool read_object(JsonReader& in, F&& member) {
@@ -107,8 +130,9 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
     in.skip_space();
     const char* begin = in.place();
     if (key == "vocab") {
-      if (++vocabularies > 1 || !read_tokens(in, out->texts)) return false;
-      replace(begin, "{}");
+      const bool is_list = in.is_next('[');
+      if (++vocabularies > 1 || !(is_list ? read_pieces(in, out->texts) : read_tokens(in, out->texts))) return false;
+      replace(begin, is_list ? "[]" : "{}");
       return true;
     }
     if (key == "merges") {
@@ -116,32 +140,43 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
       replace(begin, "[]");
       return true;
     }
-    return in.skip_value();
+    return skip(in);
   };
   const auto at_top = [&](std::string_view key) {
-    if (key != "model") return in.skip_value();
+    if (key != "model") return skip(in);
     return ++models == 1 && read_object(in, in_model);
   };
-  if (!read_object(in, at_top) || vocabularies != 1 || lists != 1) return nullptr;
+  if (!read_object(in, at_top) || vocabularies != 1 || in.skipped_values() > most_skipped_values) return nullptr;
   out->rest.append(copied, json.data() + json.size());
+  if (!utf::is_well_formed(out->rest)) return nullptr;
   return out->index() ? std::move(out) : nullptr;
 }
 
+void JsonVocabulary::place_tokens() {
+  begins_.reserve(size());
+  uint32_t begin = 0;
+  for (size_t i = 0; i < size(); ++i) {
+    begins_.data()[i] = begin;
+    begin += texts.token_lengths[i];
+  }
+}
+
 bool JsonVocabulary::index() {
-  const size_t count = texts.token_ids.size();
+  place_tokens();
+  return fill_slots(false);
+}
+
+bool JsonVocabulary::fill_slots(bool may_repeat) const {
+  const size_t count = size();
   size_t capacity = 1024;
   while (capacity < 2 * count) capacity *= 2;
   mask_ = capacity - 1;
   slots_ = std::make_unique<ZeroTable<Slot>>(capacity);
-  begins_.reserve(count);
   constexpr size_t at_once = 64;  // so that waits for the table overlap
   uint64_t hashes[at_once];
-  uint32_t begin = 0;
   for (size_t first = 0; first < count; first += at_once) {
     const size_t end = std::min(count, first + at_once);
     for (size_t i = first; i < end; ++i) {
-      begins_.data()[i] = begin;
-      begin += texts.token_lengths[i];
       hashes[i - first] = hash_bytes(token(i));
       __builtin_prefetch(&(*slots_)[hashes[i - first] & mask_], 1);
     }
@@ -149,10 +184,15 @@ bool JsonVocabulary::index() {
       const uint64_t hash = hashes[i - first];
       const auto high = static_cast<uint32_t>(hash >> 32);
       size_t slot = hash & mask_;
-      for (; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
-        if ((*slots_)[slot].hash == high && token((*slots_)[slot].token - 1) == token(i)) return false;
+      bool is_new = true;
+      for (; is_new && (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
+        is_new = (*slots_)[slot].hash != high || token((*slots_)[slot].token - 1) != token(i);
       }
-      (*slots_)[slot] = {high, static_cast<uint32_t>(i + 1)};
+      if (is_new) {
+        (*slots_)[slot] = {high, static_cast<uint32_t>(i + 1)};
+      } else if (!may_repeat) {
+        return false;
+      }
     }
   }
   return true;
@@ -186,6 +226,9 @@ uint32_t JsonVocabulary::find(std::string_view wanted) const {
 }
 
 uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
+  std::call_once(slots_once_, [this] {
+    if (slots_ == nullptr) (void)fill_slots(true);
+  });
   const uint64_t hash = hash_bytes(wanted);
   const auto high = static_cast<uint32_t>(hash >> 32);
   for (size_t slot = hash & mask_; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {

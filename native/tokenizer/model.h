@@ -9,6 +9,7 @@
 
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/decoder_steps.h"
+#include "tokenizer/guard_characters.h"
 #include "tokenizer/longest_starts.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pair_matcher.h"
@@ -37,7 +38,7 @@ enum class PrefixRule : uint8_t {
 enum class DecodeKind : uint8_t {
   bytes = 0,         // byte-level: the tokens' bytes; malformed parts become U+FFFD
   byte_fallback = 1,  // SentencePiece: text, with runs of <0xXX> tokens that must be well-formed as a whole
-  steps = 2           // by decoder_steps; without any, tokens are joined by spaces
+  steps = 2           // by decoder_steps
 };
 
 // What is known of tokens so far: whether the merges make the token of its own bytes, as those of most do. Words are then
@@ -116,12 +117,12 @@ struct TokenizerModel {
 
   AddedTokenMatcher raw_added{{}};         // looked for in the text as it is
   AddedTokenMatcher normalized_added{{}};  // looked for after normalisation
+  GuardCharacters guard;                   // of the guarded tokens among the latter
   Splitter splitter{{}};
   std::vector<uint32_t> begin_ids, end_ids;  // what the post-processor adds
 
   DecodeKind decode_kind = DecodeKind::bytes;
-  DecoderSteps decoder_steps;
-  bool joins_with_space = false;
+  DecoderPipeline decoder_steps;    // copied for each text
   Vocab names;                      // DecodeKind::steps: tokens as they are written, by id
   bool strip_first_space = false;   // of the decoded text
   std::vector<uint8_t> is_special;  // by id

@@ -7,6 +7,7 @@
 #include "runtime/error.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/regex.h"
+#include "tokenizer/score_merges.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -41,6 +42,7 @@ class Builder {
 
   std::shared_ptr<const TokenizerModel> build() {
     TokenizerModel& model = *model_;
+    check_ids();
     model.vocabulary = spec_.vocabulary;
     model.kind = spec_.kind;
     model.subword_prefix = spec_.subword_prefix;
@@ -50,8 +52,7 @@ class Builder {
     if (spec_.uses_normalizer) model.normalizer = normalizer_;
     model.normalizer_keeps_ascii = true;
     for (const auto& step : model.normalizer) model.normalizer_keeps_ascii &= step->keeps_ascii();
-    model.decoder_steps = make_decoder_steps(spec_.decoder);
-    model.joins_with_space = spec_.decoder.empty();
+    model.decoder_steps = DecoderPipeline(spec_.decoder);
     model.pre_tokenizer = make_pre_tokenizer(spec_.pre_tokenizer);
     for (const auto& step : model.pre_tokenizer) model.needs_origins = model.needs_origins || step->needs_origins();
     model.byte_level = spec_.byte_level;
@@ -83,6 +84,19 @@ class Builder {
   }
 
  private:
+  // Tables by id are as long as the highest id: a small file must not ask for large ones.
+  void check_ids() const {
+    const IdBuffer& ids = spec_.texts->token_ids;
+    const uint64_t count = ids.size() + spec_.added.size();
+    const uint64_t most = std::min<uint64_t>(max_token_id, std::max<uint64_t>(sparse_ids, 8 * count));
+    uint32_t highest = 0;
+    for (const uint32_t id : ids) highest = std::max(highest, id);
+    for (const SpecAddedToken& token : spec_.added) highest = std::max(highest, token.id);
+    if (highest <= most) return;
+    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " of " + std::to_string(count) + " tokens, got " +
+                       std::to_string(highest));
+  }
+
   void add_tokens() {
     const VocabularyTexts& texts = *spec_.texts;
     const size_t count = texts.token_ids.size();
@@ -170,16 +184,17 @@ class Builder {
     if (spec_.kind == ModelKind::wordpiece) model.continuing = model.trie.find(spec_.subword_prefix);
     if (spec_.kind != ModelKind::unigram) return;
     const IdBuffer& ids = spec_.texts->token_ids;
-    if (spec_.scores.size() != ids.size()) {
-      throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(spec_.scores.size()) +
+    const std::vector<double>& scores = spec_.texts->scores;
+    if (scores.size() != ids.size()) {
+      throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(scores.size()) +
                          " for " + std::to_string(ids.size()));
     }
     model.single_precision = spec_.single_precision;
     model.scores.resize(model.vocab.size());
     double least = std::numeric_limits<double>::infinity();
-    for (size_t i = 0; i < spec_.scores.size(); ++i) {
-      model.scores[ids[i]] = spec_.scores[i];
-      least = std::min(least, spec_.scores[i]);
+    for (size_t i = 0; i < scores.size(); ++i) {
+      model.scores[ids[i]] = scores[i];
+      least = std::min(least, scores[i]);
     }
     constexpr double penalty = 10;  // SentencePiece's, for what no token covers
     model.unknown_score = least - penalty;
@@ -201,10 +216,11 @@ class Builder {
 
   void add_merges() {
     const VocabularyTexts& texts = *spec_.texts;
+    if (!texts.mergeable.empty()) return add_merges_by_score();
     if (!texts.merge_tokens.empty()) return add_merges_by_number();
     const size_t count = texts.merge_lengths.size() / 2;
-    if (!spec_.merge_ranks.empty() && spec_.merge_ranks.size() != count) {
-      throw invalid_file("merges: expected one rank each, got " + std::to_string(spec_.merge_ranks.size()) + " for " +
+    if (!texts.merge_ranks.empty() && texts.merge_ranks.size() != count) {
+      throw invalid_file("merges: expected one rank each, got " + std::to_string(texts.merge_ranks.size()) + " for " +
                          std::to_string(count));
     }
     model_->merges.reserve(count);
@@ -237,10 +253,23 @@ class Builder {
     }
   }
 
+  // The same where merges follow from scores. Such vocabularies are of characters, and a token's id is its place.
+  void add_merges_by_score() {
+    TokenizerModel& model = *model_;
+    if (spec_.byte_level || !spec_.subword_prefix.empty()) throw invalid_file("merges: expected them of a byte-level vocabulary");
+    model.merges.reserve(usual_merges_a_token * spec_.texts->token_ids.size());
+    const auto text_of = [&](uint32_t id) { return model.vocab.bytes(id); };
+    const auto find = [&](std::string_view text) { return model.vocab.find(text); };
+    for_each_score_merge(*spec_.texts, text_of, find, [&](const ScoreMerge& merge) {
+      model.merges.add(merge.left, merge.right, {merge.rank, merge.made});
+      note_marks(text_of(merge.made));
+    });
+  }
+
   // The same where each merge's tokens are known.
   void add_merges_by_number() {
     const VocabularyTexts& texts = *spec_.texts;
-    if (!spec_.subword_prefix.empty() || !spec_.merge_ranks.empty()) throw invalid_file("merges: expected texts beside a prefix or ranks");
+    if (!spec_.subword_prefix.empty() || !texts.merge_ranks.empty()) throw invalid_file("merges: expected texts beside a prefix or ranks");
     const uint32_t* numbers = texts.merge_tokens.data();
     const uint32_t* ids = texts.token_ids.data();
     const size_t count = texts.merge_tokens.size() / 3;
@@ -277,7 +306,8 @@ class Builder {
         joined.append(left).append(right.substr(std::min(right.size(), spec_.subword_prefix.size())));
         both = joined;
       }
-      const uint32_t rank = spec_.merge_ranks.empty() ? static_cast<uint32_t>(i) : spec_.merge_ranks[i];
+      const std::vector<uint32_t>& ranks = spec_.texts->merge_ranks;
+      const uint32_t rank = ranks.empty() ? static_cast<uint32_t>(i) : ranks[i];
       if (rank == no_token) throw invalid_file("merges: rank out of range");
       model_->merges.add(ids[2 * k], ids[2 * k + 1], {rank, find_made(both, i)});
       note_marks(both);
@@ -321,6 +351,8 @@ class Builder {
 
   void add_added_tokens() {
     std::vector<AddedToken> raw, normalized;
+    std::vector<std::string> guarded;  // of those that are normalised
+    RegexBudget budget(0);             // of all, of which there may be many
     for (const SpecAddedToken& token : spec_.added) {
       if (token.id > max_token_id) {
         throw invalid_file("added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " +
@@ -328,9 +360,10 @@ class Builder {
       }
       std::string search = to_utf8(token.content);
       if (token.normalized) {
+        if (token.guarded) guarded.push_back(search);
         NormalizedText text;
         text.assign(search, 0, false);
-        RegexBudget budget(text.text.size());
+        budget.grow(search.size());
         text.regex_budget = &budget;
         for (const auto& step : normalizer_) step->run(text);
         search = std::move(text.text);
@@ -343,11 +376,18 @@ class Builder {
       if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
       (token.normalized ? normalized : raw).push_back(std::move(added));
     }
+    std::vector<StepSpec> changing;
+    for (const StepSpec& step : spec_.normalizer) {
+      if (step.type != "Prepend") changing.push_back(step);
+    }
+    if (!changing.empty() && !guarded.empty()) model_->guard = GuardCharacters(make_normalizer(changing), guarded);
     model_->raw_added = AddedTokenMatcher(std::move(raw));
     model_->normalized_added = AddedTokenMatcher(std::move(normalized));
   }
 
   static constexpr size_t at_once = Vocab::most_at_once / 2;
+  static constexpr uint64_t sparse_ids = 1 << 19;    // up to which any vocabulary's ids may go
+  static constexpr size_t usual_merges_a_token = 2;  // of SentencePiece's vocabularies
 
   const TokenizerSpec& spec_;
   std::shared_ptr<TokenizerModel> model_;

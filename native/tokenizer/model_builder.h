@@ -25,7 +25,6 @@ struct SpecAddedToken {
 struct TokenizerSpec {
   std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
   std::shared_ptr<const JsonVocabulary> vocabulary;  // that the texts are part of, if they are
-  std::vector<uint32_t> merge_ranks;  // empty: their order
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;
   std::vector<StepSpec> normalizer, pre_tokenizer, decoder;
@@ -33,8 +32,7 @@ struct TokenizerSpec {
   ModelKind kind = ModelKind::bpe;
   std::string subword_prefix, word_suffix;
   uint32_t max_word_characters = 100;
-  std::vector<double> scores;    // Unigram: one a token
-  bool single_precision = false;  // of their sums
+  bool single_precision = false;  // of Unigram's sums of scores
   std::vector<uint32_t> hidden;  // not of BPE: ids that no text matches
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;

@@ -29,6 +29,7 @@ class NormalizedText {
   std::string text;             // well-formed UTF-8
   std::vector<Origin> origins;  // one a byte, if tracked
   bool tracked = false;
+  bool continues = false;  // another text precedes it: no step puts a mark or a space before its first character
 
   // Steps in a row may each make a text longer, and the files that name them come from strangers: throws INVALID_FILE for a size, or a
   // number of characters, beyond 32 times the bytes that were assigned. The longest decomposition of a character is 11 times it.
@@ -48,7 +49,10 @@ class NormalizedText {
 // Builds a new text of parts of another.
 class TextBuilder {
  public:
-  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked, out_.limit = from.limit, out_.cancelled = from.cancelled, out_.regex_budget = from.regex_budget; }
+  explicit TextBuilder(const NormalizedText& from) : from_(from) {
+    out_.tracked = from.tracked, out_.continues = from.continues, out_.limit = from.limit;
+    out_.cancelled = from.cancelled, out_.regex_budget = from.regex_budget;
+  }
   size_t size() const { return out_.text.size(); }
   void keep(size_t begin, size_t end);
   void put(std::string_view content, size_t begin, size_t end);  // in the place of [begin, end) of the old text

@@ -120,6 +120,9 @@ class Replace : public NormalizerStep {
     out.keep(at, text.text.size());
     text = out.take();
   }
+  bool may_write(uint32_t first, const TextTest& holds) const override {
+    return regex_.may_begin_with(first) && holds(content_);
+  }
 
  private:
   Regex regex_;
@@ -129,7 +132,9 @@ class Replace : public NormalizerStep {
 class Prepend : public NormalizerStep {
  public:
   explicit Prepend(std::string content) : content_(std::move(content)) {}
-  void run(NormalizedText& text) const override { text.prepend(content_); }
+  void run(NormalizedText& text) const override {
+    if (!text.continues) text.prepend(content_);
+  }
 
  private:
   std::string content_;
@@ -157,6 +162,7 @@ class Precompiled : public NormalizerStep {
     if (longest_) map_.run_longest(text);
     else map_.run(text);
   }
+  bool may_write(uint32_t first, const TextTest& holds) const override { return map_.may_write(first, holds); }
 
  private:
   Charsmap map_;

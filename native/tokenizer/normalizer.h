@@ -1,6 +1,8 @@
 // The normalizers of tokenizer.json.
 #pragma once
+#include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/normalized_text.h"
@@ -13,6 +15,10 @@ class NormalizerStep {
   virtual ~NormalizerStep() = default;
   virtual void run(NormalizedText& text) const = 0;
   virtual bool keeps_ascii() const { return false; }
+
+  // Whether the step may write a text that `holds` accepts in place of several characters, the first of which is `first`.
+  using TextTest = std::function<bool(std::string_view)>;
+  virtual bool may_write(uint32_t, const TextTest&) const { return false; }
 };
 
 using Normalizer = std::vector<std::shared_ptr<const NormalizerStep>>;

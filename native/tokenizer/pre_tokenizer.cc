@@ -88,6 +88,9 @@ void rewrite(Pieces& pieces, F&& edit) {
   pieces.text = out.take();
 }
 
+// Whether a piece is the beginning of a text that another one precedes.
+bool continues_text(const Pieces& pieces, size_t begin) { return begin == 0 && pieces.text.continues; }
+
 class Pattern : public PreTokenizerStep {
  public:
   explicit Pattern(const StepSpec& spec)
@@ -240,7 +243,7 @@ class Metaspace : public PreTokenizerStep {
       const std::string_view piece = std::string_view(text.text).substr(begin, end - begin);
       const bool there = piece[0] == ' ' || piece.substr(0, mark_.size()) == mark_;
       const bool wanted = scheme_ == Scheme::always || (scheme_ == Scheme::first && text.origins[begin].begin == 0);
-      if (wanted && !there) out.put(mark_, begin, begin);
+      if (wanted && !there && !continues_text(pieces, begin)) out.put(mark_, begin, begin);
       for (size_t i = begin; i < end;) {
         // In this piece alone: the next space may be far away, and there are many pieces.
         const size_t found = piece.find(' ', i - begin);
@@ -314,7 +317,7 @@ class ByteLevel : public PreTokenizerStep {
   void run(Pieces& pieces) const override {
     if (prefix_) {
       rewrite(pieces, [&](TextBuilder& out, size_t begin, size_t end) {
-        if (pieces.text.text[begin] != ' ') out.put(" ", begin, begin);
+        if (pieces.text.text[begin] != ' ' && !continues_text(pieces, begin)) out.put(" ", begin, begin);
         out.keep(begin, end);
       });
     }

@@ -40,20 +40,25 @@ struct RegexProgram {
 // Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too large.
 RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 
-// Steps that all searches within one text have together, whatever pieces it is cut into: a megabyte has less than a second.
+// Steps that all searches within one text share, whatever pieces it is cut into. A megabyte has less than a second.
 class RegexBudget {
  public:
   static constexpr uint64_t base_steps = 1 << 24;
   static constexpr uint64_t steps_a_byte = 64;
-  explicit RegexBudget(size_t bytes) : bytes_(bytes), steps_(base_steps + steps_a_byte * bytes), left_(steps_) {}
-  uint64_t steps() const { return steps_; }
+  explicit RegexBudget(size_t bytes) : bytes_(bytes), left_(steps()) {}
+  // For texts that arrive in parts.
+  void grow(size_t bytes) {
+    bytes_ += bytes;
+    left_ += steps_a_byte * bytes;
+  }
+  uint64_t steps() const { return base_steps + steps_a_byte * bytes_; }
   uint64_t left() const { return left_; }
   size_t bytes() const { return bytes_; }
   void spend(uint64_t steps) { left_ -= steps < left_ ? steps : left_; }
 
  private:
   size_t bytes_;
-  uint64_t steps_, left_;
+  uint64_t left_;
 };
 
 class Regex {
@@ -67,6 +72,9 @@ class Regex {
   };
   // Throws ABORTED soon after `cancelled` is set.
   void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled = nullptr) const;
+
+  // Whether a match may begin with this character, or be empty before it.
+  bool may_begin_with(uint32_t code) const;
 
  private:
   std::string where_, pattern_;

@@ -283,6 +283,13 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
   }
 }
 
+bool Regex::may_begin_with(uint32_t code) const {
+  std::string character;
+  utf::append_code(code, character);
+  if (literal_) return pattern_.compare(0, character.size(), character) == 0;
+  return can_be_empty_ || can_start_[static_cast<uint8_t>(character[0])];
+}
+
 void Regex::find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
                      const std::atomic<bool>* cancelled) const {
   out.clear();
@@ -299,6 +306,7 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out, RegexBudget
     size_t end = none;
     if (can_be_empty_ || (at < text.size() && can_start_[static_cast<uint8_t>(text[at])])) end = matcher.match(at);
     if (matcher.spent()) {
+      budget.spend(budget.left());
       throw invalid_file(where_ + ": pattern " + pattern_.substr(0, 80) + " takes more than the cap of " +
                          std::to_string(budget.steps()) + " steps for a text of " + std::to_string(budget.bytes()) + " bytes");
     }

@@ -19,7 +19,8 @@ class Digest {
 
   explicit Digest(const TokenizerSpec& spec) {
     const VocabularyTexts& texts = *spec.texts;
-    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, texts.merge_tokens, spec.merge_ranks);
+    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, texts.merge_tokens, texts.merge_ranks,
+        texts.scores, texts.mergeable);
     add(spec.added.size());
     for (const SpecAddedToken& token : spec.added) {
       add(token.content, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded,
@@ -31,7 +32,7 @@ class Digest {
       add(steps->size());
       for (const StepSpec& step : *steps) add_step(step);
     }
-    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.scores, spec.single_precision,
+    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.single_precision,
         spec.hidden, spec.begin_ids, spec.end_ids, spec.byte_level, spec.ignore_merges, spec.byte_fallback,
         spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space, spec.whole_text_is_word,
         spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
@@ -46,7 +47,7 @@ class Digest {
   }
 #if defined(__GLIBCXX__) && defined(__x86_64__)
   // A new field changes these sizes: add it above, then here.
-  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 416);
+  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 360);
 #endif
 
   template <class... Parts>

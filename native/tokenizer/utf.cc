@@ -171,6 +171,15 @@ bool is_well_formed(std::string_view bytes) {
   return true;
 }
 
+size_t utf16_length(std::string_view bytes) {
+  size_t units = 0;
+  for (const char c : bytes) {
+    const auto byte = static_cast<uint8_t>(c);
+    units += ((byte & 0xC0) != 0x80) + (byte >= 0xF0);
+  }
+  return units;
+}
+
 void append_lossy(std::string_view bytes, std::string& out) {
   size_t good = 0;  // start of the well-formed stretch not yet copied
   size_t i = 0;

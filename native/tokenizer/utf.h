@@ -96,6 +96,9 @@ int character_length(const char* bytes, size_t length, int& skip);
 
 bool is_well_formed(std::string_view bytes);
 
+// The length of well-formed UTF-8 in UTF-16 units.
+size_t utf16_length(std::string_view bytes);
+
 // Appends `bytes` as UTF-8 text, each malformed part replaced by U+FFFD.
 void append_lossy(std::string_view bytes, std::string& out);
 

@@ -6,9 +6,7 @@
 #include "tokenizer/utf.h"
 
 namespace heddle {
-namespace {
 
-// Appends the parts of `text` and the length of each.
 void add_parts(const char* name, std::u16string_view text, const std::vector<uint32_t>& lengths, TextBuffer& out,
                IdBuffer& out_lengths) {
   size_t at = 0;
@@ -23,8 +21,6 @@ void add_parts(const char* name, std::u16string_view text, const std::vector<uin
     at += length;
   }
 }
-
-}  // namespace
 
 void VocabularyTexts::add_token(std::string_view text, uint32_t id) {
   tokens.append(text);

@@ -80,8 +80,7 @@ def sequence(name, how, problem, labels=3, weights=None, smoothing=0.0):
             return F.mse_loss(logits, y)
         if problem == "multi_label_classification":
             return F.binary_cross_entropy_with_logits(logits, y)
-        each = F.cross_entropy(logits, y, reduction="none", label_smoothing=smoothing)
-        return (each * (torch.tensor(weights)[y] if weights else 1.0)).mean()
+        return F.cross_entropy(logits, y, weight=torch.tensor(weights) if weights else None, label_smoothing=smoothing)
 
     with torch.no_grad():
         logits = [score(pooled(c, w, i, how)).tolist() for i in ids]
@@ -144,6 +143,7 @@ if __name__ == "__main__":
         "sequence": {
             "last": sequence("llama", "last", single),
             "smoothed": sequence("qwen2", "last", single, weights=[0.5, 2.0, 1.25], smoothing=0.1),
+            "weighted": sequence("llama", "last", single, weights=[0.5, 2.0, 1.25]),
             "mean": sequence("gpt2", "mean", single),
             "first": sequence("gemma", "first", single),
             "regression": sequence("qwen3", "last", "regression", labels=1),

@@ -76,7 +76,7 @@ def dpo(loss_type, beta, smoothing=0.0, alpha=0.0):
         losses = torch.relu(1 - beta * h)
     else:
         losses = (h - 1 / (2 * beta)) ** 2
-    nll = torch.stack([-chosen.mean() for chosen, _ in policy]).mean()
+    nll = -torch.cat([chosen for chosen, _ in policy]).mean()  # TRL: over the tokens of the batch
     rewards = beta * ratios.detach()
     extra = {"nllLoss": nll.detach()} if alpha else {}
     return case(
@@ -95,7 +95,7 @@ def orpo(beta):
     chosen = torch.stack([c.mean() for c, _ in policy])
     rejected = torch.stack([r.mean() for _, r in policy])
     odds = (chosen - rejected) - (torch.log1p(-chosen.exp()) - torch.log1p(-rejected.exp()))
-    nll = torch.stack([-logprobs(w, p["prompt"] + p["chosen"]).mean() for p in PAIR_IDS]).mean()
+    nll = -torch.cat([logprobs(w, p["prompt"] + p["chosen"]) for p in PAIR_IDS]).mean()  # TRL: over the tokens of the batch
     loss = nll - beta * F.logsigmoid(odds).mean()
     return case(
         w, loss, nllLoss=nll.detach(), logOdds=odds.detach().mean(),

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
-import { folder, json, model, refused } from "./tiny.ts";
+import { folder, heddle, json, model, refused } from "./tiny.ts";
 
 describe("eval, convert, info", () => {
   test("perplexity", async () => {
@@ -62,5 +62,9 @@ describe("eval, convert, info", () => {
     await using loaded = await LanguageModel.load(model);
     expect(own!.parameters).toBe(loaded.model.parameterCount);
     expect(own!.bytes).toBe(loaded.model.weightBytes);
+    const { code, stdout } = await heddle(["info", "--model", model]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^This machine\n {2}heddle +\d.*\n\nModel\n.*\n {2}context +128 tokens\n/s);
+    expect(stdout).not.toMatch(/[{}[\]]/);
   });
 });

@@ -137,11 +137,45 @@ test("without outputDir a warning says that nothing is kept, and there is nothin
   );
 });
 
+describe("a folder that is used already", () => {
+  test("train refuses it before a model is loaded, with --resume or --overwrite-output-dir it goes on", async () => {
+    await configured({ output_dir: "used" });
+    await json(["train", "sft", "--config", "config.json"]);
+    const train = ["train", "sft", "--config", "config.json"];
+    await configured({ output_dir: "used", model: "absent" });
+    expect(await refused(train)).toBe(
+      'heddle: output_dir: expected a folder without a run or a model, got used, which holds a checkpoint (newest: checkpoint-2), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) goes on with that run; overwriteOutputDir: true (--overwrite-output-dir) replaces what is there\n',
+    );
+    await configured({ output_dir: "used", max_steps: 3 });
+    expect((await json([...train, "--resume"])).at(-1)).toMatchObject({ done: true, steps: 3 });
+    expect(await refused([...train, "--resume", "--overwrite-output-dir"])).toBe(
+      'heddle: --overwrite-output-dir: expected false beside resume: "auto", got true\n',
+    );
+    await configured({ output_dir: "used", max_steps: 1 });
+    expect((await json([...train, "--overwrite-output-dir"])).at(-1)).toMatchObject({ done: true, steps: 1 });
+    const left = (await readdir(join(folder, "used"))).filter((name) => name.startsWith("checkpoint-"));
+    expect(left).toEqual(["checkpoint-1"]);
+    await configured({ output_dir: "used", max_steps: 2, overwrite_output_dir: true });
+    expect((await json(train)).at(-1)).toMatchObject({ done: true, steps: 2 });
+  });
+
+  test("tokenizer train does not replace a tokenizer unless it is told to", async () => {
+    const train = ["tokenizer", "train", "corpus.txt", "--vocab-size", "270", "--out", "words"];
+    await json(train);
+    expect(await refused(train)).toBe(
+      "heddle: --out: expected a folder without a tokenizer, got words, which holds tokenizer.json; name another folder, or replace it with --overwrite-output-dir\n",
+    );
+    expect((await json([...train, "--overwrite-output-dir"])).at(-1)).toMatchObject({ vocabSize: 270 });
+  });
+});
+
 test("LoRA by PEFT's names trains the adapter that they mean", async () => {
   await configured({ lora: { r: 2, lora_alpha: 6, lora_dropout: 0.1 }, output_dir: "peft" });
   await json(["train", "sft", "--config", "config.json"]);
   const [info] = await json(["info", "--model", "peft"]);
   expect(info!.adapter).toMatchObject({ r: 2, alpha: 6 });
+  const { stdout } = await heddle(["train", "sft", "--config", "config.json", "--overwrite-output-dir"]);
+  expect(stdout).toMatch(/ The adapter is in peft\.\n$/);
 });
 
 test("groups of parameters stand in a file: patterns between slashes", async () => {

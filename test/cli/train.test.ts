@@ -105,6 +105,7 @@ describe("heddle train sft", () => {
       "--config",
       "module.mjs",
       ...flags.slice(0, 3),
+      "--overwrite-output-dir",
       "--metric-for-best-model",
       "s",
     ]);

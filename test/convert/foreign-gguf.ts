@@ -47,7 +47,7 @@ export async function foreign(
   changes: Record<string, GgufValue | undefined> = {},
   added: readonly TensorData[] = [],
 ): Promise<string> {
-  const own = ["heddle.config", "heddle.model_type", "heddle.rope_scaling"];
+  const own = ["heddle.config", "heddle.model_type", "heddle.rope_scaling", "heddle.pooling_by_default"];
   return changed(path, { ...Object.fromEntries(own.map((key) => [key, undefined])), ...changes }, added);
 }
 

@@ -204,6 +204,44 @@ describe("files as other programs write them", () => {
     expect(files.config.embedding).toEqual(pooling && { pooling, normalize: true });
   });
 
+  const whole: [string, object][] = [
+    ["bert", tiny],
+    ["bert", { ...tiny, modelType: "distilbert" }],
+    ["nomic-bert", { ...tiny, modelType: "nomic_bert" }],
+    ["modern-bert", { ...tiny, ...modern, numHiddenLayers: 2 }],
+    ["bert", { ...tiny, modelType: "roberta" }],
+    ["gemma-embedding", { ...tiny, modelType: "gemma3_text", headDim: 8, useBidirectionalAttention: true }],
+    ["llama", { ...tiny, modelType: "llama", useBidirectionalAttention: true }],
+  ];
+  test.each(whole)("pooling_type is mean, with a note, where the model does not say it: %s", async (arch, config) => {
+    const tokenizer = /gemma|llama/.test(arch) ? await Tokenizer.train(texts, { vocabSize: 300 }) : undefined;
+    const folder = await encoderFolder(config, tokenizer);
+    const file = join(temporaryFolder(), "x.gguf");
+    const note = "pooling_type: mean, since the model does not say how its texts are pooled";
+    expect((await convertModel(folder, file)).notes).toContain(note);
+    expect(openGguf(file).metadata.number(`${arch}.pooling_type`)).toBe(1);
+    await using original = await LanguageModel.load(folder);
+    await using loaded = await LanguageModel.load(file);
+    expect(await loaded.embed("The cat saw the sea.")).toEqual(await original.embed("The cat saw the sea."));
+    // A file of another converter without the key gets it when it is converted again.
+    const unsaid = await foreign(file, { [`${arch}.pooling_type`]: undefined });
+    const again = join(temporaryFolder(), "again.gguf");
+    expect((await convertModel(unsaid, again)).notes).toContain(note);
+    expect(openGguf(again).metadata.number(`${arch}.pooling_type`)).toBe(1);
+    expect((await convertModel(again, join(temporaryFolder(), "third.gguf"))).notes ?? []).not.toContain(note);
+  });
+
+  test("pooling_type is left out of a decoder that generates", async () => {
+    const file = join(temporaryFolder(), "x.gguf");
+    const config = { ...tiny, modelType: "llama" };
+    const { notes = [] } = await convertModel(
+      await encoderFolder(config, await Tokenizer.train(texts, { vocabSize: 300 })),
+      file,
+    );
+    expect(notes).toEqual([]);
+    expect(openGguf(file).metadata.number("llama.pooling_type")).toBeUndefined();
+  });
+
   test("a decoder's pooling_type counts as well", async () => {
     const path = join(temporaryFolder(), "decoder.gguf");
     const config = { modelType: "qwen3", headDim: 8, numKeyValueHeads: 4, ...tiny };

@@ -237,7 +237,7 @@ test("notes say what llama.cpp computes otherwise", async () => {
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
   const encoder = { modelType: "modernbert", numKeyValueHeads: 4, slidingWindow: 6 };
   const classifier = { task: "sequence", labels: ["a", "b"] };
-  expect(await notes(encoder)).toBe("");
+  expect(await notes(encoder)).toBe("pooling_type: mean, since the model does not say how its texts are pooled");
   const embedding = { pooling: "mean", normalize: true, prompts: { q: "query: " } };
   expect(await notes({ ...encoder, embedding })).toBe("");
   const more = { defaultPromptName: "q", includePrompt: false, truncateDim: 8, maxSeqLength: 7, lowercase: true };
@@ -247,7 +247,9 @@ test("notes say what llama.cpp computes otherwise", async () => {
   expect(await notes({ ...encoder, embedding: { ...embedding, normalize: false } })).toBe(
     "vectors of any length: of length 1",
   );
-  expect(await notes({ ...encoder, attentionBias: true })).toMatch(/^biases of attention in modern-bert files/);
+  expect(await notes({ ...encoder, embedding, attentionBias: true })).toMatch(
+    /^biases of attention in modern-bert files/,
+  );
   expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "mean" } })).toBe("");
   expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "first" } })).toBe(
     "the classifier's pooling: mean",

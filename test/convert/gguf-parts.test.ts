@@ -113,7 +113,7 @@ describe("is refused", () => {
       "a part that is no GGUF file",
       ([, second]) => writeFileSync(second!, "text"),
       "INVALID_FILE",
-      /00002-of-00003.gguf: magic/,
+      /00002-of-00003.gguf: not a GGUF file/,
     ],
     [
       "more parts than there may be",

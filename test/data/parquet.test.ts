@@ -116,12 +116,12 @@ describe("parquet", () => {
     await rejects(
       write("short.parquet", "PAR1"),
       "INVALID_FILE",
-      /short\.parquet: expected a Parquet file, got 4 bytes/,
+      /short\.parquet: the file ends at byte 4 without its footer and PAR1: it is cut off$/,
     );
     await rejects(
       write("text.parquet", "not a table at all, whatever its name"),
       "INVALID_FILE",
-      /text\.parquet: expected a Parquet file/,
+      /text\.parquet: not a Parquet file: expected it to begin with PAR1$/,
     );
   });
 

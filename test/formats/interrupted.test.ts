@@ -1,18 +1,19 @@
 // Writing that is refused, or killed, at each thing it does to the disk: what was there stays or what is new is there, never some of both; nothing is left
 // of what failed, and the cause is told.
-import { cpSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { HeddleError } from "../../lib/errors.ts";
 import { latestIntact, readCheckpointState, saveCheckpoint } from "../../lib/formats/checkpoint.ts";
 import { writeFileAtomically } from "../../lib/formats/io.ts";
-import { readModelConfig } from "../../lib/formats/model-files.ts";
+import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
 import { saveWeights } from "../../lib/formats/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { openDevice } from "../../lib/graph/index.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { faults } from "../helpers/failing-fs.ts";
 import { temporaryFolder } from "./helpers.ts";
 
@@ -82,6 +83,36 @@ async function saveModel(folder: string, version: number): Promise<void> {
   await model.save(folder);
 }
 
+/** Files that override what a save writes, each with the version that it is of. */
+async function saveOverridden(folder: string, version: 1 | 2): Promise<void> {
+  const tokenizer = await tinyTokenizer();
+  const embedding = { embedding: { pooling: "mean" } } as const;
+  await using model = tinyModel({ tokenizer, seed: version }, version === 1 ? embedding : {});
+  const norm = model.model.weight("model.norm.weight");
+  await norm.write(new Float32Array(norm.elements).fill(version));
+  await model.save(folder);
+  if (version === 2) return;
+  mkdirSync(join(folder, "additional_chat_templates"), { recursive: true });
+  for (const name of ["chat_template.jinja", "additional_chat_templates/tool.jinja"])
+    writeFileSync(join(folder, name), "of version 1");
+  writeFileSync(join(folder, "generation_config.json"), JSON.stringify({ temperature: 1.5 }));
+}
+
+async function versionOfOverridden(folder: string): Promise<number> {
+  const { config, weights, generation, close } = await openModelFiles(folder);
+  const { file, offset } = weights.tensor("model.norm.weight");
+  const [norm] = new Float32Array(file.bytes(offset, 4));
+  close();
+  const { chatTemplates } = (await Tokenizer.load(folder)).config;
+  const firsts = [
+    config.embedding !== undefined,
+    generation.temperature === 1.5,
+    chatTemplates.tool === "of version 1",
+    chatTemplates.default === "of version 1",
+  ];
+  return same([norm!, ...firsts.map((first) => (first ? 1 : 2))]);
+}
+
 const cases: Case[] = [
   {
     name: "a file",
@@ -95,6 +126,16 @@ const cases: Case[] = [
   weights("one file over shards", 300, 1e9),
   weights("shards over fewer", 600, 300),
   { name: "a model", write: saveModel, read: versionOfModel },
+  { name: "a model over one with files that it has not", write: saveOverridden, read: versionOfOverridden },
+  {
+    name: "a tokenizer over one with templates of its own",
+    async write(folder, version) {
+      const tokenizer = await tinyTokenizer();
+      await tokenizer.save(folder);
+      if (version === 1) writeFileSync(join(folder, "chat_template.jinja"), "of version 1");
+    },
+    read: async (folder) => ((await Tokenizer.load(folder)).config.chatTemplates.default === "of version 1" ? 1 : 2),
+  },
   {
     name: "a converted folder",
     write: (folder, version) => convertModel(join(models, String(version)), folder, { maxShardBytes: 60_000 }),

@@ -44,15 +44,19 @@ describe("reading", () => {
 });
 
 const bad: [string, Buffer, RegExp][] = [
-  ["empty file", Buffer.alloc(0), /at least 8 bytes, got 0/],
-  ["seven bytes", Buffer.alloc(7), /at least 8 bytes, got 7/],
+  ["empty file", Buffer.alloc(0), /not a safetensors file: got an empty file/],
+  ["seven bytes", Buffer.alloc(7), /ends at byte 7 of at least 8, within the header's length$/],
   ["header length zero", u64(0), /header: expected JSON/],
-  ["header longer than the file", safetensors({ a: one }, f32(1, 2), 1000n), /expected at most the \d+ bytes/],
+  [
+    "header longer than the file",
+    safetensors({ a: one }, f32(1, 2), 1000n),
+    /ends at byte \d+ of at least 1008, within the header$/,
+  ],
   ["header over 100 MB", safetensors("{}", Buffer.alloc(0), 100_000_001n), /at most 100000000 bytes, got 100000001/],
   ["header length 2^64 - 1", safetensors("{}", Buffer.alloc(0), 2n ** 64n - 1n), /got 18446744073709551615/],
   ["header not JSON", safetensors("{]"), /expected JSON/],
-  ["header an array", safetensors("[]"), /expected a JSON object/],
-  ["header a string", safetensors('"x"'), /expected a JSON object/],
+  ["header an array", safetensors("[]"), /not a safetensors file: expected a header that begins with \{/],
+  ["header a string", safetensors('"x"'), /not a safetensors file/],
   ["header cut in the middle", safetensors('{"a":{"dtype":"F32"'), /expected JSON/],
   ["bytes after the header's object", safetensors("{}{}"), /unexpected bytes/],
   ["nesting", safetensors(nested(5000)), /nested more than 8 deep/],
@@ -96,7 +100,11 @@ const bad: [string, Buffer, RegExp][] = [
   ],
   ["offsets reversed", safetensors({ a: { ...one, data_offsets: [8, 0] } }, f32(1, 2)), /begin ≤ end/],
   ["one offset", safetensors({ a: { ...one, data_offsets: [0] } }, f32(1, 2)), /two whole numbers/],
-  ["offset beyond the file", safetensors({ a: { ...one, data_offsets: [0, 16], shape: [4] } }, f32(1, 2)), /end ≤ 8/],
+  [
+    "offset beyond the file",
+    safetensors({ a: { ...one, data_offsets: [0, 16], shape: [4] } }, f32(1, 2)),
+    /ends at byte \d+ of \d+$/,
+  ],
   [
     "offset 2^63",
     safetensors(
@@ -130,7 +138,7 @@ const bad: [string, Buffer, RegExp][] = [
     /duplicate key "ü"/,
   ],
   ["a name cut in the middle of an escape", safetensors('{"\\u00'), /expected JSON/],
-  ["a byte-order mark before the header", safetensors("\ufeff{}"), /expected JSON/],
+  ["a byte-order mark before the header", safetensors("\ufeff{}"), /header that begins with \{/],
   ["a comma too many", safetensors(`{"a":${JSON.stringify(one)},}`, f32(1, 2)), /expected JSON/],
   [
     "half a byte",
@@ -154,7 +162,7 @@ describe("bad files give INVALID_FILE", () => {
   });
 
   test.each([
-    ["of 90 MB of numbers", () => `{"a":[${"1,".repeat(45e6)}1]}`, /more than 1500000 values/],
+    ["of 90 MB of numbers", () => `{"a":[${"1,".repeat(45e6)}1]}`, /more than 2097152 values/],
     ["with a string of 90 MB", () => `{"${"a".repeat(90e6)}":1}`, /string of more than 8388608 bytes/],
     [
       "with two million keys",

@@ -37,7 +37,7 @@ char16_t letter_of(uint32_t byte) {
 // Vocabularies that hang together: every byte or some characters, and merges of tokens that are there.
 struct Texts {
   std::u16string tokens, merges;
-  std::vector<uint32_t> token_lengths, token_ids, merge_lengths;
+  std::vector<uint32_t> token_lengths, token_ids, merge_lengths, merge_ranks;
 };
 void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   std::vector<std::u16string> tokens;
@@ -61,7 +61,7 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
     texts.merge_lengths.push_back(static_cast<uint32_t>(left.size())), texts.merge_lengths.push_back(static_cast<uint32_t>(right.size()));
   }
   if (in.ConsumeBool())
-    for (size_t i = 0; i < texts.merge_lengths.size() / 2; ++i) spec.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
+    for (size_t i = 0; i < texts.merge_lengths.size() / 2; ++i) texts.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
   for (size_t i = 0; i < tokens.size(); ++i) {
     texts.tokens += tokens[i];
     texts.token_lengths.push_back(static_cast<uint32_t>(tokens[i].size())), texts.token_ids.push_back(static_cast<uint32_t>(i));
@@ -120,10 +120,11 @@ TokenizerSpec specification(Input& in) {
     spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 9)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
   Texts texts;
   in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec, texts) : add_anything(in, texts);
-  spec.texts = std::make_shared<const VocabularyTexts>(
-      to_vocabulary_texts(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths));
+  VocabularyTexts said = to_vocabulary_texts(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths);
+  said.merge_ranks = texts.merge_ranks;
   if (spec.kind == ModelKind::unigram)
-    for (size_t i = 0; i < texts.token_ids.size(); ++i) spec.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
+    for (size_t i = 0; i < texts.token_ids.size(); ++i) said.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
+  spec.texts = std::make_shared<const VocabularyTexts>(std::move(said));
   if (spec.kind == ModelKind::wordpiece) spec.subword_prefix = in.ConsumeBool() ? "a" : "";
   for (int i = in.ConsumeIntegralInRange<int>(0, 4); i > 0; --i) {
     SpecAddedToken token;
@@ -165,7 +166,7 @@ std::vector<uint32_t> encode_plainly(const TokenizerModel& model, const std::str
 }
 
 std::string decode_slowly(const std::shared_ptr<const TokenizerModel>& model, const std::vector<uint32_t>& ids, bool skip) {
-  Decoder decoder(model, skip, false);
+  Decoder decoder(model, skip);
   std::string text;
   for (const uint32_t id : ids) {
     decoder.push(id, text);

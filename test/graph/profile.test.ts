@@ -89,7 +89,7 @@ test("one profile at a time, and a failure ends it", async () => {
 
 test("a model says the same while it is profiled; nodes that run together are told apart", async () => {
   await using model = await LanguageModel.load("default");
-  // A prompt long enough for nodes in blocks of rows, twice: weights are packed for the second.
+  // The prompt is long enough for nodes to run in blocks of rows once weights are packed.
   const prompt = "The capital of France is Paris. ".repeat(40);
   const answer = () => model.complete(prompt, { maxTokens: 6, temperature: 0 });
   const plain = await answer();

@@ -7,6 +7,11 @@ const looked = () => {
   throw new HeddleError("INVALID_ARGUMENT", "looked at");
 };
 const hostile = { get: looked, has: looked, ownKeys: looked, getPrototypeOf: looked, getOwnPropertyDescriptor: looked };
+function detached<T extends ArrayBufferView<ArrayBuffer>>(array: T): T {
+  structuredClone(array.buffer, { transfer: [array.buffer] });
+  return array;
+}
+
 /** What is passed in each place. */
 export const oddities: [string, unknown][] = [
   ["undefined", undefined],
@@ -22,6 +27,11 @@ export const oddities: [string, unknown][] = [
   ["[null]", [null]],
   ["a symbol", Symbol("s")],
   ["a list of a symbol", [Symbol("s")]],
+  ["a detached Uint32Array", detached(Uint32Array.of(1, 2, 3))],
+  ["a list of a detached Int32Array", [detached(Int32Array.of(1, 2, 3))]],
+  ["a detached Float32Array", detached(Float32Array.of(1, 2, 3))],
+  ["a detached Uint8Array", detached(Uint8Array.of(1, 2, 3))],
+  ["a detached DataView", detached(new DataView(new ArrayBuffer(4)))],
   ["a function", () => 1],
   ["a proxy that throws", new Proxy({}, hostile)],
   ["a function's proxy that throws", new Proxy(() => {}, hostile)],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { LifecycleProgress } from "../../lib/cli/lifecycle-progress.ts";
-import { TrainProgress } from "../../lib/cli/train-progress.ts";
+import { evaluated, lossUnit, TrainProgress } from "../../lib/cli/train-progress.ts";
 import { WorkProgress } from "../../lib/cli/work-progress.ts";
 import { Clock } from "../../lib/lifecycle/clock.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
@@ -76,6 +76,16 @@ test("the line of the lesson has no time left where none is known", () => {
   expect(last()).toMatch(/2\/10 {2}loss 2.000 {2}900 tokens\/s {2}12:05 left$/);
 });
 
+const unit = lossUnit("sft");
+
+test("an evaluation's line has the loss in its unit, and what it was averaged over", () => {
+  const event = { step: 1, maxSteps: 2, evalLoss: 5.85, tokens: 19600 };
+  expect(evaluated(event, unit)).toBe("held-out loss 5.8500 nats per token over 19,600 tokens");
+  expect(evaluated({ ...event, tokens: 1 }, lossUnit("dpo"))).toBe("held-out loss 5.8500 over 1 pair");
+  expect(evaluated({ ...event, tokens: 1 }, lossUnit("grpo"))).toBe("held-out loss 5.8500 over 1 token of answers");
+  expect(evaluated(event, lossUnit("grpo", "dr_grpo"))).toBe("held-out loss 5.8500 over 19,600 answers");
+});
+
 test("a training's line judges by steps after the first: loading is none of them", () => {
   const { stream, last } = terminal();
   let ms = 0;
@@ -83,27 +93,27 @@ test("a training's line judges by steps after the first: loading is none of them
   const counts = { tokensSeen: 5, skippedSteps: 0, maxSteps: 1000 };
   const event = { loss: 2, learningRate: 1e-3, gradNorm: 1, tokensPerSecond: 900, ...counts };
   ms = 30_000;
-  progress.update({ ...event, step: 501 });
+  progress.update({ ...event, step: 501 }, unit);
   expect(last()).not.toContain("left");
   ms += 500;
-  progress.update({ ...event, step: 502 });
+  progress.update({ ...event, step: 502 }, unit);
   expect(last()).toContain("4 min 9 s left");
-  progress.update({ ...event, skippedSteps: 3, step: 502 });
+  progress.update({ ...event, skippedSteps: 3, step: 502 }, unit);
   expect(last()).toContain("3 left out");
   const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
-  progress.update({ ...event, metrics, step: 502 });
+  progress.update({ ...event, metrics, step: 502 }, unit);
   expect(last()).toMatch(/rewardMargin 1.5000 {2}replayLoss 0.2500$/);
   // A line that wraps cannot be written over: what does not fit is left out, and nothing is cut in the middle.
-  progress.update({ ...event, metrics: { reward: 1, ["x".repeat(200)]: 1 }, step: 502 });
+  progress.update({ ...event, metrics: { reward: 1, ["x".repeat(200)]: 1 }, step: 502 }, unit);
   expect(last()).toMatch(/left {2}reward 1.0000$/);
   stream.columns = 50;
-  progress.update({ ...event, step: 502 });
+  progress.update({ ...event, step: 502 }, unit);
   expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000$/);
   stream.columns = 0; // a terminal that does not say
-  progress.update({ ...event, step: 502 });
+  progress.update({ ...event, step: 502 }, unit);
   expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000 {2}900 tokens\/s {2}4 min 9 s left$/);
   stream.columns = 20;
-  progress.update({ ...event, step: 502 });
+  progress.update({ ...event, step: 502 }, unit);
   expect(last()).toHaveLength("\r\x1b[2K".length + 19);
 });
 
@@ -119,7 +129,7 @@ test("a terminal that can only print is written no line over", () => {
     maxSteps: 1000,
     skippedSteps: 0,
   };
-  new TrainProgress(stream).update({ ...event, step: 20 });
+  new TrainProgress(stream).update({ ...event, step: 20 }, unit);
   new WorkProgress(stream).update("read", 1, 2);
   expect(last()).toBe("");
   const step = { type: "step", stage: "pretrain", maxSteps: 40, loss: 2, tokensPerSecond: 900 } as const;

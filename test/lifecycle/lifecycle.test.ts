@@ -1,5 +1,14 @@
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -50,6 +59,10 @@ describe("the lesson, quickly", () => {
     expect(grpo!.metrics.before).toEqual(sft!.metrics.after);
   });
 
+  it("says what its models have not learned", () => {
+    expect(result.missed[0]).toMatch(/^answers \d.*% of the questions exactly$/);
+  });
+
   it("reports steps, speed and the time left as it goes", () => {
     const steps = events.filter((event) => event.type === "step" && event.stage === "pretrain");
     expect(steps.map((event) => event.type === "step" && event.step)).toEqual([1, 2, 3, 4]);
@@ -88,13 +101,30 @@ describe("the lesson, quickly", () => {
     expect(await run).toEqual(result);
   });
 
+  it("tells of a budget that is too short before it begins", async () => {
+    const told: string[] = [];
+    const run = lifecycle({ out: join(folder, "short"), budgetMinutes: 1, onWarning: (message) => told.push(message) });
+    for await (const _ of run) break;
+    expect(told).toEqual([expect.stringMatching(/^lifecycle: a budget of 1 minute pays for 75 steps/)]);
+  });
+
   it("refuses a folder with a run of another plan", async () => {
     const failure = await lifecycle({ out, quick: true, seed: 2 }).then(
       () => undefined,
       (error: unknown) => error,
     );
     expect(failure).toBeInstanceOf(HeddleError);
-    expect((failure as HeddleError).message).toMatch(/seed 2.*got.*seed 1/);
+    expect((failure as HeddleError).message).toMatch(/holds \(seed 1, .*\), got seed 2/);
+  });
+
+  it("refuses a folder that holds a stage of something else", async () => {
+    const used = join(folder, "used");
+    mkdirSync(join(used, "sft"), { recursive: true });
+    writeFileSync(join(used, "sft", "config.json"), "{}");
+    await expect(lifecycle({ out: used, quick: true })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: `out: expected a new folder, or that of a lifecycle to go on with, got ${used}, which holds sft and no lifecycle.json`,
+    });
   });
 
   it("goes on after kill -9, with the same figures", async () => {

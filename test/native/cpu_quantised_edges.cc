@@ -36,7 +36,7 @@ std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool
   const auto aligned = [](std::vector<char>& memory) { return memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64); };
   if (packed) {
     form.resize(packing.bytes + 64);
-    kernel->packs.pack(node, aligned(form), pool);
+    kernel->packs.pack(node, aligned(form), 0, packing.parts, pool);
     node.packed = aligned(form);
   }
   node.unpacked = unpacked;

@@ -344,7 +344,7 @@ export async function runOp(
     const sizes = Int32Array.from(options.symbolic === undefined ? [] : [options.symbolic]);
     await used.run(executable, sizes, [], results, undefined);
     if (c.attributes?.int8 || c.mapped !== undefined) {
-      // The first run makes a weight's packed form part by part, or does without, and keeps none of it, the second makes it and keeps it.
+      // The first run keeps no packed form. The second makes that of a small weight.
       const again = results.map((result) => new ArrayBuffer(result.byteLength));
       await used.run(executable, sizes, [], again, undefined);
       for (const [i, result] of results.entries())

@@ -5,6 +5,10 @@ import { join } from "node:path";
 import type { Browser, Page, Route } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openRanking, type Ranking } from "../../lib/rank/index.ts";
+import { readItems } from "../../lib/rank/items.ts";
+import { Sampler } from "../../lib/rank/sampler.ts";
+import { serveRanking } from "../../lib/rank/server.ts";
+import { RankSession } from "../../lib/rank/session.ts";
 import { hasBrowser, openBrowser } from "../helpers/browser.ts";
 
 describe.skipIf(!hasBrowser)("the page", () => {
@@ -220,6 +224,66 @@ describe.skipIf(!hasBrowser)("the page", () => {
       expect(keys!.height).toBeLessThan(height / 4);
     }
     complaints = complaints.filter((c) => !c.includes("500"));
+  });
+
+  test("both bad is a vote, by key and by mouse; of three answers all are bad", async () => {
+    await start();
+    await press("b", 1);
+    await page.click("#bad");
+    await prompt(2);
+    expect(await page.textContent("#bad")).toBe("B both bad");
+    expect(await votes()).toEqual([
+      expect.objectContaining({ ranked: [["Answer 0a.", "Answer 0b."]], bad: true }),
+      expect.objectContaining({ ranked: [["Answer 1a.", "Answer 1b."]], bad: true }),
+    ]);
+    await press("u", 1);
+    expect(await votes()).toHaveLength(1);
+    await ranking.close();
+    out = join(folder, "all-bad.jsonl");
+    round += 1;
+    await start(3);
+    expect(await page.textContent("#bad")).toBe("B all bad");
+    await press("b", 1);
+    expect((await votes())[0]).toMatchObject({ bad: true });
+    complaints = complaints.filter((c) => !c.includes("ERR_CONNECTION_REFUSED"));
+  });
+
+  test("a prompt whose answers coincide is sampled again or dismissed, and the page comes to its end", async () => {
+    const prompts = join(folder, "coincide.jsonl");
+    await writeFile(prompts, '{"prompt":"p"}\n{"prompt":"q","answers":["a","b"]}\n');
+    let answers = ["the same"];
+    const sampler = new Sampler(async () => answers, { count: 2, seed: 0 });
+    const session = await RankSession.open(await readItems(prompts, { chat: false }), out, sampler);
+    const server = await serveRanking(session);
+    ranking = { url: server.url, state: session.state, close: () => server.close().then(() => session.close()) };
+    await page.goto(server.url);
+    const stuck = page.locator("#notice", { hasText: "got 1 in 4 tries" });
+    await stuck.waitFor();
+    expect(await page.locator("#answers .answer").allTextContents()).toEqual(["the same"]);
+    expect(await page.locator("footer button:visible").allTextContents()).toEqual([
+      "R sample again",
+      "S skip",
+      "D dismiss",
+      "U undo",
+    ]);
+    await page.keyboard.press("1");
+    await page.keyboard.press("b");
+    await page.keyboard.press("r");
+    await page.locator("#notice", { hasText: "got 1 in 8 tries" }).waitFor();
+    expect(await votes()).toEqual([]);
+    await press("d", 1);
+    expect(await page.textContent("#count")).toBe("1 of 2, 1 dismissed");
+    await press("u", 0);
+    answers = ["another"];
+    await page.click("#again");
+    await page.locator("button.answer", { hasText: "another" }).waitFor();
+    await press("2", 1);
+    await press("d", "done");
+    expect(await page.textContent("#count")).toBe("2 of 2, 1 dismissed");
+    expect(await votes()).toEqual([
+      { prompt: "p", chosen: "another", rejected: "the same" },
+      { prompt: "q", dismissed: true, answers: ["a", "b"] },
+    ]);
   });
 
   test("prompts without answers wait for them", async () => {

@@ -9,6 +9,7 @@ import { readItems } from "../../lib/rank/items.ts";
 import { Sampler } from "../../lib/rank/sampler.ts";
 import { RankSession } from "../../lib/rank/session.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";
+import { dpo } from "../../lib/train/dpo.ts";
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
 import { expectError } from "../formats/helpers.ts";
@@ -135,6 +136,37 @@ describe("a session", () => {
     expect(pairs).toEqual([3, 2, 0]);
   });
 
+  test("answers that are all bad are kept as such, and give no pair; nor does a dismissed prompt", async () => {
+    const path = newFile();
+    const session = await RankSession.open([...items(2), ...items(4, 3).slice(2)], path, idle());
+    await expectError(
+      () => session.vote(0, [[0], [1]], { bad: true }),
+      "INVALID_ARGUMENT",
+      /ranking: expected one group of answers that are all bad, got \[\[0\],\[1\]\]/,
+    );
+    await session.vote(0, [[0, 1]], { bad: true });
+    await session.dismiss(1);
+    await session.vote(2, [[0, 1, 2]], { bad: true });
+    expect(await session.vote(3, [[0], [1, 2]])).toMatchObject({ judged: 4, dismissed: 1, current: null });
+    await session.close();
+    expect(await lines(path)).toEqual([
+      { prompt: "prompt 0", ranked: [["answer 0a", "answer 0b"]], bad: true },
+      { prompt: "prompt 1", dismissed: true, answers: ["answer 1a", "answer 1b"] },
+      { prompt: "prompt 2", ranked: [["answer 2a", "answer 2b", "answer 2c"]], bad: true },
+      { prompt: "prompt 3", ranked: ["answer 3a", ["answer 3b", "answer 3c"]] },
+    ]);
+    const encoder = new RowEncoder(await tinyTokenizer());
+    const pairs: number[] = [];
+    for await (const row of readRows(path)) pairs.push(pairsOf(row, encoder).length);
+    expect(pairs).toEqual([0, 0, 0, 2]);
+    // Training takes the file as it is.
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+    expect(await dpo(model, { data: path, maxSteps: 1, perDeviceTrainBatchSize: 2 })).toMatchObject({ steps: 1 });
+    const again = await RankSession.open([...items(2), ...items(4, 3).slice(2)], path, idle());
+    expect(again.state).toMatchObject({ judged: 4, dismissed: 1, current: null });
+    await again.close();
+  });
+
   test("the same prompt twice is judged twice; foreign rows stay and are not taken back", async () => {
     const path = newFile();
     const twice = [
@@ -204,8 +236,55 @@ describe("answers", () => {
     const session = await RankSession.open([one!, ...items(2).slice(1)], newFile(), sampler);
     while (session.state.problem === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(session.state.problem).toContain("expected 2 answers that differ, got 1");
+    expect(session.state.current).toMatchObject({ answers: null, sampled: ["same "] });
     expect((await session.skip(0)).current).toMatchObject({ id: 1 });
     await session.close();
+  });
+
+  test("a prompt whose answers coincide is sampled again with other seeds, and keeps what it has", async () => {
+    const seeds: number[] = [];
+    // The ninth try is the first with another answer.
+    const sampler = new Sampler(
+      async (_, { seed }) => {
+        seeds.push(seed);
+        return seeds.length < 9 ? ["same"] : ["other"];
+      },
+      { count: 2, seed: 7 },
+    );
+    const session = await RankSession.open([{ id: 3, prompt: "p" }], newFile(), sampler);
+    const problem = () => expect.poll(() => session.state.problem);
+    await problem().toContain("expected 2 answers that differ, got 1 in 4 tries");
+    await session.again(3);
+    await problem().toContain("got 1 in 8 tries");
+    await session.again(3);
+    await expect.poll(() => session.state.current!.answers).toEqual(["same", "other"]);
+    expect(new Set(seeds).size).toBe(9);
+    await expectError(() => session.again(3), "INVALID_ARGUMENT", /again: expected a prompt with too few answers/);
+    await session.vote(3, [[1], [0]]);
+    expect(session.state).toMatchObject({ judged: 1, current: null });
+    await session.close();
+  });
+
+  test("a dismissed prompt is done: in the file, after a restart, and for training", async () => {
+    const path = newFile();
+    const same = () => new Sampler(async () => ["same"], { count: 2, seed: 0 });
+    const prompts = () => [{ id: 0, prompt: "stuck" }, ...items(2).slice(1)];
+    const session = await RankSession.open(prompts(), path, same());
+    await expect.poll(() => session.state.problem).toBeDefined();
+    expect(await session.dismiss(0)).toMatchObject({ judged: 1, dismissed: 1, current: { id: 1 } });
+    expect(await session.undo()).toMatchObject({ judged: 0, dismissed: 0, current: { id: 0, sampled: ["same"] } });
+    await session.dismiss(0);
+    await session.dismiss(1);
+    expect(session.state).toMatchObject({ total: 2, judged: 2, dismissed: 2, current: null });
+    await session.close();
+    expect(await lines(path)).toEqual([
+      { prompt: "stuck", dismissed: true, answers: ["same"] },
+      { prompt: "prompt 1", dismissed: true, answers: ["answer 1a", "answer 1b"] },
+    ]);
+    const next = await RankSession.open(prompts(), path, same());
+    expect(next.state).toMatchObject({ judged: 2, dismissed: 2, current: null });
+    expect(await next.undo()).toMatchObject({ dismissed: 1, current: { id: 1, answers: ["answer 1a", "answer 1b"] } });
+    await next.close();
   });
 
   test("prompts of every kind; broken ones are named with their line", async () => {
@@ -290,6 +369,10 @@ describe("the server", () => {
       ["/api/vote", { ...vote, headers: json, body: "[]" }, 409],
       ["/api/vote", { ...vote, headers: json, body: '{"id":0,"ranking":3}' }, 409],
       ["/api/vote", { ...vote, headers: json, body: '{"id":"0","ranking":[[0],[1]]}' }, 409],
+      ["/api/vote", { ...vote, headers: json, body: '{"id":0,"ranking":[[0],[1]],"bad":1}' }, 409],
+      ["/api/vote", { ...vote, headers: json, body: '{"id":0,"ranking":[[0],[1]],"bad":true}' }, 409],
+      ["/api/dismiss", { ...vote, headers: json, body: '{"id":1}' }, 409],
+      ["/api/again", { ...vote, headers: json, body: '{"id":0}' }, 409],
       ["/api/vote", { ...vote, headers: json, body: `{"a":"${"x".repeat(70_000)}"}` }, 409],
       ["/api/nothing", { ...vote, headers: json }, 404],
       ["/../package.json", {}, 404],

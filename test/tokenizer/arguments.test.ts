@@ -110,3 +110,25 @@ it("decoders that each write a little more than they read are stopped", () => {
     message: expect.stringMatching(/^decoder: expected a text to become at most/),
   });
 });
+
+it("arrays whose memory was transferred are refused by name", async () => {
+  const tokenizer = fromJson(byteLevelJson([]));
+  const arrays = [Uint32Array.of(1, 2), Int32Array.of(1, 2), Uint8Array.of(1, 2)].map((array) => {
+    structuredClone(array.buffer, { transfer: [array.buffer] });
+    return array;
+  });
+  for (const array of arrays) {
+    const refused = (name: string) =>
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: `${name}: expected an array that has its memory, got a detached ${array.constructor.name}`,
+      });
+    expect(() => tokenizer.decode(array)).toThrow(refused("ids"));
+    expect(() => tokenizer.decoder({ after: array })).toThrow(refused("after"));
+    await expect(tokenizer.decodeBatch([[1], array])).rejects.toEqual(refused("lists[1]"));
+    await expect(tokenizer.encodeBatch(array as never)).rejects.toEqual(refused("texts"));
+    if (array instanceof Uint32Array) expect(() => tokenizer.encodeInto("a", array)).toThrow(refused("output"));
+  }
+  expect(tokenizer.decode(new Uint32Array(0))).toBe("");
+  expect(tokenizer.encodeInto("a", new Uint32Array(0))).toBe(1);
+});

@@ -57,7 +57,11 @@ test("what is wrong is said with the file's name", async () => {
   await expectError(() => Tokenizer.load(other), "UNSUPPORTED", /changed.gguf: tokenizer.ggml.model.*rwkv/);
   const cut = join(temporaryFolder(), "cut.gguf");
   writeFileSync(cut, "GGUF");
-  await expectError(() => Tokenizer.load(cut), "INVALID_FILE", /cut.gguf: version: expected 4 bytes/);
+  await expectError(
+    () => Tokenizer.load(cut),
+    "INVALID_FILE",
+    /cut.gguf: the file ends at byte 4 of at least 8, within version$/,
+  );
   const [first, second] = await splitGguf(file, 2);
   renameSync(second!, `${second}.part`);
   await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf beside it/);

@@ -1,7 +1,14 @@
 // Truncation and padding: stored values of the official library (scripts/golden/tokenizer_inputs.mjs).
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { HeddleError, type InputText, type ModelInput, Tokenizer, type Truncation } from "../../lib/tokenizer/index.ts";
+import {
+  HeddleError,
+  type InputText,
+  type ModelInput,
+  type Padding,
+  Tokenizer,
+  type Truncation,
+} from "../../lib/tokenizer/index.ts";
 import { families } from "./generated.ts";
 import { byteLevelJson, fromJson } from "./samples.ts";
 
@@ -58,7 +65,40 @@ describe("encodeInputs", () => {
     const pair: InputText = ["ab", text];
     expect(await windows(pair, { maxLength: 6, strategy: "onlySecond" })).toEqual(["ab0123", "ab4567", "ab89"]);
     expect(await windows([text, "ab"], { maxLength: 6 })).toEqual(["0123ab", "4567ab", "89ab"]);
-    expect(await windows(["abcdef", "0123456"], { maxLength: 7 })).toEqual(["abc0123"]); // both cut: nothing overflows
+  });
+
+  it("combines the parts of two texts that are both cut, as the official library does", async () => {
+    const tokenizer = fromJson(byteLevelJson([]));
+    const inputs = async (truncation: Truncation, padding: Padding | false = false) => {
+      const [input] = await tokenizer.encodeInputs([["abcdef", "012345"]], { truncation, padding });
+      return [input!, ...input!.overflowing];
+    };
+    const texts = async (truncation: Truncation) =>
+      (await inputs(truncation)).map(({ ids }) => tokenizer.decode(ids)).join(" ");
+    // The official library's, without what it nests in each.
+    const right = "ab01 cd01 cd23 cd45 ef01 ef23 ef45 ab23 ab45";
+    expect(await texts({ maxLength: 4 })).toBe(right);
+    expect(await texts({ maxLength: 6, stride: 1 })).toBe("abc012 cde012 cde234 cde45 ef012 ef234 ef45 abc234 abc45");
+    expect(await texts({ maxLength: 4, side: "left" })).toBe("ef45 cd45 cd23 cd01 ab45 ab23 ab01 ef23 ef01");
+    expect(await texts({ maxLength: 6, stride: 1, side: "left" })).toBe(
+      "def345 bcd345 bcd123 bcd01 ab345 ab123 ab01 def123 def01",
+    );
+    const padded = await inputs({ maxLength: 6, stride: 1 }, { to: 8, id: 32 });
+    expect(padded.map(({ ids }) => tokenizer.decode(ids).trimEnd()).join(" ")).toBe(
+      "abc012 cde012 cde234 cde45 ef012 ef234 ef45 abc234 abc45",
+    );
+    expect(padded.map(({ typeIds, attentionMask }) => [typeIds.length, attentionMask.length])).toEqual(
+      padded.map(() => [8, 8]),
+    );
+    expect(padded.every(({ overflowing }, i) => i === 0 || overflowing.length === 0)).toBe(true);
+  });
+
+  it("makes what overflows when it is asked for: long pairs have millions of combinations", async () => {
+    const tokenizer = fromJson(byteLevelJson([]));
+    const long = "a".repeat(20_000);
+    const [input] = await tokenizer.encodeInputs([[long, long]], { truncation: { maxLength: 4 } });
+    expect(input!.ids).toHaveLength(4);
+    expect(Object.keys(input!)).toContain("overflowing");
   });
 
   it("takes rules from options before those of the tokenizer, which can be set and are saved", async () => {

@@ -62,7 +62,7 @@ describe("readJsonVocabulary", () => {
 
   it.each([
     ["no object", "[]"],
-    ["a part missing", '{"model":{"vocab":{}}}'],
+    ["no vocabulary", '{"model":{"merges":[]}}'],
     ["a token twice", '{"model":{"vocab":{"a":0,"a":1},"merges":[]}}'],
     ["two models", '{"model":{"vocab":{},"merges":[]},"model":{"vocab":{},"merges":[]}}'],
     ["an id that is no whole number", '{"model":{"vocab":{"a":1.5},"merges":[]}}'],

@@ -85,6 +85,12 @@ describe("tokenizer.model", () => {
     expect(tokenizer.encode("a", { allowSpecial: true })[0]).toBe(1);
   });
 
+  it("is refused with its kind, or with where it ends", () => {
+    const of = (model: Uint8Array) => () => Tokenizer.fromFiles({ model });
+    expect(of(Buffer.from("<html>"))).toThrow(/^tokenizer\.model: not a SentencePiece model: /);
+    expect(of(bytes.subarray(0, bytes.length - 1))).toThrow(/ends at byte \d+ of at least \d+$/);
+  });
+
   it("may be cut or broken anywhere", () => {
     const survives = (model: Uint8Array) => {
       try {

@@ -46,6 +46,23 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
+  it("differs from the official library on purpose: inserted text is empty, composed characters are whole", () => {
+    // The library: ▁ has the stretch of "b", é that of "e" alone.
+    expect(stretches(pieces, "b")).toEqual([
+      ["▁", ""],
+      ["b", "b"],
+    ]);
+    const unaccented = fromJson(
+      byteLevelJson([], {
+        normalizer: { type: "Sequence", normalizers: [{ type: "NFD" }, { type: "StripAccents" }] },
+      }),
+    );
+    expect(stretches(unaccented, "e\u0301x")).toEqual([
+      ["e", "e\u0301"],
+      ["x", "x"],
+    ]);
+  });
+
   it("gives parts of a long text in front the place where the text begins", () => {
     const front = fromJson(byteLevelJson(merges, { normalizer: { type: "Prepend", prepend: "▁ab" } }));
     expect([...front.encodeWithOffsets("hi", { allowSpecial: true }).offsets]).toEqual([...Array(10).fill(0), 0, 2]);

@@ -223,7 +223,7 @@ describe("two runs at a time", () => {
     for await (const { step } of pretrain(one, options({ outputDir })))
       if (step === 2) second = await run(other, options({ outputDir })).then(({ failure }) => failure);
     expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run writes/) });
-    expect((await run(other, options({ outputDir }))).failure).toBeUndefined();
+    expect((await run(other, options({ outputDir, overwriteOutputDir: true }))).failure).toBeUndefined();
   });
 });
 

@@ -48,7 +48,8 @@ describe("prompts of training", () => {
       const at = { value: rows[0]!, where: "row 1", inFile: false };
       const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
       const { ids, mask } = sftExample(at, tokenizer, how);
-      expect([...ids], name).toEqual([...asked, ...own(" is red"), end]);
+      // As one text, of which the prompt's ids are the beginning.
+      expect([...ids], name).toEqual([...begin, ...own("cat is red"), end]);
       expect(mask.indexOf(1), name).toBe(asked.length);
       const whole = sftExample({ ...at, value: { text: "cat is red" } }, tokenizer, how);
       expect([...whole.ids], name).toEqual([...begin, ...own("cat is red"), end]);

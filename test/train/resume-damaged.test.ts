@@ -97,7 +97,7 @@ test("the best evaluation's weights are held to their digest, at the end and whe
   ]);
   evaluations = 0;
   const damaging = (at: { step: number }) => (at.step === 4 ? flip(best, 2000).then(evaluate) : evaluate());
-  const late = train({ ...options, evaluate: damaging, maxSteps: 4 });
+  const late = train({ ...options, overwriteOutputDir: true, evaluate: damaging, maxSteps: 4 });
   await expect(late).rejects.toMatchObject({
     code: "INVALID_FILE",
     message: expect.stringMatching(/checkpoint-2\/model\.safetensors: expected digest/),

@@ -88,7 +88,14 @@ describe.each(["grpo", "ppo"] as const)("%s: a resumed run has the prompts that 
   /** A run of two steps, or what goes on from it. */
   async function run(prompts: typeof own | string, resume = false, more: { refModel?: LanguageModel } = {}) {
     await using model = await load();
-    const shared = { dtype: "f32", outputDir: join(place.folder, name), saveSteps: 1, resume, ...more } as const;
+    const shared = {
+      dtype: "f32",
+      outputDir: join(place.folder, name),
+      saveSteps: 1,
+      resume,
+      overwriteOutputDir: !resume,
+      ...more,
+    } as const;
     const maxSteps = resume ? 3 : 2;
     return name === "grpo"
       ? await grpo(model, { ...common, ...shared, prompts, maxSteps, beta: more.refModel ? 0.1 : 0 })

@@ -46,10 +46,10 @@ async function rewrite(outputDir: string, change: (event: { seconds: number }) =
 }
 const numbered = (events: TrainEvent[]) => events.map((e) => ("loss" in e ? `step ${e.step}` : `evaluation ${e.step}`));
 
-test("has every event of a run, and a run that begins anew begins it anew", async () => {
+test("has every event of a run, and a run that overwrites the folder begins it anew", async () => {
   const outputDir = join(folder, "whole");
   for (const maxSteps of [6, 4]) {
-    const events = await run(outputDir, { maxSteps });
+    const events = await run(outputDir, { maxSteps, overwriteOutputDir: true });
     const logged = await logOf(outputDir);
     expect(logged.map(({ seconds: _, ...event }) => event)).toEqual(events);
     expect(logged.map(({ seconds }) => seconds)).toEqual(logged.map(({ seconds }) => seconds).sort((a, b) => a - b));

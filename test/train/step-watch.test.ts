@@ -76,7 +76,13 @@ describe("steps that are left out", () => {
     const outputDir = join(folder, "in-a-row");
     for (const saveSteps of [0, 1]) {
       await using base = await newModel();
-      const given = { ...(await broken(base, (step) => step > 1)), maxConsecutiveSkips: 4, outputDir, saveSteps };
+      const given = {
+        ...(await broken(base, (step) => step > 1)),
+        maxConsecutiveSkips: 4,
+        outputDir,
+        overwriteOutputDir: true,
+        saveSteps,
+      };
       const { failure, events } = await run(base, given);
       expect(failure).toMatchObject({ code: "NUMERICAL", message });
       expect(events.at(-1)).toMatchObject({ step: 5, skippedSteps: 3 });

@@ -1,3 +1,4 @@
+import { outcomeOf, shortBudget } from "../outcome.ts";
 import type { Measurement, StageMetrics, StageName } from "../types.ts";
 import { chart, reliabilityCharts } from "./charts.ts";
 import type { ReportData } from "./data.ts";
@@ -38,13 +39,14 @@ function section(id: string, title: string, lead: string | Html, ...body: (Html 
 
 function header(data: ReportData): Html {
   const seconds = data.stages.reduce((sum, stage) => sum + stage.seconds, 0);
+  const short = shortBudget(data.plan);
   const [random, base, sft, dpo, grpo] = (["random", "pretrain", "sft", "dpo", "grpo"] as const).map((name) =>
     measured(data, name),
   );
   const card = (label: string, name: keyof StageMetrics, steps: (readonly [string, Measurement | undefined])[]) => {
     const known = steps.filter(([, m]) => m?.metrics[name] !== undefined);
     if (known.length < 2) return undefined;
-    return html`<div class="card"><h3>${label}</h3><ol class="journey">${known.map(
+    return html`<div class="card"><h2>${label}</h2><ol class="journey">${known.map(
       ([title, m], i) =>
         html`<li class="${i === known.length - 1 ? "last" : ""}"><b>${shown(name, m!.metrics[name])}</b><span>${title}</span></li>`,
     )}</ol></div>`;
@@ -52,9 +54,7 @@ function header(data: ReportData): Html {
   return html`<header>
 <p class="kicker">heddle lifecycle</p>
 <h1>The life of a small language model</h1>
-<p class="lead">${millions(data.parameters)} parameters, from random numbers to a model that answers, prefers better answers, and says when
-it does not know: ${duration(seconds)} of training and measuring on this machine. Every figure below was measured on text, names and
-wordings that no stage was trained on.</p>
+<p class="lead">${lead(data, seconds)}</p>
 <div class="cards">${[
     card("Bits to spell one byte of new text", "bitsPerByte", [
       ["random", random],
@@ -77,8 +77,23 @@ wordings that no stage was trained on.</p>
       ["GRPO", grpo],
     ]),
   ]}</div>
+${short !== undefined && html`<p class="note">This run was short: ${short}.</p>`}
 ${data.plan.quick && html`<p class="note">This was a quick run: a tiny model and a few steps, which show the machinery and learn nothing.</p>`}
 </header>`;
+}
+
+/** What the run has come to: it promises nothing that the figures do not show. */
+function lead(data: ReportData, seconds: number): string {
+  const { reached, missed } = outcomeOf(data.stages);
+  const became =
+    reached.length > 0 ? `from random numbers to a model that ${listed(reached)}` : "trained from random numbers";
+  const lacks = missed.length > 0 ? ` It ${listed(missed)}: more steps are needed for what the lesson is to show.` : "";
+  return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on text, names and wordings that no stage was trained on.`;
+}
+
+function listed(parts: readonly string[]): string {
+  if (parts.length < 3) return parts.join(" and ");
+  return `${parts.slice(0, -1).join(", ")}, and ${parts.at(-1)}`;
 }
 
 function gains(data: ReportData): Html {

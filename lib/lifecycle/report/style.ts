@@ -25,7 +25,7 @@ main { max-width: 1060px; margin: 0 auto; padding: 4rem 1.25rem 3rem; }
 h1, h2 { font-family: "Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, serif; font-weight: 600; line-height: 1.2; text-wrap: balance; }
 h1 { font-size: clamp(2rem, 5.5vw, 3.1rem); margin: 0 0 1rem; letter-spacing: -0.015em; }
 h2 { font-size: 1.55rem; margin: 0 0 .5rem; }
-h3 { font-size: .95rem; font-weight: 600; margin: 0 0 .75rem; line-height: 1.4; }
+h3, .cards h2 { font: 600 .95rem/1.4 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif; margin: 0 0 .75rem; }
 p { margin: 0 0 1rem; }
 section { margin-top: 4.5rem; }
 .kicker { color: var(--soft); font: 500 .85rem ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; margin-bottom: .75rem; }
@@ -34,7 +34,7 @@ header .lead { font-size: 1.08rem; }
 .note { border-left: 3px solid var(--dpo); padding: .3rem .9rem; margin: 1.75rem 0 0; color: var(--soft); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem 1.2rem; margin: 0; min-width: 0; }
 .cards { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; margin: 2rem 0 0; }
-.cards h3 { color: var(--soft); font-weight: 500; }
+.cards h2 { color: var(--soft); font-weight: 500; }
 .journey { list-style: none; display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 0; padding: 0; align-items: baseline; }
 .journey li { display: flex; flex-direction: column; }
 .journey b { font-size: 1.3rem; font-weight: 600; color: var(--soft); font-variant-numeric: tabular-nums; white-space: nowrap; }

@@ -7,10 +7,12 @@ import type { EncodedPrompt, RowEncoder } from "./rows.ts";
 /**
  * The pairs of a row: `{ prompt, chosen, rejected }`, with an optional number `margin`; `{ chosen, rejected }`, two conversations that
  * begin alike; or `{ prompt, ranked }`, answers from best to worst, where an array in it holds answers that are equally good.
- * A ranking gives a pair for every two of its answers that are not equally good.
+ * A ranking gives a pair for every two of its answers that are not equally good. A prompt that a judge dismissed, `{ prompt, dismissed: true }`,
+ * gives none.
  */
 export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
   const { value } = row;
+  if (value.dismissed === true) return [];
   if (Object.hasOwn(value, "ranked")) return rankedPairs(row, encoder);
   if (!Object.hasOwn(value, "chosen") && !Object.hasOwn(value, "rejected")) {
     throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", said(fieldsOf(row)));

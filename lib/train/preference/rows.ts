@@ -2,7 +2,7 @@ import { type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import { isAssistant } from "../../tokenizer/chat-mask.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { promptIdsOf } from "../../tokenizer/prompt-ids.ts";
+import { commonPrefix, continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { checkedMessages, rendered, rolesOf } from "../sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
@@ -42,8 +42,7 @@ export class RowEncoder {
     if (typeof prompt.given !== "string") return this.reply(row, prompt, field, given);
     if (typeof given !== "string") throw rowError(row, field, "a text, as the prompt is one", given);
     if (given.trim() === "") throw rowError(row, field, "a text that is not empty", given);
-    // Apart, as they are when the model is given the prompt: no token spans both.
-    const ids = this.tokenizer.encode(given, { addSpecialTokens: false, allowSpecial: true });
+    const ids = continuationIds(this.tokenizer, { text: prompt.given, ids: prompt.ids }, given);
     const [eos] = this.tokenizer.eosTokenIds;
     return joined(prompt.ids, eos === undefined ? [...ids] : [...ids, eos]);
   }
@@ -53,8 +52,7 @@ export class RowEncoder {
     const after = checkedMessages(row, field, messages);
     if (!after.some(isAssistant)) throw rowError(row, field, "a message of the assistant's", said(rolesOf(after)));
     const ids = this.rendered(row, field, [...(prompt.given as readonly ChatMessage[]), ...after], false);
-    let shared = 0;
-    while (shared < ids.length && ids[shared] === prompt.ids[shared]) shared++;
+    const shared = commonPrefix(ids, prompt.ids);
     if (shared === 0 || shared === ids.length)
       throw rowError(row, field, "an answer that the chat template shows after the prompt", given);
     // What a template writes after the answer's end is nobody's choice.

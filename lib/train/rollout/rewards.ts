@@ -5,7 +5,7 @@ import { classifierOutputs } from "../../generate/classify.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
-import { promptIdsOf } from "../../tokenizer/prompt-ids.ts";
+import { continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { average } from "../preference/pairs.ts";
 import type { Metrics } from "../stage.ts";
 import type { DrawnAnswer } from "./draw.ts";
@@ -181,5 +181,8 @@ export function reread(
     if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
     return ids.slice(0, ended ? end + 1 : end);
   }
-  return [...promptIdsOf(tokenizer, prompt + text), ...(ended ? eosTokenIds.slice(0, 1) : [])];
+  // As a reward model's rows are encoded.
+  const ids = promptIdsOf(tokenizer, prompt);
+  const answer = continuationIds(tokenizer, { text: prompt, ids }, text);
+  return [...ids, ...answer, ...(ended ? eosTokenIds.slice(0, 1) : [])];
 }

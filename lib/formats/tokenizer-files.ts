@@ -1,0 +1,75 @@
+// The files of a tokenizer in a folder, and how a save replaces those of another one.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ioError } from "./io.ts";
+import type { StagedFiles } from "./staged-files.ts";
+
+/** Files that a vocabulary may be in, in the order in which Tokenizer.load looks for them. */
+export const VOCABULARY_FILES = [
+  "tokenizer.json",
+  "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "vocab.json",
+  "merges.txt",
+  "vocab.txt",
+] as const;
+
+export const CHAT_TEMPLATE_FILE = "chat_template.jinja";
+/** The folder of named chat templates. */
+export const NAMED_TEMPLATES = "additional_chat_templates";
+
+/** All files of a tokenizer, but for named chat templates. */
+export const TOKENIZER_FILES = [
+  ...VOCABULARY_FILES,
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  CHAT_TEMPLATE_FILE,
+] as const;
+
+/**
+ * Stages a tokenizer's files, and has them take the place of another tokenizer's in the folder.
+ * @param texts by name, tokenizer.json among them
+ */
+export async function stageTokenizer(
+  files: StagedFiles,
+  folder: string,
+  texts: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { "tokenizer.json": vocabulary, ...settings } = texts;
+  for (const [name, text] of Object.entries(settings)) await files.writeText(join(folder, name), text);
+  // The vocabulary comes last: without it no reader takes the settings for a tokenizer.
+  if (vocabulary !== undefined) await files.writeText(join(folder, "tokenizer.json"), vocabulary);
+  await replaceTokenizer(files, folder);
+}
+
+/** Removes what `files`, once they are all staged, do not replace of a folder's tokenizer. */
+export async function replaceTokenizer(files: StagedFiles, folder: string): Promise<void> {
+  const there = await namesIn(folder);
+  // The vocabulary that readers prefer goes after the others, and before what goes with it.
+  for (const name of VOCABULARY_FILES.filter((name) => there.has(name)).reverse())
+    files.removeBefore(join(folder, name));
+  for (const name of TOKENIZER_FILES) if (there.has(name)) removeStale(files, join(folder, name));
+  if (!there.has(NAMED_TEMPLATES)) return;
+  const templates = join(folder, NAMED_TEMPLATES);
+  const named = [...(await namesIn(templates))].filter((name) => name.endsWith(".jinja"));
+  for (const name of named) removeStale(files, join(templates, name));
+  files.removeEmptyBehind(templates);
+}
+
+/** Removes a file before the others get their names, unless one of them replaces it. */
+export function removeStale(files: StagedFiles, path: string): void {
+  if (!files.has(path)) files.removeBefore(path);
+}
+
+/** The names in a folder; none where it is not one. @throws HeddleError IO */
+export async function namesIn(folder: string): Promise<Set<string>> {
+  try {
+    return new Set(await readdir(folder));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return new Set();
+    throw ioError(error, folder, "cleaned of an earlier save");
+  }
+}

@@ -1,0 +1,42 @@
+import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
+import { StopMatcher } from "./stop.ts";
+
+/** The text of an answer as its tokens come: decoded behind its prompt, and cut before the first stop text. */
+export class AnswerText {
+  private readonly decoder: TokenDecoder | undefined;
+  private readonly matcher: StopMatcher;
+
+  private constructor(decoder: TokenDecoder | undefined, matcher: StopMatcher) {
+    this.decoder = decoder;
+    this.matcher = matcher;
+  }
+
+  /** @param tokenizer without one, all text is empty */
+  static after(
+    prompt: readonly number[],
+    { tokenizer, stopTexts }: { tokenizer: Tokenizer | undefined; stopTexts: readonly string[] },
+  ): AnswerText {
+    const decoder = tokenizer?.decoder({ skipSpecialTokens: true, after: prompt });
+    return new AnswerText(decoder, new StopMatcher(stopTexts));
+  }
+
+  /** Whether a stop text has come. */
+  get stopped(): boolean {
+    return this.matcher.stopped;
+  }
+
+  /** The text that has become certain with this token. */
+  push(token: number): string {
+    return this.matcher.push(this.decoder?.push(token) ?? "");
+  }
+
+  /** What was held back, when no token follows. */
+  flush(): string {
+    return this.matcher.push(this.decoder?.flush() ?? "") + this.matcher.flush();
+  }
+
+  /** A copy, which continues independently. */
+  fork(): AnswerText {
+    return new AnswerText(this.decoder?.fork(), this.matcher.fork());
+  }
+}

@@ -1,0 +1,57 @@
+// What the lesson is to show, and what a run has shown by its figures: the report's lead and the command's last lines follow it.
+import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
+import { percent } from "./report/names.ts";
+import type { StageMetrics, StageName, StageResult } from "./types.ts";
+
+/** Sentences' ends about the finished models: "answers questions", "invents …". */
+export interface Outcome {
+  reached: string[];
+  missed: string[];
+}
+
+/** From which share of held-out answers on a run has shown something. The lesson's usual figures lie well beyond. */
+const LEAST = { exact: 0.9, preferred: 0.85, declined: 0.7 };
+
+/** Share of the default budget's steps below which the models hardly learn to answer. */
+const LEAST_STEPS = 0.5;
+
+/** Compares the figures of a run's stages with what the lesson is to show; of stages that it has not done nothing is said. */
+export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">[]): Outcome {
+  const after = (name: StageName): StageMetrics => stages.find((stage) => stage.name === name)?.metrics.after ?? {};
+  const exact = after("sft").exactMatch;
+  const preferred = after("reward").rewardAccuracy;
+  const invented = [after("dpo"), after("grpo")].flatMap(({ inventedRate }) => inventedRate ?? []);
+  const outcome: Outcome = { reached: [], missed: [] };
+  const say = (isReached: boolean, reached: string, missed: string) =>
+    isReached ? outcome.reached.push(reached) : outcome.missed.push(missed);
+  if (exact !== undefined)
+    say(exact >= LEAST.exact, "answers questions", `answers ${percent(exact)} of the questions exactly`);
+  if (preferred !== undefined)
+    say(
+      preferred >= LEAST.preferred,
+      "prefers better answers",
+      `prefers the better answer in ${percent(preferred)} of the pairs`,
+    );
+  if (invented.length > 0) {
+    const least = Math.min(...invented);
+    say(
+      least <= 1 - LEAST.declined,
+      "says when it does not know",
+      `invents a capital for ${percent(least)} of the countries that do not exist`,
+    );
+  }
+  return outcome;
+}
+
+/** What is said of a budget that is too short for the lesson, before the run; undefined where it is long enough. */
+export function shortBudget(plan: Plan): string | undefined {
+  if (plan.quick) return undefined;
+  const reference = planOf({ seed: plan.seed, budgetMinutes: REFERENCE_MINUTES, quick: false });
+  const [steps, usual] = [plan.stages.pretrain.steps, reference.stages.pretrain.steps];
+  if (steps >= LEAST_STEPS * usual) return undefined;
+  const seconds = Object.values(plan.stages).reduce((sum, stage) => sum + stage.seconds, 0);
+  const minutes = Math.max(1, Math.round(seconds / 60));
+  const [own, whole] = [steps, usual].map((n) => n.toLocaleString("en"));
+  const enough = LEAST_STEPS * REFERENCE_MINUTES;
+  return `a budget of ${plan.budgetMinutes} minute${plan.budgetMinutes === 1 ? "" : "s"} pays for ${own} steps of pre-training (all stages take about ${minutes} min on two cores); the lesson is laid out for ${whole}, and with fewer than half of them, which ${enough} minutes pay for, most answers are wrong or invented`;
+}

@@ -1,0 +1,16 @@
+// Says which versions of Node the package supports. It is evaluated before the package's other modules, so it imports nothing, and it has no
+// syntax or function that an old Node lacks.
+
+/** The oldest supported version; the same as `engines` in package.json. */
+export const OLDEST_NODE = "20.4";
+
+/** What is wrong with a version of Node; undefined for one that is supported. */
+export function nodeVersionProblem(version: string): string | undefined {
+  const [major, minor] = version.split(".").map(Number);
+  const [oldestMajor, oldestMinor] = OLDEST_NODE.split(".").map(Number);
+  const isSupported = major! > oldestMajor! || (major === oldestMajor && minor! >= oldestMinor!);
+  return isSupported ? undefined : `node: expected version ${OLDEST_NODE} or newer, got ${version}`;
+}
+
+const problem = nodeVersionProblem(process.versions.node);
+if (problem !== undefined) throw Object.assign(new Error(`heddle: ${problem}`), { code: "UNSUPPORTED" });

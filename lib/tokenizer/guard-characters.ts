@@ -1,0 +1,49 @@
+// What a tokenizer's normalizer may do to characters of messages, asked once for each character.
+
+/** A guarded token may begin with what becomes of the character. */
+export const BEGINS = 1;
+/** The normalizer may make something else of the character. */
+export const CHANGES = 2;
+/** A guarded token may begin with what the character becomes together with combining characters behind it. */
+export const COMPOSES = 4;
+const KNOWN = 8;
+
+export class GuardCharacters {
+  private readonly ask: (text: string) => Uint8Array;
+  /** Of the basic plane. */
+  private readonly basic = new Uint8Array(1 << 16);
+  private readonly others = new Map<number, number>();
+
+  /** @param ask the classes of each character of a well-formed text */
+  constructor(ask: (text: string) => Uint8Array) {
+    this.ask = ask;
+  }
+
+  /** Finds the classes of the characters in a well-formed text, so that `of` knows them. */
+  learn(text: string): void {
+    const unknown = new Set<number>();
+    for (let at = 0; at < text.length; ) {
+      const code = text.codePointAt(at)!;
+      if (this.known(code) === undefined) unknown.add(code);
+      at += code < 0x10000 ? 1 : 2;
+    }
+    if (unknown.size === 0) return;
+    const codes = [...unknown];
+    const classes = this.ask(String.fromCodePoint(...codes));
+    for (const [i, code] of codes.entries()) {
+      if (code < 0x10000) this.basic[code] = classes[i]! | KNOWN;
+      else this.others.set(code, classes[i]!);
+    }
+  }
+
+  /** BEGINS, CHANGES and COMPOSES of a character that has been learnt. */
+  of(code: number): number {
+    return (this.known(code) ?? 0) & ~KNOWN;
+  }
+
+  private known(code: number): number | undefined {
+    if (code >= 0x10000) return this.others.get(code);
+    const found = this.basic[code]!;
+    return found === 0 ? undefined : found;
+  }
+}

@@ -1,0 +1,21 @@
+// Choices of tokenizers that put a space before a text.
+import { expect, it } from "vitest";
+import { multipleChoice } from "../../lib/eval/choice.ts";
+import { tinyModel } from "../generate/helpers.ts";
+import { prefixedTokenizers } from "../tokenizer/prefixed.ts";
+
+it("choices of a chat are scored without a space in front of them", async () => {
+  const messages = [{ role: "user", content: "The sky?" }];
+  const choices = ["blue", "near"];
+  for (const { name, tokenizer } of await prefixedTokenizers()) {
+    await using model = tinyModel({ tokenizer });
+    const prompt = [...tokenizer.applyChatTemplate(messages, { addGenerationPrompt: true }).ids];
+    const { answers } = await multipleChoice(model, [{ messages, choices, answer: 0 }]);
+    for (const [i, choice] of choices.entries()) {
+      const own = tokenizer.encode(choice, { addSpecialTokens: false, addPrefixSpace: false });
+      const scores = await model.score([...prompt, ...own], { from: prompt.length });
+      const expected = scores.slice(-own.length).reduce((sum, score) => sum + score, 0);
+      expect(answers[0]!.logprobs[i], name).toBeCloseTo(expected, 4);
+    }
+  }
+});

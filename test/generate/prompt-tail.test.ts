@@ -1,0 +1,105 @@
+// Answers continue the prompt's text: nothing of it comes again, whatever its last tokens are.
+import { afterAll, describe, expect, test } from "vitest";
+import type { Completion, LanguageModel } from "../../lib/generate/index.ts";
+import type { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { withServer } from "../serve/helpers.ts";
+import { fromJson, llamaDecoder, sentencePieceJson } from "../tokenizer/samples.ts";
+import { tinyModel } from "./helpers.ts";
+
+const words = ["▁", "▁a", "a", "▁b", "b", "##c", "##d", "|", "▁▁"];
+const decoders = {
+  "byte fallback": llamaDecoder,
+  Metaspace: { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Metaspace" }] },
+  WordPiece: { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "WordPiece", prefix: "##" }] },
+  CTC: { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "CTC" }] },
+};
+const models: LanguageModel[] = [];
+function modelWith(decoder: object): LanguageModel {
+  const tokenizer = fromJson(sentencePieceJson(words, [["▁", "a"]], { decoder }));
+  // Answers are made of words and of the bytes of two characters.
+  const bytes = [...new Set(Buffer.from("🦙é"))].map((byte) => 3 + byte);
+  const used = new Set([...words.map((word) => tokenizer.tokenToId(word)!), ...bytes]);
+  const logitBias = Object.fromEntries(
+    Array.from({ length: tokenizer.vocabSize }, (_, id) => [id, used.has(id) ? 0 : -100]),
+  );
+  const model = tinyModel({ tokenizer });
+  models.push(model);
+  biases.set(model, logitBias);
+  return model;
+}
+const biases = new WeakMap<LanguageModel, Record<string, number>>();
+afterAll(async () => {
+  for (const model of models) await model.dispose();
+});
+
+const prompts = ["a 🦙", "🦙", "é", "a b", "a🦙é "];
+const sampled = { temperature: 1.5, maxTokens: 12, stop: [] as string[] };
+
+/** What the tokens of an answer add to the text of its prompt. */
+function added(tokenizer: Tokenizer, prompt: readonly number[], tokens: readonly number[]): string {
+  const skip = { skipSpecialTokens: true };
+  const shown = tokenizer.decode(prompt, skip);
+  const all = tokenizer.decode([...prompt, ...tokens], skip);
+  if (all.startsWith(shown)) return all.slice(shown.length);
+  // A run of bytes is malformed as a whole: of the prompt's nothing comes again.
+  const decoder = tokenizer.decoder({ ...skip, after: prompt });
+  return tokens.map((id) => decoder.push(id)).join("") + decoder.flush();
+}
+
+describe.each(Object.entries(decoders))("answers after a prompt that ends in bytes (%s)", (_, decoder) => {
+  const model = modelWith(decoder);
+  const tokenizer = model.tokenizer!;
+  const options = (seed: number) => ({ ...sampled, seed, logitBias: biases.get(model)! });
+  const searched = (numBeams: number) => ({ ...options(0), seed: undefined, temperature: undefined, numBeams });
+  const idsOf = (prompt: string) => [...tokenizer.encode(prompt, { allowSpecial: true })];
+  const check = (prompt: string, { text, tokens }: Pick<Completion, "text" | "tokens">) =>
+    expect([prompt, tokens, text]).toEqual([prompt, tokens, added(tokenizer, idsOf(prompt), tokens)]);
+
+  test("add to the prompt's text, at once and in pieces, alone and together", async () => {
+    for (const [seed, prompt] of prompts.entries()) {
+      const answer = await model.complete(prompt, options(seed));
+      check(prompt, answer);
+      let streamed = "";
+      for await (const piece of model.generate(prompt, options(seed))) streamed += piece.text;
+      expect(streamed).toBe(answer.text);
+    }
+    const together = await model.completeAll(prompts, options(7));
+    for (const [i, answer] of together.entries()) check(prompts[i]!, answer);
+  });
+
+  test("add to the prompt's text with beams, and in a session", async () => {
+    const session = model.session();
+    for (const [seed, prompt] of prompts.entries()) {
+      check(prompt, await model.complete(prompt, searched(3)));
+      check(prompt, await session.complete(prompt, options(seed)));
+    }
+    session.dispose();
+  });
+
+  test("do not end because of a stop text in the prompt", async () => {
+    for (const numBeams of [1, 2]) {
+      const how = numBeams > 1 ? searched(numBeams) : options(1);
+      // Words only: nothing of the stop text can be the answer's own.
+      const logitBias = { ...how.logitBias };
+      for (let byte = 0; byte < 256; byte++) logitBias[3 + byte] = -100;
+      const answer = await model.complete("a 🦙", { ...how, logitBias, stop: ["🦙"] });
+      expect(answer.finishReason).toBe("length");
+      expect(answer.tokens).toHaveLength(12);
+      check("a 🦙", answer);
+    }
+  });
+
+  test("add to the prompt's text on the server, at once and in a stream", async () => {
+    await withServer(model, {}, async (client) => {
+      for (const [seed, prompt] of prompts.entries()) {
+        const body = { prompt, seed, temperature: 1.5, max_tokens: 12, logit_bias: biases.get(model)! };
+        const whole = await client.post("/v1/completions", body);
+        const { text, tokens } = await model.complete(prompt, options(seed));
+        check(prompt, { text, tokens });
+        expect(whole.body.choices[0].text).toBe(text);
+        const events = await client.events("/v1/completions", body);
+        expect(events.map((event) => event.choices[0]?.text ?? "").join("")).toBe(text);
+      }
+    });
+  });
+});

@@ -1,0 +1,177 @@
+// Weights are packed a few parts at a time, over several runs. A profile says how many bytes a run packed.
+import { describe, expect, test } from "vitest";
+import {
+  compile,
+  type Executable,
+  input,
+  linear,
+  openDevice,
+  type Profile,
+  profile,
+  Tensor,
+  tensor,
+} from "../../lib/graph/index.ts";
+import { leastOf } from "../helpers/clock.ts";
+import { generator } from "../ops/harness.ts";
+
+const packing = "packing of weights";
+const [width, layers] = [1024, 24];
+const device = openDevice();
+const random = generator(5);
+const x = Float32Array.from({ length: width }, () => random() - 0.5);
+
+/** Blocks of random integers with a small scale. */
+function q8Blocks(seed: number): Uint8Array {
+  const next = generator(seed);
+  const bytes = Uint8Array.from({ length: (width * width * 34) / 32 }, () => next() * 256);
+  for (let b = 0; b < bytes.length; b += 34) [bytes[b], bytes[b + 1]] = [0x00, 0x10];
+  return bytes;
+}
+const blocks = Array.from({ length: layers }, (_, i) => q8Blocks(i + 1));
+const names = blocks.map((_, i) => `w${i}`);
+
+/** Each layer's outputs are the next one's inputs. */
+const program = compile(() => {
+  let y = input("x", "f32", [1, width]);
+  for (const name of names) y = linear(y, tensor(name, "q8_0", [width, width]), undefined, { activations: "int8" });
+  return { y };
+});
+
+async function weights(): Promise<Map<string, Tensor>> {
+  const tensors = blocks.map((bytes) => Tensor.from(device, "q8_0", [width, width], bytes));
+  return new Map((await Promise.all(tensors)).map((tensor, i) => [names[i]!, tensor]));
+}
+
+interface Run {
+  y: Float32Array;
+  /** Bytes that it packed. */
+  packed: number;
+}
+
+async function run(executable: Executable): Promise<Run> {
+  const { result, profile: found } = await profile(() => executable.run({ x }));
+  return { y: result.y as Float32Array, packed: packedBytes(found) };
+}
+
+function packedBytes({ operations }: Profile): number {
+  const rows = operations.filter(({ op }) => op === packing);
+  return rows.reduce((n, { bytes, calls }) => n + bytes * calls, 0);
+}
+
+/** Of all layers' forms: those of q8_0 are as large as what is stored. */
+const everything = layers * blocks[0]!.length;
+
+/** Runs until everything is packed, and a few times more. */
+async function runs(executable: Executable, done: Run[] = []): Promise<Run[]> {
+  for (let left = 20_000; left > 0 && bytesOf(done) < everything; left--) done.push(await run(executable));
+  for (let i = 0; i < 3; i++) done.push(await run(executable));
+  return done;
+}
+
+function dispose(executable: Executable, tensors: Map<string, Tensor>): void {
+  executable.dispose();
+  for (const tensor of tensors.values()) tensor.dispose();
+}
+
+const bytesOf = (all: readonly Run[]) => all.reduce((n, { packed }) => n + packed, 0);
+/** Whether this processor's kernels pack: a small weight is packed in the second run that reads it. */
+const packs = await (async () => {
+  const w = await Tensor.from(device, "q8_0", [32, width], blocks[0]!.subarray(0, (32 * width * 34) / 32));
+  const small = compile(() => ({
+    y: linear(input("x", "f32", [1, width]), tensor("w", "q8_0", [32, width]), undefined, { activations: "int8" }),
+  })).bind(device, new Map([["w", w]]));
+  await small.run({ x });
+  const { profile: found } = await profile(() => small.run({ x }));
+  dispose(small, new Map([["w", w]]));
+  return found.operations.some(({ op }) => op === packing);
+})();
+
+describe.runIf(packs)("packing", () => {
+  test("makes every part of every weight once, none of them in the first run, and leaves results as they are", async () => {
+    const tensors = await weights();
+    const executable = program.bind(device, tensors);
+    const all = await runs(executable);
+    dispose(executable, tensors);
+    expect(all[0]!.packed).toBe(0);
+    expect(bytesOf(all)).toBe(everything);
+    expect(all[0]!.y.some((v) => Math.abs(v) > 1e-6)).toBe(true);
+    for (const { y } of all) expect(y).toEqual(all[0]!.y);
+  });
+
+  test("spreads over many runs", async () => {
+    // Several tries: other work on the machine makes single runs long, and the next one may then pack more.
+    const most = await leastOf(0.5, async () => {
+      const tensors = await weights();
+      const executable = program.bind(device, tensors);
+      const all = await runs(executable);
+      dispose(executable, tensors);
+      return Math.max(...all.map(({ packed }) => packed)) / everything;
+    });
+    expect(most).toBeLessThan(0.5);
+  });
+
+  test("goes on where another program left off", async () => {
+    const tensors = await weights();
+    const [first, second] = [program.bind(device, tensors), program.bind(device, tensors)];
+    const all: Run[] = [];
+    while (bytesOf(all) === 0) all.push(await run(first));
+    first.dispose();
+    expect(bytesOf(await runs(second, all))).toBe(everything);
+    for (const { y } of all) expect(y).toEqual(all[0]!.y);
+    dispose(second, tensors);
+  });
+
+  test("begins anew with a weight that is written meanwhile", async () => {
+    const tensors = await weights();
+    const executable = program.bind(device, tensors);
+    const before: Run[] = [];
+    while (bytesOf(before) === 0) before.push(await run(executable));
+    for (const name of names) await tensors.get(name)!.write(blocks[1]!);
+    const after = await runs(executable);
+    expect(bytesOf(after)).toBe(everything);
+    const same = await Promise.all(names.map(() => Tensor.from(device, "q8_0", [width, width], blocks[1]!)));
+    const fresh = program.bind(device, new Map(same.map((tensor, i) => [names[i]!, tensor])));
+    const expected = (await fresh.run({ x })).y;
+    for (const { y } of after) expect(y).toEqual(expected);
+    expect(before[0]!.y).not.toEqual(expected);
+    dispose(fresh, new Map(same.map((tensor, i) => [names[i]!, tensor])));
+    dispose(executable, tensors);
+  });
+
+  test("survives runs that are aborted in the middle of it", async () => {
+    const tensors = await weights();
+    const executable = program.bind(device, tensors);
+    const expected = (await executable.run({ x })).y;
+    let [aborted, packed] = [0, 0];
+    for (let i = 0; i < 400; i++) {
+      const controller = new AbortController();
+      const { result: done, profile: found } = await profile(async () => {
+        const running = executable.run({ x }, { signal: controller.signal }).then(
+          ({ y }) => y,
+          () => undefined,
+        );
+        if (i % 2) setTimeout(() => controller.abort(), (i % 20) / 4);
+        return running;
+      });
+      packed += packedBytes(found);
+      if (done) expect(done).toEqual(expected);
+      else aborted++;
+    }
+    const all = await runs(executable, [{ y: expected as Float32Array, packed }]);
+    expect(bytesOf(all)).toBe(everything);
+    for (const { y } of all) expect(y).toEqual(expected);
+    expect(aborted).toBeGreaterThan(0);
+    dispose(executable, tensors);
+  });
+
+  test("goes on for a program whose tensors are disposed, and ends with it", async () => {
+    const tensors = await weights();
+    const executable = program.bind(device, tensors);
+    const all: Run[] = [];
+    while (bytesOf(all) === 0) all.push(await run(executable));
+    for (const tensor of tensors.values()) tensor.dispose();
+    expect(bytesOf(await runs(executable, all))).toBe(everything);
+    for (const { y } of all) expect(y).toEqual(all[0]!.y);
+    executable.dispose();
+  });
+});
