@@ -4,7 +4,7 @@ import { HeddleError, type HeddleErrorCode } from "../errors.ts";
 
 /** Keys count as values: each takes memory as a value does. */
 const MAX_VALUES = 1 << 18;
-/** Larger files may hold a value for each of so many bytes. What becomes of them then takes about twice the file at most. */
+/** Larger files may hold one value for each 32 bytes. The values then take about twice the memory of the file at most. */
 const BYTES_PER_VALUE = 32;
 const MAX_DEPTH = 64;
 /** Bytes or characters that are looked at together. */
@@ -15,7 +15,7 @@ export interface JsonLimits {
   values?: number | undefined;
   /** Default 64. */
   depth?: number | undefined;
-  /** Of the errors. Default INVALID_FILE. */
+  /** The code of the errors. Default INVALID_FILE. */
   code?: HeddleErrorCode | undefined;
 }
 
