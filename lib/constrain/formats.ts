@@ -1,4 +1,8 @@
 // Formats of JSON Schema as patterns: what they accept is of the format, but not everything of a format is accepted.
+import type { Slices } from "../tokenizer/slices.ts";
+import { Work } from "./limits.ts";
+import { parsePattern, wholeTexts } from "./pattern.ts";
+import { type Dfa, dfaInSlices } from "./regular.ts";
 
 const day = "(?:0[1-9]|1\\d|2[0-8])";
 const leap = "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";
@@ -23,7 +27,7 @@ function ipv6(): string {
 }
 
 /** Of RFC 3339, 1123, 4122, 4291, 5322 (without quotes and comments), 3986 (with an authority) and ISO 8601's durations. */
-export const formats: ReadonlyMap<string, string> = new Map([
+const patterns: ReadonlyMap<string, string> = new Map([
   ["date", date],
   ["time", time],
   ["date-time", `${date}T${time}`],
@@ -38,3 +42,21 @@ export const formats: ReadonlyMap<string, string> = new Map([
   ],
   ["uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"],
 ]);
+
+/** The formats that are known. */
+export const formatNames: readonly string[] = [...patterns.keys()];
+
+const automata = new Map<string, Dfa>();
+
+/** Returns the automaton of a format, which is made once; undefined for an unknown name. */
+export function* formatDfa(name: string): Slices<Dfa | undefined> {
+  const source = patterns.get(name);
+  let dfa = automata.get(name);
+  if (source === undefined || dfa) return dfa;
+  // The result is shared, so no single compilation pays for it.
+  const work = new Work();
+  const tree = wholeTexts(parsePattern(source, name, work), name, { search: false });
+  dfa = yield* dfaInSlices(tree, "json", name, work);
+  automata.set(name, dfa);
+  return dfa;
+}
