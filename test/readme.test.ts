@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const guides = (await readdir(join(root, "docs"))).filter((name) => name.endsWith(".md"));
@@ -65,6 +65,34 @@ test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)
       process.chdir(home);
       await rm(folder, { recursive: true, force: true });
     }
+  },
+  60_000,
+);
+
+test.skipIf(!existsSync(join(root, "models/default/config.json")))(
+  "README's first example prints what it says with the embedded model",
+  async () => {
+    const [code] = blocksOf(pages.get("README.md")!);
+    const folder = await mkdtemp(join(tmpdir(), "heddle-readme-"));
+    const printed: unknown[] = [];
+    const log = vi.spyOn(console, "log").mockImplementation((...line) => void printed.push(...line));
+    const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => printed.push(text) > 0);
+    try {
+      const file = join(folder, "first.ts");
+      await writeFile(file, code!);
+      await import(file);
+    } finally {
+      log.mockRestore();
+      write.mockRestore();
+      await rm(folder, { recursive: true, force: true });
+    }
+    const streamed = printed.slice(0, -3).join("");
+    expect(streamed).toBe(" Paris.");
+    expect(printed.slice(-3)).toEqual([
+      expect.objectContaining({ completionTokens: 3 }),
+      expect.stringContaining("Tokyo"),
+      "Rome",
+    ]);
   },
   60_000,
 );

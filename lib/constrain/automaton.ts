@@ -1,4 +1,5 @@
 // Reads bytes by a grammar: all its ways at once, as states that are made when they are first reached.
+import { HeddleError } from "../errors.ts";
 import { type Grammar, Guard } from "./grammar.ts";
 
 /**
@@ -46,8 +47,15 @@ export class State {
 
 const QUOTE = 0x22;
 
-/** States that are remembered; beyond, all are made anew when they are reached. */
-const MOST_STATES = 8192;
+/** Bytes that the states and their keys may take. Beyond it all are forgotten. The sizes of the parts are estimates. */
+const MOST_BYTES = 32 << 20;
+const STATE_BYTES = 2500;
+const WAY_BYTES = 100;
+const KEY_BYTES = 30;
+const ENTRY_BYTES = 80;
+
+/** The most ways that one state may come from: more would keep the event loop too long. Even the largest object that compiles has fewer. */
+const MOST_WAYS = 1 << 16;
 
 export class Automaton {
   readonly grammar: Grammar;
@@ -57,6 +65,8 @@ export class Automaton {
   private readonly callers = new Map<string, Callers>();
   private readonly states = new Map<string, State>();
   private readonly followers = new Map<string, State>();
+  private bytes = 0;
+  private looks = 0;
 
   constructor(grammar: Grammar) {
     this.grammar = grammar;
@@ -64,7 +74,20 @@ export class Automaton {
     this.start = this.closure([{ node: start, count: 0, callers: this.outermost }]);
   }
 
-  /** The state after one more byte; null where no document goes on so. */
+  /** The number of ways looked at so far, a measure of what reading has cost. */
+  get work(): number {
+    return this.looks;
+  }
+
+  /** The bytes that the states take, as an estimate. */
+  get size(): number {
+    return this.bytes;
+  }
+
+  /**
+   * The state after one more byte; null where no document goes on so.
+   * @throws HeddleError UNSUPPORTED where too many ways lead on
+   */
   step(state: State, byte: number): State | null {
     const known = state.next[byte];
     if (known !== undefined) return known;
@@ -122,11 +145,13 @@ export class Automaton {
           break;
         }
     }
+    // Edges that do not fit cost little.
+    this.looks += state.ways.length >> 4;
     if (reached.length === 0) return null;
     let follower = this.followers.get(key);
     if (!follower) {
       follower = this.closure(reached);
-      if (this.followers.size >= 4 * MOST_STATES) this.forget();
+      this.holds(KEY_BYTES * reached.length);
       this.followers.set(key, follower);
     }
     return follower;
@@ -135,33 +160,31 @@ export class Automaton {
   /** All that can be reached without a byte. */
   private closure(reached: readonly Way[]): State {
     const { nodes, rules } = this.grammar;
-    const seen = new Set<string>();
+    const seen = new Places();
     const stack: Way[] = [];
     const out: Way[] = [];
     let whole = false;
+    let looks = 0;
     const visit = (node: number, count: number, callers: Callers) => {
-      const key = `${node},${count},${callers.id}`;
-      if (seen.has(key)) return;
-      seen.add(key);
-      stack.push({ node, count, callers });
+      looks++;
+      if (seen.add(node, count, callers.id)) stack.push({ node, count, callers });
     };
     // Callers of the rules that are called here are known in full only at the end.
-    const open = new Map<number, { callers: Callers; entries: Entry[]; keys: Set<string> }>();
+    const open = new Map<number, { callers: Callers; entries: Entry[]; places: Places }>();
     const call = (rule: number, entry: Entry) => {
       let called = open.get(rule);
       if (!called) {
         const entries: Entry[] = [];
-        called = { callers: { id: -1 - rule, entries }, entries, keys: new Set() };
+        called = { callers: { id: -1 - rule, entries }, entries, places: new Places() };
         open.set(rule, called);
         visit(rules[rule]!.start, 0, called.callers);
       }
-      const key = `${entry.after},${entry.count},${entry.callers.id}`;
-      if (called.keys.has(key)) return;
-      called.keys.add(key);
-      called.entries.push(entry);
+      looks++;
+      if (called.places.add(entry.after, entry.count, entry.callers.id)) called.entries.push(entry);
     };
     for (const { node, count, callers } of reached) visit(node, count, callers);
     while (stack.length > 0) {
+      if (looks > MOST_WAYS) throw tooAmbiguous();
       const { node, count, callers } = stack.pop()!;
       const of = nodes[node]!;
       if (of.kind === "bytes") {
@@ -184,6 +207,7 @@ export class Automaton {
         }
       }
     }
+    this.looks += looks;
     return this.settled(out, whole, open);
   }
 
@@ -204,6 +228,7 @@ export class Automaton {
       let made = this.callers.get(key);
       if (!made) {
         made = { id: ++this.callersMade, entries };
+        this.bytes += ENTRY_BYTES * entries.length;
         this.callers.set(key, made);
       }
       done.set(callers.id, made);
@@ -215,9 +240,14 @@ export class Automaton {
     const known = this.states.get(key);
     if (known) return known;
     const state = new State(all, whole);
-    if (this.states.size >= MOST_STATES) this.forget();
+    this.holds(STATE_BYTES + WAY_BYTES * all.length);
     this.states.set(key, state);
     return state;
+  }
+
+  private holds(bytes: number): void {
+    if (this.bytes + bytes > MOST_BYTES) this.forget();
+    this.bytes += bytes;
   }
 
   /** States in use stay what they are; what they lead to is found again. */
@@ -226,5 +256,43 @@ export class Automaton {
     this.states.clear();
     this.followers.clear();
     this.callers.clear();
+    this.bytes = 0;
+  }
+}
+
+/** The error for a schema that leaves open too much at once. Each byte would take long, and other sequences wait for it. */
+export function tooAmbiguous(): HeddleError {
+  return new HeddleError(
+    "UNSUPPORTED",
+    "responseFormat: this place of the document may go on in too many ways at once (alternatives that begin alike, optional properties), which is not supported",
+  );
+}
+
+/** Packs a count below 2^35 and a node below this into one number. */
+const COUNT = 2 ** 18;
+
+/** A set of nodes with a counter and callers. The callers are mostly the same, so one set of numbers holds most of it. */
+class Places {
+  private readonly known = new Set<number>();
+  private callers: number | undefined;
+  private others: Map<number, Set<number>> | undefined;
+
+  /** @returns whether it is new */
+  add(node: number, count: number, callers: number): boolean {
+    this.callers ??= callers;
+    const known = callers === this.callers ? this.known : this.of(callers);
+    const before = known.size;
+    known.add(node + count * COUNT);
+    return known.size > before;
+  }
+
+  private of(callers: number): Set<number> {
+    this.others ??= new Map();
+    let known = this.others.get(callers);
+    if (!known) {
+      known = new Set();
+      this.others.set(callers, known);
+    }
+    return known;
   }
 }

@@ -3,7 +3,7 @@ import { describe, HeddleError } from "../errors.ts";
 import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import {
   type All,
-  both,
+  Combiner,
   type Facts,
   factsOf,
   hasType,
@@ -13,13 +13,13 @@ import {
   typeOf,
   typesAllowed,
 } from "./facts.ts";
-import { formats } from "./formats.ts";
+import { formatDfa, formatNames } from "./formats.ts";
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
 import { JsonRules, type ObjectRule } from "./json-rules.ts";
-import { limits, tooLarge, unsupported } from "./limits.ts";
+import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 import { numberDfa } from "./numbers.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
-import { accepts, Budget, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa } from "./regular.ts";
+import { accepts, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa } from "./regular.ts";
 import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 
 /**
@@ -30,49 +30,49 @@ import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } fr
  * @throws HeddleError INVALID_ARGUMENT for what is no schema, exceeds a limit, or no document satisfies; UNSUPPORTED for a keyword, by its pointer
  */
 export function compileSchema(schema: unknown): Grammar {
-  return atOnce(compileDocument(new SchemaDocument(schema)));
+  return atOnce(compiling(schema));
 }
 
-/** The same of a schema that has been read. */
-export function* compileDocument(document: SchemaDocument): Slices<Grammar> {
-  const builder = new GrammarBuilder("schema");
-  const rule = yield* new SchemaCompiler(document, sharedWork(builder)).rule();
+function* compiling(schema: unknown): Slices<Grammar> {
+  const work = new Work();
+  return yield* compileDocument(yield* SchemaDocument.read(schema, work), work);
+}
+
+/** Compiles a schema that has been read. @param work what the compilation may spend */
+export function* compileDocument(document: SchemaDocument, work: Work): Slices<Grammar> {
+  const builder = new GrammarBuilder("schema", work);
+  const rule = yield* new SchemaCompiler(document, builder).rule();
   return yield* builder.finish(rule);
-}
-
-/** What the schemas of one grammar share: its nodes, and how much work they may take together. */
-export interface SharedWork {
-  readonly builder: GrammarBuilder;
-  readonly budget: Budget;
-  steps: number;
-}
-
-export function sharedWork(builder: GrammarBuilder): SharedWork {
-  return { builder, budget: new Budget(), steps: 0 };
 }
 
 type Keywords = ReadonlyMap<Keyword, JsonValue>;
 
+/** Work of looking at a schema, and at one of its keywords or of the values in it. */
+const SCHEMA = 200;
+const PART = 30;
+
 export class SchemaCompiler {
   private readonly document: SchemaDocument;
-  private readonly work: SharedWork;
   private readonly builder: GrammarBuilder;
-  private readonly budget: Budget;
+  private readonly work: Work;
   private readonly rules: JsonRules;
+  private readonly combiner: Combiner;
   private readonly keywords = new Map<JsonValue, Keywords>();
+  private readonly targets = new Map<JsonValue, JsonValue>();
   private readonly numbers = new Map<JsonValue, number>();
   private readonly known = new Map<string, number>();
   private readonly shared = new Map<string, number>();
   private readonly automata = new Map<string, Dfa>();
   private readonly waiting: { rule: number; all: All }[] = [];
-  private readonly looked = new Map<JsonValue, Facts[]>();
+  private readonly looked = new Map<JsonValue, readonly Facts[]>();
 
-  constructor(document: SchemaDocument, work: SharedWork) {
+  /** @param builder that the rules go to: schemas of one grammar share it, and the work that they may take together */
+  constructor(document: SchemaDocument, builder: GrammarBuilder) {
     this.document = document;
-    this.work = work;
-    this.builder = work.builder;
-    this.budget = work.budget;
-    this.rules = new JsonRules(work.builder);
+    this.builder = builder;
+    this.work = builder.work;
+    this.rules = new JsonRules(builder);
+    this.combiner = new Combiner((work) => this.spend(work));
   }
 
   /** The rule of what satisfies the schema, and others beside it. */
@@ -80,18 +80,16 @@ export class SchemaCompiler {
     const { root, name } = this.document;
     if (typeof root !== "boolean" && !isObject(root))
       throw new HeddleError("INVALID_ARGUMENT", `${name}: expected an object, true or false, got ${describe(root)}`);
-    const start = this.ruleOf([...others, root]);
+    const start = yield* this.ruleOf([...others, root]);
     for (let next = this.waiting.pop(); next; next = this.waiting.pop()) {
       yield* this.fill(next.rule, next.all);
-      yield;
+      if (this.work.isDue) yield;
     }
     return start;
   }
 
   private spend(work: number): void {
-    this.work.steps += work;
-    if (this.work.steps > limits.mergeSteps)
-      throw tooLarge(this.document.name, limits.mergeSteps, "steps to combine its schemas");
+    this.work.spend(work, this.document.name);
   }
 
   private where(schema: JsonValue): string {
@@ -104,17 +102,20 @@ export class SchemaCompiler {
       if (!isObject(schema))
         throw new HeddleError("INVALID_ARGUMENT", `${this.where(schema)}: expected a schema, got ${describe(schema)}`);
       found = keywordsOf(schema, this.where(schema));
+      this.spend(SCHEMA + PART * found.size);
       this.keywords.set(schema, found);
     }
     return found;
   }
 
   /** The rule of what satisfies all of some schemas: one for the same ones, so that recursion comes to an end. */
-  private ruleOf(all: All): number {
+  private *ruleOf(all: All): Slices<number> {
+    this.spend(SCHEMA + PART * all.length);
+    if (this.work.isDue) yield;
     const numbers = new Set<number>();
     const schemas: JsonValue[] = [];
     for (const one of all) {
-      const schema = this.target(one);
+      const schema = yield* this.target(one);
       if (schema === true || (isObject(schema) && this.keywordsOf(schema).size === 0)) continue;
       let number = this.numbers.get(schema);
       if (number === undefined) {
@@ -135,26 +136,41 @@ export class SchemaCompiler {
     return rule;
   }
 
-  /** What a schema that only refers to another refers to. */
-  private target(schema: JsonValue): JsonValue {
+  /** Follows a schema that only refers to another. Each reference is followed once. */
+  private *target(schema: JsonValue): Slices<JsonValue> {
     const passed = new Set<JsonValue>();
     let at = schema;
     while (isObject(at)) {
+      const known = this.targets.get(at);
+      if (known !== undefined) {
+        at = known;
+        break;
+      }
       const keywords = this.keywordsOf(at);
       const reference = keywords.get("$ref");
       if (reference === undefined || keywords.size > 1) break;
       if (passed.has(at)) throw recursion(this.where(at));
       passed.add(at);
-      at = this.document.resolve(reference, `${this.where(at)}/$ref`);
+      at = this.referred(at, reference);
+      if (this.work.isDue) yield;
     }
+    for (const one of passed) this.targets.set(one, at);
     return at;
   }
 
+  private referred(schema: JsonValue, reference: JsonValue): JsonValue {
+    this.spend(SCHEMA);
+    return this.document.resolve(reference, `${this.where(schema)}/$ref`);
+  }
+
   private *fill(rule: number, all: All): Slices<void> {
+    const rules = new Set<number>();
     const branches = all.length === 1 ? this.branches(all[0]!) : undefined;
-    const rules = branches?.map((branch) => this.ruleOf([branch])) ?? [];
-    if (!branches) for (const facts of this.alternatives(all, [])) rules.push(...(yield* this.rulesOf(facts)));
-    this.rules.either([...new Set(rules)], rule);
+    if (branches) for (const branch of branches) rules.add(yield* this.ruleOf([branch]));
+    else
+      for (const facts of yield* this.alternatives(all, []))
+        for (const one of yield* this.rulesOf(facts)) rules.add(one);
+    this.rules.either([...rules], rule);
   }
 
   /** The alternatives of a schema that says nothing else: they may be recursive. */
@@ -167,12 +183,20 @@ export class SchemaCompiler {
     return undefined;
   }
 
-  /** What satisfies all of some schemas, as alternatives without combinations. @param within schemas that are being looked at */
-  private alternatives(all: All, within: readonly JsonValue[]): Facts[] {
-    return all.reduce((facts: Facts[], schema) => this.combined(facts, this.alternativesOf(schema, within)), [noFacts]);
+  /** Expands schemas that all hold into alternatives without combinations. @param within schemas that are being looked at */
+  private *alternatives(all: All, within: readonly JsonValue[]): Slices<readonly Facts[]> {
+    let facts: readonly Facts[] = [noFacts];
+    const seen = new Set<JsonValue>();
+    for (const one of all) {
+      const schema = yield* this.target(one);
+      if (seen.has(schema)) continue;
+      seen.add(schema);
+      facts = yield* this.combined(facts, yield* this.alternativesOf(schema, within));
+    }
+    return facts;
   }
 
-  private alternativesOf(schema: JsonValue, within: readonly JsonValue[]): Facts[] {
+  private *alternativesOf(schema: JsonValue, within: readonly JsonValue[]): Slices<readonly Facts[]> {
     if (schema === true) return [noFacts];
     if (schema === false) return [];
     const before = this.looked.get(schema);
@@ -182,35 +206,60 @@ export class SchemaCompiler {
     const keywords = this.keywordsOf(schema);
     const where = this.where(schema);
     const inner = [...within, schema];
-    let facts = [factsOf(keywords, where)];
+    this.spend(SCHEMA + PART * inner.length);
+    let facts: readonly Facts[] = [this.ownFacts(keywords, where)];
     const reference = keywords.get("$ref");
-    if (reference !== undefined)
-      facts = this.combined(facts, this.alternativesOf(this.document.resolve(reference, `${where}/$ref`), inner));
-    for (const part of schemasOf(keywords.get("allOf"), `${where}/allOf`))
-      facts = this.combined(facts, this.alternativesOf(part, inner));
+    const parts = reference === undefined ? [] : [this.referred(schema, reference)];
+    for (const part of schemasOf(keywords.get("allOf"), `${where}/allOf`)) parts.push(part);
+    facts = yield* this.combined(facts, yield* this.alternatives(parts, inner));
     for (const keyword of ["anyOf", "oneOf"] as const) {
       if (!keywords.has(keyword)) continue;
-      const parts = schemasOf(keywords.get(keyword), `${where}/${keyword}`);
-      facts = this.combined(
-        facts,
-        parts.flatMap((part) => this.alternativesOf(part, inner)),
-      );
+      const any = schemasOf(keywords.get(keyword), `${where}/${keyword}`);
+      facts = yield* this.combined(facts, yield* this.anyOf(any, inner));
     }
     this.looked.set(schema, facts);
     return facts;
   }
 
-  private combined(some: readonly Facts[], others: readonly Facts[]): Facts[] {
-    if (some.length * others.length > limits.alternatives)
-      throw tooLarge(this.document.name, limits.alternatives, "alternatives of one schema");
-    const size = (of: Facts) =>
-      1 + of.properties.size + of.required.length + (of.values?.length ?? 0) + of.prefix.length;
-    return some.flatMap((a) =>
-      others.map((b) => {
-        if (a !== noFacts) this.spend(size(a) + size(b));
-        return both(a, b);
-      }),
-    );
+  /** The facts of a schema without its combinations. A schema that only combines others adds nothing, so their facts stay the same objects. */
+  private ownFacts(keywords: Keywords, where: string): Facts {
+    for (const keyword of keywords.keys())
+      if (!COMBINATIONS.has(keyword)) {
+        this.spend(PART * partsOf(keywords));
+        return factsOf(keywords, where, this.combiner);
+      }
+    return noFacts;
+  }
+
+  /** The alternatives of some schemas together, each once. */
+  private *anyOf(schemas: readonly JsonValue[], within: readonly JsonValue[]): Slices<readonly Facts[]> {
+    const out = new Set<Facts>();
+    const seen = new Set<JsonValue>();
+    for (const one of schemas) {
+      const schema = yield* this.target(one);
+      this.spend(PART);
+      if (seen.has(schema)) continue;
+      seen.add(schema);
+      for (const facts of yield* this.alternativesOf(schema, within)) out.add(facts);
+      if (out.size > limits.alternatives) throw this.tooManyAlternatives();
+    }
+    return [...out];
+  }
+
+  private tooManyAlternatives(): HeddleError {
+    return tooLarge(this.document.name, limits.alternatives, "alternatives of one schema");
+  }
+
+  private *combined(some: readonly Facts[], others: readonly Facts[]): Slices<readonly Facts[]> {
+    if (some.length === 1 && some[0] === noFacts) return others;
+    if (some.length * others.length > limits.alternatives) throw this.tooManyAlternatives();
+    const out = new Set<Facts>();
+    for (const a of some)
+      for (const b of others) {
+        out.add(this.combiner.both(a, b));
+        if (this.work.isDue) yield;
+      }
+    return [...out];
   }
 
   /** The rules of what some facts allow, one a type. */
@@ -218,8 +267,11 @@ export class SchemaCompiler {
     const types = typesAllowed(facts);
     if (facts.values) {
       const values: JsonValue[] = [];
-      for (const value of facts.values)
+      for (const value of facts.values) {
+        this.spend(PART);
+        if (this.work.isDue) yield;
         if (hasType(types, value) && (yield* this.allows(facts, value))) values.push(value);
+      }
       return values.length === 0 ? [] : [yield* this.rules.literals(values)];
     }
     const out: number[] = [];
@@ -234,26 +286,28 @@ export class SchemaCompiler {
   private *ruleOfType(type: TypeName, facts: Facts): Slices<number | undefined> {
     switch (type) {
       case "null":
-        return this.sharedRule("null", () => atOnce(this.rules.literals([null])));
+        return yield* this.sharedRule("null", () => this.rules.literals([null]));
       case "boolean":
-        return this.sharedRule("boolean", () => atOnce(this.rules.literals([true, false])));
+        return yield* this.sharedRule("boolean", () => this.rules.literals([true, false]));
       case "string":
         return yield* this.stringRule(facts);
       case "array":
-        return this.arrayRule(facts);
+        return yield* this.arrayRule(facts);
       case "object":
         return yield* this.objectRule(facts);
       default: {
-        const dfa = this.numbersOf(type === "integer", facts);
-        return isEmpty(dfa) ? undefined : this.sharedRule(numberKey(type, facts), () => this.rules.plain(dfa));
+        const integer = type === "integer";
+        const key = this.keyOf([type, facts.low, facts.high, facts.multiples], facts.multiples.length);
+        const dfa = yield* this.automaton(key, () => numberDfa({ ...facts, integer }, facts.where, this.work));
+        return isEmpty(dfa) ? undefined : yield* this.sharedRule(key, () => this.rules.plain(dfa));
       }
     }
   }
 
-  private sharedRule(key: string, make: () => number): number {
+  private *sharedRule(key: string, make: () => Slices<number>): Slices<number> {
     let rule = this.shared.get(key);
     if (rule === undefined) {
-      rule = make();
+      rule = yield* make();
       this.shared.set(key, rule);
     }
     return rule;
@@ -268,73 +322,94 @@ export class SchemaCompiler {
     return dfa;
   }
 
-  private numbersOf(integer: boolean, { low, high, multiples, where }: Facts): Dfa {
-    const key = numberKey(integer ? "integer" : "number", { low, high, multiples });
-    const dfa = this.automata.get(key) ?? numberDfa({ integer, low, high, multiples }, where, this.budget);
-    this.automata.set(key, dfa);
-    return dfa;
+  /** Serializes a cache key. @param parts the number of its parts, for the budget */
+  private keyOf(of: unknown, parts: number): string {
+    this.spend(SCHEMA + PART * parts);
+    const key = JSON.stringify(of);
+    this.spend(key.length);
+    return key;
   }
 
   private *stringRule(facts: Facts): Slices<number | undefined> {
     const { minLength, maxLength } = facts;
-    const dfa = yield* this.stringsOf(facts);
-    if (dfa) return isEmpty(dfa) ? undefined : this.sharedRule(stringKey(facts), () => this.rules.stringOf(dfa));
-    return this.sharedRule(stringKey(facts), () => this.rules.string(minLength, maxLength));
+    const key = this.stringKey(facts);
+    const dfa = yield* this.stringsOf(facts, key);
+    if (dfa) return isEmpty(dfa) ? undefined : yield* this.sharedRule(key, () => this.rules.stringOf(dfa));
+    let rule = this.shared.get(key);
+    if (rule === undefined) {
+      rule = this.rules.string(minLength, maxLength);
+      this.shared.set(key, rule);
+    }
+    return rule;
   }
 
-  /** What patterns, formats and, beside them, lengths accept; undefined without patterns and formats. */
-  private *stringsOf(facts: Facts): Slices<Dfa | undefined> {
-    const { patterns, formats: names, minLength, maxLength } = facts;
-    const parts: Dfa[] = [];
-    for (const { source, where } of patterns) parts.push(yield* this.patternDfa(source, where));
-    for (const { name, where } of names) {
-      const source = formats.get(name);
-      if (source === undefined)
-        throw unsupported(where, `the format ${describe(name)} (${[...formats.keys()].join(", ")} are)`);
-      parts.push(yield* this.patternDfa(`^(?:${source})$`, where));
-    }
-    const [first, ...others] = parts;
-    if (!first) return undefined;
-    const { budget } = this;
-    const { where } = facts;
-    return yield* this.automaton(stringKey(facts), function* () {
-      let whole = first;
-      for (const other of others) whole = yield* intersectInSlices(whole, other, where, budget);
-      if (minLength === 0 && maxLength === Number.POSITIVE_INFINITY) return whole;
-      const length = yield* lengthDfa(minLength, maxLength, where, budget);
-      return yield* intersectInSlices(whole, length, where, budget);
+  private stringKey({ patterns, formats: names, minLength, maxLength }: Facts): string {
+    const sources = patterns.map(({ source }) => source);
+    const of = ["string", sources, names.map(({ name }) => name), minLength, `${maxLength}`];
+    return this.keyOf(of, patterns.length + names.length);
+  }
+
+  /** The automaton of patterns, formats and lengths; undefined without patterns and formats. */
+  private *stringsOf(facts: Facts, key: string): Slices<Dfa | undefined> {
+    const { patterns, formats: names, minLength, maxLength, where } = facts;
+    if (patterns.length + names.length === 0) return undefined;
+    const { work } = this;
+    const parts = this.parts(facts);
+    return yield* this.automaton(key, function* () {
+      let whole: Dfa | undefined;
+      for (const part of parts) {
+        const dfa = yield* part;
+        whole = whole ? yield* intersectInSlices(whole, dfa, where, work) : dfa;
+      }
+      if (minLength === 0 && maxLength === Number.POSITIVE_INFINITY) return whole!;
+      const length = yield* lengthDfa(minLength, maxLength, where, work);
+      return yield* intersectInSlices(whole!, length, where, work);
     });
+  }
+
+  /** Makes the automata of patterns and formats one at a time. */
+  private *parts({ patterns, formats: names }: Facts): Generator<Slices<Dfa>, void, undefined> {
+    for (const { source, where } of patterns) yield this.patternDfa(source, where);
+    for (const { name, where } of names) {
+      yield this.format(name, where);
+    }
+  }
+
+  private *format(name: string, where: string): Slices<Dfa> {
+    const dfa = yield* formatDfa(name);
+    if (!dfa) throw unsupported(where, `the format ${describe(name)} (${formatNames.join(", ")} are)`);
+    return dfa;
   }
 
   private patternDfa(source: string, where: string): Slices<Dfa> {
+    const { work } = this;
     return this.automaton(`pattern ${source}`, () =>
-      dfaInSlices(wholeTexts(parsePattern(source, where), where, { search: true }), "json", where, this.budget),
+      dfaInSlices(wholeTexts(parsePattern(source, where, work), where, { search: true }), "json", where, work),
     );
   }
 
-  private arrayRule({ prefix, items, minItems, maxItems }: Facts): number {
-    return this.rules.array({
-      prefix: prefix.map((all) => this.ruleOf(all)),
-      rest: this.ruleOf(items ?? []),
-      least: minItems,
-      most: maxItems,
-    });
+  private *arrayRule({ prefix, items, minItems, maxItems }: Facts): Slices<number> {
+    const rules: number[] = [];
+    for (const all of prefix) rules.push(yield* this.ruleOf(all));
+    const rest = yield* this.ruleOf(items ?? []);
+    return yield* this.rules.array({ prefix: rules, rest, least: minItems, most: maxItems });
   }
 
   private *objectRule(facts: Facts): Slices<number> {
     const { properties, additional, required, minProperties, maxProperties } = facts;
+    this.spend(PART * (properties.size + required.length));
     const names = [...properties.keys(), ...required.filter((name) => !properties.has(name))];
     const isRequired = new Set(required);
     const isOpen = additional !== undefined ? additional.every((one) => one !== false) : properties.size === 0;
     const all: ObjectRule["properties"][number][] = [];
     for (const name of names) {
-      const rule = this.ruleOf(properties.get(name) ?? additional ?? []);
+      const rule = yield* this.ruleOf(properties.get(name) ?? additional ?? []);
       all.push({ name, rule, required: isRequired.has(name) });
-      yield;
+      if (this.work.isDue) yield;
     }
     return yield* this.rules.object({
       properties: all,
-      additional: isOpen ? this.ruleOf(additional ?? []) : undefined,
+      additional: isOpen ? yield* this.ruleOf(additional ?? []) : undefined,
       least: minProperties,
       most: maxProperties,
     });
@@ -344,13 +419,18 @@ export class SchemaCompiler {
   private *allows(facts: Facts, value: JsonValue): Slices<boolean> {
     const type = typeOf(value);
     if (type === "string") {
-      const length = [...(value as string)].length;
-      const dfa = yield* this.stringsOf(facts);
-      if (dfa) return accepts(dfa, Buffer.from(JSON.stringify(value).slice(1, -1)));
+      const dfa = yield* this.stringsOf(facts, this.stringKey(facts));
+      this.spend((value as string).length);
+      if (dfa) {
+        const bytes = Buffer.from(JSON.stringify(value).slice(1, -1));
+        return yield* accepts(dfa, bytes, facts.where, this.work);
+      }
+      const length = characters(value as string);
       return length >= facts.minLength && length <= facts.maxLength;
     }
     if (type === "integer" || type === "number") {
       const { low, high, multiples } = facts;
+      this.spend(multiples.length);
       const v = value as number;
       return (
         (!low || (low.exclusive ? v > low.value : v >= low.value)) &&
@@ -364,13 +444,23 @@ export class SchemaCompiler {
   }
 }
 
-function numberKey(
-  type: "integer" | "number" | TypeName,
-  { low, high, multiples }: Pick<Facts, "low" | "high" | "multiples">,
-): string {
-  return JSON.stringify([type, low, high, multiples]);
+/** Keywords that only combine other schemas. */
+const COMBINATIONS: ReadonlySet<Keyword> = new Set(["$ref", "allOf", "anyOf", "oneOf"]);
+
+/** How many properties, names, values and items some keywords list. */
+function partsOf(keywords: Keywords): number {
+  let count = 0;
+  for (const keyword of ["properties", "required", "enum", "type", "items", "prefixItems"] as const) {
+    const value = keywords.get(keyword);
+    if (Array.isArray(value)) count += value.length;
+    else if (isObject(value)) count += keyword === "properties" ? Object.keys(value).length : 1;
+  }
+  return count;
 }
 
-function stringKey({ patterns, formats: names, minLength, maxLength }: Facts): string {
-  return JSON.stringify(["string", patterns.map((p) => p.source), names.map((f) => f.name), minLength, `${maxLength}`]);
+/** Counts code points. A schema has no lone surrogates. */
+function characters(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }

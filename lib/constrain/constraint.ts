@@ -2,13 +2,20 @@
 import { HeddleError } from "../errors.ts";
 import { inSlices } from "../tokenizer/slices.ts";
 import type { Automaton, State } from "./automaton.ts";
-import { type Mask, Masks } from "./masks.ts";
+import { type Allowance, type Mask, Masks } from "./masks.ts";
 import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./token-tries.ts";
 
 const tries = new WeakMap<TokenSource, Promise<TokenTries>>();
 const masks = new WeakMap<Automaton, WeakMap<TokenTries, Map<string, Masks>>>();
 /** Sets of end tokens, of one format and vocabulary, whose masks are kept. */
 const MOST_SETS = 8;
+
+/**
+ * The ways that one document may look at: so many at first, and so many more for each token. This bounds how long the other sequences of a
+ * run wait. Usual masks take some hundreds, and cached masks none.
+ */
+const FIRST_LOOKS = 2_000_000;
+const LOOKS_PER_TOKEN = 20_000;
 
 /** A vocabulary's trees, made once. */
 async function triesOf(source: TokenSource): Promise<TokenTries> {
@@ -50,6 +57,7 @@ export class Constraint {
   private readonly ends: ReadonlySet<number>;
   private masks: Masks | undefined;
   private state: State;
+  private allowance: Allowance = { looks: FIRST_LOOKS };
 
   /**
    * @param of.vocabSize of the model @param of.ends tokens that end the text, which they are no part of
@@ -69,14 +77,21 @@ export class Constraint {
     return this.state.final;
   }
 
-  /** Whether a text is a whole document. */
+  /** Whether a text is a whole document; false if it takes too long to read. */
   isWhole(text: string): boolean {
-    return this.automaton.read(this.automaton.start, Buffer.from(text))?.whole === true;
+    const { automaton } = this;
+    const most = automaton.work + FIRST_LOOKS;
+    let state: State | null = automaton.start;
+    for (const byte of Buffer.from(text)) {
+      state = automaton.work > most ? null : automaton.step(state, byte);
+      if (!state) return false;
+    }
+    return state.whole;
   }
 
   /**
    * Which tokens may come after some that may follow; undefined where those may not, or have ended the document.
-   * @throws HeddleError ABORTED, or UNSUPPORTED where the vocabulary has no token to go on with
+   * @throws HeddleError ABORTED; UNSUPPORTED where the vocabulary has no token to go on with, or the document goes on in too many ways
    */
   async mask(following: readonly number[] = [], signal?: AbortSignal | undefined): Promise<Mask | undefined> {
     const made = await this.prepared();
@@ -86,7 +101,7 @@ export class Constraint {
       if (!state) return undefined;
     }
     if (state.final) return undefined;
-    return made.cached(state) ?? inSlices(made.make(state), "responseFormat", signal);
+    return made.cached(state) ?? inSlices(made.make(state, this.allowance), "responseFormat", signal);
   }
 
   /** The first of some guessed tokens that may follow, and after which more may. */
@@ -94,7 +109,9 @@ export class Constraint {
     const made = await this.prepared();
     let state: State | null = this.state;
     const out: number[] = [];
+    const most = this.automaton.work + LOOKS_PER_TOKEN;
     for (const token of guess) {
+      if (this.automaton.work > most) break;
       state = this.ends.has(token) ? null : made.after(state, token);
       if (!state || state.final) break;
       out.push(token);
@@ -108,6 +125,7 @@ export class Constraint {
     const state = this.masks?.after(this.state, token);
     if (!state) throw new HeddleError("INTERNAL", `responseFormat: token ${token} was drawn, which is not allowed`);
     this.state = state;
+    this.allowance.looks = Math.min(FIRST_LOOKS, this.allowance.looks + LOOKS_PER_TOKEN);
   }
 
   /** The document after a token that a mask allowed, which from then on goes its own way: beams of a search fork. */
@@ -116,6 +134,7 @@ export class Constraint {
     const made = new Constraint(automaton, { tokens, vocabSize, ends });
     made.masks = this.masks;
     made.state = this.state;
+    made.allowance = { ...this.allowance };
     made.accept(token);
     return made;
   }

@@ -1,7 +1,7 @@
 // What a schema says, keyword by keyword, and what two say together.
 import { invalidArgument } from "../errors.ts";
 import type { Bound } from "./numbers.ts";
-import { canonical, isObject, type JsonValue, type Keyword } from "./schema.ts";
+import { isObject, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
 
 export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 
@@ -86,7 +86,7 @@ const SPEAKS_OF: Partial<Record<Keyword, TypeName>> = {
 };
 
 /** What keywords say. @throws HeddleError INVALID_ARGUMENT for values that they cannot have */
-export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string): Facts {
+export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string, combiner: Combiner): Facts {
   const of = <T>(keyword: Keyword, read: (value: JsonValue, where: string) => T, otherwise: T): T => {
     const value = keywords.get(keyword);
     return value === undefined ? otherwise : read(value, `${where}/${keyword}`);
@@ -107,7 +107,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
   return {
     types,
     implied,
-    values: constant === undefined ? values : values ? common(values, [constant]) : [constant],
+    values: constant === undefined ? values : values ? combiner.common(values, [constant]) : [constant],
     minLength: of("minLength", count, 0),
     maxLength: of("maxLength", count, INFINITE),
     patterns: of("pattern", (value, at) => [{ source: text(value, at), where: at }], []),
@@ -136,37 +136,88 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
   };
 }
 
-/** What holds where both do. */
-export function both(a: Facts, b: Facts): Facts {
-  if (a === noFacts) return b;
-  const names = new Set([...a.properties.keys(), ...b.properties.keys()]);
-  const property = (of: Facts, name: string): All => of.properties.get(name) ?? of.additional ?? [];
-  const item = (of: Facts, i: number): All => of.prefix[i] ?? of.items ?? [];
-  return {
-    types: a.types && b.types ? commonTypes(a.types, b.types) : (a.types ?? b.types),
-    implied: new Set([...a.implied, ...b.implied]),
-    values: a.values && b.values ? common(a.values, b.values) : (a.values ?? b.values),
-    minLength: Math.max(a.minLength, b.minLength),
-    maxLength: Math.min(a.maxLength, b.maxLength),
-    patterns: [...a.patterns, ...b.patterns],
-    formats: [...a.formats, ...b.formats],
-    low: tighter(a.low, b.low, 1),
-    high: tighter(a.high, b.high, -1),
-    multiples: [...a.multiples, ...b.multiples],
-    properties: new Map([...names].map((name) => [name, [...property(a, name), ...property(b, name)]])),
-    additional: a.additional || b.additional ? [...(a.additional ?? []), ...(b.additional ?? [])] : undefined,
-    required: [...new Set([...a.required, ...b.required])],
-    minProperties: Math.max(a.minProperties, b.minProperties),
-    maxProperties: Math.min(a.maxProperties, b.maxProperties),
-    prefix: Array.from({ length: Math.max(a.prefix.length, b.prefix.length) }, (_, i) => [
-      ...item(a, i),
-      ...item(b, i),
-    ]),
-    items: a.items || b.items ? [...(a.items ?? []), ...(b.items ?? [])] : undefined,
-    minItems: Math.max(a.minItems, b.minItems),
-    maxItems: Math.min(a.maxItems, b.maxItems),
-    where: a.where,
-  };
+/** Work of combining two schemas, and of each of their properties, items, values … */
+const FACTS = 100;
+const PART = 30;
+
+/** Combines what schemas say. Nothing is listed twice, so that a schema combined with itself does not grow. */
+export class Combiner {
+  private readonly spend: (work: number) => void;
+  private readonly numbers = new ValueNumbers();
+
+  /** @param spend is told what each step costs before it is done */
+  constructor(spend: (work: number) => void) {
+    this.spend = spend;
+  }
+
+  /** Combines the facts of two schemas that both hold. */
+  both(a: Facts, b: Facts): Facts {
+    if (a === noFacts || a === b) return b;
+    if (b === noFacts) return a;
+    this.spend(FACTS);
+    return {
+      types: a.types && b.types ? commonTypes(a.types, b.types) : (a.types ?? b.types),
+      implied: new Set([...a.implied, ...b.implied]),
+      values: a.values && b.values ? this.common(a.values, b.values) : (a.values ?? b.values),
+      minLength: Math.max(a.minLength, b.minLength),
+      maxLength: Math.min(a.maxLength, b.maxLength),
+      patterns: this.joined(a.patterns, b.patterns, ({ source }) => source),
+      formats: this.joined(a.formats, b.formats, ({ name }) => name),
+      low: tighter(a.low, b.low, 1),
+      high: tighter(a.high, b.high, -1),
+      multiples: this.joined(a.multiples, b.multiples),
+      properties: this.properties(a, b),
+      additional: this.rest(a.additional, b.additional),
+      required: this.joined(a.required, b.required),
+      minProperties: Math.max(a.minProperties, b.minProperties),
+      maxProperties: Math.min(a.maxProperties, b.maxProperties),
+      prefix: this.prefix(a, b),
+      items: this.rest(a.items, b.items),
+      minItems: Math.max(a.minItems, b.minItems),
+      maxItems: Math.min(a.maxItems, b.maxItems),
+      where: a.where,
+    };
+  }
+
+  /** Values that are in both lists. */
+  common(a: readonly JsonValue[], b: readonly JsonValue[]): JsonValue[] {
+    this.spend(PART * (a.length + b.length));
+    const known = new Set(b.map((value) => this.numbers.of(value)));
+    return a.filter((value) => known.has(this.numbers.of(value)));
+  }
+
+  private joined<T>(a: readonly T[], b: readonly T[], keyOf?: (of: T) => unknown): readonly T[] {
+    if (b.length === 0 || a === b) return a;
+    if (a.length === 0) return b;
+    this.spend(PART * (a.length + b.length));
+    if (!keyOf) return [...new Set([...a, ...b])];
+    const known = new Set(a.map(keyOf));
+    return [...a, ...b.filter((one) => !known.has(keyOf(one)))];
+  }
+
+  private rest(a: All | undefined, b: All | undefined): All | undefined {
+    return a && b ? this.joined(a, b) : (a ?? b);
+  }
+
+  private properties(a: Facts, b: Facts): ReadonlyMap<string, All> {
+    if (b.properties.size === 0 && !b.additional) return a.properties;
+    if (a.properties.size === 0 && !a.additional) return b.properties;
+    this.spend(PART * (a.properties.size + b.properties.size));
+    const of = ({ properties, additional }: Facts, name: string): All => properties.get(name) ?? additional ?? [];
+    const out = new Map<string, All>();
+    for (const { properties } of [a, b])
+      for (const name of properties.keys()) if (!out.has(name)) out.set(name, this.joined(of(a, name), of(b, name)));
+    return out;
+  }
+
+  private prefix(a: Facts, b: Facts): readonly All[] {
+    if (b.prefix.length === 0 && !b.items) return a.prefix;
+    if (a.prefix.length === 0 && !a.items) return b.prefix;
+    this.spend(PART * (a.prefix.length + b.prefix.length));
+    const of = ({ prefix, items }: Facts, i: number): All => prefix[i] ?? items ?? [];
+    const length = Math.max(a.prefix.length, b.prefix.length);
+    return Array.from({ length }, (_, i) => this.joined(of(a, i), of(b, i)));
+  }
 }
 
 /** The types that a value may have. Without `type` they are those that the keywords speak of, or all. */
@@ -190,11 +241,6 @@ export function hasType(types: ReadonlySet<TypeName>, value: JsonValue): boolean
 function commonTypes(a: ReadonlySet<TypeName>, b: ReadonlySet<TypeName>): ReadonlySet<TypeName> {
   const has = (of: ReadonlySet<TypeName>, type: TypeName) => of.has(type) || (type === "integer" && of.has("number"));
   return new Set(TYPES.filter((type) => has(a, type) && has(b, type)));
-}
-
-function common(a: readonly JsonValue[], b: readonly JsonValue[]): JsonValue[] {
-  const known = new Set(b.map(canonical));
-  return a.filter((value) => known.has(canonical(value)));
 }
 
 function tighter(a: Bound | undefined, b: Bound | undefined, inwards: 1 | -1): Bound | undefined {

@@ -1,40 +1,169 @@
-// Formats of JSON Schema as patterns: what they accept is of the format, but not everything of a format is accepted.
+// Formats of JSON Schema, by the grammars of their RFCs.
+import type { Slices } from "../tokenizer/slices.ts";
+import { Work } from "./limits.ts";
+import { parsePattern, wholeTexts } from "./pattern.ts";
+import { type Dfa, dfaInSlices, type Edge, intersectInSlices } from "./regular.ts";
 
 const day = "(?:0[1-9]|1\\d|2[0-8])";
 const leap = "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";
 const date = `(?:\\d{4}-(?:(?:0[1-9]|1[0-2])-${day}|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)|${leap}-02-29)`;
-const time = "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,9})?(?:Z|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)";
-// Of at most 63 characters.
-const label = "[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){0,2}";
-const octet = "(?:\\d|[1-9]\\d|1\\d\\d|2[0-4]\\d|25[0-5])";
-const group = "[0-9a-fA-F]{1,4}";
-const periods = "(?:\\d{1,9}Y(?:\\d{1,9}M(?:\\d{1,9}D)?)?|\\d{1,9}M(?:\\d{1,9}D)?|\\d{1,9}D)";
-const clock = "T(?:\\d{1,9}H(?:\\d{1,9}M(?:\\d{1,9}S)?)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S)";
-// Of at most 64 characters with its dots.
-const name = "[A-Za-z0-9_+-]{1,20}(?:\\.[A-Za-z0-9_+-]{1,20}){0,2}";
 
-/** Eight groups, or fewer with :: for the rest. */
-function ipv6(): string {
-  const forms = [`(?:${group}:){7}${group}`];
-  const row = (n: number) => (n === 0 ? "" : n === 1 ? group : `${group}(?::${group}){${n - 1}}`);
-  for (let before = 0; before < 8; before++)
-    for (let after = 0; before + after < 8; after++) forms.push(`${row(before)}::${row(after)}`);
-  return `(?:${forms.join("|")})`;
+/** Leap seconds end a UTC day, so the local time follows from the offset. Only whole and half hours are listed, to keep it small. */
+function leapSeconds(): string {
+  const two = (n: number) => String(n).padStart(2, "0");
+  const half = (n: number, minutes: number) => `${two(Math.floor(n / 2))}:${two((n % 2) * 30 + minutes)}`;
+  return Array.from({ length: 48 }, (_, ahead) => {
+    const zone = ahead === 0 ? "Z|z|[+-]00:00" : `\\+${half(ahead, 0)}|-${half(48 - ahead, 0)}`;
+    return `${half((ahead + 47) % 48, 29)}:60(?:\\.\\d+)?(?:${zone})`;
+  }).join("|");
 }
 
-/** Of RFC 3339, 1123, 4122, 4291, 5322 (without quotes and comments), 3986 (with an authority) and ISO 8601's durations. */
-export const formats: ReadonlyMap<string, string> = new Map([
-  ["date", date],
-  ["time", time],
-  ["date-time", `${date}T${time}`],
-  ["duration", `P(?:${periods}(?:${clock})?|${clock}|\\d{1,9}W)`],
-  ["email", `${name}@${label}(?:\\.${label}){0,3}\\.[A-Za-z]{2,24}`],
-  ["hostname", `${label}(?:\\.${label}){0,3}`],
-  ["ipv4", `${octet}(?:\\.${octet}){3}`],
-  ["ipv6", ipv6()],
+const clockTime = "(?:[01]\\d|2[0-3]):[0-5]\\d";
+const time = `(?:${clockTime}:[0-5]\\d(?:\\.\\d+)?(?:[Zz]|[+-]${clockTime})|${leapSeconds()})`;
+
+const periods = "(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)";
+const clock = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
+
+/** Letters and digits, with hyphens between them. `xn--…` is such a label. */
+const label = (most: number) => `[A-Za-z0-9](?:[A-Za-z0-9-]{0,${most - 2}}[A-Za-z0-9])?`;
+// A name has at most 253 characters. Four labels of any length fit, and so do ten where only the first is long.
+const hostname = `(?:${label(63)}(?:(?:\\.${label(62)}){0,3}|(?:\\.${label(20)}){0,9}))`;
+
+const octet = "(?:\\d|[1-9]\\d|1\\d\\d|2[0-4]\\d|25[0-5])";
+const ipv4 = `${octet}(?:\\.${octet}){3}`;
+const group = "[0-9a-fA-F]{1,4}";
+
+/** Eight groups, or fewer with :: for the rest. The last two may be an IPv4 address. */
+function ipv6Address(): string {
+  const row = (n: number) => (n === 0 ? "" : n === 1 ? group : `${group}(?::${group}){${n - 1}}`);
+  const forms = [row(8), `${row(6)}:${ipv4}`, `${row(7)}::`];
+  for (let before = 0; before < 7; before++) {
+    forms.push(`${row(before)}::(?:${group}(?::${group}){0,${6 - before}})?`);
+    if (before < 6) forms.push(`${row(before)}::(?:${group}:){0,${5 - before}}${ipv4}`);
+  }
+  return `(?:${forms.join("|")})`;
+}
+const ipv6 = ipv6Address();
+
+const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
+// Between quotes any printable character, of which two need a backslash: at most 64 characters with the quotes.
+const plain = "[ !#-\\[\\]-~]";
+const quoted = `"(?:${plain}{0,62}|(?:${plain}|\\\\[ -~]){0,31})"`;
+const unreserved = "A-Za-z0-9._~-";
+const subDelims = "!$&'()*+,;=";
+const escaped = "%[0-9A-Fa-f]{2}";
+const characters = (more: string) => `(?:[${subDelims}${more}${unreserved}]|${escaped})`;
+const host = `(?:\\[(?:${ipv6}|[Vv][0-9A-Fa-f]+\\.[${subDelims}:${unreserved}]+)\\]|${characters("")}*)`;
+const authority = `(?:${characters(":")}*@)?${host}(?::\\d*)?`;
+const segment = characters(":@");
+const rooted = `(?:${segment}+(?:/${segment}*)*)`;
+const hierarchy = `(?://${authority}(?:/${segment}*)*|/${rooted}?|${rooted})?`;
+const rest = `${characters(":@/?")}*`;
+const uri = `[A-Za-z][A-Za-z0-9+.-]*:${hierarchy}(?:\\?${rest})?(?:#${rest})?`;
+
+const hexadecimal = (count: number) => `[0-9a-fA-F]{${count}}`;
+
+/** A part of a format: texts that all of some patterns match as a whole, or another format. */
+type Part = { all: readonly string[] } | { format: string };
+
+/** Formats as consecutive parts. A text of any part but the last is never the beginning of another text of that part. */
+const parts: ReadonlyMap<string, readonly Part[]> = new Map([
+  // RFC 3339; its appendix A has durations.
+  ["date", [{ all: [date] }]],
+  ["time", [{ all: [time] }]],
+  ["date-time", [{ all: [`${date}[Tt]`] }, { format: "time" }]],
+  ["duration", [{ all: [`P(?:${periods}(?:${clock})?|${clock}|\\d+W)`] }]],
+  // RFC 5321: at most 64 characters come before the @ that ends the local part.
   [
-    "uri",
-    `[A-Za-z][A-Za-z0-9+.-]{0,30}://${label}(?:\\.${label}){0,7}(?::\\d{1,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]*)*(?:\\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?(?:#[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?`,
+    "email",
+    [
+      { all: [`(?:${atom}(?:\\.${atom})*|${quoted})@`, '"[ -~]*|[!#-?A-~]{1,64}@'] },
+      { all: [`${hostname}|\\[(?:${ipv4}|IPv6:${ipv6})\\]`] },
+    ],
   ],
-  ["uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"],
+  // RFC 1123, 2673, 4291, 3986, 9562.
+  ["hostname", [{ all: [hostname] }]],
+  ["ipv4", [{ all: [ipv4] }]],
+  ["ipv6", [{ all: [ipv6] }]],
+  ["uri", [{ all: [uri] }]],
+  ["uuid", [{ all: [[8, 4, 4, 4, 12].map(hexadecimal).join("-")] }]],
 ]);
+
+/** The formats that are known. */
+export const formatNames: readonly string[] = [...parts.keys()];
+
+const automata = new Map<string, Dfa>();
+
+/** Returns the automaton of a format, which is made once; undefined for an unknown name. */
+export function* formatDfa(name: string): Slices<Dfa | undefined> {
+  const all = parts.get(name);
+  let whole = automata.get(name);
+  if (!all || whole) return whole;
+  for (const part of all) {
+    const next = "format" in part ? yield* formatDfa(part.format) : yield* partDfa(part.all, name);
+    whole = whole ? joined(whole, next!) : next!;
+  }
+  automata.set(name, whole!);
+  return whole;
+}
+
+function* partDfa(sources: readonly string[], name: string): Slices<Dfa> {
+  // The result is shared, so no single compilation pays for it.
+  const work = new Work();
+  let whole: Dfa | undefined;
+  for (const source of sources) {
+    const tree = wholeTexts(parsePattern(source, name, work), name, { search: false });
+    const dfa = yield* dfaInSlices(tree, "json", name, work);
+    whole = whole ? yield* intersectInSlices(whole, dfa, name, work) : dfa;
+  }
+  return merged(whole!);
+}
+
+/** Concatenates two automata. The accepting states of the first must have no edges. */
+function joined(first: Dfa, then: Dfa): Dfa {
+  const base = first.edges.length;
+  const to = (state: number) => (first.accepting[state] ? base + then.start : state);
+  return {
+    start: first.start,
+    accepting: [...first.accepting.map(() => false), ...then.accepting],
+    edges: [
+      ...first.edges.map((out) => out.map(([low, high, next]): Edge => [low, high, to(next)])),
+      ...then.edges.map((out) => out.map(([low, high, next]): Edge => [low, high, base + next])),
+    ],
+  };
+}
+
+/** Merges equivalent states. The result is minimal for a finite language; states on a cycle are left as they are. */
+function merged({ start, accepting, edges }: Dfa): Dfa {
+  const states: Edge[][] = [];
+  const ends: boolean[] = [];
+  const bySignature = new Map<string, number>();
+  const places = new Map<number, number>();
+  const placeOf = (state: number): number => {
+    const known = places.get(state);
+    if (known !== undefined) return known;
+    // A state on a cycle gets its place before its edges are known, so it is never merged.
+    const place = states.push([]) - 1;
+    places.set(state, place);
+    const out: [number, number, number][] = [];
+    for (const [low, high, next] of [...edges[state]!].sort((a, b) => a[0] - b[0])) {
+      const to = placeOf(next);
+      const last = out.at(-1);
+      if (last && last[2] === to && last[1] === low - 1) last[1] = high;
+      else out.push([low, high, to]);
+    }
+    const signature = `${accepting[state]};${out.join(";")}`;
+    const like = bySignature.get(signature);
+    if (like !== undefined && states.length === place + 1) {
+      states.pop();
+      places.set(state, like);
+      return like;
+    }
+    bySignature.set(signature, place);
+    states[place] = out;
+    ends[place] = accepting[state]!;
+    return place;
+  };
+  const first = placeOf(start);
+  return { start: first, accepting: ends, edges: states };
+}

@@ -1,7 +1,7 @@
 // A grammar as a recursive transition network: rules made of nodes, whose edges read bytes or call rules.
 import { HeddleError } from "../errors.ts";
 import type { Slices } from "../tokenizer/slices.ts";
-import { limits, tooLarge } from "./limits.ts";
+import { limits, tooLarge, Work } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 
 /** What a free edge asks of its rule's counter, and does to it. */
@@ -29,8 +29,12 @@ export interface Rule {
 
 export const free = (to: number): FreeEdge => ({ to, guard: Guard.none });
 
-/** Nodes that are gone through between two yields. */
-const SLICE = 2048;
+/** Work of making a node or an edge, and of visiting one later. */
+const NODE = 80;
+const EDGE = 20;
+const LOOK = 4;
+/** Bytes of a text that become nodes between two yields. */
+const CHUNK = 512;
 
 /** The node that ends every rule. */
 export const END = 0;
@@ -50,19 +54,24 @@ export class GrammarBuilder {
   readonly rules: Rule[] = [];
   /** What messages call the whole. */
   readonly where: string;
+  /** The budget of the compilation. */
+  readonly work: Work;
 
-  constructor(where: string) {
+  constructor(where: string, work = new Work()) {
     this.where = where;
+    this.work = work;
   }
 
   /** A rule whose beginning is set later. */
   rule(least = 0, most = Number.POSITIVE_INFINITY): number {
     if (this.rules.length >= limits.rules) throw tooLarge(this.where, limits.rules, "different schemas");
+    this.work.spend(NODE, this.where);
     return this.rules.push({ start: -1, least, most }) - 1;
   }
 
   private push(node: GrammarNode): number {
     if (this.nodes.length >= limits.nodes) throw this.tooManyNodes();
+    this.work.spend(NODE + ("edges" in node ? EDGE * node.edges.length : 0), this.where);
     return this.nodes.push(node) - 1;
   }
 
@@ -90,6 +99,7 @@ export class GrammarBuilder {
     return {
       node,
       set: (edges) => {
+        this.work.spend(EDGE * edges.length, this.where);
         this.nodes[node] = { kind: "free", edges, rule };
       },
     };
@@ -99,17 +109,36 @@ export class GrammarBuilder {
     return this.push({ kind: "call", rule, after });
   }
 
-  /** Reads these very bytes. */
+  /** Checks that so many more nodes fit, before anything is allocated for them. */
+  checkRoom(count: number): void {
+    if (this.nodes.length + count > limits.nodes) throw this.tooManyNodes();
+  }
+
+  /** Reads exactly these bytes in one go. `text` is for long ones. */
   literal(rule: number, text: string | Uint8Array, then: number): number {
     const bytes = typeof text === "string" ? Buffer.from(text) : text;
-    if (this.nodes.length + bytes.length > limits.nodes) throw this.tooManyNodes();
+    this.checkRoom(bytes.length);
     let node = then;
     for (let i = bytes.length - 1; i >= 0; i--) node = this.bytes(rule, [[bytes[i]!, bytes[i]!, node]]);
     return node;
   }
 
+  /** Reads exactly these bytes, however many. */
+  *text(rule: number, text: string | Uint8Array, then: number): Slices<number> {
+    this.checkRoom(text.length);
+    const bytes = typeof text === "string" ? Buffer.from(text) : text;
+    this.checkRoom(bytes.length);
+    let node = then;
+    for (let end = bytes.length; end > 0; end -= CHUNK) {
+      node = this.literal(rule, bytes.subarray(Math.max(0, end - CHUNK), end), node);
+      if (this.work.isDue) yield;
+    }
+    return node;
+  }
+
   /** Reads what an automaton accepts. */
-  automaton(rule: number, dfa: Dfa, then: number): number {
+  *automaton(rule: number, dfa: Dfa, then: number): Slices<number> {
+    this.checkRoom(2 * dfa.edges.length);
     const entries = dfa.edges.map(() => this.loop(rule));
     for (const [state, edges] of dfa.edges.entries()) {
       const node = this.bytes(
@@ -118,6 +147,7 @@ export class GrammarBuilder {
       );
       const targets = dfa.accepting[state] ? [node, then] : [node];
       entries[state]!.set(targets.map(free));
+      if (this.work.isDue) yield;
     }
     return entries[dfa.start]!.node;
   }
@@ -136,53 +166,64 @@ export class GrammarBuilder {
       );
     const nodes: GrammarNode[] = [];
     for (const node of this.nodes) {
-      if (node.kind === "bytes") nodes.push({ ...node, edges: node.edges.filter((edge) => useful[edge[2]]) });
-      else if (node.kind === "free") nodes.push({ ...node, edges: node.edges.filter((edge) => useful[edge.to]) });
-      else nodes.push(node);
-      if (nodes.length % SLICE === 0) yield;
+      nodes.push(onlyTo(node, useful));
+      this.look(node);
+      if (this.work.isDue) yield;
     }
     return { nodes, rules: this.rules, root };
   }
 
+  private look(node: GrammarNode): void {
+    this.work.spend(LOOK * ("edges" in node ? 1 + node.edges.length : 1), this.where);
+  }
+
   /** Which nodes lead to the end of their rule through rules that do: a least fixed point. */
-  private *completable(): Slices<boolean[]> {
+  private *completable(): Slices<Uint8Array> {
     const { nodes, rules } = this;
-    const useful: boolean[] = new Array(nodes.length).fill(false);
     // Whom to look at again once a node is known to be useful: those before it, and the callers of the rule that it begins.
-    const before: number[][] = nodes.map(() => []);
-    for (const [id, node] of nodes.entries()) {
-      if (id % SLICE === 0) yield;
-      if (node.kind === "bytes") for (const edge of node.edges) before[edge[2]]!.push(id);
-      else if (node.kind === "free") for (const edge of node.edges) before[edge.to]!.push(id);
-      else if (node.kind === "call") {
-        before[node.after]!.push(id);
-        const { start } = rules[node.rule]!;
-        if (start >= 0) before[start]!.push(id);
-      }
+    // Lists for all nodes, one after the other: those of node i end at `ends[i]`.
+    const ends = new Int32Array(nodes.length + 1);
+    for (const node of nodes) {
+      forEachNext(node, rules, (next) => {
+        ends[next + 1]!++;
+      });
+      this.look(node);
+      if (this.work.isDue) yield;
     }
+    for (let i = 0; i < nodes.length; i++) ends[i + 1]! += ends[i]!;
+    const before = new Int32Array(ends[nodes.length]!);
+    const places = ends.slice(0, nodes.length);
+    for (const [id, node] of nodes.entries()) {
+      forEachNext(node, rules, (next) => {
+        before[places[next]!++] = id;
+      });
+      this.look(node);
+      if (this.work.isDue) yield;
+    }
+    const useful = new Uint8Array(nodes.length);
     const stack = [END];
-    useful[END] = true;
-    for (let steps = 1; stack.length > 0; steps++) {
-      if (steps % SLICE === 0) yield;
-      for (const id of before[stack.pop()!]!) {
-        const node = nodes[id]!;
+    useful[END] = 1;
+    while (stack.length > 0) {
+      const at = stack.pop()!;
+      for (let i = ends[at]!; i < ends[at + 1]!; i++) {
+        const id = before[i]!;
         if (useful[id]) continue;
+        const node = nodes[id]!;
         if (node.kind === "call" && !(useful[node.after] && useful[rules[node.rule]!.start])) continue;
-        useful[id] = true;
+        useful[id] = 1;
         stack.push(id);
       }
+      this.work.spend(LOOK * (1 + ends[at + 1]! - ends[at]!), this.where);
+      if (this.work.isDue) yield;
     }
     return useful;
   }
 
   /** A rule that calls itself before it has read a byte would be called without end. */
   private *refuseLoops(): Slices<void> {
-    const { nodes, rules } = this;
+    const { rules } = this;
     const called: number[][] = [];
-    for (const { start } of rules) {
-      called.push(firstCalls(nodes, start));
-      if (called.length % 64 === 0) yield;
-    }
+    for (const { start } of rules) called.push(yield* this.firstCalls(start));
     const state = new Uint8Array(rules.length); // 1: being looked at, 2: done
     const height = new Uint32Array(rules.length);
     for (let root = 0; root < rules.length; root++) {
@@ -197,6 +238,8 @@ export class GrammarBuilder {
           height[top.rule] = 1 + called[top.rule]!.reduce((most, rule) => Math.max(most, height[rule]!), 0);
           if (height[top.rule]! > limits.chain)
             throw tooLarge(this.where, limits.chain, "schemas that each begin with the next");
+          this.work.spend(LOOK * (1 + called[top.rule]!.length), this.where);
+          if (this.work.isDue) yield;
           stack.pop();
         } else if (state[rule] === 1) throw recursion(this.where);
         else if (state[rule] === 0) {
@@ -206,6 +249,45 @@ export class GrammarBuilder {
       }
     }
   }
+
+  /** The rules that a node may call before it has read a byte. */
+  private *firstCalls(start: number): Slices<number[]> {
+    if (start < 0) return [];
+    const seen = new Set([start]);
+    const out = new Set<number>();
+    for (const id of seen) {
+      const node = this.nodes[id]!;
+      if (node.kind === "call") out.add(node.rule);
+      else if (node.kind === "free") for (const edge of node.edges) seen.add(edge.to);
+      this.look(node);
+      if (this.work.isDue) yield;
+    }
+    return [...out];
+  }
+}
+
+/** Calls `use` with each node that this one leads to; for a call these are the start of the rule and the node after it. */
+function forEachNext(node: GrammarNode, rules: readonly Rule[], use: (next: number) => void): void {
+  if (node.kind === "bytes") for (const edge of node.edges) use(edge[2]);
+  else if (node.kind === "free") for (const edge of node.edges) use(edge.to);
+  else if (node.kind === "call") {
+    use(node.after);
+    const { start } = rules[node.rule]!;
+    if (start >= 0) use(start);
+  }
+}
+
+/** A node without its edges to nodes that are not useful. */
+function onlyTo(node: GrammarNode, useful: Uint8Array): GrammarNode {
+  if (node.kind === "bytes") {
+    const edges = node.edges.filter((edge) => useful[edge[2]]);
+    return edges.length === node.edges.length ? node : { ...node, edges };
+  }
+  if (node.kind === "free") {
+    const edges = node.edges.filter((edge) => useful[edge.to]);
+    return edges.length === node.edges.length ? node : { ...node, edges };
+  }
+  return node;
 }
 
 export function recursion(where: string): HeddleError {
@@ -213,17 +295,4 @@ export function recursion(where: string): HeddleError {
     "INVALID_ARGUMENT",
     `${where}: expected recursion within an object or array, got a schema that is itself`,
   );
-}
-
-/** The rules that a node may call before it has read a byte. */
-function firstCalls(nodes: readonly GrammarNode[], start: number): number[] {
-  if (start < 0) return [];
-  const seen = new Set([start]);
-  const out = new Set<number>();
-  for (const id of seen) {
-    const node = nodes[id]!;
-    if (node.kind === "call") out.add(node.rule);
-    else if (node.kind === "free") for (const edge of node.edges) seen.add(edge.to);
-  }
-  return [...out];
 }

@@ -24,6 +24,10 @@ export interface ArrayRule {
   most: number;
 }
 
+/** Work of reading a value, and of each text that is compared with others. */
+const VALUE = 50;
+const WORD = 10;
+
 export class JsonRules {
   readonly builder: GrammarBuilder;
   private spaceRule: number | undefined;
@@ -82,15 +86,16 @@ export class JsonRules {
   }
 
   /** A string whose text within the quotes an automaton accepts. */
-  stringOf(dfa: Dfa): number {
+  *stringOf(dfa: Dfa): Slices<number> {
     const rule = this.builder.rule();
-    return this.begin(rule, this.byte(rule, '"', this.builder.automaton(rule, dfa, this.byte(rule, '"', END))));
+    const text = yield* this.builder.automaton(rule, dfa, this.byte(rule, '"', END));
+    return this.begin(rule, this.byte(rule, '"', text));
   }
 
   /** A number, or whatever an automaton accepts. */
-  plain(dfa: Dfa): number {
+  *plain(dfa: Dfa): Slices<number> {
     const rule = this.builder.rule();
-    return this.begin(rule, this.builder.automaton(rule, dfa, END));
+    return this.begin(rule, yield* this.builder.automaton(rule, dfa, END));
   }
 
   /** One of several other rules. */
@@ -110,7 +115,7 @@ export class JsonRules {
   }
 
   /** Any character of a string, written as it is or with a backslash; never half of a surrogate pair. */
-  private character(rule: number, then: number): number {
+  character(rule: number, then: number): number {
     const { builder } = this;
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
     const more = bytes([0x80, 0xbf, then]);
@@ -162,39 +167,72 @@ export class JsonRules {
   /** One of some values, with white space where JSON has it. */
   *literals(values: readonly JsonValue[]): Slices<number> {
     const rule = this.builder.rule();
-    const scalars = values.filter((value) => typeof value !== "object" || value === null);
-    const others = values.filter((value) => typeof value === "object" && value !== null);
+    const { work, where } = this.builder;
     const starts: number[] = [];
-    for (const value of others) {
-      starts.push(this.value(rule, value, END));
-      yield;
+    const texts: Uint8Array[] = [];
+    for (const value of values) {
+      if (typeof value === "string") this.builder.checkRoom(value.length);
+      if (typeof value === "object" && value !== null) starts.push(yield* this.value(rule, value, END));
+      else texts.push(Buffer.from(JSON.stringify(value)));
+      work.spend(VALUE, where);
+      if (work.isDue) yield;
     }
-    const texts = scalars.map((value) => Buffer.from(JSON.stringify(value)));
     if (texts.length > 0) starts.push(yield* this.words(rule, texts, END));
     return this.begin(rule, this.builder.choice(starts));
   }
 
-  /** One of some texts, of which there is one at least: those that begin alike share their beginning. */
-  private *words(rule: number, texts: readonly Uint8Array[], then: number, at = 0): Slices<number> {
-    yield;
-    let end = at;
-    const [first] = texts;
-    while (end < first!.length && texts.every((text) => text[end] === first![end])) end++;
-    const byFirst = new Map<number, Uint8Array[]>();
-    for (const text of texts) {
-      const list = text.length > end ? byFirst.get(text[end]!) : [];
-      if (list) list.push(text);
-      else byFirst.set(text[end]!, [text]);
+  /** One of at least one text. Texts with a common prefix share its nodes. */
+  private *words(rule: number, texts: readonly Uint8Array[], then: number): Slices<number> {
+    const { builder } = this;
+    const { work, where } = builder;
+    /** Texts that are alike up to `at`; the nodes of what follows there are made one after another. */
+    interface Branch {
+      texts: readonly Uint8Array[];
+      at: number;
+      end: number;
+      parts: readonly (readonly [byte: number, texts: readonly Uint8Array[]])[];
+      edges: Edge[];
     }
-    const targets = texts.some((text) => text.length === end) ? [then] : [];
-    const edges: Edge[] = [];
-    for (const [byte, list] of byFirst) edges.push([byte, byte, yield* this.words(rule, list, then, end + 1)]);
-    if (edges.length > 0) targets.push(this.builder.bytes(rule, edges));
-    return this.builder.literal(rule, first!.subarray(at, end), this.builder.choice(targets));
+    const branchOf = (texts: readonly Uint8Array[], at: number): Branch => {
+      const first = texts[0]!;
+      let end = at;
+      while (end < first.length && texts.every((text) => text[end] === first[end])) end++;
+      const byFirst = new Map<number, Uint8Array[]>();
+      for (const text of texts) {
+        if (text.length === end) continue;
+        const list = byFirst.get(text[end]!);
+        if (list) list.push(text);
+        else byFirst.set(text[end]!, [text]);
+      }
+      work.spend(WORD * texts.length + (end - at) * texts.length, where);
+      return { texts, at, end, parts: [...byFirst], edges: [] };
+    };
+    const open = [branchOf(texts, 0)];
+    for (;;) {
+      const top = open.at(-1)!;
+      if (work.isDue) yield;
+      const next = top.parts[top.edges.length];
+      if (next) {
+        open.push(branchOf(next[1], top.end + 1));
+        continue;
+      }
+      open.pop();
+      const targets = top.texts.some((text) => text.length === top.end) ? [then] : [];
+      if (top.edges.length > 0) targets.push(builder.bytes(rule, top.edges));
+      const shared = top.texts[0]!.subarray(top.at, top.end);
+      const node = yield* builder.text(rule, shared, builder.choice(targets));
+      const parent = open.at(-1);
+      if (!parent) return node;
+      const byte = parent.parts[parent.edges.length]![0];
+      parent.edges.push([byte, byte, node]);
+    }
   }
 
-  private value(rule: number, value: JsonValue, then: number): number {
-    if (typeof value !== "object" || value === null) return this.builder.literal(rule, JSON.stringify(value), then);
+  private *value(rule: number, value: JsonValue, then: number): Slices<number> {
+    const { builder } = this;
+    if (builder.work.isDue) yield;
+    if (typeof value === "string") builder.checkRoom(value.length);
+    if (typeof value !== "object" || value === null) return yield* builder.text(rule, JSON.stringify(value), then);
     const isArray = Array.isArray(value);
     const parts = isArray ? value.map((item) => ["", item] as const) : Object.entries(value);
     const [open, close] = isArray ? ["[", "]"] : ["{", "}"];
@@ -202,15 +240,15 @@ export class JsonRules {
     let node = this.space(this.byte(rule, close, then));
     for (let i = parts.length - 1; i >= 0; i--) {
       const [key, member] = parts[i]!;
-      node = this.value(rule, member, node);
-      if (!isArray) node = this.builder.literal(rule, JSON.stringify(key), this.colon(rule, node));
+      node = yield* this.value(rule, member, node);
+      if (!isArray) node = yield* builder.text(rule, JSON.stringify(key), this.colon(rule, node));
       node = this.space(node);
       if (i > 0) node = this.byte(rule, ",", node);
     }
     return this.byte(rule, open, node);
   }
 
-  array({ prefix, rest, least, most }: ArrayRule): number {
+  *array({ prefix, rest, least, most }: ArrayRule): Slices<number> {
     const { builder } = this;
     if (least > most) return this.never();
     const fixed = prefix.length;
@@ -239,6 +277,7 @@ export class JsonRules {
       const call = builder.call(prefix[done]!, after);
       first = this.space(call);
       after = open([...(done >= least ? [closeAfter] : []), this.byte(rule, ",", this.space(call))]);
+      if (builder.work.isDue) yield;
     }
     if (most === 0) first = undefined;
     return this.begin(
@@ -261,51 +300,93 @@ export class JsonRules {
     const separated = (count: number, node: number) =>
       count === 0 ? this.space(node) : this.byte(rule, ",", this.space(node));
     const end = (count: number) => (count < least ? [] : [count === 0 ? close : closeAfter]);
-    const names = properties.map(({ name }) => name);
+    const others =
+      additional === undefined
+        ? undefined
+        : new OtherNames(
+            this,
+            rule,
+            properties.map(({ name }) => name),
+          );
 
-    /** After all named properties, with so many of them. */
-    const lasts = counts.map(() => builder.loop(rule));
-    const more = counts.map((count) => {
-      if (additional === undefined || count >= most) return [];
-      const then = lasts[Math.min(count + 1, top)]!.node;
-      return [separated(count, this.otherName(rule, names, this.colon(rule, builder.call(additional, then))))];
-    });
-    for (const count of counts) lasts[count]!.set([...end(count), ...more[count]!].map(free));
+    /** The nodes after all named properties, by the number of properties so far. */
+    const lasts: ReturnType<GrammarBuilder["loop"]>[] = [];
+    for (const _ of counts) {
+      lasts.push(builder.loop(rule));
+      if (builder.work.isDue) yield;
+    }
+    for (const count of counts) {
+      const targets = end(count);
+      if (others && count < most) {
+        const then = lasts[Math.min(count + 1, top)]!.node;
+        targets.push(separated(count, yield* others.name(this.colon(rule, builder.call(additional!, then)))));
+      }
+      lasts[count]!.set(targets.map(free));
+    }
     let nodes = lasts.map(({ node }) => node);
     for (let i = properties.length - 1; i >= 0; i--) {
       const { name, rule: value, required } = properties[i]!;
-      yield;
-      const key = new Map<number, number>();
-      const taken = counts.map((count) => {
-        if (count >= most) return [];
-        const then = Math.min(count + 1, top);
-        let node = key.get(then);
-        if (node === undefined) {
-          node = builder.literal(rule, JSON.stringify(name), this.colon(rule, builder.call(value, nodes[then]!)));
-          key.set(then, node);
-        }
-        return [separated(count, node)];
-      });
+      builder.checkRoom(name.length);
+      builder.work.spend(name.length, builder.where);
+      const text = JSON.stringify(name);
       const skipped = nodes;
-      nodes = counts.map((count) => {
-        const targets = required ? taken[count]! : [...taken[count]!, skipped[count]!];
-        return builder.guarded(rule, targets.map(free));
-      });
+      nodes = [];
+      /** The property's name, by the number of properties after it. */
+      const key = new Map<number, number>();
+      for (const count of counts) {
+        const targets: number[] = [];
+        if (count < most) {
+          const then = Math.min(count + 1, top);
+          let node = key.get(then);
+          if (node === undefined) {
+            node = yield* builder.text(rule, text, this.colon(rule, builder.call(value, skipped[then]!)));
+            key.set(then, node);
+          }
+          targets.push(separated(count, node));
+        }
+        if (!required) targets.push(skipped[count]!);
+        nodes.push(builder.guarded(rule, targets.map(free)));
+        if (builder.work.isDue) yield;
+      }
     }
     return this.begin(rule, this.byte(rule, "{", nodes[0]!));
   }
+}
 
-  /** Any property's name but some. What begins like one of those is read as JSON.stringify writes it, which is one way. */
-  private otherName(rule: number, names: readonly string[], then: number): number {
-    const { builder } = this;
-    const quote = this.byte(rule, '"', then);
+/** The names of an object's additional properties. */
+class OtherNames {
+  private readonly rules: JsonRules;
+  private readonly rule: number;
+  private readonly names: readonly string[];
+  /** The names, as JSON.stringify writes them, without quotes. */
+  private texts: readonly Uint8Array[] | undefined;
+
+  /** @param names that they may not be */
+  constructor(rules: JsonRules, rule: number, names: readonly string[]) {
+    this.rules = rules;
+    this.rule = rule;
+    this.names = names;
+  }
+
+  private encoded(name: string): Uint8Array {
+    const { work, where } = this.rules.builder;
+    work.spend(WORD + name.length, where);
+    const text = name.length > limits.nameLength ? undefined : Buffer.from(JSON.stringify(name).slice(1, -1));
+    if (text && text.length <= limits.nameLength) return text;
+    throw tooLarge(where, limits.nameLength, "bytes of a property's name beside additionalProperties");
+  }
+
+  /** Any other name. A name with the prefix of an excluded one is read only as JSON.stringify writes it. */
+  *name(then: number): Slices<number> {
+    const { rules, rule } = this;
+    this.texts ??= this.names.map((name) => this.encoded(name));
+    const { texts } = this;
+    const { builder } = rules;
+    const quote = builder.literal(rule, '"', then);
     const body = builder.loop(rule);
-    const character = this.character(rule, body.node);
+    const character = rules.character(rule, body.node);
     body.set([character, quote].map(free));
-    if (names.length === 0) return this.byte(rule, '"', body.node);
-    const texts = names.map((name) => Buffer.from(JSON.stringify(name).slice(1, -1)));
-    if (texts.some((text) => text.length > limits.nameLength))
-      throw tooLarge(this.builder.where, limits.nameLength, "bytes of a property's name beside additionalProperties");
+    if (texts.length === 0) return builder.literal(rule, '"', body.node);
     // A backslash as JSON.stringify writes it: one way for each character.
     const edge = (low: string, high: string, to: number): Edge => [low.charCodeAt(0), high.charCodeAt(0), to];
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
@@ -313,16 +394,19 @@ export class JsonRules {
       bytes(edge("0", "7", body.node), edge("b", "b", body.node), edge("e", "f", body.node)),
       bytes(edge("0", "9", body.node), edge("a", "f", body.node)),
     ];
-    const control = this.byte(rule, "00", bytes(edge("0", "0", below), edge("1", "1", above)));
+    const control = builder.literal(rule, "00", bytes(edge("0", "0", below), edge("1", "1", above)));
     const backslash = bytes(...[...'"\\bfnrt'].map((c) => edge(c, c, body.node)), edge("u", "u", control));
     /** After what the first `at` bytes of some names are, at a node of a character. */
-    const unlike = (alike: readonly Uint8Array[], at: number, node: number): number => {
+    const unlike = function* (alike: readonly Uint8Array[], at: number, node: number): Slices<number> {
       const byFirst = new Map<number, Uint8Array[]>();
       for (const text of alike) {
-        const list = text.length > at ? byFirst.get(text[at]!) : [];
+        if (text.length === at) continue;
+        const list = byFirst.get(text[at]!);
         if (list) list.push(text);
         else byFirst.set(text[at]!, [text]);
       }
+      builder.work.spend(WORD * alike.length, builder.where);
+      if (builder.work.isDue) yield;
       const firsts = [...byFirst.keys()].sort((a, b) => a - b);
       const edges: Edge[] = [];
       const of = builder.nodes[node]!;
@@ -332,7 +416,8 @@ export class JsonRules {
         for (const byte of firsts) {
           if (byte < low || byte > high) continue;
           if (byte > from) edges.push([from, byte - 1, target]);
-          edges.push([byte, byte, unlike(byFirst.get(byte)!, at + 1, target === body.node ? character : target)]);
+          const next = target === body.node ? character : target;
+          edges.push([byte, byte, yield* unlike(byFirst.get(byte)!, at + 1, next)]);
           from = byte + 1;
         }
         if (from <= high) edges.push([from, high, target]);
@@ -340,6 +425,6 @@ export class JsonRules {
       if (node === character && !alike.some((text) => text.length === at)) edges.push([0x22, 0x22, then]);
       return builder.bytes(rule, edges);
     };
-    return this.byte(rule, '"', unlike(texts, 0, character));
+    return builder.literal(rule, '"', yield* unlike(texts, 0, character));
   }
 }

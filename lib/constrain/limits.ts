@@ -1,8 +1,10 @@
-// What a schema or a pattern from a stranger may cost.
+// Limits on schemas and patterns from strangers.
 import { HeddleError } from "../errors.ts";
 
 /** Limits on schemas and patterns; every message names the one it hit. */
 export const limits = {
+  /** Units of work that one compilation may take, of all its schemas and patterns together: about ten nanoseconds each. */
+  work: 40_000_000,
   /** Objects and arrays within each other, of the schema as JSON. */
   depth: 128,
   /** Objects, arrays, strings, numbers … of which the schema consists. */
@@ -13,8 +15,6 @@ export const limits = {
   nameLength: 1024,
   /** Schemas that allOf, anyOf beside other keywords and $ref make of one. */
   alternatives: 256,
-  /** Work of putting them together, in keywords, properties and values. */
-  mergeSteps: 1_000_000,
   rules: 20_000,
   /** Rules that call each other before a byte is read. */
   chain: 500,
@@ -25,8 +25,6 @@ export const limits = {
   /** Of one pattern, before it is made deterministic and after. */
   patternNodes: 50_000,
   patternStates: 10_000,
-  /** Work of making one pattern deterministic. */
-  patternSteps: 2_000_000,
 } as const;
 
 /** A cap was hit: `what` says of what there are too many, and where. */
@@ -36,4 +34,30 @@ export function tooLarge(where: string, most: number, what: string): HeddleError
 
 export function unsupported(where: string, what: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${where}: ${what} is not supported`);
+}
+
+/** Work after which a compilation should yield: a fraction of a millisecond. */
+const PAUSE = 20_000;
+
+/**
+ * The work that one compilation may still do. Every step spends its cost first, so time and memory are bounded however a schema combines steps.
+ * One unit is about ten nanoseconds, or two bytes of retained memory.
+ */
+export class Work {
+  private left: number = limits.work;
+  private sincePause = 0;
+
+  /** @throws HeddleError INVALID_ARGUMENT once all is spent, by the place that spent the last of it */
+  spend(amount: number, where: string): void {
+    this.left -= amount;
+    this.sincePause += amount;
+    if (this.left < 0) throw tooLarge(where, limits.work, "units of work to compile it");
+  }
+
+  /** Whether a generator should yield now. Asking starts the next stretch of work. */
+  get isDue(): boolean {
+    if (this.sincePause < PAUSE) return false;
+    this.sincePause = 0;
+    return true;
+  }
 }

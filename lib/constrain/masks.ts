@@ -1,6 +1,6 @@
 // Which tokens may come next: a walk over the vocabulary's trees along the automaton.
 import { HeddleError } from "../errors.ts";
-import type { Automaton, State } from "./automaton.ts";
+import { type Automaton, type State, tooAmbiguous } from "./automaton.ts";
 import type { TokenTree, TokenTries } from "./token-tries.ts";
 
 /** Tokens that may come next, or those that may not: the shorter list, in ascending order. */
@@ -10,6 +10,13 @@ export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int3
 const MOST_IDS = 4 << 20;
 const MOST_MASKS = 4096;
 const STEPS = 512;
+/** Ways of the automaton that are looked at between two yields. They take about as long as those steps. */
+const LOOKS = 256;
+
+/** The ways of the automaton that one document's masks may still look at. */
+export interface Allowance {
+  looks: number;
+}
 
 /** Masks of one grammar for one vocabulary and its end tokens. */
 export class Masks {
@@ -52,15 +59,16 @@ export class Masks {
 
   /**
    * The mask of a state. Yields every so often: see `inSlices`.
-   * @throws HeddleError UNSUPPORTED where the vocabulary has no token to go on with
+   * @param allowance is reduced by the ways that the mask takes
+   * @throws HeddleError UNSUPPORTED where the vocabulary has no token to go on with, or the allowance does not suffice
    */
-  *make(state: State): Generator<void, Mask, undefined> {
+  *make(state: State, allowance: Allowance): Generator<void, Mask, undefined> {
     const { tries, vocabSize } = this;
     const room = this.automaton.freeCharacters(state);
     let flags: Uint8Array;
     if (room === undefined) {
       flags = new Uint8Array(vocabSize);
-      yield* this.walk(tries.plain, state, flags);
+      yield* this.walk(tries.plain, state, flags, allowance);
     } else {
       // Within a string all plain tokens fit that are not too long.
       flags = this.plain.slice();
@@ -68,7 +76,7 @@ export class Masks {
       if (room < plainUpTo.length - 1)
         for (let i = plainUpTo[Math.max(0, room)]!; i < plainIds.length; i++) flags[plainIds[i]!] = 0;
     }
-    yield* this.walk(tries.other, state, flags);
+    yield* this.walk(tries.other, state, flags, allowance);
     for (const id of this.markup.keys()) if (this.after(state, id)) flags[id] = 1;
     for (const id of this.ends) flags[id] = state.whole ? 1 : 0;
     const mask = maskOf(flags.subarray(0, vocabSize));
@@ -91,13 +99,18 @@ export class Masks {
     return bytes.length === 0 ? null : automaton.read(state, bytes);
   }
 
-  private *walk(tree: TokenTree, start: State, flags: Uint8Array): Generator<void, void, undefined> {
+  private *walk(
+    tree: TokenTree,
+    start: State,
+    flags: Uint8Array,
+    allowance: Allowance,
+  ): Generator<void, void, undefined> {
     const { automaton, vocabSize } = this;
     const { next } = this.tries;
     const { bytes, depths, ends, tokens } = tree;
     const path: State[] = [start];
     const count = bytes.length;
-    let made = 0;
+    let looked = 0;
     for (let i = 0, turn = 0; i < count; turn++) {
       if (turn === STEPS) {
         turn = 0;
@@ -108,9 +121,16 @@ export class Masks {
       const byte = bytes[i]!;
       let state = from.next[byte];
       if (state === undefined) {
+        // Making a state takes as long as many steps to known ones. Steps of other documents between two yields do not count.
+        const before = automaton.work;
         state = automaton.step(from, byte);
-        // To make a state takes as long as many looks at known ones.
-        if (++made % 64 === 0) yield;
+        looked += automaton.work - before;
+        if (looked > LOOKS) {
+          allowance.looks -= looked;
+          looked = 0;
+          if (allowance.looks < 0) throw tooAmbiguous();
+          yield;
+        }
       }
       if (state === null) {
         i = ends[i]!;

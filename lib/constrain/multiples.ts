@@ -23,7 +23,14 @@ export function multiplesOf(modulus: number): Machine {
  * number beside them are left out.
  */
 export function listedMultiples(moduli: readonly number[], least: bigint, most: bigint): string[] | undefined {
-  const step = moduli.map(BigInt).reduce((a, b) => (a / greatestCommonDivisor(a, b)) * b);
+  let step = 1n;
+  const farthest = least < -most ? -least : most;
+  for (const modulus of moduli) {
+    const other = BigInt(modulus);
+    step = (step / greatestCommonDivisor(step, other)) * other;
+    // Zero is the only multiple left, whatever the other divisors are.
+    if (step > farthest) break;
+  }
   const first = least > 0n ? (least + step - 1n) / step : -(-least / step);
   const last = most < 0n ? -((-most + step - 1n) / step) : most / step;
   if (last - first >= BigInt(MOST_LISTED)) return undefined;

@@ -1,9 +1,10 @@
 // Numbers between bounds, as patterns over their decimal digits.
 import { describe } from "../errors.ts";
-import { unsupported } from "./limits.ts";
+import type { Slices } from "../tokenizer/slices.ts";
+import { unsupported, Work } from "./limits.ts";
 import { listDfa, listedMultiples, multiplesOf } from "./multiples.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
-import { type Budget, type Dfa, dfaOf, type Edge, intersect } from "./regular.ts";
+import { type Dfa, dfaInSlices, type Edge, intersectInSlices } from "./regular.ts";
 
 export interface Bound {
   value: number;
@@ -25,6 +26,10 @@ const FRACTION_DIGITS = 22;
 const EXACT_DIGITS = 15;
 /** Of it, ten times a rest and a digit are a number still. */
 const LARGEST_MULTIPLE = 10 ** (EXACT_DIGITS - 1);
+/** Work of reading the bounds of a rule, of what its numbers are multiples of, and of each multiple that is listed. */
+const RULE = 10_000;
+const MULTIPLE = 100;
+const LISTED = 1000;
 
 const char = (text: string) => concat(...Array.from(text, (c) => set([c.charCodeAt(0), c.charCodeAt(0)])));
 const between = (low: number, high: number) => set([0x30 + low, 0x30 + high]);
@@ -53,7 +58,9 @@ function largest(): Pattern {
 }
 
 /** The automaton of a rule's numbers. @throws HeddleError UNSUPPORTED for bounds and multiples that have none */
-export function numberDfa({ integer, low, high, multiples }: NumberRule, where: string, budget: Budget): Dfa {
+export function* numberDfa({ integer, low, high, multiples }: NumberRule, where: string, work: Work): Slices<Dfa> {
+  work.spend(RULE + MULTIPLE * multiples.length, where);
+  if (!low && !high && multiples.length === 0) return yield* unbounded(integer);
   let places = FRACTION_DIGITS;
   let whole = integer;
   const moduli: number[] = [];
@@ -74,20 +81,36 @@ export function numberDfa({ integer, low, high, multiples }: NumberRule, where: 
     const { least, most } = wholeBounds(low, high, where);
     const listed = least !== undefined && most !== undefined ? listedMultiples(moduli, least, most) : undefined;
     if (listed) {
-      budget.spend(listed.length * INTEGER_DIGITS, where);
+      work.spend(listed.length * LISTED, where);
       return listDfa(listed);
     }
   }
-  let dfa = whole ? integerDfa(low, high, where, budget) : boundedDfa(low, high, places, where, budget);
+  let dfa = yield* whole ? integerDfa(low, high, where, work) : boundedDfa(low, high, places, where, work);
   if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
-    const exact = concat(optional(char("-")), digits(1, EXACT_DIGITS));
-    dfa = intersect(dfa, dfaOf(exact, "plain", where, budget), where, budget);
+    const exact = yield* dfaInSlices(concat(optional(char("-")), digits(1, EXACT_DIGITS)), "plain", where, work);
+    dfa = yield* intersectInSlices(dfa, exact, where, work);
   }
-  for (const modulus of moduli) dfa = intersect(dfa, multiplesOf(modulus), where, budget);
+  for (const modulus of moduli) dfa = yield* intersectInSlices(dfa, multiplesOf(modulus), where, work);
   return dfa;
 }
 
-function integerDfa(low: Bound | undefined, high: Bound | undefined, where: string, budget: Budget): Dfa {
+const unboundedDfas = new Map<boolean, Dfa>();
+
+/** Any integers, or any numbers: most schemas have them, so they are made once. */
+function* unbounded(integer: boolean): Slices<Dfa> {
+  let dfa = unboundedDfas.get(integer);
+  if (!dfa) {
+    const work = new Work();
+    const made = integer
+      ? integerDfa(undefined, undefined, "number", work)
+      : dfaInSlices(either(anyNumber, largest()), "plain", "number", work);
+    dfa = yield* made;
+    unboundedDfas.set(integer, dfa);
+  }
+  return dfa;
+}
+
+function integerDfa(low: Bound | undefined, high: Bound | undefined, where: string, work: Work): Slices<Dfa> {
   const { least, most } = wholeBounds(low, high, where);
   const of = (a: bigint | undefined, b: bigint | undefined) => naturals(a ?? 0n, b);
   const parts: Pattern[] = [];
@@ -96,7 +119,7 @@ function integerDfa(low: Bound | undefined, high: Bound | undefined, where: stri
     const nearest = most !== undefined && most < 0n ? -most : 1n;
     parts.push(concat(char("-"), of(nearest, least === undefined ? undefined : -least)));
   }
-  return dfaOf(either(...parts), "plain", where, budget);
+  return dfaInSlices(either(...parts), "plain", where, work);
 }
 
 /**
@@ -156,26 +179,20 @@ function sameLength(low: string, high: string): Pattern {
 }
 
 /** Numbers between bounds. With a bound they have no exponent: digits alone say then which is larger. */
-function boundedDfa(
+function* boundedDfa(
   least: Bound | undefined,
   most: Bound | undefined,
   places: number,
   where: string,
-  budget: Budget,
-): Dfa {
+  work: Work,
+): Slices<Dfa> {
   // Beyond all that is written without an exponent, which is then left out.
   const far = 10 ** INTEGER_DIGITS;
   const low = least && least.value <= -far ? undefined : least;
   const high = most && most.value >= far ? undefined : most;
   if (!low && !high) {
-    if (!least && !most && places === FRACTION_DIGITS)
-      return dfaOf(either(anyNumber, largest()), "plain", where, budget);
-    return dfaOf(
-      concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places)))),
-      "plain",
-      where,
-      budget,
-    );
+    const written = concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places))));
+    return yield* dfaInSlices(written, "plain", where, work);
   }
   // Beside an excluded bound, digits that reading back rounds away would reach it.
   const room = [low, high].map((bound) =>
@@ -184,16 +201,22 @@ function boundedDfa(
   const fraction = Math.max(1, Math.min(places, ...room));
   const at = (bound: Bound | undefined, sign: number): Magnitude | undefined =>
     bound && { ...decimalOf(sign * bound.value, where), exclusive: bound.exclusive };
-  const build = (least: Magnitude | undefined, most: Magnitude | undefined) => {
+  const build = function* (least: Magnitude | undefined, most: Magnitude | undefined): Slices<Dfa> {
     const all = concat(anyInteger, optional(concat(char("."), digits(1, fraction))));
-    const from = dfaOf(least ? atLeast(least, fraction) : all, "plain", where, budget);
-    return most ? intersect(from, dfaOf(atMost(most, fraction), "plain", where, budget), where, budget) : from;
+    const from = yield* dfaInSlices(least ? atLeast(least, fraction) : all, "plain", where, work);
+    if (!most) return from;
+    return yield* intersectInSlices(
+      from,
+      yield* dfaInSlices(atMost(most, fraction), "plain", where, work),
+      where,
+      work,
+    );
   };
   const zero: Magnitude = { whole: "0", decimals: "", exclusive: false };
   const positive = !high || high.value > 0 || (high.value === 0 && !high.exclusive);
   const negative = !low || low.value < 0;
-  const upwards = positive ? build(low && low.value >= 0 ? at(low, 1) : zero, at(high, 1)) : undefined;
-  const downwards = negative ? build(high && high.value <= 0 ? at(high, -1) : zero, at(low, -1)) : undefined;
+  const upwards = positive ? yield* build(low && low.value >= 0 ? at(low, 1) : zero, at(high, 1)) : undefined;
+  const downwards = negative ? yield* build(high && high.value <= 0 ? at(high, -1) : zero, at(low, -1)) : undefined;
   return signed(upwards, downwards);
 }
 

@@ -1,7 +1,7 @@
 // Regular expressions as trees: the regular subset of JavaScript's, by code points (flag u).
 import { HeddleError } from "../errors.ts";
 import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
-import { limits, tooLarge, unsupported } from "./limits.ts";
+import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 
 export type Pattern =
   | { kind: "set"; set: CodePoints }
@@ -57,19 +57,26 @@ const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, 
  * @param where what messages call it
  * @throws HeddleError INVALID_ARGUMENT for what is no pattern or too long, UNSUPPORTED for what is not regular: look-around, back references, \b
  */
-export function parsePattern(source: string, where: string): Pattern {
+export function parsePattern(source: string, where: string, work = new Work()): Pattern {
   if (source.length > limits.patternLength) throw tooLarge(where, limits.patternLength, "characters");
-  return new Parser(source, where).parse();
+  work.spend(CHARACTER * source.length, where);
+  return new Parser(source, where, work).parse();
 }
+
+/** Work of reading a character, and of a range in a class. */
+const CHARACTER = 60;
+const RANGE = 20;
 
 class Parser {
   private readonly source: string;
   private readonly where: string;
+  private readonly work: Work;
   private at = 0;
 
-  constructor(source: string, where: string) {
+  constructor(source: string, where: string, work: Work) {
     this.source = source;
     this.where = where;
+    this.work = work;
   }
 
   parse(): Pattern {
@@ -225,6 +232,7 @@ class Parser {
       if (a === undefined || b === undefined || a > b) throw this.invalid("a range from a character to a later one");
       sets.push([[a, b]]);
     }
+    this.work.spend(RANGE * sets.reduce((sum, { length }) => sum + length, 1), this.where);
     const all = union(...sets);
     return negated ? complement(all) : all;
   }
@@ -245,7 +253,9 @@ function single(of: CodePoints): number | undefined {
  * where nothing comes before (after) them; elsewhere they are UNSUPPORTED.
  */
 export function wholeTexts(pattern: Pattern, where: string, { search }: { search: boolean }): Pattern {
-  return anchored(pattern, { first: true, last: true, search, where });
+  const withAnchors = new Set<Pattern>();
+  findAnchors(pattern, withAnchors);
+  return anchored(pattern, { first: true, last: true, search, where, withAnchors });
 }
 
 interface Place {
@@ -254,19 +264,22 @@ interface Place {
   last: boolean;
   search: boolean;
   where: string;
+  /** Anchors, and what holds any. */
+  withAnchors: ReadonlySet<Pattern>;
 }
 
 function anchored(pattern: Pattern, place: Place): Pattern {
-  const { first, last, search, where } = place;
+  const { first, last, search, where, withAnchors } = place;
   if (pattern.kind === "either") return either(...pattern.parts.map((part) => anchored(part, place)));
-  let parts: readonly Pattern[] = pattern.kind === "concat" ? pattern.parts : [pattern];
-  const starts = first && parts[0]?.kind === "start";
-  while (first && parts[0]?.kind === "start") parts = parts.slice(1);
-  const ends = last && parts.at(-1)?.kind === "end";
-  while (last && parts.at(-1)?.kind === "end") parts = parts.slice(0, -1);
+  const all: readonly Pattern[] = pattern.kind === "concat" ? pattern.parts : [pattern];
+  let [from, until] = [0, all.length];
+  while (first && all[from]?.kind === "start") from++;
+  while (last && until > from && all[until - 1]!.kind === "end") until--;
+  const [starts, ends] = [from > 0, until < all.length];
+  const parts = all.slice(from, until);
   let [openStart, openEnd] = [first && !starts && search, last && !ends && search];
   const out = parts.map((part, i) => {
-    if (!hasAnchor(part)) return part;
+    if (!withAnchors.has(part)) return part;
     if (part.kind !== "either" && part.kind !== "concat") throw unsupported(where, "an anchor in the middle");
     const inner = { ...place, first: first && i === 0 && !starts, last: last && i === parts.length - 1 && !ends };
     // What is open around a group is open within each of its alternatives that has no anchor there.
@@ -277,17 +290,12 @@ function anchored(pattern: Pattern, place: Place): Pattern {
   return concat(...(openStart ? [anyText] : []), ...out, ...(openEnd ? [anyText] : []));
 }
 
-function hasAnchor(pattern: Pattern): boolean {
-  switch (pattern.kind) {
-    case "start":
-    case "end":
-      return true;
-    case "concat":
-    case "either":
-      return pattern.parts.some(hasAnchor);
-    case "repeat":
-      return hasAnchor(pattern.part);
-    default:
-      return false;
-  }
+/** Adds the anchors of a pattern, and all that holds one. @returns whether there is any */
+function findAnchors(pattern: Pattern, found: Set<Pattern>): boolean {
+  let any = pattern.kind === "start" || pattern.kind === "end";
+  if (pattern.kind === "repeat") any = findAnchors(pattern.part, found);
+  else if (pattern.kind === "concat" || pattern.kind === "either")
+    for (const part of pattern.parts) any = findAnchors(part, found) || any;
+  if (any) found.add(pattern);
+  return any;
 }

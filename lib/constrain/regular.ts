@@ -2,7 +2,7 @@
 
 import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
-import { limits, tooLarge, unsupported } from "./limits.ts";
+import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";
 
 /** Bytes from `low` to `high` lead to a state. */
@@ -21,28 +21,28 @@ export type Writing = "plain" | "json";
 /** What messages say there are too many of. */
 const STATES = "states of its automaton";
 
-/** Work that patterns may still cost: of a schema, all of them together. */
-export class Budget {
-  private left: number = limits.patternSteps;
-
-  spend(work: number, where: string): void {
-    this.left -= work;
-    if (this.left < 0) throw tooLarge(where, limits.patternSteps, "steps to make patterns deterministic");
-  }
-}
+/** Work of a node and an edge before a pattern is made deterministic, and of an edge after that. */
+const NFA_NODE = 30;
+const NFA_EDGE = 16;
+const DFA_EDGE = 30;
+/** Work of visiting a node, and of each number in a list that names a state. */
+const VISIT = 8;
+const NAMING = 20;
+/** Work of writing a range of characters as bytes. */
+const RANGE = 400;
 
 /**
  * The automaton of a pattern without anchors (`wholeTexts`).
  * @param where what messages call it
  * @throws HeddleError INVALID_ARGUMENT naming the cap that it exceeds
  */
-export function* dfaInSlices(pattern: Pattern, writing: Writing, where: string, budget = new Budget()): Slices<Dfa> {
-  return yield* determinize(new Nfa(writing, where), pattern, where, budget);
+export function* dfaInSlices(pattern: Pattern, writing: Writing, where: string, work: Work): Slices<Dfa> {
+  return yield* determinize(new Nfa(writing, where, work), pattern, where, work);
 }
 
 /** The same without a pause, of what is known to be small. */
-export function dfaOf(pattern: Pattern, writing: Writing, where: string, budget?: Budget): Dfa {
-  return atOnce(dfaInSlices(pattern, writing, where, budget));
+export function dfaOf(pattern: Pattern, writing: Writing, where: string, work = new Work()): Dfa {
+  return atOnce(dfaInSlices(pattern, writing, where, work));
 }
 
 class Nfa {
@@ -51,34 +51,46 @@ class Nfa {
   readonly edges: Edge[][] = [];
   private readonly writing: Writing;
   private readonly where: string;
+  private readonly work: Work;
   private readonly characters = new Map<CodePoints, Edge[][]>();
+  /** The same by content: a pattern may repeat a class many times. */
+  private readonly alike = new Map<string, Edge[][]>();
 
-  constructor(writing: Writing, where: string) {
+  constructor(writing: Writing, where: string, work: Work) {
     this.writing = writing;
     this.where = where;
+    this.work = work;
   }
 
   node(): number {
     if (this.free.length >= limits.patternNodes)
       throw tooLarge(this.where, limits.patternNodes, "states (a pattern repeats too often)");
+    this.work.spend(NFA_NODE, this.where);
     this.edges.push([]);
     return this.free.push([]) - 1;
   }
 
   /** Adds what leads from a node through a text of the pattern. @returns the node after it */
-  add(pattern: Pattern, from: number): number {
+  *add(pattern: Pattern, from: number): Slices<number> {
     switch (pattern.kind) {
       case "set":
         return this.addSet(pattern.set, from);
-      case "concat":
-        return pattern.parts.reduce((node, part) => this.add(part, node), from);
+      case "concat": {
+        let node = from;
+        for (const part of pattern.parts) {
+          if (this.work.isDue) yield;
+          // Most parts are sets, which do not need a generator.
+          node = part.kind === "set" ? this.addSet(part.set, node) : yield* this.add(part, node);
+        }
+        return node;
+      }
       case "either": {
         const to = this.node();
-        for (const part of pattern.parts) this.free[this.add(part, this.after(from))]!.push(to);
+        for (const part of pattern.parts) this.free[yield* this.add(part, this.after(from))]!.push(to);
         return to;
       }
       case "repeat":
-        return this.addRepeat(pattern.part, pattern.least, pattern.most, from);
+        return yield* this.addRepeat(pattern.part, pattern.least, pattern.most, from);
       default:
         throw unsupported(this.where, "an anchor here");
     }
@@ -90,24 +102,26 @@ class Nfa {
     return node;
   }
 
-  private addRepeat(part: Pattern, least: number, most: number, from: number): number {
+  private *addRepeat(part: Pattern, least: number, most: number, from: number): Slices<number> {
     let node = this.after(from);
     // A part without states of its own is nothing, however often.
     const once = this.free.length;
     for (let i = 0; i < least; i++) {
-      node = this.add(part, node);
+      if (this.work.isDue) yield;
+      node = yield* this.add(part, node);
       if (i === 0 && this.free.length === once) return node;
     }
     if (most === Number.POSITIVE_INFINITY) {
       const loop = this.after(node);
-      this.free[this.add(part, loop)]!.push(loop);
+      this.free[yield* this.add(part, loop)]!.push(loop);
       return this.after(loop);
     }
     const to = this.node();
     this.free[node]!.push(to);
     for (let i = least; i < most; i++) {
       const before = this.free.length;
-      node = this.add(part, node);
+      if (this.work.isDue) yield;
+      node = yield* this.add(part, node);
       if (this.free.length === before) break;
       this.free[node]!.push(to);
     }
@@ -115,16 +129,27 @@ class Nfa {
   }
 
   private addSet(set: CodePoints, from: number): number {
-    let character = this.characters.get(set);
-    if (!character) {
-      character = characterEdges(this.writing === "json" ? jsonOf(set) : utf8Of(set));
-      this.characters.set(set, character);
-    }
+    const character = this.characters.get(set) ?? this.characterOf(set);
     const to = this.node();
     const nodes = character.map((_, i) => (i === 0 ? from : this.node()));
-    for (const [i, edges] of character.entries())
+    for (const [i, edges] of character.entries()) {
+      this.work.spend(NFA_EDGE * edges.length, this.where);
       for (const [low, high, next] of edges) this.edges[nodes[i]!]!.push([low, high, next < 0 ? to : nodes[next]!]);
+    }
     return to;
+  }
+
+  private characterOf(set: CodePoints): Edge[][] {
+    this.work.spend(NAMING * (1 + set.length), this.where);
+    const key = set.join(";");
+    let character = this.alike.get(key);
+    if (!character) {
+      this.work.spend(RANGE * (10 + set.length), this.where);
+      character = characterEdges(this.writing === "json" ? jsonOf(set) : utf8Of(set));
+      this.alike.set(key, character);
+    }
+    this.characters.set(set, character);
+    return character;
   }
 }
 
@@ -155,13 +180,12 @@ function characterEdges(sequences: readonly ByteSequence[]): Edge[][] {
   return nodes;
 }
 
-function* determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget): Slices<Dfa> {
+function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Slices<Dfa> {
   const first = nfa.node();
   const start = nfa.node();
   nfa.free[first]!.push(start);
-  const end = nfa.add(pattern, start);
-  const spend = (work: number) => budget.spend(work, where);
-  spend(nfa.free.length);
+  const end = yield* nfa.add(pattern, start);
+  const spend = (amount: number) => work.spend(amount, where);
   const mark = new Int32Array(nfa.free.length).fill(-1);
   let round = 0;
   /** What can be reached without a byte; of it, the nodes that bytes lead on from, and the end. */
@@ -173,10 +197,11 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget)
       const node = stack.pop()!;
       if (mark[node] === round) continue;
       mark[node] = round;
-      spend(1);
+      spend(VISIT);
       if (nfa.edges[node]!.length > 0 || node === end) out.push(node);
       for (const next of nfa.free[node]!) if (mark[next] !== round) stack.push(next);
     }
+    spend(NAMING * out.length);
     return out.sort((a, b) => a - b);
   };
   const states = new Map<string, number>();
@@ -191,31 +216,34 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, budget: Budget)
     return sets.push(set) - 1;
   };
   stateOf([first]);
+  const accepting: boolean[] = [];
   const edges: Edge[][] = [];
   for (let i = 0; i < sets.length; i++) {
     const set = sets[i]!;
     const all = set.flatMap((node) => nfa.edges[node]!);
-    spend(all.length);
+    spend(DFA_EDGE * all.length);
+    accepting.push(set.includes(end));
     // A node's own edges do not overlap.
     if (set.length === 1) edges.push(all.map(([low, high, to]) => [low, high, stateOf([to])]));
-    else edges.push(yield* disjoint(all, stateOf, spend));
-    yield;
+    else edges.push(yield* disjoint(all, stateOf, work, where));
+    if (work.isDue) yield;
   }
-  return trimmed({ start: 0, accepting: sets.map((set) => set.includes(end)), edges });
+  return yield* trimmed({ start: 0, accepting, edges }, work, where);
 }
 
 /** Edges that overlap, as edges that do not: a byte leads to the state of all nodes that it led to. */
 function* disjoint(
   all: readonly Edge[],
   stateOf: (nodes: readonly number[]) => number,
-  spend: (n: number) => void,
+  work: Work,
+  where: string,
 ): Slices<Edge[]> {
   const cuts = [...new Set(all.flatMap(([low, high]) => [low, high + 1]))].sort((a, b) => a - b);
   const out: [number, number, number][] = [];
   for (let c = 0; c + 1 < cuts.length; c++) {
     const [low, next] = [cuts[c]!, cuts[c + 1]!];
-    spend(all.length);
-    yield;
+    work.spend(all.length + DFA_EDGE, where);
+    if (work.isDue) yield;
     const targets = all.filter((edge) => edge[0] <= low && low <= edge[1]).map((edge) => edge[2]);
     if (targets.length === 0) continue;
     const to = stateOf(targets);
@@ -227,22 +255,32 @@ function* disjoint(
 }
 
 /** Leaves out what leads nowhere. */
-function trimmed({ start, accepting, edges }: Dfa): Dfa {
+function* trimmed({ start, accepting, edges }: Dfa, work: Work, where: string): Slices<Dfa> {
   const before: number[][] = edges.map(() => []);
-  for (const [from, out] of edges.entries()) for (const edge of out) before[edge[2]]!.push(from);
+  for (const [from, out] of edges.entries()) {
+    work.spend(VISIT * (1 + out.length), where);
+    for (const edge of out) before[edge[2]]!.push(from);
+    if (work.isDue) yield;
+  }
   const useful = [...accepting];
   const stack = accepting.flatMap((yes, state) => (yes ? [state] : []));
-  while (stack.length > 0)
-    for (const state of before[stack.pop()!]!)
+  while (stack.length > 0) {
+    const sources = before[stack.pop()!]!;
+    work.spend(VISIT * (1 + sources.length), where);
+    for (const state of sources)
       if (!useful[state]) {
         useful[state] = true;
         stack.push(state);
       }
-  return {
-    start,
-    accepting,
-    edges: edges.map((out, state) => (useful[state] ? out.filter((edge) => useful[edge[2]]) : [])),
-  };
+    if (work.isDue) yield;
+  }
+  const kept: (readonly Edge[])[] = [];
+  for (const [state, out] of edges.entries()) {
+    kept.push(useful[state] ? out.filter((edge) => useful[edge[2]]) : []);
+    work.spend(VISIT * (1 + out.length), where);
+    if (work.isDue) yield;
+  }
+  return { start, accepting, edges: kept };
 }
 
 /** Whether it accepts no text at all. */
@@ -260,11 +298,12 @@ export interface Machine {
 }
 
 /** What both accept. @throws HeddleError INVALID_ARGUMENT naming the cap */
-export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, budget = new Budget()): Slices<Dfa> {
+export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, work: Work): Slices<Dfa> {
   const other: Machine =
     "edgesOf" in b
       ? b
       : { start: b.start, accepts: (y) => b.accepting[y]!, edgesOf: (y) => b.edges[y]!, states: STATES };
+  work.spend(VISIT * a.edges.length, where);
   const states = a.edges.map(() => new Map<number, number>());
   const pairs: [number, number][] = [];
   const stateOf = (x: number, y: number): number => {
@@ -280,34 +319,40 @@ export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, budg
     const [x, y] = pairs[i]!;
     const out: Edge[] = [];
     const its = other.edgesOf(y);
-    budget.spend(a.edges[x]!.length * its.length, where);
+    work.spend(DFA_EDGE + a.edges[x]!.length * its.length, where);
     for (const [low, high, to] of a.edges[x]!)
       for (const edge of its) {
         const [from, until] = [Math.max(low, edge[0]), Math.min(high, edge[1])];
         if (from <= until) out.push([from, until, stateOf(to, edge[2])]);
       }
+    work.spend(DFA_EDGE * out.length, where);
     edges.push(out);
-    yield;
+    if (work.isDue) yield;
   }
-  return trimmed({ start: 0, accepting: pairs.map(([x, y]) => a.accepting[x]! && other.accepts(y)), edges });
-}
-
-/** The same without a pause, of what is known to be small. */
-export function intersect(a: Dfa, b: Dfa | Machine, where: string, budget?: Budget): Dfa {
-  return atOnce(intersectInSlices(a, b, where, budget));
+  const accepting = pairs.map(([x, y]) => a.accepting[x]! && other.accepts(y));
+  return yield* trimmed({ start: 0, accepting, edges }, work, where);
 }
 
 /** Whether it accepts a text, given as its bytes. */
-export function accepts({ start, accepting, edges }: Dfa, bytes: Uint8Array): boolean {
-  let state: number | undefined = start;
+export function* accepts(
+  { start, accepting, edges }: Dfa,
+  bytes: Uint8Array,
+  where: string,
+  work: Work,
+): Slices<boolean> {
+  let state = start;
   for (const byte of bytes) {
-    state = edges[state]!.find(([low, high]) => low <= byte && byte <= high)?.[2];
-    if (state === undefined) return false;
+    const out = edges[state]!;
+    work.spend(1 + out.length, where);
+    if (work.isDue) yield;
+    const edge = out.find(([low, high]) => low <= byte && byte <= high);
+    if (!edge) return false;
+    state = edge[2];
   }
   return accepting[state]!;
 }
 
 /** Strings of so many characters, as within JSON's quotes. */
-export function lengthDfa(least: number, most: number, where: string, budget = new Budget()): Slices<Dfa> {
-  return dfaInSlices({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, budget);
+export function lengthDfa(least: number, most: number, where: string, work: Work): Slices<Dfa> {
+  return dfaInSlices({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, work);
 }

@@ -1,10 +1,12 @@
 // What a caller asks an answer to be.
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
-import { atOnce, inSlices, type Slices } from "../tokenizer/slices.ts";
+import { atOnce, type Slices } from "../tokenizer/slices.ts";
 import { Automaton } from "./automaton.ts";
+import { compileInTurns } from "./compile-queue.ts";
 import { compileDocument } from "./compile-schema.ts";
 import { type Grammar, GrammarBuilder } from "./grammar.ts";
+import { Work } from "./limits.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
 import { dfaInSlices } from "./regular.ts";
 import { SchemaDocument } from "./schema.ts";
@@ -62,6 +64,9 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 /** Automata of the formats used last: their states and masks serve the next call as well. */
 const kept = new Map<string, Automaton>();
 const MOST_KEPT = 16;
+/** The most bytes that the states of kept automata may take. */
+const MOST_KEPT_BYTES = 128 << 20;
+/** The most characters of a format that is kept. A larger one is not serialized into a key. */
 const LONGEST_KEPT = 1 << 16;
 
 /**
@@ -82,16 +87,16 @@ class CompiledFormat {
 }
 
 /**
- * Options whose format is compiled in slices, between which others have their turn, so that `compileFormat` finds it done: a schema of a
- * stranger's may take half a second.
+ * Compiles the format of some options ahead, so that `compileFormat` finds it done. Concurrent compilations share one slice of the event loop.
+ * @param signal ends the work; by default it is that of the options
  * @throws HeddleError as compileFormat; ABORTED
  */
 export async function compiledAhead<
   T extends { responseFormat?: ResponseFormat | undefined; signal?: AbortSignal | undefined },
->(options: T): Promise<T> {
+>(options: T, signal: AbortSignal | undefined = options.signal): Promise<T> {
   const format = options.responseFormat;
   if (format === undefined || format instanceof CompiledFormat) return options;
-  const automaton = await inSlices(compiling(format), "responseFormat", options.signal);
+  const automaton = await compileInTurns(compiling(format), "responseFormat", signal);
   return { ...options, responseFormat: new CompiledFormat(automaton) };
 }
 
@@ -104,46 +109,55 @@ function* compiling(format: ResponseFormat): Slices<Automaton | undefined> {
   if (typeof type !== "string" || !TYPES.includes(type))
     throw invalidArgument("responseFormat.type", TYPES.join(", "), type);
   checkNames(given, NAMES[type]!, "responseFormat");
+  const work = new Work();
   switch (format.type) {
     case "text":
       return undefined;
     case "json_object":
-      return yield* automatonOf("json_object", () => compileDocument(new SchemaDocument({ type: "object" })));
+      return yield* schemaAutomaton({ type: "object" }, work);
     case "regex": {
       const { pattern } = format;
       if (typeof pattern !== "string") throw invalidArgument("responseFormat.pattern", "a string", pattern);
-      return yield* automatonOf(`regex ${pattern}`, () => compilePattern(pattern));
+      return yield* automatonOf(pattern.length, () => `regex ${pattern}`, compilePattern(pattern, work));
     }
     case "tool_calls": {
       const { tools, name, parallel = false } = format;
       if (name !== undefined && typeof name !== "string")
         throw invalidArgument("responseFormat.name", "a string", name);
       if (typeof parallel !== "boolean") throw invalidArgument("responseFormat.parallel", "true or false", parallel);
-      const callable = callableTools(tools, name);
-      const key = callable.map((tool) => [tool.name, tool.parameters.root]);
-      return yield* automatonOf(`tool_calls ${parallel} ${JSON.stringify(key)}`, () =>
-        compileToolCalls(callable, parallel),
-      );
+      const callable = yield* callableTools(tools, work, name);
+      const size = callable.reduce((sum, tool) => sum + tool.name.length + tool.parameters.size, 0);
+      const key = () =>
+        `tool_calls ${parallel} ${JSON.stringify(callable.map((tool) => [tool.name, tool.parameters.root]))}`;
+      return yield* automatonOf(size, key, compileToolCalls(callable, parallel, work));
     }
-    default: {
-      // What is looked up is what would be compiled: the caller's own object may change.
-      const document = new SchemaDocument(schemaOf(format));
-      return yield* automatonOf(`schema ${JSON.stringify(document.root)}`, () => compileDocument(document));
-    }
+    default:
+      return yield* schemaAutomaton(schemaOf(format), work);
   }
+}
+
+function* schemaAutomaton(schema: unknown, work: Work): Slices<Automaton> {
+  // What is looked up is what would be compiled: the caller's own object may change.
+  const document = yield* SchemaDocument.read(schema, work);
+  return yield* automatonOf(
+    document.size,
+    () => `schema ${JSON.stringify(document.root)}`,
+    compileDocument(document, work),
+  );
 }
 
 /** The texts that a pattern matches as a whole; `^` and `$` at its ends say nothing more. */
 export function compileRegex(pattern: string): Grammar {
-  return atOnce(compilePattern(pattern));
+  return atOnce(compilePattern(pattern, new Work()));
 }
 
-function* compilePattern(pattern: string): Slices<Grammar> {
+function* compilePattern(pattern: string, work: Work): Slices<Grammar> {
   const where = "responseFormat.pattern";
-  const builder = new GrammarBuilder(where);
+  const builder = new GrammarBuilder(where, work);
   const rule = builder.rule();
-  const dfa = yield* dfaInSlices(wholeTexts(parsePattern(pattern, where), where, { search: false }), "plain", where);
-  builder.rules[rule]!.start = builder.automaton(rule, dfa, 0);
+  const tree = wholeTexts(parsePattern(pattern, where, work), where, { search: false });
+  const dfa = yield* dfaInSlices(tree, "plain", where, work);
+  builder.rules[rule]!.start = yield* builder.automaton(rule, dfa, 0);
   return yield* builder.finish(rule);
 }
 
@@ -188,11 +202,19 @@ function checkNote({ strict, name, description }: NamedSchema, where: string): v
     if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);
 }
 
-function* automatonOf(key: string, compile: () => Slices<Grammar>): Slices<Automaton> {
-  const automaton = kept.get(key) ?? new Automaton(yield* compile());
-  if (key.length > LONGEST_KEPT) return automaton;
-  kept.delete(key);
-  kept.set(key, automaton);
-  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value!);
+/** Returns a kept automaton, or makes one. @param size of the format in characters @param key serializes the format */
+function* automatonOf(size: number, key: () => string, grammar: Slices<Grammar>): Slices<Automaton> {
+  if (size > LONGEST_KEPT) return new Automaton(yield* grammar);
+  const name = key();
+  const automaton = kept.get(name) ?? new Automaton(yield* grammar);
+  kept.delete(name);
+  kept.set(name, automaton);
+  let bytes = 0;
+  for (const one of kept.values()) bytes += one.size;
+  for (const [oldest, one] of kept) {
+    if (oldest === name || (kept.size <= MOST_KEPT && bytes <= MOST_KEPT_BYTES)) break;
+    kept.delete(oldest);
+    bytes -= one.size;
+  }
   return automaton;
 }

@@ -1,7 +1,8 @@
 // JSON schemas as they are read: copied, their keywords known and checked, their references resolved.
 import { describe, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
-import { limits, tooLarge, unsupported } from "./limits.ts";
+import type { Slices } from "../tokenizer/slices.ts";
+import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 export type SchemaObject = { [key: string]: JsonValue };
@@ -60,44 +61,25 @@ export class SchemaDocument {
   readonly root: JsonValue;
   /** What messages call it. */
   readonly name: string;
-  private readonly places = new WeakMap<object, string>();
-  private values = 0;
-  private length = 0;
+  /** Values and characters of its text together: how large a copy of it is. */
+  readonly size: number;
+  private readonly places: WeakMap<object, string>;
 
-  /** @throws HeddleError INVALID_ARGUMENT for what is no JSON, holds lone surrogates, or is nested or large beyond the limits */
-  constructor(schema: unknown, name = "schema") {
+  private constructor(root: JsonValue, name: string, size: number, places: WeakMap<object, string>) {
+    this.root = root;
     this.name = name;
-    this.root = this.copy(schema, `${name}#`, 0);
+    this.size = size;
+    this.places = places;
   }
 
-  private copy(value: unknown, where: string, depth: number): JsonValue {
-    if (++this.values > limits.values) throw tooLarge(this.name, limits.values, "values");
-    if (depth > limits.depth) throw tooLarge(this.name, limits.depth, "levels");
-    if (value === null || typeof value === "boolean") return value;
-    if (typeof value === "string") return this.text(value, where);
-    if (typeof value === "number" && Number.isFinite(value)) return value;
-    if (Array.isArray(value)) {
-      const out: JsonValue[] = [];
-      // By index: a hole is no JSON.
-      for (let i = 0; i < value.length; i++) out.push(this.copy(value[i], `${where}/${i}`, depth + 1));
-      this.places.set(out, where);
-      return out;
-    }
-    if (typeof value !== "object" || !isPlain(value)) throw invalidArgument(where, "JSON", value);
-    const out: SchemaObject = Object.create(null);
-    for (const [key, member] of Object.entries(value))
-      if (member !== undefined)
-        out[this.text(key, where)] = this.copy(member, `${where}/${escapePointer(key)}`, depth + 1);
-    this.places.set(out, where);
-    return out;
-  }
-
-  private text(value: string, where: string): string {
-    this.length += value.length;
-    if (this.length > limits.text) throw tooLarge(this.name, limits.text, "characters of text");
-    // No UTF-8 is theirs, so no answer could hold them.
-    if (!value.isWellFormed()) throw invalidArgument(where, "text without lone surrogates", value);
-    return value;
+  /**
+   * Copies a schema.
+   * @throws HeddleError INVALID_ARGUMENT for what is no JSON, holds lone surrogates, or is nested or large beyond the limits
+   */
+  static *read(schema: unknown, work: Work, name = "schema"): Slices<SchemaDocument> {
+    const reader = new SchemaReader(name, work);
+    const root = yield* reader.copy(schema, `${name}#`, 0);
+    return new SchemaDocument(root, name, reader.values + reader.length, reader.places);
   }
 
   /** What messages call an object or array of the schema: its JSON pointer. */
@@ -111,7 +93,8 @@ export class SchemaDocument {
     if (reference !== "#" && !reference.startsWith("#/"))
       throw unsupported(where, `a reference to elsewhere, ${describe(reference)},`);
     let value: JsonValue | undefined = this.root;
-    for (const part of reference.split("/").slice(1)) {
+    // A pointer of more parts than the schema has levels leads nowhere.
+    for (const part of reference.split("/", limits.depth + 2).slice(1)) {
       const key = unescapePointer(part);
       value =
         typeof value === "object" && value !== null && Object.hasOwn(value, key)
@@ -119,6 +102,68 @@ export class SchemaDocument {
           : undefined;
       if (value === undefined) throw invalidArgument(where, "a place in the schema", reference);
     }
+    return value;
+  }
+}
+
+/** Work of copying a value. */
+const COPY = 60;
+
+class SchemaReader {
+  readonly places = new WeakMap<object, string>();
+  values = 0;
+  length = 0;
+  private readonly name: string;
+  private readonly work: Work;
+
+  constructor(name: string, work: Work) {
+    this.name = name;
+    this.work = work;
+  }
+
+  *copy(value: unknown, where: string, depth: number): Slices<JsonValue> {
+    if (typeof value !== "object" || value === null) return this.scalar(value, where);
+    this.count(where);
+    if (depth > limits.depth) throw tooLarge(this.name, limits.depth, "levels");
+    const isArray = Array.isArray(value);
+    if (!isArray && !isPlain(value)) throw invalidArgument(where, "JSON", value);
+    const out: JsonValue[] | SchemaObject = isArray ? [] : Object.create(null);
+    this.places.set(out, where);
+    // By index: a hole is no JSON.
+    const keys = isArray ? value.keys() : Object.keys(value);
+    for (const key of keys) {
+      const member = (value as Record<string | number, unknown>)[key];
+      if (member === undefined && !isArray) continue;
+      const name = typeof key === "string" ? this.text(key, where) : key;
+      const at = `${where}/${typeof name === "string" ? escapePointer(name) : name}`;
+      // Only what holds others is worth a generator.
+      (out as Record<string | number, JsonValue>)[name] =
+        typeof member === "object" && member !== null
+          ? yield* this.copy(member, at, depth + 1)
+          : this.scalar(member, at);
+      if (this.work.isDue) yield;
+    }
+    return out;
+  }
+
+  private scalar(value: unknown, where: string): JsonValue {
+    this.count(where);
+    if (value === null || typeof value === "boolean") return value;
+    if (typeof value === "string") return this.text(value, where);
+    if (typeof value === "number" && Number.isFinite(value)) return value;
+    throw invalidArgument(where, "JSON", value);
+  }
+
+  private count(where: string): void {
+    if (++this.values > limits.values) throw tooLarge(this.name, limits.values, "values");
+    this.work.spend(COPY, where);
+  }
+
+  private text(value: string, where: string): string {
+    this.length += value.length;
+    if (this.length > limits.text) throw tooLarge(this.name, limits.text, "characters of text");
+    // No UTF-8 is theirs, so no answer could hold them.
+    if (!value.isWellFormed()) throw invalidArgument(where, "text without lone surrogates", value);
     return value;
   }
 }
@@ -162,18 +207,37 @@ export function keywordsOf(schema: SchemaObject, where: string): Map<Keyword, Js
   return out;
 }
 
-const known = new WeakMap<object, string>();
+type Scalar = null | boolean | number | string;
 
-/** A value's JSON with the keys of its objects in order: equal values have the same. */
-export function canonical(value: JsonValue): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  let text = known.get(value);
-  if (text !== undefined) return text;
-  if (Array.isArray(value)) text = `[${value.map(canonical).join()}]`;
-  else {
-    const keys = Object.keys(value).sort();
-    text = `{${keys.map((key) => `${JSON.stringify(key)}:${canonical(value[key]!)}`).join()}}`;
+/** Numbers JSON values, so that equal ones have the same number: the order of an object's names does not count. */
+export class ValueNumbers {
+  private readonly scalars = new Map<Scalar, number>();
+  private readonly objects = new Map<object, number>();
+  /** By the numbers of their parts: texts of texts would be as large as the value is deep. */
+  private readonly composites = new Map<string, number>();
+  private count = 0;
+
+  of(value: JsonValue): number {
+    if (typeof value !== "object" || value === null) return this.numbered(this.scalars, value);
+    let number = this.objects.get(value);
+    if (number === undefined) {
+      const parts = Array.isArray(value)
+        ? value.map((item) => this.of(item))
+        : Object.keys(value)
+            .sort()
+            .map((key) => `${this.of(key)}:${this.of(value[key]!)}`);
+      number = this.numbered(this.composites, `${Array.isArray(value) ? "[" : "{"}${parts.join()}`);
+      this.objects.set(value, number);
+    }
+    return number;
   }
-  known.set(value, text);
-  return text;
+
+  private numbered<Key>(of: Map<Key, number>, key: Key): number {
+    let number = of.get(key);
+    if (number === undefined) {
+      number = this.count++;
+      of.set(key, number);
+    }
+    return number;
+  }
 }

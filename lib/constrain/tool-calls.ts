@@ -1,8 +1,9 @@
 // Calls of tools as an answer's form: what the templates of Hermes and Qwen teach, `<tool_call>{"name": …, "arguments": …}</tool_call>`.
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Slices } from "../tokenizer/slices.ts";
-import { SchemaCompiler, sharedWork } from "./compile-schema.ts";
+import { SchemaCompiler } from "./compile-schema.ts";
 import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
+import type { Work } from "./limits.ts";
 import { isObject, type JsonValue, SchemaDocument } from "./schema.ts";
 
 /** What begins and ends a call. */
@@ -19,10 +20,11 @@ const MOST_TOOLS = 128;
 /**
  * The tools that an answer may call.
  * @param tools functions as OpenAI has them, `{ type: "function", function: { name, parameters } }`, or what stands in `function` alone
+ * @param work that reading all of their schemas may take
  * @param name of the only one that may be called
  * @throws HeddleError INVALID_ARGUMENT, by the place in `tools`
  */
-export function callableTools(tools: unknown, name?: string | undefined): CallableTool[] {
+export function* callableTools(tools: unknown, work: Work, name?: string | undefined): Slices<CallableTool[]> {
   if (!Array.isArray(tools) || tools.length === 0 || tools.length > MOST_TOOLS)
     throw invalidArgument("tools", `an array of 1 to ${MOST_TOOLS} functions`, tools);
   const out: CallableTool[] = [];
@@ -35,7 +37,7 @@ export function callableTools(tools: unknown, name?: string | undefined): Callab
     if (name !== undefined && called.name !== name) continue;
     // Without a schema there are no arguments.
     const schema = called.parameters ?? { type: "object", additionalProperties: false };
-    out.push({ name: called.name, parameters: new SchemaDocument(schema, `${where}.parameters`) });
+    out.push({ name: called.name, parameters: yield* SchemaDocument.read(schema, work, `${where}.parameters`) });
   }
   if (out.length === 0)
     throw new HeddleError("INVALID_ARGUMENT", `tools: expected one named ${JSON.stringify(name)}, got none`);
@@ -46,18 +48,17 @@ export function callableTools(tools: unknown, name?: string | undefined): Callab
  * One call, or with `several` one after another, a line each.
  * @throws HeddleError INVALID_ARGUMENT for what is no schema or too large, UNSUPPORTED for a keyword, by its pointer
  */
-export function* compileToolCalls(tools: readonly CallableTool[], several: boolean): Slices<Grammar> {
-  const builder = new GrammarBuilder("tools");
-  const work = sharedWork(builder);
+export function* compileToolCalls(tools: readonly CallableTool[], several: boolean, work: Work): Slices<Grammar> {
+  const builder = new GrammarBuilder("tools", work);
   const rule = builder.rule();
   const more = builder.loop(rule);
   const close = builder.literal(rule, `}\n${TOOL_CALL.close}`, more.node);
   const object: JsonValue = { type: "object" };
   const calls: number[] = [];
   for (const { name, parameters } of tools) {
-    const args = yield* new SchemaCompiler(parameters, work).rule([object]);
+    const args = yield* new SchemaCompiler(parameters, builder).rule([object]);
     const head = `${JSON.stringify(name).slice(1, -1)}", "arguments": `;
-    calls.push(builder.literal(rule, head, builder.call(args, close)));
+    calls.push(yield* builder.text(rule, head, builder.call(args, close)));
   }
   const call = builder.literal(rule, `${TOOL_CALL.open}\n{"name": "`, builder.choice(calls));
   more.set(several ? [free(END), free(builder.literal(rule, "\n", call))] : [free(END)]);

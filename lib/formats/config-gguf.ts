@@ -5,12 +5,12 @@ import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
 import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
 import { encoderFromGguf } from "./gguf-encoder.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
-import { familyOfArchitecture, ggufArchitectures, isBothWays, pairsNeighbours } from "./gguf-names.ts";
+import { familyOfArchitecture, isBothWays, pairsNeighbours } from "./gguf-names.ts";
 import { embeddingOf, layeredEmbedding, poolingFromGguf } from "./gguf-pooling.ts";
 import { ropeScalingFromGguf } from "./gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
 import { parseJson } from "./json.ts";
-import { lacks } from "./missing-features.ts";
+import { describeUnknown } from "./missing-features.ts";
 import type { WeightSource } from "./weights.ts";
 
 /** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
@@ -21,9 +21,13 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const arch = meta.requireString("general.architecture");
   const family = familyOfArchitecture(arch);
   if (family === undefined) {
-    const missing = lacks({ name: arch, value: (key) => meta.values.get(`${arch}.${key}`)?.value });
-    const known = `known: ${ggufArchitectures().join(", ")}${missing}`;
-    throw unsupported(`general.architecture ${describe(arch)} is not known (${known})`);
+    const keys = [...meta.values.keys()].filter((key) => key.startsWith(`${arch}.`));
+    const what = describeUnknown({
+      name: arch,
+      value: (key) => meta.values.get(`${arch}.${key}`)?.value,
+      keys: keys.map((key) => key.slice(arch.length + 1)),
+    });
+    throw unsupported(`general.architecture ${describe(arch)} is not provided (${what})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
   const sparse = [family, WITH_EXPERTS[family]].some(

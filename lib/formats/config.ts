@@ -5,9 +5,10 @@ import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { checkEmbedding, embeddingSchema } from "./embedding-schema.ts";
-import { formatOf, isModelType, knownModelTypes, MODEL_TYPES, type ModelType } from "./families.ts";
+import { formatOf, isModelType, MODEL_TYPES, type ModelType } from "./families.ts";
 import type { OwnValue } from "./family-format.ts";
-import { lacks } from "./missing-features.ts";
+import { describeUnknown } from "./missing-features.ts";
+import { languageModelConfig } from "./multimodal.ts";
 import { nearest } from "./nearest.ts";
 import { everyFourthUnrotated } from "./positions.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
@@ -149,19 +150,25 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw fail(`expected an object, got ${describe(value)}`);
   }
-  const raw = value as Record<string, unknown>;
-  const fromJson = !isOfOptions(raw);
+  const fromJson = !isOfOptions(value as Record<string, unknown>);
+  const raw = fromJson ? languageModelConfig(value as Record<string, unknown>) : (value as Record<string, unknown>);
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!isModelType(modelType)) {
     if (modelType === undefined)
       throw fail(`${path === undefined ? "modelType" : "model_type"}: expected a string, got nothing`);
-    // Of models of several kinds of input, the part for text tells what that needs.
+    // The text part of a multimodal configuration names what its language model needs.
     const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
     const values = parts.flatMap((part) => Object.entries(part));
     const set = new Map(values.filter(([, entry]) => entry !== null && entry !== false));
-    const missing = lacks({ name: modelType, value: (key) => set.get(key) });
-    const known = `known: ${knownModelTypes().join(", ")}; registerFamily adds others${missing}`;
-    throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
+    const what = describeUnknown({
+      name: modelType,
+      value: (key) => set.get(key),
+      keys: fromJson ? [...set.keys()] : [],
+    });
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${where}: model_type ${describe(modelType)} is not provided (${what}; registerFamily adds types)`,
+    );
   }
   const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];

@@ -5,6 +5,7 @@ import { EXPERT_KIN } from "./expert-kin.ts";
 import type { FamilyFormat } from "./family-format.ts";
 import { GRANITE_KIN } from "./granite-kin.ts";
 import { LAYER_NORM_DECODERS } from "./layer-norm-decoders.ts";
+import { nearest } from "./nearest.ts";
 
 export const MODEL_TYPES = [
   "llama",
@@ -291,14 +292,16 @@ export function knownModelTypes(): ModelType[] {
   return [...formats.keys()];
 }
 
-/** What a family is in files. @throws HeddleError UNSUPPORTED naming the known ones */
+/** What a family is in files. @throws HeddleError UNSUPPORTED naming the nearest */
 export function formatOf(modelType: ModelType): FamilyFormat {
   const found = formats.get(modelType);
-  if (!found)
+  if (!found) {
+    const near = nearest(String(modelType), knownModelTypes());
     throw new HeddleError(
       "UNSUPPORTED",
-      `model_type: expected one of ${knownModelTypes().join(", ")}, got ${describe(modelType)}`,
+      `model_type: expected a type that is provided${near ? ` (nearest: ${near})` : ""}, got ${describe(modelType)}`,
     );
+  }
   return found;
 }
 

@@ -25,11 +25,6 @@ export function isBothWays(architecture: string): boolean {
   return knownModelTypes().some((type) => formatOf(type).bothWays?.gguf === architecture);
 }
 
-/** The architectures that can be read. */
-export function ggufArchitectures(): string[] {
-  return [...new Set(knownModelTypes().flatMap(architecturesOf))];
-}
-
 type Pair = readonly [huggingFace: string, gguf: string];
 
 const LLAMA_TOP: readonly Pair[] = [

@@ -4,16 +4,18 @@ import { HeddleError, type HeddleErrorCode } from "../errors.ts";
 
 /** Keys count as values: each takes memory as a value does. */
 const MAX_VALUES = 1 << 18;
-/** Larger files may hold a value for each of so many bytes. What becomes of them then takes about twice the file at most. */
+/** Larger files may hold one value for each 32 bytes. The values then take about twice the memory of the file at most. */
 const BYTES_PER_VALUE = 32;
 const MAX_DEPTH = 64;
+/** Bytes or characters that are looked at together. */
+const WINDOW_BYTES = 1 << 16;
 
 export interface JsonLimits {
   /** Values in all, keys included. Default 262,144, or one for each 32 bytes if that is more. */
   values?: number | undefined;
   /** Default 64. */
   depth?: number | undefined;
-  /** Of the errors. Default INVALID_FILE. */
+  /** The code of the errors. Default INVALID_FILE. */
   code?: HeddleErrorCode | undefined;
 }
 
@@ -23,21 +25,30 @@ export interface JsonLimits {
  * @throws HeddleError INVALID_FILE
  */
 export function parseJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): unknown {
-  const { code = "INVALID_FILE" } = limits;
-  const bytes = typeof source === "string" ? Buffer.from(source) : source;
-  const { values = Math.max(MAX_VALUES, bytes.length / BYTES_PER_VALUE), depth = MAX_DEPTH } = limits;
-  checkSizes(bytes, where, { values: Math.floor(values), depth, code });
+  checkJson(source, where, limits);
   const text = typeof source === "string" ? source : decodeUtf8(source, where);
   try {
     return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new HeddleError(code, `${where}: expected JSON: ${reason}`, { cause });
+    throw new HeddleError(limits.code ?? "INVALID_FILE", `${where}: expected JSON: ${reason}`, { cause });
   }
 }
 
+/** Checks the nesting and the number of values before anything is decoded. @throws HeddleError INVALID_FILE */
+export function checkJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): void {
+  const { code = "INVALID_FILE" } = limits;
+  const { values = Math.max(MAX_VALUES, source.length / BYTES_PER_VALUE), depth = MAX_DEPTH } = limits;
+  const check = new SizeCheck(where, { values: Math.floor(values), depth, code });
+  if (typeof source !== "string") check.update(source);
+  // A copy of the whole would take as much memory as the text itself.
+  else
+    for (let at = 0; at < source.length; at += WINDOW_BYTES)
+      check.update(Buffer.from(source.slice(at, at + WINDOW_BYTES)));
+}
+
 /**
- * Parses a line of a file of rows. Short ones are not looked through first: their values are few, and nothing walks into them.
+ * Parses a line of a file of rows. Short lines need no check: their values are few, and nothing walks into them.
  * @throws HeddleError INVALID_FILE for too many values
  * @throws SyntaxError for text that is not JSON
  */
@@ -46,32 +57,48 @@ export function parseJsonRow(text: string, where: string): unknown {
 }
 
 /** Deep nesting would exhaust the stack of recursive walks, and many values the heap. */
-function checkSizes(bytes: Uint8Array, where: string, limits: Required<JsonLimits>): void {
-  let depth = 0;
-  let deepest = 0;
-  let values = 1;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === 0x5c) i++;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
-    else if (byte === 0x2c || byte === 0x3a) values++;
-    else if (byte === 0x7b || byte === 0x5b) {
-      values++;
-      if (++depth > deepest) deepest = depth;
-    } else if (byte === 0x7d || byte === 0x5d) depth--;
-    else continue;
-    if (values > limits.values || deepest > limits.depth) break;
+class SizeCheck {
+  private depth = 0;
+  private values = 1;
+  private inString = false;
+  private isEscaped = false;
+
+  constructor(
+    private readonly where: string,
+    private readonly limits: Required<JsonLimits>,
+  ) {}
+
+  /** Takes the next bytes of the source. */
+  update(bytes: Uint8Array): void {
+    const { limits } = this;
+    let { depth, values, inString } = this;
+    let i = this.isEscaped ? 1 : 0;
+    for (; i < bytes.length; i++) {
+      const byte = bytes[i];
+      if (inString) {
+        if (byte === 0x5c) i++;
+        else if (byte === 0x22) inString = false;
+      } else if (byte === 0x22) inString = true;
+      else if (byte === 0x2c || byte === 0x3a) {
+        if (++values > limits.values) throw this.tooMany();
+      } else if (byte === 0x7b || byte === 0x5b) {
+        if (++depth > limits.depth) throw this.tooDeep();
+        if (++values > limits.values) throw this.tooMany();
+      } else if (byte === 0x7d || byte === 0x5d) depth--;
+    }
+    this.isEscaped = i > bytes.length;
+    Object.assign(this, { depth, values, inString });
   }
-  if (deepest > limits.depth)
-    throw new HeddleError(limits.code, `${where}: expected JSON nested at most ${limits.depth} deep, got more`);
-  if (values > limits.values)
-    throw new HeddleError(
-      limits.code,
-      `${where}: expected JSON of at most ${limits.values} values (keys included), got more`,
-    );
+
+  private tooDeep(): HeddleError {
+    const { code, depth } = this.limits;
+    return new HeddleError(code, `${this.where}: expected JSON nested at most ${depth} deep, got more`);
+  }
+
+  private tooMany(): HeddleError {
+    const { code, values } = this.limits;
+    return new HeddleError(code, `${this.where}: expected JSON of at most ${values} values (keys included), got more`);
+  }
 }
 
 /** The text of a file in UTF-8; a byte order mark stays. @throws HeddleError INVALID_FILE naming the first bad byte */
@@ -82,9 +109,6 @@ export function decodeUtf8(bytes: Uint8Array, where: string): string {
     throw new HeddleError("INVALID_FILE", `${where}: expected UTF-8, got an invalid sequence at byte ${malformed}`);
   return buffer.toString("utf8");
 }
-
-/** Bytes that are decoded at a time. */
-const WINDOW_BYTES = 1 << 16;
 
 /** Where the first sequence of bytes begins that is not UTF-8; -1 if there is none. */
 export function malformedUtf8At(bytes: Buffer): number {

@@ -1,5 +1,6 @@
-// What an unknown model would need and heddle does not have, told by its name and by the keys and values of its configuration.
+// Features that an unknown model needs and heddle lacks, found by its name and by the keys and values of its configuration.
 import { isActivation } from "./activations.ts";
+import { nearestType, neededByName, type UnknownModel, unexplainedKeys } from "./other-types.ts";
 
 /** Keys of config.json, and ends of keys of GGUF, by the feature that they belong to. */
 const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[] = [
@@ -22,28 +23,6 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
   ["sound", ["audio_config", "num_mel_bins"]],
 ];
 
-/** Families whose configurations say by their names alone what they need. */
-const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[] = [
-  [/^llama4/, ["attention in chunks", "its routing of experts"]],
-  [/^opt$/, ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"]],
-  [/^xlm-roberta-xl$/, ["BERT's blocks with their norms before them"]],
-  [/^deberta(-v2)?$/, ["attention to words and positions apart"]],
-  [/^albert$/, ["layers that share their weights"]],
-  [/^nomic[-_]bert-moe$/, ["BERT with rotary positions and experts"]],
-  [/^jina-bert-v3$/, ["BERT with rotary positions"]],
-  [/^jina-bert-v2$/, ["BERT with linear biases of positions (ALiBi)"]],
-  [/^(neo-bert|eurobert)$/, ["a decoder's blocks that read both ways"]],
-  [/^nemotron$/, ["its feed-forward blocks (squared ReLU without a gate)"]],
-];
-
-/** A configuration as far as it is looked at. */
-export interface UnknownModel {
-  /** Its `model_type`, or `general.architecture`. */
-  name: unknown;
-  /** A value by its key; undefined where it is not set. */
-  value(key: string): unknown;
-}
-
 /**
  * The features of a configuration that no family here computes, each with the key or value that tells it; empty where nothing
  * does. @returns for example ["latent attention (kv_lora_rank)"]
@@ -54,8 +33,7 @@ export function missingFeatures({ name, value }: UnknownModel): string[] {
     const key = keys.find(isSet);
     return key === undefined ? [] : [{ feature, shown: `${feature} (${key})` }];
   });
-  const named = BY_NAME.flatMap(([names, features]) => (typeof name === "string" && names.test(name) ? features : []));
-  const others = named.filter((feature) => !told.some((other) => other.feature === feature));
+  const others = neededByName(name).filter((feature) => !told.some((other) => other.feature === feature));
   // Names of BERT's kin say it, and what else they need.
   const bothWays = value("attention.causal") === false && !/bert/.test(String(name));
   const causal = bothWays ? ["attention to what follows (attention.causal)"] : [];
@@ -75,8 +53,19 @@ function missingValues(value: UnknownModel["value"]): string[] {
   ];
 }
 
-/** The end of a message: "; heddle lacks …", or nothing. */
-export function lacks(model: UnknownModel): string {
+/**
+ * Describes an unknown model for a message: the nearest type that is provided, and the features that heddle lacks.
+ * @returns for example `nearest: gpt2; heddle lacks linear biases of positions (ALiBi)`
+ */
+export function describeUnknown(model: UnknownModel): string {
+  const near = nearestType(model);
   const missing = missingFeatures(model);
-  return missing.length > 0 ? `; heddle lacks ${missing.join(", ")}` : "";
+  const keys = missing.length === 0 && near !== undefined ? unexplainedKeys(model) : [];
+  const what =
+    missing.length > 0
+      ? `; heddle lacks ${missing.join(", ")}`
+      : keys.length > 0
+        ? `; ${near} has no ${keys.join(", ")}`
+        : "";
+  return `${near === undefined ? "no type is near" : `nearest: ${near}`}${what}`;
 }

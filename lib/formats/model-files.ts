@@ -18,6 +18,7 @@ import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.t
 import { VALUE_HEAD } from "./heads.ts";
 import { exists, notThere, readJson } from "./io.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
+import { languageModelName } from "./multimodal.ts";
 import { VOCABULARY_FILES } from "./tokenizer-files.ts";
 import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
 
@@ -171,7 +172,9 @@ const HEADS = /^(embedding_layers|lm_head|embed_out|score|classifier|v_head|cls|
  * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of
  * transformers stored (attention masks, rotary tables) are left out.
  */
-function canonicalName(name: string, config: ModelConfig, weights: WeightSource): string | undefined {
+function canonicalName(stored: string, config: ModelConfig, weights: WeightSource): string | undefined {
+  const name = languageModelName(stored, config.modelType);
+  if (name === undefined) return undefined;
   const { trunk = LLAMA_TRUNK, encoder } = formatOf(config.modelType);
   if (/\.rotary_emb\.inv_freq$|embeddings\.(position|token_type)_ids$/.test(name)) return undefined;
   if (/^gpt(2|_neox)$/.test(config.modelType) && /\.(attn|attention)\.(bias|masked_bias)$/.test(name)) return undefined;

@@ -1,4 +1,5 @@
 import { describe, HeddleError } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
 import { bert } from "./bert.ts";
 import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";
@@ -75,14 +76,16 @@ const builtIn: readonly Family[] = [
 
 const families = new Map(builtIn.flatMap((family) => family.modelTypes.map((type) => [type, family] as const)));
 
-/** The family of a `model_type`. @throws HeddleError UNSUPPORTED naming the known ones */
+/** The family of a `model_type`. @throws HeddleError UNSUPPORTED naming the nearest */
 export function familyOf(modelType: string): Family {
   const found = families.get(modelType);
-  if (!found)
+  if (!found) {
+    const near = nearest(String(modelType), families.keys());
     throw new HeddleError(
       "UNSUPPORTED",
-      `model_type: expected one of ${[...families.keys()].join(", ")}, got ${describe(modelType)}`,
+      `model_type: expected a type that is provided${near ? ` (nearest: ${near})` : ""}, got ${describe(modelType)}`,
     );
+  }
   return found;
 }
 

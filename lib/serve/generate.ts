@@ -61,7 +61,7 @@ export async function generate(
   signal.addEventListener("abort", end, { once: true });
   try {
     const ids = await prompts.ids();
-    const ready = await compiledAhead(options);
+    const ready = await compiledAhead(options, signal);
     signal.throwIfAborted();
     all = generating(service).submit(ids, ready);
     const head = { id: `${how.form.id}-${randomUUID().replaceAll("-", "")}`, model: settings.modelName };

@@ -5,7 +5,7 @@ import { binding } from "../binding/index.ts";
 import type { NativeJsonVocabulary } from "../binding/tokenizer.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { MAX_JSON_BYTES, makeFolder } from "../formats/io.ts";
-import { decodeUtf8 } from "../formats/json.ts";
+import { checkJson, decodeUtf8 } from "../formats/json.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
 import { writeTogether } from "../formats/staged-files.ts";
 import { stageTokenizer } from "../formats/tokenizer-files.ts";
@@ -131,6 +131,7 @@ function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFil
 
 async function readText(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
   const bytes = await readBytes(path, signal, MAX_JSON_BYTES);
+  if (bytes && path.endsWith(".json")) checkJson(bytes, path, { values: limits.jsonValues });
   return bytes && decodeUtf8(bytes, path);
 }
 
@@ -219,7 +220,9 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
   if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") {
     return { tokenizer: bytes, tokenizerPath: join(folder, name) };
   }
-  const text = decodeUtf8(bytes, join(folder, name));
+  const file = join(folder, name);
+  if (name === "vocab.json") checkJson(bytes, file, { values: limits.jsonValues });
+  const text = decodeUtf8(bytes, file);
   if (name.endsWith(".tiktoken")) {
     const tiktokenOptions = tiktokenByName(name);
     if (!tiktokenOptions) {

@@ -209,7 +209,7 @@ test("an unknown architecture says what is missing", async () => {
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "jamba" is not known \(known: llama, .*; heddle lacks state-space layers \(ssm.state_size\)\)$/,
+    /architecture "jamba" is not provided \(nearest: mixtral; heddle lacks state-space layers \(ssm.state_size\)\)$/,
   );
 });
 
@@ -224,7 +224,7 @@ test("an encoder's file says what distinguishes it from BERT", async () => {
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "jina-bert-v3" is not known .*; heddle lacks BERT with rotary positions\)$/,
+    /architecture "jina-bert-v3" is not provided \(nearest: nomic_bert; heddle lacks BERT with rotary positions\)$/,
   );
 });
 

@@ -87,22 +87,22 @@ describe("what is refused", () => {
     [
       "a family",
       { ...llama, model_type: "mamba" },
-      /model_type "mamba" is not known \(known: llama, mistral, .*gpt2.*\)/,
+      /model_type "mamba" is not provided \(no type is near; heddle lacks state-space layers; registerFamily adds types\)$/,
     ],
     [
       "a family of text and images",
-      { model_type: "gemma3", text_config: { ...llama, model_type: "gemma3_text" }, vision_config: {} },
-      /model_type "gemma3" is not known \(known: .*; heddle lacks pictures \(vision_config\)\)/,
+      { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
+      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks pictures \(vision_config\); /,
     ],
     [
       "a family of other layers",
       { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
-      /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\)\)$/,
+      /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\); /,
     ],
     [
       "a family of other attention, within one of text and images",
       { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
-      /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\)\)$/,
+      /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\), its routing of experts; /,
     ],
     [
       "layers of another kind",
@@ -237,7 +237,11 @@ describe("what is refused", () => {
       { hidden_act: "relu2" },
       'its feed-forward blocks (squared ReLU without a gate), its activation ("relu2")',
     ],
-    ["stablelm", { layer_norm_eps: 1e-5 }, ""],
+    [
+      "stablelm",
+      { layer_norm_eps: 1e-5 },
+      "layer norms with biases in Llama's blocks (examples/own-family.ts has them)",
+    ],
     ["other", { layer_types: ["full_attention", "chunked_attention"] }, 'its layers ("chunked_attention")'],
     ["another", { layer_types: 3, hidden_act: ["silu"], alibi: false }, ""],
   ])("an unknown model says what it needs: %s", (model_type, more, wanted) => {
@@ -247,14 +251,14 @@ describe("what is refused", () => {
     } catch (error) {
       message = (error as Error).message;
     }
-    expect(/; heddle lacks (.*)\)$/.exec(message)?.[1] ?? "").toBe(wanted);
-    expect(message).toContain(`model_type "${model_type}" is not known`);
+    expect(/; heddle lacks (.*); registerFamily adds types\)$/.exec(message)?.[1] ?? "").toBe(wanted);
+    expect(message).toContain(`model_type "${model_type}" is not provided`);
   });
 
   test("a folder of an unknown model whose weights are not there either", async () => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, "config.json"), JSON.stringify({ ...llama, model_type: "mamba", state_size: 16 }));
-    await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not known .*state-space layers/);
+    await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not provided .*state-space layers/);
     writeFileSync(join(folder, "config.json"), JSON.stringify(llama));
     await expectError(() => openModelFiles(folder), "NOT_FOUND", /expected model.safetensors/);
   });
@@ -294,7 +298,11 @@ describe("what is refused", () => {
       "INVALID_ARGUMENT",
       /hiddenAct: expected one of silu, gelu, gelu_pytorch_tanh, got "relu"/,
     );
-    await expectError(parse({ modelType: "t5" }), "UNSUPPORTED", /"t5" is not known/);
+    await expectError(
+      parse({ modelType: "t5" }),
+      "UNSUPPORTED",
+      /"t5" is not provided \(no type is near; heddle lacks an encoder beside the decoder; /,
+    );
     for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
       await expectError(
         parse({ modelType, hiddenAct: "silu" }),

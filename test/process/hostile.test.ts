@@ -1,5 +1,5 @@
 // Files that lie about sizes: what refusing or reading them takes is bounded by the file, not by the lie.
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, text, u32, u64 } from "../formats/helpers.ts";
@@ -63,3 +63,56 @@ test("memory is at most twice the file and what an empty file takes", async () =
   const over = Object.entries(found).filter(([, more]) => more > 48);
   expect(over, JSON.stringify(found)).toEqual([]);
 });
+
+const manyValues = (bytes: number) => Buffer.from(`{"zz":[${"{},".repeat(bytes / 3)}{}]}`);
+const whole = (bytes: number) => key("tokenizer.huggingface.json", 8, text(manyValues(bytes).toString()));
+const tokens = key("tokenizer.ggml.tokens", 9, u32(8), u64(1), text("a"));
+const jsonFiles: [name: string, bytes: () => Buffer][] = [
+  ["tokenizer.json", () => manyValues(100 * MB)],
+  ["tokenizer.json", () => manyValues(160 * MB)],
+  ["tokenizer_config.json", () => manyValues(60 * MB)],
+  ["special_tokens_map.json", () => manyValues(15 * MB)],
+  ["special_tokens_map.json", () => manyValues(250 * MB)],
+  ["tokenizer.json", () => Buffer.from('{"model":{"type":"BPE","vocab":{"!":4194303},"merges":[]}}')],
+  ["x.gguf", () => gguf([whole(40 * MB), tokens])],
+];
+
+test.skipIf(!existsSync("/proc/self/status"))(
+  "JSON with very many values takes at most twice the file or 32 MB, and less than a second",
+  async () => {
+    const empty = temporaryFolder();
+    writeFileSync(join(empty, "tokenizer.json"), "{}");
+    const base = await tokenizerPeak(empty);
+    for (const [name, make] of jsonFiles) {
+      const folder = temporaryFolder();
+      const bytes = make();
+      writeFileSync(join(folder, name), bytes);
+      if (name !== "tokenizer.json") writeFileSync(join(folder, "tokenizer.json"), "{}");
+      const got = await tokenizerPeak(folder, name.endsWith(".gguf") ? name : "");
+      const said = `${name} of ${bytes.length} bytes: ${JSON.stringify(got)}`;
+      expect(got.code, said).toBe("INVALID_FILE");
+      // A GGUF file's pages count as memory while they are mapped.
+      const times = name.endsWith(".gguf") ? 3 : 2;
+      expect(got.bytes - base.bytes, said).toBeLessThan(Math.max(times * bytes.length, 32 * MB));
+      expect(got.bytes - base.bytes, said).toBeLessThan(200 * MB);
+      expect(got.ms, said).toBeLessThan(1000);
+    }
+  },
+);
+
+/** As peak, of a tokenizer; with the processor time of the load. */
+async function tokenizerPeak(folder: string, file = ""): Promise<{ code: string; bytes: number; ms: number }> {
+  const { stdout, stderr, code } = await node([
+    "--input-type=module",
+    "-e",
+    `import { readFileSync } from "node:fs";
+     import { Tokenizer } from ${JSON.stringify(entry)};
+     const begun = process.cpuUsage();
+     const code = await Tokenizer.load(${JSON.stringify(join(folder, file))}).then(() => "loaded", (error) => error.code ?? String(error));
+     const { user, system } = process.cpuUsage(begun);
+     const own = /VmHWM:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
+     console.log(JSON.stringify({ code, ms: (user + system) / 1000, bytes: Number(own[1]) * 1024 }));`,
+  ]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout);
+}

@@ -1,0 +1,103 @@
+// Schedules compilations, so that many together take no more of the event loop and hardly more memory than one.
+import { throwIfAborted } from "../errors.ts";
+import { lazily } from "../tokenizer/lazy.ts";
+import type { Slices } from "../tokenizer/slices.ts";
+
+/** Milliseconds of a turn of the event loop that all compilations may take, and that one of several takes at a time. */
+const TURN_MS = 3;
+const SHARE_MS = 1;
+/** Milliseconds after which a compilation is long: usual schemas take less. */
+const LONG_MS = 20;
+
+const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
+
+class Job<T> {
+  readonly result: Promise<T>;
+  private readonly work: Slices<T>;
+  private readonly what: string;
+  private readonly signal: AbortSignal | undefined;
+  private taken = 0;
+  private settle!: { resolve: (value: T) => void; reject: (error: unknown) => void };
+
+  constructor(work: Slices<T>, what: string, signal: AbortSignal | undefined) {
+    this.work = work;
+    this.what = what;
+    this.signal = signal;
+    this.result = new Promise((resolve, reject) => {
+      this.settle = { resolve, reject };
+    });
+  }
+
+  get isLong(): boolean {
+    return this.taken > LONG_MS;
+  }
+
+  /** Ends one that nobody waits for. @returns whether it is over */
+  dropIfAborted(): boolean {
+    try {
+      throwIfAborted(this.signal, this.what);
+      return false;
+    } catch (error) {
+      this.settle.reject(error);
+      return true;
+    }
+  }
+
+  /** Goes on until a time. @returns whether it is over, well or not */
+  advance(until: number): boolean {
+    const begun = performance.now();
+    try {
+      do {
+        const step = this.work.next();
+        if (step.done) {
+          this.settle.resolve(step.value);
+          return true;
+        }
+      } while (performance.now() < until);
+    } catch (error) {
+      this.settle.reject(error);
+      return true;
+    }
+    this.taken += performance.now() - begun;
+    return false;
+  }
+}
+
+/** Short jobs take turns. Of the long ones only the first goes on, so that only one holds much memory. */
+let short: Job<unknown>[] = [];
+let long: Job<unknown>[] = [];
+let isRunning = false;
+
+/**
+ * Runs a compilation in slices, which it shares with all that are under way.
+ * @param what names the work in messages
+ * @throws HeddleError ABORTED, within a turn of the event loop; else what the work throws
+ */
+export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSignal | undefined): Promise<T> {
+  const job = new Job(work, what, signal);
+  short.push(job as Job<unknown>);
+  if (!isRunning) void run();
+  return job.result;
+}
+
+/** One loop for all. Its first slice runs at once, so that what is small is done without a turn of the event loop. */
+async function run(): Promise<void> {
+  isRunning = true;
+  while (short.length + long.length > 0) {
+    short = short.filter((job) => !job.dropIfAborted());
+    long = long.filter((job) => !job.dropIfAborted());
+    const end = performance.now() + TURN_MS;
+    for (let i = 0; short.length + long.length > 0; i++) {
+      const now = performance.now();
+      if (now >= end) break;
+      const queue = short.length === 0 || (i % 3 === 2 && long.length > 0) ? long : short;
+      const job = queue.shift()!;
+      const share = short.length + long.length > 0 ? SHARE_MS : TURN_MS;
+      if (job.advance(Math.min(end, now + share))) continue;
+      if (queue === long) long.unshift(job);
+      else (job.isLong ? long : short).push(job);
+    }
+    await timers().setImmediate();
+  }
+  isRunning = false;
+}

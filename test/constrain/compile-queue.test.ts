@@ -1,0 +1,88 @@
+// Compilations under way together: who goes on, who waits, and who is abandoned.
+import { setImmediate as turn } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { compileInTurns } from "../../lib/constrain/compile-queue.ts";
+import { compiledAhead } from "../../lib/constrain/index.ts";
+import type { Slices } from "../../lib/tokenizer/slices.ts";
+import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+import { attacks } from "./attacks.ts";
+
+/** Work of so many steps, each a third of a millisecond of the clock. */
+function* steps(count: number, seen = { steps: 0 }): Slices<number> {
+  for (let i = 0; i < count; i++) {
+    for (const end = performance.now() + 0.3; performance.now() < end; );
+    seen.steps++;
+    yield;
+  }
+  return count;
+}
+
+describe("compilations", () => {
+  test("that are small are done before long ones that were there first", async () => {
+    const order: string[] = [];
+    const note = (name: string) => () => order.push(name);
+    const long = [1, 2, 3].map((i) => compileInTurns(steps(600), "test", undefined).then(note(`long ${i}`)));
+    await turn();
+    const small = compileInTurns(steps(5), "test", undefined).then(note("small"));
+    await Promise.all([...long, small]);
+    expect(order[0]).toBe("small");
+    expect(order).toHaveLength(4);
+  });
+
+  test("go on one at a time where they are long, so that the others hold little", async () => {
+    const seen = [0, 1, 2, 3].map(() => ({ steps: 0 }));
+    const all = seen.map((of) => compileInTurns(steps(600, of), "test", undefined));
+    await Promise.race(all);
+    // Each is known to be long after 20 ms, which is less than 100 steps.
+    expect(seen.filter((of) => of.steps > 100)).toHaveLength(1);
+    expect(await Promise.all(all)).toEqual([600, 600, 600, 600]);
+  });
+
+  test("that are abandoned do nothing more and end with ABORTED after a turn of the event loop", async () => {
+    const seen = Array.from({ length: 30 }, () => ({ steps: 0 }));
+    const controller = new AbortController();
+    const ended = seen.map((of) =>
+      compileInTurns(steps(5000, of), "test", controller.signal).then(
+        () => "done",
+        (error) => error.code,
+      ),
+    );
+    for (let i = 0; i < 5; i++) await turn();
+    controller.abort();
+    const before = seen.map((of) => of.steps);
+    await turn();
+    expect(await Promise.race([Promise.all(ended), turn("late")])).toEqual(seen.map(() => "ABORTED"));
+    expect(seen.map((of) => of.steps)).toEqual(before);
+  });
+
+  test("fail alone", async () => {
+    const failing = (function* (): Slices<number> {
+      yield;
+      throw new Error("of its own");
+    })();
+    const [failed, fine] = await Promise.allSettled([
+      compileInTurns(failing, "test", undefined),
+      compileInTurns(steps(3), "test", undefined),
+    ]);
+    expect(failed).toMatchObject({ status: "rejected", reason: { message: "of its own" } });
+    expect(fine).toEqual({ status: "fulfilled", value: 3 });
+  });
+
+  test.skipIf(!saysTurns)("keep the event loop no longer when there are forty", async () => {
+    const schema = attacks["strings of different patterns, all at once"]!() as object;
+    const measure = () =>
+      longestTurn(async () => {
+        const controller = new AbortController();
+        const all = Array.from({ length: 40 }, (_, i) =>
+          compiledAhead({
+            responseFormat: { type: "json_schema", schema: { ...schema, title: `${i}` } },
+            signal: controller.signal,
+          }).catch(() => undefined),
+        );
+        for (let i = 0; i < 100; i++) await turn();
+        controller.abort();
+        await Promise.all(all);
+      });
+    expect(await leastOf(50, measure)).toBeLessThan(50);
+  });
+});

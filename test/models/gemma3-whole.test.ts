@@ -1,0 +1,112 @@
+// Gemma 3's models of pictures and text: their language model loads from the names that transformers' checkpoints have.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { parseModelConfig } from "../../lib/formats/config.ts";
+import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
+import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import type { TensorData } from "../../lib/formats/tensor-data.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { weightByName } from "../golden/by-name.ts";
+import { familyGoldens, writeFamily } from "../golden/families.ts";
+
+const golden = familyGoldens.find(({ name }) => name === "gemma3")!;
+
+/** A folder of the whole model around the golden language model. @param rename what the whole calls a weight of it */
+async function wholeFolder(rename: (name: string) => string, pictures: string): Promise<string> {
+  const folder = join(temporaryFolder(), "whole");
+  mkdirSync(folder);
+  const { model_type: _, ...text } = golden.config;
+  const config = {
+    architectures: ["Gemma3ForConditionalGeneration"],
+    boi_token_index: 58,
+    eos_token_id: [1, 6],
+    image_token_index: 60,
+    mm_tokens_per_image: 4,
+    model_type: "gemma3",
+    text_config: { ...text, model_type: "gemma3_text" },
+    torch_dtype: "float32",
+    vision_config: { hidden_size: 8, model_type: "siglip_vision_model", num_hidden_layers: 1 },
+  };
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+  const data = (name: string, from: string, shape: number[]): TensorData => ({
+    name,
+    dtype: "f32",
+    shape,
+    bytes: new Uint8Array(weightByName(from, shape, 0).buffer),
+  });
+  const own = Object.entries(golden.weights).map(([name, shape]) => data(rename(name), name, shape));
+  const others = ["vision_tower.vision_model.post_layernorm.weight", "multi_modal_projector.mm_soft_emb_norm.weight"];
+  await saveWeights(folder, [...own, ...others.map((name) => data(`${pictures}${name}`, name, [8]))]);
+  return folder;
+}
+
+describe("a whole Gemma 3", () => {
+  test.each<[string, (name: string) => string, string]>([
+    ["checkpoints as published", (name) => `language_model.${name}`, ""],
+    ["checkpoints of transformers from 4.52 on", (name) => name.replace(/^model\./, "model.language_model."), "model."],
+    ["checkpoints of the model without a head", (name) => name.replace(/^model\./, "language_model."), ""],
+  ])("has the logits of its language model: %s", async (_name, rename, pictures) => {
+    const folder = await wholeFolder(rename, pictures);
+    await using plain = await LanguageModel.load(await writeFamily(golden, join(temporaryFolder(), "plain")));
+    await using whole = await LanguageModel.load(folder);
+    expect(whole.config).toMatchObject({
+      modelType: "gemma3_text",
+      architectures: ["Gemma3ForCausalLM"],
+      eosTokenIds: [1, 6],
+      dtype: "f32",
+    });
+    expect(whole.model.weightNames).toEqual(plain.model.weightNames);
+    expect(await whole.logits(golden.prompt)).toEqual(await plain.logits(golden.prompt));
+    // Saved and converted, it is a language model alone.
+    const [saved, gguf] = [join(temporaryFolder(), "saved"), join(temporaryFolder(), "x.gguf")];
+    await whole.save(saved);
+    await convertModel(folder, gguf);
+    expect((await readModelConfig(saved)).modelType).toBe("gemma3_text");
+    for (const path of [saved, gguf]) {
+      await using again = await LanguageModel.load(path);
+      const logits = await again.logits(golden.prompt);
+      for (const [i, row] of (await plain.logits(golden.prompt)).entries())
+        for (const [j, value] of row.entries()) expect(logits[i]![j]).toBeCloseTo(value, 4);
+    }
+  });
+
+  test("has the configuration class's values where text_config leaves them out", () => {
+    const text = { hidden_size: 2560, intermediate_size: 10240, model_type: "gemma3_text", num_hidden_layers: 34 };
+    const scaling = { rope_scaling: { factor: 8, rope_type: "linear" }, sliding_window: 1024 };
+    const config = parseModelConfig(
+      { model_type: "gemma3", text_config: { ...text, ...scaling }, vision_config: {}, torch_dtype: "bfloat16" },
+      "config.json",
+    );
+    expect(config).toMatchObject({
+      modelType: "gemma3_text",
+      vocabSize: 262208,
+      hiddenSize: 2560,
+      numHiddenLayers: 34,
+      numAttentionHeads: 8,
+      numKeyValueHeads: 4,
+      headDim: 256,
+      queryPreAttnScalar: 256,
+      maxPositionEmbeddings: 131072,
+      slidingWindow: 1024,
+      ropeTheta: 1e6,
+      ropeLocalTheta: 1e4,
+      tieWordEmbeddings: true,
+      bosTokenId: 2,
+      eosTokenIds: [1],
+      padTokenId: 0,
+      dtype: "bf16",
+    });
+    expect(config.layerTypes.slice(0, 6)).toEqual([...Array(5).fill("sliding_attention"), "full_attention"]);
+  });
+
+  test("leaves out the weights of pictures", async () => {
+    const folder = await wholeFolder((name) => `language_model.${name}`, "");
+    const files = await openModelFiles(folder);
+    const names = files.weights.names();
+    files.close();
+    expect(names.every((name) => /^model\.(embed_tokens|layers|norm)\./.test(name))).toBe(true);
+  });
+});

@@ -1,0 +1,43 @@
+// Clients that leave while the form of their answer is still being compiled.
+import { expect, test, vi } from "vitest";
+import { attacks } from "../constrain/attacks.ts";
+import { chatModel, withServer } from "./helpers.ts";
+
+const compilations = vi.hoisted(() => ({ all: [] as Promise<unknown>[] }));
+vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
+  const actual = await original();
+  const compiledAhead: typeof actual.compiledAhead = (...given) => {
+    const compilation = actual.compiledAhead(...given);
+    compilations.all.push(compilation);
+    compilation.catch(() => undefined);
+    return compilation;
+  };
+  return { ...actual, compiledAhead };
+});
+
+test("a client that leaves ends the compilation of its schema", async () => {
+  await using model = await chatModel();
+  await withServer(model, {}, async (client) => {
+    // Long compilations take turns: the last of these waits for seconds.
+    const schema = attacks["strings of different patterns, all at once"]!() as object;
+    const controller = new AbortController();
+    const requests = Array.from({ length: 6 }, (_, i) =>
+      client.post(
+        "/v1/chat/completions",
+        {
+          messages: [{ role: "user", content: "a" }],
+          max_tokens: 4,
+          response_format: { type: "json_schema", json_schema: { name: "a", schema: { ...schema, title: `${i}` } } },
+        },
+        { signal: controller.signal },
+      ),
+    );
+    await vi.waitFor(() => expect(compilations.all.length).toBe(6), 5000);
+    controller.abort();
+    await Promise.allSettled(requests);
+    const ended = await Promise.allSettled(compilations.all);
+    expect(ended.map((one) => (one as PromiseRejectedResult).reason?.code)).toEqual(Array(6).fill("ABORTED"));
+    const answer = await client.chat({ messages: [{ role: "user", content: "a" }], max_tokens: 2 });
+    expect(answer.choices).toHaveLength(1);
+  });
+});
