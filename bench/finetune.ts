@@ -1,9 +1,9 @@
 // Steps of the jobs that most people fine-tune for, at real shapes: LoRA on a Llama, an encoder's classifier and its vectors, against plain
 // PyTorch in the same run (bench/peers/torch_finetune.py), whose better dtype the ratio is taken with.
 // `npm run bench -- finetune [--only TEXT] [--rounds N]`
-import { parseModelConfig } from "../lib/formats/config.ts";
+import { parseModelConfig } from "../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";
-import { adapterTensors } from "../lib/models/adapters.ts";
+import { adapterTensors } from "../lib/models/adapters/adapters.ts";
 import { Model } from "../lib/models/model.ts";
 import { type Contender, interleave, peakResident, report, seconds, settle } from "./measure.ts";
 import { openTorch } from "./peers/torch.ts";

@@ -1,11 +1,11 @@
 // What the TypeScript loop costs: a decode step as users have it, against the same native program run back to back.
-import { KvCache } from "../lib/generate/kv-cache.ts";
-import { LanguageModel } from "../lib/generate/language-model.ts";
-import { resolveOptions } from "../lib/generate/options.ts";
-import { sampleProgram } from "../lib/generate/programs.ts";
-import { prefill } from "../lib/generate/prompts-ahead.ts";
-import { samplingInputs } from "../lib/generate/sampling-inputs.ts";
-import { Sequence } from "../lib/generate/sequence.ts";
+import { KvCache } from "../lib/inference/cache/kv-cache.ts";
+import { LanguageModel } from "../lib/language-model/language-model.ts";
+import { resolveOptions } from "../lib/inference/generation-options.ts";
+import { sampleProgram } from "../lib/inference/programs.ts";
+import { prefill } from "../lib/inference/async-prefill.ts";
+import { samplingInputs } from "../lib/inference/sampling/sampling-inputs.ts";
+import { Sequence } from "../lib/inference/sequence.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { median, report } from "./measure.ts";
 import { benchModel, shapeNames } from "./models.ts";

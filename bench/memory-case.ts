@@ -1,14 +1,14 @@
 // One case of bench/memory.ts, in a process of its own: trains some steps, and says on stdout what that took.
 import { SHAPES } from "../lib/bench/models.ts";
-import { parseModelConfig } from "../lib/formats/config.ts";
-import { LanguageModel } from "../lib/generate/index.ts";
+import { parseModelConfig } from "../lib/formats/config/config.ts";
+import { LanguageModel } from "../lib/language-model/index.ts";
 import { type Device, type FloatDType, openDevice } from "../lib/graph/index.ts";
-import { adapterTensors } from "../lib/models/adapters.ts";
-import { linearLayers } from "../lib/models/linear-layers.ts";
+import { adapterTensors } from "../lib/models/adapters/adapters.ts";
+import { linearLayers } from "../lib/models/adapters/linear-layers.ts";
 import { Model } from "../lib/models/model.ts";
-import { type SftBatch, SftSource } from "../lib/train/sft-source.ts";
-import { TrainStep } from "../lib/train/step.ts";
-import { supervised } from "../lib/train/supervised.ts";
+import { type SftBatch, SftSource } from "../lib/train/examples/sft-source.ts";
+import { TrainStep } from "../lib/train/loop/step.ts";
+import { supervised } from "../lib/train/losses/supervised.ts";
 import { median, peakResident, seconds } from "./measure.ts";
 import { benchModel, type FileType } from "./models.ts";
 import { stageStep } from "./stage-steps.ts";

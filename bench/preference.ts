@@ -1,9 +1,9 @@
 // A step of every stage, and a LoRA step, beside a fine-tuning step on the same tokens, interleaved; planned memory beside batch × vocabulary.
 // Processor time as well: on a machine that others use it says more than the clock.
 import { median } from "../lib/bench/measure.ts";
-import { parseModelConfig } from "../lib/formats/config.ts";
+import { parseModelConfig } from "../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";
-import { adapterTensors } from "../lib/models/adapters.ts";
+import { adapterTensors } from "../lib/models/adapters/adapters.ts";
 import { Model } from "../lib/models/model.ts";
 import { interleave, pairedRatio, report, seconds, type Timing } from "./measure.ts";
 import { type StageName, type StageStep, stageNames, stageStep } from "./stage-steps.ts";

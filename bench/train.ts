@@ -3,11 +3,11 @@
 // against llm.c too, which knows f32 alone, where HEDDLE_BENCH_LLMC names its checkout.
 // `npm run bench -- train [--only TEXT] [--rounds N]`
 import type { Batch } from "../lib/data/corpus.ts";
-import { parseModelConfig } from "../lib/formats/config.ts";
+import { parseModelConfig } from "../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";
 import { Model } from "../lib/models/model.ts";
-import { languageModelling } from "../lib/train/language-modelling.ts";
-import { TrainStep } from "../lib/train/step.ts";
+import { languageModelling } from "../lib/train/losses/language-modeling.ts";
+import { TrainStep } from "../lib/train/loop/step.ts";
 import { Ceilings } from "./ceilings.ts";
 import { interleave, peakResident, report, seconds, settle, type Timing } from "./measure.ts";
 import { openLlmC } from "./peers/llmc.ts";

@@ -1,5 +1,5 @@
 // heddle: the whole life of a language model. Public exports only.
-import "./node-version.ts";
+import "./core/node-version.ts";
 
 export {
   type AutotuneOptions,
@@ -20,13 +20,13 @@ export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export type { CorpusTokenizer } from "./data/encode.ts";
 export { type LocatedRow, type RowSource, readRows } from "./data/rows.ts";
-export type { TokenShardProgress } from "./data/write-token-shards.ts";
+export type { TokenShardProgress } from "./data/token-shards/write-token-shards.ts";
 export {
   type TokenShard,
   type WriteTokenShardsOptions,
   writeTokenShards,
-} from "./data/write-token-shards.ts";
-export { HeddleError, type HeddleErrorCode } from "./errors.ts";
+} from "./data/token-shards/write-token-shards.ts";
+export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";
 export type { Match } from "./eval/answers.ts";
 export type { Normalization, TaskResult } from "./eval/choice.ts";
 export type { Declines } from "./eval/decline.ts";
@@ -56,7 +56,7 @@ export {
   QUESTION_TEMPLATE,
   questionAnswering,
 } from "./eval/index.ts";
-export type { ModelType } from "./formats/config.ts";
+export type { ModelType } from "./formats/config/config.ts";
 export type {
   ClassifierConfig,
   ClassifierConfigInput,
@@ -72,11 +72,11 @@ export type {
   PoolingMode,
   RopeScaling,
   YarnRopeScaling,
-} from "./formats/config-types.ts";
-export type { FloatDtype } from "./formats/dtype.ts";
-export type { BuiltInModelType } from "./formats/families.ts";
-export type { OwnValue, OwnValues } from "./formats/family-format.ts";
-export type { GenerationConfig } from "./formats/generation-config.ts";
+} from "./formats/config/config-types.ts";
+export type { FloatDtype } from "./formats/weight-dtype.ts";
+export type { BuiltInModelType } from "./formats/config/families.ts";
+export type { OwnValue, OwnValues } from "./formats/config/family-format.ts";
+export type { GenerationConfig } from "./formats/config/generation-config.ts";
 export type {
   ModelCard,
   ModelCardData,
@@ -84,9 +84,9 @@ export type {
   ModelCardInput,
   ModelCardStage,
 } from "./formats/model-card.ts";
-export type { QuantisedTarget } from "./formats/quantised-types.ts";
+export type { QuantisedTarget } from "./formats/quantization-choice.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
-export type { EmbedTextOptions } from "./generate/embed.ts";
+export type { EmbedTextOptions } from "./language-model/embed/embed.ts";
 export {
   Batcher,
   type BatcherCounts,
@@ -131,8 +131,8 @@ export {
   type ToolChoice,
   type TopCandidate,
   type Usage,
-} from "./generate/index.ts";
-export type { AssistantModel } from "./generate/options.ts";
+} from "./language-model/index.ts";
+export type { AssistantModel } from "./inference/generation-options.ts";
 export {
   type BuildInfo,
   type CpuInfo,
@@ -156,14 +156,14 @@ export { type Calibration, type CalibrationOptions, calibration, type Reliabilit
 export { type ClassificationReport, classificationReport } from "./metrics/classification.ts";
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
 export { fitTemperature } from "./metrics/temperature.ts";
-export type { Adapter, LowRank } from "./models/adapters.ts";
+export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
 export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
-export { type DecoderFamily, type DecoderShapeOptions, decoderFamily, type FeedForward } from "./models/define.ts";
+export { type DecoderFamily, type DecoderShapeOptions, decoderFamily, type FeedForward } from "./models/define-decoder.ts";
 export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
-export type { LoadDType } from "./models/load.ts";
-export type { LoraConfig, LoraOptions } from "./models/lora.ts";
+export type { LoadDType } from "./models/loading/load.ts";
+export type { LoraConfig, LoraOptions } from "./models/adapters/lora.ts";
 export type { Model } from "./models/model.ts";
 export {
   type FamilyDefinition,
@@ -172,7 +172,7 @@ export {
   registerFamily,
   rotateHeads,
   type WidenedValue,
-} from "./models/own-family.ts";
+} from "./models/custom-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { DecoderShape } from "./nn/decoder.ts";
 export type { DecoderNames } from "./nn/decoder-names.ts";
@@ -181,7 +181,7 @@ export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
-export type { Run } from "./run.ts";
+export type { Run } from "./core/run.ts";
 export {
   type ChatMessage,
   type DecodeOptions,
@@ -191,23 +191,23 @@ export {
   Tokenizer,
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
-export type { StageCard } from "./train/card.ts";
-export type { TrainableClassifier } from "./train/classify.ts";
-export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
-export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/dpo.ts";
-export { type EmbedOptions, type TrainableEmbedder, trainEmbedding } from "./train/embed.ts";
-export type { TrainingPrompt, TrainingPrompts } from "./train/embed-prompts.ts";
-export type { ExamplePosition, ExampleSourceOptions } from "./train/example-source.ts";
-export { ExampleSource } from "./train/example-source.ts";
-export { type GrpoOptions, grpo } from "./train/grpo.ts";
-export { type KtoOptions, kto } from "./train/kto.ts";
-export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
-export { type OrpoOptions, orpo } from "./train/orpo.ts";
-export type { ParameterMatch } from "./train/parameter-match.ts";
-export { type PpoOptions, ppo } from "./train/ppo.ts";
+export type { StageCard } from "./train/loop/stage-card.ts";
+export type { TrainableClassifier } from "./train/stages/classify.ts";
+export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/stages/classify.ts";
+export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/stages/dpo.ts";
+export { type EmbedOptions, type TrainableEmbedder, trainEmbedding } from "./train/stages/embed.ts";
+export type { TrainingPrompt, TrainingPrompts } from "./train/examples/embed-prompts.ts";
+export type { ExamplePosition, ExampleSourceOptions } from "./train/examples/example-source.ts";
+export { ExampleSource } from "./train/examples/example-source.ts";
+export { type GrpoOptions, grpo } from "./train/stages/grpo.ts";
+export { type KtoOptions, kto } from "./train/stages/kto.ts";
+export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";
+export { type OrpoOptions, orpo } from "./train/stages/orpo.ts";
+export type { ParameterMatch } from "./train/options/parameter-match.ts";
+export { type PpoOptions, ppo } from "./train/stages/ppo.ts";
 export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
-export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
-export { type RewardOptions, trainReward } from "./train/reward.ts";
+export { type PretrainOptions, pretrain } from "./train/stages/pretrain.ts";
+export { type RewardOptions, trainReward } from "./train/stages/reward.ts";
 export type { PolicyOptions } from "./train/rollout/options.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
 export type {
@@ -222,11 +222,11 @@ export type {
   RowText,
   ScoredRow,
   SftRow,
-} from "./train/row-types.ts";
-export type { StageSetup, Trainable } from "./train/run-stage.ts";
-export type { SftTrainable } from "./train/sft.ts";
-export { type SftOptions, sft } from "./train/sft.ts";
-export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
+} from "./train/examples/row-types.ts";
+export type { StageSetup, Trainable } from "./train/loop/run-stage.ts";
+export type { SftTrainable } from "./train/stages/sft.ts";
+export { type SftOptions, sft } from "./train/stages/sft.ts";
+export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/loop/stage.ts";
 export type {
   AdapterOptions,
   CallOptions,
@@ -242,7 +242,7 @@ export type {
   StepOptions,
   TextData,
   TextSource,
-} from "./train/stage-options.ts";
-export { type TrainOptions, train } from "./train/train.ts";
-export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
-export type { World } from "./train/world.ts";
+} from "./train/options/stage-options.ts";
+export { type TrainOptions, train } from "./train/loop/train.ts";
+export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/loop/trainer.ts";
+export type { World } from "./train/world/world.ts";

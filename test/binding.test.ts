@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { binding } from "../lib/binding/index.ts";
-import { HeddleError } from "../lib/errors.ts";
+import { HeddleError } from "../lib/core/errors.ts";
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -26,7 +26,7 @@ test("native errors are HeddleErrors with a code", () => {
 test("each copy of the loader gets errors of its own class", async () => {
   vi.resetModules();
   const { binding: other } = await import("../lib/binding/index.ts");
-  const { HeddleError: OtherError } = await import("../lib/errors.ts");
+  const { HeddleError: OtherError } = await import("../lib/core/errors.ts");
   expect(OtherError).not.toBe(HeddleError);
   expect(() => other.setErrorConstructor(1 as never)).toThrow(OtherError);
   expect(() => binding.setErrorConstructor(1 as never)).toThrow(HeddleError);

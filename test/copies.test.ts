@@ -4,7 +4,7 @@ import { expect, test, vi } from "vitest";
 async function copy() {
   vi.resetModules();
   return {
-    errors: await import("../lib/errors.ts"),
+    errors: await import("../lib/core/errors.ts"),
     graph: await import("../lib/graph/index.ts"),
   };
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { HeddleError, type HeddleErrorCode } from "../lib/errors.ts";
+import { HeddleError, type HeddleErrorCode } from "../lib/core/errors.ts";
 
 // A record, so that the compiler finds a missing code.
 const CODES: Record<HeddleErrorCode, true> = {

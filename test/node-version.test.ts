@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { nodeVersionProblem, OLDEST_NODE } from "../lib/node-version.ts";
+import { nodeVersionProblem, OLDEST_NODE } from "../lib/core/node-version.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 

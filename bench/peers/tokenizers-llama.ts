@@ -5,11 +5,11 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { namedBytes } from "../../lib/tokenizer/byte-alphabet.ts";
-import { tokenizerToGguf } from "../../lib/tokenizer/gguf-write.ts";
-import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { tokenizerToGguf } from "../../lib/tokenizer/files/gguf-write.ts";
+import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
 import type { TokenizerPeer } from "./tokenizers.ts";
 
 interface TokenizerJson {

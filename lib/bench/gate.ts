@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
 import type { BenchReport, BenchResult } from "./types.ts";
 
 const pair = z.tuple([z.number(), z.number()]);

@@ -1,4 +1,4 @@
-import { checkObject, invalidArgument } from "../errors.ts";
+import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { BenchReport } from "./types.ts";
 
 /**

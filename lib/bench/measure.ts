@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../errors.ts";
+import { throwIfAborted } from "../core/errors.ts";
 import type { Ceilings } from "./ceilings.ts";
 import type { BenchCase, BenchResult } from "./types.ts";
 

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { convertModel } from "../convert/convert.ts";
-import { createModel } from "../generate/create.ts";
+import { createModel } from "../language-model/create.ts";
 import type { Device } from "../graph/index.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 

@@ -1,5 +1,5 @@
 // The native addon, loaded and typed, a file an area. Only lib/graph, lib/formats and lib/tokenizer import this folder.
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import type { FilesBinding } from "./files.ts";
 import type { GraphBinding } from "./graph.ts";
 import type { InfoBinding } from "./info.ts";

@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 
 const require = createRequire(import.meta.url);
 // Required, not imported: an import reads all that node:fs exports, and so loads every kind of stream, a third of what a start takes.

@@ -1,5 +1,5 @@
-import type { HeddleError } from "../errors.ts";
-import type { Output } from "./output.ts";
+import type { HeddleError } from "../core/errors.ts";
+import type { Output } from "./terminal/output.ts";
 
 /** An option of a command: `--name value`, `--name=value`, or `--name` alone for a flag. */
 export interface OptionSpec {

@@ -1,5 +1,5 @@
-import type { Completion, TopCandidate } from "../generate/index.ts";
-import { shortFloat } from "./output.ts";
+import type { Completion, TopCandidate } from "../language-model/index.ts";
+import { shortFloat } from "./terminal/output.ts";
 
 /** What --json prints of an answer: the fields of a Completion, those of its usage beside the others. */
 export function completionJson({ usage, logprobs, top, promptLogprobs, promptTop, ...completion }: Completion): object {

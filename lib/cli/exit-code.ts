@@ -1,5 +1,5 @@
-import { HeddleError } from "../errors.ts";
-import { stoppedWith } from "./interrupt.ts";
+import { HeddleError } from "../core/errors.ts";
+import { stoppedWith } from "./terminal/interrupt.ts";
 
 /** What `heddle --help` says of exit codes. */
 export const EXIT_CODES: readonly (readonly [string, string])[] = [

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The entry of the command line. It checks the version of Node before the program's modules are read, since an old Node may fail to parse them.
 try {
-  await import("../node-version.ts");
+  await import("../core/node-version.ts");
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exit(1);

@@ -1,5 +1,5 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
-import { nearest } from "../formats/nearest.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { nearest } from "../core/nearest-name.ts";
 import type { Command, OptionSpec, OptionSpecs } from "./command.ts";
 
 export interface Parsed {

@@ -1,5 +1,5 @@
 // Reads bytes by a grammar: all its ways at once, as states that are made when they are first reached.
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { type Grammar, Guard } from "./grammar.ts";
 
 /**

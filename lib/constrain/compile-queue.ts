@@ -1,7 +1,7 @@
 // Schedules compilations, so that many together take no more of the event loop and hardly more memory than one.
-import { throwIfAborted } from "../errors.ts";
-import { lazily } from "../tokenizer/lazy.ts";
-import type { Slices } from "../tokenizer/slices.ts";
+import { throwIfAborted } from "../core/errors.ts";
+import { lazily } from "../core/lazy.ts";
+import type { Slices } from "../core/slices.ts";
 
 /** Milliseconds of a turn of the event loop that all compilations may take, and that one of several takes at a time. */
 const TURN_MS = 3;

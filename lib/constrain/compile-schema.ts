@@ -1,6 +1,6 @@
 // From a JSON schema to a grammar of the documents that satisfy it.
-import { describe, HeddleError } from "../errors.ts";
-import { atOnce, type Slices } from "../tokenizer/slices.ts";
+import { describe, HeddleError } from "../core/errors.ts";
+import { atOnce, type Slices } from "../core/slices.ts";
 import {
   type All,
   Combiner,

@@ -1,6 +1,6 @@
 // One document under way, token by token.
-import { HeddleError } from "../errors.ts";
-import { inSlices } from "../tokenizer/slices.ts";
+import { HeddleError } from "../core/errors.ts";
+import { inSlices } from "../core/slices.ts";
 import type { Automaton, State } from "./automaton.ts";
 import { type Allowance, type Mask, Masks } from "./masks.ts";
 import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./token-tries.ts";

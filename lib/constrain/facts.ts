@@ -1,5 +1,5 @@
 // What a schema says, keyword by keyword, and what two say together.
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../core/errors.ts";
 import type { Bound } from "./numbers.ts";
 import { isObject, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
 

@@ -1,5 +1,5 @@
 // Formats of JSON Schema, by the grammars of their RFCs.
-import type { Slices } from "../tokenizer/slices.ts";
+import type { Slices } from "../core/slices.ts";
 import { Work } from "./limits.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
 import { type Dfa, dfaInSlices, type Edge, intersectInSlices } from "./regular.ts";

@@ -1,6 +1,6 @@
 // A grammar as a recursive transition network: rules made of nodes, whose edges read bytes or call rules.
-import { HeddleError } from "../errors.ts";
-import type { Slices } from "../tokenizer/slices.ts";
+import { HeddleError } from "../core/errors.ts";
+import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, Work } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 

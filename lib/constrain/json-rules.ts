@@ -1,5 +1,5 @@
 // The parts of JSON as rules of a grammar: white space, strings, literals, arrays, objects.
-import type { Slices } from "../tokenizer/slices.ts";
+import type { Slices } from "../core/slices.ts";
 import { END, type FreeEdge, free, type GrammarBuilder, Guard } from "./grammar.ts";
 import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";

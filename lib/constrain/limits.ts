@@ -1,5 +1,5 @@
 // Limits on schemas and patterns from strangers.
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 
 /** Limits on schemas and patterns; every message names the one it hit. */
 export const limits = {

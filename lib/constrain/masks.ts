@@ -1,5 +1,5 @@
 // Which tokens may come next: a walk over the vocabulary's trees along the automaton.
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { type Automaton, type State, tooAmbiguous } from "./automaton.ts";
 import type { TokenTree, TokenTries } from "./token-tries.ts";
 

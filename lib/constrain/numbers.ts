@@ -1,6 +1,6 @@
 // Numbers between bounds, as patterns over their decimal digits.
-import { describe } from "../errors.ts";
-import type { Slices } from "../tokenizer/slices.ts";
+import { describe } from "../core/errors.ts";
+import type { Slices } from "../core/slices.ts";
 import { unsupported, Work } from "./limits.ts";
 import { listDfa, listedMultiples, multiplesOf } from "./multiples.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";

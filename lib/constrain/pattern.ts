@@ -1,5 +1,5 @@
 // Regular expressions as trees: the regular subset of JavaScript's, by code points (flag u).
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 

@@ -1,6 +1,6 @@
 // Patterns as deterministic automata over bytes: Thompson's construction, then subsets, both with caps.
 
-import { atOnce, type Slices } from "../tokenizer/slices.ts";
+import { atOnce, type Slices } from "../core/slices.ts";
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";

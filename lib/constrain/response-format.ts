@@ -1,7 +1,7 @@
 // What a caller asks an answer to be.
-import { HeddleError, invalidArgument } from "../errors.ts";
-import { nearest } from "../formats/nearest.ts";
-import { atOnce, type Slices } from "../tokenizer/slices.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { nearest } from "../core/nearest-name.ts";
+import { atOnce, type Slices } from "../core/slices.ts";
 import { Automaton } from "./automaton.ts";
 import { compileInTurns } from "./compile-queue.ts";
 import { compileDocument } from "./compile-schema.ts";

@@ -1,7 +1,7 @@
 // JSON schemas as they are read: copied, their keywords known and checked, their references resolved.
-import { describe, invalidArgument } from "../errors.ts";
-import { nearest } from "../formats/nearest.ts";
-import type { Slices } from "../tokenizer/slices.ts";
+import { describe, invalidArgument } from "../core/errors.ts";
+import { nearest } from "../core/nearest-name.ts";
+import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };

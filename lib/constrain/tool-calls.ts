@@ -1,6 +1,6 @@
 // Calls of tools as an answer's form: what the templates of Hermes and Qwen teach, `<tool_call>{"name": …, "arguments": …}</tool_call>`.
-import { HeddleError, invalidArgument } from "../errors.ts";
-import type { Slices } from "../tokenizer/slices.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import type { Slices } from "../core/slices.ts";
 import { SchemaCompiler } from "./compile-schema.ts";
 import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
 import type { Work } from "./limits.ts";

@@ -2,7 +2,7 @@ import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { IGNORED } from "./batch.ts";
 import type { RowsOptions } from "./concatenated.ts";
 import { DocumentCursor, START, type StreamPosition } from "./cursor.ts";
-import type { EncodedDocument } from "./document-file.ts";
+import type { EncodedDocument } from "./documents/document-file.ts";
 import { sharedEnd } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
 import { packBestFit } from "./packing.ts";

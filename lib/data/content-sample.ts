@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
-import { fileError } from "./shards.ts";
+import { fileError } from "./documents/shards.ts";
 
 /** Bytes that are read at one place. */
 const WINDOW = 4096;

@@ -1,13 +1,13 @@
-import { checkSeed, describe, HeddleError, invalidArgument } from "../errors.ts";
+import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { BestFitRows } from "./best-fit.ts";
 import { ConcatenatedRows } from "./concatenated.ts";
 import { contentSample } from "./content-sample.ts";
 import type { StreamPosition } from "./cursor.ts";
-import { type DocumentFile, openDocumentFiles } from "./document-file.ts";
+import { type DocumentFile, openDocumentFiles } from "./documents/document-file.ts";
 import { type CorpusTokenizer, sharedEnd } from "./encode.ts";
 import { GroupReader } from "./groups.ts";
-import type { SeparatorRule } from "./shards.ts";
+import type { SeparatorRule } from "./documents/shards.ts";
 
 export { type Batch, IGNORED } from "./batch.ts";
 

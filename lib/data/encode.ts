@@ -1,4 +1,4 @@
-import { Pacer } from "./pacer.ts";
+import { Pacer } from "../core/pacer.ts";
 
 /** The options that a corpus gives its tokenizer. */
 interface CorpusEncodeOptions {

@@ -1,6 +1,6 @@
-import { HeddleError } from "../errors.ts";
-import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./document-file.ts";
-import { Pacer } from "./pacer.ts";
+import { HeddleError } from "../core/errors.ts";
+import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
+import { Pacer } from "../core/pacer.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 
 /** Bytes of a file that are read at once. */

@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import { stat } from "node:fs/promises";
-import { HeddleError } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
-import { openFile } from "../formats/open-file.ts";
-import { needText } from "./text-head.ts";
+import { HeddleError } from "../core/errors.ts";
+import { ioError } from "../io/atomic-files.ts";
+import { openFile } from "../io/open-file.ts";
+import { needText } from "./documents/text-head.ts";
 
 /** A line longer than this is refused. */
 const MAX_LINE = 256 << 20;

@@ -1,4 +1,4 @@
-import { checkSeed, HeddleError, invalidArgument } from "../errors.ts";
+import { checkSeed, HeddleError, invalidArgument } from "../core/errors.ts";
 import type { Batch } from "./batch.ts";
 import { type Corpus, type CorpusOptions, type CorpusState, openCorpus } from "./corpus.ts";
 import { Stream, uniformAt } from "./random.ts";

@@ -1,13 +1,13 @@
 import { isUtf8 } from "node:buffer";
-import { describe, HeddleError, throwIfAborted } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
-import { parseJson } from "../formats/json.ts";
-import { mostJson } from "../formats/memory.ts";
-import { readWhole } from "../formats/open-file.ts";
-import { untilAborted } from "../formats/until-aborted.ts";
+import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
+import { ioError } from "../io/atomic-files.ts";
+import { parseJson } from "../io/json.ts";
+import { mostJson } from "../io/json-memory.ts";
+import { readWhole } from "../io/open-file.ts";
+import { untilAborted } from "../core/until-aborted.ts";
 import { linesOf } from "./lines.ts";
-import { Pacer } from "./pacer.ts";
-import { ParquetTable } from "./parquet.ts";
+import { Pacer } from "../core/pacer.ts";
+import { ParquetTable } from "./parquet/parquet.ts";
 
 /** Rows of a task: .jsonl, .parquet and .json files (an array) by name, an array of objects, or objects as they come. */
 export type RowSource<Row = object> = string | readonly string[] | Iterable<Row> | AsyncIterable<Row>;

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../core/errors.ts";
 
 /** How a given answer is compared with the accepted ones. */
 export type Match = "exact" | "contains";

@@ -1,6 +1,6 @@
 // What evaluations are asked, checked before anything is computed.
-import { invalidArgument, withoutTokenizer } from "../errors.ts";
-import type { LanguageModel } from "../generate/index.ts";
+import { invalidArgument, withoutTokenizer } from "../core/errors.ts";
+import type { LanguageModel } from "../language-model/index.ts";
 import { checkCalibrationOptions } from "../metrics/calibration.ts";
 import type { AskOptions } from "./questions.ts";
 

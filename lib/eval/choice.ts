@@ -1,8 +1,8 @@
-import { Pacer } from "../data/pacer.ts";
+import { Pacer } from "../core/pacer.ts";
 import type { RowSource } from "../data/rows.ts";
-import { invalidArgument, throwIfAborted } from "../errors.ts";
-import { type Continuations, scoreContinuations } from "../generate/continuations.ts";
-import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { type Continuations, scoreContinuations } from "../inference/continuations.ts";
+import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { type Calibration, type CalibrationOptions, calibration } from "../metrics/calibration.ts";
 import { argmax } from "../metrics/classification.ts";
 import { softmax } from "../metrics/temperature.ts";

@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 
 /**
  * Answers that decline: the model says that it does not know. Matched against the answer in lower case with plain apostrophes;

@@ -1,13 +1,13 @@
 import { constants } from "node:buffer";
 import { stat } from "node:fs/promises";
 import { separatorRule } from "../data/corpus.ts";
-import { documentCount, documentEnds, documentText } from "../data/documents.ts";
+import { documentCount, documentEnds, documentText } from "../data/documents/documents.ts";
 import { noRowsError, readRows, stringField } from "../data/rows.ts";
-import { planShards, readShard } from "../data/shards.ts";
-import { HeddleError } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
-import { mostJson } from "../formats/memory.ts";
-import { readWhole } from "../formats/open-file.ts";
+import { planShards, readShard } from "../data/documents/shards.ts";
+import { HeddleError } from "../core/errors.ts";
+import { ioError } from "../io/atomic-files.ts";
+import { mostJson } from "../io/json-memory.ts";
+import { readWhole } from "../io/open-file.ts";
 
 /** Bytes of a file that is read in parts, which end where documents do. */
 const PART_BYTES = 2 ** 24;

@@ -1,7 +1,7 @@
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
-import { exists } from "../formats/io.ts";
-import { untilAborted } from "../formats/until-aborted.ts";
-import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { exists } from "../io/atomic-files.ts";
+import { untilAborted } from "../core/until-aborted.ts";
+import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { checkFunction, checkTextModel } from "./arguments.ts";
 
 /** Characters of a path at most, on any system. */

@@ -1,7 +1,7 @@
-import { Pacer } from "../data/pacer.ts";
+import { Pacer } from "../core/pacer.ts";
 import type { RowSource } from "../data/rows.ts";
-import { invalidArgument, throwIfAborted } from "../errors.ts";
-import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import type { CalibrationOptions } from "../metrics/calibration.ts";
 import type { Outcome } from "./abstention.ts";
 import { isAccepted, type Match, wordF1 } from "./answers.ts";

@@ -8,7 +8,7 @@ import {
   stringField,
   stringsField,
 } from "../data/rows.ts";
-import type { LanguageModel, TextMessage } from "../generate/index.ts";
+import type { LanguageModel, TextMessage } from "../language-model/index.ts";
 import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 
 /** What a row asks. */

@@ -1,7 +1,7 @@
 // adapter_config.json of PEFT (Hugging Face), as far as it describes LoRA.
 import { join } from "node:path";
-import { describe, HeddleError } from "../errors.ts";
-import { readJson } from "./io.ts";
+import { describe, HeddleError } from "../core/errors.ts";
+import { readJson } from "../io/atomic-files.ts";
 
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";

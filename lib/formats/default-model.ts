@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../binding/load.ts";
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 
 /** The embedded model's folder, models/default of the installed package. @throws NOT_FOUND where it is missing */
 export function defaultModelPath(): string {

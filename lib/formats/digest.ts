@@ -1,10 +1,10 @@
 // Whether stored bytes are still those that were written: CRC-32C, which a processor computes faster than any disk writes. It finds damage, not malice:
 // whoever changes a file on purpose can give it the same.
 import { binding } from "../binding/index.ts";
-import { throwIfAborted } from "../errors.ts";
+import { throwIfAborted } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
-import { hostOf } from "./cast.ts";
-import { mapFile } from "./mapped-file.ts";
+import { hostOf } from "./native-cast.ts";
+import { mapFile } from "../io/mapped-file.ts";
 
 /** Bytes of one turn on the lane, some milliseconds' worth: what else is asked of the device comes between. */
 const TURN = 1 << 25;

@@ -1,11 +1,11 @@
 // A stored tensor's elements where they lie, in its own order or in the other format's.
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { isQuantised } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import type { ElementView, StoredElements } from "../graph/lane-cast.ts";
-import { castTogether } from "./cast.ts";
-import { elementCount, type NumberDtype, pieceOf } from "./dtype.ts";
-import type { LayoutChange } from "./gguf-names.ts";
+import { castTogether } from "./native-cast.ts";
+import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
+import type { LayoutChange } from "./gguf/gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /** What holds a tensor's elements, one part after the other. */

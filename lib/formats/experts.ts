@@ -1,14 +1,14 @@
 // Routed experts in official folders: one by one (most), gate behind up in one stack (Granite), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
 // holds them as GGUF does: `…experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
 // (experts, outputs).
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
-import { castElements } from "./cast.ts";
-import type { ModelConfig } from "./config.ts";
-import { type FloatDtype, isFloatDtype, weightBytes } from "./dtype.ts";
+import { castElements } from "./native-cast.ts";
+import type { ModelConfig } from "./config/config.ts";
+import { type FloatDtype, isFloatDtype, weightBytes } from "./weight-dtype.ts";
 import { elementsIn, sourcesOf } from "./element-sources.ts";
-import { formatOf } from "./families.ts";
-import type { ExpertsFormat } from "./family-format.ts";
+import { formatOf } from "./config/families.ts";
+import type { ExpertsFormat } from "./config/family-format.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 

@@ -1,8 +1,8 @@
 // The kind of a weight file, by its first bytes.
-import { HeddleError } from "../errors.ts";
-import { ioError } from "./io.ts";
-import { openFile } from "./open-file.ts";
-import { startsLikeSafetensors } from "./safetensors.ts";
+import { HeddleError } from "../core/errors.ts";
+import { ioError } from "../io/atomic-files.ts";
+import { openFile } from "../io/open-file.ts";
+import { startsLikeSafetensors } from "./safetensors/safetensors.ts";
 
 /** Enough bytes of a file to tell its kind, and to show in a message. */
 const HEAD_BYTES = 40;

@@ -1,10 +1,10 @@
 // Weights of 8-bit floats as DeepSeek-V3's and Qwen3's folders hold them: a matrix of F8_E4M3 and, beside it, `…_scale_inv`, what each
 // 128 × 128 of it is to be multiplied by (quant_method "fp8", weight_block_size [128, 128]).
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
-import { castBytes, hostOf } from "./cast.ts";
-import { isFloatDtype, weightBytes } from "./dtype.ts";
+import { castBytes, hostOf } from "./native-cast.ts";
+import { isFloatDtype, weightBytes } from "./weight-dtype.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 

@@ -1,14 +1,14 @@
 // The model card: what a checkpoint is, where it comes from and until when its data reaches.
 import { join } from "node:path";
 import { z } from "zod";
-import { HeddleError } from "../errors.ts";
-import type { Optional } from "./config-types.ts";
-import type { GgufMetadata } from "./gguf-metadata.ts";
-import type { GgufValue } from "./gguf-types.ts";
-import { exists, readJson, writeJson } from "./io.ts";
-import { parseJson } from "./json.ts";
-import { expectedOf, gotAt } from "./schema-issue.ts";
-import type { StagedFiles } from "./staged-files.ts";
+import { HeddleError } from "../core/errors.ts";
+import type { Optional } from "./config/config-types.ts";
+import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
+import type { GgufValue } from "./gguf/gguf-types.ts";
+import { exists, readJson, writeJson } from "../io/atomic-files.ts";
+import { parseJson } from "../io/json.ts";
+import { expectedOf, gotAt } from "../core/schema-issue.ts";
+import type { StagedFiles } from "../io/staged-files.ts";
 
 /** Its file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";

@@ -2,23 +2,23 @@
 // their layout, generation defaults, model card and where the tokenizer lies.
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { HeddleError } from "../errors.ts";
-import { type ModelConfig, parseModelConfig } from "./config.ts";
-import { modelConfigFromGguf } from "./config-gguf.ts";
-import { readEmbeddingConfig, readModules } from "./embedding-config.ts";
-import { checkEmbedding } from "./embedding-schema.ts";
+import { HeddleError } from "../core/errors.ts";
+import { type ModelConfig, parseModelConfig } from "./config/config.ts";
+import { modelConfigFromGguf } from "./config/gguf-to-config.ts";
+import { readEmbeddingConfig, readModules } from "./sentence-transformers/embedding-config.ts";
+import { checkEmbedding } from "./sentence-transformers/embedding-schema.ts";
 import { stackExperts, stackGgufExperts } from "./experts.ts";
-import { formatOf } from "./families.ts";
+import { formatOf } from "./config/families.ts";
 import { readFp8 } from "./fp8.ts";
 import { joinGateUp } from "./gate-up.ts";
-import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
-import { withHeadBiases } from "./gguf-encoder.ts";
-import { splitFused } from "./gguf-fused.ts";
-import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
-import { VALUE_HEAD } from "./heads.ts";
-import { exists, notThere, readJson } from "./io.ts";
+import { type GenerationConfig, readGenerationConfig } from "./config/generation-config.ts";
+import { withHeadBiases } from "./gguf/gguf-encoder.ts";
+import { splitFused } from "./gguf/gguf-fused.ts";
+import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf/gguf-names.ts";
+import { VALUE_HEAD } from "./config/heads.ts";
+import { exists, notThere, readJson } from "../io/atomic-files.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
-import { languageModelName } from "./multimodal.ts";
+import { languageModelName } from "./config/multimodal.ts";
 import { VOCABULARY_FILES } from "./tokenizer-files.ts";
 import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
 

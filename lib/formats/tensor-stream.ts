@@ -1,11 +1,11 @@
 // A stored tensor as a stream of chunks in another element type and the other format's layout, some MB at a time.
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import { countOf } from "../graph/lane-cast.ts";
-import { castElements, newRoom } from "./cast.ts";
-import { isNumberDtype, type NumberDtype } from "./dtype.ts";
+import { castElements, newRoom } from "./native-cast.ts";
+import { isNumberDtype, type NumberDtype } from "./weight-dtype.ts";
 import { inOrderOf } from "./element-sources.ts";
-import type { LayoutChange } from "./gguf-names.ts";
+import type { LayoutChange } from "./gguf/gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /** Elements of a chunk, whole blocks of every type: enough for a device's threads to share, little beside a tensor. */

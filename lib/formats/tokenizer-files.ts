@@ -1,8 +1,8 @@
 // The files of a tokenizer in a folder, and how a save replaces those of another one.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ioError } from "./io.ts";
-import type { StagedFiles } from "./staged-files.ts";
+import { ioError } from "../io/atomic-files.ts";
+import type { StagedFiles } from "../io/staged-files.ts";
 
 /** Files that a vocabulary may be in, in the order in which Tokenizer.load looks for them. */
 export const VOCABULARY_FILES = [

@@ -1,18 +1,18 @@
 // One view of a model's weights, whatever file they lie in.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
-import type { WeightDtype } from "./dtype.ts";
+import type { WeightDtype } from "./weight-dtype.ts";
 import { kindOfWeights } from "./file-kind.ts";
 import type { StoredFp8 } from "./fp8.ts";
-import type { GgufMetadata } from "./gguf-metadata.ts";
-import { firstPart, openGgufParts } from "./gguf-parts.ts";
-import { exists, ioError, notThere, readJson } from "./io.ts";
-import type { MappedFile } from "./mapped-file.ts";
-import { nearest } from "./nearest.ts";
-import { openSafetensors } from "./safetensors.ts";
+import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
+import { firstPart, openGgufParts } from "./gguf/gguf-parts.ts";
+import { exists, ioError, notThere, readJson } from "../io/atomic-files.ts";
+import type { MappedFile } from "../io/mapped-file.ts";
+import { nearest } from "../core/nearest-name.ts";
+import { openSafetensors } from "./safetensors/safetensors.ts";
 
 /** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
 export interface TensorInfo {

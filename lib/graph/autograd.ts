@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { needList, needNames, needValue } from "./expect.ts";
 import { opRow } from "./op-table.ts";
 import { add } from "./ops/elementwise.ts";

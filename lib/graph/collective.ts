@@ -1,6 +1,6 @@
-// Sums over the CUDA devices of several ranks, by NCCL. `lib/train/nccl-world.ts` makes a world of them.
+// Sums over the CUDA devices of several ranks, by NCCL. `lib/train/world/nccl-world.ts` makes a world of them.
 import { binding } from "../binding/index.ts";
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../core/errors.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { checkTensor, type Tensor } from "./tensor.ts";
 

@@ -5,13 +5,13 @@ import type {
   ProgramDescription,
 } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
-import { onAbort } from "../on-abort.ts";
+import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { onAbort } from "../core/abort-listeners.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
-import { fuse } from "./fuse.ts";
-import { fuseActivations, fuseEndings } from "./fuse-endings.ts";
-import { narrow } from "./narrow.ts";
+import { fuse } from "./passes/fuse.ts";
+import { fuseActivations, fuseEndings } from "./passes/fuse-endings.ts";
+import { narrow } from "./passes/keep-bf16.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, checkTensor, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";

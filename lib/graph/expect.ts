@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { type DType, isFloat, isQuantised } from "./dtype.ts";
 import { type Dim, type Shape, sameShape, showShape, Value } from "./value.ts";
 

@@ -1,5 +1,5 @@
 // The graph: values, ops, differentiation, compilation. What families, losses and stages are written in.
-import "../node-version.ts";
+import "../core/node-version.ts";
 
 export type { CpuInfo } from "../binding/graph.ts";
 export type { BuildInfo, CudaDeviceInfo } from "../binding/info.ts";

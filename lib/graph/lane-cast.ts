@@ -1,7 +1,7 @@
 // Elements in another type and order, made by a device's lane and its threads.
 import type { NativeMappedFile } from "../binding/files.ts";
 import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
-import { HeddleError, throwIfAborted } from "../errors.ts";
+import { HeddleError, throwIfAborted } from "../core/errors.ts";
 import { BLOCK_TYPES, bytesOf, DTYPES, type FloatDType, isQuantised, type QuantisedDType } from "./dtype.ts";
 
 /** A strided view: element (i, j, …) of the result, row-major, is element start + i · strides[0] + j · strides[1] + … of what lies there. Up to 4 dimensions. */

@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { addNode } from "./trace.ts";
 import { type Node, type TensorType, Value } from "./value.ts";
 

@@ -1,7 +1,7 @@
 // Where the time goes: native runs, operation by operation.
 import type { NativeProfileRow } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { checkObject, invalidArgument } from "../errors.ts";
+import { checkObject, invalidArgument } from "../core/errors.ts";
 import { byteLength, DTYPES, type DType } from "./dtype.ts";
 
 /** An operand of a profiled operation. */

@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { bytesOf } from "./dtype.ts";
 import { holderOf, holds, type TensorData } from "./tensor.ts";
 import type { Dimension, Value } from "./value.ts";

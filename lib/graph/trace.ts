@@ -1,4 +1,4 @@
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import type { DType } from "./dtype.ts";
 import { checkType, type Node, type Shape, sameShape, type TensorType, Value } from "./value.ts";
 

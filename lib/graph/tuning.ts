@@ -5,8 +5,8 @@ import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { binding } from "../binding/index.ts";
 import type { CudaDeviceInfo } from "../binding/info.ts";
-import { HeddleError } from "../errors.ts";
-import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
+import { HeddleError } from "../core/errors.ts";
+import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
 
 /** By product (as the device describes it), the name of the kernel and tiles that make it. */
 export type Choices = ReadonlyMap<string, string>;

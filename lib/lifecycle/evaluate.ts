@@ -1,5 +1,5 @@
 import { multipleChoice, perplexity, type QaAnswer, questionAnswering } from "../eval/index.ts";
-import type { LanguageModel } from "../generate/index.ts";
+import type { LanguageModel } from "../language-model/index.ts";
 import type { ClozeRow, EvaluationSets, QuestionRow } from "./recipe/evaluation-sets.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import { isRight } from "./recipe/score.ts";

@@ -1,6 +1,6 @@
-import { checkSeed, checkSignal, HeddleError, invalidArgument } from "../errors.ts";
-import { rejectUnknownNames } from "../generate/index.ts";
-import { Run } from "../run.ts";
+import { checkSeed, checkSignal, HeddleError, invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../language-model/index.ts";
+import { Run } from "../core/run.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
 /** Options of `lifecycle`. */

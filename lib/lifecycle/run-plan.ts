@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { throwIfAborted } from "../errors.ts";
-import { writeFileAtomically } from "../formats/io.ts";
-import { emitWarning } from "../train/warn.ts";
+import { throwIfAborted } from "../core/errors.ts";
+import { writeFileAtomically } from "../io/atomic-files.ts";
+import { emitWarning } from "../train/loop/warn.ts";
 import { Clock } from "./clock.ts";
 import { compareClassifiers } from "./compare.ts";
 import { evaluate } from "./evaluate.ts";

@@ -1,5 +1,5 @@
-import { writeTogether } from "../formats/staged-files.ts";
-import { chatMlTemplate } from "../tokenizer/default-templates.ts";
+import { writeTogether } from "../io/staged-files.ts";
+import { chatMlTemplate } from "../tokenizer/chat/default-templates.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { everydayQuestions } from "./recipe/everyday-questions.ts";
 import type { Recipe } from "./recipe/recipe.ts";

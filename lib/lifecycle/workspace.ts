@@ -1,10 +1,10 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { HeddleError } from "../errors.ts";
-import { listFolder } from "../formats/checkpoint.ts";
-import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
-import { readWhole } from "../formats/open-file.ts";
-import { eventOf, LOG_FILE } from "../train/run-log.ts";
+import { HeddleError } from "../core/errors.ts";
+import { listFolder } from "../formats/checkpoint/checkpoint.ts";
+import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../io/atomic-files.ts";
+import { readWhole } from "../io/open-file.ts";
+import { eventOf, LOG_FILE } from "../train/loop/run-log.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import {

@@ -1,5 +1,5 @@
 // What the figures may be asked, checked: a wrong argument is an error that names it, not a figure of something else.
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
 
 /** An array, or a typed array of numbers. */
 export function isList(value: unknown): value is ArrayLike<unknown> {

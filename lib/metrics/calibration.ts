@@ -1,4 +1,4 @@
-import { checkSeed, invalidArgument } from "../errors.ts";
+import { checkSeed, invalidArgument } from "../core/errors.ts";
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
 /** One bin of a reliability diagram: answers of about the same confidence. */

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkWhole } from "./arguments.ts";
 
 /** Labels at most: each has its figures. */

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkNumbers } from "./arguments.ts";
 
 /** How well queries find their documents. */

@@ -1,5 +1,5 @@
-import { invalidArgument } from "../errors.ts";
-import type { ModelConfig } from "../formats/config.ts";
+import { invalidArgument } from "../core/errors.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
 import { type DType, type FloatDType, Q8_SCALE_BYTES } from "../graph/index.ts";
 import { slidingWindow } from "./decoder-weights.ts";
 import type { ModelView } from "./model-view.ts";

@@ -1,5 +1,5 @@
-import { invalidArgument } from "../errors.ts";
-import type { ModelConfig } from "../formats/config.ts";
+import { invalidArgument } from "../core/errors.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
 import type { Activation } from "../graph/index.ts";
 import type { DecoderShape } from "../nn/decoder.ts";
 import { decoderNames } from "../nn/decoder-names.ts";

@@ -1,6 +1,6 @@
-import type { ModelConfig } from "../formats/config.ts";
-import { embeddingWidths } from "../formats/embedding-schema.ts";
-import { EMBEDDING_LAYERS, LAYER_NORM_EPS } from "../formats/sentence-transformers.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import { embeddingWidths } from "../formats/sentence-transformers/embedding-schema.ts";
+import { EMBEDDING_LAYERS, LAYER_NORM_EPS } from "../formats/sentence-transformers/names.ts";
 import { gelu, layerNorm, mul, relu, sigmoid, tanh, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import type { WeightSpec } from "./family.ts";

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../formats/config.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
 import { isQuantised, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
@@ -30,7 +30,7 @@ export interface Head {
 
 /**
  * A model family: everything that distinguishes it is here. A program adds one by `registerFamily`; within the package it is a file
- * like lib/models/llama.ts and a row in lib/models/registry.ts.
+ * like lib/models/families/llama.ts and a row in lib/models/registry.ts.
  */
 export interface Family {
   /** The `model_type` values of config.json that it serves. */

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import type { Tensor } from "../graph/index.ts";
-import { adapterTensors } from "./adapters.ts";
+import { adapterTensors } from "./adapters/adapters.ts";
 import type { ModelView } from "./model-view.ts";
 
 /** Bytes that are read of the smallest tensors, whole; of those beyond them pieces are read, spread over each. */

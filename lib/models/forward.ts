@@ -1,4 +1,4 @@
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import {
   type AttentionOptions,
   add,
@@ -23,13 +23,13 @@ import {
   Value,
 } from "../graph/index.ts";
 import type { ForwardContext, Heads } from "../nn/context.ts";
-import type { Adapter } from "./adapters.ts";
+import type { Adapter } from "./adapters/adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
-import { checkParts } from "./checked-parts.ts";
+import { checkParts } from "../core/checked-parts.ts";
 import { slidingWindow } from "./decoder-weights.ts";
 import { encodesWholeTexts } from "./family.ts";
 import type { ModelView } from "./model-view.ts";
-import { scaleName, storedName } from "./widen.ts";
+import { scaleName, storedName } from "./loading/dequantize.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
 export interface Rows {

@@ -1,7 +1,7 @@
-import { HeddleError } from "../errors.ts";
-import type { ClassifierConfig, ModelConfig } from "../formats/config.ts";
-import { classifierPrefix, ownHead, VALUE_HEAD } from "../formats/heads.ts";
-import { EMBEDDING_LAYERS } from "../formats/sentence-transformers.ts";
+import { HeddleError } from "../core/errors.ts";
+import type { ClassifierConfig, ModelConfig } from "../formats/config/config.ts";
+import { classifierPrefix, ownHead, VALUE_HEAD } from "../formats/config/heads.ts";
+import { EMBEDDING_LAYERS } from "../formats/sentence-transformers/names.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { embeddingLayerWeights } from "./embedding-layers.ts";

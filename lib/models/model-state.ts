@@ -1,6 +1,6 @@
-import type { ModelConfig } from "../formats/config.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
 import type { Executable, Tensor } from "../graph/index.ts";
-import type { Adapter } from "./adapters.ts";
+import type { Adapter } from "./adapters/adapters.ts";
 
 /** How many states have a tensor: the last that lets go of it frees it. */
 const holders = new WeakMap<Tensor, number>();

@@ -1,6 +1,6 @@
-import { type ModelConfig, rotaryDim } from "../formats/config.ts";
-import type { RopeScaling } from "../formats/config-types.ts";
-import { llama3Factors, ropeAttentionFactor } from "../formats/rope-scaling.ts";
+import { type ModelConfig, rotaryDim } from "../formats/config/config.ts";
+import type { RopeScaling } from "../formats/config/config-types.ts";
+import { llama3Factors, ropeAttentionFactor } from "../formats/config/rope-scaling.ts";
 import type { Rotary } from "../nn/rotary.ts";
 
 type Yarn = Extract<RopeScaling, { ropeType: "yarn" }>;

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../core/errors.ts";
 
 /** How the learning rate goes from its peak on, in the names of TRL and transformers. `constant_with_warmup` is `constant`. */
 export const lrSchedulers = ["cosine", "linear", "constant", "constant_with_warmup", "warmup_stable_decay"] as const;

@@ -1,5 +1,5 @@
-import { checkSeed, invalidArgument } from "../errors.ts";
-import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import type { Answering } from "./sampler.ts";
 import type { RankState } from "./session.ts";
 

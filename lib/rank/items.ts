@@ -1,8 +1,8 @@
 import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
-import { HeddleError } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
-import { readWhole } from "../formats/open-file.ts";
-import type { TextMessage } from "../generate/index.ts";
+import { HeddleError } from "../core/errors.ts";
+import { ioError } from "../io/atomic-files.ts";
+import { readWhole } from "../io/open-file.ts";
+import type { TextMessage } from "../language-model/index.ts";
 
 /** Of a file with a prompt on each line, at most: people judge them one by one. */
 const MAX_TEXT_BYTES = 1 << 28;

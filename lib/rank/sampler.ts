@@ -1,5 +1,5 @@
-import { HeddleError, seedAfter } from "../errors.ts";
-import type { TextMessage } from "../generate/index.ts";
+import { HeddleError, seedAfter } from "../core/errors.ts";
+import type { TextMessage } from "../language-model/index.ts";
 import type { RankItem } from "./items.ts";
 
 /** Gives several answers to a prompt. */

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import { ICON, PAGE } from "./page.ts";
 import { SCRIPT } from "./script.ts";
 import type { RankSession, RankState } from "./session.ts";

@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError } from "../core/errors.ts";
 import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";
 import { VoteFile, type WrittenRow } from "./vote-file.ts";

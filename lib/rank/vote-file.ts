@@ -1,10 +1,10 @@
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { HeddleError } from "../errors.ts";
-import { claim } from "../formats/claim.ts";
-import { ioError, syncFolder } from "../formats/io.ts";
-import { mostJson } from "../formats/memory.ts";
-import { openFileToWrite } from "../formats/open-file.ts";
+import { HeddleError } from "../core/errors.ts";
+import { claim } from "../io/claim.ts";
+import { ioError, syncFolder } from "../io/atomic-files.ts";
+import { mostJson } from "../io/json-memory.ts";
+import { openFileToWrite } from "../io/open-file.ts";
 
 /** A row of the file and where it begins, in bytes. */
 export interface WrittenRow {

@@ -1,9 +1,9 @@
 // What of an answer has become certain, choice by choice: the same steps whether it is streamed or sent whole.
 
-import type { PromptScores } from "../generate/prompt-scores.ts";
-import type { Scheduled } from "../generate/scheduler.ts";
-import type { Piece } from "../generate/sequence.ts";
-import { type Parsed, type ToolCall, ToolCallParser } from "../generate/tool-calls.ts";
+import type { PromptScores } from "../inference/prompt-scores.ts";
+import type { Scheduled } from "../inference/scheduler.ts";
+import type { Piece } from "../inference/sequence.ts";
+import { type Parsed, type ToolCall, ToolCallParser } from "../language-model/chat/tool-calls.ts";
 
 /** More of a choice. */
 export interface Delta {

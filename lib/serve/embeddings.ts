@@ -1,10 +1,10 @@
 // POST /v1/embeddings
-import { embeddingWidth } from "../formats/embedding-schema.ts";
-import { embeddingOf, embeddings as embeddingsOf, namedLimit, textReader } from "../generate/embed.ts";
+import { embeddingWidth } from "../formats/sentence-transformers/embedding-schema.ts";
+import { embeddingOf, embeddings as embeddingsOf, namedLimit, textReader } from "../language-model/embed/embed.ts";
 import { holding } from "../models/model-view.ts";
 import { checkModel, type Exchange, sendAnswer } from "./context.ts";
 import { promptsOf } from "./prompts.ts";
-import { invalid } from "./refusal.ts";
+import { invalid } from "./http-error.ts";
 import { embeddingSchema, parsed } from "./schema.ts";
 
 /** As many as OpenAI takes. */

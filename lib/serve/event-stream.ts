@@ -1,6 +1,6 @@
 // Server-sent events, as OpenAI's clients read them, to a client that may not read them.
 import type { ServerResponse } from "node:http";
-import type { ErrorBody } from "./refusal.ts";
+import type { ErrorBody } from "./http-error.ts";
 import { type Waiting, written } from "./written.ts";
 
 export class EventStream {

@@ -1,7 +1,7 @@
 // heddle/serve: a model over HTTP, as OpenAI's clients expect it.
-import "../node-version.ts";
+import "../core/node-version.ts";
 
-export { HeddleError, type HeddleErrorCode } from "../errors.ts";
+export { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
 export { createHandler, type RequestHandler, type ServerStats } from "./handler.ts";
 export type { HandlerOptions, RequestRecord, ServeOptions } from "./options.ts";
 export { type ModelServer, serve } from "./server.ts";

@@ -1,5 +1,5 @@
 // Large JSON, made a little at a time: vectors of thousands of texts, log-probabilities of long answers.
-import { pause } from "../tokenizer/slices.ts";
+import { pause } from "../core/slices.ts";
 
 /** How deep the places of an answer lie that may hold much: choices[].logprobs.content. */
 const DEPTH = 4;

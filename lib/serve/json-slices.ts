@@ -1,5 +1,5 @@
 // JSON of requests, parsed part by part: JSON.parse of a large body blocks the event loop until it is done.
-import type { Slices } from "../tokenizer/slices.ts";
+import type { Slices } from "../core/slices.ts";
 
 /** Bytes that JSON.parse gets at once, and that are scanned between two yields. */
 export const JSON_PART = 32 << 10;

@@ -1,5 +1,5 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
-import { LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 
 /** A request that has been answered, or refused. */
 export interface RequestRecord {

@@ -1,5 +1,5 @@
-import { inSlices, type Slices } from "../tokenizer/slices.ts";
-import { Refusal } from "./refusal.ts";
+import { inSlices, type Slices } from "../core/slices.ts";
+import { Refusal } from "./http-error.ts";
 
 /** How many answers may be under way or wait at once; more are refused, so that nobody waits for ever and nothing grows. */
 export class Places {

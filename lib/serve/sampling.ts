@@ -1,7 +1,7 @@
 // A request's parameters → options of generation.
 import type { z } from "zod";
-import type { GenerateOptions, ResponseFormat } from "../generate/index.ts";
-import { invalid, Refusal } from "./refusal.ts";
+import type { GenerateOptions, ResponseFormat } from "../language-model/index.ts";
+import { invalid, Refusal } from "./http-error.ts";
 import { isObject, type samplingShape } from "./schema.ts";
 
 type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingShape)[K]> };

@@ -1,9 +1,9 @@
 // What requests may say. Each parameter has a schema; those that would change the answer and are not supported are refused by name.
 import { z } from "zod";
-import { describe } from "../errors.ts";
-import { nearest } from "../formats/nearest.ts";
-import { expectedOf, gotAt } from "../formats/schema-issue.ts";
-import { Refusal, unsupported } from "./refusal.ts";
+import { describe } from "../core/errors.ts";
+import { nearest } from "../core/nearest-name.ts";
+import { expectedOf, gotAt } from "../core/schema-issue.ts";
+import { Refusal, unsupported } from "./http-error.ts";
 
 /** What a schema finds wrong, at a path below `at`. */
 export function issueRefusal(issue: z.core.$ZodIssue, value: unknown, at = ""): Refusal {

@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
-import { Refusal } from "./refusal.ts";
+import { Refusal } from "./http-error.ts";
 
 /** The name in a Host header, in small letters, without its port. */
 function nameIn(host: string): string | undefined {

@@ -1,11 +1,11 @@
 // A server of its own for the handler: where it listens, how long it waits for slow clients, how it ends.
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { HeddleError } from "../errors.ts";
-import type { LanguageModel } from "../generate/index.ts";
+import { HeddleError } from "../core/errors.ts";
+import type { LanguageModel } from "../language-model/index.ts";
 import { handlerOf, type RequestHandler, type ServerStats } from "./handler.ts";
 import { type ListenSettings, type ServeOptions, serveSettings } from "./options.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal } from "./http-error.ts";
 
 /** A server that listens. */
 export interface ModelServer {

@@ -1,7 +1,7 @@
 // JSON and Python's texts of a template's values, counted as they grow: a value that holds another twice doubles what is written.
 
-import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat-limits.ts";
-import type { RuntimeValue } from "./chat-repr.ts";
+import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat/jinja/limits.ts";
+import type { RuntimeValue } from "./chat/jinja/repr.ts";
 
 /** UTF-16 units of a text that are rewritten at once. */
 const CHUNK = 1 << 16;

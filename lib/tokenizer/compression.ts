@@ -1,8 +1,8 @@
 // How far a vocabulary shortens texts, language by language.
-import { invalidArgument } from "../errors.ts";
-import { untilAborted } from "../formats/until-aborted.ts";
-import { throwIfAborted } from "./jobs.ts";
-import { checkNames } from "./option-names.ts";
+import { invalidArgument } from "../core/errors.ts";
+import { untilAborted } from "../core/until-aborted.ts";
+import { throwIfAborted } from "../io/native-jobs.ts";
+import { checkNames } from "../core/unknown-options.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** How short a tokenizer makes a corpus. */

@@ -1,8 +1,8 @@
 // What a model takes: ids of one text or of two, cut to a length and filled up, with masks.
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
 import type { EncodeOptions } from "./encode-options.ts";
 import { type Padding, paddedLength, padTo } from "./padding.ts";
-import type { PairPart } from "./post-processors.ts";
+import type { PairPart } from "./pipeline/post-processors.ts";
 import { type Truncation, truncate } from "./truncation.ts";
 
 /** Options of `encodeInputs`. */

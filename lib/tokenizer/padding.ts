@@ -1,6 +1,6 @@
 // Filling up what is too short, by the rules of Hugging Face's tokenizers library.
-import { invalidArgument } from "../errors.ts";
-import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
+import { invalidArgument } from "../core/errors.ts";
+import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
 
 /** How inputs of a batch are made as long as each other. */

@@ -1,6 +1,6 @@
 // Arrays of few ids. V8 gives every typed array above 64 bytes memory of its own, which takes longer than encoding a short text does; so
 // they are cut from common memory, as Node's small Buffers are.
-import { lazily } from "./lazy.ts";
+import { lazily } from "../core/lazy.ts";
 
 const threads = lazily<typeof import("node:worker_threads")>("node:worker_threads");
 

@@ -1,9 +1,9 @@
 // Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
-import { checkAttached, invalidArgument } from "../errors.ts";
-import { apart, encodeTexts, type TakenIds } from "./crossing-texts.ts";
-import { SettledTexts, TokenDecoder } from "./decoder.ts";
+import { checkAttached, invalidArgument } from "../core/errors.ts";
+import { apart, encodeTexts, type TakenIds } from "./text-transfer.ts";
+import { SettledTexts, TokenDecoder } from "./streaming-decoder.ts";
 import {
   BATCH_NAMES,
   type Crossing,
@@ -16,13 +16,13 @@ import {
   forbiddenSearch,
   plainFlags,
 } from "./encode-options.ts";
-import { finish, throwIfAborted } from "./jobs.ts";
-import { checkFlag, checkNames, type Names } from "./option-names.ts";
-import { joinIds, makePlan, type Plan } from "./plan.ts";
+import { finish, throwIfAborted } from "../io/native-jobs.ts";
+import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
+import { joinIds, makePlan, type Plan } from "./pipeline/pipeline.ts";
 import { ShortIds } from "./short-ids.ts";
-import { atOnce, inSlices, type Slices } from "./slices.ts";
+import { atOnce, inSlices, type Slices } from "../core/slices.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
-import type { TokenizerFile } from "./tokenizer-file.ts";
+import type { TokenizerFile } from "./files/tokenizer-file.ts";
 import { OffsetTrimmer } from "./trim-offsets.ts";
 import { oneOf } from "./truncation.ts";
 

@@ -1,5 +1,5 @@
 // Tokens as the vocabulary writes them, and their ids: made when first asked for.
-import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
+import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
 
 export class TokenNames {
   readonly #file: TokenizerFile;

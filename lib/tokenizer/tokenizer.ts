@@ -1,5 +1,5 @@
 // The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
-import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import {
   type ChatMessage,
   ChatRenderer,
@@ -11,12 +11,12 @@ import {
   type FitOptions,
   fitMessages,
   type RenderedChat,
-} from "./chat.ts";
-import { generatedMask } from "./chat-generation.ts";
-import type { GuardedTokens } from "./chat-guard.ts";
-import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
-import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
-import { parseConfig, type TokenizerConfig } from "./config.ts";
+} from "./chat/chat.ts";
+import { generatedMask } from "./chat/generation-blocks.ts";
+import type { GuardedTokens } from "./chat/injection-guard.ts";
+import { assistantSpans, type Render, tokenMask } from "./chat/assistant-mask.ts";
+import { type MessageSpan, messageSpans, messageTurns } from "./chat/spans.ts";
+import { parseConfig, type TokenizerConfig } from "./files/config.ts";
 import { type EncodeOptions, Flag } from "./encode-options.ts";
 import {
   checkTexts,
@@ -25,10 +25,10 @@ import {
   readVocabularyAsync,
   type TokenizerTexts,
   writeFolder,
-} from "./folder.ts";
-import { type GgufRecord, readGguf, readGgufAsync } from "./gguf.ts";
-import { ggufRecordOf } from "./gguf-file.ts";
-import { GuardCharacters } from "./guard-characters.ts";
+} from "./files/folder.ts";
+import { type GgufRecord, readGguf, readGgufAsync } from "./files/gguf.ts";
+import { ggufRecordOf } from "./files/gguf-file.ts";
+import { GuardCharacters } from "./chat/guard-characters.ts";
 import {
   buildInput,
   checkInputTexts,
@@ -37,17 +37,17 @@ import {
   type ModelInput,
   padInputs,
 } from "./inputs.ts";
-import { checkFlag, checkNames } from "./option-names.ts";
+import { checkFlag, checkNames } from "../core/unknown-options.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
-import { type PairPart, readPairForm, readSingleForm } from "./post-processors.ts";
-import { atOnce, inSlices } from "./slices.ts";
+import { type PairPart, readPairForm, readSingleForm } from "./pipeline/post-processors.ts";
+import { atOnce, inSlices } from "../core/slices.ts";
 import { buildCodec, type NativeCodec, TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
-import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
-import type { TrainOptions } from "./train-options.ts";
+import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
+import type { TrainOptions } from "./training/train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
-import { readVocabularyCache, writeVocabularyCache } from "./vocabulary-cache.ts";
-import { configToJson, tokenizerToJson } from "./write.ts";
+import { readVocabularyCache, writeVocabularyCache } from "./files/vocabulary-cache.ts";
+import { configToJson, tokenizerToJson } from "./files/write.ts";
 
 /**
  * Text ↔ ids, by the rules of a Hugging Face tokenizer.json, of a GGUF file's vocabulary, or of one trained here.
@@ -171,7 +171,7 @@ export class Tokenizer extends TextCodec {
    * first. Fewer tokens than `vocabSize` come out only if the texts have no more pairs. Rejects with ABORTED.
    */
   static async train(texts: Iterable<string> | AsyncIterable<string>, options: TrainOptions): Promise<Tokenizer> {
-    const { trainFile } = await import("./train.ts");
+    const { trainFile } = await import("./training/train.ts");
     const { file, config } = await trainFile(texts, options);
     return new Tokenizer(file, config);
   }

@@ -1,6 +1,6 @@
 // What a byte-level or RoBERTa's post-processor does to offsets: blanks that a token begins or ends with are no part of its stretch.
-import type { Slices } from "./slices.ts";
-import { flatten, type TokenizerFile } from "./tokenizer-file.ts";
+import type { Slices } from "../core/slices.ts";
+import { flatten, type TokenizerFile } from "./files/tokenizer-file.ts";
 
 /** Blanks of a token as the vocabulary writes it: Ġ is a space of the byte-level alphabet. */
 const LEADING = /^[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;

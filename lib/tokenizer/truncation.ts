@@ -1,6 +1,6 @@
 // Cutting what is too long, by the rules of Hugging Face's tokenizers library.
-import { HeddleError, invalidArgument } from "../errors.ts";
-import { invalidFile, type JsonObject } from "./tokenizer-file.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
 
 /** How inputs that are too long are cut. */
 export interface Truncation {

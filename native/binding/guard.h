@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// What an exception says, as (code of lib/errors.ts, message). Any exception is accepted, non-std ones too.
+// What an exception says, as (code of lib/core/errors.ts, message). Any exception is accepted, non-std ones too.
 struct Failure {
   const char* code;  // always a literal
   std::string message;

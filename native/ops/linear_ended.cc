@@ -1,4 +1,4 @@
-// Products with what follows them: an activation, a gate, something added. lib/graph/fuse-endings.ts makes them of nodes that stand by themselves, for
+// Products with what follows them: an activation, a gate, something added. lib/graph/passes/fuse-endings.ts makes them of nodes that stand by themselves, for
 // devices whose kernels do it to sums that are still in registers; what is kept for a backward pass is a further output. Nothing is rounded in between.
 #include "ops/activation.h"
 #include "ops/check.h"

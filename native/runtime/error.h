@@ -6,7 +6,7 @@
 
 namespace heddle {
 
-// `code` is one of the strings of HeddleErrorCode in lib/errors.ts; `message` reads "name: what, expected, got".
+// `code` is one of the strings of HeddleErrorCode in lib/core/errors.ts; `message` reads "name: what, expected, got".
 class Error : public std::exception {
  public:
   Error(const char* code, std::string message) : code_(code), message_(std::move(message)) {}

@@ -14,7 +14,7 @@ enum class SplitKind : uint8_t {
   space_runs = 4,   // before every run of U+2581
   each_space = 5,   // before every U+2581
   cjk_runs = 6,     // DeepSeek 3: runs of [一-龥぀-ゟ゠-ヿ] by themselves; the text between stays whole
-  deepseek = 7,     // DeepSeek 3's last pattern (lib/tokenizer/patterns.ts); what it leaves out is pieces as well
+  deepseek = 7,     // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts); what it leaves out is pieces as well
   bloom = 8,        //  ?[^(\s|[.,!?…。，、।۔،])]+; what it leaves out is pieces as well
 };
 

@@ -11,7 +11,7 @@ import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { evaluate } from "../../lib/lifecycle/evaluate.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
 import { makeRecipe } from "../../lib/lifecycle/recipe/recipe.ts";

@@ -2,8 +2,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
 import { folder, heddle, json, model, refused } from "./tiny.ts";
 

@@ -1,7 +1,7 @@
 // What `heddle info` shows to a person: labelled lines with units, and never JSON.
 import { describe, expect, test } from "vitest";
-import type { AdapterInfo, MachineInfo, ModelInfo } from "../../lib/cli/info.ts";
-import { adapterScreen, machineScreen, modelScreen } from "../../lib/cli/info-screen.ts";
+import type { AdapterInfo, MachineInfo, ModelInfo } from "../../lib/cli/commands/info.ts";
+import { adapterScreen, machineScreen, modelScreen } from "../../lib/cli/terminal/info-screen.ts";
 import { parseModelCard } from "../../lib/formats/model-card.ts";
 
 const machine: MachineInfo = {

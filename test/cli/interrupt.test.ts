@@ -5,7 +5,7 @@ import { open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { exitCodeOf } from "../../lib/cli/exit-code.ts";
-import { HeddleError } from "../../lib/errors.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 import { bin } from "./run.ts";
 import { folder, heddle, model, refused, start } from "./tiny.ts";
 

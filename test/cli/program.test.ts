@@ -4,9 +4,9 @@ import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { deviceInfo } from "../../lib/graph/index.ts";
-import { loraNames } from "../../lib/models/lora.ts";
-import { dpoSchema } from "../../lib/train/dpo.ts";
-import { replaySchema } from "../../lib/train/options.ts";
+import { loraNames } from "../../lib/models/adapters/lora.ts";
+import { dpoSchema } from "../../lib/train/stages/dpo.ts";
+import { replaySchema } from "../../lib/train/options/options.ts";
 import { bin } from "./run.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { cli } from "../process/helpers.ts";
 import { runCli } from "./run.ts";

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Automaton, Constraint, compiledAhead, compileSchema, type JsonSchema } from "../../lib/constrain/index.ts";
-import { HeddleError } from "../../lib/errors.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 import { longestTurn, saysTurns } from "../helpers/clock.ts";
 import { attacks } from "./attacks.ts";
 

@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { compileInTurns } from "../../lib/constrain/compile-queue.ts";
 import { compiledAhead } from "../../lib/constrain/index.ts";
-import type { Slices } from "../../lib/tokenizer/slices.ts";
+import type { Slices } from "../../lib/core/slices.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { attacks } from "./attacks.ts";
 

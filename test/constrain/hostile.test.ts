@@ -1,7 +1,7 @@
 // Schemas and patterns from strangers: refused by name, or compiled, and soon.
 import { describe, expect, test } from "vitest";
 import { Automaton, compileRegex, compileSchema } from "../../lib/constrain/index.ts";
-import { HeddleError } from "../../lib/errors.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 import { cpuMilliseconds, leastOf } from "../helpers/clock.ts";
 
 /** How a schema fails, or "compiled"; and that it takes less than a second. */

@@ -1,8 +1,8 @@
 // GGUF files as other programs write them: those of this package, with other keys and tensors.
 import { join } from "node:path";
-import { openGguf } from "../../lib/formats/gguf.ts";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 

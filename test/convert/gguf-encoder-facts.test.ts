@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { openGguf } from "../../lib/formats/gguf.ts";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
 import { f32, foreign, ropeFreqs, tensorsOf, text, u32 } from "./foreign-gguf.ts";

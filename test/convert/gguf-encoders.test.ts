@@ -3,12 +3,12 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { openGguf } from "../../lib/formats/gguf.ts";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import {

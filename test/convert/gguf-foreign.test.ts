@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
+import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../generate/helpers.ts";
 import { f32, flag, flags, foreign, i32s, ropeFreqs, text, u32 } from "./foreign-gguf.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import type { QuantisedDType } from "../../lib/graph/dtype.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { randomGguf } from "../formats/random-gguf.ts";

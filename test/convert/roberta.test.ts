@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { openGguf } from "../../lib/formats/gguf.ts";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import {

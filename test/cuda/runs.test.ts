@@ -1,6 +1,6 @@
 // Runs, copies and memory of a CUDA device, emulated or real: `npm run test:emulator`, scripts/gpu-check.sh.
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { mapFile } from "../../lib/formats/mapped-file.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { Executable } from "../../lib/graph/compile.ts";
 import {
   compile,

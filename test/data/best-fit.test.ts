@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Batch, type CorpusOptions, openCorpus } from "../../lib/data/corpus.ts";
-import { writeTokenShards } from "../../lib/data/write-token-shards.ts";
+import { writeTokenShards } from "../../lib/data/token-shards/write-token-shards.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";
 
 const { folder, write } = temporaryFolder();

@@ -1,9 +1,9 @@
 // What a file may ask of memory, in a process whose heap holds little.
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test, vi } from "vitest";
-import type { DocumentFile } from "../../lib/data/document-file.ts";
+import type { DocumentFile } from "../../lib/data/documents/document-file.ts";
 import { GroupReader } from "../../lib/data/groups.ts";
-import { ParquetTable } from "../../lib/data/parquet.ts";
+import { ParquetTable } from "../../lib/data/parquet/parquet.ts";
 import { readRows } from "../../lib/data/rows.ts";
 import { documentsOf } from "../../lib/eval/index.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";

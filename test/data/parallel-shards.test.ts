@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { CorpusTokenizer } from "../../lib/data/encode.ts";
-import { type TokenShardProgress, writeTokenShards } from "../../lib/data/write-token-shards.ts";
+import { type TokenShardProgress, writeTokenShards } from "../../lib/data/token-shards/write-token-shards.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "./helpers.ts";
 

@@ -1,8 +1,8 @@
 // Files that would end the process or keep it for ever: each is INVALID_FILE, at once. They are a few hundred bytes.
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, test } from "vitest";
-import { ParquetTable } from "../../lib/data/parquet.ts";
-import { checkStruct } from "../../lib/data/thrift.ts";
+import { ParquetTable } from "../../lib/data/parquet/parquet.ts";
+import { checkStruct } from "../../lib/data/parquet/thrift.ts";
 import { expectError, processorTime } from "../formats/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 import {

@@ -2,7 +2,7 @@
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
-import { ParquetTable } from "../../lib/data/parquet.ts";
+import { ParquetTable } from "../../lib/data/parquet/parquet.ts";
 import { readRows } from "../../lib/data/rows.ts";
 import { expectError } from "../formats/helpers.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, it } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
-import { ParquetTable } from "../../lib/data/parquet.ts";
+import { ParquetTable } from "../../lib/data/parquet/parquet.ts";
 import { readRows } from "../../lib/data/rows.ts";
 import { leastOf } from "../helpers/clock.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";

@@ -15,7 +15,7 @@ import {
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { writeTokenShards } from "../../lib/data/write-token-shards.ts";
+import { writeTokenShards } from "../../lib/data/token-shards/write-token-shards.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { left } from "../helpers/left.ts";
 import { temporaryFolder } from "./helpers.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { documentCount, documentEnds, documentText } from "../../lib/data/documents.ts";
-import { type CorpusFile, planShards, readShard, type SeparatorRule } from "../../lib/data/shards.ts";
+import { documentCount, documentEnds, documentText } from "../../lib/data/documents/documents.ts";
+import { type CorpusFile, planShards, readShard, type SeparatorRule } from "../../lib/data/documents/shards.ts";
 import { temporaryFolder } from "./helpers.ts";
 
 const { write } = temporaryFolder();

@@ -3,7 +3,7 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { madeUpNames } from "../../lib/lifecycle/recipe/made-up.ts";
 import { heldOut, type Phrasing, render, seen } from "../../lib/lifecycle/recipe/phrasings.ts";
 import { places } from "../../lib/lifecycle/recipe/places.ts";

@@ -10,7 +10,7 @@ import {
   questionAnswering,
   wordF1,
 } from "../../lib/eval/index.ts";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { compareClassifiers, compareKinds } from "../../lib/eval/compare.ts";
-import { createModel } from "../../lib/generate/create.ts";
+import { createModel } from "../../lib/language-model/create.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError } from "../formats/helpers.ts";
 

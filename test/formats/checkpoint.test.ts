@@ -9,7 +9,7 @@ import {
   listCheckpoints,
   readCheckpointState,
   saveCheckpoint,
-} from "../../lib/formats/checkpoint.ts";
+} from "../../lib/formats/checkpoint/checkpoint.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { left } from "../helpers/left.ts";
@@ -176,7 +176,7 @@ test("bad arguments", async () => {
 
 // Saves checkpoints of 4 MB as fast as it can; prints the step that is complete.
 const program = `
-  import { saveCheckpoint } from ${JSON.stringify(fileURLToPath(new URL("../../lib/formats/checkpoint.ts", import.meta.url)))};
+  import { saveCheckpoint } from ${JSON.stringify(fileURLToPath(new URL("../../lib/formats/checkpoint/checkpoint.ts", import.meta.url)))};
   const [folder, first] = process.argv.slice(-2);
   const size = 500_000;
   for (let step = Number(first); ; step++) {

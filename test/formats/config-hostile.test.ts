@@ -2,8 +2,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { HeddleError } from "../../lib/errors.ts";
-import { MODEL_TYPES, parseModelConfig } from "../../lib/formats/config.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
+import { MODEL_TYPES, parseModelConfig } from "../../lib/formats/config/config.ts";
 import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 

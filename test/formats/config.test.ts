@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { MODEL_TYPES, type ModelConfigInput, parseModelConfig } from "../../lib/formats/config.ts";
-import { modelConfigToJson } from "../../lib/formats/config-json.ts";
-import { llama3Factors, ropeScalingFromFactors } from "../../lib/formats/rope-scaling.ts";
+import { MODEL_TYPES, type ModelConfigInput, parseModelConfig } from "../../lib/formats/config/config.ts";
+import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
+import { llama3Factors, ropeScalingFromFactors } from "../../lib/formats/config/rope-scaling.ts";
 
 /** A config.json that holds what must be there. */
 const llama = {

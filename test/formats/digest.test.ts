@@ -2,8 +2,8 @@
 import { copyFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { latestIntact, saveCheckpoint } from "../../lib/formats/checkpoint.ts";
-import { Damage, findDamage, needIntact, readManifest } from "../../lib/formats/checkpoint-manifest.ts";
+import { latestIntact, saveCheckpoint } from "../../lib/formats/checkpoint/checkpoint.ts";
+import { Damage, findDamage, needIntact, readManifest } from "../../lib/formats/checkpoint/checkpoint-manifest.ts";
 import { Digest, digestOfFile, digestOfText } from "../../lib/formats/digest.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openDevice } from "../../lib/graph/index.ts";

@@ -2,10 +2,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config.ts";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
-import { createModel, type LanguageModel } from "../../lib/generate/index.ts";
-import { pooledOutputs } from "../../lib/generate/pooled.ts";
+import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config/config.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
+import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "./helpers.ts";
 

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { parseModelConfig } from "../../lib/formats/config.ts";
-import { modelConfigToJson } from "../../lib/formats/config-json.ts";
-import { layoutChange } from "../../lib/formats/gguf-names.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
+import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
+import { layoutChange } from "../../lib/formats/gguf/gguf-names.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { StoredTensor } from "../../lib/formats/weights.ts";
 import { openWeights } from "../../lib/formats/weights.ts";

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { quantiseFp8 } from "../../lib/formats/fp8.ts";
-import { openSafetensors } from "../../lib/formats/safetensors.ts";
+import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
 import { openDevice } from "../../lib/graph/index.ts";
 
 export interface RawTensor {

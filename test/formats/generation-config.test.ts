@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { generationConfigToJson, readGenerationConfig } from "../../lib/formats/generation-config.ts";
+import { generationConfigToJson, readGenerationConfig } from "../../lib/formats/config/generation-config.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 
 test("generation_config.json", async () => {

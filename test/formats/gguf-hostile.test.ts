@@ -1,8 +1,8 @@
 import { closeSync, openSync, truncateSync, writeSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { HeddleError } from "../../lib/errors.ts";
-import { openGguf } from "../../lib/formats/gguf.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 import { expectError, temporaryFile, text, u32, u64 } from "./helpers.ts";

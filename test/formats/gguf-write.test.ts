@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { openGguf } from "../../lib/formats/gguf.ts";
-import type { GgufArray, GgufValue } from "../../lib/formats/gguf-types.ts";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import type { GgufArray, GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 
 const scalars: fc.Arbitrary<GgufValue> = fc.oneof(

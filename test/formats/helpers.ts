@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect } from "vitest";
-import { HeddleError, type HeddleErrorCode } from "../../lib/errors.ts";
+import { HeddleError, type HeddleErrorCode } from "../../lib/core/errors.ts";
 
 const folders: string[] = [];
 afterAll(() => {

@@ -4,11 +4,11 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, write
 import { join } from "node:path";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { HeddleError } from "../../lib/errors.ts";
-import { latestIntact, readCheckpointState, saveCheckpoint } from "../../lib/formats/checkpoint.ts";
-import { writeFileAtomically } from "../../lib/formats/io.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
+import { latestIntact, readCheckpointState, saveCheckpoint } from "../../lib/formats/checkpoint/checkpoint.ts";
+import { writeFileAtomically } from "../../lib/io/atomic-files.ts";
 import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { openDevice } from "../../lib/graph/index.ts";

@@ -3,8 +3,8 @@ import { renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
-import { castBytes } from "../../lib/formats/cast.ts";
-import { mapFile } from "../../lib/formats/mapped-file.ts";
+import { castBytes } from "../../lib/formats/native-cast.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { expectError, temporaryFile, temporaryFolder } from "./helpers.ts";
 
 describe("mapFile", () => {

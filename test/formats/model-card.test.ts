@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { modelCardFromGguf, parseModelCard, readModelCard, writeModelCard } from "../../lib/formats/model-card.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "../generate/helpers.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 

@@ -1,7 +1,7 @@
 // A small model's folder with every file that one may have.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 

@@ -1,6 +1,6 @@
 // Configurations of models that are made: what may be left out, what does not fit, and models that no memory holds.
 import { describe, expect, test } from "vitest";
-import { parseModelConfig } from "../../lib/formats/config.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { createModel, createModelAsync, type LanguageModel } from "../../lib/index.ts";
 import { tinyTokenizer } from "../generate/helpers.ts";
 

@@ -1,7 +1,7 @@
 // Models of types that are not provided: the message names the nearest type and the missing feature, and lists nothing else.
 import { describe, expect, test } from "vitest";
-import { HeddleError } from "../../lib/errors.ts";
-import { MODEL_TYPES, parseModelConfig } from "../../lib/formats/config.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
+import { MODEL_TYPES, parseModelConfig } from "../../lib/formats/config/config.ts";
 
 const llama = { vocab_size: 32, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, rms_norm_eps: 1e-6 };
 

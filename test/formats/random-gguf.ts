@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { openGguf } from "../../lib/formats/gguf.ts";
-import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import type { QuantisedDType } from "../../lib/graph/dtype.ts";
 import { materialise } from "../ops/harness.ts";
 import { temporaryFolder } from "./helpers.ts";

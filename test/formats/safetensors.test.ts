@@ -2,10 +2,10 @@ import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { HeddleErrorCode } from "../../lib/errors.ts";
-import { HeddleError } from "../../lib/errors.ts";
-import { openSafetensors } from "../../lib/formats/safetensors.ts";
-import { saveWeights, writeSafetensors } from "../../lib/formats/safetensors-write.ts";
+import type { HeddleErrorCode } from "../../lib/core/errors.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
+import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
+import { saveWeights, writeSafetensors } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { expectError, f32, safetensors, temporaryFile, temporaryFolder, u64 } from "./helpers.ts";

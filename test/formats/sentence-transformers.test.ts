@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:f
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config.ts";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config/config.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import {
   close,
   f32,

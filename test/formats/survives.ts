@@ -1,7 +1,7 @@
 // What is held against broken files: each gives a model or a HeddleError that blames the file, within a second.
 import { expect } from "vitest";
-import { HeddleError, type HeddleErrorCode } from "../../lib/errors.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { HeddleError, type HeddleErrorCode } from "../../lib/core/errors.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { processorTime } from "./helpers.ts";
 
 /** What a file's own fault may be reported as. */

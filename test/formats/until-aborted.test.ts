@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { untilAborted } from "../../lib/formats/until-aborted.ts";
+import { untilAborted } from "../../lib/core/until-aborted.ts";
 import { expectError } from "./helpers.ts";
 
 const unheard: unknown[] = [];

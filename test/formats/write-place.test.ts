@@ -14,9 +14,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { writeText } from "../../lib/cli/output-file.ts";
-import { writeFileAtomically } from "../../lib/formats/io.ts";
-import { leftIn, readTemporaryName, temporaryName } from "../../lib/temporary.ts";
+import { writeText } from "../../lib/cli/terminal/output-file.ts";
+import { writeFileAtomically } from "../../lib/io/atomic-files.ts";
+import { leftIn, readTemporaryName, temporaryName } from "../../lib/core/temp-files.ts";
 import { left } from "../helpers/left.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 

@@ -2,11 +2,11 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openSafetensors } from "../../lib/formats/safetensors.ts";
-import { convertModel } from "../../lib/generate/convert.ts";
-import { createModel } from "../../lib/generate/create.ts";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
+import { convertModel } from "../../lib/language-model/convert.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
 
 let folder: string;

@@ -3,13 +3,13 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { describe as rendering } from "../../lib/errors.ts";
-import { createModel } from "../../lib/generate/create.ts";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { describe as rendering } from "../../lib/core/errors.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { compile, input, openDevice, scale, Tensor } from "../../lib/graph/index.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { Run } from "../../lib/run.ts";
+import { Run } from "../../lib/core/run.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-arguments-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));

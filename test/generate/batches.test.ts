@@ -1,6 +1,6 @@
 // Several texts at once: which of them is at fault, none at all, and those that are longer than the context.
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
-import type { Classification, Completion, LanguageModel, Reply } from "../../lib/generate/index.ts";
+import type { Classification, Completion, LanguageModel, Reply } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 

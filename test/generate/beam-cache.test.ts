@@ -3,18 +3,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { runBeams } from "../../lib/generate/beam-engine.ts";
+import { runBeams } from "../../lib/inference/beam/beam-engine.ts";
 import {
   type Completion,
   convertModel,
   type GenerateOptions,
   LanguageModel,
   type Prompt,
-} from "../../lib/generate/index.ts";
-import { KvCache } from "../../lib/generate/kv-cache.ts";
-import { resolveOptions } from "../../lib/generate/options.ts";
-import { Sequence } from "../../lib/generate/sequence.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+} from "../../lib/language-model/index.ts";
+import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
+import { resolveOptions } from "../../lib/inference/generation-options.ts";
+import { Sequence } from "../../lib/inference/sequence.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { defaultCacheDtype } from "../../lib/models/cache-shape.ts";
 import { uniform, generator as uniformGenerator } from "../../lib/models/random.ts";
 import { generator } from "../ops/harness.ts";

@@ -1,6 +1,6 @@
 // Stop conditions with beams, beside a search that computes everything anew and one that tries all texts.
 import { describe, expect, test } from "vitest";
-import type { GenerateOptions, StopContext } from "../../lib/generate/index.ts";
+import type { GenerateOptions, StopContext } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { anew, expectSame, type Found, own, reference } from "./beam-reference.ts";
 import { failureOf, sentences, tinyTokenizer } from "./helpers.ts";

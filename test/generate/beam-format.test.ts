@@ -1,7 +1,7 @@
 // Beam search whose texts have to be of a form, beside a search that reads every beginning anew, byte by byte.
 import { describe, expect, test } from "vitest";
 import { Automaton, compileFormat, type JsonSchema, type ResponseFormat } from "../../lib/constrain/index.ts";
-import type { GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import type { GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
 import { validate } from "../constrain/validator.ts";
 import { anew, expectSame, type Found, own, reference } from "./beam-reference.ts";
 import { failureOf, tinyTokenizer } from "./helpers.ts";

@@ -1,6 +1,6 @@
 // Beam search as it is mostly written, over logits that are computed anew for every beginning.
 import { afterAll, expect } from "vitest";
-import type { Completion, GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import type { Completion, GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "./helpers.ts";
 
 const owned: LanguageModel[] = [];

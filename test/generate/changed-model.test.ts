@@ -1,11 +1,11 @@
 // A model that changes while somebody uses it: calls under way are of the model that they began with, what comes after of the new one.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { LanguageModel, Session } from "../../lib/generate/index.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+import type { LanguageModel, Session } from "../../lib/language-model/index.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { languageModelling } from "../../lib/train/language-modelling.ts";
-import { TrainStep } from "../../lib/train/step.ts";
+import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { TrainStep } from "../../lib/train/loop/step.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Completion } from "../../lib/generate/index.ts";
+import type { Completion } from "../../lib/language-model/index.ts";
 import { generator } from "../ops/harness.ts";
 import { tinyModel } from "./helpers.ts";
 import { store, storedModels } from "./stored-models.ts";

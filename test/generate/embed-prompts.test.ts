@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config/config.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import {
   cased,

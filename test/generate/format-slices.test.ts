@@ -1,8 +1,8 @@
 // Formats of strangers that take long to compile: others have their turn meanwhile, whoever asks for them.
 import { afterAll, describe, expect, test } from "vitest";
 import { compiledAhead, type ResponseFormat } from "../../lib/constrain/index.ts";
-import type { GenerateOptions } from "../../lib/generate/index.ts";
-import { completeSeeded } from "../../lib/generate/seeded.ts";
+import type { GenerateOptions } from "../../lib/language-model/index.ts";
+import { completeSeeded } from "../../lib/language-model/rollout-generate.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { tinyModel, tinyTokenizer } from "./helpers.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel, Piece } from "../../lib/generate/index.ts";
+import type { LanguageModel, Piece } from "../../lib/language-model/index.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 

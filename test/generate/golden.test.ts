@@ -1,8 +1,8 @@
 // Whole models against scripts/golden/models.py, an implementation in PyTorch float64 that shares no code with this one.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { parseModelConfig } from "../../lib/formats/config.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { Model } from "../../lib/models/model.ts";
 import { familyOf } from "../../lib/models/registry.ts";

@@ -1,4 +1,4 @@
-import { type CreateModelOptions, createModel, type LanguageModel } from "../../lib/generate/index.ts";
+import { type CreateModelOptions, createModel, type LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 
 /** Text with a little structure, so that a tokenizer of a few hundred tokens learns words from it. */

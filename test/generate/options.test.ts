@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { HeddleError } from "../../lib/errors.ts";
-import { DEFAULT_TEMPERATURE, type GenerateOptions, resolveOptions } from "../../lib/generate/options.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
+import { DEFAULT_TEMPERATURE, type GenerateOptions, resolveOptions } from "../../lib/inference/generation-options.ts";
 
 const context = { vocabSize: 100, generation: {}, eosTokenIds: [2] };
 const failure = (options: object, of = context): HeddleError => {

@@ -1,6 +1,6 @@
 // Log-probabilities of prompts' own tokens, found while the prompts are computed.
 import { describe, expect, test } from "vitest";
-import type { Completion, GenerateOptions, LanguageModel, Piece } from "../../lib/generate/index.ts";
+import type { Completion, GenerateOptions, LanguageModel, Piece } from "../../lib/language-model/index.ts";
 import { generator } from "../ops/harness.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 

@@ -1,6 +1,6 @@
 // Answers continue the prompt's text: nothing of it comes again, whatever its last tokens are.
 import { afterAll, describe, expect, test } from "vitest";
-import type { Completion, LanguageModel } from "../../lib/generate/index.ts";
+import type { Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { withServer } from "../serve/helpers.ts";
 import { fromJson, llamaDecoder, sentencePieceJson } from "../tokenizer/samples.ts";

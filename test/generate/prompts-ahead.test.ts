@@ -1,6 +1,6 @@
 // Prompts of several parts, the next of which waits behind the one under way.
 import { afterAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
 const greedy = { maxTokens: 10, temperature: 0, ignoreEos: true };

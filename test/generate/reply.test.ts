@@ -1,8 +1,8 @@
 // Answers under way: iterated, awaited, or both.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
-import type { Reply } from "../../lib/generate/reply.ts";
-import type { Piece } from "../../lib/generate/sequence.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
+import type { Reply } from "../../lib/language-model/reply.ts";
+import type { Piece } from "../../lib/inference/sequence.ts";
 import { chatModel } from "../serve/helpers.ts";
 import { failureOf } from "./helpers.ts";
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Automaton, compileSchema, type ResponseFormat } from "../../lib/constrain/index.ts";
-import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
 import { validate } from "../constrain/validator.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";

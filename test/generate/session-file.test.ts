@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Completion, LanguageModel } from "../../lib/generate/index.ts";
+import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import { temporaryFile, temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
 let model: LanguageModel;

@@ -1,7 +1,7 @@
 // A trained model's task, every input of it: six digits of {0, 1, 2} come out sorted.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
 describe.skipIf(!fixtures)("gpt-nano-sort", () => {

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BeamTexts } from "../../lib/generate/beam-texts.ts";
-import type { ResolvedOptions } from "../../lib/generate/options.ts";
-import { Sequence } from "../../lib/generate/sequence.ts";
-import { StopMatcher } from "../../lib/generate/stop.ts";
+import { BeamTexts } from "../../lib/inference/beam/beam-texts.ts";
+import type { ResolvedOptions } from "../../lib/inference/generation-options.ts";
+import { Sequence } from "../../lib/inference/sequence.ts";
+import { StopMatcher } from "../../lib/inference/stop.ts";
 import type { TokenDecoder, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyTokenizer } from "./helpers.ts";
 

@@ -1,7 +1,7 @@
 // Models as they come from files: weights in 16 bits and in blocks, experts, caches of bytes.
 import { join } from "node:path";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { LanguageModel, type LoadOptions } from "../../lib/generate/index.ts";
+import { LanguageModel, type LoadOptions } from "../../lib/language-model/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "./helpers.ts";
 

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
 test("is an error of every call that uses it, and nothing else suffers", async () => {

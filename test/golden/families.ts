@@ -1,7 +1,7 @@
 // The models of families.json as what people have: folders under official names.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { bytesByName, weightByName } from "./by-name.ts";
 

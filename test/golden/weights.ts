@@ -1,5 +1,5 @@
 // Weights that both sides of the golden values compute: scripts/golden/training.py holds the other.
-import { parseModelConfig } from "../../lib/formats/config.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { type Device, Tensor } from "../../lib/graph/index.ts";
 import { Model } from "../../lib/models/model.ts";
 import { familyOf } from "../../lib/models/registry.ts";

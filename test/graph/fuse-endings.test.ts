@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { fuseEndings } from "../../lib/graph/fuse-endings.ts";
+import { fuseEndings } from "../../lib/graph/passes/fuse-endings.ts";
 import {
   accumulate,
   add,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { fuse } from "../../lib/graph/fuse.ts";
+import { fuse } from "../../lib/graph/passes/fuse.ts";
 import {
   add,
   compile,

@@ -1,7 +1,7 @@
 // Products of one operand by several weights run as one loop: the numbers are those of each alone.
 import { describe, expect, test } from "vitest";
-import { mapFile } from "../../lib/formats/mapped-file.ts";
-import { fuse } from "../../lib/graph/fuse.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
+import { fuse } from "../../lib/graph/passes/fuse.ts";
 import {
   accumulate,
   add,

@@ -1,7 +1,7 @@
 // Where the time goes. These tests pass on every device.
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import {
   add,
   compile,

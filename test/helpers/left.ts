@@ -1,4 +1,4 @@
-import { temporaryName } from "../../lib/temporary.ts";
+import { temporaryName } from "../../lib/core/temp-files.ts";
 
 /** No process: the highest number that Linux gives is 4,194,304. */
 const DEAD = 4_194_305;

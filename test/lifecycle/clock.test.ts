@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { LifecycleProgress } from "../../lib/cli/lifecycle-progress.ts";
-import { evaluated, lossUnit, TrainProgress } from "../../lib/cli/train-progress.ts";
-import { WorkProgress } from "../../lib/cli/work-progress.ts";
+import { LifecycleProgress } from "../../lib/cli/terminal/lifecycle-progress.ts";
+import { evaluated, lossUnit, TrainProgress } from "../../lib/cli/terminal/train-progress.ts";
+import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
 import { Clock } from "../../lib/lifecycle/clock.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
 

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HeddleError } from "../../lib/errors.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 import { type LifecycleOptions, lifecycle } from "../../lib/lifecycle/lifecycle.ts";
 import type { LifecycleEvent, LifecycleResult } from "../../lib/lifecycle/types.ts";
 

@@ -1,6 +1,6 @@
 // A wrong argument is INVALID_ARGUMENT that names it, whichever argument of whichever figure it is.
 import { describe, expect, test } from "vitest";
-import { HeddleError } from "../../lib/errors.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 import { calibration } from "../../lib/metrics/calibration.ts";
 import { classificationReport } from "../../lib/metrics/classification.ts";
 import { retrieval, spearman } from "../../lib/metrics/retrieval.ts";

@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { parseModelConfig } from "../../lib/formats/config.ts";
-import { modelConfigToJson } from "../../lib/formats/config-json.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
+import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
 import { LanguageModel, sft } from "../../lib/index.ts";
 import { foreign } from "../convert/foreign-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";

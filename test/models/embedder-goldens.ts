@@ -1,7 +1,7 @@
 // The models of scripts/golden/embedders.py as what people have: folders of sentence-transformers.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { module } from "../formats/embedding-folders.ts";
 import { weightByName } from "../golden/by-name.ts";
 import type { FamilyGolden } from "../golden/families.ts";

@@ -1,6 +1,6 @@
 // The values of scripts/golden/encoders.py.
 import { readFileSync } from "node:fs";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import type { FamilyGolden } from "../golden/families.ts";
 
 export interface EncoderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "gradients"> {

@@ -2,17 +2,17 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { parseModelConfig } from "../../lib/formats/config.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { unstackExperts } from "../../lib/formats/experts.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { crossEntropy, input, isQuantised, type Tensor } from "../../lib/graph/index.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { contextLimit } from "../../lib/models/rope-frequencies.ts";
-import type { Stage } from "../../lib/train/stage.ts";
-import { TrainStep } from "../../lib/train/step.ts";
+import type { Stage } from "../../lib/train/loop/stage.ts";
+import { TrainStep } from "../../lib/train/loop/step.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { type FamilyGolden, familyGoldens, writeFamily } from "../golden/families.ts";
 

@@ -1,6 +1,6 @@
 // What a session file knows of its model.
 import { expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { fingerprintOf } from "../../lib/models/fingerprint.ts";
 import { tinyModel } from "../generate/helpers.ts";
 

@@ -2,14 +2,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseModelConfig } from "../../lib/formats/config.ts";
-import { createModel, LanguageModel } from "../../lib/generate/index.ts";
-import { pooledOutputs } from "../../lib/generate/pooled.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
+import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { attention, compile, input, openDevice, profile, Tensor, tensor } from "../../lib/graph/index.ts";
 import type { ForwardContext } from "../../lib/nn/context.ts";
 import { bucketOf, placesFor, relativeAttention, relativeConstants } from "../../lib/nn/relative-bias.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { trainEmbedding } from "../../lib/train/embed.ts";
+import { trainEmbedding } from "../../lib/train/stages/embed.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { writeFamily } from "../golden/families.ts";
 import { goldens, trunkOf, worst } from "./encoder-goldens.ts";

@@ -1,6 +1,6 @@
 // A packed batch equals its documents one at a time: hidden states and the gradient of every weight.
 import { describe, expect, test } from "vitest";
-import { parseModelConfig } from "../../lib/formats/config.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import {
   compile,
   type FloatDType,

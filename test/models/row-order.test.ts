@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { Model } from "../../lib/models/model.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { storedName } from "../../lib/models/widen.ts";
+import { storedName } from "../../lib/models/loading/dequantize.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../generate/helpers.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { HeddleError } from "../../lib/errors.ts";
+import type { HeddleError } from "../../lib/core/errors.ts";
 import { learningRateSchedule, type ScheduleOptions } from "../../lib/optim/schedule.ts";
 
 describe("learningRateSchedule", () => {

@@ -1,6 +1,6 @@
 // Chats over HTTP: what the model sees of them, and what its answers look like.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";

@@ -1,7 +1,7 @@
 // Clients that go away, do not read or are slow; and the server's end.
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import type { RequestRecord } from "../../lib/serve/index.ts";
 import { leastOf } from "../helpers/clock.ts";
 import {

@@ -1,6 +1,6 @@
 // The older endpoint, embeddings, and the small ones.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
 import { tinyModel } from "../generate/helpers.ts";
 import { type Client, chatModel, clientOf, greedily, greedy, type Json } from "./helpers.ts";

@@ -1,7 +1,7 @@
 // A server on a tiny model, and clients that know HTTP alone.
 import { connect, type Socket } from "node:net";
 import { expect } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type ModelServer, type ServeOptions, serve } from "../../lib/serve/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";

@@ -1,7 +1,7 @@
 // Whatever a stranger sends is answered or refused, and the server goes on.
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type ModelServer, serve } from "../../lib/serve/index.ts";
 import { type Client, chatModel, clientOf, rawSocket, readAll, user } from "./helpers.ts";
 

@@ -1,7 +1,7 @@
 // Large bodies leave the event loop to others, and are answered soon even when many come at once.
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { chatModel, rawPost, rawSocket, readAll, withServer } from "./helpers.ts";
 

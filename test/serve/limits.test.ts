@@ -1,6 +1,6 @@
 // What a server takes at most: bodies, places, tokens, headers, requests behind one another.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, user, withServer } from "./helpers.ts";
 
 const CHAT = "/v1/chat/completions";

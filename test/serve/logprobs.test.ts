@@ -1,7 +1,7 @@
 // Log-probabilities of vocabularies that write spaces as ▁: each token keeps the space that it stands for.
 import { afterAll, describe, expect, test } from "vitest";
-import { candidatesOf } from "../../lib/generate/candidates.ts";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import { candidatesOf } from "../../lib/inference/sampling/candidates.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { chatLogprobs, textLogprobs } from "../../lib/serve/logprobs.ts";
 import { TextOffsets } from "../../lib/serve/text-offsets.ts";
 import { tinyModel } from "../generate/helpers.ts";

@@ -1,7 +1,7 @@
 // Who may ask: names of the server, pages, keys.
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { createHandler, serve } from "../../lib/serve/index.ts";
 import { failureOf } from "../generate/helpers.ts";
 import { chatModel, clientOf, rawPost, rawSocket, readAll, user, withServer } from "./helpers.ts";

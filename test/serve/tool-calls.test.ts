@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createModel, type LanguageModel } from "../../lib/generate/index.ts";
-import type { Scheduled } from "../../lib/generate/scheduler.ts";
-import { ToolCallParser } from "../../lib/generate/tool-calls.ts";
+import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
+import type { Scheduled } from "../../lib/inference/scheduler.ts";
+import { ToolCallParser } from "../../lib/language-model/chat/tool-calls.ts";
 import { type Delta, deltas } from "../../lib/serve/answer.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { chatTemplate, type Json, user, withServer } from "./helpers.ts";
 
 type Call = [name: string, args: string];

@@ -1,7 +1,7 @@
 // Calls that a request asks for: whatever a model of random weights would rather say, it makes one, by the tool's schema.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compileFormat } from "../../lib/constrain/index.ts";
-import type { LanguageModel, ToolChoice } from "../../lib/generate/index.ts";
+import type { LanguageModel, ToolChoice } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type Json, type Schema, validate } from "../constrain/validator.ts";

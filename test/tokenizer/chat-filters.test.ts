@@ -1,6 +1,6 @@
 // Filters, tests, methods and loop variables beside what Jinja2 3.1.6 makes of the same templates, with transformers' settings.
 import { expect, test } from "vitest";
-import { renderTemplate } from "../../lib/tokenizer/chat-render.ts";
+import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";
 
 const table: [template: string, expected: string][] = [
   ["{% for x in [1,2,3] %}{{ loop.cycle('a','b') }}{% endfor %}", "aba"],

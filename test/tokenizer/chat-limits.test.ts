@@ -1,7 +1,7 @@
 // What templates of strangers may take: memory of all values together, and time of all renderings of a call.
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { renderTemplate } from "../../lib/tokenizer/chat-render.ts";
+import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";
 import { byteLevelJson, fromJson } from "./samples.ts";
 
 const tokenizer = fromJson(byteLevelJson([]));

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../lib/binding/tokenizer.ts";
-import { apart, encodeTexts, given } from "../../lib/tokenizer/crossing-texts.ts";
+import { apart, encodeTexts, given } from "../../lib/tokenizer/text-transfer.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf } from "../generate/helpers.ts";
 

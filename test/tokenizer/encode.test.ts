@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
 import { naiveMerge } from "./naive.ts";
 import { added, byteLevelJson, byteNames, fromJson, plain, sentencePieceJson, splitBy } from "./samples.ts";
 

@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { loadTokenizerOf } from "../../lib/generate/load.ts";
+import { loadTokenizerOf } from "../../lib/language-model/load.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { changed, splitGguf, text } from "../convert/foreign-gguf.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { GgufMetadata } from "../../lib/formats/gguf-metadata.ts";
-import { preTokenizerOf } from "../../lib/tokenizer/gguf-pre.ts";
-import { tokenizerToGguf } from "../../lib/tokenizer/gguf-write.ts";
+import { GgufMetadata } from "../../lib/formats/gguf/gguf-metadata.ts";
+import { preTokenizerOf } from "../../lib/tokenizer/files/gguf-pre.ts";
+import { tokenizerToGguf } from "../../lib/tokenizer/files/gguf-write.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
 import { expectError } from "../formats/helpers.ts";
 
 describe("tokenizerToGguf", () => {

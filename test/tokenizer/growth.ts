@@ -1,6 +1,6 @@
 // How time grows with the text: adversarial texts of one size and of one sixteen times it, through every kind of component.
 import { HeddleError, type Tokenizer } from "../../lib/tokenizer/index.ts";
-import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
 import { families } from "./generated.ts";
 import { generator } from "./generated-text.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson, splitBy } from "./samples.ts";

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
-import { openGguf } from "../../lib/formats/gguf.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { array, gguf, key } from "../formats/gguf-bytes.ts";
 import { temporaryFile, text, u64 } from "../formats/helpers.ts";

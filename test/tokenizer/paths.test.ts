@@ -2,9 +2,9 @@
 // of steps and regular expressions: the list of native/tokenizer/README.md.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { bloomPattern, namedPatterns } from "../../lib/tokenizer/patterns.ts";
-import { makePlan } from "../../lib/tokenizer/plan.ts";
-import { parseTokenizerFile, readTokenizerFile } from "../../lib/tokenizer/tokenizer-json.ts";
+import { bloomPattern, namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
+import { makePlan } from "../../lib/tokenizer/pipeline/pipeline.ts";
+import { parseTokenizerFile, readTokenizerFile } from "../../lib/tokenizer/files/tokenizer-json.ts";
 import { published } from "./published.ts";
 import { byteLevel, byteLevelJson, splitBy } from "./samples.ts";
 

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { cachePath } from "../../lib/tokenizer/vocabulary-cache.ts";
+import { cachePath } from "../../lib/tokenizer/files/vocabulary-cache.ts";
 import { generator, randomText } from "./generated.ts";
 import { published } from "./published.ts";
 import { byteLevelJson, sentencePieceJson } from "./samples.ts";

@@ -3,13 +3,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { convertModel } from "../../lib/index.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { dpo } from "../../lib/train/dpo.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { dpo } from "../../lib/train/stages/dpo.ts";
 import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
-import { pretrain } from "../../lib/train/pretrain.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { pretrain } from "../../lib/train/stages/pretrain.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

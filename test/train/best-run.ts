@@ -1,7 +1,7 @@
 // Pre-training that ends with its best evaluation; run as a program, in the folder that is named, for tests that kill it.
 import { writeSync } from "node:fs";
-import type { LanguageModel } from "../../lib/generate/index.ts";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 /** By step: the best is neither the first nor the last, and one that is equal to the best does not replace it. */

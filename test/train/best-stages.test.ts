@@ -1,17 +1,17 @@
 // Every stage ends with its best evaluation's weights.
 import { expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
-import type { Run } from "../../lib/run.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { dpo } from "../../lib/train/dpo.ts";
-import { trainEmbedding } from "../../lib/train/embed.ts";
-import { grpo } from "../../lib/train/grpo.ts";
-import { kto } from "../../lib/train/kto.ts";
-import { orpo } from "../../lib/train/orpo.ts";
-import { ppo } from "../../lib/train/ppo.ts";
-import { trainReward } from "../../lib/train/reward.ts";
-import { sft } from "../../lib/train/sft.ts";
-import type { EvalEvent, TrainEvent, TrainResult } from "../../lib/train/trainer.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
+import type { Run } from "../../lib/core/run.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { dpo } from "../../lib/train/stages/dpo.ts";
+import { trainEmbedding } from "../../lib/train/stages/embed.ts";
+import { grpo } from "../../lib/train/stages/grpo.ts";
+import { kto } from "../../lib/train/stages/kto.ts";
+import { orpo } from "../../lib/train/stages/orpo.ts";
+import { ppo } from "../../lib/train/stages/ppo.ts";
+import { trainReward } from "../../lib/train/stages/reward.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
+import type { EvalEvent, TrainEvent, TrainResult } from "../../lib/train/loop/trainer.ts";
 import { sentences } from "../generate/helpers.ts";
 import { type bestRun, newModel, weightsOf } from "./best-run.ts";
 

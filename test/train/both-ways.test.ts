@@ -3,11 +3,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { createModel, LanguageModel } from "../../lib/generate/index.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { trainEmbedding } from "../../lib/train/embed.ts";
-import { pretrain } from "../../lib/train/pretrain.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { trainEmbedding } from "../../lib/train/stages/embed.ts";
+import { pretrain } from "../../lib/train/stages/pretrain.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { cased } from "../formats/embedding-folders.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Batch } from "../../lib/data/batch.ts";
-import { parseModelConfig } from "../../lib/formats/config.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import {
   add,
   compile,
@@ -14,8 +14,8 @@ import {
   type Value,
 } from "../../lib/graph/index.ts";
 import { Model } from "../../lib/models/model.ts";
-import { languageModelling } from "../../lib/train/language-modelling.ts";
-import { TrainStep } from "../../lib/train/step.ts";
+import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { TrainStep } from "../../lib/train/loop/step.ts";
 import { goldenCase, goldenModel, goldenNames } from "../golden/weights.ts";
 
 const device = openDevice();

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { trunkNames } from "../../lib/models/heads.ts";
-import { type ClassifyOptions, trainClassifier } from "../../lib/train/classify.ts";
-import type { StepEvent } from "../../lib/train/trainer.ts";
+import { type ClassifyOptions, trainClassifier } from "../../lib/train/stages/classify.ts";
+import type { StepEvent } from "../../lib/train/loop/trainer.ts";
 import { expectError } from "../formats/helpers.ts";
 import { kinds, newModel, options, rows, tokenizer } from "./named-things.ts";
 
@@ -205,7 +205,7 @@ describe("classification of texts", () => {
 
 describe("classification of words", () => {
   test("a word's label stands at the token of its last character, in any script", async () => {
-    const { wordTokens } = await import("../../lib/generate/classify.ts");
+    const { wordTokens } = await import("../../lib/language-model/embed/classify.ts");
     const words = ["my", "naïve", "日本語", "rose?", "𝄞", "a"];
     const { ids, tokens, text, starts } = wordTokens(tokenizer, words);
     const { offsets } = tokenizer.encodeWithOffsets(text);

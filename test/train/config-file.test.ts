@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readTrainingConfig } from "../../lib/train/config-file.ts";
+import { readTrainingConfig } from "../../lib/train/options/config-file.ts";
 
 let folder: string;
 beforeAll(async () => {

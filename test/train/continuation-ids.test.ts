@@ -6,7 +6,7 @@ import { continuationIds, promptIdsOf } from "../../lib/tokenizer/prompt-ids.ts"
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
 import { reread } from "../../lib/train/rollout/rewards.ts";
-import { sftExample } from "../../lib/train/sft-rows.ts";
+import { sftExample } from "../../lib/train/examples/sft-rows.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { prefixedTokenizers, sample, textAfter } from "../tokenizer/prefixed.ts";
 

@@ -1,9 +1,9 @@
 // Rows that training cuts end as texts do that `embed` and `classify` cut: with what the tokenizer puts behind a text.
 import { expect, test } from "vitest";
-import { cutText } from "../../lib/generate/prompt.ts";
-import { encodeLabelled, readLabelled } from "../../lib/train/classify-rows.ts";
-import { columnPrompts } from "../../lib/train/embed-prompts.ts";
-import { readPairs } from "../../lib/train/embed-rows.ts";
+import { cutText } from "../../lib/language-model/prompt.ts";
+import { encodeLabelled, readLabelled } from "../../lib/train/examples/classify-rows.ts";
+import { columnPrompts } from "../../lib/train/examples/embed-prompts.ts";
+import { readPairs } from "../../lib/train/examples/embed-rows.ts";
 import { tokenizer } from "../formats/embedding-folders.ts";
 
 const text = "the cat sat on the mat in the old tree";

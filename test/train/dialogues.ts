@@ -3,11 +3,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
-import { createModel } from "../../lib/generate/create.ts";
-import type { LanguageModel } from "../../lib/generate/language-model.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import type { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { type SftOptions, sft } from "../../lib/train/sft.ts";
-import type { StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
+import { type SftOptions, sft } from "../../lib/train/stages/sft.ts";
+import type { StepEvent, TrainEvent } from "../../lib/train/loop/trainer.ts";
 
 const names = ["Anna", "Ben", "Clara", "Dan", "Eva", "Finn", "Gus", "Hana"];
 const things = ["red ball", "old tree", "small boat", "green hat"];

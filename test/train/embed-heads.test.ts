@@ -1,9 +1,9 @@
 // Models with layers behind pooling under other heads: a classifier or a reward model is trained, and the layers stay as they are.
 import { describe, expect, test } from "vitest";
-import type { EmbeddingConfig } from "../../lib/formats/config.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { trainReward } from "../../lib/train/reward.ts";
+import type { EmbeddingConfig } from "../../lib/formats/config/config.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { trainReward } from "../../lib/train/stages/reward.ts";
 import { newModel } from "../formats/embedding-folders.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 

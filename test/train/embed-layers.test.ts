@@ -2,16 +2,16 @@
 // the loss, and what is trained is saved.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config.ts";
-import { embeddingWidths } from "../../lib/formats/embedding-schema.ts";
+import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config/config.ts";
+import { embeddingWidths } from "../../lib/formats/sentence-transformers/embedding-schema.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { LanguageModel } from "../../lib/generate/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { embeddingLayerWeights } from "../../lib/models/embedding-layers.ts";
 import { trunkNames } from "../../lib/models/heads.ts";
-import { trainEmbedding } from "../../lib/train/embed.ts";
-import { contrastive } from "../../lib/train/embed-loss.ts";
-import { TrainStep } from "../../lib/train/step.ts";
-import type { StepEvent } from "../../lib/train/trainer.ts";
+import { trainEmbedding } from "../../lib/train/stages/embed.ts";
+import { contrastive } from "../../lib/train/losses/embed-loss.ts";
+import { TrainStep } from "../../lib/train/loop/step.ts";
+import type { StepEvent } from "../../lib/train/loop/trainer.ts";
 import { cased, close, newModel, tokenizer, unit, WIDTH } from "../formats/embedding-folders.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 

@@ -1,14 +1,14 @@
 // Prompts that training puts in front of texts: those that `embed` puts there, counted by pooling or not as the model says.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { PoolingMode } from "../../lib/formats/config.ts";
+import type { PoolingMode } from "../../lib/formats/config/config.ts";
 import { trunkNames } from "../../lib/models/heads.ts";
-import { type EmbedOptions, trainEmbedding } from "../../lib/train/embed.ts";
-import { candidateMask, contrastive } from "../../lib/train/embed-loss.ts";
-import { columnPrompts } from "../../lib/train/embed-prompts.ts";
-import { readPairs } from "../../lib/train/embed-rows.ts";
-import { TrainStep } from "../../lib/train/step.ts";
-import type { StepEvent } from "../../lib/train/trainer.ts";
+import { type EmbedOptions, trainEmbedding } from "../../lib/train/stages/embed.ts";
+import { candidateMask, contrastive } from "../../lib/train/losses/embed-loss.ts";
+import { columnPrompts } from "../../lib/train/examples/embed-prompts.ts";
+import { readPairs } from "../../lib/train/examples/embed-rows.ts";
+import { TrainStep } from "../../lib/train/loop/step.ts";
+import type { StepEvent } from "../../lib/train/loop/trainer.ts";
 import {
   close,
   MODES,

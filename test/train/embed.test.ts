@@ -2,14 +2,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createModel } from "../../lib/generate/create.ts";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { compile, input, openDevice } from "../../lib/graph/index.ts";
 import { dotProduct } from "../../lib/metrics/retrieval.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { type EmbedOptions, trainEmbedding } from "../../lib/train/embed.ts";
-import { candidateMask, normalised } from "../../lib/train/embed-loss.ts";
-import type { StepEvent } from "../../lib/train/trainer.ts";
+import { type EmbedOptions, trainEmbedding } from "../../lib/train/stages/embed.ts";
+import { candidateMask, normalised } from "../../lib/train/losses/embed-loss.ts";
+import type { StepEvent } from "../../lib/train/loop/trainer.ts";
 import { expectError } from "../formats/helpers.ts";
 import { failureOf } from "../generate/helpers.ts";
 
@@ -172,7 +172,7 @@ describe("embedding", () => {
       { pooling: "last", normalize: false },
     );
     expect(every).toHaveLength(6);
-    const { pooledOutputs } = await import("../../lib/generate/pooled.ts");
+    const { pooledOutputs } = await import("../../lib/language-model/embed/pooled.ts");
     const [all] = await pooledOutputs(base.model, [ids], { pooling: "all", contextLength: 700 });
     for (const [i, n] of [1, 255, 256, 257, 400, 600].entries())
       every[i]!.forEach((v, c) => {

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { createModel } from "../../lib/generate/create.ts";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { trainEmbedding } from "../../lib/train/embed.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { trainEmbedding } from "../../lib/train/stages/embed.ts";
 
 let folder: string;
 let tokenizer: Tokenizer;

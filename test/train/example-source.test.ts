@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ExampleSource, splitExamples } from "../../lib/train/example-source.ts";
+import { ExampleSource, splitExamples } from "../../lib/train/examples/example-source.ts";
 
 const rows = Array.from({ length: 10 }, (_, i) => ({ ids: Int32Array.of(i, i + 1), label: i % 3, text: `row ${i}` }));
 const options = { batchSize: 3, seed: 4 };

@@ -3,9 +3,9 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { FileSink, ioError } from "../../lib/formats/io.ts";
-import type { LanguageModel } from "../../lib/generate/index.ts";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+import { FileSink, ioError } from "../../lib/io/atomic-files.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

@@ -1,11 +1,11 @@
 // What a bf16 step over f32 weights does not train is rounded once: the same numbers, and less in the arena.
 import { expect, test } from "vitest";
-import { castBytes } from "../../lib/formats/cast.ts";
+import { castBytes } from "../../lib/formats/native-cast.ts";
 import { Tensor } from "../../lib/graph/index.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { Model } from "../../lib/models/model.ts";
-import { languageModelling } from "../../lib/train/language-modelling.ts";
-import { TrainStep } from "../../lib/train/step.ts";
+import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { TrainStep } from "../../lib/train/loop/step.ts";
 import { tinyModel } from "../generate/helpers.ts";
 
 const shape = { sequences: 2, sequenceLength: 16, dtype: "bf16" as const };

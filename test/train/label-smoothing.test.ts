@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { compile, crossEntropy, gradients, input, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 import { toBf16 } from "../../lib/graph/tensor.ts";
-import { pretrain } from "../../lib/train/pretrain.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { pretrain } from "../../lib/train/stages/pretrain.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 const [rows, width, vocabulary, share, scale] = [4, 8, 50, 0.3, 0.6];

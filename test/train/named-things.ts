@@ -1,7 +1,7 @@
 // A small task of classification: texts that name an animal, a plant or a tool.
-import { createModel } from "../../lib/generate/create.ts";
+import { createModel } from "../../lib/language-model/create.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import type { ClassifyOptions } from "../../lib/train/classify.ts";
+import type { ClassifyOptions } from "../../lib/train/stages/classify.ts";
 
 /** Words by their kind. */
 export const kinds = {

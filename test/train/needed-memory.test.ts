@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { availableBytes } from "../../lib/graph/device.ts";
 import { openDevice } from "../../lib/graph/index.ts";
-import { grpo } from "../../lib/train/grpo.ts";
-import { needRoom, needRoomForBatches, watchBatches } from "../../lib/train/needed-memory.ts";
-import { pretrain } from "../../lib/train/pretrain.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { grpo } from "../../lib/train/stages/grpo.ts";
+import { needRoom, needRoomForBatches, watchBatches } from "../../lib/train/loop/needed-memory.ts";
+import { pretrain } from "../../lib/train/stages/pretrain.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 

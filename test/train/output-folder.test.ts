@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { type SftOptions, sft } from "../../lib/train/sft.ts";
+import { type SftOptions, sft } from "../../lib/train/stages/sft.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../generate/helpers.ts";
 

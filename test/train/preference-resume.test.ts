@@ -1,12 +1,12 @@
 // Preference training that is stopped and gone on with.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
-import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
-import { kto } from "../../lib/train/kto.ts";
-import { orpo } from "../../lib/train/orpo.ts";
-import { trainReward } from "../../lib/train/reward.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
+import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
+import { type DpoOptions, dpo } from "../../lib/train/stages/dpo.ts";
+import { kto } from "../../lib/train/stages/kto.ts";
+import { orpo } from "../../lib/train/stages/orpo.ts";
+import { trainReward } from "../../lib/train/stages/reward.ts";
 import { pairs } from "./sentences.ts";
 import { lossesOf, speaker } from "./speaker.ts";
 

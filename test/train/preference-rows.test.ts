@@ -2,9 +2,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { dpo } from "../../lib/train/dpo.ts";
-import { kto } from "../../lib/train/kto.ts";
-import { orpo } from "../../lib/train/orpo.ts";
+import { dpo } from "../../lib/train/stages/dpo.ts";
+import { kto } from "../../lib/train/stages/kto.ts";
+import { orpo } from "../../lib/train/stages/orpo.ts";
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
 import { pairs } from "./sentences.ts";

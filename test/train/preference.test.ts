@@ -2,12 +2,12 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
-import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
-import { kto, mismatched } from "../../lib/train/kto.ts";
-import { orpo } from "../../lib/train/orpo.ts";
-import { trainReward } from "../../lib/train/reward.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
+import { type DpoOptions, dpo } from "../../lib/train/stages/dpo.ts";
+import { kto, mismatched } from "../../lib/train/stages/kto.ts";
+import { orpo } from "../../lib/train/stages/orpo.ts";
+import { trainReward } from "../../lib/train/stages/reward.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { bad, good, isHeldOut, pairs, prompts } from "./sentences.ts";
 import { eventsOf, speaker } from "./speaker.ts";
 

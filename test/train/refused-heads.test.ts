@@ -3,11 +3,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { dpo } from "../../lib/train/dpo.ts";
-import { trainReward } from "../../lib/train/reward.ts";
-import { sft } from "../../lib/train/sft.ts";
+import type { LanguageModel } from "../../lib/language-model/index.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { dpo } from "../../lib/train/stages/dpo.ts";
+import { trainReward } from "../../lib/train/stages/reward.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 const labelled = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));

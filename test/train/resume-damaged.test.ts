@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createModel } from "../../lib/generate/create.ts";
+import { createModel } from "../../lib/language-model/create.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
 
 let folder: string;
 let tokenizer: Tokenizer;

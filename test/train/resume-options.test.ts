@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { dpo } from "../../lib/train/dpo.ts";
-import { pretrain } from "../../lib/train/pretrain.ts";
-import { type SftOptions, sft } from "../../lib/train/sft.ts";
+import { dpo } from "../../lib/train/stages/dpo.ts";
+import { pretrain } from "../../lib/train/stages/pretrain.ts";
+import { type SftOptions, sft } from "../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

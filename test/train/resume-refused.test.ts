@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/index.ts";
-import { trainClassifier } from "../../lib/train/classify.ts";
-import { type SftOptions, sft } from "../../lib/train/sft.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
+import { trainClassifier } from "../../lib/train/stages/classify.ts";
+import { type SftOptions, sft } from "../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

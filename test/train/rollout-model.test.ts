@@ -1,7 +1,7 @@
 // What answers are drawn from while the policy is trained: itself, or a twin with matrices rounded to bf16.
 import { expect, test } from "vitest";
-import { createModel } from "../../lib/generate/create.ts";
-import { completeSeeded } from "../../lib/generate/seeded.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import { completeSeeded } from "../../lib/language-model/rollout-generate.ts";
 import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
 import { RolloutModel } from "../../lib/train/rollout/model.ts";
 

@@ -1,6 +1,6 @@
 // What tests of rollouts share: prompts, a reward that is easy to learn, and options for it.
-import type { GrpoOptions } from "../../lib/train/grpo.ts";
-import type { PpoOptions } from "../../lib/train/ppo.ts";
+import type { GrpoOptions } from "../../lib/train/stages/grpo.ts";
+import type { PpoOptions } from "../../lib/train/stages/ppo.ts";
 import type { RewardFunction } from "../../lib/train/rollout/rewards.ts";
 import { isHeldOut, prompts } from "./sentences.ts";
 

@@ -3,9 +3,9 @@ import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/p
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { LOG_FILE } from "../../lib/train/run-log.ts";
-import { type SftOptions, sft } from "../../lib/train/sft.ts";
-import type { TrainEvent } from "../../lib/train/trainer.ts";
+import { LOG_FILE } from "../../lib/train/loop/run-log.ts";
+import { type SftOptions, sft } from "../../lib/train/stages/sft.ts";
+import type { TrainEvent } from "../../lib/train/loop/trainer.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

@@ -3,10 +3,10 @@ import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createModel } from "../../lib/generate/create.ts";
+import { createModel } from "../../lib/language-model/create.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { DEFAULT_SAVE_STEPS } from "../../lib/train/defaults.ts";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+import { DEFAULT_SAVE_STEPS } from "../../lib/train/options/defaults.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
 
 let folder: string;
 let tokenizer: Tokenizer;

@@ -1,7 +1,7 @@
 // Which seeds every stage takes, and that no part of one is cut off.
 import { expect, test } from "vitest";
 import { streamOf } from "../../lib/models/random.ts";
-import { sft } from "../../lib/train/sft.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { stageSchemas } from "./stage-schemas.ts";
 

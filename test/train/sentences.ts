@@ -1,10 +1,10 @@
 // A little language that a tiny model learns in seconds: what preference tests are about.
 import { writeFile } from "node:fs/promises";
-import type { ModelConfigInput } from "../../lib/formats/config.ts";
-import { createModel } from "../../lib/generate/create.ts";
-import type { LanguageModel } from "../../lib/generate/language-model.ts";
+import type { ModelConfigInput } from "../../lib/formats/config/config.ts";
+import { createModel } from "../../lib/language-model/create.ts";
+import type { LanguageModel } from "../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { pretrain } from "../../lib/train/pretrain.ts";
+import { pretrain } from "../../lib/train/stages/pretrain.ts";
 
 const names = ["Anna", "Ben", "Clara", "Dan", "Ella", "Finn"];
 const verbs = ["likes", "sees", "finds", "wants"];

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type SftOptions, sft } from "../../lib/train/sft.ts";
+import { type SftOptions, sft } from "../../lib/train/stages/sft.ts";
 import { options, rows, workplace } from "./dialogues.ts";
 
 const place = workplace();

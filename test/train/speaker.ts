@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
-import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
+import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/loop/trainer.ts";
 import { speakingModel, trainedTokenizer } from "./sentences.ts";
 
 /** A folder with the model, from the first test of the file on. */

@@ -3,10 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { HeddleError } from "../../lib/errors.ts";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
-import { StepWatch, type StepWatchOptions } from "../../lib/train/step-watch.ts";
-import type { StepEvent } from "../../lib/train/trainer.ts";
+import type { HeddleError } from "../../lib/core/errors.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
+import { StepWatch, type StepWatchOptions } from "../../lib/train/loop/loss-spike-guard.ts";
+import type { StepEvent } from "../../lib/train/loop/trainer.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

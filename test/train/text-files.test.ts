@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 let folder: string;

@@ -3,7 +3,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { convertModel, LanguageModel, type SftOptions, sft } from "../../lib/index.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";

@@ -4,10 +4,10 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
-import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
-import { sft } from "../../lib/train/sft.ts";
-import type { World } from "../../lib/train/world.ts";
+import { LanguageModel } from "../../lib/language-model/language-model.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/stages/pretrain.ts";
+import { sft } from "../../lib/train/stages/sft.ts";
+import type { World } from "../../lib/train/world/world.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { worlds } from "./worlds.ts";
 

@@ -1,5 +1,5 @@
 import type { Tensor } from "../../lib/graph/index.ts";
-import type { World } from "../../lib/train/world.ts";
+import type { World } from "../../lib/train/world/world.ts";
 
 /** Ranks in one process: each waits until all have brought theirs, then all get the sum. */
 export function worlds(size: number): World[] {

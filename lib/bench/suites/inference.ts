@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { LanguageModel } from "../../generate/language-model.ts";
+import { LanguageModel } from "../../language-model/language-model.ts";
 import { type FileType, randomModels, type ShapeName } from "../models.ts";
 import type { BenchCase, BenchSuite, SuiteContext } from "../types.ts";
 

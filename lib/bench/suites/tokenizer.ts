@@ -1,4 +1,4 @@
-import { loadTokenizerOf } from "../../generate/load.ts";
+import { loadTokenizerOf } from "../../language-model/load.ts";
 import { Random } from "../../lifecycle/recipe/random.ts";
 import { story } from "../../lifecycle/recipe/stories.ts";
 import type { BenchSuite } from "../types.ts";

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../../errors.ts";
+import { invalidArgument } from "../../core/errors.ts";
 import type { FloatDType } from "../dtype.ts";
 import { fail, needDType, needFloat, needNames, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";

@@ -18,7 +18,7 @@ const embeddingNode = defineOp({
     undefined,
   ],
 });
-// A third operand, which lib/graph/fuse.ts adds, is what the gradient is added to.
+// A third operand, which lib/graph/passes/fuse.ts adds, is what the gradient is added to.
 const backwardNode = defineOp({ name: "embedding_backward", infer: (_, __, [wanted]) => [wanted!] });
 
 /**

@@ -33,7 +33,7 @@ const wantedType = (_: unknown, __: unknown, [type]: readonly TensorType[]) => [
 ];
 const backwardInput = defineOp({ name: "linear_backward_input", infer: wantedType });
 const backwardWeight = defineOp({ name: "linear_backward_weight", infer: wantedType });
-// Made by lib/graph/fuse-endings.ts alone.
+// Made by lib/graph/passes/fuse-endings.ts alone.
 for (const name of ["linear_activation", "linear_add", "linear_glu", "linear_backward_input_add"])
   defineOp({ name, infer: wantedType });
 const columnSumNode = defineOp({

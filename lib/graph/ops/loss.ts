@@ -36,7 +36,7 @@ const logprobNode = defineOp({
   },
 });
 const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, wanted) => wanted });
-// Made by lib/graph/fuse.ts alone, from both.
+// Made by lib/graph/passes/fuse.ts alone, from both.
 defineOp({ name: "token_logprob_with_gradient", infer: (_, __, wanted) => wanted });
 
 /** How hidden states become logits: options of `tokenLogprob` and its kin. */

@@ -1,4 +1,4 @@
-import { HeddleError } from "../../errors.ts";
+import { HeddleError } from "../../core/errors.ts";
 import { type FactOptions, factRound } from "./facts.ts";
 import { knowledge } from "./knowledge.ts";
 import { development, heldOut, render } from "./phrasings.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { HeddleError } from "../../errors.ts";
+import { HeddleError } from "../../core/errors.ts";
 import type { ReportData } from "./data.ts";
 import { escaped, html } from "./html.ts";
 import { script } from "./script.ts";

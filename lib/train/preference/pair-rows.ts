@@ -1,6 +1,6 @@
 import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
-import type { ChatMessage } from "../../tokenizer/chat.ts";
-import { checkedMessages } from "../sft-rows.ts";
+import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
+import { checkedMessages } from "../examples/sft-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
 import type { EncodedPrompt, RowEncoder } from "./rows.ts";
 

@@ -1,5 +1,5 @@
 import type { TensorData } from "../../graph/index.ts";
-import type { Metrics } from "../stage.ts";
+import type { Metrics } from "../loop/stage.ts";
 import { type AnsweredPrompt, type AnswerRows, answerRows } from "./sequences.ts";
 
 /** A better and a worse answer to one prompt. */

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { HeddleError } from "../../errors.ts";
+import { HeddleError } from "../../core/errors.ts";
 import { type FloatDType, Tensor } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
-import type { BatchSource } from "../trainer.ts";
+import type { BatchSource } from "../loop/trainer.ts";
 
 /** Copies of the named tensors of a model, which training does not change. */
 export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {

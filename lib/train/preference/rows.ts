@@ -1,9 +1,9 @@
 import { type LocatedRow, rowError, said } from "../../data/rows.ts";
-import type { ChatMessage } from "../../tokenizer/chat.ts";
-import { isAssistant } from "../../tokenizer/chat-mask.ts";
+import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
+import { isAssistant } from "../../tokenizer/chat/assistant-mask.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { commonPrefix, continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
-import { checkedMessages, rendered, rolesOf } from "../sft-rows.ts";
+import { checkedMessages, rendered, rolesOf } from "../examples/sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
 /** What a tokenizer must do for preference training: `Tokenizer` does it. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Stream, uniformAt } from "../../data/random.ts";
-import type { LanguageModel } from "../../generate/language-model.ts";
-import { completeSeeded } from "../../generate/seeded.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { completeSeeded } from "../../language-model/rollout-generate.ts";
 import { number, whole } from "../preference/options.ts";
 import { type AnsweredPrompt, joined } from "../preference/sequences.ts";
 import type { PolicyPrompt } from "./prompts.ts";

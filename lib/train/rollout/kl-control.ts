@@ -1,4 +1,4 @@
-import { HeddleError } from "../../errors.ts";
+import { HeddleError } from "../../core/errors.ts";
 
 /** An estimate of a token's divergence from its log-probabilities (Schulman 2020, "Approximating KL divergence"). */
 export function klOf(logprob: number, reference: number, estimator: "k1" | "k3"): number {

@@ -1,4 +1,4 @@
-import { LanguageModel } from "../../generate/language-model.ts";
+import { LanguageModel } from "../../language-model/language-model.ts";
 import { assign, compile, type Executable, type FloatDType, isFloat, Tensor, tensor } from "../../graph/index.ts";
 import { Model } from "../../models/model.ts";
 

@@ -1,11 +1,11 @@
 import { z } from "zod";
 import type { RowSource } from "../../data/rows.ts";
-import { HeddleError } from "../../errors.ts";
-import type { LanguageModel } from "../../generate/language-model.ts";
-import { rowData } from "../options.ts";
+import { HeddleError } from "../../core/errors.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { rowData } from "../options/options.ts";
 import { modelOption, number, type PreferenceOptions, preferenceShape } from "../preference/options.ts";
-import type { PromptRow } from "../row-types.ts";
-import type { Trainable } from "../run-stage.ts";
+import type { PromptRow } from "../examples/row-types.ts";
+import type { Trainable } from "../loop/run-stage.ts";
 import { samplingShape } from "./draw.ts";
 import { type Reward, rewardList } from "./rewards.ts";
 

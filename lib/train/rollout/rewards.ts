@@ -1,13 +1,13 @@
 import { z } from "zod";
-import { describe, HeddleError, invalidArgument } from "../../errors.ts";
-import { raceAbort } from "../../generate/abort.ts";
-import { classifierOutputs } from "../../generate/classify.ts";
-import type { LanguageModel } from "../../generate/language-model.ts";
+import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { raceAbort } from "../../core/race-abort.ts";
+import { classifierOutputs } from "../../language-model/embed/classify.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Model } from "../../models/model.ts";
-import type { ChatMessage } from "../../tokenizer/chat.ts";
+import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import { continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { average } from "../preference/pairs.ts";
-import type { Metrics } from "../stage.ts";
+import type { Metrics } from "../loop/stage.ts";
 import type { DrawnAnswer } from "./draw.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 

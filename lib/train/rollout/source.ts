@@ -1,10 +1,10 @@
 import { permutation, Stream } from "../../data/random.ts";
-import { HeddleError, throwIfAborted } from "../../errors.ts";
-import { exampleFingerprint } from "../example-fingerprint.ts";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { exampleFingerprint } from "../examples/example-fingerprint.ts";
 import { needSameReference } from "../preference/reference.ts";
-import type { Metrics } from "../stage.ts";
-import type { BatchSource } from "../trainer.ts";
-import { gather, soloWorld, type World } from "../world.ts";
+import type { Metrics } from "../loop/stage.ts";
+import type { BatchSource } from "../loop/trainer.ts";
+import { gather, soloWorld, type World } from "../world/world.ts";
 import type { PlacedPrompt } from "./draw.ts";
 import { pack, unpack } from "./pack.ts";
 import type { PolicyPrompt } from "./prompts.ts";

@@ -1,0 +1,52 @@
+import { HeddleError } from "../../core/errors.ts";
+import type { Classification, TokenClassification } from "../../language-model/index.ts";
+import { classifierOf } from "../../models/heads.ts";
+import { defineCommand } from "../command.ts";
+import { loadOptions, needTokenizer, openModel } from "../options/model-options.ts";
+import type { Output } from "../terminal/output.ts";
+import { textBatches, textOptions } from "../options/texts.ts";
+
+export const command = defineCommand({
+  about: "Labels a text (or each of its words) with probabilities, by a model that was trained to classify.",
+  positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
+  options: { ...textOptions, ...loadOptions },
+  async run({ options, positionals, out }) {
+    const { file, truncation } = options;
+    const model = await openModel(options);
+    try {
+      needTokenizer(model);
+      const words = classifierOf(model.config).task === "token";
+      // A word that was cut off has no label.
+      if (words && truncation)
+        throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a classifier of whole texts, got one of words");
+      for await (const batch of textBatches(positionals, file)) {
+        if (words)
+          for (const [i, text] of batch.texts.entries())
+            showWords(out, await batch.made(model.classifyTokens(text), i));
+        else
+          for (const answer of await batch.made(model.classify(batch.whole(), { truncation })))
+            show(out, answer, file === undefined);
+      }
+    } finally {
+      await model.dispose();
+    }
+  },
+});
+
+function show(out: Output, answer: Classification, alone: boolean): void {
+  if (out.json) return void out.object(answer);
+  if (answer.value !== undefined) return void out.line(String(answer.value));
+  const chosen = answer.labels?.join(", ") ?? answer.label;
+  if (!alone) return void out.line(`${chosen}\t${answer.probabilities[answer.label]!.toFixed(4)}`);
+  const sorted = Object.entries(answer.probabilities).sort(([, a], [, b]) => b - a);
+  const width = Math.max(...sorted.map(([label]) => label.length));
+  for (const [label, p] of sorted.slice(0, 20))
+    out.line(`${label.padEnd(width)}  ${p.toFixed(4)}  ${"█".repeat(Math.round(p * 40))}`);
+}
+
+function showWords(out: Output, words: readonly TokenClassification[]): void {
+  if (out.json) return void out.object({ tokens: words });
+  for (const { text, label, probabilities } of words)
+    out.line(`${text}\t${label}\t${probabilities[label]!.toFixed(4)}`);
+  out.line();
+}

@@ -1,0 +1,104 @@
+import { join } from "node:path";
+import { ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../../formats/adapter-config.ts";
+import { classifierClass } from "../../formats/config/heads.ts";
+import { readModelCard } from "../../formats/model-card.ts";
+import { openModelFiles } from "../../formats/model-files.ts";
+import { openWeights } from "../../formats/weights.ts";
+import { isAdapterFolder } from "../../language-model/adapters.ts";
+import { modelPath } from "../../language-model/index.ts";
+import { deviceInfo } from "../../graph/index.ts";
+import { modelWeights } from "../../models/heads.ts";
+import { familyOf } from "../../models/registry.ts";
+import { contextLimit } from "../../models/rope-frequencies.ts";
+import { defineCommand } from "../command.ts";
+import { adapterScreen, machineScreen, modelScreen } from "../terminal/info-screen.ts";
+
+export const command = defineCommand({
+  about: "Shows this build and this machine; with --model a model, of which only the headers are read.",
+  options: {},
+  async run({ options, out }) {
+    const machine = machineInfo();
+    const path = options.model === undefined ? undefined : modelPath(options.model);
+    if (path === undefined) {
+      if (out.json) out.object(machine);
+      else out.line(machineScreen(machine));
+      return;
+    }
+    const found = (await isAdapterFolder(path)) ? await adapterInfo(path) : await modelInfo(path);
+    if (out.json) out.object({ ...machine, ...found });
+    else out.line(`${machineScreen(machine)}\n\n${"adapter" in found ? adapterScreen(found) : modelScreen(found)}`);
+  },
+});
+
+export type MachineInfo = ReturnType<typeof machineInfo>;
+export type AdapterInfo = Awaited<ReturnType<typeof adapterInfo>>;
+export type ModelInfo = Awaited<ReturnType<typeof modelInfo>>;
+
+function machineInfo() {
+  const { version, compiler, buildType, cuda, cpu } = deviceInfo();
+  return {
+    version,
+    devices: [
+      { name: "cpu", threads: cpu.threads },
+      ...cuda.devices.map((d) => ({ ...d, name: `cuda:${d.index}`, model: d.name })),
+    ],
+    cudaDevices: cuda.devices.length,
+    ...(cuda.problem && { cudaProblem: cuda.problem }),
+    instructionSets: { used: cpu.isa, supported: cpu.supported },
+    build: {
+      compiler,
+      type: buildType,
+      cuda: cuda.built,
+      node: process.versions.node,
+      platform: `${process.platform}-${process.arch}`,
+    },
+  };
+}
+
+/** Of an adapter's folder: what it is, and its base where that is to be found. */
+async function adapterInfo(path: string) {
+  const { alpha, baseModel, r, targetModules, taskType, useRslora } = await readAdapterConfig(path);
+  const weights = await openWeights(join(path, ADAPTER_WEIGHTS_FILE));
+  try {
+    const infos = weights.names().map((n) => weights.info(n));
+    return {
+      path,
+      adapter: { r, alpha, useRslora, targetModules, taskType, base: baseModel ?? null },
+      parameters: infos.reduce((n, { shape }) => n + countOf(shape), 0),
+      bytes: infos.reduce((n, i) => n + i.bytes, 0),
+      dtypes: [...new Set(infos.map((i) => i.storedDtype))],
+      modelCard: (await readModelCard(path)) ?? null,
+    };
+  } finally {
+    weights.close();
+  }
+}
+
+const countOf = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
+
+async function modelInfo(path: string) {
+  const files = await openModelFiles(path);
+  try {
+    const { config, weights, card } = files;
+    const family = familyOf(config.modelType);
+    const expected = modelWeights(config);
+    const infos = weights.names().map((n) => weights.info(n));
+    // A tied head that is stored all the same is not a parameter of its own.
+    const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + countOf(i.shape), 0);
+    return {
+      path,
+      format: weights.format,
+      architecture: config.classifier ? classifierClass(family.architecture, config.classifier) : family.architecture,
+      ...(config.classifier && { classifier: config.classifier }),
+      parameters,
+      bytes: infos.reduce((n, i) => n + i.bytes, 0),
+      context: contextLimit(config),
+      dtypes: [...new Set(infos.map((i) => i.storedDtype))],
+      tokenizer: files.tokenizerPath !== undefined,
+      config,
+      modelCard: card ?? null,
+    };
+  } finally {
+    files.close();
+  }
+}

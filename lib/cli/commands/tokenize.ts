@@ -1,0 +1,171 @@
+import { separatorRule } from "../../data/corpus.ts";
+import { linesOf } from "../../data/lines.ts";
+import type { SeparatorRule } from "../../data/documents/shards.ts";
+import { TextDocuments } from "../../data/documents/text-documents.ts";
+import {
+  type TokenShard,
+  type TokenShardProgress,
+  type WriteTokenShardsOptions,
+  writeDocuments,
+  writeTokenShards,
+} from "../../data/token-shards/write-token-shards.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { loadTokenizerOf } from "../../language-model/index.ts";
+import { defineCommand } from "../command.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import { readJsonStrings } from "../options/lines.ts";
+import type { Output } from "../terminal/output.ts";
+import { givenText } from "../options/prompt.ts";
+import { Spool } from "../options/spool.ts";
+import { WorkProgress } from "../terminal/work-progress.ts";
+
+export const command = defineCommand({
+  about: "Turns text into token ids.",
+  positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
+  options: {
+    file: {
+      kind: "string",
+      value: "F",
+      about: "each line of a file instead: one JSON object a line; with --to-shards, - is standard input",
+    },
+    jsonl: {
+      kind: "flag",
+      about: "with --file: every line is a JSON string; with --file - --to-shards: a JSON object",
+    },
+    "no-special-tokens": { kind: "flag", about: "add no BOS or EOS" },
+    "allow-special": { kind: "flag", about: "text of special tokens becomes them, as in Hugging Face's libraries" },
+    "to-shards": {
+      kind: "string",
+      value: "DIR",
+      about: "with --file: its documents as token files that pre-training reads mapped (text, .jsonl, .parquet)",
+      named: "outputDir",
+    },
+    "shard-tokens": {
+      kind: "integer",
+      value: "N",
+      about: "with --to-shards: tokens of a file, about; default 134217728",
+    },
+    "text-field": {
+      kind: "string",
+      value: "NAME",
+      about: "with --to-shards: field of .jsonl rows, column of .parquet",
+    },
+    "document-separator": { kind: "string", value: "S", about: "with --to-shards: blank-line, line, file or a marker" },
+    shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: documents in an order by chance" },
+    resume: { kind: "flag", about: "with --to-shards: go on after the shards that the same command has finished" },
+  },
+  async run({ options, positionals, out }) {
+    const [text] = positionals;
+    if ((text === undefined) === (options.file === undefined))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `tokenize: expected TEXT or --file, got ${text === undefined ? "neither" : "both"}`,
+      );
+    if (options.jsonl && options.file === undefined)
+      throw new HeddleError("INVALID_ARGUMENT", "--jsonl: expected together with --file, got it alone");
+    const tokenizer = await loadTokenizerOf(options.model ?? "default");
+    const outputDir = options["to-shards"];
+    for (const name of ["shard-tokens", "text-field", "document-separator", "shuffle", "resume"] as const)
+      if (options[name] !== undefined && outputDir === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected together with --to-shards, got it alone`);
+    if (outputDir !== undefined) {
+      if (options.file === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", "--to-shards: expected together with --file, got it alone");
+      const { file } = options;
+      const work = async (signal: AbortSignal) => {
+        const shards = await writeShards(file, outputDir, tokenizer, options, out, signal);
+        if (shards.length === 0)
+          throw new HeddleError("INVALID_FILE", `${file}: expected a document with text, got none`);
+      };
+      return interruptible("tokenize", work, () =>
+        file === "-"
+          ? `the shards that were finished are in ${outputDir}`
+          : `--resume goes on after the shards that were finished in ${outputDir}`,
+      );
+    }
+    const addSpecialTokens = !options["no-special-tokens"];
+    const encoded = (line: string) => {
+      const ids = Array.from(
+        tokenizer.encode(line, { addSpecialTokens, allowSpecial: options["allow-special"] === true }),
+      );
+      return { ids, tokens: ids.map((id) => tokenizer.idToToken(id) ?? ""), count: ids.length };
+    };
+    if (options.file !== undefined) {
+      const lines = options.jsonl ? readJsonStrings(options.file) : linesOf(options.file, { keepMark: true });
+      for await (const line of lines) out.object(encoded(line));
+      return;
+    }
+    const result = encoded(await givenText(text!));
+    if (out.json) out.object(result);
+    else {
+      for (const [i, id] of result.ids.entries())
+        out.line(`${String(id).padStart(8)}  ${JSON.stringify(result.tokens[i])}`);
+      out.line(`${result.count} tokens`);
+    }
+  },
+});
+
+interface ShardOptions {
+  "shard-tokens"?: number;
+  "text-field"?: string;
+  "document-separator"?: string;
+  shuffle?: number;
+  resume?: boolean;
+  jsonl?: boolean;
+}
+
+async function writeShards(
+  file: string,
+  outputDir: string,
+  tokenizer: Awaited<ReturnType<typeof loadTokenizerOf>>,
+  options: ShardOptions,
+  out: Output,
+  signal: AbortSignal,
+): Promise<TokenShard[]> {
+  if (options.resume && file === "-")
+    throw new HeddleError("INVALID_ARGUMENT", "--resume: expected a file, got standard input, which is gone");
+  const bar = new WorkProgress();
+  const told = new Set<string>();
+  const tell = (shard: TokenShard) => {
+    if (out.json) out.object(shard);
+    else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
+  };
+  let spool: Spool | undefined;
+  try {
+    const { "shard-tokens": shardTokens, "text-field": textField, "document-separator": documentSeparator } = options;
+    const work = {
+      files: file,
+      tokenizer,
+      outputDir,
+      signal,
+      ...(shardTokens !== undefined && { shardTokens }),
+      ...(textField !== undefined && { textField }),
+      ...(documentSeparator !== undefined && { documentSeparator }),
+      ...(options.resume && { resume: true }),
+      ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
+      onProgress: ({ tokens, bytes, totalBytes }: TokenShardProgress) =>
+        bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),
+      onShard: (shard: TokenShard) => {
+        bar.end();
+        told.add(shard.path);
+        tell(shard);
+      },
+    } satisfies WriteTokenShardsOptions;
+    if (file !== "-") {
+      const shards = await writeTokenShards(work);
+      bar.end();
+      for (const shard of shards) if (!told.has(shard.path)) tell(shard); // that a resumed run found there
+      return shards;
+    }
+    spool = await Spool.standardInput(outputDir, signal);
+    const format = options.jsonl ? "jsonl" : "text";
+    const rule: SeparatorRule = options.jsonl ? { kind: "lines" } : separatorRule(documentSeparator);
+    const documents = new TextDocuments({ path: spool.path, size: spool.bytes, format, rule }, textField);
+    return await writeDocuments([documents], work);
+  } catch (error) {
+    throw spool?.renamed(error) ?? error;
+  } finally {
+    bar.end();
+    await spool?.close();
+  }
+}

@@ -1,0 +1,180 @@
+import { join } from "node:path";
+import { linesOf } from "../../data/lines.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { exists } from "../../io/atomic-files.ts";
+import { parseJsonRow } from "../../io/json.ts";
+import { VOCABULARY_FILES } from "../../formats/tokenizer-files.ts";
+import {
+  type Compression,
+  compressionReport,
+  Tokenizer,
+  type TrainAlgorithm,
+  type TrainOptions,
+} from "../../tokenizer/index.ts";
+import { defineCommand } from "../command.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import { WorkProgress } from "../terminal/work-progress.ts";
+
+/** Characters of a text that goes to the trainer at once. */
+const PART = 1 << 20;
+
+export const command = defineCommand({
+  about: "Trains a tokenizer on text files of any size (.jsonl: the field `text` of each row).",
+  positionals: { usage: "FILES", least: 1, most: 10_000 },
+  options: {
+    "vocab-size": { kind: "integer", value: "N", about: "tokens in all, special ones and bytes included" },
+    out: { kind: "string", value: "DIR", about: "folder for tokenizer.json" },
+    "overwrite-output-dir": { kind: "flag", about: "replace the tokenizer that the folder holds" },
+    algorithm: {
+      kind: "string",
+      value: "A",
+      about: "byteLevelBpe (default), sentencePieceBpe, unigram, wordPiece",
+    },
+    pattern: {
+      kind: "string",
+      value: "P",
+      about: "byteLevelBpe: how text is split first: gpt2 (default), llama3, qwen2",
+    },
+    "special-token": {
+      kind: "string",
+      value: "T",
+      about: "a special token; may be repeated",
+      repeated: true,
+      named: "specialTokens",
+    },
+    "bos-token": {
+      kind: "string",
+      value: "T",
+      about: "the special token that begins every text; else byteLevelBpe's first stands between documents alone",
+    },
+    "eos-token": { kind: "string", value: "T", about: "the special token that ends a text" },
+    "unk-token": { kind: "string", value: "T", about: "the special token that stands for what is unknown" },
+    "min-frequency": { kind: "integer", value: "N", about: "pairs that occur less often are not merged" },
+    "character-coverage": {
+      kind: "number",
+      value: "X",
+      about: "share of the characters that get tokens of their own; default 0.9995, wordPiece 1",
+    },
+    "no-byte-fallback": { kind: "flag", about: "sentencePieceBpe, unigram: no tokens of bytes" },
+    normalization: { kind: "string", value: "N", about: "sentencePieceBpe, unigram: none (default), nfkc" },
+    cased: { kind: "flag", about: "wordPiece: keep capitals and accents" },
+    "max-piece-length": { kind: "integer", value: "N", about: "unigram: characters of a piece at most; default 16" },
+    report: {
+      kind: "string",
+      value: "NAME=FILE",
+      about: "then print bytes per token of a file, such as one a language; may be repeated",
+      repeated: true,
+    },
+  },
+  without: { model: "none (a vocabulary is trained from nothing)" },
+  async run({ options, positionals, out }) {
+    const vocabSize = options["vocab-size"];
+    if (vocabSize === undefined) throw new HeddleError("INVALID_ARGUMENT", "--vocab-size: expected a number, got none");
+    if (options.out === undefined) throw new HeddleError("INVALID_ARGUMENT", "--out: expected a folder, got none");
+    if (!options["overwrite-output-dir"]) await needNoTokenizer(options.out);
+    const corpora = reportFiles(options.report ?? []);
+    const started = performance.now();
+    const bar = new WorkProgress();
+    const given = <T>(name: string, value: T | undefined) => value !== undefined && { [name]: value };
+    const training = {
+      vocabSize,
+      ...given("algorithm", options.algorithm as TrainAlgorithm),
+      ...given("pattern", options.pattern),
+      ...given("specialTokens", options["special-token"]),
+      ...given("bosToken", options["bos-token"]),
+      ...given("eosToken", options["eos-token"]),
+      ...given("unkToken", options["unk-token"]),
+      ...given("minFrequency", options["min-frequency"]),
+      ...given("characterCoverage", options["character-coverage"]),
+      ...given("normalization", options.normalization as "nfkc"),
+      ...given("maxPieceLength", options["max-piece-length"]),
+      ...given("threads", options.threads),
+      ...(options["no-byte-fallback"] && { byteFallback: false }),
+      ...(options.cased && { lowercase: false }),
+      onProgress: ({ phase, done, total }) => {
+        if (phase === "read") bar.update(`${(done / 1e6).toFixed(1)} million characters read`);
+        else bar.update("trained", done, total);
+      },
+    } satisfies TrainOptions;
+    const { out: folder } = options;
+    let isSaved = false;
+    const work = async (signal: AbortSignal) => {
+      const tokenizer = await Tokenizer.train(textsOf(positionals), { ...training, signal }).finally(() => bar.end());
+      await tokenizer.save(folder);
+      isSaved = true;
+      const seconds = (performance.now() - started) / 1000;
+      const texts = Object.fromEntries(corpora.map(([name, file]) => [name, textsOf([file])]));
+      const report = await compressionReport(tokenizer, texts, { signal });
+      const { vocabSize } = tokenizer;
+      if (out.json) out.object({ vocabSize, out: folder, seconds, ...(report.length > 0 && { report }) });
+      else {
+        out.line(`${folder}: ${vocabSize} tokens, ${seconds.toFixed(1)} s`);
+        for (const part of report) out.line(describePart(part));
+      }
+    };
+    await interruptible("tokenizer train", work, () =>
+      isSaved ? `the tokenizer is in ${folder}` : "nothing is written, and running it again begins anew",
+    );
+  },
+});
+
+/** Refuses a folder whose tokenizer, which a model may depend on, would be replaced. */
+async function needNoTokenizer(folder: string): Promise<void> {
+  for (const name of VOCABULARY_FILES)
+    if (await exists(join(folder, name)))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `--out: expected a folder without a tokenizer, got ${folder}, which holds ${name}; name another folder, or replace it with --overwrite-output-dir`,
+      );
+}
+
+function describePart({ name, bytesPerToken, charactersPerToken, unknown }: Compression): string {
+  const lost = unknown > 0 ? `, ${(100 * unknown).toFixed(2)} % unknown` : "";
+  return `${name}: ${bytesPerToken.toFixed(3)} bytes a token, ${charactersPerToken.toFixed(3)} characters${lost}`;
+}
+
+function reportFiles(values: readonly string[]): [name: string, file: string][] {
+  return values.map((value) => {
+    const at = value.indexOf("=");
+    if (at < 1) throw new HeddleError("INVALID_ARGUMENT", `--report: expected NAME=FILE, got ${JSON.stringify(value)}`);
+    return [value.slice(0, at), value.slice(at + 1)];
+  });
+}
+
+async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, undefined> {
+  for (const file of files) {
+    if (/\.(jsonl|ndjson)$/i.test(file)) yield* rowTexts(file);
+    else {
+      let part = "";
+      for await (const line of linesOf(file)) {
+        part += `${line}\n`;
+        if (part.length < PART) continue;
+        yield part;
+        part = "";
+      }
+      if (part !== "") yield part;
+    }
+  }
+}
+
+async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> {
+  let number = 0;
+  for await (const line of linesOf(file, { strict: true })) {
+    number++;
+    if (line.trim() === "") continue;
+    let row: unknown;
+    try {
+      row = parseJsonRow(line, `${file}:${number}`);
+    } catch (error) {
+      if (error instanceof HeddleError) throw error;
+      throw new HeddleError("INVALID_FILE", `${file}:${number}: expected JSON, got text that is not JSON`);
+    }
+    const text = typeof row === "string" ? row : (row as { text?: unknown } | null)?.text;
+    if (typeof text !== "string")
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${file}:${number}: expected a string or an object with a text, got neither`,
+      );
+    yield text;
+  }
+}

@@ -1,0 +1,213 @@
+import type { z } from "zod";
+import { HeddleError } from "../../core/errors.ts";
+import { meantOption, sameOption } from "../../train/options/option-names.ts";
+import type { StageName } from "../../train/options/option-texts.ts";
+import type { EvalEvent, StepEvent, TrainResult } from "../../train/loop/trainer.ts";
+import { type Command, type CommandGroup, defineCommand } from "../command.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import { isLive } from "../terminal/live-line.ts";
+import { evaluated, lossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
+import { OWN_KEYS, type StageFunction, trainStage } from "../options/train-stage.ts";
+import { WorkProgress } from "../terminal/work-progress.ts";
+
+/** A stage's row: what it does, and its function. */
+interface StageRow {
+  about: string;
+  load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;
+}
+
+/** Every stage that a configuration file can run. */
+const stages: Readonly<Record<StageName, StageRow>> = {
+  pretrain: {
+    about: "next-token prediction on raw text",
+    load: async () => {
+      const { pretrain: run, pretrainSchema: schema } = await import("../../train/stages/pretrain.ts");
+      return { run, schema };
+    },
+  },
+  sft: {
+    about: "supervised fine-tuning on conversations, prompts with completions, or texts",
+    load: async () => {
+      const { sft: run, sftSchema: schema } = await import("../../train/stages/sft.ts");
+      return { run, schema };
+    },
+  },
+  classify: {
+    about: "a classification head on texts or words with labels",
+    load: async () => {
+      const { trainClassifier: run, classifySchema: schema } = await import("../../train/stages/classify.ts");
+      return { run, schema };
+    },
+  },
+  embed: {
+    about: "vectors of texts, from texts that belong together",
+    load: async () => {
+      const { trainEmbedding: run, embedSchema: schema } = await import("../../train/stages/embed.ts");
+      return { run, schema };
+    },
+  },
+  reward: {
+    about: "a reward model from pairs of a better and a worse answer",
+    load: async () => {
+      const { trainReward: run, rewardSchema: schema } = await import("../../train/stages/reward.ts");
+      return { run, schema };
+    },
+  },
+  dpo: {
+    about: "direct preference optimisation on pairs of a better and a worse answer",
+    load: async () => {
+      const { dpo: run, dpoSchema: schema } = await import("../../train/stages/dpo.ts");
+      return { run, schema };
+    },
+  },
+  kto: {
+    about: "Kahneman–Tversky optimisation on answers that are good or bad",
+    load: async () => {
+      const { kto: run, ktoSchema: schema } = await import("../../train/stages/kto.ts");
+      return { run, schema };
+    },
+  },
+  orpo: {
+    about: "odds-ratio preference optimisation on pairs, without a reference",
+    load: async () => {
+      const { orpo: run, orpoSchema: schema } = await import("../../train/stages/orpo.ts");
+      return { run, schema };
+    },
+  },
+  ppo: {
+    about: "proximal policy optimisation of the model's own answers, with a value head",
+    load: async () => {
+      const { ppo: run, ppoSchema: schema } = await import("../../train/stages/ppo.ts");
+      return { run, schema };
+    },
+  },
+  grpo: {
+    about: "group-relative policy optimisation of the model's own answers",
+    load: async () => {
+      const { grpo: run, grpoSchema: schema } = await import("../../train/stages/grpo.ts");
+      return { run, schema };
+    },
+  },
+};
+
+const options = {
+  config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export (needed)" },
+  resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
+  "allow-changed-options": { kind: "flag", about: "with --resume: also where options of the run have changed" },
+  "overwrite-output-dir": { kind: "flag", about: "replace the run or the model that outputDir holds" },
+  "eval-steps": { kind: "integer", value: "N", about: "evaluate after every so many steps" },
+  "load-best-model-at-end": { kind: "flag", about: "end with the weights of the best evaluation" },
+  "metric-for-best-model": { kind: "string", value: "NAME", about: "the metric that says which one is (evalLoss)" },
+  "early-stopping-patience": {
+    kind: "integer",
+    value: "N",
+    about: "stop after so many evaluations that are not better",
+  },
+} as const;
+
+function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
+  return defineCommand({
+    about: `Trains a model as a configuration file says: ${row.about}.`,
+    options,
+    without: { model: "`model` inside the configuration file" },
+    async elsewhere() {
+      const [{ schema }, { innerNames }] = await Promise.all([row.load(), import("../../train/options/options.ts")]);
+      const known = [...OWN_KEYS, ...Object.keys(schema.shape)];
+      const inner = innerNames(schema.shape);
+      return (option, near) => {
+        const key = sameOption(option, known, inner) ?? (near ? undefined : meantOption(option, known, inner));
+        if (key === undefined) return undefined;
+        return new HeddleError(
+          "INVALID_ARGUMENT",
+          `--${option}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line`,
+        );
+      };
+    },
+    async more() {
+      const [{ schema }, { stageKeys }] = await Promise.all([row.load(), import("../options/config-keys.ts")]);
+      return stageKeys(name, schema);
+    },
+    async run({ options, out }) {
+      if (options.config === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", "config: expected a configuration file, got none");
+      const { config } = options;
+      await interruptible("train", async (signal) => {
+        const progress = new TrainProgress();
+        const drawing = new WorkProgress();
+        const stage = { name, ...(await row.load()) };
+        try {
+          const result = await trainStage(stage, {
+            config,
+            resume: options.resume,
+            instead: {
+              allowChangedOptions: options["allow-changed-options"],
+              overwriteOutputDir: options["overwrite-output-dir"],
+              evalSteps: options["eval-steps"],
+              loadBestModelAtEnd: options["load-best-model-at-end"],
+              metricForBestModel: options["metric-for-best-model"],
+              earlyStoppingPatience: options["early-stopping-patience"],
+            },
+            device: options.device,
+            threads: options.threads,
+            signal,
+            onDraw(done, total) {
+              drawing.update(`of ${(total / 1e6).toFixed(1)} million weights drawn`, done, total);
+              if (done === total) drawing.end();
+            },
+            onEvent(event, { lossType }) {
+              const unit = lossUnit(name, lossType);
+              progress.update(event, unit);
+              if (out.json) out.object(event);
+              else if (!isLive()) out.line("loss" in event ? describeStep(event) : describeEvaluation(event, unit));
+            },
+            onWarning: (message) => out.log(message),
+          });
+          progress.end();
+          if (out.json) {
+            const { loss: _, ...rest } = result;
+            out.object({ done: true, ...rest });
+          } else out.line(await describeResult(result));
+        } finally {
+          drawing.end();
+          progress.end();
+        }
+      });
+    },
+  });
+}
+
+async function describeResult(result: TrainResult): Promise<string> {
+  const { steps, tokensSeen, loss, skippedSteps, bestStep, path } = result;
+  const best = bestStep === undefined ? "" : ` Best evaluation: step ${bestStep}.`;
+  const skipped = skippedSteps === 0 ? "" : ` ${skippedSteps} steps were left out.`;
+  const { isAdapterFolder } = await import("../../language-model/adapters.ts");
+  const what = path !== undefined && (await isAdapterFolder(path)) ? "adapter" : "model";
+  const where = path === undefined ? "" : ` The ${what} is in ${path}.`;
+  return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${loss.toFixed(4)}.${skipped}${best}${where}`;
+}
+
+function describeEvaluation(event: EvalEvent, unit: ReturnType<typeof lossUnit>): string {
+  return `step ${event.step}: ${evaluated(event, unit)}`;
+}
+
+function describeStep(event: StepEvent): string {
+  const { step, loss, learningRate, gradNorm, tokensPerSecond, skippedSteps } = event;
+  return [
+    `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}`,
+    ...named(event.metrics),
+    `learning rate ${learningRate.toExponential(2)}`,
+    `gradient norm ${gradNorm.toFixed(3)}`,
+    `${tokensPerSecond} tokens/s`,
+    ...(skippedSteps > 0 ? [`${skippedSteps} left out`] : []),
+  ].join(", ");
+}
+
+export const group: CommandGroup = {
+  about: "train a model, stage by stage",
+  commands: Object.fromEntries(
+    (Object.keys(stages) as StageName[]).map((name) => {
+      const row = stages[name];
+      return [name, { about: row.about, load: async () => stageCommand(name, row) }];
+    }),
+  ),
+};

@@ -1,0 +1,21 @@
+import { linesOf } from "../../data/lines.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { parseJsonRow } from "../../io/json.ts";
+
+/** The JSON strings of a file that holds one a line. @throws INVALID_FILE `file:line: …` */
+export async function* readJsonStrings(path: string): AsyncGenerator<string, void, undefined> {
+  let number = 0;
+  for await (const line of linesOf(path, { strict: true })) {
+    number++;
+    let value: unknown;
+    try {
+      value = parseJsonRow(line, `${path}:${number}`);
+    } catch (error) {
+      if (error instanceof HeddleError) throw error;
+      throw new HeddleError("INVALID_FILE", `${path}:${number}: expected a JSON string, got text that is not JSON`);
+    }
+    if (typeof value !== "string")
+      throw new HeddleError("INVALID_FILE", `${path}:${number}: expected a JSON string, got another value`);
+    yield value;
+  }
+}

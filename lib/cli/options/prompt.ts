@@ -1,0 +1,52 @@
+import { readRows, rowError } from "../../data/rows.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { isPrompt, type Prompt } from "../../language-model/prompt.ts";
+
+/** The prompt of a command line: TEXT (`-` is stdin), or `--token-ids`. */
+export async function promptOf(positionals: readonly string[], ids: number[] | undefined): Promise<Prompt> {
+  const [text] = positionals;
+  if (text !== undefined && ids !== undefined)
+    throw new HeddleError("INVALID_ARGUMENT", "--token-ids: expected instead of a text, got both");
+  if (ids !== undefined) return ids;
+  if (text === undefined) throw new HeddleError("INVALID_ARGUMENT", "prompt: expected a text or --token-ids, got none");
+  return givenText(text);
+}
+
+/** A text of the command line; `-` is stdin, without the line's end that `echo` and editors put behind the last line. */
+export async function givenText(text: string): Promise<string> {
+  if (text !== "-") return text;
+  let all = "";
+  process.stdin.setEncoding("utf8");
+  for await (const part of process.stdin) all += part;
+  return all.replace(/\r?\n$/, "");
+}
+
+/** Prompts that share a call: twice the sequences that share a run. */
+const BATCH = 64;
+
+/**
+ * The prompts of a file's rows (`prompt`: a text or ids), some at a time.
+ * @throws HeddleError INVALID_ARGUMENT beside another prompt, NOT_FOUND, INVALID_FILE `file:line: …`
+ */
+export function promptBatches(
+  file: string,
+  { positionals, ids }: { positionals: readonly string[]; ids: number[] | undefined },
+): AsyncGenerator<Prompt[], void, undefined> {
+  if (positionals.length > 0 || ids !== undefined)
+    throw new HeddleError("INVALID_ARGUMENT", "--file: expected instead of a prompt, got both");
+  return batchesOf(file);
+}
+
+async function* batchesOf(file: string): AsyncGenerator<Prompt[], void, undefined> {
+  let batch: Prompt[] = [];
+  for await (const row of readRows(file, { name: "file" })) {
+    const { prompt } = row.value;
+    if (!isPrompt(prompt) || prompt.length === 0)
+      throw rowError(row, "prompt", "a text or an array of token ids", prompt);
+    batch.push(prompt);
+    if (batch.length < BATCH) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}

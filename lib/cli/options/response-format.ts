@@ -1,0 +1,36 @@
+// What the command line asks an answer to be.
+import { compileFormat, type JsonSchema, type ResponseFormat } from "../../constrain/index.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { readJson } from "../../io/atomic-files.ts";
+
+/**
+ * The format that --json-schema or --json-object asks for, checked before a model is loaded.
+ * @param schema JSON, or the name of a file that holds it
+ * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, IO, INVALID_FILE
+ */
+export async function responseFormatOf(
+  schema: string | undefined,
+  object: boolean | undefined,
+): Promise<ResponseFormat | undefined> {
+  if (schema === undefined) return object ? { type: "json_object" } : undefined;
+  if (object) throw new HeddleError("INVALID_ARGUMENT", "--json-object: expected without --json-schema, got both");
+  const isJson = /^\s*(?:\{|true\s*$|false\s*$)/.test(schema);
+  const format: ResponseFormat = {
+    type: "json_schema",
+    schema: (isJson ? parsed(schema) : await readJson(schema)) as JsonSchema,
+  };
+  compileFormat(format);
+  return format;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `--json-schema: expected JSON or a file of it, got ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}

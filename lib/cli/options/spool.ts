@@ -1,0 +1,71 @@
+// Standard input as a file: documents are found in ranges of files, of which a stream has none.
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { addAbortSignal } from "node:stream";
+import { HeddleError } from "../../core/errors.ts";
+import { ioError, makeFolder } from "../../io/atomic-files.ts";
+import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../../core/temp-files.ts";
+import { WorkProgress } from "../terminal/work-progress.ts";
+
+export class Spool {
+  private constructor(
+    /** A name that leads to the file until it is closed. */
+    readonly path: string,
+    readonly bytes: number,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /**
+   * Copies standard input into `folder`, under a name that is removed before the first byte where the system names open files, so that
+   * no end of the process leaves it there.
+   * @throws HeddleError IO, ABORTED
+   */
+  static async standardInput(folder: string, signal: AbortSignal): Promise<Spool> {
+    const name = join(folder, temporaryName(".stdin", TEMPORARY_FILE));
+    const bar = new WorkProgress();
+    let handle: FileHandle | undefined;
+    try {
+      await makeFolder(folder);
+      await removeLeftFiles(folder);
+      handle = await open(name, "w+");
+      const path = (await withoutName(name, handle)) ?? name;
+      let bytes = 0;
+      for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
+        await handle.appendFile(chunk);
+        bytes += chunk.length;
+        bar.update(`${(bytes / 1e6).toFixed(1)} MB of standard input`);
+      }
+      return new Spool(path, bytes, handle);
+    } catch (error) {
+      await handle?.close().catch(() => {});
+      await rm(name, { force: true });
+      throw signal.aborted
+        ? new HeddleError("ABORTED", "tokenize: aborted", { cause: error })
+        : ioError(error, name, "written");
+    } finally {
+      bar.end();
+    }
+  }
+
+  /** The same error, about what the user named. */
+  renamed(error: unknown): unknown {
+    if (!(error instanceof HeddleError) || !error.message.includes(this.path)) return error;
+    return new HeddleError(error.code, error.message.replaceAll(this.path, "standard input"), { cause: error });
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+    // Never the file of a descriptor: only a name that could not be removed before.
+    if (this.path.endsWith(TEMPORARY_FILE)) await rm(this.path, { force: true });
+  }
+}
+
+/** Removes the file's name; the name of its descriptor, or undefined, with the name kept, where the system has none. */
+async function withoutName(name: string, handle: FileHandle): Promise<string | undefined> {
+  if (process.platform === "win32") return undefined;
+  const path = `${process.platform === "linux" ? "/proc/self/fd" : "/dev/fd"}/${handle.fd}`;
+  const [own, seen] = await Promise.all([handle.stat(), stat(path).catch(() => undefined)]);
+  if (seen?.ino !== own.ino || !seen.isFile()) return undefined;
+  await rm(name);
+  return path;
+}

@@ -1,0 +1,86 @@
+import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../../data/rows.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { promptOf } from "./prompt.ts";
+
+/** Options of commands that read texts. */
+export const textOptions = {
+  file: { kind: "string", value: "F", about: "a .jsonl file of rows with a text (or tokens); prints one result a row" },
+  truncation: {
+    kind: "flag",
+    about:
+      "cut texts that are longer than the context (embed: than the model's embedding.maxSeqLength), which are otherwise refused; an end token stays",
+  },
+} as const;
+
+/** A text, or words. */
+export type GivenText = string | readonly string[];
+
+/** Rows that share a call of the model. */
+const BATCH = 64;
+
+/** Texts that share a call of the model. */
+export class TextBatch {
+  readonly texts: GivenText[] = [];
+  private readonly rows: LocatedRow[] = [];
+
+  add(text: GivenText, row?: LocatedRow): void {
+    this.texts.push(text);
+    if (row) this.rows.push(row);
+  }
+
+  /** Its texts, none of them words. @throws HeddleError INVALID_FILE `file:line: …` */
+  whole(): string[] {
+    return this.texts.map((text, i) => {
+      if (typeof text === "string") return text;
+      throw rowError(this.rows[i]!, "text", "a string for this classifier", undefined);
+    });
+  }
+
+  /** What the model makes of them from text `first` on. What it says of `text[3]` is said of that text's row in the file. */
+  async made<T>(work: Promise<T>, first = 0): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      const [, field, index = "0", rest] = error instanceof HeddleError ? (SAID.exec(error.message) ?? []) : [];
+      const row = field && this.rows[first + Number(index)];
+      if (!row) throw error;
+      const { code } = error as HeddleError;
+      throw new HeddleError(code, `${row.where}: ${Object.hasOwn(row.value, "tokens") ? "tokens" : field}: ${rest}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** What a message says of one text of a call: `text: …`, or `text[3]: …` of several. */
+const SAID = /^(text)(?:\[(\d+)\])?: (.*)$/s;
+
+/**
+ * The texts that a command was given: one as its argument (or on stdin), or those of a file, some at a time.
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, INVALID_FILE `file:line: …`
+ */
+export async function* textBatches(
+  positionals: readonly string[],
+  file: string | undefined,
+): AsyncGenerator<TextBatch, void, undefined> {
+  if (file === undefined) {
+    const text = await promptOf(positionals, undefined);
+    if (typeof text !== "string") throw new HeddleError("INVALID_ARGUMENT", "arguments: expected a text, got ids");
+    const batch = new TextBatch();
+    batch.add(text);
+    yield batch;
+    return;
+  }
+  if (positionals.length > 0)
+    throw new HeddleError("INVALID_ARGUMENT", "file: expected either a text or --file, got both");
+  let batch = new TextBatch();
+  for await (const row of readRows(file, { name: "file" })) {
+    if (Object.hasOwn(row.value, "tokens")) batch.add(stringsField(row, "tokens"), row);
+    else if (Object.hasOwn(row.value, "text")) batch.add(stringField(row, "text", { empty: false }), row);
+    else throw rowError(row, "text", "a string", undefined);
+    if (batch.texts.length < BATCH) continue;
+    yield batch;
+    batch = new TextBatch();
+  }
+  if (batch.texts.length > 0) yield batch;
+}

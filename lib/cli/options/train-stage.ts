@@ -1,0 +1,156 @@
+import type { z } from "zod";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { latestCheckpoint } from "../../formats/checkpoint/checkpoint.ts";
+import type { ModelConfigInput } from "../../formats/config/config.ts";
+import { type CreateModelAsyncOptions, createModelAsync } from "../../language-model/create.ts";
+import { LanguageModel } from "../../language-model/language-model.ts";
+import type { Run } from "../../core/run.ts";
+import { Tokenizer } from "../../tokenizer/index.ts";
+import { readTrainingConfig } from "../../train/options/config-file.ts";
+import { needKnownNames } from "../../train/options/options.ts";
+import { needUsable } from "../../train/loop/output-folder.ts";
+import type { TrainEvent, TrainResult } from "../../train/loop/trainer.ts";
+import { howStopped } from "../terminal/interrupt.ts";
+import { NamedModels } from "./named-models.ts";
+
+/** A stage's exported function; it checks the options that a file gave. */
+export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
+
+/** A stage, with the strict schema of its options. */
+export interface LoadedStage {
+  name: string;
+  run: StageFunction;
+  schema: z.ZodObject;
+}
+
+export interface TrainStageOptions {
+  /** The configuration file. */
+  config: string;
+  /** Continue from the newest checkpoint in outputDir where there is one. */
+  resume?: boolean | undefined;
+  /** Options that replace those of the file, where they are given. */
+  instead?: Readonly<Record<string, unknown>> | undefined;
+  device?: string | undefined;
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Told how many of a new model's parameters are drawn, before it trains. */
+  onDraw?(done: number, total: number): void;
+  /** @param config the options as the file and the command line give them */
+  onEvent(event: TrainEvent, config: Readonly<Record<string, unknown>>): void;
+  onWarning?(message: string): void;
+}
+
+/** Keys of a configuration file that are no options of its stage. */
+export const OWN_KEYS = ["model", "tokenizer"];
+
+/**
+ * Runs a stage over a model from a path or a configuration, as the file says.
+ * @throws HeddleError as the stage, with options as the file writes them; ABORTED says what was saved
+ */
+export async function trainStage(stage: LoadedStage, options: TrainStageOptions): Promise<TrainResult> {
+  const instead = Object.entries(options.instead ?? {}).filter(([, value]) => value !== undefined);
+  const { options: inFile, written } = await readTrainingConfig(options.config);
+  for (const [name] of instead) written.forget(name);
+  const config = { ...inFile, ...Object.fromEntries(instead) };
+  try {
+    return await runConfigured(stage, config, options);
+  } catch (error) {
+    if (!(error instanceof HeddleError)) throw error;
+    if (error.code === "ABORTED" && options.signal?.aborted) throw await stopped(error, config.outputDir);
+    throw new HeddleError(error.code, written.inMessage(error.message), { cause: error });
+  }
+}
+
+async function runConfigured(
+  stage: LoadedStage,
+  config: Record<string, unknown>,
+  options: TrainStageOptions,
+): Promise<TrainResult> {
+  needKnownNames(stage.schema, config, stage.name, OWN_KEYS);
+  const { model: from, tokenizer: tokenizerPath, ...rest } = config;
+  if (tokenizerPath !== undefined && typeof tokenizerPath !== "string")
+    throw invalidArgument("tokenizer", "a folder", tokenizerPath);
+  if (typeof from !== "string" && (typeof from !== "object" || from === null))
+    throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
+  if (rest.outputDir === undefined && options.resume)
+    throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder that --resume goes on from, got none");
+  await needUsableSoon(rest, options.resume);
+  const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
+  const { signal, onWarning } = options;
+  const place = { device: options.device, threads: options.threads };
+  const base =
+    typeof from === "string"
+      ? await loadedBase(from, tokenizer, { ...place, signal })
+      : await newBase(from, tokenizer, {
+          ...place,
+          signal,
+          seed: typeof rest.seed === "number" ? rest.seed : 0,
+          onProgress: options.onDraw,
+        });
+  const others = new NamedModels({ ...place, signal });
+  try {
+    const given = await others.resolve(rest);
+    const training = {
+      ...given,
+      ...(options.resume && { resume: "auto" }),
+      signal,
+      ...(onWarning && { onWarning }),
+    };
+    const run = stage.run(base, training as never);
+    // A program has the model that was trained in its hands; here it is gone. Benchmarks want no more than that. Said once it trains: of
+    // an input that is wrong there is one line.
+    let isToBeSaid = rest.outputDir === undefined;
+    for await (const event of run) {
+      if (isToBeSaid) onWarning?.("outputDir: none is given, so the trained model will not be kept");
+      isToBeSaid = false;
+      options.onEvent(event, config);
+    }
+    return await run;
+  } finally {
+    await others.dispose();
+    await base.dispose();
+  }
+}
+
+/** Refuses a used outputDir before a model is loaded or drawn. The stage checks the options otherwise. */
+async function needUsableSoon(config: Record<string, unknown>, resume: boolean | undefined): Promise<void> {
+  const { outputDir, overwriteOutputDir } = config;
+  if (typeof outputDir !== "string" || outputDir === "") return;
+  const goesOn = resume ? "auto" : config.resume;
+  const use = {
+    outputDir,
+    resume: typeof goesOn === "string" || goesOn === true ? goesOn : false,
+    overwriteOutputDir: overwriteOutputDir === true,
+  };
+  await needUsable(use).catch((error: unknown) => {
+    if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") throw error;
+  });
+}
+
+/** Says where a run that was stopped can go on from. */
+async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleError> {
+  const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
+  const why = outputDir === undefined ? "no outputDir is given" : "the first step was not complete";
+  const next = latest ? `--resume goes on from ${latest.path}` : `nothing is saved, as ${why}`;
+  return new HeddleError("ABORTED", `train: stopped ${howStopped()}; ${next}`, { cause: error });
+}
+
+async function loadedBase(
+  path: string,
+  tokenizer: Tokenizer | undefined,
+  options: { device: string | undefined; threads: number | undefined; signal: AbortSignal | undefined },
+): Promise<LanguageModel> {
+  const model = await LanguageModel.load(path, options);
+  if (tokenizer) model.tokenizer = tokenizer;
+  return model;
+}
+
+async function newBase(
+  config: object,
+  tokenizer: Tokenizer | undefined,
+  options: CreateModelAsyncOptions,
+): Promise<LanguageModel> {
+  if (!tokenizer)
+    throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected the folder of one for a new model, got none");
+  return createModelAsync(config as ModelConfigInput, { tokenizer, ...options });
+}

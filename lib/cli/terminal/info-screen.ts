@@ -1,0 +1,135 @@
+// What `heddle info` shows to a person. `--json` has all of it for programs.
+import type { ModelCard } from "../../formats/model-card.ts";
+import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
+import { oneLine } from "./output.ts";
+import { columns } from "../usage.ts";
+
+/** A label and its value; a row without a value is left out. */
+type Row = readonly [label: string, value: string | undefined];
+
+/** Entries of a list in a card that are shown. */
+const MOST_SHOWN = 12;
+/** Characters of a card's notes that are shown. */
+const MOST_NOTES = 1500;
+
+export function machineScreen({ version, devices, cudaProblem, instructionSets, build }: MachineInfo): string {
+  const others = instructionSets.supported.filter((name) => name !== instructionSets.used);
+  return section("This machine", [
+    ["heddle", `${version}, built by ${build.compiler} (${build.type}${build.cuda ? ", with CUDA kernels" : ""})`],
+    ["node", `${build.node} on ${build.platform}`],
+    ...devices.map((device): Row => {
+      if (!("model" in device)) return ["cpu", many(device.threads, "thread")];
+      const { model, computeCapability, memoryBytes, multiprocessors, driver } = device;
+      const facts = [
+        `compute capability ${computeCapability}`,
+        `${multiprocessors} multiprocessors`,
+        `driver ${driver}`,
+      ];
+      return [device.name, `${oneLine(model)}, ${size(memoryBytes)}, ${facts.join(", ")}`];
+    }),
+    ["cuda", cudaProblem === undefined ? undefined : oneLine(cudaProblem)],
+    ["instructions", instructionSets.used + (others.length > 0 ? ` (also: ${others.join(", ")})` : "")],
+  ]);
+}
+
+export function modelScreen(info: ModelInfo): string {
+  const { classifier } = info;
+  const rows: Row[] = [
+    ["path", info.path],
+    ["format", `${info.format}, ${info.dtypes.join(", ")}`],
+    ["architecture", info.architecture],
+    ["size", parametersAndBytes(info)],
+    ["context", many(info.context, "token")],
+    ["tokenizer", info.tokenizer ? "included" : "none"],
+    ["labels", classifier && listed(classifier.labels, MOST_SHOWN)],
+  ];
+  return [section("Model", rows), cardScreen(info.modelCard)].join("\n\n");
+}
+
+export function adapterScreen(info: AdapterInfo): string {
+  const { r, alpha, useRslora, targetModules, taskType, base } = info.adapter;
+  const rows: Row[] = [
+    ["path", info.path],
+    ["base", base ?? "not named"],
+    ["rank", `${r}, alpha ${alpha}${useRslora ? ", rank-stabilized" : ""}`],
+    ["layers", typeof targetModules === "string" ? targetModules : listed(targetModules, MOST_SHOWN)],
+    ["task", taskType],
+    ["size", `${parametersAndBytes(info)}, ${info.dtypes.join(", ")}`],
+  ];
+  return [section("Adapter", rows), cardScreen(info.modelCard)].join("\n\n");
+}
+
+function cardScreen(card: ModelCard | null): string {
+  if (card === null) return "It has no model card.";
+  const { stages = [], data, evaluations, notes } = card;
+  const facts = section("Model card", [
+    ["name", card.name],
+    ["stage", stages.length > 0 ? undefined : card.stage],
+    ["stages", stages.length > 0 ? listed(stages.map(stageText), MOST_SHOWN, ", then ") : undefined],
+    ["trained from", card.parent ?? undefined],
+    ["tokens seen", card.tokensSeen > 0 ? count(card.tokensSeen) : undefined],
+    ["text until", card.trainingCutoffDate ?? undefined],
+    ["licence", card.licence],
+    ["written", [card.createdWith, card.createdAt].filter(Boolean).join(", ") || undefined],
+    ["notes", notes && (notes.length > MOST_NOTES ? `${notes.slice(0, MOST_NOTES)}… (--json has all)` : notes)],
+  ]);
+  const trainedOn = data.map(({ name, licence, source, tokens }) => {
+    const more = [source, licence, tokens === undefined ? undefined : many(tokens, "token")].filter(Boolean);
+    return more.length > 0 ? `${name} (${more.join("; ")})` : name;
+  });
+  const measured = evaluations.map(({ name, metric, value, data: on }) => {
+    return `${name}: ${metric} ${figure(value)}${on === undefined ? "" : ` on ${on}`}`;
+  });
+  return [facts, lines("Trained on", trainedOn), lines("Measured", measured)].filter(Boolean).join("\n\n");
+}
+
+function stageText({ stage, tokens }: { stage: string; tokens: number }): string {
+  return tokens > 0 ? `${stage} (${count(tokens)} tokens)` : stage;
+}
+
+function section(title: string, rows: readonly Row[]): string {
+  const shown = rows.flatMap(([label, value]) =>
+    value === undefined ? [] : [[oneLine(label), oneLine(value)] as const],
+  );
+  return `${title}\n${columns(shown, 12)}`;
+}
+
+function lines(title: string, entries: readonly string[]): string {
+  if (entries.length === 0) return "";
+  const rest = entries.length - MOST_SHOWN;
+  const shown = [...entries.slice(0, MOST_SHOWN), ...(rest > 0 ? [`and ${rest.toLocaleString("en")} more`] : [])];
+  return `${title}\n${columns(
+    shown.map((entry) => ["-", oneLine(entry)] as const),
+    1,
+  )}`;
+}
+
+function listed(all: readonly string[], most: number, between = ", "): string {
+  const rest = all.length - most;
+  return all.slice(0, most).join(between) + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "");
+}
+
+function parametersAndBytes({ parameters, bytes }: { parameters: number; bytes: number }): string {
+  return `${count(parameters)} parameters, ${size(bytes)}`;
+}
+
+function many(n: number, unit: string): string {
+  return `${n.toLocaleString("en")} ${unit}${n === 1 ? "" : "s"}`;
+}
+
+/** A count with at most four digits: `9,216`, `2.41 million`. */
+function count(n: number): string {
+  if (n < 1e6) return n.toLocaleString("en");
+  return n < 1e9 ? `${figure(n / 1e6)} million` : `${figure(n / 1e9)} billion`;
+}
+
+/** Bytes in decimal units, as disks and downloads are measured. */
+function size(bytes: number): string {
+  if (bytes < 1e6) return `${figure(bytes / 1e3)} kB`;
+  return bytes < 1e9 ? `${figure(bytes / 1e6)} MB` : `${figure(bytes / 1e9)} GB`;
+}
+
+/** Three significant digits, without an exponent where it has none. */
+function figure(value: number): string {
+  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,78 @@
+// What ends a long command before its time: a signal, or a standard output that takes no more. The command is told by an AbortSignal, so
+// that it keeps what it has done, and the process's exit code then says what it was.
+import { constants } from "node:os";
+import { HeddleError } from "../../core/errors.ts";
+import { ioError } from "../../io/atomic-files.ts";
+
+/** Why the command was told to stop. */
+interface Stop {
+  /** After `stopped`: "by a signal". */
+  how: string;
+  exitCode: number;
+  /** Whether what it has to say is lost, so that it has failed even where its work was done. */
+  isMute: boolean;
+}
+
+/** What a shell says of a program that a signal has ended. */
+const codeOf = (signal: "SIGINT" | "SIGTERM" | "SIGPIPE") => 128 + (constants.signals[signal] ?? 13); // Windows has no SIGPIPE
+
+// Of the process: it runs one command.
+let running: AbortController | undefined;
+let stop: Stop | undefined;
+
+/**
+ * Does the work of a command that has something to keep when it is stopped. The first SIGINT, SIGTERM or failure of standard output aborts
+ * `signal`; the same signal once more ends the process at once.
+ * @param say what is left then, and how it goes on; without it the work's own error says it
+ * @throws HeddleError ABORTED where it was stopped; stoppedWith then has the exit code
+ */
+export async function interruptible(
+  name: string,
+  work: (signal: AbortSignal) => Promise<void>,
+  say?: () => string,
+): Promise<void> {
+  const controller = new AbortController();
+  running = controller;
+  const onSignal = (signal: "SIGINT" | "SIGTERM") =>
+    halt({ how: "by a signal", exitCode: codeOf(signal), isMute: false });
+  process.once("SIGINT", onSignal);
+  process.once("SIGTERM", onSignal);
+  try {
+    await work(controller.signal).catch((error: unknown) => {
+      if (!stop || !say || !(error instanceof HeddleError && error.code === "ABORTED")) throw error;
+      throw new HeddleError("ABORTED", `${name}: stopped ${stop.how}; ${say()}`, { cause: error });
+    });
+    // What the last write met is told after this turn of the loop.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (stop?.isMute) throw new HeddleError("ABORTED", `${name}: its result is lost, ${stop.how}; the rest is done`);
+  } finally {
+    running = undefined;
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+}
+
+/** Tells a long command that its standard output has failed. @returns whether one is under way, or was told already */
+export function stopForOutput(error: NodeJS.ErrnoException): boolean {
+  if (stop) return true;
+  if (!running) return false;
+  if (error.code === "EPIPE")
+    halt({ how: "because nobody reads its standard output any more", exitCode: codeOf("SIGPIPE"), isMute: true });
+  else halt({ how: `because ${ioError(error, "standard output", "written").message}`, exitCode: 1, isMute: true });
+  return true;
+}
+
+function halt(by: Stop): void {
+  stop ??= by;
+  running?.abort();
+}
+
+/** After `stopped`: what stopped the command. */
+export function howStopped(): string {
+  return stop?.how ?? "by a signal";
+}
+
+/** The exit code of a command that was stopped; undefined where none was. */
+export function stoppedWith(): number | undefined {
+  return stop?.exitCode;
+}

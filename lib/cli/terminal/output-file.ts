@@ -1,0 +1,45 @@
+import { access, constants, realpath, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { HeddleError } from "../../core/errors.ts";
+import { exists, ioError, writeFileAtomically } from "../../io/atomic-files.ts";
+
+/**
+ * Looks whether a file could be written, before the work whose result it is to hold. What is there stays as it is.
+ * @throws HeddleError NOT_FOUND, IO
+ */
+export async function needWritable(path: string): Promise<void> {
+  try {
+    const isThere = await exists(path);
+    if (isThere && (await stat(path)).isDirectory())
+      throw new HeddleError("IO", `${path}: cannot be written: expected a file, got a folder`);
+    await access(isThere ? path : dirname(path), constants.W_OK);
+  } catch (error) {
+    throw ioError(error, path, "written");
+  }
+}
+
+/**
+ * Writes a text: a file whole or not at all, so that a full disk leaves what was there. In place where there is no other way: pipes and devices, and files in
+ * folders that take none beside them.
+ * @throws HeddleError NOT_FOUND, IO
+ */
+export async function writeText(path: string, text: string): Promise<void> {
+  try {
+    const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      return undefined;
+    });
+    if ((found === undefined || found.isFile()) && (await takesFiles(dirname(await realpath(path).catch(() => path)))))
+      await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
+    else await writeFile(path, text);
+  } catch (error) {
+    throw ioError(error, path, "written");
+  }
+}
+
+async function takesFiles(folder: string): Promise<boolean> {
+  return access(folder, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+}

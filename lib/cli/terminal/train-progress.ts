@@ -1,0 +1,90 @@
+import type { StageName } from "../../train/options/option-texts.ts";
+import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
+import { fitted, isLive, over } from "./live-line.ts";
+
+/** One live line on a terminal's stderr: step, share, loss, speed, time left. */
+export class TrainProgress {
+  private readonly stream: NodeJS.WriteStream;
+  private readonly now: () => number;
+  /** The first event: what came before it was loading and, of a resumed run, other runs' work. */
+  private first: { step: number; at: number } | undefined;
+  private shown = false;
+
+  /** @param now milliseconds */
+  constructor(stream: NodeJS.WriteStream = process.stderr, now: () => number = () => performance.now()) {
+    this.stream = stream;
+    this.now = now;
+  }
+
+  update(event: TrainEvent, unit: LossUnit): void {
+    if (!isLive(this.stream)) return;
+    const { maxSteps } = event;
+    const { first } = this;
+    this.first ??= { step: event.step, at: this.now() };
+    const share = event.step / maxSteps;
+    const width = 24;
+    const bar = "█".repeat(Math.round(share * width)).padEnd(width, "░");
+    const rate = first && event.step > first.step ? (this.now() - first.at) / (event.step - first.step) : undefined;
+    const left = rate === undefined ? [] : [`${duration(((maxSteps - event.step) * rate) / 1000)} left`];
+    const place = `${bar} ${event.step}/${maxSteps}`;
+    this.shown = true;
+    if (!("loss" in event)) {
+      this.stream.write(`${over(`${place}  ${evaluated(event, unit)}`)}\n`); // it stays
+      return;
+    }
+    const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
+    const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} left out`] : [];
+    const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)];
+    this.stream.write(over(fitted(parts, this.stream.columns)));
+  }
+
+  end(): void {
+    if (this.shown) this.stream.write("\n");
+    this.shown = false;
+  }
+}
+
+/** The unit of a stage's loss, and what its mean is taken over. */
+interface LossUnit {
+  loss: string;
+  counted: string;
+}
+
+const NATS_PER_TOKEN: LossUnit = { loss: " nats per token", counted: "tokens" };
+const LOSS_UNITS: Readonly<Record<StageName, LossUnit>> = {
+  pretrain: NATS_PER_TOKEN,
+  sft: NATS_PER_TOKEN,
+  classify: { loss: "", counted: "labels" }, // nats, or a squared error
+  embed: { loss: " nats per pair", counted: "pairs" },
+  reward: { loss: " nats per pair", counted: "pairs" },
+  dpo: { loss: "", counted: "pairs" }, // its kinds of loss have no common unit
+  orpo: { loss: "", counted: "pairs" },
+  kto: { loss: "", counted: "answers" },
+  ppo: { loss: "", counted: "tokens of answers" },
+  grpo: { loss: "", counted: "tokens of answers" },
+};
+
+/** The unit of a stage's held-out loss. @param lossType of grpo: dapo, the default, counts tokens, the others count answers */
+export function lossUnit(stage: StageName, lossType?: unknown): LossUnit {
+  const countsAnswers = stage === "grpo" && lossType !== undefined && lossType !== "dapo";
+  return countsAnswers ? { loss: "", counted: "answers" } : LOSS_UNITS[stage];
+}
+
+/** The figures of an evaluation on one line. */
+export function evaluated({ evalLoss, tokens, metrics }: EvalEvent, { loss: unit, counted }: LossUnit): string {
+  const over = `${tokens.toLocaleString("en")} ${tokens === 1 ? counted.replace(/s( |$)/, "$1") : counted}`;
+  const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)}${unit} over ${over}`];
+  return [...loss, ...named(metrics)].join(", ");
+}
+
+/** Metrics as `name value`. */
+export function named(metrics: StepEvent["metrics"] = {}): string[] {
+  return Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+}
+
+function duration(seconds: number): string {
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}

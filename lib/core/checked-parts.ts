@@ -1,0 +1,36 @@
+import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
+import { nearest } from "./nearest-name.ts";
+
+/** The kind of a part of an author's object: a type, or one of some values. */
+export type PartKind = "string" | "function" | "object" | "boolean" | "number" | readonly (string | boolean | number)[];
+
+/**
+ * Holds an object that an author wrote to its parts.
+ * @param where its name in messages
+ * @throws HeddleError INVALID_ARGUMENT for a name that is none, for a part of another kind, and for one that is needed and not there
+ */
+export function checkParts(
+  where: string,
+  given: object,
+  kinds: Readonly<Record<string, PartKind>>,
+  needed: readonly string[] = [],
+): void {
+  checkObject(where, given);
+  for (const key of Object.keys(given)) {
+    if (Object.hasOwn(kinds, key)) continue;
+    const near = nearest(key, Object.keys(kinds));
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${where}.${key}: expected ${near ? `a known name (nearest: ${near})` : `one of ${Object.keys(kinds).join(", ")}`}, got an unknown one`,
+    );
+  }
+  for (const [name, kind] of Object.entries(kinds)) {
+    const value: unknown = given[name as keyof typeof given];
+    if (value === undefined && !needed.includes(name)) continue;
+    if (kind === "object") checkObject(`${where}.${name}`, value);
+    else if (typeof kind === "string") {
+      if (typeof value !== kind || value === "") throw invalidArgument(`${where}.${name}`, `a ${kind}`, value);
+    } else if (!kind.includes(value as string))
+      throw invalidArgument(`${where}.${name}`, `one of ${kind.join(", ")}`, value);
+  }
+}

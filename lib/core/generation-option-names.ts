@@ -1,0 +1,43 @@
+import { checkObject, HeddleError } from "./errors.ts";
+import { nearest } from "./nearest-name.ts";
+
+/** What transformers, vLLM and OpenAI call options of generation: for the message alone. */
+const MEANT: Readonly<Record<string, string>> = {
+  maxNewTokens: "maxTokens",
+  maxCompletionTokens: "maxTokens",
+  maxLength: "maxTokens",
+  doSample: "temperature",
+  stoppingCriteria: "stop",
+  stopSequences: "stop",
+  stopStrings: "stop",
+  stopTokenIds: "stop",
+  eosTokenId: "stop",
+  logitsProcessor: "logitProcessors",
+  logitsProcessors: "logitProcessors",
+  numReturnSequences: "n",
+  bestOf: "numBeams",
+  logprobs: "topLogprobs",
+  outputScores: "topLogprobs",
+  suppressTokens: "logitBias",
+  badWordsIds: "logitBias",
+  guidedJson: "responseFormat",
+  structuredOutputs: "responseFormat",
+  loraRequest: "adapters",
+};
+
+/** @throws INVALID_ARGUMENT for a name that is not an option, with the one that is meant, as far as can be told */
+export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
+  checkObject(`${what}s`, options);
+  const names = [...known];
+  for (const name of Object.keys(options)) {
+    if (names.includes(name)) continue;
+    const camel =
+      name.length > 256 ? name : name.replace(/_+([a-z0-9])/gu, (_, letter: string) => letter.toUpperCase());
+    const other = Object.hasOwn(MEANT, camel) ? MEANT[camel] : undefined;
+    const near = [camel, other].find((n) => n !== undefined && names.includes(n)) ?? nearest(camel, names);
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${name}: expected ${near ? `a known ${what} (nearest: ${near})` : `one of ${names.join(", ")}`}, got an unknown name`,
+    );
+  }
+}

@@ -1,0 +1,27 @@
+import { checkSignal, HeddleError } from "./errors.ts";
+import { onAbort } from "./abort-listeners.ts";
+
+export function aborted(signal: AbortSignal, what = "model"): HeddleError {
+  return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+}
+
+export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
+  checkSignal(signal);
+  if (signal?.aborted) throw aborted(signal, what);
+}
+
+/**
+ * Settles as `work` does, or rejects with ABORTED as soon as the signal fires: a native run notices its flag between
+ * nodes, which may be late for a caller who waits.
+ */
+export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => reject(aborted(signal));
+    let forget: (() => void) | undefined;
+    // First: where the signal is none after all, nobody else waits for the work.
+    work.then(resolve, reject).finally(() => forget?.());
+    if (signal.aborted) stop();
+    else forget = onAbort(signal, stop);
+  });
+}

@@ -1,0 +1,64 @@
+// Long work of JavaScript's thread in pieces, between which others have their turn.
+import { throwIfAborted } from "./errors.ts";
+import { lazily } from "./lazy.ts";
+
+/** Milliseconds of a turn of the event loop that all sliced work has together. */
+const SLICE_MS = 3;
+/** A turn that began longer ago has ended. */
+const TURN_MS = 20;
+
+const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
+
+/** When the slice of this turn began. */
+let begun = Number.NEGATIVE_INFINITY;
+let nextTurn: Promise<void> | undefined;
+
+function beginTurn(): void {
+  begun = performance.now();
+  nextTurn = undefined;
+}
+
+/**
+ * Gives the event loop its turn if this turn's slice is used up. All work shares one slice a turn, so that the slices of many calls do not
+ * add up. Work that waited longest goes on first.
+ */
+export function pause(): Promise<void> | undefined {
+  const spent = performance.now() - begun;
+  if (spent > SLICE_MS && (spent <= TURN_MS || nextTurn)) return untilNextSlice();
+  if (spent > TURN_MS) begun = performance.now();
+  return undefined;
+}
+
+async function untilNextSlice(): Promise<void> {
+  do {
+    nextTurn ??= timers().setImmediate().then(beginTurn);
+    await nextTurn;
+  } while (performance.now() - begun > SLICE_MS);
+}
+
+/** Work that yields every so often. */
+export type Slices<T> = Generator<void, T, undefined>;
+
+/** Runs a generator that yields every so often; `what` names the work. @throws HeddleError ABORTED */
+export async function inSlices<T>(
+  work: Generator<void, T, undefined>,
+  what: string,
+  signal?: AbortSignal | undefined,
+): Promise<T> {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+    const paused = pause();
+    if (paused === undefined) continue;
+    await paused;
+    throwIfAborted(signal, what);
+  }
+}
+
+/** Runs such a generator without a pause. */
+export function atOnce<T>(work: Generator<void, T, undefined>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
+}

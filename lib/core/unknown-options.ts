@@ -1,0 +1,37 @@
+// Options by name: what nobody reads would be left out in silence.
+import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
+import { nearest } from "./nearest-name.ts";
+
+/** The names of an options object; the compiler sees to it that they are all there. */
+export type Names<T> = Readonly<Record<keyof T & string, true>>;
+
+/** What other libraries call them: for the message alone. */
+const MEANT: Readonly<Record<string, string>> = {
+  addSpecial: "addSpecialTokens",
+  allowedSpecial: "allowSpecial",
+  disallowedSpecial: "forbidSpecial",
+  skipSpecial: "skipSpecialTokens",
+  chatTemplate: "template",
+  enableThinking: "variables",
+  returnOffsetsMapping: "units",
+  maxLength: "truncation",
+};
+
+/** @throws HeddleError INVALID_ARGUMENT for options that are no object, or hold a name that is none of `names` */
+export function checkNames<T>(options: T, names: Names<T>): void {
+  checkObject("options", options);
+  for (const name in options) if ((names as Record<string, boolean>)[name] !== true) throw unknownName(name, names);
+}
+
+function unknownName(name: string, names: Readonly<Record<string, true>>): HeddleError {
+  const known = Object.keys(names);
+  const camel = name.replace(/_+([a-z0-9])/gu, (_, letter: string) => letter.toUpperCase());
+  const meant = [camel, MEANT[camel]].find((n) => n !== undefined && known.includes(n)) ?? nearest(camel, known);
+  const expected = meant ? `a known option (nearest: ${meant})` : `one of ${known.join(", ")}`;
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown name`);
+}
+
+/** @throws HeddleError INVALID_ARGUMENT where an option is given that is neither true nor false */
+export function checkFlag(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean") throw invalidArgument(name, "true or false", value);
+}

@@ -1,0 +1,60 @@
+import { checkAttached, checkSignal, HeddleError } from "./errors.ts";
+
+/**
+ * What `source` gives, until it ends or `signal` fires, also while its next value is waited for, which may be for ever. A source that
+ * is left then is told so by its `return`, and nobody waits for what it still does.
+ * @param what the work, for the message
+ * @throws HeddleError ABORTED, INVALID_ARGUMENT for a signal that is none, or a detached array; what `source` throws
+ */
+export async function* untilAborted<T>(
+  source: Iterable<T> | AsyncIterable<T>,
+  signal: AbortSignal | undefined,
+  what: string,
+): AsyncGenerator<T, void, undefined> {
+  checkSignal(signal);
+  checkAttached(what, source);
+  if (!signal) {
+    yield* source;
+    return;
+  }
+  const aborted = () => new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+  // One listener for all values: a promise of the signal would keep a reaction for each.
+  let stop: ((error: HeddleError) => void) | undefined;
+  const listener = () => stop?.(aborted());
+  /** Settles as what `call` gives, or with ABORTED before. What comes after that is told to nobody, a rejection included. */
+  const heard = <R>(call: () => R | PromiseLike<R>): Promise<R> =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) throw aborted();
+      stop = reject;
+      Promise.resolve(call()).then(resolve, reject);
+    });
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  let isOpen = true;
+  signal.addEventListener("abort", listener);
+  try {
+    for (;;) {
+      const step = await heard<IteratorResult<T>>(() => iterator.next());
+      if (step.done) {
+        isOpen = false;
+        return;
+      }
+      // Of an iterable of promises what these give, as `for await` has it.
+      yield await heard<T>(() => step.value);
+    }
+  } catch (error) {
+    isOpen = signal.aborted; // else it failed by itself, and has nothing to return from
+    throw error;
+  } finally {
+    if (isOpen && signal.aborted) void leave(iterator);
+    else if (isOpen) await heard(() => iterator.return?.());
+    signal.removeEventListener("abort", listener);
+  }
+}
+
+async function leave(iterator: Iterator<unknown> | AsyncIterator<unknown>): Promise<void> {
+  try {
+    await iterator.return?.();
+  } catch {
+    // Its work was given up.
+  }
+}

@@ -1,0 +1,61 @@
+import { isUtf8 } from "node:buffer";
+import { HeddleError } from "../../core/errors.ts";
+import { parseJsonRow } from "../../io/json.ts";
+import type { DocumentEnds } from "../encode.ts";
+import { lineNumber, type ShardDocuments } from "./shards.ts";
+
+const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, turns broken bytes into U+FFFD
+
+/** The number of documents in a shard. */
+export function documentCount(shard: ShardDocuments): number {
+  return shard.ranges.length / 2;
+}
+
+/** The position of a document in its file, in bytes: with the file its name for ever. */
+export function documentPosition(shard: ShardDocuments, index: number): number {
+  return shard.origin + shard.ranges[2 * index]!;
+}
+
+/**
+ * The text of a document, with "\n" for every line break.
+ *
+ * @param textField the field of a JSONL row that holds the text
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not such an object, or no UTF-8; raw text is taken as it comes
+ */
+export async function documentText(shard: ShardDocuments, index: number, textField: string): Promise<string> {
+  const bytes = shard.bytes.subarray(shard.ranges[2 * index]!, shard.ranges[2 * index + 1]!);
+  const raw = decoder.decode(bytes);
+  if (shard.file.format === "text") return raw.includes("\r") ? raw.replaceAll("\r\n", "\n") : raw;
+  const fail = async (got: string, expected = `a JSON object with the text field ${JSON.stringify(textField)}`) => {
+    const line = await lineNumber(shard.file.path, documentPosition(shard, index));
+    return new HeddleError("INVALID_FILE", `${shard.file.path}:${line}: expected ${expected}, got ${got}`);
+  };
+  if (raw.includes("\ufffd") && !isUtf8(bytes)) throw await fail("bytes that are none", "UTF-8");
+  let row: unknown;
+  try {
+    row = parseJsonRow(raw, shard.file.path);
+  } catch (error) {
+    if (error instanceof HeddleError) throw await fail("one of too many values");
+    throw await fail(`text that is not JSON (${(error as Error).message})`);
+  }
+  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+    throw await fail(row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`);
+  }
+  const text = Object.hasOwn(row, textField) ? (row as Record<string, unknown>)[textField] : undefined;
+  if (typeof text !== "string") {
+    const keys = Object.keys(row).slice(0, 8).join(", ");
+    throw await fail(
+      text === undefined ? `an object with ${keys ? `the fields ${keys}` : "no fields"}` : `a ${typeof text} in it`,
+    );
+  }
+  return text;
+}
+
+/** Whether a document begins or ends within this shard, or is one part of a longer one. */
+export function documentEnds(shard: ShardDocuments, index: number): DocumentEnds {
+  const last = documentCount(shard) - 1;
+  return {
+    opens: !(index === 0 && shard.continues.first),
+    closes: !(index === last && shard.continues.last),
+  };
+}

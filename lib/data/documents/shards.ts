@@ -1,0 +1,337 @@
+import { open } from "node:fs/promises";
+import { HeddleError } from "../../core/errors.ts";
+import { Pacer } from "../../core/pacer.ts";
+
+/**
+ * Cutting files into shards, and shards into documents. A shard is a range of bytes of one file that can be read alone, in
+ * any order: which documents are its own depends on nothing outside it, so memory is bounded by the shard and a position in the
+ * data is a few integers.
+ */
+
+/** How the documents of a text file are told apart. See `CorpusOptions.documentSeparator`. */
+export type SeparatorRule =
+  | { kind: "lines" }
+  | { kind: "none" }
+  | { kind: "blank" }
+  | { kind: "marker"; bytes: Buffer };
+
+export interface CorpusFile {
+  path: string;
+  /** bytes */
+  size: number;
+  format: "text" | "jsonl";
+  rule: SeparatorRule;
+}
+
+export interface Shard {
+  /** index into the list of files */
+  file: number;
+  /** first byte, and the byte after the last */
+  start: number;
+  end: number;
+  /** how far beyond an end a document may go before it is cut, in bytes: one value for a file, see readShard */
+  reach: number;
+}
+
+/** The documents of a shard as ranges of `bytes`. */
+export interface ShardDocuments {
+  file: CorpusFile;
+  fileIndex: number;
+  bytes: Buffer;
+  /** position in the file of `bytes[0]` */
+  origin: number;
+  /** pairs: first byte, byte after the last; positions in `bytes` */
+  ranges: number[];
+  /** the first range goes on from the shard before; the last range goes on in the shard after */
+  continues: { first: boolean; last: boolean };
+}
+
+/** A line longer than this is refused where a line is a document. */
+export const MAX_LINE_BYTES = 16 * 2 ** 20;
+const NEWLINE = 0x0a;
+
+/**
+ * Divides every file into ranges of `shardBytes`. A file without separators gets at least some tens of parts, so that it can be
+ * shuffled and split.
+ */
+export function planShards(files: readonly CorpusFile[], shardBytes: number): Shard[] {
+  const shards: Shard[] = [];
+  files.forEach((file, index) => {
+    const step = shardBytesOf(file, shardBytes);
+    for (let start = 0; start < file.size; start += step) {
+      shards.push({ file: index, start, end: Math.min(file.size, start + step), reach: step >> 2 });
+    }
+  });
+  return shards;
+}
+
+function shardBytesOf(file: CorpusFile, shardBytes: number): number {
+  return file.rule.kind === "none" ? Math.min(shardBytes, Math.max(2 ** 16, Math.ceil(file.size / 64))) : shardBytes;
+}
+
+/**
+ * Reads the documents that belong to a shard: those after a separator that begins in the shard (or after the start of the
+ * file), to their end, which may lie beyond. A document that goes on for more than a quarter of a shard beyond the end is cut at
+ * the first line that starts there, and the rest belongs to the next shard; both sides see the same bytes and so agree.
+ *
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
+ */
+export async function readShard(files: readonly CorpusFile[], shard: Shard): Promise<ShardDocuments> {
+  const file = files[shard.file]!;
+  const handle = await open(file.path, "r").catch((error: unknown) => {
+    throw fileError(file.path, error);
+  });
+  const window = new Window(file, Math.max(0, shard.start - 1), async (buffer, position) => {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position).catch((error: unknown) => {
+      throw fileError(file.path, error);
+    });
+    return bytesRead;
+  });
+  try {
+    await window.ensure(shard.end);
+    const found = file.rule.kind === "lines" ? await findLines(window, shard) : await findDocuments(window, shard);
+    return { file, fileIndex: shard.file, bytes: window.bytes, origin: window.origin, ...found };
+  } finally {
+    await handle.close();
+  }
+}
+
+type Found = Pick<ShardDocuments, "ranges" | "continues">;
+
+/** Every line that starts in the shard and is not blank. */
+async function findLines(window: Window, { start, end }: Shard): Promise<Found> {
+  const ranges: number[] = [];
+  const pacer = new Pacer();
+  let line = window.firstLineStart(start, end);
+  while (line < end) {
+    if (pacer.isDue()) await pacer.rest();
+    const next = window.knownNextLine(line) ?? (await window.nextLine(line, line + MAX_LINE_BYTES));
+    if (next - line > MAX_LINE_BYTES) throw await window.lineTooLong(line);
+    const stop = window.lineEnd(line, next);
+    if (!window.isBlank(line, stop)) ranges.push(line - window.origin, stop - window.origin);
+    line = next;
+  }
+  return { ranges, continues: { first: false, last: false } };
+}
+
+/** Documents between separator lines. */
+async function findDocuments(window: Window, { start, end, reach }: Shard): Promise<Found> {
+  const ranges: number[] = [];
+  const pacer = new Pacer();
+  const rule = window.file.rule;
+  const startCut = start > 0 ? await cutAfter(window, start, reach) : undefined;
+  const endCut = end < window.file.size ? await cutAfter(window, end, reach) : undefined;
+  // Without a separator before it, a line belongs to the shard before, unless the document was cut at our start.
+  let isOwn = start === 0 || startCut !== undefined;
+  let line = start === 0 ? 0 : (startCut ?? window.firstLineStart(start, end));
+  let documentStart = -1;
+  let documentEnd = -1;
+  let isContinuation = startCut !== undefined;
+  let firstContinues = false;
+  const close = () => {
+    if (documentStart < 0) return;
+    if (ranges.length === 0) firstContinues = isContinuation;
+    ranges.push(documentStart - window.origin, documentEnd - window.origin);
+    documentStart = -1;
+  };
+  while (line < window.file.size) {
+    if (endCut !== undefined && line >= endCut) {
+      // The document goes on in the next shard: keep its last line break.
+      if (documentStart >= 0) documentEnd = endCut;
+      const last = documentStart >= 0;
+      close();
+      return { ranges, continues: { first: firstContinues, last } };
+    }
+    if (!isOwn && line >= end) break;
+    const limit = endCut ?? window.file.size;
+    if (pacer.isDue()) await pacer.rest();
+    const next = Math.min(window.knownNextLine(line) ?? (await window.nextLine(line, limit)), limit);
+    const stop = window.lineEnd(line, next);
+    if (window.isWholeLine(line, next) && isSeparator(window, line, stop, rule)) {
+      close();
+      isContinuation = false;
+      if (line >= end) break;
+      isOwn = true;
+    } else if (isOwn) {
+      if (documentStart < 0) documentStart = line;
+      documentEnd = stop;
+    }
+    line = next;
+  }
+  close();
+  return { ranges, continues: { first: firstContinues, last: false } };
+}
+
+/**
+ * Where the document that crosses `boundary` is cut: undefined if a separator or the end of the file follows within `reach`.
+ * Otherwise it is cut where tokenizers end a token in any case: before the first line there that begins with no blank, else before a
+ * single space. Without either it is cut at the first start of a line, or of a character.
+ */
+async function cutAfter(window: Window, boundary: number, reach: number): Promise<number | undefined> {
+  const limit = boundary + reach;
+  if (limit >= window.file.size) return undefined;
+  await window.ensure(limit + 4);
+  let first: number | undefined;
+  let clean: number | undefined;
+  for (let line = window.firstLineStart(boundary, limit); line < limit; ) {
+    first ??= line;
+    if (!isBlankByte(window.at(line))) clean ??= line;
+    const next = window.knownNextLine(line) ?? (await window.nextLine(line, limit + SEPARATOR_BYTES));
+    if (isSeparator(window, line, window.lineEnd(line, next), window.file.rule)) return undefined;
+    line = next;
+  }
+  const found = clean ?? window.singleSpace(boundary, limit) ?? first;
+  if (found !== undefined) return found;
+  let cut = boundary;
+  while (cut < boundary + 3 && (window.at(cut) & 0xc0) === 0x80) cut++; // a UTF-8 continuation byte starts no character
+  return cut;
+}
+
+function isBlankByte(byte: number): boolean {
+  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+}
+
+/** A longer line never separates documents: what may is known without reading a line of any length to its end. */
+const SEPARATOR_BYTES = 4096;
+
+function isSeparator(window: Window, line: number, stop: number, rule: SeparatorRule): boolean {
+  if (stop - line > SEPARATOR_BYTES) return false;
+  if (rule.kind === "blank") return window.isBlank(line, stop);
+  if (rule.kind !== "marker" || stop - line !== rule.bytes.length) return false;
+  return window.bytes.subarray(line - window.origin, stop - window.origin).equals(rule.bytes);
+}
+
+/** The part of a file that has been read, addressed by positions in the file. */
+class Window {
+  bytes: Buffer = Buffer.alloc(0);
+  readonly file: CorpusFile;
+  readonly origin: number;
+  readonly #read: (buffer: Buffer, position: number) => Promise<number>;
+
+  constructor(file: CorpusFile, origin: number, read: (buffer: Buffer, position: number) => Promise<number>) {
+    this.file = file;
+    this.origin = origin;
+    this.#read = read;
+  }
+
+  at(position: number): number {
+    return this.bytes[position - this.origin] ?? 0;
+  }
+
+  /** Reads on, so that everything before `end` (or the end of the file) is there. */
+  async ensure(end: number): Promise<void> {
+    const wanted = Math.min(end, this.file.size) - this.origin;
+    if (wanted <= this.bytes.length) return;
+    const grown = Buffer.allocUnsafe(wanted);
+    this.bytes.copy(grown);
+    let filled = this.bytes.length;
+    while (filled < wanted) {
+      const count = await this.#read(grown.subarray(filled), this.origin + filled);
+      if (count === 0) {
+        throw new HeddleError(
+          "IO",
+          `${this.file.path}: changed while it was read, expected ${this.file.size} bytes, got ${this.origin + filled}`,
+        );
+      }
+      filled += count;
+    }
+    this.bytes = grown;
+  }
+
+  /** The first start of a line in [from, end), or `end`. Needs `from - 1` in the window where `from` > 0. */
+  firstLineStart(from: number, end: number): number {
+    if (from === 0) return 0;
+    const found = this.bytes.indexOf(NEWLINE, from - 1 - this.origin);
+    return found < 0 ? end : Math.min(end, found + 1 + this.origin);
+  }
+
+  /** The first space in [from, end) that has no blank on either side. Needs `from - 1` in the window. */
+  singleSpace(from: number, end: number): number | undefined {
+    const bytes = this.bytes;
+    for (
+      let at = bytes.indexOf(0x20, from - this.origin);
+      at >= 0 && at + this.origin < end;
+      at = bytes.indexOf(0x20, at + 1)
+    )
+      if (!isBlankByte(bytes[at - 1] ?? 0x20) && !isBlankByte(bytes[at + 1] ?? 0x20)) return at + this.origin;
+    return undefined;
+  }
+
+  /** The start of the line after `line` where its line break has been read already. */
+  knownNextLine(line: number): number | undefined {
+    const found = this.bytes.indexOf(NEWLINE, line - this.origin);
+    return found < 0 ? undefined : found + 1 + this.origin;
+  }
+
+  /** The start of the line after `line`, or the end of the file; a position above `limit` where the line is longer than that. */
+  async nextLine(line: number, limit: number): Promise<number> {
+    let from = line - this.origin;
+    for (;;) {
+      const found = this.bytes.indexOf(NEWLINE, from);
+      if (found >= 0) return found + 1 + this.origin;
+      const known = this.origin + this.bytes.length;
+      if (known >= this.file.size) return this.file.size;
+      if (known > limit) return known;
+      from = this.bytes.length;
+      await this.ensure(known + Math.max(2 ** 16, this.bytes.length >> 1));
+    }
+  }
+
+  /** The end of a line without its line break, "\n" or "\r\n". */
+  lineEnd(line: number, next: number): number {
+    let stop = next;
+    if (stop > line && this.at(stop - 1) === NEWLINE) {
+      stop--;
+      if (stop > line && this.at(stop - 1) === 0x0d) stop--;
+    }
+    return stop;
+  }
+
+  /** Whether [line, next) is a line, and not the part of one on this side of a cut. */
+  isWholeLine(line: number, next: number): boolean {
+    const begins = line === 0 || this.at(line - 1) === NEWLINE;
+    return begins && (next === this.file.size || this.at(next - 1) === NEWLINE);
+  }
+
+  isBlank(line: number, stop: number): boolean {
+    for (let position = line; position < stop; position++) {
+      const byte = this.at(position);
+      if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0d) return false;
+    }
+    return true;
+  }
+
+  async lineTooLong(line: number): Promise<HeddleError> {
+    const number = await lineNumber(this.file.path, line);
+    return new HeddleError(
+      "INVALID_FILE",
+      `${this.file.path}:${number}: line is too long, expected at most ${MAX_LINE_BYTES} bytes`,
+    );
+  }
+}
+
+/** The number, from 1, of the line that starts at `position`: read anew, for messages only. */
+export async function lineNumber(path: string, position: number): Promise<number> {
+  const handle = await open(path, "r");
+  try {
+    const buffer = Buffer.allocUnsafe(2 ** 18);
+    let lines = 1;
+    for (let at = 0; at < position; ) {
+      const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, position - at), at);
+      if (bytesRead === 0) break;
+      for (let i = buffer.indexOf(NEWLINE); i >= 0 && i < bytesRead; i = buffer.indexOf(NEWLINE, i + 1)) lines++;
+      at += bytesRead;
+    }
+    return lines;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The typed form of an error of the file system. */
+export function fileError(path: string, error: unknown): HeddleError {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return new HeddleError("NOT_FOUND", `${path}: no such file`, { cause: error });
+  return new HeddleError("IO", `${path}: cannot be read (${code ?? String(error)})`, { cause: error });
+}

@@ -1,0 +1,114 @@
+import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
+import { HeddleError } from "../../core/errors.ts";
+import { Memory } from "../../io/json-memory.ts";
+import { Pacer } from "../../core/pacer.ts";
+import { leafColumn, pagePreparer } from "./parquet-page.ts";
+import { checkHeader } from "./parquet-pages.ts";
+
+/** Rows that are assembled between two looks at the clock. */
+const SLICE_ROWS = 256;
+
+/** The values of a column chunk as they lie in the file: one entry a row; a part of a row of a nested column. */
+interface Leaf {
+  path: string[];
+  values: unknown[];
+}
+
+/**
+ * The top-level columns of a row group by name, each with one value a row. As hyparquet's own reader would, but page by page with the event
+ * loop's turn in between: that one decodes a whole column chunk, often many megabytes, at once.
+ */
+export async function readColumns(
+  file: AsyncBuffer,
+  metadata: FileMetaData,
+  { path, index }: { path: string; index: number },
+  wanted: readonly string[] | undefined,
+): Promise<Map<string, unknown[]>> {
+  const { parquetSchema } = await import("hyparquet");
+  const schema = parquetSchema(metadata);
+  const pacer = new Pacer();
+  const memory = new Memory();
+  const columns = new Map<string, unknown[]>();
+  for (const child of schema.children) {
+    const { name } = child.element;
+    if (wanted && !wanted.includes(name)) continue;
+    // Whose parts may lie anywhere, in each other too: a few bytes of it can stand for any number of values.
+    if (hasVariant(child))
+      throw new HeddleError("UNSUPPORTED", `${path}: the column ${JSON.stringify(name)} is of the type VARIANT`);
+    const leaves: Leaf[] = [];
+    for (const chunk of metadata.row_groups[index]!.columns)
+      if (chunk.meta_data?.path_in_schema[0] === name)
+        leaves.push(await readLeaf(file, schema, chunk, { pacer, memory }));
+    if (leaves.length === 0) continue;
+    columns.set(name, child.children.length > 0 ? await assemble(leaves, schema, child, pacer) : leaves[0]!.values);
+  }
+  return columns;
+}
+
+function hasVariant({ element, children }: SchemaTree): boolean {
+  return element.logical_type?.type === "VARIANT" || children.some(hasVariant);
+}
+
+async function readLeaf(
+  file: AsyncBuffer,
+  schema: SchemaTree,
+  chunk: ColumnChunk,
+  { pacer, memory }: { pacer: Pacer; memory: Memory },
+): Promise<Leaf> {
+  const [{ parquetHeader, readPage }, { convert }, { getTreePath }] = await Promise.all([
+    import("hyparquet/src/column.js"),
+    import("hyparquet/src/convert.js"),
+    import("hyparquet/src/schema.js"),
+  ]);
+  const meta = chunk.meta_data!;
+  const path = meta.path_in_schema;
+  const [column, prepared] = [await leafColumn(meta, getTreePath(schema, path)), await pagePreparer(meta.codec)];
+  const { decoder } = column;
+  const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
+  const bytes = new Uint8Array(await file.slice(first, first + Number(meta.total_compressed_size)));
+  const reader = { view: new DataView(bytes.buffer), offset: 0 };
+  const values: unknown[] = [];
+  let dictionary: DecodedArray | undefined;
+  let open: DecodedArray | undefined; // a page may go on with the last row of the one before
+  const take = (page: DecodedArray | undefined) => {
+    for (const value of page ?? []) values.push(value);
+  };
+  while (reader.offset < reader.view.byteLength - 1) {
+    if (pacer.isDue()) await pacer.rest();
+    checkHeader(bytes.subarray(reader.offset));
+    const packed = parquetHeader(reader);
+    const { page, header } = await prepared(reader, packed, column, memory);
+    const { data } = readPage(page, header, decoder, dictionary, open, 0);
+    if (header.type === "DICTIONARY_PAGE") dictionary = data && convert(data, decoder);
+    else if (data !== open) {
+      take(open);
+      open = data;
+    }
+  }
+  take(open);
+  return { path, values };
+}
+
+/** Rows of a column that has columns within, some at a time. */
+async function assemble(
+  leaves: readonly Leaf[],
+  schema: SchemaTree,
+  child: SchemaTree,
+  pacer: Pacer,
+): Promise<unknown[]> {
+  const { assembleAsync } = await import("hyparquet/src/rowgroup.js");
+  const rows = Math.min(...leaves.map(({ values }) => values.length));
+  const out: unknown[] = [];
+  for (let row = 0; row < rows; row += SLICE_ROWS) {
+    if (pacer.isDue()) await pacer.rest();
+    const count = Math.min(SLICE_ROWS, rows - row);
+    const asyncColumns = leaves.map(({ path, values }) => ({
+      pathInSchema: path,
+      data: Promise.resolve({ data: [values.slice(row, row + count)], skipped: 0 }),
+    }));
+    const { asyncColumns: made } = assembleAsync({ groupStart: 0, groupRows: count, asyncColumns }, schema);
+    const column = made.find(({ pathInSchema }) => pathInSchema[0] === child.element.name);
+    for (const part of (await column!.data).data) for (const value of part) out.push(value);
+  }
+  return out;
+}

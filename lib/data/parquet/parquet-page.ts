@@ -1,0 +1,130 @@
+// A page on its way to the parser: unpacked, checked, and counted among what memory has room for.
+import type { ColumnMetaData, DataReader, PageHeader, SchemaTree } from "hyparquet";
+import { JSON_BYTES, type Memory } from "../../io/json-memory.ts";
+import { textParsers } from "./parquet-text.ts";
+import { unpackers } from "./parquet-unpack.ts";
+import { checkTextLengths, checkValues, type Levels, type Values } from "./parquet-values.ts";
+
+type Decoder = Parameters<typeof import("hyparquet/src/column.js").readPage>[2];
+
+/** A column of values, as the file has it: what is nested has several. */
+export interface LeafColumn {
+  decoder: Decoder;
+  levels: Levels;
+  /** A value a row. */
+  isFlat: boolean;
+}
+
+/** Bytes of a number that is stored as text, at most: it is read in the square of its length. Those of databases have 16. */
+const MAX_DECIMAL_BYTES = 64;
+
+export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[]): Promise<LeafColumn> {
+  const [{ DEFAULT_PARSERS }, schema] = await Promise.all([
+    import("hyparquet/src/convert.js"),
+    import("hyparquet/src/schema.js"),
+  ]);
+  const { element } = schemaPath.at(-1)!;
+  const parsers = {
+    ...DEFAULT_PARSERS,
+    ...textParsers(element, DEFAULT_PARSERS),
+    uuidFromBytes(bytes: Uint8Array) {
+      // Of a longer one the parser would make a text for each byte.
+      if (bytes && bytes.length !== 16) throw new Error(`a UUID of ${bytes.length} bytes`);
+      return DEFAULT_PARSERS.uuidFromBytes(bytes);
+    },
+  };
+  const [repetition, definition] = [schema.getMaxRepetitionLevel(schemaPath), schema.getMaxDefinitionLevel(schemaPath)];
+  return {
+    // What the parser gets is unpacked.
+    decoder: { ...meta, pathInSchema: meta.path_in_schema, element, schemaPath, parsers, codec: "UNCOMPRESSED" },
+    levels: { repetition, definition },
+    isFlat: schema.isFlatColumn(schemaPath),
+  };
+}
+
+type PreparePage = (
+  reader: DataReader,
+  header: PageHeader,
+  column: LeafColumn,
+  memory: Memory,
+) => Promise<{ page: DataReader; header: PageHeader }>;
+
+/**
+ * What takes a page from the reader behind its header, for the parser.
+ * @param codec of the column
+ */
+export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<PreparePage> {
+  const [unpack, { deltaBinaryUnpack }] = await Promise.all([unpackers(), import("hyparquet/src/delta.js")]);
+  return async (reader, packed, column, memory) => {
+    const { decoder, levels } = column;
+    const { view, offset } = reader;
+    const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, packed.compressed_page_size);
+    reader.offset += bytes.length;
+    const { data_page_header_v2: second } = packed;
+    let page: Uint8Array;
+    if (packed.type === "DATA_PAGE_V2") {
+      const { repetition_levels_byte_length: repetition, definition_levels_byte_length: definition } = second!;
+      const unpackedLevels = repetition + (levels.definition > 0 ? definition : 0);
+      const rest = bytes.subarray(unpackedLevels);
+      const length = packed.uncompressed_page_size - repetition - definition;
+      const values = second!.is_compressed === false ? rest : await unpack(rest, length, codec);
+      page = values.buffer === bytes.buffer ? bytes : Buffer.concat([bytes.subarray(0, unpackedLevels), values]);
+    } else page = await unpack(bytes, packed.uncompressed_page_size, codec);
+
+    const isDictionary = packed.type === "DICTIONARY_PAGE";
+    const values = isDictionary
+      ? { at: 0, count: packed.dictionary_page_header!.num_values }
+      : checkValues(page, packed, decoder.type, levels);
+    const encoding = isDictionary ? "PLAIN" : (second ?? packed.data_page_header)!.encoding;
+    if (decoder.element.converted_type === "DECIMAL") checkDecimals(page, values, column, encoding);
+    let shared = 0;
+    if (encoding === "DELTA_BYTE_ARRAY") {
+      // Bytes that values have in common with those before them are stored once.
+      const lengths = new Int32Array(values.count);
+      deltaBinaryUnpack(readerOf(page, values.at), values.count, lengths);
+      shared = lengths.reduce((sum, length) => sum + Math.max(0, length), 0);
+    }
+    count(page.length + shared, isDictionary ? values.count : rowsOf(packed), column, encoding, memory);
+    return { page: readerOf(page, 0), header: { ...packed, compressed_page_size: page.length } };
+  };
+}
+
+function readerOf(page: Uint8Array, offset: number): DataReader {
+  return { view: new DataView(page.buffer, page.byteOffset, page.byteLength), offset };
+}
+
+/** Values of a data page, missing ones included. */
+function rowsOf({ type, data_page_header, data_page_header_v2 }: PageHeader): number {
+  return (type === "DATA_PAGE_V2" ? data_page_header_v2 : data_page_header)!.num_values;
+}
+
+/** What its values become, in bytes, about; before they do. */
+function count(
+  bytes: number,
+  values: number,
+  { decoder, levels, isFlat }: LeafColumn,
+  encoding: string,
+  memory: Memory,
+) {
+  const { type, element } = decoder;
+  const { converted_type: kind, logical_type: logical } = element;
+  const isText = type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY";
+  // A list for each part that may be missing or repeated.
+  const lists = isFlat ? 0 : 184 * levels.definition;
+  // Those of a dictionary are there already, and shared.
+  if (encoding.endsWith("_DICTIONARY")) return memory.take(bytes + values * (24 + lists));
+  const isTime = type === "INT96" || kind === "DATE" || kind?.startsWith("TIMESTAMP") || logical?.type === "TIMESTAMP";
+  const isPlace = logical?.type === "GEOMETRY" || logical?.type === "GEOGRAPHY";
+  const each = 24 + (isText ? 40 : 0) + (type === "INT64" || type === "INT96" ? 24 : 0) + (isTime ? 100 : 0);
+  memory.take(bytes * (kind === "JSON" ? JSON_BYTES : isPlace ? 12 : isText ? 2 : 1) + values * (each + lists));
+  if (isText) memory.need(104 * values); // until the texts are read
+}
+
+function checkDecimals(page: Uint8Array, values: Values, { decoder }: LeafColumn, encoding: string): void {
+  const { type, element } = decoder;
+  if (type === "FIXED_LEN_BYTE_ARRAY" && (element.type_length ?? 0) > MAX_DECIMAL_BYTES)
+    throw new Error(`a number of ${element.type_length} bytes`);
+  if (type !== "BYTE_ARRAY" || encoding.endsWith("_DICTIONARY")) return;
+  if (encoding !== "PLAIN") throw new Error(`numbers as texts in the encoding ${encoding}`);
+  checkTextLengths(page, values, MAX_DECIMAL_BYTES);
+}

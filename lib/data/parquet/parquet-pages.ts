@@ -1,0 +1,92 @@
+import type { AsyncBuffer, ColumnChunk } from "hyparquet";
+import { invalidArgument } from "../../core/errors.ts";
+import { checkStruct } from "./thrift.ts";
+
+/** Values of a column of a row group at most: more would be a few bytes that unpack to all of memory. */
+const MAX_VALUES = 2 ** 24;
+/** Unpacked bytes of a column of a row group at most, unless the environment allows more. */
+const MAX_BYTES = 2 ** 27;
+const MORE_BYTES = "HEDDLE_PARQUET_COLUMN_BYTES";
+const MOST_BYTES = 2 ** 30;
+/** Of a page's header, its statistics included. */
+const HEADER_BYTES = 2 ** 16;
+/** What one may become. */
+const MAX_HEADER_MEMORY = 2 ** 24;
+
+/** By the number of a page's kind, the field of its header that says more: of data, nothing, of a dictionary, of data in the second form. */
+const KINDS = ["field_5", undefined, "field_7", "field_8"] as const;
+const DICTIONARY = 2;
+const SECOND = 3;
+
+type Thrift = Record<string, unknown>;
+
+/** @throws HeddleError INVALID_ARGUMENT for an environment variable that is not a number of bytes */
+function mostColumnBytes(): number {
+  const given = process.env[MORE_BYTES];
+  if (given === undefined || given === "") return MAX_BYTES;
+  const bytes = Number(given);
+  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MOST_BYTES)
+    throw invalidArgument(MORE_BYTES, `a whole number of bytes from 1 to ${MOST_BYTES}`, given);
+  return bytes;
+}
+
+/** That a page's header at the beginning of the bytes can be parsed. @throws Error */
+export function checkHeader(bytes: Uint8Array): void {
+  checkStruct(bytes, 0, MAX_HEADER_MEMORY);
+}
+
+/**
+ * Checks the headers of a column's pages before anything is unpacked: that they follow each other within the column's bytes
+ * and hold no more values than it says. The parser trusts them, and would go back, or on for ever.
+ *
+ * @throws Error that says what is wrong
+ */
+export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path }: ColumnChunk): Promise<void> {
+  if (!meta || file_path !== undefined) throw new Error("a column that lies elsewhere");
+  const name = meta.path_in_schema.join(".");
+  const fail = (what: string, got: unknown) => new Error(`${what} in the column ${name}: ${got}`);
+  const number = (value: unknown, most: number, what: string): number => {
+    const whole = typeof value === "number" || typeof value === "bigint" ? Number(value) : Number.NaN;
+    if (!Number.isSafeInteger(whole) || whole < 0 || whole > most) throw fail(`${what} outside 0 to ${most}`, value);
+    return whole;
+  };
+  const values = number(meta.num_values, MAX_VALUES, "a number of values");
+  const bytes = number(meta.total_compressed_size, file.byteLength, "a number of bytes");
+  const mostBytes = mostColumnBytes();
+  const checkUnpacked = (size: number) => {
+    if (size > mostBytes)
+      throw new Error(
+        `more than ${mostBytes} unpacked bytes in the column ${name} of a row group (the environment variable ${MORE_BYTES} allows more)`,
+      );
+  };
+  checkUnpacked(number(meta.total_uncompressed_size, Number.MAX_SAFE_INTEGER, "a number of unpacked bytes"));
+  const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
+  const end = number(first, file.byteLength, "an offset") + bytes;
+  if (end > file.byteLength) throw fail(`an end beyond ${file.byteLength}`, end);
+  const { deserializeTCompactProtocol } = await import("hyparquet/src/thrift.js");
+  let [found, unpacked] = [0, 0];
+  for (let at = first; at < end - 1; ) {
+    const bytes = new Uint8Array(await file.slice(at, Math.min(end, at + HEADER_BYTES)));
+    checkHeader(bytes);
+    const reader = { view: new DataView(bytes.buffer), offset: 0 };
+    const header = deserializeTCompactProtocol(reader) as Thrift;
+    const left = end - at - reader.offset;
+    unpacked += number(header.field_2, Number.MAX_SAFE_INTEGER, "a page's unpacked bytes");
+    checkUnpacked(unpacked);
+    const size = number(header.field_3, left, "a page's bytes");
+    const kind = number(header.field_1, KINDS.length - 1, "a page's kind");
+    const own = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);
+    if (own === undefined) throw fail("a page's kind", kind);
+    const count = number(own.field_1, MAX_VALUES, "a page's values");
+    if (kind === SECOND) {
+      number(own.field_2, count, "a page's empty values");
+      number(own.field_3, count, "a page's rows");
+      number(own.field_5, size, "a page's bytes of levels");
+      number(own.field_6, size, "a page's bytes of levels");
+    }
+    if (kind !== DICTIONARY) found += count;
+    if (found > values) throw fail(`more values than ${values}`, found);
+    at += reader.offset + size;
+  }
+  if (found !== values) throw fail(`fewer values than ${values}`, found);
+}

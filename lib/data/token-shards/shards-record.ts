@@ -1,0 +1,143 @@
+// What a folder of token shards is made of, and how far, written beside them by every run, so that a run that was stopped goes on
+// and no other does.
+import { readdir, realpath, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { exists, ioError, readJson, writeJson } from "../../io/atomic-files.ts";
+import { removeLeft } from "../../core/temp-files.ts";
+import { TokenFile } from "./token-file.ts";
+import type { TokenShard } from "./write-token-shards.ts";
+
+const NAME = "shards.json";
+const SHARD = /^shard-(\d{5,})\.tokens$/u;
+
+/** A finished token file with its number of records. A long document has several. */
+export interface RecordedShard extends TokenShard {
+  records: number;
+}
+
+export const shardPath = (folder: string, index: number) =>
+  join(folder, `shard-${String(index).padStart(5, "0")}.tokens`);
+
+/** Everything that the shards' bytes follow from. */
+export interface ShardsWork {
+  /** the files themselves, where a folder was named */
+  files: readonly string[];
+  tokenizer: string;
+  /** with the defaults of those not given */
+  options: Record<string, string | number | boolean>;
+}
+
+/**
+ * The record of one run. It says how many shards are finished, and says it after each: a shard of an earlier run that lies in the
+ * folder still is not taken for one of this.
+ */
+export class ShardsRecord {
+  readonly #folder: string;
+  readonly #work: Record<string, unknown>;
+
+  private constructor(folder: string, work: Record<string, unknown>) {
+    this.#folder = folder;
+    this.#work = work;
+  }
+
+  /** @throws HeddleError INVALID_ARGUMENT where a file is one of those that the run is to write */
+  static async of(folder: string, { files, tokenizer, options }: ShardsWork): Promise<ShardsRecord> {
+    const sources = await Promise.all(
+      files.map(async (name) => {
+        const { size, mtimeMs } = await stat(name).catch((error: unknown) => {
+          throw ioError(error, name, "read");
+        });
+        return { path: resolve(name), bytes: size, modified: Math.floor(mtimeMs) };
+      }),
+    );
+    // By their real names, where they have one: a symbolic link must not lead a run to overwrite what it reads.
+    const real = (path: string) => realpath(path).catch(() => path);
+    const [outputDir, ...paths] = await Promise.all([resolve(folder), ...sources.map(({ path }) => path)].map(real));
+    const own = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
+    if (own) throw invalidArgument("outputDir", "another folder than that of the shards to read", own);
+    return new ShardsRecord(folder, { sources, tokenizer, options });
+  }
+
+  /** Begins anew: from here on no shard in the folder counts as finished. */
+  begin(): Promise<void> {
+    return this.#write(0);
+  }
+
+  /** The first `count` shards are on the disk, and others that lie in the folder are not of this run. */
+  async finished(count: number): Promise<void> {
+    await this.#write(count);
+    await this.clean(count);
+  }
+
+  /**
+   * The shards that earlier runs of the very same work have finished, in order; none for a folder without any, where the work begins.
+   * @throws HeddleError INVALID_ARGUMENT where the folder is of other files, options or another tokenizer
+   */
+  async resume(): Promise<RecordedShard[]> {
+    const path = join(this.#folder, NAME);
+    if (!(await exists(path))) {
+      if ((await this.#names()).some((name) => SHARD.test(name)))
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${this.#folder}: expected ${NAME} beside the shards to resume from, got none`,
+        );
+      await this.begin();
+      return [];
+    }
+    const found = (await readJson(path)) as Record<string, unknown> | null;
+    for (const [key, wanted] of Object.entries(this.#work)) {
+      const there = JSON.stringify(found?.[key]);
+      if (JSON.stringify(wanted) !== there)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${this.#folder}: expected shards of the same ${key} to resume from, got ${String(there).slice(0, 200)}`,
+        );
+    }
+    const finished = found?.finished;
+    if (!Number.isSafeInteger(finished) || (finished as number) < 0)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${path}: finished: expected a number of shards, got ${JSON.stringify(finished)}`,
+      );
+    const names = new Set(await this.#names());
+    const shards: RecordedShard[] = [];
+    for (let index = 0; index < (finished as number); index++) {
+      const shard = shardPath(this.#folder, index);
+      if (!names.has(basename(shard))) break; // made again from here
+      shards.push(this.#read(shard));
+    }
+    return shards;
+  }
+
+  /** Removes the shards after the first `count`, and what a killed run left half written. */
+  async clean(count: number): Promise<void> {
+    for (const name of await this.#names()) {
+      const index = SHARD.exec(name)?.[1];
+      if (index !== undefined && Number(index) >= count) await rm(join(this.#folder, name), { force: true });
+    }
+    await removeLeft(this.#folder, ({ stem }) => /^\.shard-\d+\.tokens$/u.test(stem));
+  }
+
+  #read(path: string): RecordedShard {
+    const file = TokenFile.open(path);
+    try {
+      if (file.fingerprint !== this.#work.tokenizer)
+        throw new HeddleError("INVALID_ARGUMENT", `${path}: expected tokens of the same tokenizer, got another's`);
+      const { tokenCount: tokens, documentCount: records, textBytes: bytes } = file;
+      return { path, tokens, documents: file.countWholeDocuments(), bytes, records };
+    } finally {
+      file.close();
+    }
+  }
+
+  async #write(finished: number): Promise<void> {
+    await writeJson(join(this.#folder, NAME), { ...this.#work, finished });
+  }
+
+  async #names(): Promise<string[]> {
+    return await readdir(this.#folder).catch((error: unknown) => {
+      throw ioError(error, this.#folder, "read");
+    });
+  }
+}

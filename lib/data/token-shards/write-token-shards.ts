@@ -1,0 +1,280 @@
+import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import { claim } from "../../io/claim.ts";
+import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
+import { nearest } from "../../core/nearest-name.ts";
+import { type CorpusOptions, openFilesOf } from "../corpus.ts";
+import type { DocumentFile, EncodedDocument } from "../documents/document-file.ts";
+import { GroupReader } from "../groups.ts";
+import { Pacer } from "../../core/pacer.ts";
+import { ParallelEncoder } from "../parallel-encoder.ts";
+import { type RecordedShard, ShardsRecord, shardPath } from "./shards-record.ts";
+import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
+import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
+
+/** Options of `writeTokenShards`. */
+export interface WriteTokenShardsOptions
+  extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
+  /**
+   * Where `shard-00000.tokens` and those after it go, and `shards.json`. Shards of another run in it are replaced or removed; one that
+   * another run is writing is refused.
+   */
+  outputDir: string;
+  /** Tokens of a shard, about: it ends with the document that reaches them. Default 2^27, 256 MiB of 16-bit tokens. */
+  shardTokens?: number | undefined;
+  /** Default false: the order of the files. True: an order by chance, as a corpus has in its first epoch. */
+  shuffle?: boolean | undefined;
+  /**
+   * Go on after the shards that a run of the same files, options and tokenizer has finished, whatever ended it and whether it resumed
+   * itself: the shards are then those of a run that nothing ended. `shards.json` beside them, which every run writes, says of what they
+   * are and how many are finished; a folder of other shards is refused. Default false: begin anew.
+   */
+  resume?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+  /** Told after each shard that it writes. */
+  onShard?: ((shard: TokenShard) => void) | undefined;
+  /** Told now and then, and at the end. */
+  onProgress?: ((progress: TokenShardProgress) => void) | undefined;
+}
+
+/** How far `writeTokenShards` is. */
+export interface TokenShardProgress {
+  documents: number;
+  tokens: number;
+  /** Of text in UTF-8. */
+  bytes: number;
+  /** Of the files: near `bytes` at the end, less where they are compressed. */
+  totalBytes: number;
+}
+
+/** A finished token file. */
+export interface TokenShard {
+  path: string;
+  tokens: number;
+  /** Documents that end in it: a long one that is cut counts once. */
+  documents: number;
+  /** Of text in UTF-8. */
+  bytes: number;
+}
+
+/**
+ * Encodes a corpus once, on several threads where the tokenizer can, and writes it as token files, which a corpus reads
+ * mapped: larger than memory, and without the tokenizer's work in every run. Documents are read no faster than they are written. Tokens
+ * have 16 bits where the vocabulary fits them. Each shard appears whole or not at all.
+ *
+ * @returns the shards, those that were there before a resumed run included
+ * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, INVALID_ARGUMENT for a tokenizer that does not tell its
+ * vocabSize, and for a folder that another run writes, or that is not to be resumed from
+ *
+ * @example
+ * await writeTokenShards({ files: "wiki.parquet", tokenizer, outputDir: "tokens" });
+ * await pretrain(base, { data: "tokens", maxSteps: 10_000 });
+ */
+export async function writeTokenShards(options: WriteTokenShardsOptions): Promise<TokenShard[]> {
+  checkOptions(options);
+  return await writeDocuments(await openFilesOf(options), options);
+}
+
+const OPTIONS: Record<keyof WriteTokenShardsOptions, true> = {
+  files: true,
+  tokenizer: true,
+  documentSeparator: true,
+  textField: true,
+  seed: true,
+  shuffleBytes: true,
+  outputDir: true,
+  shardTokens: true,
+  shuffle: true,
+  resume: true,
+  signal: true,
+  onShard: true,
+  onProgress: true,
+};
+
+/** @throws HeddleError INVALID_ARGUMENT for a misspelt option, and where one is missing that has no default */
+function checkOptions(options: WriteTokenShardsOptions): void {
+  if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
+  const names = Object.keys(OPTIONS);
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw invalidArgument("writeTokenShards", nearest(unknown, names) ?? `one of ${names.join(", ")}`, unknown);
+  const { tokenizer, outputDir } = options;
+  if (typeof tokenizer !== "object" || tokenizer === null) throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
+  if (options.seed !== undefined) checkSeed(options.seed);
+  if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
+}
+
+/** The same for files that are open already, whatever `options.files` says. It closes them. */
+export async function writeDocuments(
+  files: readonly DocumentFile[],
+  options: WriteTokenShardsOptions,
+): Promise<TokenShard[]> {
+  const { tokenizer, outputDir, shardTokens = 2 ** 27, shuffle = false, signal, onShard, onProgress } = options;
+  let release = () => {};
+  try {
+    if (!Number.isSafeInteger(shardTokens) || shardTokens < 1)
+      throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
+    const { vocabSize } = tokenizer;
+    if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
+    await makeFolder(outputDir);
+    release = await claim(outputDir, "outputDir");
+    const fingerprint = tokenizerFingerprint(tokenizer);
+    const reader = new GroupReader(files, { ...options, shuffle });
+    const { seed = 0, documentSeparator = "blank-line", textField = "text" } = options;
+    const order = { shuffle, ...(shuffle && { seed }), shuffleBytes: reader.groupBytes };
+    const record = await ShardsRecord.of(outputDir, {
+      files: files.map(({ path }) => path),
+      tokenizer: fingerprint,
+      options: { shardTokens, documentSeparator, textField, ...order },
+    });
+    if (!options.resume) await record.begin();
+    const shards: RecordedShard[] = options.resume ? await record.resume() : [];
+    const progress = { documents: 0, tokens: 0, bytes: 0, totalBytes: files.reduce((sum, { size }) => sum + size, 0) };
+    for (const shard of shards) {
+      progress.documents += shard.documents;
+      progress.tokens += shard.tokens;
+      progress.bytes += shard.bytes;
+    }
+    const written = shards.reduce((sum, { records }) => sum + records, 0);
+    const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), written, signal);
+    const told = new Pacer();
+    const next = async () => {
+      const { value: document } = await documents.next();
+      if (document) {
+        if (document.closes) progress.documents++;
+        progress.tokens += document.tokens.length;
+        progress.bytes += document.bytes;
+      }
+      if (onProgress && (!document || told.isDue())) {
+        onProgress({ ...progress });
+        await told.rest();
+      }
+      return document;
+    };
+    let document = await next();
+    while (document) {
+      const path = shardPath(outputDir, shards.length);
+      const writer = new ShardWriter(vocabSize, fingerprint);
+      await writeFileAtomically(path, async (sink) => {
+        await writer.begin(sink);
+        while (document && (writer.tokens < shardTokens || writer.records === 0)) {
+          await writer.add(sink, document);
+          document = await next();
+        }
+        await writer.finish(sink);
+      });
+      const { tokens, documents: count, bytes, records } = writer;
+      shards.push({ path, tokens, documents: count, bytes, records });
+      await record.finished(shards.length);
+      onShard?.({ path, tokens, documents: count, bytes });
+    }
+    await record.clean(shards.length);
+    return shards.map(({ records: _, ...shard }) => shard);
+  } finally {
+    release();
+    for (const file of files) file.close();
+  }
+}
+
+/** Documents that may wait to be written. */
+const MOST_DOCUMENTS = 4096;
+/** Documents that are asked for before the encoder is asked whether it has room. */
+const ASKED_AT_ONCE = 64;
+
+/** The documents of all groups in their order, without the first `done`, encoded ahead of where they are asked for as far as the encoder has room. */
+async function* encodeInOrder(
+  reader: GroupReader,
+  encoder: ParallelEncoder,
+  done: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<EncodedDocument, undefined, undefined> {
+  const pacer = new Pacer();
+  for (let g = 0; g < reader.groupCount; g++) {
+    const group = await reader.open(0, g);
+    const waiting: Promise<EncodedDocument>[] = [];
+    const first = Math.min(done, group.documentCount);
+    done -= first;
+    for (let place = first; place < group.documentCount || waiting.length > 0; ) {
+      throwIfAborted(signal, "tokens");
+      while (place < group.documentCount && waiting.length < MOST_DOCUMENTS && encoder.hasRoom) {
+        const end = Math.min(group.documentCount, place + ASKED_AT_ONCE);
+        for (; place < end; place++) {
+          const document = group.read(place, (text, ends) => encoder.encode(text, ends));
+          document.catch(() => {}); // awaited in its turn, or an earlier one has failed
+          waiting.push(document);
+        }
+        await undefined; // their texts reach the encoder
+        if (pacer.isDue()) await pacer.rest();
+      }
+      yield await waiting.shift()!;
+    }
+  }
+  return undefined;
+}
+
+/** Writes the parts of a token file in order; see token-file.ts for what they are. */
+class ShardWriter {
+  tokens = 0;
+  bytes = 0;
+  readonly #vocabSize: number;
+  readonly #fingerprint: string;
+  readonly #width: 2 | 4;
+  readonly #ends: number[] = [];
+  readonly #textBytes: number[] = [];
+  /** Records, by number, whose document goes on in the next one. */
+  readonly #goingOn = new Set<number>();
+
+  constructor(vocabSize: number, fingerprint: string) {
+    this.#vocabSize = vocabSize;
+    this.#fingerprint = fingerprint;
+    this.#width = vocabSize <= 2 ** 16 ? 2 : 4;
+  }
+
+  get records(): number {
+    return this.#ends.length;
+  }
+
+  get documents(): number {
+    return this.records - this.#goingOn.size;
+  }
+
+  async begin(sink: FileSink): Promise<void> {
+    const header = Buffer.alloc(TOKEN_FILE.headerBytes);
+    header.write(TOKEN_FILE.magic, 0, "latin1");
+    header.writeUInt32LE(TOKEN_FILE.version, 8);
+    header.writeUInt32LE(this.#width, 12);
+    header.writeUInt32LE(this.#vocabSize, 16);
+    header.write(this.#fingerprint, 24, "hex");
+    await sink.write(header);
+  }
+
+  async add(sink: FileSink, { tokens, bytes, closes }: EncodedDocument): Promise<void> {
+    if (tokens.length > MAX_DOCUMENT_TOKENS)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `files: document ${this.#ends.length + 1} of a shard: expected at most ${MAX_DOCUMENT_TOKENS} tokens, got ${tokens.length}`,
+      );
+    // A typed array is little-endian wherever Node runs.
+    const stored = this.#width === 2 ? Uint16Array.from(tokens) : tokens;
+    await sink.write(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
+    this.tokens += tokens.length;
+    this.bytes += bytes;
+    if (!closes) this.#goingOn.add(this.#ends.length);
+    this.#ends.push(this.tokens);
+    this.#textBytes.push(bytes);
+  }
+
+  async finish(sink: FileSink): Promise<void> {
+    await sink.align(8);
+    const record = Buffer.alloc(TOKEN_FILE.recordBytes);
+    for (const [i, end] of this.#ends.entries()) {
+      record.writeBigUInt64LE(BigInt(end), 0);
+      record.writeBigUInt64LE(BigInt(this.#textBytes[i]!) + (this.#goingOn.has(i) ? GOES_ON : 0n), 8);
+      await sink.write(record);
+    }
+    const footer = Buffer.alloc(TOKEN_FILE.footerBytes);
+    for (const [i, value] of [this.tokens, this.records, this.bytes].entries())
+      footer.writeBigUInt64LE(BigInt(value), 8 * i);
+    footer.write(TOKEN_FILE.endMagic, 24, "latin1");
+    await sink.write(footer);
+  }
+}

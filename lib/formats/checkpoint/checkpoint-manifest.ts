@@ -1,0 +1,142 @@
+// checkpoint.json: which files a checkpoint has, their sizes and digests, by which a damaged one is told from a whole one.
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { Device } from "../../graph/index.ts";
+import { digestOfFile, digestOfText } from "../digest.ts";
+import { exists, ioError, readJson } from "../../io/atomic-files.ts";
+
+export const MANIFEST = "checkpoint.json";
+
+/** A file of a checkpoint: never a path. */
+export const CHECKPOINT_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
+
+export interface Manifest {
+  step: number;
+  /** The checkpoint's place among those that its folder has seen. Absent from the oldest ones. */
+  order?: number;
+  /** Bytes of each file. */
+  files: Readonly<Record<string, number>>;
+  /** Of each file. Absent from checkpoints that were written before there were digests. */
+  digests?: Readonly<Record<string, string>>;
+}
+
+/** With a digest of its own: a flipped bit must not make an old checkpoint the newest, or one without digests of this. */
+export function manifestText(manifest: Manifest): string {
+  const digest = digestOfText(JSON.stringify(manifest));
+  return `${JSON.stringify({ ...manifest, digest }, null, 2)}\n`;
+}
+
+/** What is wrong with a checkpoint. */
+export class Damage {
+  constructor(
+    readonly file: string,
+    /** `expected X, got Y`. */
+    readonly what: string,
+  ) {}
+
+  toString(): string {
+    return `${this.file}: ${this.what}`;
+  }
+
+  /** As an error about the checkpoint at `path`. */
+  at(path: string): HeddleError {
+    return new HeddleError("INVALID_FILE", `${join(path, this.file)}: ${this.what}`);
+  }
+}
+
+/** The manifest of a checkpoint whose files are all there and as large as it says; what they hold is not read. @throws HeddleError where the system has run out of something */
+export async function readManifest(path: string): Promise<Manifest | Damage> {
+  let found: unknown;
+  try {
+    found = await readJson(join(path, MANIFEST));
+  } catch (error) {
+    if (error instanceof HeddleError && (error.code === "NOT_FOUND" || error.code === "INVALID_FILE"))
+      return new Damage(MANIFEST, "expected a manifest, got none that can be read");
+    return unreadable(error, MANIFEST, path);
+  }
+  const manifest = checked(found);
+  if (manifest instanceof Damage) return manifest;
+  for (const [name, bytes] of Object.entries(manifest.files)) {
+    if (!CHECKPOINT_FILE.test(name)) return new Damage(MANIFEST, `expected plain file names, got ${describe(name)}`);
+    try {
+      const { size } = await stat(join(path, name));
+      if (size !== bytes) return new Damage(name, `expected ${bytes} bytes, got ${size}`);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT" || code === "ENOTDIR") return new Damage(name, `expected ${bytes} bytes, got no such file`);
+      return unreadable(error, name, path);
+    }
+  }
+  return manifest;
+}
+
+function checked(found: unknown): Manifest | Damage {
+  if (!isRecord(found) || !Number.isSafeInteger(found.step) || !isRecord(found.files))
+    return new Damage(MANIFEST, "expected a step and files, got none");
+  const { digest, ...manifest } = found;
+  // Whatever else a manifest says came with digests.
+  const { step: _, order: __, files, ...rest } = manifest;
+  if (digest === undefined && Object.keys(rest).length === 0) return manifest as unknown as Manifest;
+  const own = digestOfText(JSON.stringify(manifest));
+  if (own !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${own}`);
+  const names = Object.keys(files as object);
+  if (!isRecord(manifest.digests) || names.some((name) => !Object.hasOwn(manifest.digests as object, name)))
+    return new Damage(MANIFEST, "expected a digest of each file, got not all of them");
+  return manifest as unknown as Manifest;
+}
+
+/** A file of one checkpoint that the disk does not give back says nothing of the others; where the system has run out of something, nothing does. */
+function unreadable(error: unknown, file: string, path: string): Damage {
+  const cause = error instanceof HeddleError ? error.cause : error;
+  const { code = "" } = (cause ?? {}) as NodeJS.ErrnoException;
+  if (["EMFILE", "ENFILE", "ENOMEM"].includes(code)) throw ioError(error, join(path, file), "read");
+  return new Damage(file, `cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
+}
+
+export interface Reading {
+  /** Whose threads compute the digests. */
+  device: Device;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads a checkpoint whole and compares it with its manifest's digests.
+ * @param only these files, where not all are wanted
+ * @returns the first damage
+ * @throws HeddleError IO, ABORTED
+ */
+export async function findDamage(
+  path: string,
+  { device, signal }: Reading,
+  only?: readonly string[],
+): Promise<Damage | undefined> {
+  const manifest = await readManifest(path);
+  if (manifest instanceof Damage) return manifest;
+  for (const [name, expected] of Object.entries(manifest.digests ?? {})) {
+    if (only && !only.includes(name)) continue;
+    let got: string;
+    try {
+      got = await digestOfFile(join(path, name), { device, signal });
+    } catch (error) {
+      if (error instanceof HeddleError && error.code !== "IO") throw error;
+      return new Damage(name, (error as Error).message); // the disk gives it no more
+    }
+    if (got !== expected) return new Damage(name, `expected digest ${expected}, got ${got}`);
+  }
+  return undefined;
+}
+
+/**
+ * The same of a folder that somebody named, which may have lost its manifest.
+ * @throws HeddleError INVALID_FILE, IO, ABORTED
+ */
+export async function needIntact(path: string, reading: Reading, only?: readonly string[]): Promise<void> {
+  if (!(await exists(join(path, MANIFEST)))) return;
+  const damage = await findDamage(path, reading, only);
+  if (damage) throw damage.at(path);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

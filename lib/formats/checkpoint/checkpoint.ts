@@ -1,0 +1,301 @@
+// Training checkpoints: folders that are complete or absent, whenever the process or the machine stops.
+//
+// A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and the
+// parent fsynced. A manifest lists the files, their sizes and their digests; a folder whose files do not match it (a broken copy) is
+// passed over. Hidden folders of dead processes are swept.
+import { cp, open, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { invalidArgument } from "../../core/errors.ts";
+import { type Device, openDevice } from "../../graph/index.ts";
+import { leftIn, temporaryName } from "../../core/temp-files.ts";
+import {
+  CHECKPOINT_FILE,
+  Damage,
+  findDamage,
+  MANIFEST,
+  manifestText,
+  type Reading,
+  readManifest,
+} from "./checkpoint-manifest.ts";
+import { Digest } from "../digest.ts";
+import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "../../io/atomic-files.ts";
+import { mostJson } from "../../io/json-memory.ts";
+import { writeSafetensorsTo } from "../safetensors/safetensors-write.ts";
+import type { TensorData } from "../tensor-data.ts";
+
+const STATE = "trainer_state.json";
+const MAX_STATE_BYTES = 1 << 28;
+/** Preference training keeps two numbers for each row. */
+const MAX_STATE_VALUES = 1 << 22;
+
+export interface CheckpointContent {
+  /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
+  tensors: Readonly<Record<string, Iterable<TensorData> | AsyncIterable<TensorData>>>;
+  /** Written to trainer_state.json; anything JSON can hold. */
+  state: unknown;
+  /** Further files by name: config.json, tokenizer.json, model_card.json, … */
+  files?: Readonly<Record<string, string | Uint8Array>>;
+  /** Whose thread computes the digests, while files are written. Default: the CPU. */
+  device?: Device | undefined;
+  signal?: AbortSignal;
+}
+
+export interface CheckpointInfo {
+  path: string;
+  step: number;
+  /** Its place among those that its folder has seen: a run that begins anew there is newer than one that went further. */
+  order: number;
+}
+
+/**
+ * Writes `folder/checkpoint-<step>` and then removes the oldest beyond `saveTotalLimit`. A checkpoint of the same step is
+ * replaced. That of step `keep` stays, beside as many as the limit says; with `among` all stay but those of these steps. Errors: IO (disk full, permission; what was there stays),
+ * ABORTED, INVALID_ARGUMENT.
+ */
+export async function saveCheckpoint(
+  folder: string,
+  step: number,
+  content: CheckpointContent,
+  options: {
+    saveTotalLimit?: number;
+    keep?: number | undefined;
+    among?: ReadonlySet<number> | undefined;
+    /** Told where an older one cannot be removed, which is no failure of this one. */
+    warn?: ((message: string) => void) | undefined;
+  } = {},
+): Promise<CheckpointInfo> {
+  if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
+  const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
+  if (!(limit >= 1)) throw invalidArgument("saveTotalLimit", "at least 1", limit);
+  const files = plannedFiles(content);
+  await makeFolder(folder);
+
+  const path = join(folder, `checkpoint-${step}`);
+  const temporary = hiddenName(folder, "tmp", step);
+  const order = 1 + ((await latestCheckpoint(folder))?.order ?? 0);
+  try {
+    await makeFolder(temporary);
+    const { device = openDevice({ device: "cpu" }) } = content;
+    const sizes: Record<string, number> = {};
+    const digests: Record<string, string> = {};
+    for (const [name, write] of files) {
+      const digest = new Digest(device);
+      sizes[name] = await writeFile(join(temporary, name), write, join(path, name), digest);
+      digests[name] = digest.text;
+    }
+    const manifest = Buffer.from(manifestText({ step, order, files: sizes, digests }));
+    await writeFile(join(temporary, MANIFEST), (sink) => sink.write(manifest), join(path, MANIFEST));
+    await syncFolder(temporary);
+    await putInPlace(folder, temporary, path, step);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    throw ioError(error, path, "saved");
+  }
+  await removeOldest(folder, limit, step, options).catch((error: Error) =>
+    options.warn?.(`saveTotalLimit: ${error.message}`),
+  );
+  return { path, step, order };
+}
+
+/** Copies a checkpoint to `folder/checkpoint-<step>`, complete or not at all; one of the same step is replaced. Errors: IO. */
+export async function copyCheckpoint(from: string, folder: string, step: number): Promise<void> {
+  const path = join(folder, `checkpoint-${step}`);
+  const temporary = hiddenName(folder, "tmp", step);
+  try {
+    await cp(from, temporary, { recursive: true });
+    for (const entry of await readdir(temporary, { withFileTypes: true })) {
+      if (!entry.isFile()) continue;
+      const file = await open(join(temporary, entry.name), process.platform === "win32" ? "r+" : "r");
+      await file.sync().finally(() => file.close());
+    }
+    await syncFolder(temporary);
+    await putInPlace(folder, temporary, path, step);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    throw ioError(error, path, "saved");
+  }
+}
+
+type Write = (sink: FileSink) => Promise<void>;
+
+function plannedFiles(content: CheckpointContent): Map<string, Write> {
+  const files = new Map<string, Write>();
+  const add = (name: string, write: Write) => {
+    if (!CHECKPOINT_FILE.test(name) || name === MANIFEST || files.has(name)) {
+      throw invalidArgument("checkpoint file", `a plain file name other than ${MANIFEST}, each once`, name);
+    }
+    files.set(name, write);
+  };
+  for (const [name, tensors] of Object.entries(content.tensors)) {
+    add(name, async (sink) => {
+      const list: TensorData[] = [];
+      for await (const tensor of tensors) list.push(tensor);
+      await writeSafetensorsTo(sink, list, { signal: content.signal });
+    });
+  }
+  for (const [name, text] of Object.entries(content.files ?? {})) {
+    add(name, (sink) => sink.write(typeof text === "string" ? Buffer.from(text) : text));
+  }
+  const state = JSON.stringify(content.state, null, 2);
+  if (state === undefined) throw invalidArgument("state", "a value that JSON can hold", content.state);
+  add(STATE, (sink) => sink.write(Buffer.from(`${state}\n`)));
+  return files;
+}
+
+async function writeFile(path: string, write: Write, shown: string, digest?: Digest): Promise<number> {
+  const sink = await FileSink.create(path, shown, { reader: digest });
+  try {
+    await write(sink);
+    await sink.finish();
+    return sink.position;
+  } catch (error) {
+    await sink.close();
+    throw error;
+  }
+}
+
+/** Renames `temporary` to `path`. A checkpoint already there steps aside under a name from which sweep() restores it. */
+async function putInPlace(folder: string, temporary: string, path: string, step: number): Promise<void> {
+  let replaced: string | undefined;
+  if (await exists(path)) {
+    replaced = hiddenName(folder, "old", step);
+    await rename(path, replaced);
+  }
+  try {
+    await rename(temporary, path);
+    await syncFolder(folder);
+  } catch (error) {
+    if (replaced !== undefined) {
+      // Nobody knows which names the disk has: the one that it surely had comes back before its files would go.
+      await rename(path, temporary).catch(() => {});
+      await rename(replaced, path).catch(() => {});
+    }
+    throw error;
+  }
+  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {}); // litter, which a later run sweeps
+}
+
+function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
+  return join(folder, temporaryName(`.${kind}-checkpoint-${step}`));
+}
+
+/** Names in a folder; none where it is absent. Errors: IO. */
+export async function listFolder(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw ioError(error, folder, "listed");
+  }
+}
+
+/**
+ * Removes what dead processes left behind, and restores a checkpoint whose replacement was interrupted. Folders of living
+ * processes of this host, and young ones of other hosts, are left alone.
+ */
+async function sweep(folder: string): Promise<void> {
+  const hidden = /^\.(tmp|old)-checkpoint-([0-9]+)$/;
+  for (const { path, stem } of await leftIn(folder, (name) => hidden.test(name.stem))) {
+    const [, kind, step] = hidden.exec(stem)!;
+    const target = join(folder, `checkpoint-${step}`);
+    try {
+      if (kind === "old" && !(await exists(target))) await rename(path, target);
+      else await rm(path, { recursive: true, force: true });
+    } catch {
+      // Another process swept it, or it is not ours to remove: it is only litter.
+    }
+  }
+}
+
+/** A folder that is called a checkpoint and is none that a run could go on from. */
+export interface BrokenCheckpoint {
+  path: string;
+  step: number;
+  /** What is wrong with it: `file: expected X, got Y`. */
+  why: string;
+}
+
+/** Complete checkpoints in `folder`, oldest first; an absent folder has none. Their files are there and as large as they should be; what these hold is not read. */
+export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
+  return (await surveyCheckpoints(folder)).complete;
+}
+
+/** Checkpoints in `folder`, oldest first, and beside them those that are not complete: broken copies. */
+export async function surveyCheckpoints(
+  folder: string,
+): Promise<{ complete: CheckpointInfo[]; broken: BrokenCheckpoint[] }> {
+  await sweep(folder);
+  const complete: CheckpointInfo[] = [];
+  const broken: BrokenCheckpoint[] = [];
+  for (const name of await listFolder(folder)) {
+    const match = /^checkpoint-([0-9]{1,15})$/.exec(name);
+    if (!match) continue;
+    const path = join(folder, name);
+    const step = Number(match[1]);
+    const found = await readManifest(path);
+    if (found instanceof Damage) broken.push({ path, step, why: String(found) });
+    else if (found.step !== step)
+      broken.push({ path, step, why: `${MANIFEST}: expected that of step ${step}, got that of step ${found.step}` });
+    else complete.push({ path, step, order: Number.isSafeInteger(found.order) ? found.order! : 0 });
+  }
+  complete.sort((a, b) => a.order - b.order || a.step - b.step);
+  return { complete, broken: broken.sort((a, b) => a.step - b.step) };
+}
+
+/** The newest complete checkpoint in `folder`, or undefined. */
+export async function latestCheckpoint(folder: string): Promise<CheckpointInfo | undefined> {
+  return (await listCheckpoints(folder)).at(-1);
+}
+
+/**
+ * The newest checkpoint that holds what was written, to the bit: checkpoints are read whole, the newest first, until one does.
+ * @returns it, and those that were passed over: damaged ones that are newer, and incomplete ones of later steps
+ */
+export async function latestIntact(
+  folder: string,
+  reading: Reading,
+): Promise<{ latest: CheckpointInfo | undefined; passed: BrokenCheckpoint[] }> {
+  const { complete, broken } = await surveyCheckpoints(folder);
+  const damaged: BrokenCheckpoint[] = [];
+  let latest: CheckpointInfo | undefined;
+  for (const one of complete.reverse()) {
+    const damage = await findDamage(one.path, reading);
+    if (!damage) {
+      latest = one;
+      break;
+    }
+    damaged.push({ path: one.path, step: one.step, why: String(damage) });
+  }
+  const later = broken.filter(({ step }) => step > (latest?.step ?? -1));
+  return { latest, passed: [...later, ...damaged].sort((a, b) => a.step - b.step) };
+}
+
+/** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
+export async function readCheckpointState(path: string): Promise<unknown> {
+  return readJson(join(path, STATE), { bytes: Math.min(MAX_STATE_BYTES, mostJson()), values: MAX_STATE_VALUES });
+}
+
+async function removeOldest(
+  folder: string,
+  limit: number,
+  justSaved: number,
+  { keep, among }: { keep?: number | undefined; among?: ReadonlySet<number> | undefined },
+): Promise<void> {
+  const counts = (step: number) => step === justSaved || (step !== keep && (among?.has(step) ?? true));
+  const all = (await listCheckpoints(folder)).filter(({ step }) => counts(step));
+  const older = all.filter(({ step }) => step !== justSaved);
+  for (const { path, step } of older.slice(0, Math.max(0, all.length - limit)))
+    await removeCheckpoint(folder, path, step);
+}
+
+/** Removes a checkpoint of a folder. Errors: IO. */
+export async function removeCheckpoint(folder: string, path: string, step: number): Promise<void> {
+  // Under a hidden name first: a half-removed checkpoint must not look like one.
+  const doomed = hiddenName(folder, "tmp", step);
+  try {
+    await rename(path, doomed);
+    await rm(doomed, { recursive: true, force: true });
+  } catch (error) {
+    throw ioError(error, path, "removed");
+  }
+}

@@ -1,0 +1,87 @@
+import type { HeddleError, HeddleErrorCode } from "../../core/errors.ts";
+import type { ModelConfig } from "./config.ts";
+import { formatOf } from "./families.ts";
+
+/** Dimensions of each head that rotate. */
+export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): number {
+  return Math.floor(headDim * partialRotaryFactor);
+}
+
+/** What must hold between fields. */
+export function check(config: ModelConfig, fail: (message: string, code?: HeddleErrorCode) => HeddleError): void {
+  const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
+  if (heads % groups !== 0) {
+    throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
+  }
+  const rotary = rotaryDim(config);
+  const { modelType } = config;
+  const { encoder, positions, ungated, wholeHeads } = formatOf(modelType);
+  if ((positions || encoder || wholeHeads) && (headDim * heads !== hiddenSize || groups !== heads)) {
+    const [width, count] = modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
+    throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
+  }
+  if (config.useBidirectionalAttention) {
+    const { bothWays } = formatOf(modelType);
+    if (!bothWays) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
+    if (!bothWays.windows && config.slidingWindow !== null && layerTypes.includes("sliding_attention"))
+      throw fail(
+        `sliding_window: ${config.slidingWindow} beside attention both ways is not provided for ${modelType}`,
+        "UNSUPPORTED",
+      );
+  }
+  if (modelType === "distilbert" && (config.layerNormEpsilon !== 1e-12 || config.typeVocabSize !== undefined))
+    throw fail(
+      "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
+    );
+  // What its attention takes grows with the square.
+  if (modelType === "mpnet" && config.maxPositionEmbeddings > 8192)
+    throw fail(`max_position_embeddings: expected at most 8192 of texts, got ${config.maxPositionEmbeddings}`);
+  if (encoder && config.ropeScaling !== null)
+    throw fail(`rope_scaling: ${config.ropeScaling.ropeType} is not provided for ${modelType}`, "UNSUPPORTED");
+  if (encoder && (config.partialRotaryFactor ?? 1) !== 1)
+    throw fail(
+      `partial_rotary_factor: ${config.partialRotaryFactor} is not provided for ${modelType}, expected 1`,
+      "UNSUPPORTED",
+    );
+  // Feed-forward blocks without a gate have GELU's two forms.
+  if ((positions || ungated) && config.hiddenAct === "silu")
+    throw fail(`hidden_act: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`);
+  if (positions) {
+    // They do not turn.
+  } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
+    throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
+  } else if (rotary % 2 !== 0) {
+    throw fail(`head_dim: expected an even number for rotary positions, got ${headDim}`);
+  }
+  if (layerTypes.length !== config.numHiddenLayers) {
+    throw fail(`layer_types: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${layerTypes.length}`);
+  }
+  if (config.noRopeLayers && config.noRopeLayers.length !== config.numHiddenLayers) {
+    const got = config.noRopeLayers.length;
+    throw fail(`no_rope_layers: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${got}`);
+  }
+  if (config.slidingWindow === null && layerTypes.includes("sliding_attention")) {
+    throw fail("sliding_window: expected a number for the sliding_attention layers of layer_types, got null");
+  }
+  const { numExperts, numExpertsPerTok } = config;
+  if (numExperts !== undefined && numExpertsPerTok !== undefined && numExpertsPerTok > numExperts) {
+    throw fail(`num_experts_per_tok: expected at most num_experts ${numExperts}, got ${numExpertsPerTok}`);
+  }
+  const scaling = config.ropeScaling;
+  const factors =
+    scaling?.ropeType === "factors"
+      ? [scaling.factors]
+      : scaling?.ropeType === "longrope"
+        ? [scaling.longFactor, scaling.shortFactor]
+        : [];
+  for (const { length } of factors) {
+    if (length === rotary / 2) continue;
+    const half = rotary === headDim ? "head_dim / 2" : "half the rotated dimensions";
+    throw fail(`rope_scaling: expected ${half} = ${rotary / 2} factors, got ${length}`);
+  }
+  if (scaling?.ropeType === "llama3" && scaling.highFreqFactor <= scaling.lowFreqFactor) {
+    throw fail(
+      `rope_scaling: high_freq_factor: expected above low_freq_factor ${scaling.lowFreqFactor}, got ${scaling.highFreqFactor}`,
+    );
+  }
+}

@@ -1,0 +1,344 @@
+// config.json of transformers ↔ the camelCase names of ModelConfig.
+import { describe, HeddleError } from "../../core/errors.ts";
+import { ACTIVATIONS, isActivation } from "./activations.ts";
+import type { ModelConfig } from "./config-types.ts";
+import { formatOf, isRegistered, type ModelType } from "./families.ts";
+import { headsFromJson, headsToJson } from "./heads.ts";
+import { everyFourthUnrotated, firstPosition } from "./positions.ts";
+import { readRope, ropeToJson } from "./rope-json.ts";
+import { layerTypesOf, periodOf } from "./windows.ts";
+
+/** Keys that only change their spelling. */
+const PLAIN: Readonly<Record<string, keyof ModelConfig>> = {
+  vocab_size: "vocabSize",
+  hidden_size: "hiddenSize",
+  intermediate_size: "intermediateSize",
+  num_hidden_layers: "numHiddenLayers",
+  num_attention_heads: "numAttentionHeads",
+  num_key_value_heads: "numKeyValueHeads",
+  head_dim: "headDim",
+  max_position_embeddings: "maxPositionEmbeddings",
+  rms_norm_eps: "rmsNormEps",
+  rope_theta: "ropeTheta",
+  layer_types: "layerTypes",
+  tie_word_embeddings: "tieWordEmbeddings",
+  attention_bias: "attentionBias",
+  mlp_bias: "mlpBias",
+  initializer_range: "initializerRange",
+  architectures: "architectures",
+};
+
+/** GPT-2's own names. */
+const GPT2: Readonly<Record<string, keyof ModelConfig>> = {
+  vocab_size: "vocabSize",
+  n_embd: "hiddenSize",
+  n_inner: "intermediateSize",
+  n_layer: "numHiddenLayers",
+  n_head: "numAttentionHeads",
+  n_positions: "maxPositionEmbeddings",
+  layer_norm_epsilon: "layerNormEpsilon",
+  tie_word_embeddings: "tieWordEmbeddings",
+  initializer_range: "initializerRange",
+  architectures: "architectures",
+};
+
+const DTYPES: Readonly<Record<string, NonNullable<ModelConfig["dtype"]>>> = {
+  float32: "f32",
+  float16: "f16",
+  bfloat16: "bf16",
+};
+const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
+
+/** Keys whose null means "off" rather than "not set". */
+const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
+
+/** Beside a family's own (`mustBe`): of all decoders, but that one of the keys may say that a family's attends both ways. */
+const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
+
+type Json = Record<string, unknown>;
+
+/** config.json → camelCase, with transformers' family rules applied. Types are left for the schema to check. */
+export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Json {
+  const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
+  checkQuantisation(raw.quantization_config, modelType, unsupported);
+  const config: Json = {};
+  for (const [from, to] of Object.entries(keysOf(modelType))) {
+    // null stands for "not set" in config.json.
+    if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
+  }
+  for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
+  // But of these a null is not what is left out: it asks for what the other sizes say (transformers' configuration classes).
+  if (raw.num_key_value_heads === null) config.numKeyValueHeads = config.numAttentionHeads;
+  if (raw.head_dim === null)
+    config.headDim = Math.floor(Number(raw.hidden_size) / Number(raw.num_attention_heads)) || undefined;
+  const longest = raw[formatOf(modelType).longestKey ?? ""];
+  if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
+    config.maxPositionEmbeddings = longest;
+  const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
+  const { mustBe, fixed, bothWays, layerKind } = formatOf(modelType);
+  for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
+    const got = raw[key];
+    if (key === bothWays?.key && got === !value) {
+      config.useBidirectionalAttention = true;
+      continue;
+    }
+    const said = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
+    if (said && got !== value) throw unsupported(`${key}: ${describe(got)} is not provided`);
+  }
+  const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
+  if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
+  readActivation(raw, modelType, config, unsupported);
+  readTokens(raw, config);
+  readPositions(modelType, config, where);
+  if (formatOf(modelType).positions === undefined) {
+    readRope(raw, config, { modelType, where });
+    checkLayerTypes(raw.layer_types, formatOf(modelType).layerKind, unsupported);
+    readWindow(raw, modelType, config, unsupported);
+  }
+  Object.assign(config, headsFromJson(raw, where));
+  const { encoder, architecture } = formatOf(modelType);
+  if (encoder) {
+    if (isObject(config.classifier)) config.classifier.pooling ??= "first";
+    // Heads of pretraining are not read, and so not what is written back.
+    else if (config.architectures !== undefined) config.architectures = [architecture];
+  }
+  const dtype = raw.dtype ?? raw.torch_dtype;
+  if (typeof dtype === "string" && Object.hasOwn(DTYPES, dtype)) config.dtype = DTYPES[dtype];
+  return config;
+}
+
+/** What readers of stored weights know: gpt_oss's MXFP4, and 8-bit floats with a scale for each 128 × 128. */
+function checkQuantisation(given: unknown, type: ModelType, unsupported: (m: string) => HeddleError): void {
+  if (given === undefined || given === null) return;
+  const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
+  if (type === "gpt_oss" && method === "mxfp4") return;
+  if (method !== "fp8")
+    throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
+  if (!Array.isArray(block) || block.length !== 2 || block.some((n) => n !== 128))
+    throw unsupported(
+      `quantization_config: weight_block_size: expected [128, 128], got ${JSON.stringify(block)?.slice(0, 100)}`,
+    );
+}
+
+function keysOf(modelType: ModelType): Readonly<Record<string, keyof ModelConfig>> {
+  return modelType === "gpt2" ? GPT2 : { ...PLAIN, ...formatOf(modelType).keys };
+}
+
+function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
+  // Gemma's first files say "gelu" and mean the tanh form; `hidden_activation` overrides (transformers, GemmaMLP).
+  const name = type.startsWith("gemma")
+    ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
+    : raw[formatOf(type).activationKey ?? "hidden_act"];
+  if (name === undefined || name === null) return;
+  if (!isActivation(name)) {
+    const known = Object.keys(ACTIVATIONS).join(", ");
+    throw unsupported(`hidden_act ${describe(name)} is not known (known: ${known})`);
+  }
+  config.hiddenAct = ACTIVATIONS[name];
+}
+
+function readTokens(raw: Json, config: Json): void {
+  // Negative ids mean "none" in old files.
+  const id = (value: unknown) => (value === undefined || (typeof value === "number" && value < 0) ? null : value);
+  config.bosTokenId = id(Array.isArray(raw.bos_token_id) ? raw.bos_token_id[0] : raw.bos_token_id);
+  config.padTokenId = id(raw.pad_token_id);
+  const eos = Array.isArray(raw.eos_token_id) ? raw.eos_token_id : [raw.eos_token_id];
+  config.eosTokenIds = eos.map(id).filter((value) => value !== null);
+}
+
+/** Of a family that keeps rows of its table of positions for padding: those that texts have. */
+function readPositions(modelType: ModelType, config: Json, where: string): void {
+  const { positions, defaults } = formatOf(modelType);
+  if (positions !== "behind padding" && positions !== "from 2") return;
+  // What nothing says may be a tokenizer's to say; transformers' classes have 1.
+  config.padTokenId ??= undefined;
+  const padTokenId = config.padTokenId ?? defaults.padTokenId;
+  const rows = config.maxPositionEmbeddings ?? defaults.maxPositionEmbeddings;
+  // The schema names what is no number.
+  if (!Number.isSafeInteger(rows) || !Number.isSafeInteger(padTokenId)) return;
+  const first = firstPosition({ modelType, padTokenId: padTokenId as number });
+  if ((rows as number) <= first)
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${where}: max_position_embeddings: expected more than ${positions === "from 2" ? "2" : `pad_token_id ${padTokenId} and one`}, got ${rows}`,
+    );
+  config.maxPositionEmbeddings = (rows as number) - first;
+}
+
+/** Kinds of layers that are not attention, or see otherwise than to a window: also where the family's windows are off. */
+function checkLayerTypes(given: unknown, only: string | undefined, unsupported: (m: string) => HeddleError): void {
+  if (only !== undefined) {
+    const other = Array.isArray(given) && given.length > 0 ? given.find((kind) => kind !== only) : "mamba";
+    if (other !== undefined) throw unsupported(`layer_types: ${describe(other)} is not provided (known: ${only})`);
+    return;
+  }
+  if (!Array.isArray(given)) return;
+  const other = given.find((kind) => typeof kind === "string" && !/^(full|sliding)_attention$/.test(kind));
+  if (other !== undefined)
+    throw unsupported(`layer_types: ${describe(other)} is not provided (known: full_attention, sliding_attention)`);
+}
+
+function readWindow(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
+  const rule = formatOf(type).windows;
+  const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
+  const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
+  if (type === "smollm3" && config.noRopeLayers === undefined && countable) {
+    const interval = raw.no_rope_layer_interval;
+    config.noRopeLayers = everyFourthUnrotated(layers, typeof interval === "number" && interval >= 1 ? interval : 4);
+  }
+  const flagged = rule.kind === "flag" || rule.kind === "unrotated";
+  if (rule.kind === "none" || (flagged && raw.use_sliding_window !== true)) {
+    // `sliding_window` without `use_sliding_window` is ignored, and so are layer types that need it.
+    config.slidingWindow = null;
+    delete config.layerTypes;
+    return;
+  }
+  const usual = flagged ? 4096 : rule.otherwise;
+  const window = rule.kind === "global" ? raw.local_attention : raw.sliding_window;
+  config.slidingWindow = window === undefined ? usual : window;
+  if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
+  const { max_window_layers: most } = raw;
+  const period =
+    rule.kind === "global"
+      ? raw.global_attn_every_n_layers
+      : // The underlined name is that of transformers' own files.
+        periodOf(raw.sliding_window_pattern ?? raw._sliding_window_pattern, unsupported);
+  config.layerTypes = layerTypesOf(rule, layers, {
+    ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
+    ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
+    rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
+  });
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The config.json that transformers reads (the dialect with rope_theta and rope_scaling, which every version knows).
+ * @throws UNSUPPORTED for GGUF frequency factors that have no name there
+ */
+export function modelConfigToJson(config: ModelConfig): Json {
+  const { architecture } = formatOf(config.modelType);
+  const heads = headsToJson(config, architecture);
+  const architectures = heads.architectures ?? config.architectures ?? [architecture];
+  const tokens: Json = {
+    ...(config.bosTokenId !== null && { bos_token_id: config.bosTokenId }),
+    ...(config.eosTokenIds.length > 0 && {
+      eos_token_id: config.eosTokenIds.length === 1 ? config.eosTokenIds[0] : config.eosTokenIds,
+    }),
+    ...(config.padTokenId !== null && { pad_token_id: config.padTokenId }),
+  };
+  const dtype = config.dtype === null ? {} : { torch_dtype: TORCH_DTYPES[config.dtype] };
+  const head: Json = { architectures, model_type: config.modelType };
+  const tail: Json = {
+    initializer_range: config.initializerRange,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    ...tokens,
+    ...dtype,
+    use_cache: true,
+    vocab_size: config.vocabSize,
+    ...heads,
+  };
+  if (config.modelType === "gpt2") {
+    return {
+      ...head,
+      activation_function: config.hiddenAct === "gelu_pytorch_tanh" ? "gelu_new" : config.hiddenAct,
+      layer_norm_epsilon: config.layerNormEpsilon,
+      n_ctx: config.maxPositionEmbeddings,
+      n_embd: config.hiddenSize,
+      n_head: config.numAttentionHeads,
+      n_inner: config.intermediateSize === 4 * config.hiddenSize ? null : config.intermediateSize,
+      n_layer: config.numHiddenLayers,
+      n_positions: config.maxPositionEmbeddings,
+      scale_attn_weights: true,
+      ...tail,
+    };
+  }
+  return {
+    ...head,
+    attention_bias: config.attentionBias,
+    attention_dropout: 0,
+    head_dim: config.headDim,
+    hidden_act: config.hiddenAct,
+    ...activationToJson(config),
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    max_position_embeddings: firstPosition(config) + config.maxPositionEmbeddings,
+    ...((config.modelType === "llama" || config.mlpBias) && { mlp_bias: config.mlpBias }),
+    num_attention_heads: config.numAttentionHeads,
+    num_hidden_layers: config.numHiddenLayers,
+    num_key_value_heads: config.numKeyValueHeads,
+    ...(!formatOf(config.modelType).layerNorm && { rms_norm_eps: config.rmsNormEps }),
+    ...(config.partialRotaryFactor !== undefined && { partial_rotary_factor: config.partialRotaryFactor }),
+    ...ropeToJson(config),
+    ...windowToJson(config),
+    ...attentionToJson(config),
+    ...formatOf(config.modelType).fixed,
+    ...ownKeys(config),
+    ...tail,
+  };
+}
+
+/** useParallelResidual → use_parallel_residual */
+export function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** What the family has beyond the common keys. */
+function ownKeys(config: ModelConfig): Json {
+  const own: Json = Object.fromEntries(
+    Object.entries(config.own ?? {}).map(([name, value]) => [snakeCase(name), value]),
+  );
+  for (const [key, name] of Object.entries(formatOf(config.modelType).keys ?? {})) {
+    if (config[name] !== undefined) own[key] = config[name];
+  }
+  return own;
+}
+
+/** A family's own key of it, beside the usual one. */
+function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
+  const { activationKey } = formatOf(modelType);
+  const key = modelType.startsWith("gemma") ? "hidden_activation" : activationKey;
+  return key === undefined ? {} : { [key]: hiddenAct };
+}
+
+function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): Json {
+  const { bothWays } = formatOf(modelType);
+  return useBidirectionalAttention && bothWays ? { [bothWays.key]: !DECODERS_MUST_BE[bothWays.key] } : {};
+}
+
+function windowToJson(config: ModelConfig): Json {
+  const { slidingWindow, layerTypes } = config;
+  const rule = formatOf(config.modelType).windows;
+  const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
+  switch (rule.kind) {
+    case "none": {
+      const { layerKind } = formatOf(config.modelType);
+      return layerKind === undefined ? {} : { layer_types: Array(config.numHiddenLayers).fill(layerKind) };
+    }
+    case "all":
+      return { sliding_window: slidingWindow, ...(mixed && { layer_types: layerTypes }) };
+    case "global":
+      return { local_attention: slidingWindow, layer_types: layerTypes, ...globalEvery(config) };
+    case "pattern":
+      return { sliding_window: slidingWindow, layer_types: layerTypes };
+    default: {
+      const sliding = layerTypes.indexOf("sliding_attention");
+      return {
+        use_sliding_window: slidingWindow !== null,
+        sliding_window: slidingWindow,
+        ...(rule.kind === "flag" && { max_window_layers: sliding < 0 ? config.numHiddenLayers : sliding }),
+        layer_types: layerTypes,
+      };
+    }
+  }
+}
+
+/** ModernBERT's older key, where the layers follow it. */
+function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): Json {
+  const { windows } = formatOf(modelType);
+  const period = Math.max(1, layerTypes.indexOf("full_attention", 1));
+  const regular = String(layerTypesOf(windows, numHiddenLayers, { period })) === String(layerTypes);
+  return regular ? { global_attn_every_n_layers: period } : {};
+}

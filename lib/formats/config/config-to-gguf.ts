@@ -1,0 +1,148 @@
+// Model configuration → GGUF metadata (keys as llama.cpp reads them).
+import { HeddleError } from "../../core/errors.ts";
+import { type ModelConfig, rotaryDim } from "./config.ts";
+import { formatOf, isRegistered } from "./families.ts";
+import { encoderToGguf } from "../gguf/gguf-encoder.ts";
+import { familyOfArchitecture, ggufArchitecture, pairsNeighbours } from "../gguf/gguf-names.ts";
+import { embedsOtherwise, layersToGguf, poolingToGguf } from "../gguf/gguf-pooling.ts";
+import type { GgufValue } from "../gguf/gguf-types.ts";
+import { slidingPatternToGguf } from "../gguf/gguf-windows.ts";
+import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
+
+/** What GGUF has no key for: written by this package, as a part of a configuration. */
+export const OWN_VALUES = [
+  "normTopkProb",
+  "decoderSparseStep",
+  "mlpOnlyLayers",
+  "swigluLimit",
+  "layerTypes",
+  "slidingWindow",
+  "noRopeLayers",
+  "queryPreAttnScalar",
+  "attnLogitSoftcapping",
+  "finalLogitSoftcapping",
+  "hiddenAct",
+  "eosTokenIds",
+  "embedding",
+  "classifier",
+];
+
+/** Of a registered family's configuration: what the file says elsewhere. All else travels as it is, since GGUF has no keys for it. */
+export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
+
+/** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
+export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
+  const { modelType, ropeScaling } = config;
+  const arch = ggufArchitecture(config);
+  const registered = isRegistered(modelType);
+  if (arch === undefined)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      registered
+        ? `${modelType}: expected a family that was registered with \`gguf\` to be written to GGUF, got one without`
+        : `${modelType}: GGUF has no architecture of that kind`,
+    );
+  if (rotaryDim(config) < config.headDim && pairsNeighbours(modelType))
+    throw new HeddleError("UNSUPPORTED", `partial_rotary_factor: cannot be written to GGUF of ${arch}`);
+  const meta = new Map<string, GgufValue>();
+  const u32 = (key: string, value: number) => meta.set(`${arch}.${key}`, { type: "u32", value });
+  const f32 = (key: string, value: number) => meta.set(`${arch}.${key}`, { type: "f32", value });
+  const text = (key: string, value: string) => meta.set(key, { type: "string", value });
+
+  text("general.architecture", arch);
+  u32("context_length", config.maxPositionEmbeddings);
+  u32("embedding_length", config.hiddenSize);
+  u32("block_count", config.numHiddenLayers);
+  u32("feed_forward_length", config.intermediateSize);
+  u32("attention.head_count", config.numAttentionHeads);
+  u32("vocab_size", config.vocabSize);
+  for (const [key, value] of layersToGguf(config)) meta.set(key, value);
+  const pooling = poolingToGguf(config);
+  if (pooling) meta.set(`${arch}.pooling_type`, pooling);
+  const own: Record<string, unknown> = { ...config };
+  const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
+  const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
+  if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
+  if (formatOf(modelType).encoder) {
+    encoderToGguf(config, meta);
+    return meta;
+  }
+  const { layerNorm } = formatOf(modelType);
+  if (modelType === "gpt2" || layerNorm || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
+  if (modelType === "gpt2") return meta;
+  u32("attention.head_count_kv", config.numKeyValueHeads);
+  if (config.useBidirectionalAttention) meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
+  if (!layerNorm) f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
+  u32("attention.key_length", config.headDim);
+  u32("attention.value_length", config.headDim);
+  u32("rope.dimension_count", rotaryDim(config));
+  f32("rope.freq_base", config.ropeTheta);
+  if (config.slidingWindow !== null) u32("attention.sliding_window", config.slidingWindow);
+  const pattern = slidingPatternToGguf(config);
+  if (pattern) meta.set(`${arch}.attention.sliding_window_pattern`, pattern);
+  if (familyOfArchitecture(arch) !== modelType) text("heddle.model_type", modelType);
+  if (config.numExperts !== undefined) {
+    u32("expert_count", config.numExperts);
+    u32("expert_used_count", config.numExpertsPerTok ?? 1);
+    u32(
+      "expert_feed_forward_length",
+      config[formatOf(modelType).experts?.width ?? "intermediateSize"] ?? config.intermediateSize,
+    );
+  }
+  if (config.useParallelResidual !== undefined)
+    meta.set(`${arch}.use_parallel_residual`, { type: "bool", value: config.useParallelResidual });
+  if (config.logitScale !== undefined) f32("logit_scale", config.logitScale); // Granite divides by what has the same key
+  if (config.sharedExpertIntermediateSize !== undefined)
+    u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
+  for (const [key, name] of Object.entries(FAMILY_KEYS)) {
+    if (typeof own[name] === "number") f32(key, own[name]);
+  }
+  if (ropeScaling === null) return meta;
+
+  // llama3 scaling travels as the tensor rope_freqs.weight, longrope's factors as two; these are the kinds GGUF names.
+  if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
+    text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
+    f32("rope.scaling.factor", ropeScaling.factor);
+  }
+  if (ropeScaling.ropeType === "yarn" || ropeScaling.ropeType === "longrope") {
+    const original = ropeScaling.originalMaxPositionEmbeddings ?? config.maxPositionEmbeddings;
+    u32("rope.scaling.original_context_length", original);
+  }
+  if (ropeScaling.ropeType === "longrope") {
+    // Of llama's and Granite's files llama.cpp asks for the tables where this says so.
+    text(`${arch}.rope.scaling.type`, "longrope");
+    f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
+  }
+  if (ropeScaling.ropeType === "yarn") {
+    const { factor, betaFast, betaSlow } = ropeScaling;
+    // llama.cpp multiplies what follows from the factor by this.
+    const times = yarnAttentionFactor(ropeScaling) / yarnAttentionFactor({ ropeType: "yarn", factor });
+    if (times !== 1) f32("rope.scaling.attn_factor", times);
+    if (betaFast !== undefined) f32("rope.scaling.yarn_beta_fast", betaFast);
+    if (betaSlow !== undefined) f32("rope.scaling.yarn_beta_slow", betaSlow);
+  }
+  if (ropeScaling.ropeType === "dynamic") {
+    throw new HeddleError("UNSUPPORTED", "rope_scaling: dynamic cannot be written to GGUF");
+  }
+  text("heddle.rope_scaling", JSON.stringify(ropeScaling));
+  return meta;
+}
+
+/** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
+function saysMore(config: ModelConfig): boolean {
+  const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
+  const { keys, windows, defaults } = formatOf(modelType);
+  const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
+  return keys !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
+}
+
+/** Numbers that a family's files carry, where the configuration has them. */
+const FAMILY_KEYS: Readonly<Record<string, keyof ModelConfig>> = {
+  attn_logit_softcapping: "attnLogitSoftcapping",
+  final_logit_softcapping: "finalLogitSoftcapping",
+  "rope.freq_base_swa": "ropeLocalTheta",
+  embedding_scale: "embeddingMultiplier",
+  "attention.scale": "attentionMultiplier",
+  residual_scale: "residualMultiplier",
+  logit_scale: "logitsScaling",
+};

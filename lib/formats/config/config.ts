@@ -1,0 +1,347 @@
+// A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
+import { z } from "zod";
+import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
+import { check, rotaryDim } from "./config-check.ts";
+import { snakeToCamel } from "./config-json.ts";
+import type { ModelConfig } from "./config-types.ts";
+import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedding-schema.ts";
+import { formatOf, isModelType, MODEL_TYPES, type ModelType } from "./families.ts";
+import type { OwnValue } from "./family-format.ts";
+import { describeUnknown } from "./missing-features.ts";
+import { languageModelConfig } from "./multimodal.ts";
+import { nearest } from "../../core/nearest-name.ts";
+import { everyFourthUnrotated } from "./positions.ts";
+import { ropeScalingSchema } from "./rope-scaling.ts";
+import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import { layerTypesOf } from "./windows.ts";
+
+export type {
+  ClassifierConfig,
+  ClassifierConfigInput,
+  EmbeddingConfig,
+  EmbeddingLayer,
+  ModelConfig,
+  ModelConfigInput,
+  PoolingMode,
+} from "./config-types.ts";
+export { MODEL_TYPES, type ModelType, rotaryDim };
+
+const whole = (least: number, most: number) =>
+  z.custom<number>(
+    (v) => Number.isSafeInteger(v) && (v as number) >= least && (v as number) <= most,
+    `a whole number from ${least} to ${most}`,
+  );
+const real = (most: number) =>
+  z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
+const flag = z.boolean({ error: "true or false" });
+// Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
+const tokenId = whole(0, 2 ** 31 - 1);
+
+const OWN_KINDS = "true, false, a finite number, a text, or an array of finite numbers";
+const MOST_OWN = 4096;
+
+/** Whether a family's own value is of a kind that files keep. */
+export function isOwnValue(value: unknown): value is OwnValue {
+  if (Array.isArray(value)) return value.length <= MOST_OWN && value.every((n) => Number.isFinite(n));
+  return typeof value === "string"
+    ? value.length <= MOST_OWN
+    : typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
+}
+
+const classifierSchema = z.strictObject({
+  task: z.enum(["sequence", "token"]),
+  labels: z
+    .array(z.string().max(1000), { error: "an array of names" })
+    .min(1, "at least one name")
+    .max(65536)
+    .refine((names) => new Set(names).size === names.length, "names that differ"),
+  problemType: z
+    .enum(["single_label_classification", "multi_label_classification", "regression"])
+    .default("single_label_classification"),
+  pooling: z.enum(["last", "mean", "first"]).default("last"),
+  temperature: z
+    .custom<number>((v) => typeof v === "number" && v > 0 && v <= 1e6, "a number above 0 and at most 1000000")
+    .optional(),
+});
+
+/** What the fields are: `config-types.ts`. The caps are far above every published model; they keep a hostile file from sizing allocations. */
+export const modelConfigSchema = z.strictObject({
+  modelType: z.custom<ModelType>(isModelType, "a known family"),
+  vocabSize: whole(1, 2 ** 22),
+  hiddenSize: whole(1, 2 ** 17),
+  intermediateSize: whole(1, 2 ** 20),
+  numHiddenLayers: whole(1, 1024),
+  numAttentionHeads: whole(1, 4096),
+  numKeyValueHeads: whole(1, 4096),
+  headDim: whole(1, 4096),
+  maxPositionEmbeddings: whole(1, 2 ** 30),
+  rmsNormEps: real(1),
+  layerNormEpsilon: real(1),
+  ropeTheta: real(1e15),
+  ropeScaling: ropeScalingSchema.nullable(),
+  slidingWindow: whole(1, 2 ** 30).nullable(),
+  layerTypes: z.array(z.enum(["full_attention", "sliding_attention"])).max(1024),
+  tieWordEmbeddings: flag,
+  attentionBias: flag,
+  mlpBias: flag,
+  hiddenAct: z.enum(["silu", "gelu", "gelu_pytorch_tanh"]),
+  initializerRange: real(10),
+  bosTokenId: tokenId.nullable(),
+  eosTokenIds: z.array(tokenId, { error: "an array of token ids" }).max(64),
+  padTokenId: tokenId.nullable(),
+  dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
+
+  // What only some families have.
+  useBidirectionalAttention: flag.optional(),
+  partialRotaryFactor: real(1).optional(),
+  ropeLocalTheta: real(1e15).optional(),
+  noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),
+  queryPreAttnScalar: real(1e6).optional(),
+  attnLogitSoftcapping: real(1e6).nullable().optional(),
+  finalLogitSoftcapping: real(1e6).nullable().optional(),
+  embeddingMultiplier: real(1e6).optional(),
+  attentionMultiplier: real(1e6).optional(),
+  residualMultiplier: real(1e6).optional(),
+  logitsScaling: real(1e6).optional(),
+  numExperts: whole(1, 4096).optional(),
+  numExpertsPerTok: whole(1, 4096).optional(),
+  moeIntermediateSize: whole(1, 2 ** 20).optional(),
+  sharedExpertIntermediateSize: whole(1, 2 ** 20).optional(),
+  normTopkProb: flag.optional(),
+  decoderSparseStep: whole(0, 1024).optional(),
+  mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
+  swigluLimit: real(1e6).optional(),
+  useParallelResidual: flag.optional(),
+  logitScale: real(1e6).optional(),
+  useQkNorm: flag.optional(),
+  typeVocabSize: whole(1, 2 ** 16).optional(),
+  embeddingSize: whole(1, 2 ** 17).optional(),
+  own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
+  architectures: z.array(z.string().max(200)).max(16).optional(),
+  classifier: classifierSchema.optional(),
+  embedding: embeddingSchema.optional(),
+  valueHead: flag.optional(),
+});
+
+/**
+ * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`) or options in
+ * camelCase (`modelType`), of which a finished ModelConfig is one. camelCase options refuse unknown keys and derive what
+ * is missing from hiddenSize; config.json ignores keys it does not know, as transformers does.
+ *
+ * @param path names the file in messages and makes errors INVALID_FILE instead of INVALID_ARGUMENT
+ * @throws HeddleError UNSUPPORTED for a model type or a feature that is not provided
+ */
+export function parseModelConfig(value: unknown, path?: string): ModelConfig {
+  return read(value, path);
+}
+
+/**
+ * The configuration of a model that is to be made: of a config.json too, sizes that are left out follow from the others.
+ * @param defaults what holds where it says nothing, in camelCase
+ */
+export function newModelConfig(value: unknown, defaults: Readonly<Record<string, unknown>>): ModelConfig {
+  return read(value, undefined, defaults);
+}
+
+function read(value: unknown, path: string | undefined, defaults?: Readonly<Record<string, unknown>>): ModelConfig {
+  const where = path ?? "model configuration";
+  const invalid = path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE";
+  const fail = (message: string, code: HeddleErrorCode = invalid) => new HeddleError(code, `${where}: ${message}`);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw fail(`expected an object, got ${describe(value)}`);
+  }
+  const fromJson = !isOfOptions(value as Record<string, unknown>);
+  const raw = fromJson ? languageModelConfig(value as Record<string, unknown>) : (value as Record<string, unknown>);
+  const modelType = fromJson ? raw.model_type : raw.modelType;
+  if (!isModelType(modelType)) {
+    if (modelType === undefined)
+      throw fail(`${path === undefined ? "modelType" : "model_type"}: expected a string, got nothing`);
+    // The text part of a multimodal configuration names what its language model needs.
+    const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
+    const values = parts.flatMap((part) => Object.entries(part));
+    const set = new Map(values.filter(([, entry]) => entry !== null && entry !== false));
+    const what = describeUnknown({
+      name: modelType,
+      value: (key) => set.get(key),
+      keys: fromJson ? [...set.keys()] : [],
+    });
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${where}: model_type ${describe(modelType)} is not provided (${what}; registerFamily adds types)`,
+    );
+  }
+  const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
+  for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
+  for (const [key, standard] of Object.entries(defaults ?? {})) {
+    // A config.json that names no special tokens is read as one that has none.
+    const unsaid = given[key] === undefined || (fromJson && (given[key] === null || String(given[key]) === ""));
+    if (unsaid) given[key] = standard;
+  }
+  // An id list may be given as transformers spells it.
+  if (!fromJson && Object.hasOwn(given, "eosTokenId")) {
+    const ids = given.eosTokenId;
+    given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
+    delete given.eosTokenId;
+  }
+  const parsed = modelConfigSchema.safeParse(complete(given, modelType, fromJson, !fromJson || defaults !== undefined));
+  if (!parsed.success)
+    throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
+  checkOwn(parsed.data, fail);
+  check(parsed.data, (message, code) => fail(fromJson ? message : inCamelCase(message), code));
+  checkEmbedding(parsed.data, fail);
+  return parsed.data;
+}
+
+/** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
+function complete(
+  given: Record<string, unknown>,
+  modelType: ModelType,
+  fromJson: boolean,
+  derives: boolean,
+): Record<string, unknown> {
+  const { defaults, fileDefaults, own, positions, windows, windowsUnscaled } = formatOf(modelType);
+  const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
+  const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
+  const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
+  const layers = Number.isSafeInteger(given.numHiddenLayers)
+    ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
+    : 0;
+  const rotates = modelType === "smollm3" ? (given.noRopeLayers ?? everyFourthUnrotated(layers)) : undefined;
+  const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
+  const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
+  const config: Record<string, unknown> = {
+    intermediateSize: derives || modelType === "gpt2" ? defaultIntermediate(hidden, modelType) : undefined,
+    numKeyValueHeads: heads,
+    headDim,
+    layerNormEpsilon: 1e-5,
+    ropeScaling: null,
+    slidingWindow: window,
+    layerTypes:
+      window === null
+        ? Array(layers).fill("full_attention")
+        : layerTypesOf(windows, layers, { rotates: Array.isArray(rotates) ? rotates : undefined }),
+    tieWordEmbeddings: false,
+    attentionBias: false,
+    mlpBias: false,
+    initializerRange: 0.02,
+    bosTokenId: null,
+    eosTokenIds: [],
+    padTokenId: null,
+    dtype: null,
+    ...(derives ? derived(modelType, given.headDim ?? headDim, hidden) : {}),
+    ...(rotates !== undefined && { noRopeLayers: rotates }),
+    ...defaults,
+    ...(fromJson && fileDefaults),
+    ...given,
+    ...(own && (given.own === undefined || isRecord(given.own)) && { own: { ...own, ...given.own } }),
+    modelType,
+    numAttentionHeads: heads,
+  };
+  // Positions that begin behind it need one.
+  if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
+  if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
+  return config;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A family's own values: those that it has, each of the kind of its default. */
+function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => HeddleError): void {
+  const defaults = formatOf(modelType).own ?? {};
+  for (const [name, value] of Object.entries(own ?? {})) {
+    const usual = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+    if (usual === undefined) {
+      const near = nearest(name, Object.keys(defaults));
+      throw fail(`own.${name}: expected a name that ${modelType} has${near ? ` (nearest: ${near})` : ""}, got another`);
+    }
+    const kind = Array.isArray(usual) ? "an array of numbers" : `a ${typeof usual}`;
+    if (typeof value !== typeof usual || Array.isArray(value) !== Array.isArray(usual))
+      throw fail(`own.${name}: expected ${kind}, got ${describe(value)}`);
+  }
+}
+
+/** What a caller's sizes imply. */
+function derived(modelType: ModelType, headDim: unknown, hidden: number): Record<string, unknown> {
+  // Two of eight experts, each half as wide as one block for all would be: the same work a token.
+  const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
+  const experts = { numExperts: 8, numExpertsPerTok: 2 };
+  const { width, shared } = formatOf(modelType).experts ?? {};
+  // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
+  const scale = modelType.startsWith("granite") && typeof headDim === "number" && { attentionMultiplier: 1 / headDim };
+  if (width) return { ...experts, [width]: half, ...(shared && { sharedExpertIntermediateSize: half }), ...scale };
+  if (modelType === "electra") return { embeddingSize: hidden };
+  if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
+  if (scale) return scale;
+  const part = formatOf(modelType).fileDefaults?.partialRotaryFactor;
+  if (part !== undefined && typeof headDim === "number") return { partialRotaryFactor: partOf(headDim, part) };
+  return {};
+}
+
+/** The part of a head that rotates by a family's custom, or twice or four times that where only so it is an even number of dimensions. */
+function partOf(headDim: number, usual: number): number {
+  return usual === 1 || (headDim * usual) % 2 === 0 ? usual : partOf(headDim, 2 * usual);
+}
+
+/** Heads 64 wide where hiddenSize allows, else the even width nearest to 64 that divides it. */
+function defaultHeads(hiddenSize: number): number | undefined {
+  let best: number | undefined;
+  for (let width = 2; width <= Math.min(hiddenSize, 256); width += 2) {
+    if (hiddenSize % width === 0 && (best === undefined || Math.abs(width - 64) < Math.abs(best - 64))) best = width;
+  }
+  return best === undefined ? undefined : hiddenSize / best;
+}
+
+function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
+  if (formatOf(modelType).positions || formatOf(modelType).ungated || modelType.startsWith("gemma"))
+    return 4 * hiddenSize;
+  return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
+}
+
+/** Whether it is options in camelCase, not a config.json. */
+function isOfOptions(value: Record<string, unknown>): boolean {
+  return Object.hasOwn(value, "modelType");
+}
+
+/** A message about a config.json's keys, where they were given in camelCase. */
+function inCamelCase(message: string): string {
+  const named = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return message.replace(/\b[a-z]+(_[a-z]+)+\b/g, (key) =>
+    Object.hasOwn(modelConfigSchema.shape, named(key)) ? named(key) : key,
+  );
+}
+
+/** What is behind sizes that could not be derived, which were not given and are not missed. */
+function misfit(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
+  // What is in nobody's place may be what another key misses.
+  const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
+  if (unknown && unknown.path.length === 0) return firstIssue({ issues: [unknown] }, given, fromJson);
+  const { hiddenSize, numAttentionHeads: heads } = given;
+  const first = issues[0]!.path[0];
+  const spelt = fromJson ? String : inCamelCase;
+  if (!Number.isSafeInteger(hiddenSize) || (first !== "headDim" && first !== "numAttentionHeads")) return undefined;
+  if (given[first] !== undefined) return undefined;
+  if (first === "headDim" && Number.isSafeInteger(heads))
+    return spelt(
+      `hidden_size: expected a multiple of num_attention_heads ${heads}, or head_dim beside it, got ${hiddenSize}`,
+    );
+  // A config.json of a model that is there has to say it.
+  if (first === "headDim" || fromJson) return undefined;
+  return `hiddenSize: expected a multiple of an even headDim up to 256, or numAttentionHeads and headDim beside it, got ${hiddenSize}`;
+}
+
+function firstIssue(error: Pick<z.ZodError, "issues">, given: Record<string, unknown>, fromJson: boolean): string {
+  const issue = error.issues[0]!;
+  if (issue.code === "unrecognized_keys") {
+    const key = issue.keys[0]!;
+    const near = nearest(key, Object.keys(modelConfigSchema.shape));
+    const hint = key.includes("_")
+      ? "a key in camelCase, or model_type and all others as in config.json"
+      : "a known key";
+    return `${key}: expected ${near === undefined ? hint : `${hint} (nearest: ${near})`}, got an unknown one`;
+  }
+  const name = issue.path.map(String).join(".");
+  const shown = fromJson ? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) : name;
+  return `${shown}: expected ${expectedOf(issue)}, got ${gotAt(issue, given)}`;
+}

@@ -1,0 +1,106 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { HeddleError } from "../../core/errors.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
+import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+
+const number = z.number({ error: "a number" });
+const ids = z
+  .union([number, z.array(number).max(64)], { error: "a token id or an array of them" })
+  .transform((value) => (Array.isArray(value) ? value : [value]));
+
+const within = (test: (value: number) => boolean, expected: string) =>
+  z.number({ error: expected }).refine(test, expected);
+const whole = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
+
+const schema = z.object({
+  bos_token_id: number.nullish(),
+  eos_token_id: ids.nullish(),
+  pad_token_id: number.nullish(),
+  do_sample: z.boolean({ error: "true or false" }).nullish(),
+  temperature: within((v) => v >= 0, "a number of at least 0").nullish(),
+  top_k: whole.nullish(),
+  top_p: within((v) => v > 0 && v <= 1, "a number above 0 and at most 1").nullish(),
+  min_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
+  repetition_penalty: within((v) => v > 0, "a number above 0").nullish(),
+  num_beams: within((v) => Number.isInteger(v) && v >= 1, "a whole number of at least 1").nullish(),
+  length_penalty: within(Number.isFinite, "a finite number").nullish(),
+  early_stopping: z.union([z.boolean(), z.literal("never")], { error: 'true, false or "never"' }).nullish(),
+  max_new_tokens: whole.nullish(),
+  max_length: whole.nullish(),
+});
+
+/** A model's own generation defaults; what its file leaves out is undefined. */
+export interface GenerationConfig {
+  /** The token that begins a text. */
+  bosTokenId?: number;
+  /** Any of them ends a text. */
+  eosTokenIds?: number[];
+  /** The token that fills sequences up. */
+  padTokenId?: number;
+  /** Whether tokens are drawn; false: the likeliest is taken, whatever the sampling values are. */
+  doSample?: boolean;
+  /** Divides logits before the softmax; 0: the likeliest token is taken. */
+  temperature?: number;
+  /** Tokens are drawn from so many of the likeliest; 0: from all. */
+  topK?: number;
+  /** Tokens are drawn from the likeliest that reach this probability together. */
+  topP?: number;
+  /** Tokens are drawn from those this many times as probable as the likeliest. */
+  minP?: number;
+  /** Above 1: tokens that were there already become less likely. */
+  repetitionPenalty?: number;
+  /** Texts that beam search follows at once; 1: none. */
+  numBeams?: number;
+  /** Exponent of a text's length, by which beam search divides its log-probability. */
+  lengthPenalty?: number;
+  /** When beam search ends: at numBeams finished texts, by an estimate, or when none can become better ("never"). */
+  earlyStopping?: boolean | "never";
+  /** Tokens of an answer at most. */
+  maxNewTokens?: number;
+  /** Tokens of a prompt with its answer at most, as a file has it: kept, and not applied. */
+  maxLength?: number;
+}
+
+/** Reads generation_config.json of a model folder; an empty object without one. Errors: IO, INVALID_FILE. */
+export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
+  const path = join(folder, "generation_config.json");
+  if (!(await exists(path))) return {};
+  const value = await readJson(path);
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    const place = [path, ...issue.path.map(String)].join(": ");
+    throw new HeddleError("INVALID_FILE", `${place}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`);
+  }
+  const raw = parsed.data;
+  const config: GenerationConfig = {
+    bosTokenId: raw.bos_token_id ?? undefined,
+    eosTokenIds: raw.eos_token_id ?? undefined,
+    padTokenId: raw.pad_token_id ?? undefined,
+    doSample: raw.do_sample ?? undefined,
+    temperature: raw.temperature ?? undefined,
+    topK: raw.top_k ?? undefined,
+    topP: raw.top_p ?? undefined,
+    minP: raw.min_p ?? undefined,
+    repetitionPenalty: raw.repetition_penalty ?? undefined,
+    numBeams: raw.num_beams ?? undefined,
+    lengthPenalty: raw.length_penalty ?? undefined,
+    earlyStopping: raw.early_stopping ?? undefined,
+    maxNewTokens: raw.max_new_tokens ?? undefined,
+    maxLength: raw.max_length ?? undefined,
+  };
+  return Object.fromEntries(Object.entries(config).filter(([, entry]) => entry !== undefined));
+}
+
+/** The snake_case object for generation_config.json. */
+export function generationConfigToJson(config: GenerationConfig): Record<string, unknown> {
+  const { eosTokenIds, ...rest } = config;
+  const json: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(rest)) {
+    if (value !== undefined) json[key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
+  }
+  if (eosTokenIds && eosTokenIds.length > 0)
+    json.eos_token_id = eosTokenIds.length === 1 ? eosTokenIds[0] : eosTokenIds;
+  return json;
+}

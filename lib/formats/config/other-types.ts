@@ -1,0 +1,149 @@
+// Model types that heddle does not provide: which of its own is nearest, and what a configuration says that this one does not compute.
+import type { BuiltInModelType, ModelType } from "./families.ts";
+import { isModelType, knownModelTypes } from "./families.ts";
+import { nearest } from "../../core/nearest-name.ts";
+
+interface OtherType {
+  /** Matches `model_type` of config.json, or `general.architecture` of GGUF. */
+  name: RegExp;
+  /** Undefined for types that share no blocks with any that is provided. */
+  like?: BuiltInModelType;
+  /** What they need that their keys may not tell. */
+  lacks?: readonly string[];
+}
+
+const PICTURES = ["pictures"];
+const ROUTING = ["its routing of experts"];
+const STATE_SPACE = ["state-space layers"];
+const ENCODER = ["an encoder beside the decoder"];
+
+/** The first that matches counts. */
+const OTHERS: readonly OtherType[] = [
+  { name: /^llama4/, like: "llama", lacks: ["attention in chunks", ...ROUTING] },
+  { name: /^mllama/, like: "llama", lacks: ["attention to pictures"] },
+  { name: /^(llava|smolvlm|idefics3|vipllava)/, like: "llama", lacks: PICTURES },
+  { name: /^(mistral3|pixtral|idefics2)/, like: "mistral", lacks: PICTURES },
+  { name: /^paligemma/, like: "gemma", lacks: PICTURES },
+  { name: /^aya_vision$/, like: "cohere2", lacks: PICTURES },
+  { name: /^glm4v/, like: "glm4", lacks: PICTURES },
+  { name: /^internvl/, like: "qwen2", lacks: PICTURES },
+  { name: /^phi3_v$|^phi4_multimodal$/, like: "phi3", lacks: PICTURES },
+  { name: /^qwen2(_5)?_?vl/, like: "qwen2", lacks: [...PICTURES, "positions within pictures (M-RoPE)"] },
+  { name: /^qwen3_?vl_?moe/, like: "qwen3_moe", lacks: [...PICTURES, "positions within pictures (M-RoPE)"] },
+  { name: /^qwen3_?vl/, like: "qwen3", lacks: [...PICTURES, "positions within pictures (M-RoPE)"] },
+  { name: /^qwen2(_5)?_(audio|omni)/, like: "qwen2", lacks: ["sound"] },
+  { name: /^qwen3_?(next|5)/, like: "qwen3_moe", lacks: ["linear attention"] },
+  { name: /^qwen$/, like: "qwen2", lacks: ["its names of weights"] },
+  { name: /^gemma3n/, like: "gemma3_text", lacks: ["embeddings of each layer", "several residual streams (AltUp)"] },
+  { name: /^recurrent_?gemma/, like: "gemma", lacks: ["recurrent layers"] },
+  { name: /^(deepseek|kimi|longcat|minicpm3|glm_moe_dsa)/, like: "qwen3_moe", lacks: ["latent attention", ...ROUTING] },
+  { name: /^(glm4_?moe|dots1|minimax_m2|bailing|exaone_moe|ernie4_5_?moe)/, like: "qwen3_moe", lacks: ROUTING },
+  { name: /^minimax/, like: "mixtral", lacks: ["linear attention"] },
+  { name: /^hunyuan_v1_moe$|^hunyuan-moe$/, like: "hunyuan_v1_dense", lacks: ROUTING },
+  { name: /^granitemoeshared$/, like: "granitemoe", lacks: ["shared experts"] },
+  { name: /^(phimoe|arctic|dbrx|grok)/, like: "mixtral", lacks: ROUTING },
+  { name: /^jetmoe$/, like: "mixtral", lacks: ["attention of routed experts"] },
+  { name: /^jamba$/, like: "mixtral", lacks: STATE_SPACE },
+  { name: /^(bamba|nemotron_h|falcon[_-]?h1|zamba2?|plamo2|phi4flash)/, like: "granitemoehybrid", lacks: STATE_SPACE },
+  { name: /^(mamba2?|falcon_mamba)$/, lacks: STATE_SPACE },
+  { name: /^(rwkv|arwkv|xlstm)/, lacks: ["recurrent layers"] },
+  { name: /^lfm2/, like: "llama", lacks: ["convolutions between its layers of attention"] },
+  {
+    name: /^opt$/,
+    like: "gpt2",
+    lacks: ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"],
+  },
+  { name: /^(bloom|mpt)$/, like: "gpt2", lacks: ["linear biases of positions (ALiBi)"] },
+  { name: /^gpt_neo$/, like: "gpt2", lacks: ["attention that is local in every second layer, and unscaled"] },
+  { name: /^(gpt_bigcode|starcoder)$/, like: "gpt2", lacks: ["one head of keys for all (multi-query attention)"] },
+  { name: /^openai-gpt$/, like: "gpt2", lacks: ["norms after its blocks"] },
+  { name: /^(gptj|codegen)$/, like: "phi", lacks: ["attention without biases beside a feed-forward block with them"] },
+  { name: /^falcon$/, like: "gpt_neox", lacks: ["its fused projections of grouped heads"] },
+  { name: /^persimmon$/, like: "gpt_neox", lacks: ["its feed-forward blocks (squared ReLU without a gate)"] },
+  { name: /^(nemotron|arcee)$/, like: "llama", lacks: ["its feed-forward blocks (squared ReLU without a gate)"] },
+  {
+    name: /^stablelm$/,
+    like: "llama",
+    lacks: ["layer norms with biases in Llama's blocks (examples/own-family.ts has them)"],
+  },
+  { name: /^olmo$/, like: "olmo2", lacks: ["layer norms without weights"] },
+  {
+    name: /^(internlm2?|baichuan|exaone|orion|xverse)$/,
+    like: "llama",
+    lacks: ["its names of weights, some of them fused"],
+  },
+  { name: /^minicpm$/, like: "granite" },
+  { name: /^chatglm$/, like: "glm", lacks: ["its names of weights"] },
+  { name: /^(apertus)$/, like: "qwen3", lacks: ["its activation (xIELU)"] },
+  { name: /^diffllama$/, like: "llama", lacks: ["differential attention"] },
+  { name: /^bitnet/, like: "llama", lacks: ["ternary weights with norms before each projection"] },
+  { name: /^(m?t5|umt5|t5gemma|longt5|m?bart|pegasus|marian|m2m_100|led|prophetnet|blenderbot)/, lacks: ENCODER },
+  { name: /^(whisper|wav2vec2|hubert|speech)/, lacks: [...ENCODER, "sound"] },
+  { name: /^(clip|siglip|vit|dinov2)/, lacks: PICTURES },
+  {
+    name: /^xlm-roberta-xl$|^megatron-bert$|^roberta-prelayernorm$/,
+    like: "roberta",
+    lacks: ["BERT's blocks with their norms before them"],
+  },
+  { name: /^deberta(-v2)?$/, like: "bert", lacks: ["attention to words and positions apart"] },
+  { name: /^albert$/, like: "bert", lacks: ["layers that share their weights"] },
+  { name: /^(longformer|big_bird)$/, like: "roberta", lacks: ["sparse attention with global tokens"] },
+  { name: /^roformer$/, like: "bert", lacks: ["BERT with rotary positions"] },
+  { name: /^nomic[-_]bert-moe$/, like: "nomic_bert", lacks: ["BERT with rotary positions and experts"] },
+  { name: /^jina-bert-v3$/, like: "nomic_bert", lacks: ["BERT with rotary positions"] },
+  { name: /^jina-bert-v2$/, like: "bert", lacks: ["BERT with linear biases of positions (ALiBi)"] },
+  { name: /^(neo-?bert|eurobert)$/, like: "modernbert", lacks: ["a decoder's blocks that read both ways"] },
+  { name: /^ernie$/, like: "bert", lacks: ["embeddings of tasks"] },
+];
+
+/** A configuration as far as it is looked at. */
+export interface UnknownModel {
+  /** Its `model_type`, or `general.architecture`. */
+  name: unknown;
+  /** A value by its key; undefined where it is not set. */
+  value(key: string): unknown;
+  /** The keys that are set. */
+  keys: readonly string[];
+}
+
+/** What a type is known to need by its name alone. */
+export function neededByName(name: unknown): readonly string[] {
+  return known(name)?.lacks ?? [];
+}
+
+/** The type of heddle's that is nearest to another one; undefined where none shares blocks with it. */
+export function nearestType({ name, value }: UnknownModel): ModelType | undefined {
+  const other = known(name);
+  if (other) return other.like;
+  const text = value("model_type");
+  if (isModelType(text)) return text;
+  const types = knownModelTypes();
+  const spelt = String(name).toLowerCase();
+  const begins = types.filter((type) => spelt.startsWith(type)).sort((a, b) => b.length - a.length);
+  return begins[0] ?? nearest(spelt, types) ?? byStructure(spelt, value);
+}
+
+function known(name: unknown): OtherType | undefined {
+  return typeof name === "string" ? OTHERS.find((one) => one.name.test(name)) : undefined;
+}
+
+function byStructure(name: string, value: UnknownModel["value"]): ModelType {
+  const has = (...keys: string[]) => keys.some((key) => (value(key) ?? false) !== false);
+  if (/bert|encoder/.test(name) || has("type_vocab_size") || value("attention.causal") === false) return "bert";
+  if (has("num_experts", "num_local_experts", "n_routed_experts", "expert_count")) return "mixtral";
+  const layerNorm = has("layer_norm_eps", "layer_norm_epsilon", "attention.layer_norm_epsilon");
+  return layerNorm && !has("rms_norm_eps", "attention.layer_norm_rms_epsilon") ? "gpt_neox" : "llama";
+}
+
+/** Keys of config.json that say nothing of what layers compute, or that a family may have under several names. */
+const NEUTRAL =
+  /^_|^(architectures|model_type|auto_map|torch_dtype|dtype|transformers_version|use_cache|id2label|label2id|problem_type|pretraining_tp|return_dict|task_specific_params|tokenizer_class|is_decoder|vocab_size|hidden_size|d_model|n_embd|intermediate_size|ffn_dim|n_inner|n_ctx|num_hidden_layers|num_layers|n_layers?|num_attention_heads|n_heads?|num_key_value_heads|head_dim|max_position_embeddings|n_positions|max_sequence_length|layer_types|hidden_act|hidden_activation|activation_function|type_vocab_size|tie_word_embeddings|attention_bias|mlp_bias|use_bias|bias|context_length|embedding_length|block_count|feed_forward_length|file_type)$|token_id$|dropout|pdrop|_drop$|norm_eps|norm_epsilon|^initializer|_range$|_std$|rope|sliding|window|partial_rotary|^attention\.(head_count|key_length|value_length|causal|layer_norm|sliding)|^output_|gradient_checkpointing|_config$|^num_labels$|^(name|use_return_dict)$/;
+
+/** Keys that none of the known features explains: what else distinguishes the type. At most four are shown. */
+export function unexplainedKeys({ keys, value }: UnknownModel): string[] {
+  const told = keys.filter((key) => {
+    const set = value(key);
+    return !NEUTRAL.test(key) && set !== 0 && set !== "" && key.length <= 60;
+  });
+  return told.length > 4 ? [...told.slice(0, 4), "…"] : told;
+}

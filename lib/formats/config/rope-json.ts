@@ -1,0 +1,126 @@
+// Rotary positions of config.json, in both dialects: `rope_theta` with `rope_scaling`, and `rope_parameters`.
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { ModelConfig } from "./config-types.ts";
+import { formatOf, type ModelType, saysRotated } from "./families.ts";
+import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
+
+type Json = Record<string, unknown>;
+
+/**
+ * What a config.json says of them, put into `config`, for its schema to check.
+ * @throws HeddleError INVALID_FILE, UNSUPPORTED
+ */
+export function readRope(raw: Json, config: Json, { modelType, where }: { modelType: ModelType; where: string }): void {
+  const { full, sliding } = ropeSets(raw, where);
+  if (sliding !== undefined) config.ropeLocalTheta = localTheta(full, sliding, modelType, where);
+  const { rope_theta, partial_rotary_factor, ...given } = full;
+  if (rope_theta !== undefined) config.ropeTheta = rope_theta;
+  // Of this key null is no default: the layers that slide then turn as the others do.
+  if (modelType === "modernbert" && raw.local_rope_theta === null)
+    config.ropeLocalTheta ??= config.ropeTheta ?? formatOf(modelType).defaults.ropeTheta;
+  const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
+  // All of it is what a configuration without the field says, but for families that rotate a part by default.
+  if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;
+  const scaled = formatOf(modelType).ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
+  if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
+  const scaling = ropeScalingFromJson(given, where);
+  config.ropeScaling = scaling;
+  if (scaling?.ropeType !== "longrope" && scaling?.ropeType !== "yarn") return;
+  // Phi-3 states the first training's context beside the scaling, and means that one where both are said.
+  const [beside, within] = [raw.original_max_position_embeddings ?? undefined, scaling.originalMaxPositionEmbeddings];
+  const original = modelType === "phi3" ? (beside ?? within) : (within ?? beside);
+  if (original !== undefined) scaling.originalMaxPositionEmbeddings = original;
+  // YaRN's null: as many times as the context is longer.
+  const most = config.maxPositionEmbeddings;
+  if (scaling.ropeType === "yarn" && given.factor === null && isPositive(most) && isPositive(original))
+    scaling.factor = most / original;
+}
+
+/**
+ * The set of all layers, or of those that see everything, and that of the sliding ones where they have their own. Of both dialects in one file
+ * transformers takes `rope_scaling`, which older versions know alone; θ, a head's part and the sliding layers' set are then still the other's.
+ */
+function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
+  const parameters = objectAt(raw, "rope_parameters", where);
+  const scaling = objectAt(raw, "rope_scaling", where);
+  const nested = [scaling, parameters].find(
+    (sets) => isObject(sets.full_attention) || isObject(sets.sliding_attention),
+  );
+  const flat = isEmpty(scaling) || scaling === nested ? {} : scaling;
+  const { full_attention, sliding_attention } = nested ?? {};
+  const full = nested
+    ? objectAt({ rope_parameters: full_attention ?? sliding_attention }, "rope_parameters", where)
+    : parameters;
+  const theta = nested ? full.rope_theta : (raw.rope_theta ?? full.rope_theta);
+  const kept = said({ rope_theta: theta, partial_rotary_factor: full.partial_rotary_factor });
+  return {
+    full: isEmpty(flat) ? full : { ...kept, ...flat },
+    ...(isObject(full_attention) && isObject(sliding_attention) && { sliding: sliding_attention }),
+  };
+}
+
+/** Without what is not set. */
+function said(values: Json): Json {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null));
+}
+
+function objectAt(raw: Json, key: string, where: string): Json {
+  const value = raw[key] ?? {};
+  if (isObject(value)) return value;
+  throw new HeddleError("INVALID_FILE", `${where}: ${key}: expected an object, got ${describe(value)}`);
+}
+
+/** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
+function localTheta(full: Json, local: Json, type: ModelType, where: string): unknown {
+  const { defaults, windowsUnscaled } = formatOf(type);
+  const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
+  if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
+  const { rope_theta, rope_type = "default", ...others } = local;
+  if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
+    const message = `rope_parameters: scaling of sliding_attention's own (${describe(rope_type)}) is not provided`;
+    throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
+  }
+  return rope_theta;
+}
+
+/** The dialect that every version of transformers knows. @throws UNSUPPORTED for GGUF's factors, which have no name there */
+export function ropeToJson(config: ModelConfig): Json {
+  return {
+    ...originalContext(config),
+    rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),
+    rope_theta: config.ropeTheta,
+    ...ropeByLayerType(config),
+  };
+}
+
+function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
+  if (modelType !== "phi3" || ropeScaling?.ropeType !== "longrope") return {};
+  const original = ropeScaling.originalMaxPositionEmbeddings;
+  return original === undefined ? {} : { original_max_position_embeddings: original };
+}
+
+/** Where sliding layers have a θ that no key of the family says: the dialect that has rotary positions by the kind of layer. */
+function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
+  const { keys = {}, windowsUnscaled } = formatOf(modelType);
+  const said = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
+  if (local === undefined || said) return {};
+  const scaling = ropeScaling === null ? { rope_type: "default" } : ropeScalingToJson(ropeScaling);
+  return {
+    rope_parameters: {
+      full_attention: { ...scaling, rope_theta: ropeTheta },
+      sliding_attention: { rope_type: "default", rope_theta: local },
+    },
+  };
+}
+
+function isPositive(value: unknown): value is number {
+  return typeof value === "number" && value > 0;
+}
+
+function isEmpty(value: Json): boolean {
+  return Object.keys(value).length === 0;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

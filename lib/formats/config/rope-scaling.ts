@@ -1,0 +1,190 @@
+// How a model's rotary frequencies are stretched beyond the context it was first trained with.
+import { z } from "zod";
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
+import { tidy } from "../gguf/gguf-metadata.ts";
+
+const positive = (most: number) =>
+  z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
+const factor = positive(1e6);
+const positions = z.custom<number>(
+  (v) => Number.isSafeInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 30,
+  `a whole number from 1 to ${2 ** 30}`,
+);
+const factors = z
+  .array(positive(1e9), { error: "an array of numbers above 0" })
+  .min(1, "at least one number")
+  .max(4096, "at most 4096 numbers");
+
+const KINDS: readonly RopeScaling["ropeType"][] = ["linear", "dynamic", "llama3", "yarn", "longrope", "factors"];
+
+/** Normalised form of `rope_scaling` / `rope_parameters`; what the fields are: `config-types.ts`. */
+export const ropeScalingSchema = z.discriminatedUnion(
+  "ropeType",
+  [
+    z.object({ ropeType: z.literal("linear"), factor }),
+    z.object({ ropeType: z.literal("dynamic"), factor, originalMaxPositionEmbeddings: positions.optional() }),
+    z.object({
+      ropeType: z.literal("llama3"),
+      factor,
+      lowFreqFactor: factor,
+      highFreqFactor: factor,
+      originalMaxPositionEmbeddings: positions,
+    }),
+    z.object({
+      ropeType: z.literal("yarn"),
+      factor,
+      originalMaxPositionEmbeddings: positions.optional(),
+      attentionFactor: factor.optional(),
+      betaFast: factor.optional(),
+      betaSlow: factor.optional(),
+      mscale: factor.optional(),
+      mscaleAllDim: factor.optional(),
+      truncate: z.boolean({ error: "true or false" }).optional(),
+    }),
+    z.object({
+      ropeType: z.literal("longrope"),
+      shortFactor: factors,
+      longFactor: factors,
+      factor: factor.optional(),
+      originalMaxPositionEmbeddings: positions.optional(),
+      attentionFactor: factor.optional(),
+    }),
+    z.object({ ropeType: z.literal("factors"), factors }),
+  ],
+  { error: ({ code }) => (code === "invalid_union" ? `one of ${KINDS.join(", ")}` : undefined) },
+);
+
+const CAMEL = new Map(
+  Object.entries({
+    rope_type: "ropeType",
+    low_freq_factor: "lowFreqFactor",
+    high_freq_factor: "highFreqFactor",
+    original_max_position_embeddings: "originalMaxPositionEmbeddings",
+    attention_factor: "attentionFactor",
+    beta_fast: "betaFast",
+    beta_slow: "betaSlow",
+    mscale_all_dim: "mscaleAllDim",
+    short_factor: "shortFactor",
+    long_factor: "longFactor",
+  }),
+);
+
+/** Where transformers, and DeepSeek's own code, take 0 for a value that is not set. */
+const NOT_USED_AT_0 = new Set(["mscale", "mscale_all_dim"]);
+
+/**
+ * `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default".
+ * @throws UNSUPPORTED for a kind that is not known @param where names the file in the message
+ */
+export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
+  const unset = ([key, entry]: [string, unknown]) =>
+    entry === null || entry === undefined || (entry === 0 && NOT_USED_AT_0.has(key));
+  const entries = Object.entries(value).filter((entry) => !unset(entry));
+  const result: Record<string, unknown> = Object.fromEntries(
+    entries.map(([key, entry]) => [CAMEL.get(key) ?? key, entry]),
+  );
+  let type = result.ropeType ?? result.type ?? "default";
+  if (type === "default") return null;
+  if (type === "su") type = "longrope"; // its name in the first Phi-3 files
+  delete result.type;
+  if (typeof type !== "string")
+    throw new HeddleError("INVALID_FILE", `${where}: rope_scaling.rope_type: expected a text, got ${describe(type)}`);
+  const known = KINDS.filter((name) => name !== "factors");
+  if (!known.some((name) => name === type)) {
+    const got = JSON.stringify(type.slice(0, 60));
+    const message = `rope_scaling: type ${got} is not known (known: default, ${known.join(", ")})`;
+    throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
+  }
+  for (const name of ["short_mscale", "long_mscale"])
+    if (type === "longrope" && result[name] !== undefined)
+      throw new HeddleError("UNSUPPORTED", `${where}: rope_scaling: ${name} is not provided`);
+  return { ...result, ropeType: type };
+}
+
+/**
+ * θ · α^(d / (d − 2)), heads being d wide, to the digits that GGUF keeps: what "dynamic" with an `alpha` amounts to at all lengths (transformers' HunYuanDenseV1RotaryEmbedding).
+ * @returns undefined where the values are others, or none that there can be: the schema names what is no number
+ */
+export function alphaTheta(
+  scaling: Record<string, unknown>,
+  { head_dim, hidden_size, num_attention_heads, rope_theta }: Record<string, unknown>,
+  given: unknown,
+): number | undefined {
+  const { alpha, rope_type: type = scaling.type } = scaling;
+  const [theta, width] = [given ?? rope_theta ?? 1e4, head_dim ?? Number(hidden_size) / Number(num_attention_heads)];
+  if (type !== "dynamic" || typeof alpha !== "number" || !(alpha > 0) || typeof theta !== "number") return undefined;
+  return typeof width === "number" && width > 2 ? tidy(theta * alpha ** (width / (width - 2))) : undefined;
+}
+
+/** The snake_case object for config.json. */
+export function ropeScalingToJson(scaling: RopeScaling): Record<string, unknown> {
+  if (scaling.ropeType === "factors") {
+    throw new HeddleError(
+      "UNSUPPORTED",
+      "rope_scaling: frequency factors from a GGUF file that match no llama3 scaling cannot be written to config.json",
+    );
+  }
+  const snake = new Map([...CAMEL].map(([from, to]) => [to, from]));
+  const entries = Object.entries(scaling).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([key, value]) => [snake.get(key) ?? key, value]));
+}
+
+/**
+ * The divisors of the inverse frequencies theta^(-2i/headDim), i < headDim/2, that llama3 scaling amounts to: 1 for short
+ * wavelengths, `factor` for long ones, blended between (Llama 3.1; transformers' _compute_llama3_parameters).
+ */
+export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta: number): Float32Array {
+  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: original } = scaling;
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
+    const wavelength = 2 * Math.PI * theta ** ((2 * i) / headDim);
+    if (wavelength < original / highFreqFactor) return 1;
+    if (wavelength > original / lowFreqFactor) return factor;
+    const smooth = (original / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+    return 1 / ((1 - smooth) / factor + smooth);
+  });
+}
+
+/**
+ * The llama3 scaling that yields these divisors, or the divisors themselves. GGUF keeps only the divisors; the published
+ * models use low 1, high 4 and an original context that is a power of two, so those are tried.
+ */
+export function ropeScalingFromFactors(factors: Float32Array, headDim: number, theta: number): RopeScaling | null {
+  if (factors.every((value) => value === 1)) return null;
+  const factor = factors.reduce((a, b) => Math.max(a, b), 0);
+  for (let original = 64; original <= 1 << 20; original *= 2) {
+    const scaling: Llama3RopeScaling = {
+      ropeType: "llama3",
+      factor,
+      lowFreqFactor: 1,
+      highFreqFactor: 4,
+      originalMaxPositionEmbeddings: original,
+    };
+    const candidate = llama3Factors(scaling, headDim, theta);
+    if (candidate.length === factors.length && candidate.every((v, i) => Math.abs(v - factors[i]!) <= 1e-5 * v)) {
+      return scaling;
+    }
+  }
+  return { ropeType: "factors", factors: [...factors] };
+}
+
+/**
+ * What cosine and sine are multiplied by: YaRN's attention temperature (Peng et al. 2023, eq. 22; with mscale as DeepSeek
+ * sets it) and LongRoPE's (Ding et al. 2024); 1 for the other kinds.
+ */
+export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
+  if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
+  if (scaling?.ropeType === "longrope") {
+    const original = scaling.originalMaxPositionEmbeddings ?? most;
+    const factor = scaling.factor ?? most / original;
+    return scaling.attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
+  }
+  return 1;
+}
+
+/** The same of a scaling by itself. */
+export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnRopeScaling): number {
+  const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
+  if (attentionFactor !== undefined) return attentionFactor;
+  return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);
+}

@@ -1,0 +1,191 @@
+// Encoders (BERT and its kin, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
+import { describe, HeddleError } from "../../core/errors.ts";
+import { ACTIVATIONS, isActivation } from "../config/activations.ts";
+import type { ModelConfig, ModelType } from "../config/config.ts";
+import { elementsIn } from "../element-sources.ts";
+import { formatOf } from "../config/families.ts";
+import type { GgufMetadata } from "./gguf-metadata.ts";
+import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
+import type { GgufValue } from "./gguf-types.ts";
+import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
+import type { StoredTensor, WeightSource } from "../weights.ts";
+
+type Part = Record<string, unknown>;
+
+/** A file's values, for parseModelConfig to check. @throws HeddleError INVALID_FILE, UNSUPPORTED (a feature) */
+export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
+  // llama.cpp takes a file without the key for one that sees only what came before.
+  const causal = meta.boolean(`${arch}.attention.causal`);
+  if (causal !== false)
+    throw unsupported(source, `${arch}.attention.causal: expected false, got ${describe(causal)}: it reads both ways`);
+  const layers = meta.requireNumber(`${arch}.block_count`);
+  const hidden = meta.requireNumber(`${arch}.embedding_length`);
+  const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
+  const groups = meta.alike(`${arch}.attention.head_count_kv`, layers) ?? heads;
+  if (groups !== heads) throw unsupported(source, `${arch}.attention.head_count_kv: groups of heads are not provided`);
+  return {
+    modelType,
+    vocabSize: rowsOf(source, "token_embd.weight"),
+    hiddenSize: hidden,
+    intermediateSize: meta.alike(`${arch}.feed_forward_length`, layers),
+    numHiddenLayers: layers,
+    numAttentionHeads: heads,
+    maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
+    layerNormEpsilon: meta.requireReal(`${arch}.attention.layer_norm_epsilon`),
+    padTokenId: meta.tokenId("tokenizer.ggml.padding_token_id") ?? null,
+    ...(modelType !== "modernbert" && segments(source, meta, modelType)),
+    ...(modelType !== "bert" && rotation(source, meta, arch, hidden / heads)),
+    ...(modelType === "modernbert" && {
+      ...windowsAndActivation(source, meta, modelType, arch, layers),
+      attentionBias: source.has("blk.0.attn_qkv.bias"),
+      mlpBias: source.has("blk.0.ffn_up.bias"),
+    }),
+    ...classifierOf(source, meta, modelType, arch),
+  };
+}
+
+function unsupported({ path }: WeightSource, message: string): HeddleError {
+  return new HeddleError("UNSUPPORTED", `${path}: ${message}`);
+}
+
+function rowsOf(source: WeightSource, name: string): number | undefined {
+  return source.has(name) ? source.info(name).shape[0] : undefined;
+}
+
+/** Kinds of segments: llama.cpp counts them among the tokenizer's keys. */
+function segments(source: WeightSource, meta: GgufMetadata, modelType: ModelType): Part {
+  const rows = rowsOf(source, "token_types.weight");
+  const count = meta.number("tokenizer.ggml.token_type_count");
+  if (rows !== undefined) return { typeVocabSize: count ?? rows };
+  // DistilBERT's files bear BERT's name. They count one kind of segments, and have no table of it.
+  if (modelType === "bert" && (count ?? 1) === 1) return { modelType: "distilbert" };
+  throw new HeddleError(
+    "INVALID_FILE",
+    `${source.path}: expected token_types.weight of ${count ?? "some"} kinds of segments, got none`,
+  );
+}
+
+function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDim: number): Part {
+  const scaling = meta.string(`${arch}.rope.scaling.type`);
+  if (scaling !== undefined && scaling !== "none")
+    throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
+  // As llama.cpp has it: a factor without a type is linear, and one of zero is none.
+  const key = ["rope.scaling.factor", "rope.scale_linear"].find((name) => meta.has(`${arch}.${name}`));
+  const factor = (scaling !== "none" && key !== undefined && meta.real(`${arch}.${key}`)) || 1;
+  if (factor !== 1) throw unsupported(source, `${arch}.${key}: ${factor} is not provided for ${arch}`);
+  const rotary = meta.number(`${arch}.rope.dimension_count`) ?? headDim;
+  if (rotary !== headDim)
+    throw unsupported(
+      source,
+      `${arch}.rope.dimension_count: rotation of ${rotary} of ${headDim} dimensions is not provided`,
+    );
+  const table = ["rope_freqs", "rope_factors_long", "rope_factors_short"].find((name) => source.has(`${name}.weight`));
+  if (table !== undefined) throw unsupported(source, `tensor "${table}.weight" is not provided for ${arch}`);
+  return { ropeTheta: thetaOf(meta, arch) };
+}
+
+function thetaOf(meta: GgufMetadata, arch: string): number {
+  return meta.real(`${arch}.rope.freq_base`) ?? 10000;
+}
+
+function windowsAndActivation(
+  source: WeightSource,
+  meta: GgufMetadata,
+  modelType: ModelType,
+  arch: string,
+  layers: number,
+): Part {
+  const activation = meta.string(`${arch}.hidden_activation`) ?? formatOf(modelType).defaults.hiddenAct;
+  if (!isActivation(activation))
+    throw unsupported(source, `${arch}.hidden_activation: ${describe(activation)} is not provided`);
+  const window = slidingWindowFromGguf(meta, modelType, arch);
+  return {
+    ropeLocalTheta: meta.real(`${arch}.rope.freq_base_swa`) ?? thetaOf(meta, arch),
+    slidingWindow: window,
+    ...layerTypesFromGguf(meta, { modelType, arch, layers, window }),
+    hiddenAct: ACTIVATIONS[activation],
+  };
+}
+
+/** The head of a file that ranks, and what it reads; or how the file pools. */
+function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
+  const rows = rowsOf(source, "cls.output.weight");
+  const said = poolingFromGguf(meta, arch);
+  // Rerankers' files of before there was a key for it.
+  const pooling = said ?? (rows !== undefined && source.has("cls.weight") ? "rank" : undefined);
+  if (pooling !== "rank") return embeddingOf(pooling);
+  if (modelType === "nomic_bert")
+    throw unsupported(source, `${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
+  if (modelType === "bert" && !source.has("token_types.weight"))
+    throw unsupported(
+      source,
+      `${arch}.pooling_type: rank is not provided for DistilBERT, whose head llama.cpp has with another activation`,
+    );
+  if (rows === undefined || !source.has("cls.weight")) {
+    // Its classifier would read what it was not trained on: llama.cpp's converter leaves BERT's pooler out.
+    const missing = rows === undefined ? "cls.output.weight" : "cls.weight";
+    throw unsupported(source, `${arch}.pooling_type: rank without ${missing} is not provided`);
+  }
+  const named = meta.strings(`${arch}.classifier.output_labels`);
+  return {
+    classifier: {
+      task: "sequence",
+      labels: named ?? Array.from({ length: Math.min(rows, 65537) }, (_, i) => `LABEL_${i}`),
+      pooling: modelType === "bert" ? "first" : "mean",
+    },
+  };
+}
+
+/** The same weights, and zeros for the biases of a head that ranks where the file has none: llama.cpp adds what is there. */
+export function withHeadBiases(weights: WeightSource, { modelType, classifier }: ModelConfig): WeightSource {
+  if (!formatOf(modelType).encoder || !classifier) return weights;
+  const zeros = new Map<string, StoredTensor>();
+  for (const head of modelType === "modernbert" ? ["cls.output"] : ["cls", "cls.output"]) {
+    const name = `${head}.bias`;
+    if (weights.has(name) || !weights.has(`${head}.weight`)) continue;
+    const { file, offset, shape } = weights.tensor(`${head}.weight`);
+    const [rows = 0] = shape;
+    const bytes = 4 * rows;
+    const sources = () => [elementsIn(new Uint8Array(bytes))];
+    zeros.set(name, { name, storedDtype: "F32", dtype: "f32", shape: [rows], bytes, file, offset, sources });
+  }
+  if (zeros.size === 0) return weights;
+  return {
+    ...weights,
+    names: () => [...weights.names(), ...zeros.keys()],
+    has: (name) => zeros.has(name) || weights.has(name),
+    info: (name) => zeros.get(name) ?? weights.info(name),
+    tensor: (name) => zeros.get(name) ?? weights.tensor(name),
+  };
+}
+
+/** The keys of an encoder's own, beside those of all models. @throws HeddleError UNSUPPORTED for a head without a place there */
+export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>): void {
+  const { modelType, classifier } = config;
+  const arch = formatOf(modelType).gguf!;
+  const refuse = (what: string) => {
+    throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} has no place in GGUF of ${arch}`);
+  };
+  if (classifier?.task === "token") refuse("a classification head of tokens");
+  if (config.valueHead) refuse("a value head");
+  // llama.cpp puts tanh between its layers.
+  if (classifier && modelType === "distilbert") refuse("a classification head with ReLU");
+  // Nor has it a head of NomicBERT.
+  if (classifier && modelType === "nomic_bert") refuse("a classification head");
+  meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
+  meta.set(`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: config.layerNormEpsilon });
+  if (classifier)
+    meta.set(`${arch}.classifier.output_labels`, { type: "array", of: "string", value: classifier.labels });
+  const kinds = modelType === "distilbert" ? 1 : config.typeVocabSize;
+  if (kinds !== undefined) meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: kinds });
+  if (arch === "bert") return;
+  meta.set(`${arch}.rope.freq_base`, { type: "f32", value: config.ropeTheta });
+  if (modelType !== "modernbert") return;
+  meta.set(`${arch}.hidden_activation`, { type: "string", value: config.hiddenAct });
+  meta.set(`${arch}.rope.freq_base_swa`, { type: "f32", value: config.ropeLocalTheta ?? config.ropeTheta });
+  meta.set(`${arch}.rope.scaling.type`, { type: "string", value: "none" });
+  if (config.slidingWindow !== null)
+    meta.set(`${arch}.attention.sliding_window`, { type: "u32", value: config.slidingWindow });
+  const pattern = slidingPatternToGguf(config);
+  if (pattern) meta.set(`${arch}.attention.sliding_window_pattern`, pattern);
+}

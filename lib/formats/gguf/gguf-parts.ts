@@ -1,0 +1,137 @@
+// GGUF files in several parts, as llama.cpp's gguf-split writes them: `x-00001-of-00003.gguf` and so on, each with a table of its
+// own tensors; the first one has the model's metadata.
+import { basename, dirname, join } from "node:path";
+import { HeddleError } from "../../core/errors.ts";
+import { type GgufFile, openGguf } from "./gguf-file.ts";
+import { GgufMetadata } from "./gguf-metadata.ts";
+
+/** The parts that a model may lie in, whatever its files say. */
+const MAX_PARTS = 4096;
+const NAME = /^(.*)-([0-9]{5})-of-([0-9]{5})\.gguf$/s;
+
+/** Where a part lies among the others. Parts of one model have the same prefix and count. */
+export interface PartName {
+  prefix: string;
+  /** From 1. */
+  number: number;
+  count: number;
+}
+
+/** What a file's name says it is; undefined where it is no part's. */
+export function partName(path: string): PartName | undefined {
+  const [, prefix, number, count] = NAME.exec(basename(path)) ?? [];
+  return prefix === undefined ? undefined : { prefix, number: Number(number), count: Number(count) };
+}
+
+/** The first part of the one model that a folder's files are the parts of; undefined where they are something else. */
+export function firstPart(names: readonly string[]): string | undefined {
+  const parts = names.map(partName);
+  const [one] = parts;
+  const same = one && parts.every((part) => part?.prefix === one.prefix && part.count === one.count);
+  return same ? fileOf(one, 1) : undefined;
+}
+
+function fileOf({ prefix, count }: Pick<PartName, "prefix" | "count">, number: number): string {
+  const digits = (n: number) => String(n).padStart(5, "0");
+  return `${prefix}-${digits(number)}-of-${digits(count)}.gguf`;
+}
+
+/** An open model: its parts in order, each with its tensors, and the metadata of the first without that of the splitting. */
+export interface GgufParts {
+  parts: GgufFile[];
+  metadata: GgufMetadata;
+}
+
+/**
+ * Opens a GGUF file; of one in several parts, whichever is named, all of them, which lie beside it.
+ * Errors: as openGguf; NOT_FOUND for a missing part, INVALID_FILE for parts that do not belong together.
+ */
+export function openGgufParts(path: string): GgufParts {
+  const named = openGguf(path);
+  const opened = [named];
+  try {
+    const { count, number } = splitOf(named);
+    if (count > 1) {
+      const name = nameOf(path, count, number);
+      for (let i = 1; i <= count; i++) if (i !== number) opened.push(openPart(path, name, i));
+    }
+    const parts = opened.sort((a, b) => splitOf(a).number - splitOf(b).number);
+    checkTogether(parts);
+    return { parts, metadata: withoutSplit(parts[0]!.metadata, path) };
+  } catch (error) {
+    for (const { file } of opened) file.close();
+    throw error;
+  }
+}
+
+/** How many parts a file says there are, and which of them it is, from 1; a whole file is 1 of 1. */
+function splitOf({ path, metadata }: GgufFile): { count: number; number: number } {
+  const count = metadata.number("split.count") ?? 0;
+  if (!Number.isInteger(count) || count < 0 || count > MAX_PARTS) {
+    const message = `split.count: expected a whole number of at most ${MAX_PARTS} parts, got ${count}`;
+    throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
+  }
+  if (count <= 1) return { count: 1, number: 1 };
+  const index = metadata.requireNumber("split.no");
+  if (!Number.isInteger(index) || index < 0 || index >= count) {
+    throw new HeddleError("INVALID_FILE", `${path}: split.no: expected 0 to ${count - 1}, got ${index}`);
+  }
+  return { count, number: index + 1 };
+}
+
+/** The name of the part that was named, which tells those of the others. */
+function nameOf(path: string, count: number, number: number): PartName {
+  const name = partName(path);
+  if (name?.count === count && name.number === number) return name;
+  const expected = fileOf({ prefix: "…", count }, number);
+  const message = `part ${number} of ${count}: expected a name ${expected}, by which the others are found, got ${basename(path)}`;
+  throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
+}
+
+function openPart(named: string, name: PartName, number: number): GgufFile {
+  const file = fileOf(name, number);
+  const path = join(dirname(named), file);
+  let part: GgufFile;
+  try {
+    part = openGguf(path);
+  } catch (error) {
+    if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
+    const message = `one of ${name.count} parts: expected ${file} beside it, got no such file`;
+    throw new HeddleError("NOT_FOUND", `${named}: ${message}`, { cause: error });
+  }
+  try {
+    const said = splitOf(part);
+    if (said.count === name.count && said.number === number) return part;
+    const got = `part ${said.number} of ${said.count}`;
+    throw new HeddleError("INVALID_FILE", `${path}: expected part ${number} of ${name.count}, got ${got}`);
+  } catch (error) {
+    part.file.close();
+    throw error;
+  }
+}
+
+/** Parts of one model have different tensors, as many together as each says. */
+function checkTogether(parts: readonly GgufFile[]): void {
+  if (parts.length === 1) return;
+  const total = parts.reduce((sum, { entries }) => sum + entries.size, 0);
+  const names = new Set<string>();
+  for (const part of parts) {
+    const said = part.metadata.number("split.tensors.count");
+    if (said !== undefined && said !== total) {
+      const message = `split.tensors.count: expected the ${total} tensors of all ${parts.length} parts, got ${said}`;
+      throw new HeddleError("INVALID_FILE", `${part.path}: ${message}`);
+    }
+    for (const name of part.entries.keys()) {
+      if (names.has(name)) {
+        const message = `tensor ${JSON.stringify(name)}: expected in one of ${parts.length} parts, got it twice`;
+        throw new HeddleError("INVALID_FILE", `${part.path}: ${message}`);
+      }
+      names.add(name);
+    }
+  }
+}
+
+/** What only tells how a model was split is no part of it: a conversion writes one file. */
+function withoutSplit({ values }: GgufMetadata, path: string): GgufMetadata {
+  return new GgufMetadata(new Map([...values].filter(([key]) => !key.startsWith("split."))), path);
+}

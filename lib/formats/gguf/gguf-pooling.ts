@@ -1,0 +1,114 @@
+// How texts become vectors, in GGUF: `<arch>.pooling_type`, numbered as in llama.cpp, and EmbeddingGemma's two layers behind it.
+import { HeddleError } from "../../core/errors.ts";
+import type { EmbeddingConfig, ModelConfig } from "../config/config.ts";
+import { DEFAULT_EMBEDDING, embeddingWidths } from "../sentence-transformers/embedding-schema.ts";
+import { formatOf } from "../config/families.ts";
+import type { GgufMetadata } from "./gguf-metadata.ts";
+import { ggufArchitecture } from "./gguf-names.ts";
+import type { GgufValue } from "./gguf-types.ts";
+import type { WeightSource } from "../weights.ts";
+
+/** By number. "rank" is a classifier over the first token or the mean; "none" leaves every token its own vector. */
+const POOLINGS = ["none", "mean", "first", "last", "rank"] as const;
+type Pooling = (typeof POOLINGS)[number];
+
+/** Says that `pooling_type` is there for llama.cpp alone: the model does not name its pooling. */
+const BY_DEFAULT = "heddle.pooling_by_default";
+
+/** What the file says; undefined where it says nothing. @throws HeddleError INVALID_FILE, UNSUPPORTED */
+export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | undefined {
+  const key = `${arch}.pooling_type`;
+  const number = meta.number(key);
+  if (number === undefined || number === -1 || meta.boolean(BY_DEFAULT)) return undefined;
+  const pooling = POOLINGS[number];
+  if (pooling !== undefined) return pooling;
+  const known = POOLINGS.map((name, i) => `${i} (${name})`).join(", ");
+  throw new HeddleError("UNSUPPORTED", `${meta.path}: ${key}: expected one of ${known}, got ${number}`);
+}
+
+/** A pooling as a part of a configuration. No key says whether vectors are of length 1; programs over llama.cpp make them so. */
+export function embeddingOf(pooling: Pooling | undefined): { embedding?: EmbeddingConfig } {
+  if (pooling === undefined || pooling === "none" || pooling === "rank") return {};
+  return { embedding: { pooling, normalize: true } };
+}
+
+/** The architecture that has layers behind pooling: two matrices, which sentence-transformers' folders have at 2 and 3. */
+const LAYERED = "gemma-embedding";
+const DENSE = ["dense_2", "dense_3"] as const;
+
+/** The layers of a file of EmbeddingGemma that has them, whose vectors are pooled by their mean where it does not say how. @throws HeddleError INVALID_FILE */
+export function layeredEmbedding(
+  source: WeightSource,
+  arch: string,
+  embedding: EmbeddingConfig | undefined,
+): { embedding?: EmbeddingConfig } {
+  const found = arch === LAYERED ? DENSE.filter((name) => source.has(`${name}.weight`)) : [];
+  if (found.length === 0) return embedding ? { embedding } : {};
+  const missing = DENSE.find((name) => !found.includes(name));
+  if (missing !== undefined)
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${source.path}: expected ${missing}.weight beside ${found[0]}.weight, got none`,
+    );
+  const layers = DENSE.map((name) => {
+    const [outFeatures = 0] = source.info(`${name}.weight`).shape;
+    return { type: "dense", outFeatures, bias: false, activation: "identity" } as const;
+  });
+  return { embedding: { pooling: "mean", normalize: true, ...embedding, layers } };
+}
+
+/** What llama.cpp reads beside such layers. @throws HeddleError UNSUPPORTED for layers without a place in GGUF */
+export function layersToGguf(config: ModelConfig): [key: string, value: GgufValue][] {
+  const { layers } = config.embedding ?? {};
+  if (!layers) return [];
+  const widths = embeddingWidths(config);
+  const plain = layers.every((layer) => layer.type === "dense" && !layer.bias && layer.activation === "identity");
+  const fits = layers.length === DENSE.length && widths[0] === config.hiddenSize && widths[2] === config.hiddenSize;
+  const arch = ggufArchitecture(config);
+  if (arch !== LAYERED || !plain || !fits)
+    throw refused(
+      `a layer behind pooling (${layers.map(({ type }) => type).join(", ")})`,
+      `none, or of ${LAYERED} two dense ones without biases and activations, from hidden_size to hidden_size`,
+    );
+  return DENSE.flatMap((name, i) => [
+    [`${arch}.${name}_feat_in`, { type: "u32", value: widths[i]! }],
+    [`${arch}.${name}_feat_out`, { type: "u32", value: widths[i + 1]! }],
+  ]);
+}
+
+const refused = (what: string, expected: string) =>
+  new HeddleError("UNSUPPORTED", `embedding: ${what} has no place in GGUF, expected ${expected}`);
+
+/** `pooling_type` of a configuration; undefined where it has none. @throws HeddleError UNSUPPORTED for what it has no number for */
+export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue | undefined {
+  const pooling = classifier ? "rank" : embedding?.pooling;
+  if (pooling === undefined) return undefined;
+  const value = (POOLINGS as readonly unknown[]).indexOf(pooling);
+  if (value < 0) throw refused(`pooling ${String(pooling)}`, "mean, first or last alone");
+  return { type: "u32", value };
+}
+
+/**
+ * Has a file say how heddle pools a model that reads whole texts and does not say itself: llama.cpp would pool nothing.
+ * @returns whether it was added
+ */
+export function addDefaultPooling(metadata: Map<string, GgufValue>, config: ModelConfig): boolean {
+  const { modelType, embedding, classifier, useBidirectionalAttention } = config;
+  const readsWholeTexts = formatOf(modelType).encoder !== undefined || useBidirectionalAttention === true;
+  if (!readsWholeTexts || embedding || classifier) return false;
+  const key = `${metadata.get("general.architecture")?.value}.pooling_type`;
+  const said = metadata.get(key)?.value;
+  if (said !== undefined && said !== -1) return false;
+  metadata.set(key, { type: "u32", value: POOLINGS.indexOf(DEFAULT_EMBEDDING.pooling) });
+  metadata.set(BY_DEFAULT, { type: "bool", value: true });
+  return true;
+}
+
+/** Whether a configuration says more of embeddings than `pooling_type`: what travels under heddle's own key. */
+export function embedsOtherwise({ embedding, classifier }: ModelConfig): boolean {
+  if (!embedding) return false;
+  // Whose pooling type is its own.
+  if (classifier) return true;
+  const { pooling: _, normalize, ...more } = embedding;
+  return !normalize || Object.values(more).some((value) => value !== undefined);
+}

@@ -1,0 +1,90 @@
+// What a GGUF file says of rotary positions: llama.cpp's keys and tables → the kinds of scaling that config.json has.
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { YarnRopeScaling } from "../config/config-types.ts";
+import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
+import { parseJson } from "../../io/json.ts";
+import { ropeScalingFromFactors, yarnAttentionFactor } from "../config/rope-scaling.ts";
+import type { WeightSource } from "../weights.ts";
+
+/**
+ * How a file's frequencies are stretched, for the configuration's schema to check; null: not at all.
+ * @param rotary dimensions of each head that rotate @throws HeddleError INVALID_FILE, UNSUPPORTED
+ */
+export function ropeScalingFromGguf(
+  source: WeightSource,
+  meta: GgufMetadata,
+  { arch, rotary, theta }: { arch: string; rotary: number; theta: number },
+): unknown {
+  const own = meta.string("heddle.rope_scaling");
+  if (own !== undefined) return parseJson(Buffer.from(own), `${source.path}: heddle.rope_scaling`);
+  const key = `${arch}.rope.scaling`;
+  // As llama.cpp has it: a factor without a type is linear, and one of zero is none.
+  const type = meta.string(`${key}.type`) ?? "linear";
+  if (!["none", "linear", "yarn", "longrope"].includes(type)) throw unsupported(source, key, type);
+  const said = meta.real(`${key}.factor`) ?? meta.real(`${arch}.rope.scale_linear`);
+  const factor = (type !== "none" && said) || 1;
+  const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
+  const original = meta.number(`${key}.original_context_length`);
+
+  // Tables divide the frequencies of each pair, and what the keys say applies beside them.
+  const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
+    table(`${name}.weight`),
+  );
+  if (type === "yarn" && (freqs || (long && short))) throw unsupported(source, key, type, " beside a table of factors");
+  if (freqs)
+    return ropeScalingFromFactors(
+      freqs.map((value) => value * factor),
+      rotary,
+      theta,
+    );
+  if (long && short) {
+    const attentionFactor = meta.real(`${key}.attn_factor`);
+    return {
+      ropeType: "longrope",
+      shortFactor: Array.from(short, (value) => tidy(value * factor)),
+      longFactor: Array.from(long, (value) => tidy(value * factor)),
+      ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
+      ...(attentionFactor !== undefined && { attentionFactor }),
+    };
+  }
+  switch (type) {
+    case "longrope":
+      throw unsupported(source, key, type, " without its tables of factors");
+    case "yarn":
+      return {
+        ropeType: "yarn",
+        factor,
+        ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
+        ...yarnValues(meta, key, factor),
+        // Its own definition, which llama.cpp's files do not repeat.
+        ...(arch === "gpt-oss" && { truncate: false }),
+      };
+    default:
+      return factor === 1 ? null : { ropeType: "linear", factor };
+  }
+}
+
+function unsupported(source: WeightSource, key: string, type: string, where = ""): HeddleError {
+  return new HeddleError("UNSUPPORTED", `${source.path}: ${key}.type ${describe(type)}${where} is not provided`);
+}
+
+/** Where YaRN's ramp lies and what cosine and sine are multiplied by, as far as a file says more than its factor. */
+function yarnValues(meta: GgufMetadata, prefix: string, factor: number): Record<string, number> {
+  const real = (key: string) => meta.real(`${prefix}.${key}`);
+  const [fast, slow, times, log] = ["yarn_beta_fast", "yarn_beta_slow", "attn_factor", "yarn_log_multiplier"].map(real);
+  const usual: YarnRopeScaling = { ropeType: "yarn", factor, ...(log && { mscale: 1, mscaleAllDim: log }) };
+  return {
+    ...(fast !== undefined && { betaFast: fast }),
+    ...(slow !== undefined && { betaSlow: slow }),
+    ...(log && { mscale: 1, mscaleAllDim: log }),
+    ...(times !== undefined && times !== 1 && { attentionFactor: tidy(times * yarnAttentionFactor(usual)) }),
+  };
+}
+
+/** A table of `count` divisors of frequencies. */
+function factorsOf(source: WeightSource, name: string, count: number): Float32Array {
+  const { dtype, file, offset, bytes, shape } = source.tensor(name);
+  if (dtype === "f32" && shape.length === 1 && shape[0] === count) return new Float32Array(file.bytes(offset, bytes));
+  const got = `${dtype} [${shape.join(", ")}]`;
+  throw new HeddleError("INVALID_FILE", `${source.path}: ${name}: expected f32 [${count}], got ${got}`);
+}

@@ -1,0 +1,77 @@
+// Sliding windows in GGUF metadata: how far they reach and which layers have them.
+import { HeddleError } from "../../core/errors.ts";
+import type { ModelConfig, ModelType } from "../config/config.ts";
+import { formatOf } from "../config/families.ts";
+import type { GgufMetadata } from "./gguf-metadata.ts";
+import type { GgufValue } from "./gguf-types.ts";
+import { layerTypesOf, type WindowRule } from "../config/windows.ts";
+
+/** What llama.cpp takes for granted: the first files of the family lack the key; and of EXAONE 4's models it tells the one with a window by its depth. */
+function usualWindow(family: ModelType, layers: number): number | null {
+  return family === "gemma2" || (family === "exaone4" && layers === 64) ? 4096 : null;
+}
+
+/** The window of the layers that slide; null: none does. */
+export function slidingWindowFromGguf(meta: GgufMetadata, family: ModelType, arch: string): number | null {
+  const usual = usualWindow(family, meta.requireNumber(`${arch}.block_count`));
+  return (meta.number(`${arch}.attention.sliding_window`) ?? usual) || null;
+}
+
+/**
+ * Which layers slide: as `sliding_window_pattern` says (all but every n-th; 0: all; or a flag for each layer), or else by the
+ * family's rule. Nothing where no layer does, or the rule follows from other values.
+ * @throws HeddleError INVALID_FILE
+ */
+export function layerTypesFromGguf(
+  meta: GgufMetadata,
+  { modelType, arch, layers, window }: { modelType: ModelType; arch: string; layers: number; window: number | null },
+): Pick<ModelConfig, "layerTypes"> | undefined {
+  // A count beyond the cap is refused with the other values.
+  if (window === null || !(layers <= 1024)) return undefined;
+  const key = `${arch}.attention.sliding_window_pattern`;
+  const entry = meta.values.get(key);
+  const { windows } = formatOf(modelType);
+  if (entry === undefined) return hasPeriod(windows) ? { layerTypes: layerTypesOf(windows, layers) } : undefined;
+  const invalid = (expected: string, got: unknown) =>
+    new HeddleError("INVALID_FILE", `${meta.path}: ${key}: expected ${expected}, got ${got}`);
+  if (entry.type !== "array") {
+    const period = meta.number(key)!;
+    if (!Number.isInteger(period) || period < 0) throw invalid("a whole number of layers", period);
+    return { layerTypes: periodic(windows, period, layers) };
+  }
+  const flags: ArrayLike<unknown> = entry.of === "bool" ? entry.value : meta.numbers(key)!;
+  if (flags.length !== layers) throw invalid(`a flag for each of ${layers} layers`, flags.length);
+  return { layerTypes: Array.from(flags, (flag) => (Number(flag) === 0 ? "full_attention" : "sliding_attention")) };
+}
+
+/** Of a configuration whose family has a rule, where its layers do not follow it: the period that they have, or a flag for each. */
+export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
+  const { windows } = formatOf(modelType);
+  if (!hasPeriod(windows) || slidingWindow === null) return undefined;
+  const period = slidingPeriod(windows, layerTypes);
+  if (period === undefined)
+    return { type: "array", of: "bool", value: layerTypes.map((type) => type === "sliding_attention") };
+  const usual = String(layerTypesOf(windows, layerTypes.length)) === String(layerTypes);
+  return usual ? undefined : { type: "u32", value: period };
+}
+
+type Periodic = Extract<WindowRule, { period: number }>;
+
+function hasPeriod(windows: WindowRule): windows is Periodic {
+  return windows.kind === "pattern" || windows.kind === "global";
+}
+
+/** n where all layers but one of every n slide (0: all do); undefined where they follow no such rule. */
+function slidingPeriod(windows: WindowRule, layerTypes: ModelConfig["layerTypes"]): number | undefined {
+  // The first that sees all ends its period by one rule, and by the other begins the second.
+  const full = layerTypes.indexOf("full_attention", windows.kind === "global" ? 1 : 0);
+  const period = windows.kind !== "global" ? full + 1 : full < 0 ? layerTypes.length : full;
+  return String(periodic(windows, period, layerTypes.length)) === String(layerTypes) ? period : undefined;
+}
+
+/** llama.cpp's rule of families without a period of their own is that of the last of every n. */
+function periodic(windows: WindowRule, period: number, layers: number): ModelConfig["layerTypes"] {
+  if (period === 0) return Array<"sliding_attention">(layers).fill("sliding_attention");
+  const kind = windows.kind === "global" ? "global" : "pattern";
+  return layerTypesOf({ kind, period, otherwise: 0 }, layers);
+}

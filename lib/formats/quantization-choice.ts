@@ -1,0 +1,87 @@
+// Which tensor gets which type where a model is quantised, into a GGUF file or as it is loaded: llama.cpp's choices, as far as the
+// types that are written go.
+import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
+import type { TensorData } from "./tensor-data.ts";
+
+/** The quantised types that weights may be converted to. */
+export type QuantisedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";
+
+const TARGETS: readonly QuantisedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
+
+export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
+
+/** What llama.cpp calls its mixes: a plain type for most matrices and others for some, which it picks by their names and places. */
+const MIXES = /^(ud-)?(q[2-8]_k_(xs|s|m|l|xl)|iq[23]_m|iq3_xs)$/;
+
+/** Whether a name is one of a mix of types, such as q4_k_m. */
+export function isMix(dtype: unknown): dtype is string {
+  return typeof dtype === "string" && MIXES.test(dtype);
+}
+
+export function isQuantisedTarget(dtype: unknown): dtype is QuantisedTarget {
+  return TARGETS.includes(dtype as QuantisedTarget);
+}
+
+/** What takes the place of a type whose blocks do not fit the rows: a little wider, in blocks of 32. */
+const SMALLER_BLOCKS: Partial<Record<QuantisedTarget, NumberDtype>> = { q4_k: "q5_0", q6_k: "q8_0" };
+
+/**
+ * The type of one matrix. The one that makes the logits (the embedding where they are tied) is q6_k at least: errors there
+ * reach every token. Rows that are not whole blocks of 256 become q5_0 (for q4_k) or q8_0 (for q6_k), those that are not
+ * whole blocks of 32 become f16.
+ */
+export function quantisedType(
+  wanted: QuantisedTarget,
+  { shape, head }: { shape: readonly number[]; head: boolean },
+): NumberDtype {
+  const width = shape.at(-1)!;
+  const type = head && wanted !== "q8_0" ? "q6_k" : wanted;
+  const fits = (dtype: NumberDtype) => width % pieceOf(dtype).elements === 0;
+  if (fits(type)) return type;
+  const smaller = SMALLER_BLOCKS[type];
+  return smaller && fits(smaller) ? smaller : "f16";
+}
+
+/** That rows did not fit the blocks of the type that was asked for, in words; nothing where all did. */
+export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): string[] {
+  if (!isQuantisedTarget(wanted)) return [];
+  const { elements } = pieceOf(wanted);
+  const wider = tensors.filter(
+    ({ shape, dtype }) => shape.length > 1 && dtype !== "f32" && shape.at(-1)! % elements !== 0,
+  );
+  if (wider.length === 0) return [];
+  const listed = (values: readonly (string | number)[]) => [...new Set(values)].sort().join(", ");
+  const [types, widths] = [listed(wider.map(({ dtype }) => dtype)), listed(wider.map(({ shape }) => shape.at(-1)!))];
+  return [
+    `matrices in ${types} instead of ${wanted}: ${wider.length}, whose rows of ${widths} are no whole blocks of ${elements}`,
+  ];
+}
+
+/** llama.cpp's numbers (`llama_ftype`) for files that are mostly of one type. */
+const FILE_TYPES: Partial<Record<NumberDtype, number>> = {
+  f32: 0,
+  f16: 1,
+  q4_0: 2,
+  q4_1: 3,
+  q8_0: 7,
+  q5_0: 8,
+  q5_1: 9,
+  q2_k: 10,
+  q3_k: 12,
+  q4_k: 14,
+  q5_k: 16,
+  q6_k: 18,
+  iq4_nl: 25,
+  iq4_xs: 30,
+  bf16: 32,
+  mxfp4: 38,
+};
+
+/** `general.file_type`: the type of most of the matrices' elements. */
+export function fileType(tensors: readonly TensorData[]): number {
+  const counts = new Map<string, number>();
+  for (const { dtype, shape } of tensors)
+    if (shape.length > 1) counts.set(dtype, (counts.get(dtype) ?? 0) + elementCount(shape));
+  const [most = "f32"] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [];
+  return FILE_TYPES[most as NumberDtype] ?? 0;
+}

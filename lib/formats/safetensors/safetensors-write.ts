@@ -1,0 +1,189 @@
+// Writing safetensors files and the sharded folders that transformers reads.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { invalidArgument } from "../../core/errors.ts";
+import { isQuantised } from "../../graph/dtype.ts";
+import { pieceOf, type WeightDtype } from "../weight-dtype.ts";
+import { type FileSink, ioError } from "../../io/atomic-files.ts";
+import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors.ts";
+import { type StagedFiles, writeTogether } from "../../io/staged-files.ts";
+import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "../tensor-data.ts";
+
+function storedName(name: string, dtype: WeightDtype): string {
+  if (isQuantised(dtype)) throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or an integer type", dtype);
+  return dtype.toUpperCase();
+}
+
+export interface SafetensorsOptions extends WriteOptions {
+  /** The header's `__metadata__`; transformers demands `format`. Default { format: "pt" }. */
+  metadata?: Record<string, string>;
+}
+
+/**
+ * Writes one safetensors file, which appears complete or not at all. Wide types come first, and `late` tensors last where they can, so
+ * that every tensor begins at a multiple of its element size. Returns the file's bytes.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorData>,
+  options: SafetensorsOptions = {},
+): Promise<number> {
+  return writeTogether((files) => stageSafetensors(files, path, tensors, options));
+}
+
+/** The same as one of several files. */
+export async function stageSafetensors(
+  files: StagedFiles,
+  path: string,
+  tensors: Iterable<TensorData>,
+  options: SafetensorsOptions = {},
+): Promise<number> {
+  const list = [...tensors];
+  const progress = new ProgressCounter(list, options);
+  let size = 0;
+  await files.write(path, async (sink) => {
+    await writeSafetensorsTo(sink, list, options, progress);
+    size = sink.position;
+  });
+  return size;
+}
+
+/** The same into an open file, which the caller finishes. */
+export async function writeSafetensorsTo(
+  sink: FileSink,
+  tensors: readonly TensorData[],
+  options: SafetensorsOptions = {},
+  progress = new ProgressCounter(tensors, options),
+): Promise<void> {
+  const sorted = inOrder(tensors);
+  const header = buildHeader(sorted, options.metadata ?? { format: "pt" });
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  await sink.write(length);
+  await sink.write(header);
+  for (const tensor of sorted) {
+    await writeTensor(sink, tensor, options.signal);
+    progress.done(tensor);
+  }
+}
+
+function inOrder(tensors: readonly TensorData[]): TensorData[] {
+  const wideFirst = (list: readonly TensorData[]) =>
+    list.toSorted((a, b) => pieceOf(b.dtype).bytes - pieceOf(a.dtype).bytes);
+  const early = tensors.filter(({ late }) => !late);
+  const late = wideFirst(tensors.filter(({ late }) => late));
+  const begin = early.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+  const aligned = late.length === 0 || begin % pieceOf(late[0]!.dtype).bytes === 0;
+  return aligned ? [...wideFirst(early), ...late] : wideFirst(tensors);
+}
+
+function buildHeader(tensors: readonly TensorData[], metadata: Record<string, string>): Buffer {
+  const parts = [`"__metadata__":${JSON.stringify(metadata)}`];
+  const names = new Set<string>();
+  let offset = 0;
+  for (const tensor of tensors) {
+    if (names.has(tensor.name)) throw invalidArgument("tensor name", "each name once", tensor.name);
+    names.add(tensor.name);
+    const end = offset + tensorBytes(tensor);
+    const dtype = tensor.stored ?? storedName(tensor.name, tensor.dtype);
+    const entry = { dtype, shape: tensor.shape, data_offsets: [offset, end] };
+    parts.push(`${JSON.stringify(tensor.name)}:${JSON.stringify(entry)}`);
+    offset = end;
+  }
+  const text = Buffer.from(`{${parts.join(",")}}`);
+  if (text.length > MAX_SAFETENSORS_HEADER_BYTES - 8) {
+    throw invalidArgument("tensors", `a header of at most ${MAX_SAFETENSORS_HEADER_BYTES} bytes`, text.length);
+  }
+  // Spaces up to a multiple of 8 keep the data aligned.
+  return Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, 0x20)]);
+}
+
+export interface SaveOptions extends SafetensorsOptions {
+  /** Above it the weights are split over several files. Default 5 GB, as transformers does. */
+  maxShardBytes?: number;
+}
+
+const INDEX = "model.safetensors.index.json";
+
+/**
+ * Writes `model.safetensors`, or shards and `model.safetensors.index.json` when the tensors exceed maxShardBytes, into an
+ * existing folder, and removes the weights of an earlier save there. All appear together: until the last shard is on the disk an earlier save stays as it was,
+ * which takes room for both. Returns the files' names and bytes.
+ */
+export async function saveWeights(
+  folder: string,
+  tensors: Iterable<TensorData>,
+  options: SaveOptions = {},
+): Promise<{ files: string[]; bytes: number }> {
+  return writeTogether((files) => stageWeights(files, folder, tensors, options));
+}
+
+/** The same as some of several files. */
+export async function stageWeights(
+  files: StagedFiles,
+  folder: string,
+  tensors: Iterable<TensorData>,
+  options: SaveOptions = {},
+): Promise<{ files: string[]; bytes: number }> {
+  const list = [...tensors];
+  const shards = splitShards(list, options.maxShardBytes ?? 5e9);
+  const progress = new ProgressCounter(list, options);
+  const single = shards.length === 1;
+  const number = (i: number) => String(i).padStart(5, "0");
+  const name = (i: number) =>
+    single ? "model.safetensors" : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+  const names: string[] = [];
+  const weightMap = new Map<string, string>();
+  let bytes = 0;
+  for (const [i, shard] of shards.entries()) {
+    await files.write(join(folder, name(i)), async (sink) => {
+      await writeSafetensorsTo(sink, shard, options, progress);
+      bytes += sink.position;
+    });
+    names.push(name(i));
+    for (const tensor of shard) weightMap.set(tensor.name, name(i));
+  }
+  if (!single) {
+    const total = list.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    await files.writeJson(join(folder, INDEX), {
+      metadata: { total_size: total },
+      weight_map: Object.fromEntries(weightMap),
+    });
+    names.push(INDEX);
+  }
+  await replaceOld(files, folder, names);
+  return { files: names, bytes };
+}
+
+/** Greedy and in order; a tensor larger than the limit gets a file of its own. */
+function splitShards(tensors: readonly TensorData[], limit: number): TensorData[][] {
+  if (!(limit > 0)) throw invalidArgument("maxShardBytes", "a number above 0", limit);
+  const shards: TensorData[][] = [[]];
+  let used = 0;
+  for (const tensor of tensors) {
+    const bytes = tensorBytes(tensor);
+    if (used > 0 && used + bytes > limit) {
+      shards.push([]);
+      used = 0;
+    }
+    shards[shards.length - 1]!.push(tensor);
+    used += bytes;
+  }
+  return shards;
+}
+
+/** Names of a whole model's weights: one file, or shards and their index. */
+export const WEIGHT_FILES = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
+
+/** Removes an earlier save's weights, those first that readers would find before shards of this one: one file, and the list of shards of the same names. */
+async function replaceOld(files: StagedFiles, folder: string, names: readonly string[]): Promise<void> {
+  const there = await readdir(folder).catch((error: unknown) => {
+    throw ioError(error, folder, "cleaned of an earlier save");
+  });
+  const sharded = names.includes(INDEX);
+  for (const name of there.filter((one) => WEIGHT_FILES.test(one))) {
+    const path = join(folder, name);
+    if (sharded && (name === INDEX || name === "model.safetensors")) files.removeBefore(path);
+    else if (!names.includes(name)) files.removeBehind(path);
+  }
+}

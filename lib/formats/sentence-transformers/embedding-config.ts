@@ -1,0 +1,248 @@
+// How texts become vectors, in the files of sentence-transformers: modules.json and a folder a module, config_sentence_transformers.json,
+// and what the Transformer's folder says of texts.
+import { join } from "node:path";
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "../config/config-types.ts";
+import { readTextLimits } from "./embedding-limits.ts";
+import {
+  areDistinct,
+  MOST_LAYERS,
+  NOT_A_PROMPT,
+  POOLING_MODES,
+  poolingModes,
+  SIMILARITIES,
+} from "./embedding-schema.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
+import {
+  EMBEDDING_LAYERS,
+  LAYER_PREFIXES,
+  MODULES,
+  POOLING_KEYS,
+  POOLING_NAMES,
+  TORCH_ACTIVATIONS,
+} from "./names.ts";
+import { joinWeights, openWeights, renameTensors, type WeightSource } from "../weights.ts";
+
+type Json = Record<string, unknown>;
+type Kind = (typeof MODULES)[number];
+
+interface Module {
+  kind: Kind;
+  /** Within the model's folder; of the Transformer it may be none. */
+  folder: string;
+}
+
+const invalid = (where: string, message: string) => new HeddleError("INVALID_FILE", `${where}: ${message}`);
+const unsupported = (where: string, message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
+
+/** The modules of a sentence-transformers folder; undefined where it is not one. @throws HeddleError IO, INVALID_FILE, UNSUPPORTED */
+export async function readModules(folder: string): Promise<Module[] | undefined> {
+  const path = join(folder, "modules.json");
+  if (!(await exists(path))) return undefined;
+  const modules = await readJson(path);
+  if (!Array.isArray(modules)) throw invalid(path, "expected an array of modules");
+  if (modules.length > MOST_LAYERS + 3)
+    throw unsupported(path, `expected at most ${MOST_LAYERS + 3} modules, got ${modules.length}`);
+  const read = modules.map((module: Json | null, i): Module => {
+    const type = module?.type;
+    if (typeof type !== "string") throw invalid(path, `module ${i}: expected a type`);
+    const kind = MODULES.find((name) => name === type.slice(type.lastIndexOf(".") + 1));
+    if (kind === undefined) throw unsupported(path, `expected ${MODULES.join(", ")}, got ${describe(type)}`);
+    const inner = typeof module?.path === "string" ? module.path : "";
+    // The name of a folder inside this one, nothing else.
+    const isName = /^[\w.-]{1,200}$/.test(inner) && !/^\.\.?$/.test(inner);
+    const needsNone = kind === "Normalize" || (kind === "Transformer" && inner === "");
+    if (!isName && !needsNone) throw invalid(path, `path: expected a folder's name, got ${describe(inner)}`);
+    return { kind, folder: inner };
+  });
+  if (read[0]?.kind !== "Transformer")
+    throw invalid(path, `expected a Transformer first, got ${read[0]?.kind ?? "no modules"}`);
+  const places = read.map(({ kind }) => Math.min(2, MODULES.indexOf(kind)) + (kind === "Normalize" ? 1 : 0));
+  const once = read.filter(({ kind }) => kind !== "Dense" && kind !== "LayerNorm").map(({ kind }) => kind);
+  if (places.some((place, i) => i > 0 && place < places[i - 1]!) || new Set(once).size < once.length)
+    throw unsupported(
+      path,
+      `expected a Transformer, Pooling, layers and Normalize, in this order, got ${read.map(({ kind }) => kind).join(", ")}`,
+    );
+  return read;
+}
+
+/** What a sentence-transformers folder says of vectors, and the weights of layers behind pooling. */
+export interface EmbeddingFiles {
+  /** Undefined without Pooling: tokens or, of a CrossEncoder, scores are what such a folder makes. */
+  embedding: EmbeddingConfig | undefined;
+  /** The model's weights with those of the layers; closes both. */
+  withLayers(weights: WeightSource): Promise<WeightSource>;
+}
+
+/**
+ * The modules of a folder, and what config_sentence_transformers.json and sentence_bert_config.json say beside them.
+ * @param modules see `readModules` @param config of the Transformer
+ * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED for a module or a way of pooling that is not provided
+ */
+export async function readEmbeddingConfig(
+  folder: string,
+  modules: readonly Module[],
+  config: ModelConfig,
+): Promise<EmbeddingFiles> {
+  const transformer = modules.find(({ kind }) => kind === "Transformer")?.folder ?? "";
+  const pooled = modules.find(({ kind }) => kind === "Pooling");
+  if (!pooled) {
+    const [, other] = modules;
+    if (other) throw unsupported(join(folder, "modules.json"), `expected Pooling before ${other.kind}, got none`);
+    return { embedding: undefined, withLayers: async (weights) => weights };
+  }
+  const pooling = await readPooling(join(folder, pooled.folder, "config.json"));
+  const layered = modules.filter(({ kind }) => kind === "Dense" || kind === "LayerNorm");
+  const layers: EmbeddingLayer[] = [];
+  let width = config.hiddenSize * poolingModes(pooling.pooling).length;
+  for (const module of layered) {
+    const layer = await readLayer(module, join(folder, module.folder, "config.json"), width);
+    if (layer.type === "dense") width = layer.outFeatures;
+    layers.push(layer);
+  }
+  return {
+    embedding: {
+      ...pooling,
+      normalize: modules.some(({ kind }) => kind === "Normalize"),
+      ...(layers.length > 0 && { layers }),
+      ...(await readPrompts(join(folder, "config_sentence_transformers.json"), width)),
+      ...(await readTextLimits(join(folder, transformer), config)),
+    },
+    withLayers: (weights) => openLayers(folder, layered, layers, weights),
+  };
+}
+
+async function readObject(file: string): Promise<Json> {
+  const config = await readJson(file);
+  if (typeof config !== "object" || config === null || Array.isArray(config))
+    throw invalid(file, `expected an object, got ${describe(config)}`);
+  return config as Json;
+}
+
+async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling" | "includePrompt">> {
+  const config = await readObject(file);
+  const said = config.pooling_mode;
+  const named = typeof said === "string" ? [said] : Array.isArray(said) ? said : undefined;
+  const chosen = named
+    ? named.map((name) => {
+        if (typeof name === "string" && Object.hasOwn(POOLING_NAMES, name))
+          return POOLING_NAMES[name as keyof typeof POOLING_NAMES];
+        throw unsupported(
+          file,
+          `pooling_mode: expected one of ${Object.keys(POOLING_NAMES).join(", ")}, got ${describe(name)}`,
+        );
+      })
+    : // Flags have no order of their own.
+      POOLING_MODES.filter((mode) => config[POOLING_KEYS[mode]] === true);
+  const unknown = Object.keys(config).find(
+    (key) =>
+      key.startsWith("pooling_mode_") && config[key] === true && !Object.values<string>(POOLING_KEYS).includes(key),
+  );
+  if (unknown !== undefined || chosen.length === 0)
+    throw unsupported(
+      file,
+      `expected one or more of ${Object.values(POOLING_KEYS).join(", ")}, got ${unknown === undefined ? "none" : describe(unknown)}`,
+    );
+  if (!areDistinct(chosen)) throw unsupported(file, `pooling_mode: expected each way once, got ${named!.join(", ")}`);
+  return {
+    pooling: chosen.length === 1 ? chosen[0]! : ([...chosen] as PoolingMode[]),
+    ...(config.include_prompt === false && { includePrompt: false }),
+  };
+}
+
+async function readLayer({ kind }: Module, file: string, width: number): Promise<EmbeddingLayer> {
+  const config = await readObject(file);
+  const needWidth = (key: string) => {
+    if (config[key] !== width) throw invalid(file, `${key}: expected ${width}, got ${describe(config[key])}`);
+  };
+  if (kind === "LayerNorm") {
+    needWidth("dimension");
+    return { type: "layer_norm" };
+  }
+  needWidth("in_features");
+  const { out_features: out, bias = true, module_input_name: input, module_output_name: output } = config;
+  if (!Number.isSafeInteger(out) || (out as number) < 1 || (out as number) > 2 ** 20)
+    throw invalid(file, `out_features: expected a whole number from 1 to 1048576, got ${describe(out)}`);
+  if (typeof bias !== "boolean") throw invalid(file, `bias: expected true or false, got ${describe(bias)}`);
+  for (const [key, name] of Object.entries({ module_input_name: input, module_output_name: output }))
+    if (name !== undefined && name !== null && name !== "sentence_embedding")
+      throw unsupported(file, `${key}: expected sentence_embedding, got ${describe(name)}`);
+  const residual = config.use_residual;
+  if (residual !== undefined && residual !== null && residual !== false)
+    throw unsupported(file, `use_residual: expected false, got ${describe(residual)}`);
+  // What Dense does where its file does not say it.
+  const given = config.activation_function ?? TORCH_ACTIVATIONS.tanh;
+  const known = Object.keys(TORCH_ACTIVATIONS) as (keyof typeof TORCH_ACTIVATIONS)[];
+  // `torch.nn.Tanh` is the same class.
+  const activation = known.find(
+    (name) => TORCH_ACTIVATIONS[name] === given || TORCH_ACTIVATIONS[name].replace(/modules\.\w+\./, "") === given,
+  );
+  if (activation === undefined)
+    throw unsupported(
+      file,
+      `activation_function: expected one of ${Object.values(TORCH_ACTIVATIONS).join(", ")}, got ${describe(given)}`,
+    );
+  return { type: "dense", outFeatures: out as number, bias, activation };
+}
+
+/** @param width of whole vectors */
+async function readPrompts(file: string, width: number): Promise<Partial<EmbeddingConfig>> {
+  if (!(await exists(file))) return {};
+  const config = await readObject(file);
+  const { prompts = {}, default_prompt_name: name, similarity_fn_name: similarity, truncate_dim: dim } = config;
+  // No text is the empty one.
+  const given = Object.entries(prompts ?? {}).map(([key, prompt]) => [key, prompt ?? ""] as const);
+  if (typeof prompts !== "object" || Array.isArray(prompts) || given.length > 1000)
+    throw invalid(file, `prompts: expected an object of at most 1000 texts, got ${describe(prompts)}`);
+  if (given.some(([key]) => key === "__proto__")) throw unsupported(file, `prompts: expected ${NOT_A_PROMPT}, got it`);
+  for (const [key, prompt] of given)
+    if (typeof prompt !== "string" || prompt.length > 65536 || key.length > 200)
+      throw invalid(
+        file,
+        `prompts.${key.slice(0, 100)}: expected a text of at most 65536 characters, got ${describe(prompt)}`,
+      );
+  const known = given.map(([key]) => key);
+  if (name !== undefined && name !== null && !(typeof name === "string" && known.includes(name)))
+    throw invalid(
+      file,
+      `default_prompt_name: expected one of the prompts (${known.slice(0, 20).join(", ") || "none"}), got ${describe(name)}`,
+    );
+  const way = similarity ?? undefined;
+  if (way !== undefined && !SIMILARITIES.some((one) => one === way))
+    throw unsupported(file, `similarity_fn_name: expected one of ${SIMILARITIES.join(", ")}, got ${describe(way)}`);
+  if (dim !== undefined && dim !== null && (!Number.isSafeInteger(dim) || (dim as number) < 1))
+    throw invalid(file, `truncate_dim: expected a whole number from 1, got ${describe(dim)}`);
+  return {
+    ...(given.length > 0 && { prompts: Object.fromEntries(given) as Record<string, string> }),
+    ...(typeof name === "string" && { defaultPromptName: name }),
+    ...(way !== undefined && { similarity: way as NonNullable<EmbeddingConfig["similarity"]> }),
+    // The first numbers of fewer are all of them.
+    ...(typeof dim === "number" && dim <= width && { truncateDim: dim }),
+  };
+}
+
+/** Adds the tensors of the layers' own folders. */
+async function openLayers(
+  folder: string,
+  modules: readonly Module[],
+  layers: readonly EmbeddingLayer[],
+  weights: WeightSource,
+): Promise<WeightSource> {
+  const others: WeightSource[] = [];
+  try {
+    for (const [i, module] of modules.entries()) {
+      const prefix = LAYER_PREFIXES[layers[i]!.type];
+      const opened = await openWeights(join(folder, module.folder));
+      others.push(opened);
+      const unknown = opened.names().find((name) => !name.startsWith(prefix));
+      if (unknown !== undefined)
+        throw invalid(opened.path, `expected ${prefix}weight and ${prefix}bias, got ${describe(unknown)}`);
+      others[i] = renameTensors(opened, (name) => `${EMBEDDING_LAYERS}${i}.${name.slice(prefix.length)}`);
+    }
+    return joinWeights(weights, others);
+  } catch (error) {
+    for (const other of others) other.close();
+    throw error;
+  }
+}

@@ -1,0 +1,61 @@
+// What the Transformer's folder of sentence-transformers says of texts: how long they may be, and whether they are put into small letters.
+import { join } from "node:path";
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
+import { TEXT_LIMIT_FILES } from "./names.ts";
+
+type Json = Record<string, unknown>;
+
+/** From here on a length means none: Hugging Face writes 1e30. */
+const NO_LENGTH = 1e9;
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** @param folder the Transformer's @throws HeddleError IO, INVALID_FILE */
+export async function readTextLimits(
+  folder: string,
+  { maxPositionEmbeddings }: ModelConfig,
+): Promise<Pick<EmbeddingConfig, "maxSeqLength" | "lowercase">> {
+  const { file, config } = await firstOf(folder, TEXT_LIMIT_FILES);
+  const { max_seq_length: own, do_lower_case: lowers, processing_kwargs: processing } = config;
+  const text = isObject(processing) && isObject(processing.text) ? processing.text : {};
+  // Since version 5.4 the tokenizer's length counts, unless what it is called with says another.
+  const most =
+    lengthOf(own, "max_seq_length", file) ??
+    lengthOf(text.max_length, "processing_kwargs.text.max_length", file) ??
+    (await tokenizerLength(folder));
+  return {
+    ...(most !== undefined && most < maxPositionEmbeddings && { maxSeqLength: most }),
+    ...(lowers === true && { lowercase: true }),
+  };
+}
+
+async function tokenizerLength(folder: string): Promise<number | undefined> {
+  const { config } = await firstOf(folder, ["tokenizer_config.json"]);
+  const { model_max_length: most } = config;
+  // What the tokenizer's own reader takes for none is none here too.
+  return Number.isSafeInteger(most) && (most as number) > 0 && (most as number) < NO_LENGTH
+    ? (most as number)
+    : undefined;
+}
+
+function lengthOf(value: unknown, key: string, file: string): number | undefined {
+  if (value === undefined || value === null || (typeof value === "number" && value >= NO_LENGTH)) return undefined;
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw new HeddleError("INVALID_FILE", `${file}: ${key}: expected a whole number from 1, got ${describe(value)}`);
+  return value as number;
+}
+
+/** The first of these files that there is; none is an empty object. */
+async function firstOf(folder: string, names: readonly string[]): Promise<{ file: string; config: Json }> {
+  for (const name of names) {
+    const file = join(folder, name);
+    if (!(await exists(file))) continue;
+    const config = await readJson(file);
+    if (isObject(config)) return { file, config };
+    throw new HeddleError("INVALID_FILE", `${file}: expected an object, got ${describe(config)}`);
+  }
+  return { file: join(folder, names[0]!), config: {} };
+}

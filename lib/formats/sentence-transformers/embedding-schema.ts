@@ -1,0 +1,97 @@
+// How texts become vectors, as far as a configuration says it: the schema, and what must hold between its fields.
+import { z } from "zod";
+import { describe, type HeddleError } from "../../core/errors.ts";
+import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
+
+/** Ways of pooling, in the order of sentence-transformers where its files say each by a flag. */
+export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
+/** How heddle pools a model that does not say it, as sentence-transformers does: the mean, of length 1. */
+export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const satisfies EmbeddingConfig;
+export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
+export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
+/** The caps keep a hostile file from sizing allocations. */
+export const MOST_LAYERS = 16;
+const MOST_PROMPTS = 1000;
+/** Objects take it for their prototype, and it would be lost on its way. */
+export const NOT_A_PROMPT = 'names other than "__proto__"';
+
+const flag = z.boolean({ error: "true or false" });
+const size = z.custom<number>(
+  (v) => Number.isSafeInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 20,
+  "a whole number from 1 to 1048576",
+);
+const mode = z.enum(POOLING_MODES);
+const layer = z.discriminatedUnion(
+  "type",
+  [
+    z.strictObject({
+      type: z.literal("dense"),
+      outFeatures: size,
+      bias: flag,
+      activation: z.enum(LAYER_ACTIVATIONS),
+    }),
+    z.strictObject({ type: z.literal("layer_norm") }),
+  ],
+  { error: ({ code }) => (code === "invalid_union" ? "dense or layer_norm" : "an object") },
+);
+const isObject = (v: unknown): v is object => typeof v === "object" && v !== null;
+
+/** Whether no way of pooling is there twice. */
+export function areDistinct(modes: readonly unknown[]): boolean {
+  return new Set(modes).size === modes.length;
+}
+
+export const embeddingSchema = z.strictObject({
+  pooling: z
+    .union([mode, z.array(mode).min(2).refine(areDistinct, "each way once")], {
+      error: `one of ${POOLING_MODES.join(", ")}, or several of them`,
+    })
+    .default("mean"),
+  normalize: flag.default(true),
+  layers: z.array(layer).min(1).max(MOST_LAYERS).optional(),
+  includePrompt: flag.optional(),
+  prompts: z
+    .custom<Record<string, string>>((v) => !isObject(v) || !Object.hasOwn(v, "__proto__"), NOT_A_PROMPT)
+    .pipe(
+      z
+        .record(z.string().max(200), z.string().max(65536))
+        .refine((prompts) => Object.keys(prompts).length <= MOST_PROMPTS, `at most ${MOST_PROMPTS} prompts`),
+    )
+    .optional(),
+  defaultPromptName: z.string().max(200).optional(),
+  similarity: z.enum(SIMILARITIES).optional(),
+  truncateDim: size.optional(),
+  maxSeqLength: size.optional(),
+  lowercase: flag.optional(),
+});
+
+/** One way of pooling or several, as a list. */
+export function poolingModes(pooling: EmbeddingConfig["pooling"]): readonly (typeof POOLING_MODES)[number][] {
+  return typeof pooling === "string" ? [pooling] : pooling;
+}
+
+/** Numbers of a pooled text, then behind each of the layers. */
+export function embeddingWidths({ hiddenSize, embedding }: Pick<ModelConfig, "hiddenSize" | "embedding">): number[] {
+  const widths = [hiddenSize * poolingModes(embedding?.pooling ?? "mean").length];
+  for (const layer of embedding?.layers ?? []) widths.push(layer.type === "dense" ? layer.outFeatures : widths.at(-1)!);
+  return widths;
+}
+
+/** Numbers of a text's vector. */
+export function embeddingWidth(config: Pick<ModelConfig, "hiddenSize" | "embedding">): number {
+  return Math.min(config.embedding?.truncateDim ?? Number.POSITIVE_INFINITY, embeddingWidths(config).at(-1)!);
+}
+
+/** What must hold between the fields. */
+export function checkEmbedding(config: ModelConfig, fail: (message: string) => HeddleError): void {
+  const { embedding } = config;
+  if (!embedding) return;
+  const { prompts = {}, defaultPromptName: name, truncateDim } = embedding;
+  if (name !== undefined && !Object.hasOwn(prompts, name)) {
+    const known = Object.keys(prompts).slice(0, 20).join(", ") || "none";
+    throw fail(`embedding.defaultPromptName: expected one of the prompts (${known}), got ${describe(name)}`);
+  }
+  const width = embeddingWidths(config).at(-1)!;
+  if (truncateDim !== undefined && truncateDim > width)
+    throw fail(`embedding.truncateDim: expected at most ${width}, the width of vectors, got ${truncateDim}`);
+}

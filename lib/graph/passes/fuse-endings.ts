@@ -1,0 +1,167 @@
+import { isFloat } from "../dtype.ts";
+import { type Node, sameShape, type Value } from "../value.ts";
+
+/**
+ * Products and what follows them become one node, for devices whose kernels end a product while its sums are in registers (CUDA): an
+ * activation, a gate of two products, something added. What lies between is not written, or, where others read it, not read again.
+ * Equal to the separate nodes but for the rounding of what lies between, which the fused ones leave out.
+ * @param results what the program copies out
+ */
+export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+  const program = new Endings(nodes, results);
+  for (const node of nodes) {
+    if (node.op === "glu") program.gate(node);
+    else if (node.op === "gelu") program.activate(node, numberOf(node));
+    else if (node.op === "unary" && node.attributes.function === UNARY_RELU) program.rectify(node);
+    else if (node.op === "add") program.add(node);
+  }
+  return program.nodes;
+}
+
+/**
+ * The same of gelu alone, for the CPU, whose other products are best left as they are: those of one operand run as one, and what is added is
+ * added by what follows. Nor is anything gained where others read what it is of. What it is of is f32, or it would not be rounded any more: bits
+ * would depend on who reads it.
+ * @param results what the program copies out
+ */
+export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+  const program = new Endings(nodes, results);
+  for (const node of nodes) if (node.op === "gelu" && program.isAlone(node)) program.activate(node, numberOf(node));
+  return program.nodes;
+}
+
+const numberOf = (gelu: Node) => (gelu.attributes.tanh ? GELU_TANH : GELU);
+
+/** Numbers of native/ops/activation.h and native/ops/unary.cc. */
+const [GELU_TANH, GELU, RELU, SQUARED_RELU] = [1, 2, 3, 4];
+const UNARY_RELU = 5;
+
+class Endings {
+  nodes: Node[];
+  private readonly results: ReadonlySet<Value>;
+  /** The nodes that read a value, once for each time. */
+  private readonly readers = new Map<Value, Node[]>();
+  private readonly makers = new Map<Value, Node>();
+
+  constructor(nodes: readonly Node[], results: readonly Value[]) {
+    this.nodes = nodes.slice();
+    this.results = new Set(results);
+    for (const node of nodes) {
+      for (const v of node.outputs) this.makers.set(v, node);
+      for (const v of node.inputs) if (v) this.readers.set(v, [...(this.readers.get(v) ?? []), node]);
+    }
+  }
+
+  /** act(x Wᵀ + b), and what it is of where others read that. */
+  activate(end: Node, activation: number, through: readonly Node[] = []): void {
+    const product = this.productOf(through[0]?.inputs[0] ?? end.inputs[0]);
+    if (!product) return;
+    const [before] = product.outputs;
+    const attributes = { ...product.attributes, activation };
+    const kept = this.isRead(before!, [...through, end]) ? [before!] : [];
+    const outputs = [end.outputs[0]!, ...kept];
+    this.replace([product, ...through], end, {
+      ...end,
+      op: "linear_activation",
+      inputs: product.inputs,
+      outputs,
+      attributes,
+    });
+  }
+
+  /** relu, or its square where that alone reads it. */
+  rectify(relu: Node): void {
+    const [y] = relu.outputs;
+    const [square] = this.readers.get(y!) ?? [];
+    const squared = square?.op === "mul" && square.inputs.every((v) => v === y) && !this.isRead(y!, [square]);
+    if (squared) this.activate(square, SQUARED_RELU, [relu]);
+    else this.activate(relu, RELU);
+  }
+
+  /** act(x Gᵀ + b) · (x Uᵀ + c), and both factors where others read either. */
+  gate(end: Node): void {
+    const [gate, up] = end.inputs.map((v) => this.productOf(v));
+    if (!gate || !up || gate === up) return;
+    const [x, g, b] = gate.inputs;
+    const [other, u, c] = up.inputs;
+    const { transposed = 0, ...rest } = gate.attributes;
+    const alike =
+      x === other &&
+      g!.dtype === u!.dtype &&
+      sameShape(g!.shape, u!.shape) &&
+      !transposed &&
+      Object.entries({ ...gate.attributes, ...up.attributes }).every(
+        ([name, value]) => gate.attributes[name] === value && up.attributes[name] === value,
+      );
+    if (!alike) return;
+    const factors = [gate.outputs[0]!, up.outputs[0]!];
+    const kept = factors.some((v) => this.isRead(v, [end])) ? factors : [];
+    const attributes = { transposed, ...rest, activation: end.attributes.activation! };
+    const outputs = [end.outputs[0]!, ...kept];
+    this.replace([gate, up], end, { ...end, op: "linear_glu", inputs: [x, g, u, b, c], outputs, attributes });
+  }
+
+  /** x Wᵀ + b + onto, or the same of a product's gradient: of the operand that is made last. */
+  add(end: Node): void {
+    const [a, b] = end.inputs;
+    if (a === b) return;
+    const candidates = [a, b].flatMap((v) => {
+      const product = this.productOf(v) ?? this.productOf(v, "linear_backward_input");
+      return product && !this.isRead(v!, [end]) ? [product] : [];
+    });
+    const place = (node: Node) => this.nodes.indexOf(node);
+    for (const product of candidates.sort((p, q) => place(q) - place(p))) {
+      const onto = a === product.outputs[0] ? b : a;
+      const [x, w, bias] = product.inputs;
+      const inputs = product.op === "linear" ? [x, w, bias, onto] : [x, w, onto];
+      const node = { ...end, op: `${product.op}_add`, inputs, attributes: product.attributes };
+      if (this.replace([product], end, node)) return;
+    }
+  }
+
+  /** The product that makes a value, if its kernels have endings: its weight is of single elements. */
+  private productOf(value: Value | undefined, op = "linear"): Node | undefined {
+    const maker = value && this.makers.get(value);
+    return maker?.op === op && isFloat(maker.inputs[1]!.dtype) && !maker.attributes.int8 ? maker : undefined;
+  }
+
+  /** Whether an activation is all that is made of a product, which is the only one of its operand. */
+  isAlone(end: Node): boolean {
+    const [before] = end.inputs;
+    const x = this.productOf(before)?.inputs[0];
+    return (
+      before?.dtype === "f32" &&
+      !!x &&
+      this.readers.get(x)!.filter((n) => n.op === "linear").length === 1 &&
+      !this.isRead(before, [end])
+    );
+  }
+
+  /** Whether anyone but `by` reads a value. */
+  private isRead(value: Value, by: readonly Node[]): boolean {
+    return this.results.has(value) || (this.readers.get(value) ?? []).some((node) => !by.includes(node));
+  }
+
+  /** Puts `node` in the place of `end` and takes `parts`, which run before it, out; false where something between stands against it. */
+  private replace(parts: readonly Node[], end: Node, node: Node): boolean {
+    const from = Math.min(...parts.map((n) => this.nodes.indexOf(n)));
+    const to = this.nodes.indexOf(end);
+    const between = this.nodes.slice(from, to).filter((n) => !parts.includes(n));
+    const made = parts.flatMap((n) => n.outputs);
+    const operands = parts.flatMap((n) => n.inputs);
+    // What is moved to the end must find its operands as they were, and nobody may want its outputs before.
+    if (between.some((n) => n.inputs.some((v) => v && (made.includes(v) || (n.effect && operands.includes(v))))))
+      return false;
+    this.nodes[to] = node;
+    this.nodes = this.nodes.filter((n) => !parts.includes(n));
+    for (const v of node.outputs) this.makers.set(v, node);
+    const gone = new Set<Node>([...parts, end]);
+    for (const v of new Set([...operands, ...end.inputs]))
+      if (v)
+        this.readers.set(v, [
+          ...(this.readers.get(v) ?? []).filter((n) => !gone.has(n)),
+          ...node.inputs.filter((i) => i === v).map(() => node),
+        ]);
+    return true;
+  }
+}

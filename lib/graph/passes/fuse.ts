@@ -1,0 +1,99 @@
+import type { Node, Value } from "../value.ts";
+
+/**
+ * Rewrites of a program's nodes into fewer that do the same work with less: the graph stays what its author wrote, and
+ * the runtime gets what is fast.
+ * @param results what the program copies out
+ */
+export function fuse(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+  return gatherLinears(fuseScatters(fuseLogprobs(nodes.slice()), results));
+}
+
+/** Products of one operand by several weights stand side by side, so that the runtime may run them as one. */
+function gatherLinears(nodes: readonly Node[]): Node[] {
+  const ordered: Node[] = [];
+  const last = new Map<Value, number>(); // by operand: where in `ordered` the last product of it stands
+  for (const node of nodes) {
+    const [x, ...rest] = node.inputs;
+    const at = node.op === "linear" ? last.get(x!) : undefined;
+    const stored = rest.every((v) => !v || v.source.kind === "tensor");
+    const untouched = () => !ordered.slice(at).some((n) => n.effect && n.inputs.some((v) => node.inputs.includes(v)));
+    const place = at !== undefined && stored && untouched() ? at + 1 : ordered.length;
+    ordered.splice(place, 0, node);
+    if (place < ordered.length - 1) for (const [value, i] of last) if (i >= place) last.set(value, i + 1);
+    if (node.op === "linear") last.set(x!, place);
+  }
+  return ordered;
+}
+
+/**
+ * The gradient of an embedding that another gradient of the same table is added to (tied to the output projection) is
+ * added row by row, instead of as a table that is mostly zeros.
+ */
+function fuseScatters(nodes: Node[], results: readonly Value[]): Node[] {
+  const uses = usesOf(nodes);
+  for (const scatter of nodes.filter((n) => n.op === "embedding_backward" && n.inputs.length === 2)) {
+    const [rows] = scatter.outputs;
+    const sum = nodes.find((n) => n.op === "add" && n.inputs.includes(rows));
+    if (!sum || uses.get(rows!) !== 1 || results.includes(rows!)) continue;
+    const onto = sum.inputs.find((v) => v !== rows);
+    if (onto?.dtype !== rows!.dtype || onto.rank !== rows!.rank || onto.shape.some((d, i) => d !== rows!.shape[i]))
+      continue;
+    const both: Node = { ...scatter, inputs: [...scatter.inputs, onto], outputs: sum.outputs };
+    nodes = nodes.filter((n) => n !== scatter).map((n) => (n === sum ? both : n));
+  }
+  return nodes;
+}
+
+/** How often each value is an operand. */
+function usesOf(nodes: readonly Node[]): Map<Value, number> {
+  const uses = new Map<Value, number>();
+  for (const v of nodes.flatMap((n) => n.inputs)) if (v) uses.set(v, (uses.get(v) ?? 0) + 1);
+  return uses;
+}
+
+/**
+ * Log-probabilities whose gradient is asked for by values that do not depend on them (cross-entropy's weights; not DPO's
+ * sigmoid) become one node with it: the logits are computed once.
+ */
+function fuseLogprobs(nodes: Node[]): Node[] {
+  for (const forward of nodes.filter((n) => n.op === "token_logprob")) {
+    const backwards = nodes.filter((n) => n.op === "token_logprob_backward" && n.inputs[4] === forward.outputs[1]);
+    const [backward] = backwards;
+    // Of a head with a bias there is no node of both.
+    if (!backward || backwards.length > 1 || forward.inputs[3]) continue;
+    const [dlogprob, h, w, targets, , dlse] = backward.inputs;
+    if ([h, w, targets].some((v, i) => v !== forward.inputs[i])) continue;
+    const from = nodes.indexOf(forward);
+    const between = nodes.slice(from + 1, nodes.indexOf(backward));
+    const before = neededBy([dlogprob, dlse], between);
+    if ([...before].some((n) => n.effect || dependsOn(n, forward, nodes))) continue;
+    if ([dlogprob, dlse].some((v) => v && forward.outputs.includes(v))) continue;
+    const both: Node = {
+      ...backward,
+      op: "token_logprob_with_gradient",
+      inputs: [dlogprob, h, w, targets, ...(dlse ? [dlse] : [])],
+      outputs: [...forward.outputs, ...backward.outputs],
+    };
+    const rest = between.filter((n) => !before.has(n));
+    nodes.splice(from, between.length + 2, ...before, both, ...rest);
+  }
+  return nodes;
+}
+
+/** Those of `nodes`, in their order, that values are made from. */
+function neededBy(values: readonly (Value | undefined)[], nodes: readonly Node[]): Set<Node> {
+  const wanted = new Set(values);
+  const found: Node[] = [];
+  for (const node of nodes.slice().reverse()) {
+    if (!node.outputs.some((o) => wanted.has(o))) continue;
+    found.push(node);
+    for (const v of node.inputs) wanted.add(v);
+  }
+  return new Set(found.reverse());
+}
+
+/** Whether a node reads, by whatever way, an output of another. */
+function dependsOn(node: Node, other: Node, nodes: readonly Node[]): boolean {
+  return neededBy(node.inputs, nodes).has(other);
+}

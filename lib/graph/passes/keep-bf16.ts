@@ -1,0 +1,80 @@
+import { type Node, Value } from "../value.ts";
+
+/**
+ * What only meets weights after it was rounded to bf16 is kept in bf16 from the start, for kernels that store what they like (the CPU's):
+ * half of what is written and read between nodes, and nobody makes a rounded copy. To the same bits, but where attention might have used
+ * what it now gets rounded (`activations` of `attention`).
+ * @param results what the program copies out: it stays as it is
+ */
+export function narrow(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+  const readers = new Map<Value, Node[]>();
+  const makers = new Map<Value, Node>();
+  for (const node of nodes) {
+    for (const v of node.inputs) if (v) readers.set(v, [...(readers.get(v) ?? []), node]);
+    for (const v of node.outputs) makers.set(v, node);
+  }
+  const kept = new Set(results);
+  const narrowed = new Map<Value, Value>();
+
+  /** A value and the views of it, or undefined where somebody wants it as it is. */
+  const withViews = (value: Value, wanted: (reader: Node, value: Value) => boolean): Value[] | undefined => {
+    const all = [value];
+    for (const v of all) {
+      if (v.dtype !== "f32" || kept.has(v)) return undefined;
+      for (const reader of readers.get(v) ?? [])
+        if (reader.op === "reshape") all.push(reader.outputs[0]!);
+        else if (!wanted(reader, v)) return undefined;
+    }
+    return all;
+  };
+  const viewed = (value: Value): Value => {
+    const maker = makers.get(value);
+    return maker?.op === "reshape" ? viewed(maker.inputs[0]!) : value;
+  };
+  const keepRounded = (values: readonly Value[]) => {
+    for (const v of values) narrowed.set(v, new Value({ dtype: "bf16", shape: v.shape }, v.source));
+  };
+
+  for (const node of nodes) {
+    const [first] = node.outputs;
+    if (ROUNDING.has(node.op)) {
+      const values = withViews(first!, isRoundedBy);
+      if (values) keepRounded(values);
+    }
+    if (node.op === "attention" && node.attributes.bf16) {
+      const operands = node.inputs.slice(0, 3).map((v) => viewed(v!));
+      const values = operands.map((v) =>
+        makers.get(v)?.op === "linear" ? withViews(v, (reader) => reader === node) : undefined,
+      );
+      if (values.every((v) => v !== undefined)) values.forEach(keepRounded);
+    }
+  }
+  if (narrowed.size === 0) return nodes.slice();
+  const replaced = (v: Value) => narrowed.get(v) ?? v;
+  return nodes.map((node) => {
+    const inputs = node.inputs.map((v) => v && replaced(v));
+    const { bf16, ...others } = node.attributes;
+    const rounds = bf16 !== undefined && inputs[0] === node.inputs[0];
+    return { ...node, inputs, outputs: node.outputs.map(replaced), attributes: rounds ? node.attributes : others };
+  });
+}
+
+/** Ops whose first output may be kept in bf16. */
+const ROUNDING: ReadonlySet<string> = new Set([
+  "gelu",
+  "linear_activation",
+  "glu",
+  "rms_norm",
+  "layer_norm",
+  "attention",
+  "cached_attention",
+]);
+
+/** Whether a node rounds a value before it uses it: a product with weights in bf16. */
+function isRoundedBy(reader: Node, value: Value): boolean {
+  return (
+    (reader.op === "linear" || reader.op === "linear_activation") &&
+    reader.attributes.bf16 === 1 &&
+    reader.inputs.indexOf(value, 1) < 0
+  );
+}

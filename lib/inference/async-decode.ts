@@ -1,0 +1,162 @@
+import { HeddleError } from "../core/errors.ts";
+import { abortFlag } from "../graph/compile.ts";
+import { turnsByLength } from "../models/rope-frequencies.ts";
+import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
+import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
+import { Pace } from "../core/yielding.ts";
+import { sampleProgram } from "./programs.ts";
+import { seriesInputs } from "./sampling/sampling-inputs.ts";
+import type { Piece, Sequence } from "./sequence.ts";
+
+const LATE_IDS = ["ids"];
+/** Steps that follow each other without JavaScript, of models whose step takes hardly longer than to hear of it, take about so long together. */
+const SERIES_MS = 8;
+const MOST_STEPS = 16;
+/** Steps are lost where a sequence ends among them: at most one for so many tokens. */
+const TOKENS_A_STEP = 8;
+
+/** A sequence that decodes, and where its keys and values are. */
+export interface Decoding {
+  sequence: Sequence;
+  slot: number;
+}
+
+/** Whether the next run and the one after it are known but for the ids that the first draws. */
+export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
+  return (
+    !turnsByLength(cache.model.config) &&
+    all.every(({ sequence, slot }) => {
+      const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
+      const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
+      const decodes = sequence.context.length - cache.ids(slot).length === 1 && sequence.limit > 0;
+      // What may follow is known only once a token has come.
+      return plain && logitProcessors.length === 0 && !sequence.constraint && decodes;
+    }) &&
+    roomAfter(cache, all, 1) > 0
+  );
+}
+
+/** Steps that all sequences have room for after `pending` ones that are under way, in themselves and in the cache's memory. */
+function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): number {
+  const { capacity } = cache;
+  const rooms = all.map(({ sequence }) => Math.min(sequence.room, capacity - sequence.context.length + 1) - pending);
+  return Math.min(cache.pagesAhead, ...rooms);
+}
+
+/** A series of steps under way: `token[step · rows + row]` and so on, once it is done. */
+interface Steps {
+  count: number;
+  results: SampleResults;
+  done: Promise<void>;
+}
+
+/**
+ * Decodes with a run always waiting behind the one under way, which takes the ids that this one draws from its outputs: the
+ * device never waits for JavaScript. Where steps are short, a run is several of them. Ends when a sequence has ended or has no
+ * room; tokens that were drawn after an end are dropped, while the others' are theirs. It also ends where one of several steps
+ * fails, which the caller may then do one by one: those before it are good, and perhaps the last that are wanted.
+ * @param options.account is told of each run's pieces and milliseconds
+ * @param options.enough whether to end with the runs that are under way
+ * @returns what each run drew, in the order of its steps
+ */
+export async function* decodeAhead(
+  cache: KvCache,
+  all: readonly Decoding[],
+  options: {
+    deterministic: boolean;
+    signal: AbortSignal | undefined;
+    account?: ((pieces: number, ms: number) => void) | undefined;
+    enough?: (() => boolean) | undefined;
+  },
+): AsyncGenerator<Piece[], void, undefined> {
+  const { signal } = options;
+  const rows = all.length;
+  const top = Math.max(0, ...all.map(({ sequence }) => sequence.options.topLogprobs));
+  const shape = {
+    rows: Math.max(PREFILL_ROWS, cache.slots),
+    logitRows: cache.slots,
+    top,
+    rowwise: options.deterministic,
+  };
+  const logitRows = Int32Array.from(all, (_, i) => i);
+  const drawing = seriesInputs(
+    all.map(({ sequence }) => sequence),
+    cache.capacity,
+  );
+  // Ends what nobody waits for any more.
+  const unwanted = abortFlag();
+  const start = (ids: Int32Array, pending: number, count: number): Steps => {
+    const segments = all.map(({ slot }, i) => ({ slot, ids: ids.subarray(i, i + 1) }));
+    const { outputs, done } = cache.start(sampleProgram, segments, {
+      shape,
+      inputs: { ...drawing(pending, count), logitRows, ids },
+      ...{ signal, flag: unwanted },
+      late: pending > 0 ? LATE_IDS : [],
+      series: count > 1 ? { runs: count, each: ["rng"] } : undefined,
+    });
+    done.catch(() => {}); // whoever waits for it is told
+    return { count, results: outputs as unknown as SampleResults, done };
+  };
+  let before = performance.now();
+  let current = start(
+    Int32Array.from(all, ({ sequence }) => sequence.context.at(-1)!),
+    0,
+    1,
+  );
+  let next: Steps | undefined;
+  let [steps, drawn] = [1, 0];
+  const pace = new Pace();
+  try {
+    do {
+      const ended = options.enough?.() || all.some(({ sequence }) => sequence.finishReason);
+      const count = ended ? 0 : Math.min(steps, roomAfter(cache, all, current.count));
+      const last = (current.count - 1) * rows;
+      next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
+      if (!(await wentWell(current))) {
+        await next?.done.catch(() => {});
+        for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
+        return;
+      }
+      const pieces = await accepted(all, current, { top, pace });
+      const now = performance.now();
+      options.account?.(pieces.length, now - before);
+      drawn += current.count;
+      const quick = Math.floor((SERIES_MS * current.count) / (now - before));
+      steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));
+      before = now;
+      yield pieces;
+      // Of a sequence alone nothing more is wanted; of several, the others' tokens are.
+      if (next && all.every(({ sequence }) => sequence.finishReason)) return;
+      if (next) current = next;
+    } while (next);
+  } finally {
+    unwanted.abort();
+    // What the slots hold is settled when the caller goes on.
+    for (const run of [current, next]) await run?.done.catch(() => {});
+  }
+}
+
+/** Whether a run has ended well. @throws what a single step, or an abort, ended it with */
+async function wentWell({ count, done }: Steps): Promise<boolean> {
+  try {
+    await done;
+    return true;
+  } catch (error) {
+    if (count > 1 && error instanceof HeddleError && error.code === "NUMERICAL") return false;
+    throw error;
+  }
+}
+
+async function accepted(
+  all: readonly Decoding[],
+  { count, results }: Steps,
+  { top, pace }: { top: number; pace: Pace },
+): Promise<Piece[]> {
+  const pieces: Piece[] = [];
+  await pace.each(Array(count * all.length).keys(), (place) => {
+    const { sequence } = all[place % all.length]!;
+    if (!sequence.finishReason)
+      pieces.push(sequence.accept(choiceOf(results, place, top, sequence.options.topLogprobs)));
+  });
+  return pieces;
+}

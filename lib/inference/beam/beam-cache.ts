@@ -1,0 +1,127 @@
+// Where beams are in a KV cache: which slot holds which of them, and how slots come to hold it.
+import { turnsByLength } from "../../models/rope-frequencies.ts";
+import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
+import { DETERMINISTIC_ROWS, type Progress } from "../engine.ts";
+import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
+import { prefillProgram } from "../programs.ts";
+import type { Segment } from "../row-data.ts";
+import { LEAST_SHARED } from "../cache/shared-prefix.ts";
+
+/** Ids that a slot is to hold, but for the last, which the next run feeds. */
+export interface Place {
+  slot: number;
+  context: readonly number[];
+}
+
+/**
+ * Moves beams to the slots that the next step finds them in: the first of those that continue a beam keeps its slot, the others
+ * take those of beams that nobody continues, and share their pages.
+ * @param slots of the beams before @param parents of each beam, which of those it continues @param free further slots
+ * @returns each beam's slot; `free` holds those that are left
+ */
+export async function moveBeams(
+  cache: KvCache,
+  slots: readonly number[],
+  parents: readonly number[],
+  free: number[],
+): Promise<number[]> {
+  const wanted = new Set(parents);
+  for (const [beam, slot] of slots.entries()) {
+    if (wanted.has(beam)) continue;
+    cache.truncate(slot, 0);
+    free.push(slot);
+  }
+  const kept = new Set<number>();
+  const moved: number[] = [];
+  for (const parent of parents) {
+    const from = slots[parent]!;
+    if (!kept.has(parent)) {
+      kept.add(parent);
+      moved.push(from);
+      continue;
+    }
+    const to = free.pop()!;
+    moved.push(to);
+    // Where a layer that slides has lost what the copy would see, the slot is empty and is filled anew.
+    if (!(await cache.copySlot(from, to, cache.ids(from).length))) cache.truncate(to, 0);
+  }
+  return moved;
+}
+
+/**
+ * Has slots hold their contexts but for the last id. What contexts have in common from the beginning on is computed once.
+ * @param ready places that are filled already
+ * @returns of each place, how many ids came from another
+ */
+export async function fill(
+  cache: KvCache,
+  places: readonly Place[],
+  {
+    ready,
+    deterministic,
+    signal,
+    progress,
+  }: { ready: readonly Place[]; deterministic: boolean; signal: AbortSignal | undefined; progress: Progress },
+): Promise<number[]> {
+  const shared = places.map(() => 0);
+  for (const { slot, context } of places) cache.fit(slot, context.length);
+  const missing = ({ slot, context }: Place) => context.length - 1 - cache.ids(slot).length;
+  if (places.every((place) => missing(place) === 0)) return shared;
+  const started = performance.now();
+  // Bits that others computed, one by one or in other chunks, are no use where bits must not depend on them.
+  const givers: Place[] = deterministic ? [] : [...ready, ...places.filter((place) => missing(place) === 0)];
+  const first = new Set<Place>();
+  const takes = new Map<Place, { from: number; length: number }>();
+  for (const place of places) {
+    if (missing(place) === 0) continue;
+    const best = bestGiver(cache, [...givers, ...first], place, deterministic ? DETERMINISTIC_ROWS : 1);
+    if (best && best.length >= cache.ids(place.slot).length + LEAST_SHARED) takes.set(place, best);
+    else first.add(place);
+  }
+  const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0, rowwise: deterministic };
+  const compute = async (some: Iterable<Place>) => {
+    for (const segments of runsOf(cache, [...some], deterministic)) {
+      await cache.run(prefillProgram, segments, { shape, signal });
+      progress.prefilledTokens += segments.reduce((n, { ids }) => n + ids.length, 0);
+    }
+  };
+  await compute(first);
+  for (const [i, place] of places.entries()) {
+    const take = takes.get(place);
+    if (take && (await cache.copySlot(take.from, place.slot, take.length))) shared[i] = take.length;
+  }
+  await compute(takes.keys());
+  progress.prefillMs += performance.now() - started;
+  return shared;
+}
+
+/** The place that has most in common with another, in whole chunks. */
+function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: Place, chunk: number) {
+  const turns = turnsByLength(cache.model.config); // then a key depends on the length of its own sequence
+  let best: { from: number; length: number } | undefined;
+  for (const giver of givers) {
+    if (giver.slot === slot || (turns && giver.context.length !== context.length)) continue;
+    const common = Math.min(commonPrefix(giver.context, context), giver.context.length - 1, context.length - 1);
+    const length = Math.floor(common / chunk) * chunk;
+    if (length > (best?.length ?? 0)) best = { from: giver.slot, length };
+  }
+  return best;
+}
+
+/** Cuts what places lack into runs: as many rows as fit, or, where bits must not depend on the others, whole chunks. */
+function* runsOf(cache: KvCache, places: readonly Place[], deterministic: boolean): Generator<Segment[]> {
+  const chunk = deterministic ? DETERMINISTIC_ROWS : PREFILL_ROWS;
+  for (;;) {
+    let room = PREFILL_ROWS;
+    const run: Segment[] = [];
+    for (const { slot, context } of places) {
+      const left = context.slice(cache.ids(slot).length, -1);
+      if (left.length === 0 || room === 0 || (deterministic && room < Math.min(left.length, chunk))) continue;
+      const ids = left.slice(0, Math.min(room, chunk));
+      room -= ids.length;
+      run.push({ slot, ids, length: context.length });
+    }
+    if (run.length === 0) return;
+    yield run;
+  }
+}

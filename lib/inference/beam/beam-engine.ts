@@ -1,0 +1,196 @@
+import type { Constraint } from "../../constrain/index.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { throwIfAborted } from "../../core/race-abort.ts";
+import { fill, moveBeams } from "./beam-cache.ts";
+import { changedContinuations, isPlain, plainContinuations } from "./beam-candidates.ts";
+import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
+import { BeamTexts } from "./beam-texts.ts";
+import type { SampleResults } from "../sampling/sample-results.ts";
+import { newProgress, type Progress, RESERVED_AHEAD } from "../engine.ts";
+import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
+import { Pace } from "../../core/yielding.ts";
+import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
+import { plainInputs } from "../sampling/sampling-inputs.ts";
+import { type Piece, type Sequence, withoutOldest } from "../sequence.ts";
+
+/** Positions of a page where the model's own caches have none: few, because each beam has the last page of its own. */
+export const BEAM_PAGE_SIZE = 16;
+
+/** The search after one prompt. */
+class Group {
+  /** What becomes of the best hypotheses, in their order. */
+  readonly sequences: readonly Sequence[];
+  readonly search: BeamSearch;
+  private readonly texts: BeamTexts;
+  /** Of each beam. */
+  slots: number[];
+  /** What each beam has the model see. */
+  contexts: readonly (readonly number[])[];
+  /** What each beam's text has to be, from where it stands; undefined: anything. */
+  forms: readonly (Constraint | undefined)[];
+  /** Slots that are its own and hold no beam. */
+  readonly free: number[];
+
+  constructor(sequences: readonly Sequence[], slots: number[]) {
+    const [first] = sequences as [Sequence];
+    const { beams, stopTokens } = first.options;
+    this.sequences = sequences;
+    this.texts = new BeamTexts(first);
+    this.search = new BeamSearch(beams!, {
+      limit: first.limit,
+      endTokens: stopTokens.size,
+      ends: (tokens, parent) =>
+        stopTokens.has(tokens.at(-1)!) ||
+        this.forms[parent]?.after(tokens.at(-1)!).finished === true ||
+        this.texts.ends(tokens, this.search.beams[parent]!.tokens) ||
+        tokens.length >= first.limit,
+    });
+    this.contexts = [first.context];
+    this.forms = [first.constraint];
+    this.free = slots;
+    this.slots = [slots.pop()!];
+  }
+
+  get prompt(): Sequence {
+    return this.sequences[0]!;
+  }
+
+  get length(): number {
+    return this.contexts[0]!.length;
+  }
+
+  /** Goes one step further, but for the cache. @returns of each beam, which of those before it continues */
+  advance(rows: readonly Continuations[]): number[] {
+    this.search.advance(rows);
+    const { beams } = this.search;
+    this.contexts = beams.map(({ parent, tokens }) => [...this.contexts[parent]!, tokens.at(-1)!]);
+    this.forms = beams.map(({ parent, tokens }) => this.forms[parent]?.after(tokens.at(-1)!));
+    return beams.map(({ parent }) => parent);
+  }
+
+  /** The best hypotheses, as their sequences tell them. @throws HeddleError where there are fewer than are wanted */
+  *pieces(): Generator<Piece> {
+    const { finished } = this.search;
+    const { length: n } = this.sequences;
+    if (finished.length < n)
+      throw new HeddleError(
+        finished.length === 0 ? "NUMERICAL" : "INVALID_ARGUMENT",
+        `n: expected no more than the ${finished.length} continuations that are not forbidden, got ${n}`,
+      );
+    for (const [rank, sequence] of this.sequences.entries()) {
+      const { choices, tokens, score } = finished[rank]!;
+      sequence.score = score;
+      sequence.cachedTokens = this.prompt.cachedTokens;
+      const stopped = this.texts.haveEnded(tokens);
+      for (const [i, choice] of choices.entries()) yield sequence.accept(choice, stopped && i === choices.length - 1);
+    }
+  }
+}
+
+/**
+ * Beam search for some prompts: each run takes all beams of all of them one token further. Beams share the pages of what they have in common,
+ * so a prompt is in memory once; layers that slide have their window for each beam.
+ * @param cache with at least `numBeams` slots; prompts beyond its slots wait
+ * @param sequences `n` of each prompt, in order, which become its best hypotheses
+ * @returns the pieces of each prompt's hypotheses when its search is over
+ */
+export async function* runBeams(
+  cache: KvCache,
+  sequences: readonly Sequence[],
+  { signal, progress = newProgress() }: { signal?: AbortSignal | undefined; progress?: Progress | undefined } = {},
+): AsyncGenerator<readonly Piece[], void, undefined> {
+  const started = performance.now();
+  const [first] = sequences;
+  if (!first) return;
+  const { options } = first;
+  const { deterministic, n } = options;
+  const { numBeams } = options.beams!;
+  const waiting: Sequence[][] = [];
+  for (let i = 0; i < sequences.length; i += n) waiting.push(sequences.slice(i, i + n));
+  const step = stepOf(cache, first, signal);
+  const pace = new Pace();
+  const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
+  let active: Group[] = [];
+  throwIfAborted(signal);
+  try {
+    if (first.limit === 0) return;
+    while (waiting.length > 0 || active.length > 0) {
+      const admitted: Group[] = [];
+      while (free.length >= numBeams && waiting.length > 0)
+        admitted.push(new Group(waiting.shift()!, free.splice(-numBeams)));
+      for (const { sequences } of admitted) for (const { constraint } of sequences) await constraint?.prepare();
+      for (const { prompt } of admitted)
+        await cache.reserve(Math.min(prompt.expectedLength, prompt.context.length + RESERVED_AHEAD));
+      const places = (groups: readonly Group[]) =>
+        groups.flatMap(({ slots, contexts }) => slots.map((slot, i) => ({ slot, context: contexts[i]! })));
+      for (const group of active) makeRoom(cache, group);
+      await cache.reserve(Math.max(...[...active, ...admitted].map(({ length }) => length)));
+      const filling = { deterministic, signal, progress };
+      await fill(cache, places(active), { ...filling, ready: [] });
+      const shared = await fill(cache, places(admitted), { ...filling, ready: places(active) });
+      for (const [i, { prompt }] of admitted.entries()) prompt.cachedTokens = shared[i]!;
+      active.push(...admitted);
+      const before = performance.now();
+      const rows = await step(active);
+      for (const [i, group] of active.entries()) {
+        const parents = group.advance(rows[i]!);
+        group.slots = await moveBeams(cache, group.slots, group.search.done ? [] : parents, group.free);
+      }
+      progress.decodedTokens += active.length; // texts grow by one token, whatever the number of beams
+      progress.decodeMs += performance.now() - before;
+      throwIfAborted(signal);
+      for (const group of active.filter(({ search }) => search.done)) {
+        free.push(...group.free);
+        progress.firstTokenMs ??= performance.now() - started;
+        const pieces: Piece[] = [];
+        await pace.each(group.pieces(), (piece) => void pieces.push(piece));
+        yield pieces;
+        throwIfAborted(signal);
+      }
+      active = active.filter(({ search }) => !search.done);
+    }
+  } finally {
+    for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
+  }
+}
+
+/** Drops the oldest ids of beams that outgrow the context, all of the same length. */
+function makeRoom(cache: KvCache, group: Group): void {
+  const { contextLength } = group.prompt;
+  if (group.length <= contextLength) return;
+  group.contexts = group.contexts.map((context) => withoutOldest(context, contextLength));
+  for (const slot of group.slots) cache.truncate(slot, 0);
+}
+
+/** One run that feeds every beam's last id. @returns of each group and beam, its likeliest continuations */
+function stepOf(cache: KvCache, { options }: Sequence, signal: AbortSignal | undefined) {
+  const { vocabSize } = cache.model.config;
+  const { topLogprobs, stopTokens, deterministic: rowwise } = options;
+  const plain = isPlain(options);
+  const width = Math.min(vocabSize, searchWidth(options.beams!, stopTokens.size));
+  const top = plain ? Math.max(width, topLogprobs) : topLogprobs;
+  const shape = { rows: Math.max(PREFILL_ROWS, cache.slots), logitRows: cache.slots, top, rowwise };
+  return async (groups: readonly Group[]): Promise<Continuations[][]> => {
+    const segments = groups.flatMap(({ slots, contexts }) =>
+      slots.map((slot, i) => ({ slot, ids: contexts[i]!.slice(-1), length: contexts[i]!.length })),
+    );
+    const inputs = { ...plainInputs(segments.length), logitRows: Int32Array.from(segments, (_, i) => i) };
+    const program = plain ? sampleProgram : sampleAndLogitsProgram;
+    const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
+    const out: Continuations[][] = [];
+    let row = 0;
+    for (const { prompt, search, slots, forms } of groups) {
+      if (plain) out.push(slots.map((_, i) => plainContinuations(results, row + i, top, topLogprobs)));
+      else {
+        const { promptLength, index, ids } = prompt;
+        const contexts = search.beams.map(({ tokens }) => ({ ids: [...ids, ...tokens], promptLength, index }));
+        const of = { options, firstRow: row, vocabSize, width, stride: top };
+        const masks = [];
+        for (const form of forms) masks.push(await form?.mask([], signal));
+        out.push(await changedContinuations(results, contexts, { ...of, masks }));
+      }
+      row += slots.length;
+    }
+    return out;
+  };
+}

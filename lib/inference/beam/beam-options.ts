@@ -1,0 +1,64 @@
+// What beam search may be asked, and what has no meaning beside it.
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { GenerationConfig } from "../../formats/config/generation-config.ts";
+import type { GenerateOptions } from "../generation-options.ts";
+
+/** How beams are searched, every default filled in. */
+export interface BeamOptions {
+  numBeams: number;
+  lengthPenalty: number;
+  earlyStopping: boolean | "never";
+}
+
+/** As many sequences as one run takes with room to spare: each beam is a row of it. */
+const MOST_BEAMS = 128;
+
+/** What draws tokens at random, each with the value that changes nothing; a seed has none. */
+const SAMPLING = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: undefined } as const;
+/** What guesses the next tokens of one sequence. */
+const SPECULATION = { promptLookupNumTokens: 0, assistantModel: undefined, numAssistantTokens: undefined } as const;
+
+/** The first option of some that was given and would have a meaning. */
+function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateOptions, unknown>>) {
+  return (Object.keys(neutral) as (keyof GenerateOptions)[]).find(
+    (name) => options[name] !== undefined && options[name] !== neutral[name],
+  );
+}
+
+/**
+ * The caller's options of beam search, else the model's own. A model's `num_beams` gives way where the caller samples or
+ * speculates, and where the model itself samples: beams drawn at random are not provided.
+ * @returns undefined for one beam
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function beamsOf(options: GenerateOptions, generation: GenerationConfig): BeamOptions | undefined {
+  const own = options.numBeams ?? undefined;
+  if (own !== undefined && !(Number.isInteger(own) && own >= 1 && own <= MOST_BEAMS))
+    throw invalidArgument("numBeams", `an integer of 1 to ${MOST_BEAMS}`, own);
+  const other =
+    given(options, SAMPLING) ?? given(options, SPECULATION) ?? given(options, { promptLogprobs: undefined });
+  const models = other === undefined && generation.doSample !== true ? generation.numBeams : undefined;
+  const numBeams = own ?? Math.min(models ?? 1, MOST_BEAMS);
+  const { lengthPenalty = generation.lengthPenalty ?? 1, earlyStopping = generation.earlyStopping ?? false } = options;
+  if (typeof lengthPenalty !== "number" || !Number.isFinite(lengthPenalty))
+    throw invalidArgument("lengthPenalty", "a finite number", lengthPenalty);
+  if (typeof earlyStopping !== "boolean" && earlyStopping !== "never")
+    throw invalidArgument("earlyStopping", 'true, false or "never"', earlyStopping);
+  if (numBeams === 1) {
+    for (const name of ["lengthPenalty", "earlyStopping"] as const)
+      if (options[name] !== undefined) throw invalidArgument(name, "numBeams above 1 beside it", options[name]);
+    return undefined;
+  }
+  if (other !== undefined)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${other}: expected none with numBeams ${numBeams}, which searches for the likeliest text, got one`,
+    );
+  const { n = 1 } = options;
+  if (n > numBeams)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `n: expected at most numBeams, which is ${numBeams}${own === undefined ? " (the model's own; numBeams: 1 searches none)" : ""}, got ${n}`,
+    );
+  return { numBeams, lengthPenalty, earlyStopping };
+}

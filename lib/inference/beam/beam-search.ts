@@ -1,0 +1,135 @@
+import type { BeamOptions } from "./beam-options.ts";
+import type { Choice } from "../sequence.ts";
+
+/** A beginning that is continued. */
+export interface Beam {
+  /** What was chosen after the prompt. */
+  readonly choices: readonly Choice[];
+  /** Their tokens. */
+  readonly tokens: readonly number[];
+  /** Of the tokens' log-probabilities, as penalties, bias and processors left them. */
+  readonly sum: number;
+  /** Which beam of the step before it continues. */
+  readonly parent: number;
+}
+
+/** A text that has ended. */
+export interface Hypothesis {
+  readonly choices: readonly Choice[];
+  /** Their tokens: the array that `ends` was asked of. */
+  readonly tokens: readonly number[];
+  /** The sum over the number of tokens, the end token with them, to the power `lengthPenalty`. */
+  readonly score: number;
+}
+
+/** The likeliest tokens after one beam, best first. */
+export interface Continuations {
+  readonly tokens: ArrayLike<number>;
+  /** Log-probabilities by which they are chosen. */
+  readonly scores: ArrayLike<number>;
+  /** What is reported of the k-th. */
+  choice(k: number): Choice;
+}
+
+/** A beam with one of its continuations. */
+interface Candidate {
+  beam: number;
+  /** Which of the beam's continuations. */
+  place: number;
+  sum: number;
+}
+
+/** Candidates that a step takes into account: whatever ends, as many go on as there may be beams. */
+export function searchWidth({ numBeams }: BeamOptions, endTokens: number): number {
+  return Math.max(2, 1 + endTokens) * numBeams;
+}
+
+/**
+ * Beam search over the continuations of one prompt, as transformers' `_beam_search` without sampling has it (release 4.57): a step takes the
+ * best max(2, 1 + number of end tokens) · `numBeams` candidates of all beams. Those that end and are among the best `numBeams` become hypotheses, of
+ * which the best `numBeams` are kept; the best that do not end are the next beams. Ties go to the better beam, then to the lower token id.
+ *
+ * Where that begins with `numBeams` copies of the prompt, of which all but one have sums of −1e9, this begins with one: it differs where there are
+ * fewer continuations than beams, which it then does not fill up with copies.
+ */
+export class BeamSearch {
+  /** Best first; none when the search is over for want of them. */
+  beams: readonly Beam[] = [{ choices: [], tokens: [], sum: 0, parent: 0 }];
+  /** Best first. */
+  finished: readonly Hypothesis[] = [];
+  private readonly width: number;
+  private readonly options: BeamOptions;
+  /** Most tokens of a hypothesis. */
+  private readonly limit: number;
+  private readonly ends: (tokens: readonly number[], parent: number) => boolean;
+  private length = 0;
+
+  /** @param of.ends whether a hypothesis ends with these tokens, the last of which follows that beam, as it must where there are `limit` of them */
+  constructor(
+    options: BeamOptions,
+    of: { limit: number; endTokens: number; ends: (tokens: readonly number[], parent: number) => boolean },
+  ) {
+    this.options = options;
+    this.width = searchWidth(options, of.endTokens);
+    this.limit = of.limit;
+    this.ends = of.ends;
+  }
+
+  /** One step further. @param rows of each beam, in their order */
+  advance(rows: readonly Continuations[]): void {
+    const { beams, options } = this;
+    const { numBeams } = options;
+    const open: Beam[] = [];
+    const ended: Hypothesis[] = [];
+    this.length++;
+    for (const [rank, { beam: parent, place, sum }] of this.candidates(rows).entries()) {
+      if (rank >= numBeams && open.length === numBeams) break;
+      const before = beams[parent]!;
+      const tokens = [...before.tokens, rows[parent]!.tokens[place]!];
+      const ends = this.ends(tokens, parent);
+      // Ends beyond the best numBeams candidates are neither: they were only there in the place of beams that go on.
+      if (ends ? rank >= numBeams : open.length === numBeams) continue;
+      const choices = [...before.choices, rows[parent]!.choice(place)];
+      if (ends) ended.push({ choices, tokens, score: this.score(sum, this.length) });
+      else open.push({ choices, tokens, sum, parent });
+    }
+    this.beams = open;
+    // A stable sort: of equal ones the earlier stays.
+    this.finished = [...this.finished, ...ended].sort((a, b) => b.score - a.score).slice(0, numBeams);
+  }
+
+  /** Whether no beam could add to the hypotheses that there are, by the rule of `earlyStopping`. */
+  get done(): boolean {
+    const { beams, finished, options, length, limit } = this;
+    const { numBeams, lengthPenalty, earlyStopping } = options;
+    if (beams.length === 0) return true;
+    if (finished.length < numBeams) return false;
+    if (earlyStopping === true) return true;
+    const reach = earlyStopping === "never" && lengthPenalty > 0 ? limit : length;
+    return this.score(beams[0]!.sum, reach) <= finished.at(-1)!.score;
+  }
+
+  private score(sum: number, length: number): number {
+    return sum / length ** this.options.lengthPenalty;
+  }
+
+  /** The best `width` of all beams' continuations. What is forbidden (−∞) is none. */
+  private candidates(rows: readonly Continuations[]): Candidate[] {
+    const { beams, width } = this;
+    const next = rows.map(() => 0);
+    const best: Candidate[] = [];
+    while (best.length < width) {
+      let found: Candidate | undefined;
+      for (const [beam, { scores }] of rows.entries()) {
+        const place = next[beam]!;
+        if (place >= scores.length || scores[place] === Number.NEGATIVE_INFINITY) continue;
+        const sum = beams[beam]!.sum + scores[place]!;
+        if (!found || sum > found.sum) found = { beam, place, sum };
+      }
+      if (!found) break;
+      next[found.beam]!++;
+      best.push(found);
+    }
+    return best;
+  }
+}

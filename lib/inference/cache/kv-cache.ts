@@ -1,0 +1,429 @@
+import { HeddleError } from "../../core/errors.ts";
+import type { AbortFlag } from "../../graph/compile.ts";
+import type { Inputs, Outputs, Results, Tensor } from "../../graph/index.ts";
+import {
+  type CacheDType,
+  type CacheLayout,
+  type CacheShape,
+  defaultCacheDtype,
+  layerCache,
+  MOST_SEGMENT_ROWS,
+} from "../../models/cache-shape.ts";
+import type { ModelView } from "../../models/model-view.ts";
+import { ropeRegime, turnsByLength } from "../../models/rope-frequencies.ts";
+import { raceAbort, throwIfAborted } from "../../core/race-abort.ts";
+import { BoundModel, type ProgramMaker, type RunShape } from "../bound-model.ts";
+import { CacheStore, type SpareStore } from "./cache-store.ts";
+import { PagePool } from "./page-pool.ts";
+import { rowData, type Segment } from "../row-data.ts";
+import { Slots } from "./slots.ts";
+
+/** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
+export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
+const SMALLEST_CAPACITY = 256;
+/** Positions that a slot of a cache in pages begins with. */
+const SMALLEST_PART = 64;
+
+/** The capacity for sequences of `length`: powers of two, so that few programs serve all lengths. */
+export function cacheCapacity(length: number, contextLength: number): number {
+  let capacity = SMALLEST_CAPACITY;
+  while (capacity < length) capacity *= 2;
+  return Math.min(capacity, contextLength);
+}
+
+/** What one slot of a cache holds. */
+export interface CacheState {
+  ids: readonly number[];
+  /** Of the sequence that its rows were computed for. */
+  length: number;
+  /** Positions written since it was empty. */
+  written: number;
+  contextLength: number;
+  dtype: CacheDType;
+  adapters: readonly string[];
+  store: CacheStore;
+}
+
+/**
+ * Keys and values of several sequences (slots) on the device, and which ids they belong to. Memory is taken from the
+ * system as it is written and doubles as sequences grow, up to the context length; sliding layers hold their window alone. With a
+ * page size, slots take pages of a common store instead, so that short ones beside long ones take no more than they hold, and
+ * beginnings that they have in common are there once.
+ */
+export class KvCache {
+  private readonly bound: BoundModel;
+  readonly slots: number;
+  /** Most tokens that one sequence may hold. */
+  readonly contextLength: number;
+  readonly dtype: CacheDType;
+  private store: CacheStore;
+  private readonly sequences: Slots;
+  private readonly pool: PagePool | undefined;
+  private readonly spare: SpareStore | undefined;
+  private live = true;
+  /** Whether a run has ended in an error that was no abort. */
+  private failed = false;
+
+  constructor(
+    model: ModelView,
+    options: {
+      slots: number;
+      contextLength: number;
+      /** The model's default where not given (defaultCacheDtype). */
+      dtype?: CacheDType;
+      capacity?: number | undefined;
+      /** The model's active ones where not given. */
+      adapters?: readonly string[] | undefined;
+      /** Positions of a page; each slot has rows of its own where not given. Such a cache is neither forked nor saved. */
+      pageSize?: number | undefined;
+      /** Where its memory comes from, if there is any, and goes to when it ends whole. */
+      spare?: SpareStore | undefined;
+    },
+  ) {
+    this.bound = new BoundModel(model, options.adapters);
+    this.slots = options.slots;
+    this.contextLength = options.contextLength;
+    this.dtype = options.dtype ?? defaultCacheDtype(model);
+    const capacity = cacheCapacity(options.capacity ?? 0, this.contextLength);
+    const size = options.pageSize;
+    if (size !== undefined) this.pool = new PagePool(size, this.slots, this.slots * Math.ceil(SMALLEST_PART / size));
+    this.spare = options.spare;
+    const layout = this.layout(capacity);
+    this.store = (this.pool ? undefined : this.spare?.take(model, layout)) ?? CacheStore.allocate(model, layout);
+    this.sequences = new Slots(this.slots);
+  }
+
+  /** The model that its runs go through: as it was when the cache was made or last renewed. */
+  get model(): ModelView {
+    return this.bound.model;
+  }
+
+  /** Names of the adapters that its runs go through. */
+  get adapters(): readonly string[] {
+    return this.bound.adapters;
+  }
+
+  /** Whether what it holds is what `model` would compute now through these adapters, its active ones where not given. */
+  isOf(model: ModelView, adapters?: readonly string[]): boolean {
+    return this.bound.isOf(model, adapters);
+  }
+
+  /**
+   * Goes over to a model as it is now: of what others of its weights or other adapters computed, nothing stays. Nothing is under way.
+   * @throws HeddleError NOT_FOUND for an adapter that is no longer there, DISPOSED; the cache is as it was then
+   */
+  renew(model: ModelView, adapters?: readonly string[]): void {
+    this.assertLive();
+    const stays = this.bound.isOf(model, adapters);
+    this.bound.renew(model, adapters);
+    if (!stays) for (let slot = 0; slot < this.slots; slot++) this.keep(slot, 0);
+  }
+
+  /** Tokens that a slot has memory for. */
+  get capacity(): number {
+    return this.store.capacity;
+  }
+
+  get shape(): CacheShape {
+    return { ...this.layout(this.store.capacity), adapters: this.adapters };
+  }
+
+  get tensors(): ReadonlyMap<string, Tensor> {
+    return this.store.tensors;
+  }
+
+  private layout(capacity: number, count = this.pool?.count ?? 0): CacheLayout {
+    const { slots, dtype, contextLength: context, pool } = this;
+    return { slots, capacity, dtype, context, pages: pool && { size: pool.size, count } };
+  }
+
+  /** The ids whose keys and values a slot holds. */
+  ids(slot: number): readonly number[] {
+    return this.sequences.at(slot).ids;
+  }
+
+  /**
+   * Forgets what a slot holds after its first `length` ids, or, in the middle of a page that others read, all of that page; all of it where a sliding layer no longer has the window before
+   * them, so that it is to be computed anew.
+   */
+  truncate(slot: number, length: number): void {
+    if (length >= this.ids(slot).length) return;
+    const kept = this.pool?.cut(slot, length) ?? length;
+    this.keep(slot, this.holdsWindow(slot, kept) ? kept : 0);
+  }
+
+  private keep(slot: number, length: number): void {
+    this.sequences.keep(slot, length);
+    this.pool?.truncate(slot, length);
+  }
+
+  /** Whether every sliding layer has the keys that a query at position `length` sees. */
+  private holdsWindow(slot: number, length: number): boolean {
+    const { config } = this.model;
+    const { written } = this.sequences.at(slot);
+    return config.layerTypes.every((_, layer) => {
+      const { rows, ring } = layerCache(config, layer, this.layout(this.store.capacity));
+      return ring === 0 || Math.max(0, length - ring + 1) >= written - rows;
+    });
+  }
+
+  /**
+   * Makes a slot ready for a sequence of `length`. Where its rotation changes at some length (longrope), keys from before
+   * do not fit those after: the slot then forgets what it holds, and all of it is to be computed anew.
+   */
+  fit(slot: number, length: number): void {
+    const { config } = this.model;
+    const sequence = this.sequences.at(slot);
+    if (sequence.ids.length > 0 && ropeRegime(config, length) !== ropeRegime(config, sequence.length))
+      this.keep(slot, 0);
+    sequence.length = length;
+  }
+
+  /** As many of `ids`, which are to follow `length` tokens, as turn like those: see `fit`. */
+  sameRotation(length: number, ids: readonly number[]): number[] {
+    const { config } = this.model;
+    let count = ids.length;
+    while (count > 0 && ropeRegime(config, length + count) !== ropeRegime(config, length)) count--;
+    return ids.slice(0, count);
+  }
+
+  /** Bytes of the tensors at their present capacity; the system provides them as they are written. */
+  get bytes(): number {
+    return this.store.bytes;
+  }
+
+  /**
+   * Makes room for `length` tokens a slot. @throws CONTEXT_OVERFLOW beyond the context length
+   */
+  async reserve(length: number): Promise<void> {
+    this.assertLive();
+    if (length > this.contextLength)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `context: expected at most ${this.contextLength} tokens, got ${length}`,
+      );
+    if (length <= this.store.capacity) return;
+    await this.grow(cacheCapacity(Math.max(length, 2 * this.store.capacity), this.contextLength));
+  }
+
+  /**
+   * Whether parts of a prompt may wait behind the one under way: not where they take pages, which may have to be made, nor where a layer keeps
+   * its window and the rows of one run, of which a second one would leave too little after an abort.
+   */
+  get takesRunsAhead(): boolean {
+    const { config } = this.model;
+    const layout = this.layout(this.store.capacity);
+    return !this.pool && config.layerTypes.every((_, layer) => layerCache(config, layer, layout).ring === 0);
+  }
+
+  private async grow(capacity: number, pages?: number): Promise<void> {
+    if (this.sequences.isBusy) throw new HeddleError("INTERNAL", "cache: expected no run under way while it grows");
+    this.bound.unbind();
+    this.store = await this.store.grown(this.model, this.layout(capacity, pages), this.sequences.lengths);
+  }
+
+  /** Makes sure of pages beside those that every slot may need for its next token. Nothing is under way. */
+  private async reservePages(count: number): Promise<void> {
+    const { pool } = this;
+    if (!pool || pool.available >= count + this.slots) return;
+    const pages = Math.max(2 * pool.count, pool.count - pool.available + count + this.slots);
+    await this.grow(this.store.capacity, pages);
+    pool.grow(pages); // not before there is memory for them
+  }
+
+  /** Pages that slots hold, of a cache in pages. */
+  get pagesInUse(): number {
+    return this.pool ? this.pool.count - this.pool.available : 0;
+  }
+
+  /** Tokens that every slot may take without waiting for memory, as far as pages go: one more of them each. */
+  get pagesAhead(): number {
+    if (!this.pool) return Number.POSITIVE_INFINITY;
+    return this.pool.available >= this.slots ? this.pool.size : 0;
+  }
+
+  /**
+   * Makes a slot hold the first `length` ids of another. @returns false, and the slot holds what it held, where a sliding
+   * layer no longer has the window before them
+   */
+  async copySlot(from: number, to: number, length: number): Promise<boolean> {
+    this.assertLive();
+    if (!this.holdsWindow(from, length)) return false;
+    this.keep(to, 0);
+    await this.reservePages(1);
+    const copy = this.pool?.share(from, to, length);
+    if (copy) await this.store.copyPage(copy);
+    await this.store.copySlot(this.store, { from, to, length });
+    const source = this.sequences.at(from);
+    this.sequences.take(to, { ...source, ids: source.ids.slice(0, length) });
+    return true;
+  }
+
+  /** What slot 0 holds, for a file. */
+  get state(): CacheState {
+    this.assertUnpaged();
+    const { contextLength, dtype, adapters, store } = this;
+    const { ids, length, written } = this.sequences.at(0);
+    return { ids, length, written, contextLength, dtype, adapters, store };
+  }
+
+  /** A cache of one slot with what a file says of it. @param fill writes the slot's rows */
+  static async restore(
+    model: ModelView,
+    state: Omit<CacheState, "store">,
+    capacity: number,
+    fill: (store: CacheStore) => Promise<void>,
+  ): Promise<KvCache> {
+    const { contextLength, dtype, adapters } = state;
+    const cache = new KvCache(model, { slots: 1, contextLength, dtype, adapters, capacity });
+    try {
+      await fill(cache.store);
+    } catch (error) {
+      cache.dispose();
+      throw error;
+    }
+    cache.sequences.take(0, state);
+    return cache;
+  }
+
+  /** A cache of one slot that holds what `slot` holds. */
+  async fork(slot = 0): Promise<KvCache> {
+    this.assertLive();
+    this.assertUnpaged();
+    const { ids, ...sequence } = this.sequences.at(slot);
+    const held = [...ids];
+    const { model, contextLength, dtype, adapters } = this;
+    const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: this.store.capacity, adapters });
+    try {
+      await this.store.copySlot(copy.store, { from: slot, to: 0, length: held.length });
+    } catch (error) {
+      copy.dispose();
+      this.assertLive(); // says it of what the caller knows
+      throw error;
+    }
+    copy.sequences.take(0, { ...sequence, ids: held });
+    return copy;
+  }
+
+  /**
+   * Runs `program` over new rows of some sequences. What they hold grows by these ids when the run succeeds; after an
+   * error or an abort the slots hold what they held before.
+   */
+  async run(
+    program: ProgramMaker,
+    segments: readonly Segment[],
+    options: { shape: RunShape; inputs?: Inputs; signal?: AbortSignal | undefined },
+  ): Promise<Outputs<Results>> {
+    throwIfAborted(options.signal);
+    const { pool } = this;
+    if (pool) await this.reservePages(segments.reduce((n, s) => n + pool.missing(s.slot, this.end(s)), 0));
+    const { outputs, done } = this.start(program, segments, options);
+    await done;
+    return outputs;
+  }
+
+  /**
+   * As `run`, without waiting for it: another may be started that goes on where this one will have ended. Its segments may
+   * then be outputs of this one, which its input `ids`, named in `late`, is as well.
+   * @param options.flag ends it without a word to whoever waits, who has to know
+   * @param options.series so many runs, of segments of one id each: a run takes the ids that the one before drew, its output `token`.
+   *   Those of `inputs` that `each` names hold the data of all runs, end to end, and so do the outputs
+   */
+  start(
+    program: ProgramMaker,
+    segments: readonly Segment[],
+    options: {
+      shape: RunShape;
+      inputs?: Inputs;
+      signal?: AbortSignal | undefined;
+      flag?: AbortFlag;
+      late?: readonly string[];
+      series?: { runs: number; each: readonly string[] } | undefined;
+    },
+  ): { outputs: Outputs<Results>; done: Promise<void> } {
+    this.assertLive();
+    this.model.assertLive();
+    const { shape, inputs = {}, signal, flag, late, series } = options;
+    const runs = series?.runs ?? 1;
+    for (const s of segments) this.pool?.extend(s.slot, this.end(s) + runs - 1);
+    const executable = this.bound.executable(program, shape, this);
+    const rows = this.rowData(segments, runs);
+    // A family that does not attend has no cache, and so no pages.
+    const pages = executable.program.inputNames.has("pages") ? this.pageInputs() : {};
+    const given = { ids: rows.ids, ...rows.each, ...pages, ...inputs };
+    const begins = segments.map(({ slot }) => this.planned(slot));
+    const { outputs, done } = executable.start(given, {
+      ...{ signal, flag, late },
+      series: series && { count: runs, each: [...Object.keys(rows.each), ...series.each], feed: { ids: "token" } },
+    });
+    this.sequences.begin(segments, runs);
+    return { outputs, done: this.settled(raceAbort(done, signal), segments, begins, runs, outputs) };
+  }
+
+  private async settled(
+    done: Promise<void>,
+    segments: readonly Segment[],
+    begins: readonly number[],
+    runs: number,
+    { token }: Outputs<Results>,
+  ): Promise<void> {
+    try {
+      await done;
+      this.sequences.hold(segments, begins, { runs, tokens: token });
+    } catch (error) {
+      if (!(error instanceof HeddleError && error.code === "ABORTED")) this.failed = true;
+      throw error;
+    } finally {
+      this.sequences.end(segments, runs);
+    }
+  }
+
+  /** Runs a program that reads no cache: a choice from given logits. */
+  async runChoice(
+    program: ProgramMaker,
+    inputs: Inputs,
+    shape: RunShape,
+    signal?: AbortSignal,
+  ): Promise<Outputs<Results>> {
+    this.assertLive();
+    const executable = this.bound.executable(program, shape, this);
+    return raceAbort(executable.run(inputs, { signal }), signal);
+  }
+
+  /** Tokens that a slot will hold once the runs under way have ended. */
+  planned(slot: number): number {
+    return this.sequences.planned(slot);
+  }
+
+  /** Where a segment will have ended. */
+  private end({ slot, ids }: Segment): number {
+    return this.planned(slot) + ids.length;
+  }
+
+  private rowData(segments: readonly Segment[], runs: number) {
+    const turns = turnsByLength(this.model.config);
+    return rowData(segments, (slot) => this.planned(slot), { turns, runs });
+  }
+
+  private pageInputs(): Inputs {
+    const { pool, store } = this;
+    return pool && store.hasPages ? { pages: pool.table(Math.ceil(store.capacity / pool.size)) } : {};
+  }
+
+  private assertUnpaged(): void {
+    if (this.pool) throw new HeddleError("INTERNAL", "cache: expected one whose slots have their own rows, got pages");
+  }
+
+  assertLive(): void {
+    if (!this.live) throw new HeddleError("DISPOSED", "session: expected a live one, got a disposed one");
+  }
+
+  /** @param whole whether nothing went wrong: unless a run failed, what it holds are numbers, and the next cache may have its memory */
+  dispose(whole = false): void {
+    if (!this.live) return;
+    this.live = false;
+    this.bound.release();
+    if (whole && !this.failed && this.spare && !this.pool) this.spare.leave(this.store);
+    else this.store.dispose();
+  }
+}

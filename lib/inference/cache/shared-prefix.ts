@@ -1,0 +1,71 @@
+import { turnsByLength } from "../../models/rope-frequencies.ts";
+import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
+import type { KvCache } from "./kv-cache.ts";
+import type { Sequence } from "../sequence.ts";
+
+/** A shorter common beginning is computed sooner than it is copied. */
+export const LEAST_SHARED = 16;
+
+interface Follower {
+  leader: Sequence;
+  /** The leader's. */
+  slot: number;
+  /** How many tokens are taken over. */
+  length: number;
+}
+
+/**
+ * Prompts of one call that begin alike: the first of them computes the beginning, the others wait for it and copy its rows
+ * of the cache. Where bits must not depend on company, whole chunks alone are copied, which have the bits that each prompt
+ * would have computed itself.
+ */
+export class SharedPrefixes {
+  private readonly cache: KvCache;
+  /** Rows of the chunks that all prompts are cut into from their beginning on; 1: any length may be shared. */
+  private readonly chunk: number;
+  private readonly followers = new Map<Sequence, Follower>();
+
+  constructor(cache: KvCache, chunk: number) {
+    this.cache = cache;
+    this.chunk = chunk;
+  }
+
+  /** Finds the sequence under way that a new one in `slot` has most in common with. */
+  admit(sequence: Sequence, slot: number, slots: ReadonlyMap<Sequence, number>): void {
+    const { cache, chunk } = this;
+    if (turnsByLength(cache.model.config)) return; // a key depends on the length of its own sequence
+    let best: Follower | undefined;
+    for (const [leader, from] of slots) {
+      if (leader === sequence || leader.context.length !== leader.ids.length) continue;
+      if (sequence.isScoring && leader.scores !== sequence.scores) continue; // its own tokens are to be scored
+      const common = Math.min(commonPrefix(leader.ids, sequence.context), sequence.context.length - 1);
+      // Tokens that a leader drew were computed one by one, not in chunks.
+      const length = chunk === 1 ? common : Math.floor(Math.min(common, leader.promptLength) / chunk) * chunk;
+      if (length > (best?.length ?? 0)) best = { leader, slot: from, length };
+    }
+    if (best && best.length >= cache.ids(slot).length + LEAST_SHARED) this.followers.set(sequence, best);
+  }
+
+  /** Whether a sequence waits for what another computes. */
+  waits(sequence: Sequence): boolean {
+    return this.followers.has(sequence);
+  }
+
+  /** What ends or pauses waits for nobody, and nobody waits for it: who did computes its beginning itself. */
+  forget(sequence: Sequence): void {
+    this.followers.delete(sequence);
+    for (const [follower, { leader }] of this.followers) if (leader === sequence) this.followers.delete(follower);
+  }
+
+  /** Copies what leaders have computed by now. A follower whose leader is gone computes its beginning itself. */
+  async settle(slots: ReadonlyMap<Sequence, number>): Promise<void> {
+    for (const [sequence, { leader, slot: from, length }] of this.followers) {
+      const to = slots.get(sequence)!;
+      const held = this.cache.ids(from);
+      const there = held.length >= length && commonPrefix(held, sequence.context) >= length;
+      if (!there && slots.get(leader) === from) continue;
+      this.followers.delete(sequence);
+      if (there && (await this.cache.copySlot(from, to, length))) sequence.cachedTokens = length;
+    }
+  }
+}

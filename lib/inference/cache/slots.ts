@@ -1,0 +1,84 @@
+import type { Segment } from "../row-data.ts";
+
+/** A sequence of a cache. */
+export interface Slot {
+  /** The ids whose keys and values it holds. */
+  ids: number[];
+  /** Of the sequence that its rows were computed for. */
+  length: number;
+  /** How many positions were written since it was empty: of a ring, what came a whole ring before is gone. */
+  written: number;
+  /** Rows that runs under way are still to write. */
+  underWay: number;
+}
+
+/** What is known of a cache's sequences: which ids each holds, and what of it runs under way are still to write. */
+export class Slots {
+  private readonly all: readonly Slot[];
+
+  constructor(count: number) {
+    this.all = Array.from({ length: count }, () => ({ ids: [], length: 0, written: 0, underWay: 0 }));
+  }
+
+  at(slot: number): Slot {
+    return this.all[slot]!;
+  }
+
+  /** Ids that each holds. */
+  get lengths(): number[] {
+    return this.all.map(({ ids }) => ids.length);
+  }
+
+  get isBusy(): boolean {
+    return this.all.some(({ underWay }) => underWay > 0);
+  }
+
+  /** Tokens that a slot will hold once the runs under way have ended. */
+  planned(slot: number): number {
+    const { ids, underWay } = this.at(slot);
+    return ids.length + underWay;
+  }
+
+  /** Forgets what a slot holds after its first `length` ids. */
+  keep(slot: number, length: number): void {
+    const one = this.at(slot);
+    one.ids.length = length;
+    if (length === 0) one.written = 0;
+  }
+
+  /** Makes a slot hold what is known of another sequence, of its first ids. */
+  take(
+    slot: number,
+    { ids, length, written }: Readonly<Omit<Slot, "underWay" | "ids">> & { ids: readonly number[] },
+  ): void {
+    Object.assign(this.at(slot), { ids: [...ids], length, written });
+  }
+
+  /** Runs over segments are under way: so many, of which each after the first has one id a segment. */
+  begin(segments: readonly Segment[], runs: number): void {
+    for (const { slot, ids } of segments) {
+      const one = this.at(slot);
+      one.underWay += ids.length + runs - 1;
+      one.written = Math.max(one.written, one.ids.length + one.underWay);
+    }
+  }
+
+  /** They have written their rows. @param begins where each segment began @param tokens the ids that the runs drew, run by run */
+  hold(
+    segments: readonly Segment[],
+    begins: readonly number[],
+    { runs, tokens }: { runs: number; tokens: ArrayLike<number> | undefined },
+  ): void {
+    for (const [i, { slot, ids }] of segments.entries()) {
+      const held = this.at(slot).ids;
+      if (held.length !== begins[i]) continue; // what it was to go on from failed
+      for (let k = 0; k < ids.length; k++) held.push(ids[k]!);
+      for (let run = 1; run < runs; run++) held.push(tokens![(run - 1) * segments.length + i]!);
+    }
+  }
+
+  /** They have ended, whatever came of them. */
+  end(segments: readonly Segment[], runs: number): void {
+    for (const { slot, ids } of segments) this.at(slot).underWay -= ids.length + runs - 1;
+  }
+}

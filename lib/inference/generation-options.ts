@@ -1,0 +1,373 @@
+import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
+import { checkSeed, invalidArgument } from "../core/errors.ts";
+import type { GenerationConfig } from "../formats/config/generation-config.ts";
+import type { Model } from "../models/model.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type BeamOptions, beamsOf } from "./beam/beam-options.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { sameVocabulary } from "./speculative/same-vocabulary.ts";
+
+/** What a custom logit processor is told. */
+export interface LogitContext {
+  /** Ids of the prompt and of what was generated so far, as they are at this step: a copy, made when it is read. */
+  readonly ids: readonly number[];
+  readonly promptLength: number;
+  /** Which of several sequences this is. */
+  readonly index: number;
+}
+
+/**
+ * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token; forbid all but one
+ * to choose it. Synchronous: what it returns is not read.
+ * @param logits (vocabulary), the model's own at this position; with `numBeams` their log-probabilities
+ */
+export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
+
+/** What a stop condition is told: what a logit processor is, of the answer with its newest token. */
+export interface StopContext extends LogitContext {
+  /** The answer's text so far, as its pieces gave it: without what may yet be a stop text, or is a part of a character. Empty without a tokenizer. */
+  readonly text: string;
+}
+
+/**
+ * Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. With `numBeams` it is asked of
+ * every hypothesis that the search considers, with that one's ids and text: one for which it holds is finished. It then has to go by
+ * these alone.
+ */
+export type StopCondition = (context: StopContext) => boolean;
+
+/** Names follow generation_config.json and OpenAI. */
+export interface GenerateOptions {
+  /** Most new tokens; the model's `max_new_tokens`, else 256 or what the context still holds, where not given. */
+  maxTokens?: number | undefined;
+  /** 0 is greedy. The model's own where not given: 0 where its `do_sample` is false, 0.8 where it says nothing. */
+  temperature?: number | undefined;
+  /** Only the k likeliest tokens; 0 (the default): all. */
+  topK?: number | undefined;
+  /** Only the likeliest tokens that together reach this probability (Holtzman et al. 2019); 1 (the default): all. */
+  topP?: number | undefined;
+  /** Only tokens at least this many times as probable as the likeliest (Nguyen et al. 2024); 0 (the default): all. */
+  minP?: number | undefined;
+  /** Divides (multiplies) positive (negative) logits of tokens seen, prompt included (Keskar et al. 2019); 1: off. */
+  repetitionPenalty?: number | undefined;
+  /** Subtracted from the logits of tokens that were generated. */
+  presencePenalty?: number | undefined;
+  /** Subtracted once for each time a token was generated. */
+  frequencyPenalty?: number | undefined;
+  /** Added to the logits of these token ids. */
+  logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
+  /** Change a step's logits in place, one after another, before a token is chosen. */
+  logitProcessors?: readonly LogitProcessor[] | undefined;
+  /**
+   * Same seed, same tokens, whatever runs beside: equal prompts of one call too have equal answers. Where not given, every answer has a
+   * random one of its own. A whole number from 0 to 2^53 - 1.
+   */
+  seed?: number | undefined;
+  /**
+   * Texts that end the answer (they are not part of it), token ids that end it like the model's own end tokens, and conditions: functions
+   * that say after each token whether it was the last, as `({ text }) => text.length > 200`. finishReason is "stop" for all of them.
+   */
+  stop?: string | StopCondition | readonly (string | number | StopCondition)[] | undefined;
+  /**
+   * What the answer is: `{ type: "json_schema", schema }`, `{ type: "json_object" }`, `{ type: "regex", pattern }`, or `{ type: "text" }`,
+   * the default. It is then always the beginning of such a document, and a whole one where finishReason is "stop": end tokens can come
+   * only there, and the answer ends where nothing can follow. What a stop text cuts short has finishReason "length".
+   */
+  responseFormat?: ResponseFormat | undefined;
+  /**
+   * The same bits, log-probabilities included, whatever prompts share the call; prompts are then processed more slowly.
+   * Without it, results agree within rounding.
+   */
+  deterministic?: boolean | undefined;
+  /**
+   * Speculative decoding from the text itself: what followed when the last tokens came before is guessed, at most so many
+   * tokens (up to 15), and checked in one run. The output is the same; text that repeats its prompt comes sooner.
+   */
+  promptLookupNumTokens?: number | undefined;
+  /**
+   * Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel: its rows may be padded to another number
+   * where both have tokenizers that give ids the same meaning. The output is the same.
+   */
+  assistantModel?: AssistantModel | undefined;
+  /** Most tokens that the assistant guesses at once, up to 15; 8 where not given. */
+  numAssistantTokens?: number | undefined;
+  /** Goes on after the model's end tokens. */
+  ignoreEos?: boolean | undefined;
+  /** How many of the likeliest tokens each piece reports in `top`. */
+  topLogprobs?: number | undefined;
+  /**
+   * Has the prompt's own tokens scored while it is computed, without a second pass: 0 or more of the likeliest tokens in each place come with
+   * them, `promptLogprobs` and `promptTop` of a completion and of a sequence's first piece. The whole prompt is then computed, whatever of it
+   * a session or another prompt holds. Refused with beams, and with contextOverflow `truncateLeft`, which may drop tokens.
+   */
+  promptLogprobs?: number | undefined;
+  /** Samples for each prompt: of a given seed, sample i uses seed + i. With `numBeams`, of which there may be no more: the n best, best first. */
+  n?: number | undefined;
+  /**
+   * Beam search: so many beginnings are continued side by side, and of their continuations those with the largest sums of log-probabilities
+   * stay; 1 (the default) is none, up to 128. The model's own `num_beams` where not given, unless it or the call samples or speculates.
+   * As transformers' beam search without sampling: penalties, `logitBias` and `logitProcessors` change log-probabilities, `responseFormat` takes some
+   * away, and they are not normalised again; a finished text scores by the sum over all its new tokens, the end token with them, divided by
+   * their count to the power `lengthPenalty`.
+   * Nothing is known before the end, so `generate` gives the pieces of the best text when the search for it is over. Beside options that
+   * sample (temperature above 0, topK, topP, minP, seed) or speculate, and in a session or chat, it is refused.
+   */
+  numBeams?: number | undefined;
+  /** With `numBeams`: above 0 favours long texts, below 0 short ones, 0 compares sums. 1 where neither the caller nor the model says one. */
+  lengthPenalty?: number | undefined;
+  /**
+   * With `numBeams`, when a search ends: `true` as soon as there are as many finished texts as beams; `false` (the default) when the best beam,
+   * were it finished at its present length, would not be among them; `"never"` when it could not at any length.
+   */
+  earlyStopping?: boolean | "never" | undefined;
+  /**
+   * When a sequence outgrows the context: `error` (the default) throws CONTEXT_OVERFLOW before it starts, `stop` ends it
+   * with finishReason "length", `truncateLeft` drops the oldest tokens, half a context at a time.
+   */
+  contextOverflow?: "error" | "stop" | "truncateLeft" | undefined;
+  /** Whether a text prompt gets the tokenizer's BOS; true where not given. */
+  addSpecialTokens?: boolean | undefined;
+  /** Names of the adapters to go through; none: the base alone. The model's active ones where not given. */
+  adapters?: readonly string[] | undefined;
+  /** Aborts within 50 ms, also during prefill: the call rejects with ABORTED. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What drafts for another model: a LanguageModel is one. */
+export interface AssistantModel {
+  readonly model: Model;
+  readonly contextLength: number;
+  readonly tokenizer?: Tokenizer | undefined;
+}
+
+/** How drafts are made. */
+export interface Speculation {
+  assistant: AssistantModel | undefined;
+  draftTokens: number;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions {
+  maxTokens: number | undefined;
+  defaultMaxTokens: number;
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  biasIds: Int32Array;
+  biasValues: Float32Array;
+  logitProcessors: readonly LogitProcessor[];
+  /** Undefined: every sequence takes a random one. */
+  seed: number | undefined;
+  deterministic: boolean;
+  speculation: Speculation | undefined;
+  /** Of what the answer has to be. */
+  automaton: Automaton | undefined;
+  vocabSize: number;
+  stopTexts: readonly string[];
+  stopTokens: ReadonlySet<number>;
+  stopConditions: readonly StopCondition[];
+  topLogprobs: number;
+  promptLogprobs: number | undefined;
+  n: number;
+  beams: BeamOptions | undefined;
+  contextOverflow: "error" | "stop" | "truncateLeft";
+  addSpecialTokens: boolean;
+  adapters: readonly string[] | undefined;
+  signal: AbortSignal | undefined;
+}
+
+/** What options are checked against. */
+export interface OptionContext {
+  vocabSize: number;
+  tokenizer?: Tokenizer | undefined;
+  generation: GenerationConfig;
+  /** The model's end tokens. */
+  eosTokenIds: readonly number[];
+}
+
+const NAMES: Record<keyof GenerateOptions, true> = {
+  maxTokens: true,
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+  presencePenalty: true,
+  frequencyPenalty: true,
+  logitBias: true,
+  logitProcessors: true,
+  seed: true,
+  deterministic: true,
+  promptLookupNumTokens: true,
+  assistantModel: true,
+  numAssistantTokens: true,
+  stop: true,
+  responseFormat: true,
+  ignoreEos: true,
+  topLogprobs: true,
+  promptLogprobs: true,
+  n: true,
+  numBeams: true,
+  lengthPenalty: true,
+  earlyStopping: true,
+  contextOverflow: true,
+  addSpecialTokens: true,
+  adapters: true,
+  signal: true,
+};
+
+/** Most tokens of a draft: with the token before it, as many rows as the decoding kernels take in one pass. */
+export const MOST_DRAFT_TOKENS = 15;
+/** Temperature where neither the caller nor the model says one. */
+export const DEFAULT_TEMPERATURE = 0.8;
+export const DEFAULT_MAX_TOKENS = 256;
+const MOST_SAMPLES = 1024;
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no options, and for names that none has */
+export function checkOptionNames(options: GenerateOptions): void {
+  rejectUnknownNames(options, Object.keys(NAMES));
+}
+
+/** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
+export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
+  checkOptionNames(options);
+  const { generation, vocabSize } = context;
+  const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {
+    const value = options[name] ?? fallback;
+    // As the sampler has it, in 32 bits, of which a larger number is infinite and a smaller one 0.
+    if (typeof value !== "number" || !Number.isFinite(Math.fround(value)) || !test(value))
+      throw invalidArgument(name, expected, value);
+    return value;
+  };
+  const whole = (name: keyof GenerateOptions, fallback: number, least: number, most: number) =>
+    finite(name, fallback, (v) => Number.isInteger(v) && v >= least && v <= most, `an integer of ${least} to ${most}`);
+  const flag = (name: keyof GenerateOptions, fallback: boolean) => {
+    const value = options[name] ?? fallback;
+    if (typeof value !== "boolean") throw invalidArgument(name, "true or false", value);
+    return value;
+  };
+
+  // A greedy model's file may still list top_k and the like; they then change nothing.
+  const sampling = generation.doSample !== false;
+  const modelTemperature = sampling ? (generation.temperature ?? DEFAULT_TEMPERATURE) : 0;
+  const { stopTexts, stopTokens, stopConditions } = stopsOf(options.stop, vocabSize);
+  const beams = beamsOf(options, generation);
+  if (!flag("ignoreEos", false)) for (const id of context.eosTokenIds) stopTokens.add(id);
+  const bias = biasOf(options.logitBias, vocabSize);
+  const overflow = options.contextOverflow ?? "error";
+  if (overflow !== "error" && overflow !== "stop" && overflow !== "truncateLeft")
+    throw invalidArgument("contextOverflow", "error, stop or truncateLeft", overflow);
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
+    throw invalidArgument("signal", "an AbortSignal", options.signal);
+  const { adapters } = options;
+  if (adapters !== undefined && (!Array.isArray(adapters) || adapters.some((name) => typeof name !== "string")))
+    throw invalidArgument("adapters", "an array of adapters' names", adapters);
+  if (options.promptLogprobs != null && overflow === "truncateLeft")
+    throw invalidArgument("contextOverflow", "error or stop beside promptLogprobs", overflow);
+  const processors = options.logitProcessors ?? [];
+  if (!Array.isArray(processors) || processors.some((p) => typeof p !== "function"))
+    throw invalidArgument("logitProcessors", "an array of functions", processors);
+
+  return {
+    maxTokens: options.maxTokens == null ? undefined : whole("maxTokens", 0, 0, 2 ** 31 - 1),
+    defaultMaxTokens: generation.maxNewTokens ?? DEFAULT_MAX_TOKENS,
+    temperature: finite("temperature", modelTemperature, (v) => v >= 0, "a number of at least 0"),
+    topK: whole("topK", generation.topK ?? 0, 0, 2 ** 30),
+    topP: finite("topP", generation.topP ?? 1, (v) => Math.fround(v) > 0 && v <= 1, "a number above 0 and at most 1"),
+    minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number of 0 to 1"),
+    repetitionPenalty: finite(
+      "repetitionPenalty",
+      generation.repetitionPenalty ?? 1,
+      (v) => Math.fround(v) > 0,
+      "a number above 0",
+    ),
+    presencePenalty: finite("presencePenalty", 0, () => true, "a finite number"),
+    frequencyPenalty: finite("frequencyPenalty", 0, () => true, "a finite number"),
+    ...bias,
+    logitProcessors: processors,
+    seed: options.seed === undefined ? undefined : seedOf(options.seed),
+    deterministic: flag("deterministic", false),
+    speculation: speculationOf(
+      options.assistantModel,
+      whole("promptLookupNumTokens", 0, 0, MOST_DRAFT_TOKENS),
+      whole("numAssistantTokens", 8, 1, MOST_DRAFT_TOKENS),
+      context,
+    ),
+    automaton: options.responseFormat === undefined ? undefined : compileFormat(options.responseFormat),
+    vocabSize,
+    stopTexts,
+    stopTokens,
+    stopConditions,
+    topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
+    promptLogprobs: options.promptLogprobs == null ? undefined : whole("promptLogprobs", 0, 0, vocabSize),
+    n: whole("n", 1, 1, MOST_SAMPLES),
+    beams,
+    contextOverflow: overflow,
+    addSpecialTokens: flag("addSpecialTokens", true),
+    adapters,
+    signal: options.signal,
+  };
+}
+
+function speculationOf(
+  assistant: AssistantModel | undefined,
+  lookUpTokens: number,
+  assistantTokens: number,
+  { vocabSize, tokenizer }: OptionContext,
+): Speculation | undefined {
+  if (assistant === undefined)
+    return lookUpTokens > 0 ? { assistant: undefined, draftTokens: lookUpTokens } : undefined;
+  if (lookUpTokens > 0)
+    throw invalidArgument("promptLookupNumTokens", "0 beside an assistantModel, which drafts itself", lookUpTokens);
+  const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
+  const size = model?.config?.vocabSize;
+  // Drafts are checked, so rows that only one of the models has do not matter where the tokens are the same.
+  if (size === undefined || (size !== vocabSize && !(tokenizer && its && sameVocabulary(tokenizer, its))))
+    throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
+  return { assistant, draftTokens: assistantTokens };
+}
+
+function seedOf(seed: unknown): number {
+  checkSeed(seed);
+  return seed;
+}
+
+export function isTokenId(id: unknown, vocabSize: number): id is number {
+  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+}
+
+function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
+  const list = stop === undefined ? [] : typeof stop === "string" || typeof stop === "function" ? [stop] : stop;
+  if (!Array.isArray(list))
+    throw invalidArgument("stop", "a string, a function, or an array of strings, token ids and functions", stop);
+  const stopConditions: StopCondition[] = [];
+  const stopTexts: string[] = [];
+  const stopTokens = new Set<number>();
+  for (const entry of list) {
+    if (typeof entry === "string" && entry !== "") stopTexts.push(entry);
+    else if (isTokenId(entry, vocabSize)) stopTokens.add(entry);
+    else if (typeof entry === "function") stopConditions.push(entry);
+    else throw invalidArgument("stop", `non-empty strings, token ids below ${vocabSize} and functions`, entry);
+  }
+  return { stopTexts, stopTokens, stopConditions };
+}
+
+function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {
+  if (bias === undefined) return { biasIds: new Int32Array(0), biasValues: new Float32Array(0) };
+  if (typeof bias !== "object" || bias === null || Array.isArray(bias))
+    throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
+  const pairs: [number, number][] = [];
+  for (const [key, value] of bias instanceof Map ? bias : Object.entries(bias)) {
+    // Of texts only an object's own names of numbers: "" would be 0.
+    const id = typeof key === "number" || /^\d+$/.test(key) ? Number(key) : key;
+    if (!isTokenId(id, vocabSize)) throw invalidArgument("logitBias", `token ids below ${vocabSize}`, key);
+    if (typeof value !== "number" || Number.isNaN(value) || Math.fround(value) === Number.POSITIVE_INFINITY)
+      throw invalidArgument(`logitBias of ${key}`, "a number", value);
+    pairs.push([id, value]);
+  }
+  return { biasIds: Int32Array.from(pairs, (p) => p[0]), biasValues: Float32Array.from(pairs, (p) => p[1]) };
+}

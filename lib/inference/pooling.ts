@@ -1,0 +1,128 @@
+import type { PoolingMode } from "../formats/config/config.ts";
+import { inSlices } from "../core/slices.ts";
+
+/** Ways of pooling, one or several, or with `all` none: every token's hidden states. */
+export type Pooling = PoolingMode | readonly PoolingMode[] | "all";
+
+/** What a run has to give of its rows: one a text, weighted sums of them, or (`all`) every one. */
+export type PooledRows = "first" | "last" | "sums" | "all";
+
+/** Ways of pooling as a list; of `all` there are none. */
+export function waysOf(pooling: Pooling): readonly PoolingMode[] {
+  if (pooling === "all") return [];
+  return typeof pooling === "string" ? [pooling] : pooling;
+}
+
+/** What a run gives for ways of pooling. All but the largest are linear in the rows, so that no row has to leave the graph for them. */
+export function pooledRows(pooling: Pooling): PooledRows {
+  const ways = waysOf(pooling);
+  if (pooling === "all" || ways.includes("max")) return "all";
+  const [only, ...others] = ways;
+  return others.length === 0 && (only === "first" || only === "last") ? only : "sums";
+}
+
+/** A text's tokens in a run: `count` of its `tokens`, from token `begin` on. The first `from` of the text, a prompt's, are not pooled. */
+export interface TextStretch {
+  tokens: number;
+  begin: number;
+  count: number;
+  from: number;
+}
+
+/** What each row of a run counts in each text's pooled vectors. @returns (texts · ways, rows) */
+export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): Float32Array {
+  const ways = waysOf(pooling) as readonly LinearMode[];
+  const rows = texts.reduce((n, { count }) => n + count, 0);
+  const matrix = new Float32Array(texts.length * ways.length * rows);
+  let first = 0;
+  for (const [t, { tokens, begin, count, from }] of texts.entries()) {
+    for (const [w, mode] of ways.entries())
+      matrix.set(poolWeights(mode, tokens, from).subarray(begin, begin + count), (t * ways.length + w) * rows + first);
+    first += count;
+  }
+  return matrix;
+}
+
+/**
+ * Puts what a run gave of sequences in their places. The rows of which the largest are wanted are reduced here; between sequences the event
+ * loop has its turn.
+ * @throws HeddleError ABORTED
+ */
+export async function placeInto(
+  out: Float32Array[],
+  sequences: readonly number[],
+  results: readonly Float32Array[],
+  {
+    pooling,
+    promptLengths = [],
+    width,
+    signal,
+  }: {
+    pooling: Pooling;
+    promptLengths?: readonly number[] | undefined;
+    width: number;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<void> {
+  const modes = waysOf(pooling);
+  const reduces = modes.includes("max");
+  function* work() {
+    for (const [place, i] of sequences.entries()) {
+      const given = results[place]!;
+      out[i] = reduces ? poolTokens(given, width, { modes, from: promptLengths[i] ?? 0 }) : given;
+      yield;
+    }
+  }
+  await inSlices(work(), "run", signal);
+}
+
+/**
+ * What the hidden states of a text's tokens become, one way of pooling after the other: where the largest is one of the ways, for which
+ * all of them have to be there.
+ * @param rows (tokens, width) @param from tokens before it (a prompt's) are left out, but that the first token stays the first
+ * @returns (ways · width)
+ */
+function poolTokens(
+  rows: Float32Array,
+  width: number,
+  { modes, from }: { modes: readonly PoolingMode[]; from: number },
+): Float32Array {
+  const tokens = rows.length / width;
+  const out = new Float32Array(modes.length * width);
+  for (const [m, mode] of modes.entries()) {
+    const to = out.subarray(m * width, (m + 1) * width);
+    if (mode === "max") {
+      to.fill(Number.NEGATIVE_INFINITY);
+      for (let t = from; t < tokens; t++)
+        for (let c = 0; c < width; c++) {
+          const v = rows[t * width + c]!;
+          // What is no number is kept, to be named.
+          if (!(v <= to[c]!)) to[c] = v;
+        }
+    } else to.set(weighted(rows, width, poolWeights(mode, tokens, from)));
+  }
+  return out;
+}
+
+/** Ways of pooling that are sums of a text's rows, each by its weight. */
+type LinearMode = Exclude<PoolingMode, "max">;
+
+/** What each token counts in a sum. Tokens before `from` count nothing, but that the first token stays the first. */
+export function poolWeights(mode: LinearMode, tokens: number, from = 0): Float64Array {
+  const weights = new Float64Array(tokens);
+  const count = tokens - from;
+  if (mode === "first" || mode === "last") weights[mode === "first" ? 0 : tokens - 1] = 1;
+  else if (mode !== "weighted_mean") weights.fill(1 / (mode === "mean" ? count : Math.sqrt(count)), from);
+  else {
+    const sum = ((from + 1 + tokens) * count) / 2;
+    for (let t = from; t < tokens; t++) weights[t] = (t + 1) / sum;
+  }
+  return weights;
+}
+
+function weighted(rows: Float32Array, width: number, weights: Float64Array): Float64Array {
+  const sums = new Float64Array(width);
+  for (const [t, weight] of weights.entries())
+    if (weight !== 0) for (let c = 0; c < width; c++) sums[c]! += weight * rows[t * width + c]!;
+  return sums;
+}

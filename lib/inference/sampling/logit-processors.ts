@@ -1,0 +1,27 @@
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { LogitContext, LogitProcessor } from "../generation-options.ts";
+import { ownContext } from "../callback-context.ts";
+
+/**
+ * Lets processors change logits, in their order. What one returns is looked at: a promise, or an array of its own, would be a change
+ * that never arrives.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function processLogits(
+  logits: Float32Array,
+  processors: readonly LogitProcessor[],
+  context: LogitContext,
+): void {
+  for (const change of processors) {
+    const returned: unknown = change(logits, ownContext(context));
+    if (typeof returned !== "object" || returned === null || returned === logits) continue;
+    const late = typeof (returned as PromiseLike<unknown>).then === "function";
+    // The refusal is what the caller hears; nobody is left to hear how the promise ends.
+    if (late) Promise.resolve(returned).catch(() => undefined);
+    if (late || Array.isArray(returned) || ArrayBuffer.isView(returned))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `logitProcessors: expected a function that changes the logits in place before it returns, got one that returns ${late ? "a promise" : describe(returned)}`,
+      );
+  }
+}

@@ -1,0 +1,20 @@
+import type { Choice } from "../sequence.ts";
+
+/** What a sampling program says of its rows. */
+export interface SampleResults {
+  token: Int32Array;
+  logprob: Float32Array;
+  topIds?: Int32Array;
+  topLogprobs?: Float32Array;
+  logits?: Float32Array;
+}
+
+/** @param stride candidates a row that the program reports @param top those of them that the sequence asks for */
+export function choiceOf(results: SampleResults, row: number, stride: number, top: number): Choice {
+  const choice: Choice = { token: results.token[row]!, logprob: results.logprob[row]! };
+  if (top > 0) {
+    choice.topIds = results.topIds!.subarray(row * stride, row * stride + top);
+    choice.topLogprobs = results.topLogprobs!.subarray(row * stride, row * stride + top);
+  }
+  return choice;
+}

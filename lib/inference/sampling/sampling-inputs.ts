@@ -1,0 +1,168 @@
+import type { Mask } from "../../constrain/index.ts";
+import { SAMPLE_PARAMS } from "../../graph/index.ts";
+import type { Sequence } from "../sequence.ts";
+
+/** A token to be drawn: by the options of its sequence, after these ids. */
+export interface Draw {
+  sequence: Sequence;
+  ids: readonly number[];
+  /** Which tokens it may be; undefined: any. */
+  mask?: Mask | undefined;
+  /** The position in a prompt of a row that says how likely the token after it is: that token is drawn, whatever the options are. */
+  scored?: number | undefined;
+}
+
+/** Above all logits, so that the token which has it is drawn. */
+const FORCED = 1e30;
+
+/** Draws of sequences whose text has to be of a form get their masks. @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask */
+export async function masked(draws: readonly Draw[], signal: AbortSignal | undefined): Promise<readonly Draw[]> {
+  if (!draws.some(({ sequence }) => sequence.constraint)) return draws;
+  const out: Draw[] = [];
+  for (const draw of draws) {
+    const { constraint, ids } = draw.sequence;
+    out.push(constraint ? { ...draw, mask: await constraint.mask(draw.ids.slice(ids.length), signal) } : draw);
+  }
+  return out;
+}
+
+/**
+ * The sampler's inputs for some draws, a row each. The draw depends on (seed, position) alone, so the same seed draws
+ * the same tokens whatever runs beside.
+ * @param historyLimit most ids that penalties look back on
+ * @param vocabSize ids from it on get no bias: of a model that has fewer than the sequences' own
+ */
+export function samplingInputs(draws: readonly Draw[], historyLimit: number, vocabSize = Number.POSITIVE_INFINITY) {
+  const rows = draws.length;
+  const histories = draws.map((draw) => penalised(draw, historyLimit));
+  const columns = Math.max(1, ...histories.map((h) => h.ids.length));
+  const biased = draws.map(biasesOf).map((biases) => within(biases, vocabSize));
+  const biases = Math.max(1, ...biased.map(({ ids }) => ids.length));
+  const params = new Float32Array(rows * SAMPLE_PARAMS.length);
+  const history = new Int32Array(rows * columns);
+  const biasIds = new Int32Array(rows * biases).fill(-1);
+  const biasValues = new Float32Array(rows * biases);
+  const rng = new Int32Array(rows * 3);
+  for (const [row, draw] of draws.entries()) {
+    const { seed } = draw.sequence;
+    params.set(paramsOf(draw, histories[row]!), row * SAMPLE_PARAMS.length);
+    history.set(histories[row]!.ids, row * columns);
+    biasIds.set(biased[row]!.ids, row * biases);
+    biasValues.set(biased[row]!.values, row * biases);
+    rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
+  }
+  return { params, history, biasIds, biasValues, rng };
+}
+
+/** Of a greedy draw that nothing changes. */
+const neutralParams = SAMPLE_PARAMS.map((name) => (name === "topP" || name === "repetitionPenalty" ? 1 : 0));
+
+function paramsOf(
+  { sequence: { options }, scored }: Draw,
+  { ids, promptLength }: ReturnType<typeof penalised>,
+): number[] {
+  if (scored !== undefined) return neutralParams;
+  const values: Record<(typeof SAMPLE_PARAMS)[number], number> = {
+    temperature: options.temperature,
+    topK: options.topK,
+    topP: options.topP,
+    minP: options.minP,
+    repetitionPenalty: options.repetitionPenalty,
+    presencePenalty: options.presencePenalty,
+    frequencyPenalty: options.frequencyPenalty,
+    promptLength,
+    historyLength: ids.length,
+  };
+  return SAMPLE_PARAMS.map((name) => values[name]);
+}
+
+/** The sampler's inputs for rows of which the likeliest tokens alone are wanted: by the model's own distribution. */
+export function plainInputs(rows: number) {
+  return {
+    params: Float32Array.from(Array.from({ length: rows }, () => neutralParams).flat()),
+    history: new Int32Array(rows),
+    biasIds: new Int32Array(rows).fill(-1),
+    biasValues: new Float32Array(rows),
+    rng: new Int32Array(rows * 3),
+  };
+}
+
+/**
+ * The same for draws without penalties, of which only the position changes from step to step.
+ * @returns the inputs of `count` steps after `pending` ones that are under way; `rng` holds those of all, end to end
+ */
+export function seriesInputs(sequences: readonly Sequence[], historyLimit: number) {
+  const draws = sequences.map((sequence) => ({ sequence, ids: sequence.ids }));
+  const first = samplingInputs(draws, historyLimit);
+  return (pending: number, count: number) => {
+    const rng = new Int32Array(count * first.rng.length);
+    for (let step = 0, place = 0; step < count; step++) {
+      rng.set(first.rng, place);
+      for (const { ids } of sequences) {
+        rng[place + 2] = ids.length + pending + step;
+        place += 3;
+      }
+    }
+    return { ...first, rng };
+  };
+}
+
+/** The ids that penalties count; none where no penalty is set. */
+function penalised({ sequence: { options, promptLength }, ids, scored }: Draw, limit: number) {
+  if (scored !== undefined) return { ids: [], promptLength: 0 };
+  const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
+  if (repetitionPenalty !== 1) {
+    const start = Math.max(0, ids.length - limit);
+    return { ids: ids.slice(start), promptLength: Math.max(0, promptLength - start) };
+  }
+  if (presencePenalty !== 0 || frequencyPenalty !== 0)
+    return { ids: ids.slice(Math.max(promptLength, ids.length - limit)), promptLength: 0 };
+  return { ids: [], promptLength: 0 };
+}
+
+interface Biases {
+  ids: Int32Array;
+  values: Float32Array;
+}
+
+function within(biases: Biases, vocabSize: number): Biases {
+  const { ids, values } = biases;
+  if (vocabSize === Number.POSITIVE_INFINITY || ids.every((id) => id < vocabSize)) return biases;
+  return { ids: ids.filter((id) => id < vocabSize), values: values.filter((_, i) => ids[i]! < vocabSize) };
+}
+
+/** What a draw adds to logits: the caller's biases, and −∞ to tokens that its mask forbids. Each id is there once. */
+function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): Biases {
+  if (scored !== undefined) return { ids: Int32Array.of(scores!.target(scored)), values: Float32Array.of(FORCED) };
+  const { biasIds, biasValues, vocabSize } = options;
+  if (!mask) return { ids: biasIds, values: biasValues };
+  const forbidden = forbiddenIds(mask, vocabSize);
+  const isForbidden = biasIds.length > 0 ? new Set(forbidden) : undefined;
+  const kept = isForbidden ? Array.from(biasIds.keys()).filter((i) => !isForbidden.has(biasIds[i]!)) : [];
+  const ids = new Int32Array(forbidden.length + kept.length);
+  const values = new Float32Array(ids.length).fill(Number.NEGATIVE_INFINITY);
+  ids.set(forbidden);
+  for (const [place, i] of kept.entries()) {
+    ids[forbidden.length + place] = biasIds[i]!;
+    values[forbidden.length + place] = biasValues[i]!;
+  }
+  return { ids, values };
+}
+
+let everyId = new Int32Array(0);
+
+function forbiddenIds(mask: Mask, vocabSize: number): Int32Array {
+  if ("forbidden" in mask) return mask.forbidden;
+  if (everyId.length < vocabSize) everyId = Int32Array.from({ length: vocabSize }, (_, id) => id);
+  const out = new Int32Array(vocabSize - mask.allowed.length);
+  let [from, place] = [0, 0];
+  // The stretches between tokens that are allowed.
+  const copy = (until: number) => {
+    out.set(everyId.subarray(from, until), place);
+    place += until - from;
+    from = until + 1;
+  };
+  for (const id of mask.allowed) copy(id);
+  copy(vocabSize);
+  return out;
+}

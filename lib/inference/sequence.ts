@@ -1,0 +1,237 @@
+import { randomInt } from "node:crypto";
+import { Constraint } from "../constrain/index.ts";
+import { HeddleError, seedAfter } from "../core/errors.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { AnswerText } from "./answer-text.ts";
+import { candidatesOf } from "./sampling/candidates.ts";
+import type { ResolvedOptions } from "./generation-options.ts";
+import type { PromptScores } from "./prompt-scores.ts";
+import { asked } from "./stop.ts";
+
+/** Why an answer ended: by an end token, a stop or its form (`stop`), or by maxTokens or the context's end (`length`). */
+export type FinishReason = "stop" | "length";
+
+/** One of the likeliest tokens of a step. */
+export interface TopCandidate {
+  token: number;
+  logprob: number;
+  /** The text that the token adds inside a text, such as " the" of "▁the". Empty without a tokenizer. */
+  text: string;
+}
+
+/** One step of generation. */
+export interface Piece {
+  /** Text that became certain with this token: often empty inside a character or a possible stop text. */
+  text: string;
+  token: number;
+  /** Natural logarithm of the model's own probability of the token: before temperature, bias and penalties. */
+  logprob: number;
+  /** The likeliest tokens, best first, if `topLogprobs` asks for them. */
+  top?: TopCandidate[];
+  /** On the first piece of a sequence, if `promptLogprobs` asks for them: natural log-probabilities of the prompt's tokens, null for the first. */
+  promptLogprobs?: (number | null)[];
+  /** With them, the likeliest tokens in each place, best first, if any are asked for. */
+  promptTop?: (TopCandidate[] | null)[];
+  /** Which sequence it belongs to: prompt · n + sample. */
+  index: number;
+  /** On the last piece of a sequence. */
+  finishReason?: FinishReason;
+  /** On the last piece, with `numBeams`: what the text was chosen by, its sum of log-probabilities over its length to the power `lengthPenalty`. */
+  score?: number;
+}
+
+/** What the sampler says of one sequence. */
+export interface Choice {
+  token: number;
+  logprob: number;
+  topIds?: Int32Array;
+  topLogprobs?: Float32Array;
+}
+
+/** @param hint at what a caller can do who has not said yet what to do then */
+export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
+  const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens}`;
+  const more = hint ? ' (contextOverflow: "truncateLeft" drops the oldest)' : "";
+  return new HeddleError("CONTEXT_OVERFLOW", expected + more);
+}
+
+/** @throws HeddleError CONTEXT_OVERFLOW for a prompt that leaves no room, unless its oldest tokens are dropped */
+export function checkPromptFits(
+  tokens: number,
+  { contextLength, contextOverflow }: Pick<ResolvedOptions, "contextOverflow"> & { contextLength: number },
+  name: string | undefined,
+): void {
+  if (tokens <= contextLength || contextOverflow === "truncateLeft") return;
+  throw overflow(contextLength, tokens, { ...(name !== undefined && { name }), hint: contextOverflow === "error" });
+}
+
+/** One sequence under way: its ids, what of them the model sees, and when it ends. */
+export class Sequence {
+  readonly index: number;
+  readonly options: ResolvedOptions;
+  readonly seed: number;
+  readonly promptLength: number;
+  /** Prompt and generated ids. */
+  readonly ids: number[];
+  /** The ids that the model sees: all of them, unless `truncateLeft` dropped the oldest. */
+  context: number[];
+  finishReason: FinishReason | undefined;
+  /** Tokens of the prompt that the cache held already. */
+  cachedTokens = 0;
+  /** Tokens that a drafter guessed, and those of them that came true. */
+  draftedTokens = 0;
+  acceptedTokens = 0;
+  /** What its text has to be. */
+  readonly constraint: Constraint | undefined;
+  /** What the model says of its prompt's tokens. */
+  readonly scores: PromptScores | undefined;
+  /** Of the hypothesis that it is, with beam search. */
+  score: number | undefined;
+  /** Most tokens that are generated. */
+  readonly limit: number;
+  readonly contextLength: number;
+  private readonly tokenizer: Tokenizer | undefined;
+  /** The text of its new tokens. */
+  readonly answer: AnswerText;
+  /** Its text so far, where a stop text may cut a document short or a condition reads it. */
+  private text = "";
+
+  /** @throws CONTEXT_OVERFLOW where the prompt, or with `error` the prompt and maxTokens, do not fit */
+  constructor(
+    prompt: readonly number[],
+    options: ResolvedOptions,
+    of: {
+      index: number;
+      sample: number;
+      contextLength: number;
+      tokenizer: Tokenizer | undefined;
+      scores?: PromptScores | undefined;
+      /** What messages call its prompt. */
+      name?: string;
+      /** Whether the prompt's array is to be the sequence's: a copy of a million ids keeps the event loop. */
+      takesPrompt?: boolean;
+    },
+  ) {
+    this.index = of.index;
+    this.options = options;
+    this.seed = options.seed === undefined ? randomInt(2 ** 47) : seedAfter(options.seed, of.sample);
+    this.ids = of.takesPrompt ? (prompt as number[]) : [...prompt];
+    this.promptLength = prompt.length;
+    this.contextLength = of.contextLength;
+    // Of what is far too long no copy.
+    this.context = prompt.length > of.contextLength ? withoutOldest(prompt, of.contextLength) : [...prompt];
+    this.limit = this.lengthLimit(of.name);
+    this.tokenizer = of.tokenizer;
+    this.answer = AnswerText.after(prompt, { tokenizer: of.tokenizer, stopTexts: options.stopTexts });
+    const { automaton, vocabSize, stopTokens: ends } = options;
+    this.constraint =
+      automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
+    this.scores = of.scores;
+    // A form of which the empty text alone is a document, and nothing can follow it.
+    if (this.constraint?.finished) this.limit = 0;
+    if (this.limit === 0 && !this.isScoring) this.endWithPrompt();
+  }
+
+  /** The last new token is never fed back: a context of L tokens holds a prompt of P and L − P + 1 new ones. */
+  private lengthLimit(name = "prompt"): number {
+    const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
+    const room = this.contextLength - this.promptLength + 1;
+    checkPromptFits(this.promptLength, { contextLength: this.contextLength, contextOverflow }, name);
+    if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
+    if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `maxTokens: expected at most ${room} after a ${name} of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
+      );
+    return Math.min(maxTokens ?? defaultMaxTokens, room);
+  }
+
+  /** Whether tokens of its prompt wait to be scored. */
+  get isScoring(): boolean {
+    return this.scores !== undefined && !this.scores.isWhole;
+  }
+
+  get generated(): number {
+    return this.ids.length - this.promptLength;
+  }
+
+  /** Ends where no token is wanted. */
+  endWithPrompt(): void {
+    this.finishReason = this.constraint?.finished ? "stop" : "length";
+  }
+
+  /** Tokens that the cache has to hold at most, as far as is known now. */
+  get expectedLength(): number {
+    return Math.min(this.contextLength, this.context.length + this.limit - this.generated);
+  }
+
+  /** Tokens that may still be drawn before the sequence or its context ends. */
+  get room(): number {
+    return Math.min(this.limit - this.generated, this.contextLength - this.context.length + 1);
+  }
+
+  /** Whether the context has to give way before the next run. */
+  get outgrown(): boolean {
+    return this.context.length > this.contextLength;
+  }
+
+  /** Keeps the first token (a BOS anchors attention, Xiao et al. 2023) and the newest half of a context. */
+  dropOldest(): void {
+    this.context = withoutOldest(this.context, this.contextLength);
+  }
+
+  /** Whether one of the caller's conditions ends it with these tokens, generated after the prompt, and their certain text. */
+  isToStopAfter(tokens: readonly number[], text: string): boolean {
+    if (this.options.stopConditions.length === 0) return false;
+    return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], text);
+  }
+
+  /** Whether one of the caller's conditions ends it here. All are asked. */
+  private isToStop(ids: readonly number[], text: string): boolean {
+    const { stopConditions } = this.options;
+    if (stopConditions.length === 0) return false;
+    const { promptLength, index } = this;
+    const context = { ids, promptLength, index, text };
+    let stops = false;
+    for (const condition of stopConditions) stops = asked(condition, context) || stops;
+    return stops;
+  }
+
+  /** @param byCondition whether a condition ends it here, where they were asked already */
+  accept({ token, logprob, topIds, topLogprobs }: Choice, byCondition?: boolean): Piece {
+    this.ids.push(token);
+    this.context.push(token);
+    const { answer, options, constraint } = this;
+    const ends = options.stopTokens.has(token);
+    constraint?.accept(token);
+    let text = ends ? "" : answer.push(token);
+    const over = ends || answer.stopped || constraint?.finished === true;
+    const stopped = !over && (byCondition ?? this.isToStop(this.ids, this.text + text));
+    if (over || stopped) this.finishReason = "stop";
+    else if (this.generated >= this.limit) this.finishReason = "length";
+    if (this.finishReason) {
+      text += answer.flush();
+      if (answer.stopped) this.finishReason = "stop";
+    }
+    const conditional = options.stopConditions.length > 0;
+    if (conditional || (constraint && options.stopTexts.length > 0)) this.text += text;
+    if (constraint && (answer.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
+    const piece: Piece = { text, token, logprob, index: this.index };
+    if (topIds && topLogprobs) piece.top = candidatesOf({ topIds, topLogprobs }, this.tokenizer);
+    if (this.scores && this.generated === 1) {
+      piece.promptLogprobs = this.scores.logprobs;
+      if (this.scores.top) piece.promptTop = this.scores.top;
+    }
+    if (this.finishReason) {
+      piece.finishReason = this.finishReason;
+      if (this.score !== undefined) piece.score = this.score;
+    }
+    return piece;
+  }
+}
+
+/** The first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */
+export function withoutOldest(context: readonly number[], contextLength: number): number[] {
+  const kept = Math.max(1, Math.floor(contextLength / 2));
+  return [context[0]!, ...context.slice(-kept)].slice(-contextLength);
+}

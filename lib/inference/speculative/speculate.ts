@@ -1,0 +1,156 @@
+import type { Mask } from "../../constrain/index.ts";
+import type { Model } from "../../models/model.ts";
+import { KvCache } from "../cache/kv-cache.ts";
+import type { Speculation } from "../generation-options.ts";
+import { sampleProgram } from "../programs.ts";
+import { prefill } from "../async-prefill.ts";
+import { type Draw, masked, samplingInputs } from "../sampling/sampling-inputs.ts";
+import type { Sequence } from "../sequence.ts";
+
+/**
+ * Guesses how a sequence goes on. The model then checks the whole guess in one run: it draws every token as it would
+ * without the guess, so the text is the same and only comes sooner (Leviathan et al. 2023; here a guess counts when it is
+ * the very token drawn, which keeps greedy and seeded outputs identical, not only their distribution).
+ */
+export interface Drafter {
+  /** At most `most` ids that may follow the sequence's; none where there is no good guess. */
+  propose(sequence: Sequence, most: number): Promise<number[]>;
+  dispose(): void;
+}
+
+/** Longest run of ids that is looked for; longer ones find better continuations, shorter ones find more. */
+const LONGEST_MATCH = 4;
+
+/**
+ * What followed when the sequence's last few ids came before: the latest such place, of the longest match. Where that is nearer than `most`
+ * ids, what followed goes on as it began, as overlapping copies do (LZ77): a loop of one id is a draft of `most` of them.
+ */
+export function lookUp(ids: readonly number[], most: number): number[] {
+  const end = ids.length;
+  let best = 0;
+  let from = -1;
+  for (let at = end - 1; at >= 1 && best < LONGEST_MATCH; at--) {
+    let length = 0;
+    while (length < LONGEST_MATCH && length < at && ids[at - 1 - length] === ids[end - 1 - length]) length++;
+    if (length > best) [best, from] = [length, at];
+  }
+  if (from < 0) return [];
+  const period = end - from;
+  return Array.from({ length: most }, (_, i) => ids[from + (i % period)]!);
+}
+
+/** Drafts from the sequence's own text: free, and good where an answer repeats its prompt (Saxena 2023, "prompt lookup decoding"). */
+export class PromptLookup implements Drafter {
+  async propose(sequence: Sequence, most: number): Promise<number[]> {
+    return lookUp(sequence.context, most);
+  }
+  dispose(): void {}
+}
+
+/**
+ * Drafts by a smaller model with the same vocabulary, which draws with the sequence's own options and seed. Where the models have another
+ * number of rows, an id that one of them lacks ends a draft.
+ */
+export class Assistant implements Drafter {
+  private readonly cache: KvCache;
+  private readonly slots = new Map<Sequence, number>();
+  private readonly signal: AbortSignal | undefined;
+
+  constructor(model: Model, options: { slots: number; contextLength: number; signal: AbortSignal | undefined }) {
+    this.cache = new KvCache(model, options);
+    this.signal = options.signal;
+  }
+
+  async propose(sequence: Sequence, most: number): Promise<number[]> {
+    const { cache, signal } = this;
+    const { context } = sequence;
+    const { vocabSize } = cache.model.config;
+    const own = sequence.options.vocabSize;
+    if (most < 1 || context.length + most > cache.contextLength) return [];
+    if (vocabSize < own && context.some((id) => id >= vocabSize)) return [];
+    const slot = this.slotOf(sequence);
+    let common = 0;
+    const held = cache.ids(slot);
+    while (common < held.length && common < context.length - 1 && held[common] === context[common]) common++;
+    cache.truncate(slot, common);
+    cache.fit(slot, context.length);
+    await cache.reserve(context.length + most);
+    await prefill(cache, slot, context.slice(cache.ids(slot).length, -1), { signal, length: context.length });
+
+    const draft: number[] = [];
+    let last = context.at(-1)!;
+    while (draft.length < most) {
+      const draws = await masked([{ sequence, ids: [...sequence.ids, ...draft] }], signal);
+      // What can follow nothing is a draft's end: its last token ends the document.
+      const [{ mask }] = draws as [Draw];
+      if (sequence.constraint && !mask) break;
+      if (mask && vocabSize < own && !leavesSome(mask, vocabSize)) break;
+      const inputs = { ...samplingInputs(draws, cache.shape.capacity, vocabSize), logitRows: Int32Array.of(0) };
+      const shape = { rows: 1, logitRows: 1, top: 0 };
+      const results = await cache.run(sampleProgram, [{ slot, ids: [last] }], { shape, inputs, signal });
+      last = (results.token as Int32Array)[0]!;
+      if (last >= own) break;
+      draft.push(last);
+      if (sequence.options.stopTokens.has(last)) break;
+    }
+    return draft;
+  }
+
+  /** A slot of the sequence's own; those of finished sequences go to new ones. */
+  private slotOf(sequence: Sequence): number {
+    const known = this.slots.get(sequence);
+    if (known !== undefined) return known;
+    for (const [other, slot] of this.slots) {
+      if (!other.finishReason) continue;
+      this.slots.delete(other);
+      this.slots.set(sequence, slot);
+      return slot;
+    }
+    const slot = this.slots.size;
+    this.slots.set(sequence, slot);
+    return slot;
+  }
+
+  dispose(): void {
+    this.cache.dispose();
+  }
+}
+
+/** Whether a mask leaves any of the first `vocabSize` tokens. */
+function leavesSome(mask: Mask, vocabSize: number): boolean {
+  if ("allowed" in mask) return mask.allowed.some((id) => id < vocabSize);
+  return mask.forbidden.filter((id) => id < vocabSize).length < vocabSize;
+}
+
+/** The drafter that options ask for, if any. */
+export function drafterOf(
+  speculation: Speculation | undefined,
+  options: { slots: number; signal: AbortSignal | undefined },
+): Drafter | undefined {
+  if (!speculation) return undefined;
+  const { assistant } = speculation;
+  if (!assistant) return new PromptLookup();
+  return new Assistant(assistant.model, { ...options, contextLength: assistant.contextLength });
+}
+
+/**
+ * How long a sequence's next draft is: longer while drafts come true, shorter when they do not, so that text without
+ * repetitions pays for little.
+ */
+export class DraftLength {
+  private length: number;
+  private readonly most: number;
+  constructor(most: number) {
+    this.most = most;
+    this.length = Math.ceil(most / 2);
+  }
+  get(): number {
+    return this.length;
+  }
+  /** @param drafted how many were proposed @param accepted how many came true */
+  update(drafted: number, accepted: number): void {
+    if (drafted === 0) return;
+    if (accepted === drafted) this.length = Math.min(this.most, this.length + 3);
+    else this.length = Math.max(1, Math.min(this.length, Math.max(accepted + 1, this.length - 2)));
+  }
+}

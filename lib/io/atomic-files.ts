@@ -1,0 +1,305 @@
+// Files as every format needs them: typed errors, JSON, and writes that appear whole or not at all.
+import { type FileHandle, lstat, mkdir, open, readlink, realpath, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { HeddleError } from "../core/errors.ts";
+import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
+import { type JsonLimits, parseJson } from "./json.ts";
+import { kindOf, readWhole } from "./open-file.ts";
+
+/** A system error as a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
+export function ioError(cause: unknown, path: string, action: string): HeddleError {
+  if (cause instanceof HeddleError) return cause;
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (code === "ENOENT" || code === "ENOTDIR") {
+    return new HeddleError("NOT_FOUND", `${path}: cannot be ${action}: no such file or folder`, { cause });
+  }
+  const reason =
+    code === "ENOSPC" || code === "EDQUOT"
+      ? "no space left on the disk"
+      : code === "EFBIG"
+        ? "the file exceeds the allowed size"
+        : cause instanceof Error
+          ? cause.message
+          : String(cause);
+  return new HeddleError("IO", `${path}: cannot be ${action}: ${reason}`, { cause });
+}
+
+/** The same of a model that cannot be opened: one that is named as on a hub of models could be meant to be fetched. */
+export function notThere(cause: unknown, path: string): HeddleError {
+  const error = ioError(cause, path, "opened");
+  if (error.code !== "NOT_FOUND" || !/^[\w.-]+\/[\w.-]+$/.test(path) || path.startsWith(".")) return error;
+  return new HeddleError(
+    "NOT_FOUND",
+    `${error.message} (nothing is downloaded: name a model that is on this machine)`,
+    {
+      cause,
+    },
+  );
+}
+
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") return false;
+    throw ioError(error, path, "examined");
+  }
+}
+
+/**
+ * Makes a folder, and those above it, where they are missing. (Node's recursive mkdir calls a read-only disk a missing path, and never
+ * returns where the system refuses a folder with ENOENT, as below /proc.)
+ * @throws HeddleError INVALID_ARGUMENT for an empty path, NOT_FOUND, IO
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (path === "") throw new HeddleError("INVALID_ARGUMENT", "folder: expected a path, got an empty one");
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return needFolder(path);
+    const above = dirname(path);
+    if (code !== "ENOENT" || above === path || (await exists(above))) {
+      // The name is there and leads nowhere (a dangling link), or its folder takes none.
+      throw code === "ENOENT" ? refused(path, error) : ioError(error, path, "created");
+    }
+    await makeFolder(above);
+    await mkdir(path).catch((again: NodeJS.ErrnoException) => {
+      if (again.code === "EEXIST") return needFolder(path); // another process made it
+      throw again.code === "ENOENT" ? refused(path, again) : ioError(again, path, "created");
+    });
+  }
+}
+
+function refused(path: string, cause: unknown): HeddleError {
+  return new HeddleError("IO", `${path}: cannot be created: the system takes no folder of that name there`, { cause });
+}
+
+async function needFolder(path: string): Promise<void> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw ioError(error, path, "created");
+  });
+  if (!found.isDirectory()) throw new HeddleError("IO", `${path}: expected a folder, got a file`);
+}
+
+export const MAX_JSON_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Reads and parses a JSON file. Errors: NOT_FOUND, IO, INVALID_FILE (no file, too big, too deep, too many values, not JSON).
+ * @param limits.bytes the largest file accepted
+ */
+export async function readJson(
+  path: string,
+  { bytes: maxBytes = MAX_JSON_BYTES, ...limits }: JsonLimits & { bytes?: number } = {},
+): Promise<unknown> {
+  let bytes: Buffer;
+  try {
+    if ((await stat(path)).isDirectory())
+      throw new HeddleError("INVALID_FILE", `${path}: expected a file, got a folder`);
+    bytes = await readWhole(path, maxBytes, { what: "bytes of JSON" });
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+  return parseJson(bytes, path, limits);
+}
+
+/** What is told all bytes of a file, in order; nobody changes them until the promise settles. */
+export interface Reader {
+  update(bytes: Uint8Array): Promise<void>;
+}
+
+/** An append-only file: writes are collected into 1 MiB blocks; call finish() to flush and fsync. */
+export class FileSink {
+  private buffer = Buffer.allocUnsafe(1 << 20);
+  private used = 0;
+  /** Bytes written so far. */
+  position = 0;
+
+  private constructor(
+    /** What messages call the file. */
+    readonly path: string,
+    private readonly handle: FileHandle,
+    private readonly reader: Reader | undefined,
+  ) {}
+
+  /**
+   * @param shown what messages call the file, where it is written under a temporary name
+   * @param how.reader is told the bytes while they are written
+   * @param how.mode who may read and write it, where that is not as for any new file
+   */
+  static async create(
+    path: string,
+    shown = path,
+    { reader, mode }: { reader?: Reader | undefined; mode?: number | undefined } = {},
+  ): Promise<FileSink> {
+    try {
+      const handle = await open(path, "wx", mode);
+      if (mode !== undefined) await handle.chmod(mode).catch(() => {}); // a file system that knows no such thing
+      return new FileSink(shown, handle, reader);
+    } catch (error) {
+      throw ioError(error, shown, "created");
+    }
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    this.position += bytes.length;
+    if (bytes.length >= this.buffer.length) {
+      await this.flush();
+      await this.writeAll(bytes);
+      return;
+    }
+    if (this.used + bytes.length > this.buffer.length) await this.flush();
+    this.buffer.set(bytes, this.used);
+    this.used += bytes.length;
+  }
+
+  /** Writes zeros until the position is a multiple of `alignment`. */
+  async align(alignment: number): Promise<void> {
+    const rest = this.position % alignment;
+    if (rest > 0) await this.write(new Uint8Array(alignment - rest));
+  }
+
+  /** Flushes to the disk itself and closes. */
+  async finish(): Promise<void> {
+    try {
+      await this.flush();
+      await this.handle.sync();
+    } catch (error) {
+      throw ioError(error, this.path, "written");
+    } finally {
+      await this.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close().catch(() => {});
+  }
+
+  private async flush(): Promise<void> {
+    const used = this.used;
+    this.used = 0;
+    if (used > 0) await this.writeAll(this.buffer.subarray(0, used));
+  }
+
+  private async writeAll(bytes: Uint8Array): Promise<void> {
+    await Promise.all([this.put(bytes), this.reader?.update(bytes)]);
+  }
+
+  private async put(bytes: Uint8Array): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        // Linux writes at most 2 GiB at a time.
+        const { bytesWritten } = await this.handle.write(bytes, done, Math.min(bytes.length - done, 1 << 30));
+        if (bytesWritten === 0) throw new Error("the system writes no more bytes"); // it would not, for ever
+        done += bytesWritten;
+      }
+    } catch (error) {
+      throw ioError(error, this.path, "written");
+    }
+  }
+}
+
+/** What a system says that does not synchronise folders, or not for those who may not read them: renames there are as durable as they are. */
+const NO_SYNC: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EACCES", "EPERM"]);
+
+/** Makes renames inside `folder` durable. Platforms and file systems that cannot sync a folder are left as they are. */
+export async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  try {
+    const handle = await open(folder, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (!NO_SYNC.has((error as NodeJS.ErrnoException).code)) throw ioError(error, folder, "synchronised");
+  }
+}
+
+const MOST_LINKS = 40;
+
+/**
+ * Where a file is written, and with what permissions. A link stays one, and the file that it leads to is written, on whatever disk; a file that is there hands on
+ * who may read it. Anything else than a file, which a rename would replace, is refused.
+ */
+async function placeOf(path: string): Promise<{ place: string; mode?: number }> {
+  let place = path;
+  for (let links = 0; links < MOST_LINKS; links++) {
+    const found = await lstat(place).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw ioError(error, path, "written");
+    });
+    if (!found) return { place };
+    if (found.isFile()) return { place, mode: found.mode & 0o777 };
+    if (!found.isSymbolicLink())
+      throw new HeddleError("IO", `${path}: cannot be written: expected a regular file, got ${kindOf(found)}`);
+    try {
+      place = resolve(await realpath(dirname(place)), await readlink(place));
+    } catch (error) {
+      throw ioError(error, path, "written");
+    }
+  }
+  throw new HeddleError("IO", `${path}: cannot be written: expected a file, got links that lead nowhere`);
+}
+
+/** A file that is on the disk whole, under a temporary name beside its own. */
+export interface StagedFile {
+  readonly temporary: string;
+  readonly place: string;
+  /** What messages call it. */
+  readonly path: string;
+}
+
+/** Writes a file up to its name, which placeFile gives it. On any error (also one thrown by `body`) nothing is left. */
+export async function stageFile(path: string, body: (sink: FileSink) => Promise<void>): Promise<StagedFile> {
+  const { place, mode } = await placeOf(path);
+  await removeLeftFiles(dirname(place));
+  // Cut, because a system takes names of 255 bytes.
+  const temporary = join(dirname(place), temporaryName(`.${basename(place).slice(0, 40)}`, TEMPORARY_FILE));
+  const sink = await FileSink.create(temporary, path, { mode });
+  try {
+    await body(sink);
+    await sink.finish();
+  } catch (error) {
+    await sink.close();
+    await discardFile({ temporary });
+    throw error;
+  }
+  return { temporary, place, path };
+}
+
+/** Gives a staged file its name, in place of what has it. */
+export async function placeFile({ temporary, place, path }: StagedFile): Promise<void> {
+  await rename(temporary, place).catch((error: unknown) => {
+    throw ioError(error, path, "replaced");
+  });
+}
+
+export async function discardFile({ temporary }: Pick<StagedFile, "temporary">): Promise<void> {
+  await rm(temporary, { force: true }).catch(() => {});
+}
+
+/**
+ * Writes a file that appears at `path` complete or not at all: temporary name beside it, fsync, rename, folder fsync.
+ * On any error (also one thrown by `body`) the temporary file is removed and what was at `path` stays; of a process that was killed the
+ * next one that writes into the folder removes it.
+ */
+export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
+  const staged = await stageFile(path, body);
+  try {
+    await placeFile(staged);
+  } catch (error) {
+    await discardFile(staged);
+    throw error;
+  }
+  await syncFolder(dirname(staged.place));
+}
+
+/** writeFileAtomically for a value as indented JSON. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
+}

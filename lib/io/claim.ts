@@ -1,0 +1,32 @@
+import { createHash } from "node:crypto";
+import { realpath } from "node:fs/promises";
+import { createServer } from "node:net";
+import { HeddleError } from "../core/errors.ts";
+
+/**
+ * Claims a file or folder for one run among all processes of this machine. On Linux a socket's name in the kernel's own space stands for
+ * it: it vanishes with its process, however that ends, so that a killed run never locks out the one that resumes it. Elsewhere nothing is
+ * claimed.
+ *
+ * @param path what is there
+ * @param name of the option that named it, for the message
+ * @returns gives it back
+ * @throws HeddleError INVALID_ARGUMENT where another run writes it
+ */
+export async function claim(path: string, name: string, kind: "file" | "folder" = "folder"): Promise<() => void> {
+  if (process.platform !== "linux") return () => {};
+  const hash = createHash("sha256")
+    .update(await realpath(path))
+    .digest("hex");
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== "EADDRINUSE") return resolve(); // a sandbox without sockets: as elsewhere
+      const expected = `a ${kind} that no other run writes`;
+      reject(new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${path}`, { cause }));
+    });
+    server.listen({ path: `\0heddle-${hash}`, exclusive: true }, () => resolve());
+  });
+  server.unref();
+  return () => server.close();
+}

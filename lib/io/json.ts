@@ -1,0 +1,133 @@
+// The one reader of JSON from files: UTF-8, nesting and the number of values are checked before any value is made.
+import { isUtf8 } from "node:buffer";
+import { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
+
+/** Keys count as values: each takes memory as a value does. */
+const MAX_VALUES = 1 << 18;
+/** Larger files may hold one value for each 32 bytes. The values then take about twice the memory of the file at most. */
+const BYTES_PER_VALUE = 32;
+const MAX_DEPTH = 64;
+/** Bytes or characters that are looked at together. */
+const WINDOW_BYTES = 1 << 16;
+
+export interface JsonLimits {
+  /** Values in all, keys included. Default 262,144, or one for each 32 bytes if that is more. */
+  values?: number | undefined;
+  /** Default 64. */
+  depth?: number | undefined;
+  /** The code of the errors. Default INVALID_FILE. */
+  code?: HeddleErrorCode | undefined;
+}
+
+/**
+ * Parses JSON in UTF-8, with or without a byte order mark.
+ * @param where what the messages call the source
+ * @throws HeddleError INVALID_FILE
+ */
+export function parseJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): unknown {
+  checkJson(source, where, limits);
+  const text = typeof source === "string" ? source : decodeUtf8(source, where);
+  try {
+    return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new HeddleError(limits.code ?? "INVALID_FILE", `${where}: expected JSON: ${reason}`, { cause });
+  }
+}
+
+/** Checks the nesting and the number of values before anything is decoded. @throws HeddleError INVALID_FILE */
+export function checkJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): void {
+  const { code = "INVALID_FILE" } = limits;
+  const { values = Math.max(MAX_VALUES, source.length / BYTES_PER_VALUE), depth = MAX_DEPTH } = limits;
+  const check = new SizeCheck(where, { values: Math.floor(values), depth, code });
+  if (typeof source !== "string") check.update(source);
+  // A copy of the whole would take as much memory as the text itself.
+  else
+    for (let at = 0; at < source.length; at += WINDOW_BYTES)
+      check.update(Buffer.from(source.slice(at, at + WINDOW_BYTES)));
+}
+
+/**
+ * Parses a line of a file of rows. Short lines need no check: their values are few, and nothing walks into them.
+ * @throws HeddleError INVALID_FILE for too many values
+ * @throws SyntaxError for text that is not JSON
+ */
+export function parseJsonRow(text: string, where: string): unknown {
+  return text.length <= MAX_VALUES ? JSON.parse(text) : parseJson(text, where);
+}
+
+/** Deep nesting would exhaust the stack of recursive walks, and many values the heap. */
+class SizeCheck {
+  private depth = 0;
+  private values = 1;
+  private inString = false;
+  private isEscaped = false;
+
+  constructor(
+    private readonly where: string,
+    private readonly limits: Required<JsonLimits>,
+  ) {}
+
+  /** Takes the next bytes of the source. */
+  update(bytes: Uint8Array): void {
+    const { limits } = this;
+    let { depth, values, inString } = this;
+    let i = this.isEscaped ? 1 : 0;
+    for (; i < bytes.length; i++) {
+      const byte = bytes[i];
+      if (inString) {
+        if (byte === 0x5c) i++;
+        else if (byte === 0x22) inString = false;
+      } else if (byte === 0x22) inString = true;
+      else if (byte === 0x2c || byte === 0x3a) {
+        if (++values > limits.values) throw this.tooMany();
+      } else if (byte === 0x7b || byte === 0x5b) {
+        if (++depth > limits.depth) throw this.tooDeep();
+        if (++values > limits.values) throw this.tooMany();
+      } else if (byte === 0x7d || byte === 0x5d) depth--;
+    }
+    this.isEscaped = i > bytes.length;
+    Object.assign(this, { depth, values, inString });
+  }
+
+  private tooDeep(): HeddleError {
+    const { code, depth } = this.limits;
+    return new HeddleError(code, `${this.where}: expected JSON nested at most ${depth} deep, got more`);
+  }
+
+  private tooMany(): HeddleError {
+    const { code, values } = this.limits;
+    return new HeddleError(code, `${this.where}: expected JSON of at most ${values} values (keys included), got more`);
+  }
+}
+
+/** The text of a file in UTF-8; a byte order mark stays. @throws HeddleError INVALID_FILE naming the first bad byte */
+export function decodeUtf8(bytes: Uint8Array, where: string): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const malformed = malformedUtf8At(buffer);
+  if (malformed >= 0)
+    throw new HeddleError("INVALID_FILE", `${where}: expected UTF-8, got an invalid sequence at byte ${malformed}`);
+  return buffer.toString("utf8");
+}
+
+/** Where the first sequence of bytes begins that is not UTF-8; -1 if there is none. */
+export function malformedUtf8At(bytes: Buffer): number {
+  if (isUtf8(bytes)) return -1;
+  let begin = 0;
+  for (let end = 0; begin < bytes.length; begin = end) {
+    end = Math.min(begin + WINDOW_BYTES, bytes.length);
+    while (end < bytes.length && end > begin + 1 && (bytes[end]! & 0xc0) === 0x80) end--;
+    if (!isUtf8(bytes.subarray(begin, end))) break;
+  }
+  const text = bytes.toString("utf8", begin, begin + WINDOW_BYTES);
+  let at = begin;
+  for (let from = 0; ; ) {
+    const found = text.indexOf("\ufffd", from);
+    if (found < 0) return at;
+    at += Buffer.byteLength(text.slice(from, found));
+    // The file itself may hold U+FFFD.
+    if (bytes.toString("latin1", at, at + 3) !== "\xef\xbf\xbd") return at;
+    at += 3;
+    from = found + 1;
+  }
+}

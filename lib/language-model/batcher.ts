@@ -1,0 +1,188 @@
+import { compiledAhead } from "../constrain/index.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { onAbort } from "../core/abort-listeners.ts";
+import { throwIfAborted } from "../core/race-abort.ts";
+import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
+import { areLong, isEmptyList, type Prompt, promptIds, promptIdsAhead, promptList, promptName } from "./prompt.ts";
+import { Reply } from "./reply.ts";
+import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
+import { checkPromptFits, type Piece } from "../inference/sequence.ts";
+
+/** Options of `model.batcher`. */
+export interface BatcherOptions {
+  /** Answers that share a run, up to 32; more of them wait for their turn. 8 where not given. */
+  slots?: number | undefined;
+  /**
+   * Answers have the same bits, log-probabilities included, whatever is answered beside them; prompts are processed more slowly, and none
+   * goes on from an earlier one. Without it they agree within rounding.
+   */
+  deterministic?: boolean | undefined;
+}
+
+/** What is under way. */
+export interface BatcherCounts {
+  /** Answers that share runs now. */
+  running: number;
+  /** Answers that wait for a slot. */
+  waiting: number;
+  /** Tokens generated since the beginning. */
+  tokens: number;
+}
+
+/** Sequences of one cache: as many as a call has. */
+const MOST_SLOTS = 32;
+const DEFAULT_SLOTS = 8;
+
+/**
+ * Lets calls that know nothing of each other share the model's runs (continuous batching), as `heddle serve` does: each joins between two runs
+ * and leaves when it ends, so that eight at once take little longer than one. It has a KV cache, in which a prompt that begins like an earlier
+ * one goes on from there. Whoever reads slowly pauses his own answer alone, and one that fails fails alone. Options that need runs of their own
+ * (numBeams, assistantModel, promptLookupNumTokens, adapters) are refused; it goes through the model's active adapters, and follows what
+ * changes the weights between two answers.
+ *
+ * @example
+ * await using batcher = model.batcher({ slots: 16 });
+ * const answers = await Promise.all(users.map(({ prompt }) => batcher.complete(prompt, { maxTokens: 64 })));
+ */
+export class Batcher {
+  readonly languageModel: LanguageModel;
+  private readonly scheduler: Scheduler;
+  private readonly deterministic: boolean;
+
+  /** @internal Use model.batcher(). */
+  constructor(languageModel: LanguageModel, options: BatcherOptions = {}) {
+    rejectUnknownNames(options, ["slots", "deterministic"]);
+    const { slots = DEFAULT_SLOTS, deterministic = false } = options;
+    if (!Number.isInteger(slots) || slots < 1 || slots > MOST_SLOTS)
+      throw invalidArgument("slots", `an integer of 1 to ${MOST_SLOTS}`, slots);
+    if (typeof deterministic !== "boolean") throw invalidArgument("deterministic", "true or false", deterministic);
+    this.languageModel = languageModel;
+    this.deterministic = deterministic;
+    this.scheduler = new Scheduler(languageModel, { slots, deterministic });
+  }
+
+  /** As model.generate, of one prompt. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return new Reply(() => this.answer(prompt, options));
+  }
+
+  /** As model.complete, of one prompt. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
+    return this.generate(prompt, options).then(); // which begins it at once
+  }
+
+  /** As model.completeAll: `n` continuations of each prompt, in order; where one fails the others are ended. */
+  async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
+    const started = performance.now();
+    const ready = options?.responseFormat ? await compiledAhead(options) : options;
+    const submitted = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const all = submitted instanceof Promise ? await submitted : submitted;
+    try {
+      return await Promise.all(all.map((one) => wholeOf(this.read(one, { started, signal: options.signal }))));
+    } finally {
+      for (const { stream } of all) stream.cancel();
+    }
+  }
+
+  /** How many answers are under way and how many wait at present, and the tokens of all so far. */
+  get counts(): BatcherCounts {
+    return this.scheduler.counts;
+  }
+
+  /** Ends answers under way with DISPOSED, and frees the cache. The model stays. */
+  async dispose(): Promise<void> {
+    await this.scheduler.close(new HeddleError("DISPOSED", "batcher: used after dispose()"));
+  }
+  /** `dispose`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
+    checkOptionNames(options);
+    if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
+    const started = performance.now();
+    const ready = options.responseFormat ? await compiledAhead(options) : options;
+    const submitted = this.submit([prompt], ready);
+    const [one] = submitted instanceof Promise ? await submitted : submitted;
+    return yield* this.read(one!, { started, signal: options.signal });
+  }
+
+  private submit(prompts: readonly Prompt[], options: GenerateOptions): Scheduled[] | Promise<Scheduled[]> {
+    checkOptionNames(options);
+    const { tokenizer, config, contextLength } = this.languageModel;
+    const { addSpecialTokens = true, signal } = options;
+    this.checkShared(options);
+    throwIfAborted(signal);
+    const nameOf = (p: number) => promptName(p, prompts.length);
+    const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+    if (!areLong(prompts)) {
+      const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
+      return this.scheduler.submit(ids, options);
+    }
+    const { contextOverflow } = this.scheduler.resolve(options);
+    const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
+    return promptIdsAhead(prompts, { ...reading, nameOf, check, signal }).then((ids) => {
+      throwIfAborted(signal);
+      return this.scheduler.submit(ids, options);
+    });
+  }
+
+  /** @throws HeddleError INVALID_ARGUMENT for what the others that share a run would have to do as well */
+  private checkShared({ adapters, assistantModel, promptLookupNumTokens, deterministic }: GenerateOptions): void {
+    if (adapters !== undefined)
+      throw invalidArgument("adapters", "none in a batcher, which goes through the model's active ones", adapters);
+    if (assistantModel !== undefined || (promptLookupNumTokens ?? 0) !== 0)
+      throw invalidArgument(
+        assistantModel === undefined ? "promptLookupNumTokens" : "assistantModel",
+        "none in a batcher, whose answers share runs (model.generate())",
+        assistantModel ?? promptLookupNumTokens,
+      );
+    if (deterministic === true && !this.deterministic)
+      throw invalidArgument("deterministic", "the batcher's own (batcher({ deterministic: true }))", deterministic);
+  }
+
+  /** Reads a sequence to its end; whoever stops reading ends it. */
+  private async *read(
+    { sequence, stream }: Scheduled,
+    { started, signal }: { started: number; signal: AbortSignal | undefined },
+  ): AsyncGenerator<Piece, Completion, undefined> {
+    const builder = new CompletionBuilder();
+    const leave = () => stream.cancel();
+    let [first, last] = [started, started];
+    const forget = signal && onAbort(signal, leave);
+    try {
+      for await (const pieces of stream) {
+        last = performance.now();
+        if (first === started) first = last;
+        for (const piece of pieces) {
+          builder.add(piece);
+          yield { ...piece, index: 0 };
+          throwIfAborted(signal);
+        }
+      }
+      throwIfAborted(signal); // it ends quietly when it is left
+    } finally {
+      forget?.();
+    }
+    // As whoever waits for it sees it: with the others' rows, and from its place in the queue on.
+    const progress = {
+      prefilledTokens: sequence.promptLength - sequence.cachedTokens,
+      prefillMs: first - started,
+      decodedTokens: Math.max(0, sequence.generated - 1),
+      decodeMs: last - first,
+      firstTokenMs: first - started,
+    };
+    return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));
+  }
+}
+
+async function wholeOf<T>(pieces: AsyncGenerator<Piece, T, undefined>): Promise<T> {
+  for (;;) {
+    const step = await pieces.next();
+    if (step.done) return step.value;
+  }
+}

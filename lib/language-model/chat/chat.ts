@@ -1,0 +1,214 @@
+import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { ChatMessage } from "../../tokenizer/index.ts";
+import type { Completion } from "../completion.ts";
+import {
+  type ChatTemplate,
+  chatTemplateNames,
+  checkedMessage,
+  checkedRenderer,
+  conversationPrompt,
+  conversationTokens,
+  type Renderer,
+} from "./conversation.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { rejectUnknownNames } from "../../core/generation-option-names.ts";
+import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/generation-options.ts";
+import { Reply } from "../reply.ts";
+import type { Piece } from "../../inference/sequence.ts";
+import { Session } from "../session.ts";
+import { type ToolCall, ToolCallParser } from "./tool-calls.ts";
+import { checkedToolChoice, type ToolChoice, toolCallFormat, writesToolCalls } from "./tool-choice.ts";
+
+export interface ChatOptions extends ChatTemplate {
+  /** Instructions that come before everything. */
+  system?: string | undefined;
+  /** A conversation to continue. */
+  messages?: readonly ChatMessage[] | undefined;
+}
+
+/** Options of one answer of a chat. */
+export interface SendOptions extends GenerateOptions {
+  /**
+   * Which of the chat's tools the answer calls, as OpenAI has it: `"auto"`, the default, leaves it to the model, `"none"` tells it of no tool,
+   * `"required"` makes the answer a call of one of them and `{ type: "function", function: { name } }` a call of that one, with arguments by
+   * its schema. Calls are text, as the model's template has it write them, and `toolCalls` of the whole answer.
+   */
+  toolChoice?: ToolChoice | undefined;
+}
+
+/** What `JSON.stringify(chat)` holds and `model.chat(JSON.parse(text))` takes. */
+export interface ChatState extends ChatTemplate {
+  messages: ChatMessage[];
+}
+
+/** A whole answer of a chat. */
+export interface ChatCompletion extends Completion {
+  /**
+   * The calls of tools in `text`, where the chat has tools, the model's template writes calls as `<tool_call>{json}</tool_call>` and there
+   * are any. Their results are sent as messages `{ role: "tool", content }`.
+   */
+  toolCalls?: ToolCall[];
+}
+
+/** An answer under way: iterate over its pieces as they come, `await` it for the whole, or both in this order. */
+export type ChatReply = Reply<ChatCompletion>;
+
+/**
+ * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and thrown away. With a chat
+ * template the model sees its own format; a base model without one simply continues the text of all messages. Each answer is of the model
+ * as it is then, through its active adapters: after training it has learned.
+ *
+ * @example
+ * const chat = model.chat({ system: "You are brief." });
+ * const { text } = await chat.send("And of Japan?");
+ *
+ * @example
+ * const chat = model.chat({ tools: [weatherSchema], variables: { enable_thinking: false } });
+ * const { toolCalls = [] } = await chat.send("Is it raining in Kyoto?"); // as OpenAI has them: { id, type, function: { name, arguments } }
+ * await chat.send(toolCalls.map((call) => ({ role: "tool", content: answerOf(call) })));
+ * await chat.send("And in Nara?", { toolChoice: "required" }); // a call for certain
+ */
+export class Chat {
+  readonly languageModel: LanguageModel;
+  /** Everything said so far. */
+  readonly messages: ChatMessage[];
+  private readonly renderer: Renderer;
+  private session: Session | undefined;
+  private busy = false;
+
+  /** @internal Use model.chat(). */
+  constructor(languageModel: LanguageModel, options: ChatOptions = {}) {
+    rejectUnknownNames(options, ["system", "messages", ...chatTemplateNames]);
+    const { system, messages = [] } = options;
+    this.renderer = checkedRenderer(languageModel.tokenizer, options);
+    if (system !== undefined && typeof system !== "string") throw invalidArgument("system", "a string", system);
+    if (!Array.isArray(messages)) throw invalidArgument("messages", "an array of { role, content }", messages);
+    this.languageModel = languageModel;
+    this.messages = messages.map((message) => checkedMessage(this.renderer, message));
+    if (system !== undefined) this.messages.unshift({ role: "system", content: system });
+  }
+
+  /** @internal Use model.loadChat(). */
+  static async load(languageModel: LanguageModel, path: string): Promise<Chat> {
+    const { session, chat: state } = await Session.load(languageModel, path);
+    try {
+      if (typeof state !== "object" || state === null || Array.isArray(state))
+        throw new HeddleError("INVALID_FILE", `${path}: expected a chat, got a session without one`);
+      const chat = new Chat(languageModel, state);
+      chat.session = session;
+      return chat;
+    } catch (error) {
+      session.dispose();
+      throw error instanceof HeddleError && error.code === "INVALID_ARGUMENT"
+        ? new HeddleError("INVALID_FILE", `${path}: ${error.message}`, { cause: error })
+        : error;
+    }
+  }
+
+  /**
+   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again; where the model has
+   * changed since the last answer, the conversation alone.
+   * @throws HeddleError IO
+   */
+  async save(path: string): Promise<void> {
+    this.session ??= this.languageModel.session();
+    await this.session.saveWith(path, this.toJSON());
+  }
+
+  /**
+   * Says something and gives the answer, which joins `messages` when it is complete. After an error or an abort the
+   * conversation is what it was before.
+   * @param said the user's text; or messages, such as the results of tools that the last answer called
+   */
+  send(said: string | ChatMessage | readonly ChatMessage[], options: SendOptions = {}): ChatReply {
+    checkObject("options", options);
+    const messages = typeof said === "string" ? [{ role: "user", content: said }] : Array.isArray(said) ? said : [said];
+    if (messages.length === 0) throw invalidArgument("send", "a text, or at least one message", said);
+    const checked = messages.map((message) => checkedMessage(this.renderer, message));
+    return new Reply(() => this.answer([...this.messages, ...checked], options));
+  }
+
+  /** A conversation of its own with the same past. */
+  fork(): Chat {
+    return new Chat(this.languageModel, this.toJSON());
+  }
+
+  /** The conversation without its cache, its template included: what `JSON.stringify` writes and `model.chat` takes to go on. */
+  toJSON(): ChatState {
+    return { ...this.renderer.template, messages: this.messages };
+  }
+
+  /** Tokens of the whole conversation, as the model would see it before its next answer. */
+  get tokens(): number {
+    return this.messages.length === 0 ? 0 : conversationTokens(this.renderer, this.messages);
+  }
+
+  /** Frees the KV cache; the messages stay, and a later `send` computes it again. */
+  dispose(): void {
+    this.session?.dispose();
+    this.session = undefined;
+  }
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+  /** `dispose`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  private async *answer(
+    messages: ChatMessage[],
+    { toolChoice, ...options }: SendOptions,
+  ): AsyncGenerator<Piece, ChatCompletion, undefined> {
+    if (this.busy)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        "chat: expected one answer at a time, got a second message while the first is being answered (fork() the chat)",
+      );
+    this.busy = true;
+    try {
+      this.session ??= this.languageModel.session();
+      const { contextLength } = this.languageModel;
+      // What is no number is refused where the options are read.
+      const wanted = typeof options.maxTokens === "number" ? options.maxTokens : DEFAULT_MAX_TOKENS;
+      const reserve = Math.min(wanted, Math.floor(contextLength / 2));
+      const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
+      const { signal } = options;
+      const choice = checkedToolChoice(toolChoice);
+      const renderer = rendererFor(this.renderer, choice);
+      const prompt = await conversationPrompt(this.languageModel, renderer, messages, { fit, signal });
+      const completion = yield* this.session.generate(prompt, {
+        ...options,
+        ...chosen(this.renderer, choice, options),
+      });
+      this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
+      const toolCalls = callsIn(completion.text, renderer);
+      return { ...completion, ...(toolCalls.length > 0 && { toolCalls }) };
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+/** Without tools where none is to be called. */
+function rendererFor(renderer: Renderer, choice: ToolChoice): Renderer {
+  const { tools: _, ...template } = renderer.template;
+  return choice === "none" ? { ...renderer, template } : renderer;
+}
+
+/** The calls of a chat's tools in an answer. */
+function callsIn(text: string, { tokenizer, template }: Renderer): ToolCall[] {
+  if (!template.tools?.length || !writesToolCalls(tokenizer)) return [];
+  const parser = new ToolCallParser();
+  return [parser.push(text), parser.flush()].flatMap(({ calls }) => calls);
+}
+
+/** What a choice changes of an answer's options. @throws HeddleError INVALID_ARGUMENT where the answer is to have another form */
+function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: GenerateOptions): GenerateOptions {
+  const responseFormat = toolCallFormat(choice, { ...template, tokenizer });
+  if (!responseFormat) return {};
+  if (options.responseFormat !== undefined && options.responseFormat.type !== "text")
+    throw invalidArgument("responseFormat", "none beside a call that is required", options.responseFormat.type);
+  return { responseFormat };
+}

@@ -1,0 +1,206 @@
+import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
+import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../../tokenizer/index.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { overflow } from "../../inference/sequence.ts";
+
+/** What a chat template gets beside the messages. */
+export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
+
+/** A message of text alone, which needs no template. */
+export type TextMessage = { role: "system" | "user" | "assistant"; content: string };
+
+const isArray = (value: unknown) => Array.isArray(value);
+
+/** What each of its options must be; a record, so that the compiler misses none. */
+const TEMPLATE: Readonly<Record<keyof ChatTemplate, readonly [expected: string, holds: (value: unknown) => boolean]>> =
+  {
+    tools: ["an array", isArray],
+    documents: ["an array", isArray],
+    template: ["a string", (value) => typeof value === "string"],
+    variables: ["an object", (value) => typeof value === "object" && value !== null && !isArray(value)],
+  };
+export const chatTemplateNames = Object.keys(TEMPLATE) as (keyof ChatTemplate)[];
+
+/** What a conversation is rendered with. */
+export interface Renderer {
+  tokenizer: Tokenizer;
+  template: ChatTemplate;
+}
+
+/** Whether messages go through a template; else they are a base model's transcript. */
+function usesTemplate({ tokenizer, template }: Renderer): boolean {
+  return template.template !== undefined || tokenizer.hasChatTemplate;
+}
+
+/** What of `given` a template gets, copied. @throws HeddleError INVALID_ARGUMENT, also where there is no template to get it */
+export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTemplate): Renderer {
+  if (!tokenizer) throw withoutTokenizer("chat");
+  const template: Record<string, unknown> = {};
+  for (const name of chatTemplateNames) {
+    const value: unknown = given[name];
+    if (value === undefined) continue;
+    const [expected, holds] = TEMPLATE[name];
+    if (!holds(value)) throw invalidArgument(name, expected, value);
+    template[name] = copied(name, value);
+  }
+  const renderer: Renderer = { tokenizer, template };
+  const [first] = Object.keys(template);
+  if (first !== undefined && !usesTemplate(renderer))
+    throw new HeddleError("INVALID_ARGUMENT", `${first}: expected a model with a chat template, got one without`);
+  return renderer;
+}
+
+/** A copy of plain data, as JSON has it: what is saved is what was rendered. @throws HeddleError INVALID_ARGUMENT for what is none, such as functions */
+function copied<T>(name: string, value: T): T {
+  try {
+    const copy = simpleCopy(value, 0);
+    return copy !== notSimple ? (copy as T) : JSON.parse(JSON.stringify(structuredClone(value)));
+  } catch (cause) {
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected plain data, got ${describe(cause)}`, { cause });
+  }
+}
+
+/** What is copied as it is lies no deeper. */
+const SIMPLE_DEPTH = 64;
+const notSimple = Symbol();
+
+/** A copy of what is JSON already, which shares its texts, however long they are; else `notSimple`. */
+function simpleCopy(value: unknown, depth: number): unknown {
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : null; // as JSON: of −0 it makes 0
+  if (typeof value !== "object" || depth > SIMPLE_DEPTH) return notSimple;
+  if (Array.isArray(value)) {
+    const items: unknown[] = Array.from(value, (item) => simpleCopy(item, depth + 1));
+    return items.includes(notSimple) ? notSimple : items;
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) return notSimple;
+  const out: Record<string, unknown> = {};
+  for (const [name, member] of Object.entries(value)) {
+    const copy = simpleCopy(member, depth + 1);
+    if (copy === notSimple) return notSimple;
+    if (name === "__proto__")
+      Object.defineProperty(out, name, { value: copy, enumerable: true, configurable: true, writable: true });
+    else out[name] = copy;
+  }
+  return out;
+}
+
+/** Roles that templates know. Another is taken where the conversation's own template names it. */
+const ROLES: readonly unknown[] = ["system", "developer", "user", "assistant", "tool"];
+
+/** Whose messages say nothing without content; an assistant's may be calls of tools, and of other roles the template knows. */
+const SPEAKING: readonly unknown[] = ["system", "developer", "user", "tool"];
+
+/**
+ * A copy of a message: role, content and, for templates, whatever else it has, such as `tool_calls`.
+ * @throws HeddleError INVALID_ARGUMENT; UNSUPPORTED for parts that are no text, which a template would leave out without a word
+ */
+export function checkedMessage(renderer: Renderer, message: unknown): ChatMessage {
+  const isObject = typeof message === "object" && message !== null;
+  const { role, content } = (isObject ? message : {}) as Partial<ChatMessage>;
+  if (!isObject || !isRole(renderer, role))
+    throw invalidArgument("message", `{ role: ${ROLES.join(", ")}; content }`, isObject ? role : message);
+  const hasTemplate = usesTemplate(renderer);
+  const needsContent = SPEAKING.includes(role);
+  const isContent =
+    typeof content === "string" || (hasTemplate && (content == null ? !needsContent : isArray(content)));
+  if (!isContent) {
+    const expected = needsContent ? "a string or an array of parts" : "a string, an array of parts or null";
+    throw invalidArgument(
+      `message of ${role}: content`,
+      hasTemplate ? expected : "a string, as the model has no chat template",
+      content,
+    );
+  }
+  if (typeof content === "object") checkParts(content, `message of ${role}: content`);
+  return copied(`message of ${role}`, message as ChatMessage);
+}
+
+/** A part of a message's content, as OpenAI has it. */
+interface TextPart {
+  type: "text" | "refusal";
+  text?: string;
+  refusal?: string;
+}
+
+function checkParts(parts: ChatMessage["content"], name: string): void {
+  // Array.from: a hole is no part.
+  for (const [i, part] of Array.from((parts ?? []) as readonly unknown[]).entries()) {
+    const { type, text, refusal } = (part ?? {}) as { [K in keyof TextPart]: unknown };
+    if (typeof type === "string" && type !== "text" && type !== "refusal")
+      throw new HeddleError(
+        "UNSUPPORTED",
+        `${name}[${i}].type: expected text, got ${describe(type)}: the model reads text`,
+      );
+    if (typeof type !== "string" || typeof (text ?? refusal) !== "string")
+      throw invalidArgument(`${name}[${i}]`, '{ type: "text", text }', part);
+  }
+}
+
+/** Messages as every template takes them: of parts the texts, a line each, as servers put them together. */
+function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
+  return messages.map((message) =>
+    isArray(message.content)
+      ? { ...message, content: (message.content as TextPart[]).map((part) => part.text ?? part.refusal).join("\n") }
+      : message,
+  );
+}
+
+function isRole({ tokenizer, template: { template } }: Renderer, role: unknown): role is string {
+  if (ROLES.includes(role)) return true;
+  if (typeof role !== "string" || !/^[\w.-]{1,64}$/u.test(role)) return false;
+  const { chatTemplates } = tokenizer.config;
+  return [...Object.values(chatTemplates), template].some(
+    (text) => text?.includes(`"${role}"`) || text?.includes(`'${role}'`),
+  );
+}
+
+/**
+ * Ids that a model sees of a conversation before it answers: its chat template's, or a base model's transcript. Long ones are encoded
+ * away from the event loop.
+ * @param fit drops the oldest turns (never the system's) so that this many tokens stay free for the answer
+ * @throws HeddleError CONTEXT_OVERFLOW where they do not fit the context, unless `fit` is given; ABORTED
+ */
+export async function conversationPrompt(
+  { contextLength }: LanguageModel,
+  renderer: Renderer,
+  messages: readonly ChatMessage[],
+  { fit, signal }: { fit?: { reserve: number } | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<Uint32Array> {
+  const ids = await conversationIds(contextLength, renderer, messages, { fit, signal });
+  // Said here, where there are no copies of it yet.
+  if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length, { name: "messages" });
+  return ids;
+}
+
+async function conversationIds(
+  contextLength: number,
+  renderer: Renderer,
+  messages: readonly ChatMessage[],
+  { fit, signal }: { fit: { reserve: number } | undefined; signal: AbortSignal | undefined },
+): Promise<Uint32Array> {
+  const { tokenizer, template } = renderer;
+  if (!usesTemplate(renderer)) return tokenizer.encodeAsync(transcript(messages), { ...(signal && { signal }) });
+  const options = { ...template, addGenerationPrompt: true, signal };
+  const { messages: kept } = fit
+    ? await tokenizer.fitAsync(withTexts(messages), { ...options, contextLength, ...fit })
+    : { messages: withTexts(messages) };
+  return (await tokenizer.applyChatTemplateAsync(kept, options)).ids;
+}
+
+/** How many tokens a conversation has before its next answer, counted at once. */
+export function conversationTokens(renderer: Renderer, messages: readonly ChatMessage[]): number {
+  const { tokenizer, template } = renderer;
+  return usesTemplate(renderer)
+    ? tokenizer.applyChatTemplate(withTexts(messages), { ...template, addGenerationPrompt: true }).ids.length
+    : tokenizer.count(transcript(messages));
+}
+
+/**
+ * What a base model continues: the texts of all messages, each question on a new line and its answer right behind it.
+ */
+function transcript(messages: readonly ChatMessage[]): string {
+  let text = "";
+  for (const { role, content } of messages) text += role !== "assistant" && text !== "" ? `\n${content}` : content;
+  return text;
+}

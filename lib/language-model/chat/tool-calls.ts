@@ -1,0 +1,186 @@
+// Calls of tools in an answer's text, in the form that the templates of Hermes and Qwen teach: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+import { randomBytes } from "node:crypto";
+import { TOOL_CALL } from "../../constrain/index.ts";
+
+/** A call of a tool that a model's answer makes, as OpenAI's clients know it. */
+export interface ToolCall {
+  id: string;
+  type: "function";
+  /** `arguments`: JSON as text. */
+  function: { name: string; arguments: string };
+}
+
+const { open: OPEN, close: CLOSE } = TOOL_CALL;
+/** Characters of a call at most: of a longer one the text is no longer held back. */
+const MOST_CALL = 1 << 17;
+
+/** What has become certain of an answer. */
+export interface Parsed {
+  text: string;
+  calls: ToolCall[];
+}
+
+/**
+ * Takes an answer's text as it comes. What may begin a call is held back until that is decided; what looks like a call and is none is
+ * text. White space before a call, and after the last one, belongs to neither.
+ */
+export class ToolCallParser {
+  private held = "";
+  /** Where the end of an open call may begin: what comes before has been searched. */
+  private searched = 0;
+  private isOpen = false;
+  /** Whether what has been searched of the open call ends within a string of its JSON, where `</tool_call>` is text. */
+  private inString = false;
+  /** Whether the open call is known to be no JSON: the next `</tool_call>` ends it then. */
+  private isBroken = false;
+  private space = "";
+  private found = 0;
+  private readonly most: number;
+
+  /** @param most calls, with the last of which the answer ends */
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.most = most;
+  }
+
+  push(text: string): Parsed {
+    this.held += text;
+    const out: Parsed = { text: "", calls: [] };
+    this.take(out);
+    return out;
+  }
+
+  /** Whether there were as many calls as there may be. */
+  get ended(): boolean {
+    return this.found >= this.most;
+  }
+
+  /** How many calls there were. */
+  get count(): number {
+    return this.found;
+  }
+
+  /** The rest, when nothing more comes: a call that never ended is text. */
+  flush(): Parsed {
+    const out: Parsed = { text: "", calls: [] };
+    // A string that never ended was none, and what seemed to be within it may have been an end.
+    while (!this.ended && this.isOpen && this.held.includes(CLOSE)) {
+      this.breakOpen();
+      this.take(out);
+    }
+    this.say(out, this.held);
+    if (this.found === 0) out.text += this.space;
+    [this.held, this.space, this.isOpen] = ["", "", false];
+    return out;
+  }
+
+  private take(out: Parsed): void {
+    while (!this.ended && (this.isOpen ? this.takeCall(out) : this.takeText(out)));
+  }
+
+  /** @returns whether a call begins */
+  private takeText(out: Parsed): boolean {
+    const at = this.held.indexOf(OPEN);
+    const end = at >= 0 ? at : this.held.length - openLength(this.held);
+    this.say(out, this.held.slice(0, end));
+    this.held = this.held.slice(end);
+    if (at < 0) return false;
+    [this.isOpen, this.inString, this.isBroken] = [true, false, false];
+    this.searched = OPEN.length;
+    return true;
+  }
+
+  private breakOpen(): void {
+    [this.isBroken, this.searched] = [true, OPEN.length];
+  }
+
+  /** Where the open call ends; −1 where it does not yet. */
+  private findClose(): number {
+    const { held } = this;
+    while (!this.isBroken && this.searched < held.length) {
+      const at = this.searched;
+      const character = held[at]!;
+      // JSON has no line break within a string.
+      if (this.inString && character < " ") this.breakOpen();
+      else if (this.inString && character === "\\") this.searched += 2;
+      else if (character === '"') [this.inString, this.searched] = [!this.inString, at + 1];
+      else if (!this.inString && held.startsWith(CLOSE, at)) return at;
+      else if (!this.inString && CLOSE.startsWith(held.slice(at, at + CLOSE.length))) return -1;
+      else this.searched++;
+    }
+    if (!this.isBroken) return -1;
+    const at = held.indexOf(CLOSE, this.searched);
+    if (at < 0) this.searched = Math.max(OPEN.length, held.length - CLOSE.length);
+    return at;
+  }
+
+  /** @returns whether the call has ended */
+  private takeCall(out: Parsed): boolean {
+    const at = this.findClose();
+    if (at < 0) {
+      if (this.held.length <= MOST_CALL) return false;
+      this.say(out, this.held);
+      [this.held, this.isOpen] = ["", false];
+      return true;
+    }
+    const call = callIn(this.held.slice(OPEN.length, at));
+    if (call) {
+      out.calls.push(call);
+      this.found++;
+      this.space = "";
+    } else this.say(out, this.held.slice(0, at + CLOSE.length));
+    this.held = this.held.slice(at + CLOSE.length);
+    this.isOpen = false;
+    return true;
+  }
+
+  /** White space at the end waits for what comes after it. */
+  private say(out: Parsed, text: string): void {
+    const whole = this.space + text;
+    const end = whole.trimEnd().length;
+    out.text += whole.slice(0, end);
+    this.space = whole.slice(end);
+  }
+}
+
+/** Length of the longest end of a text that begins a call. */
+function openLength(text: string): number {
+  for (let length = Math.min(OPEN.length - 1, text.length); length > 0; length--)
+    if (text.endsWith(OPEN.slice(0, length))) return length;
+  return 0;
+}
+
+/** A string, a mark, or a number or name. */
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:,]|[^\s"{}[\]:,]+/g;
+
+/**
+ * What JSON says an object's `arguments` are, as it is written there but for white space: read and written again, a number of
+ * many digits would be another one.
+ */
+function writtenArguments(json: string): string | undefined {
+  let found: string | undefined;
+  let depth = 0;
+  let [key, last] = ["", ""];
+  let value: string[] | undefined;
+  for (const [token] of json.matchAll(TOKENS)) {
+    if (token === "}" || token === "]") depth--;
+    if (depth === 0 || (depth === 1 && token === ",")) {
+      if (value && key === "arguments") found = value.join("");
+      value = undefined;
+    } else if (value) value.push(token);
+    else if (token === ":") [key, value] = [JSON.parse(last) as string, []];
+    if (token === "{" || token === "[") depth++;
+    last = token;
+  }
+  return found;
+}
+
+function callIn(text: string): ToolCall | undefined {
+  try {
+    const { name, arguments: given = {} } = JSON.parse(text) as { name?: unknown; arguments?: unknown };
+    if (typeof name !== "string" || name === "") return undefined;
+    const json = typeof given === "string" ? given : (writtenArguments(text) ?? "{}");
+    return { id: `call_${randomBytes(12).toString("hex")}`, type: "function", function: { name, arguments: json } };
+  } catch {
+    return undefined; // no JSON
+  }
+}

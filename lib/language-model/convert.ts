@@ -1,0 +1,83 @@
+// Conversion of what needs a loaded model first: an adapter's base with the adapter merged into it. All else is lib/convert.
+import { rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import {
+  CONVERT_NAMES,
+  type ConvertResult,
+  convertModel as convertWhole,
+  type ConvertOptions as WholeOptions,
+} from "../convert/convert.ts";
+import { checkPath, invalidArgument } from "../core/errors.ts";
+import { makeFolder } from "../io/atomic-files.ts";
+import type { Device } from "../graph/index.ts";
+import { removeLeft, temporaryName } from "../core/temp-files.ts";
+import { isAdapterFolder } from "./adapters.ts";
+import { LanguageModel } from "./language-model.ts";
+import { loadLanguageModel, modelPath } from "./load.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+
+/** Options of `convertModel`. */
+export interface ConvertOptions extends WholeOptions {
+  /** Of an adapter's folder: the model that it belongs to, a folder, a .gguf file or `default`, where its adapter_config.json does not name one that is there. */
+  base?: string | undefined;
+  /** Where an adapter is merged; as for `LanguageModel.load`. */
+  device?: string | Device | undefined;
+}
+
+/** The folder of the base with the adapter in it, until it is converted. */
+const MERGED = ".heddle-merged";
+
+/**
+ * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantised) or `default`, to a GGUF file or a folder
+ * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
+ * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
+ * are taken along. Converting gemma's norms there and back may change their last bit.
+ *
+ * Of a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged into it, by way
+ * of a folder beside the output that it takes away again (or the next conversion there does, where the process was killed). The base is loaded for that: quantised matrices that the adapter changes are then f32.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite),
+ *   ABORTED. An output file appears complete or not at all
+ */
+export async function convertModel(
+  input: string,
+  output: string,
+  options: ConvertOptions = {},
+): Promise<ConvertResult> {
+  rejectUnknownNames(options, [...Object.keys(CONVERT_NAMES), "base", "device"]);
+  checkPath("input", input, "the path of a model");
+  checkPath("output", output);
+  const { base, device, ...how } = options;
+  if (base !== undefined) checkPath("base", base, "the path of a model");
+  if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device }, how);
+  if (base !== undefined) throw invalidArgument("base", "an adapter's folder as input beside it", base);
+  return convertWhole(modelPath(input), output, how);
+}
+
+async function convertMerged(
+  adapter: string,
+  output: string,
+  { base, device }: Pick<ConvertOptions, "base" | "device">,
+  how: WholeOptions,
+): Promise<ConvertResult> {
+  const { signal, threads } = how;
+  // Whoever loads the folder after that would add the adapter once more.
+  if (resolve(output) === resolve(adapter))
+    throw invalidArgument("output", "another folder than the adapter's own", output);
+  await using model = new LanguageModel(
+    await loadLanguageModel(adapter, { device, threads, ...(signal && { signal }) }, base),
+  );
+  // Where the type is about to change, nothing is rounded before that.
+  if (how.dtype !== undefined) await model.model.absorbAdapters();
+  else for (const name of model.model.adapters.keys()) await model.model.mergeAdapter(name);
+  const parent = dirname(resolve(output));
+  await makeFolder(parent);
+  await removeLeft(parent, ({ stem }) => stem === MERGED);
+  const folder = join(parent, temporaryName(MERGED));
+  try {
+    await model.save(folder, { ...(signal && { signal }) });
+    return await convertWhole(folder, output, how);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

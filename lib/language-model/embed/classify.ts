@@ -1,0 +1,156 @@
+import { HeddleError } from "../../core/errors.ts";
+import type { ClassifierConfig } from "../../formats/config/config.ts";
+import { argmax } from "../../metrics/classification.ts";
+import { sigmoid, softmax } from "../../metrics/temperature.ts";
+import { classifierOf } from "../../models/heads.ts";
+import type { ModelView } from "../../models/model-view.ts";
+import type { EncodingWithOffsets, Tokenizer } from "../../tokenizer/index.ts";
+import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
+import { checkLengths, pooledOutputs } from "./pooled.ts";
+
+/** What a classifier says of a text. */
+export interface Classification {
+  /** The likeliest label; of a regression its one name. */
+  label: string;
+  /** Probability of each label, calibrated where a temperature was fitted. They add up to 1 unless several may hold at once. */
+  probabilities: Record<string, number>;
+  /** Where several labels may hold at once: those of a probability of at least 0.5. */
+  labels?: string[];
+  /** Of a regression: the number. */
+  value?: number;
+}
+
+/** A word with its label. */
+export interface TokenClassification {
+  text: string;
+  label: string;
+  probabilities: Record<string, number>;
+  /** Where the word lies in the text, in UTF-16 units. */
+  start: number;
+  end: number;
+}
+
+interface Options {
+  contextLength: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Logits of sequences, before the temperature; one (labels) a sequence. @throws HeddleError UNSUPPORTED, CONTEXT_OVERFLOW */
+export async function classifierOutputs(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: Options,
+): Promise<Float32Array[]> {
+  const { pooling } = classifierOf(model.config, "sequence");
+  return pooledOutputs(model, sequences, { ...options, pooling, head: true });
+}
+
+/** Probabilities of logits, in the labels' order. */
+export function probabilitiesOf(
+  { problemType, temperature = 1 }: ClassifierConfig,
+  logits: ArrayLike<number>,
+): number[] {
+  return problemType === "multi_label_classification"
+    ? Array.from(logits, (z) => sigmoid(z / temperature))
+    : softmax(logits, temperature);
+}
+
+/** Logits as an answer. @throws HeddleError NUMERICAL where they are not finite */
+export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike<number>): Classification {
+  const { labels, problemType } = classifier;
+  const wrong = Array.from(logits).find((v) => !Number.isFinite(v));
+  if (wrong !== undefined)
+    throw new HeddleError("NUMERICAL", `classify: expected finite logits, got ${wrong} (the weights may be broken)`);
+  if (problemType === "regression") return { label: labels[0]!, probabilities: {}, value: logits[0]! };
+  const p = probabilitiesOf(classifier, logits);
+  const probabilities = Object.fromEntries(labels.map((label, i) => [label, p[i]!]));
+  const label = labels[argmax(logits)]!;
+  if (problemType !== "multi_label_classification") return { label, probabilities };
+  return { label, probabilities, labels: labels.filter((_, i) => p[i]! >= 0.5) };
+}
+
+/** Words between two of which others may have their turn. */
+const SLICE_WORDS = 2048;
+
+/**
+ * The ids of words joined by spaces, and for each word the token that its label stands at: the one of its last character, the
+ * first that has seen all of it.
+ */
+export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
+  const text = words.join(" ");
+  const encoding = tokenizer.encodeWithOffsets(text);
+  return { text, ids: encoding.ids, ...atOnce(placed(words, encoding)) };
+}
+
+/** Where words begin in their text, and each one's token. */
+function* placed(
+  words: readonly string[],
+  { ids, offsets }: EncodingWithOffsets,
+): Slices<{ tokens: Int32Array; starts: number[] }> {
+  const starts: number[] = [];
+  let at = 0;
+  for (const word of words) {
+    if (starts.length % SLICE_WORDS === SLICE_WORDS - 1) yield;
+    starts.push(at);
+    at += word.length + 1;
+  }
+  const tokens = new Int32Array(words.length).fill(-1);
+  let t = 0;
+  for (const [w, start] of starts.entries()) {
+    if (w % SLICE_WORDS === SLICE_WORDS - 1) yield;
+    const last = start + words[w]!.length - 1;
+    while (t < ids.length && offsets[2 * t + 1]! <= last) t++;
+    // Of several tokens that stand for parts of one character, the last.
+    while (t + 1 < ids.length && offsets[2 * t + 2]! <= last && offsets[2 * t + 3]! > last) t++;
+    if (t < ids.length && offsets[2 * t]! <= last) tokens[w] = t;
+  }
+  return { tokens, starts };
+}
+
+/** What lies between blanks. */
+function* wordsOf(text: string): Slices<string[]> {
+  const words: string[] = [];
+  for (const [word] of text.matchAll(/\S+/g)) {
+    words.push(word);
+    if (words.length % SLICE_WORDS === 0) yield;
+  }
+  return words;
+}
+
+/** With a space between two of them. */
+function* joined(words: readonly string[]): Slices<string> {
+  let text = "";
+  for (let w = 0; w < words.length; w += SLICE_WORDS) {
+    text += (w === 0 ? "" : " ") + words.slice(w, w + SLICE_WORDS).join(" ");
+    yield;
+  }
+  return text;
+}
+
+/** The label of each word of a text (what lies between blanks), or of given words. */
+export async function classifyWords(
+  model: ModelView,
+  tokenizer: Pick<Tokenizer, "encodeWithOffsetsAsync">,
+  given: string | readonly string[],
+  options: Options,
+): Promise<TokenClassification[]> {
+  const classifier = classifierOf(model.config, "token");
+  const { signal } = options;
+  const words = typeof given === "string" ? await inSlices(wordsOf(given), "classify", signal) : [...given];
+  if (words.length === 0) return [];
+  const text = await inSlices(joined(words), "classify", signal);
+  const encoding = await tokenizer.encodeWithOffsetsAsync(text, { ...(signal && { signal }) });
+  const { ids } = encoding;
+  checkLengths([ids], options.contextLength); // before it is asked where each word is
+  const { tokens, starts } = await inSlices(placed(words, encoding), "classify", signal);
+  const [logits] = await pooledOutputs(model, [ids], { ...options, pooling: "all", head: true });
+  const count = classifier.labels.length;
+  let from = 0;
+  return words.map((word, w) => {
+    const row = logits!.subarray(Math.max(0, tokens[w]!) * count, (Math.max(0, tokens[w]!) + 1) * count);
+    const { label, probabilities } = classificationOf(classifier, row);
+    const start = typeof given === "string" ? given.indexOf(word, from) : starts[w]!;
+    from = start + word.length;
+    return { text: word, label, probabilities, start, end: start + word.length };
+  });
+}

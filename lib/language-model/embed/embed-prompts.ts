@@ -1,0 +1,78 @@
+import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { EmbeddingConfig } from "../../formats/config/config.ts";
+import { nearest } from "../../core/nearest-name.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import { promptIdsOf, withoutClosing } from "../../tokenizer/prompt-ids.ts";
+
+/** What is put in front of a text that is embedded. */
+export interface EmbedPromptOptions {
+  /** A text to put in front of each text, as the model was trained with; "" is none. Instead of a `promptName`. */
+  prompt?: string | undefined;
+  /** The same by its name among the model's `embedding.prompts`. Default: the model's `defaultPromptName`, if it has one. */
+  promptName?: string | undefined;
+}
+
+/** What encodes a prompt. */
+export type PromptTokenizer = Pick<Tokenizer, "encode" | "closingCount">;
+
+/** The prompt of a call; "" for none. @param at what stands before names of options in messages @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
+export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: EmbeddingConfig, at = ""): string {
+  if (prompt !== undefined && typeof prompt !== "string") throw invalidArgument("prompt", "a text", prompt);
+  if (prompt !== undefined && promptName !== undefined)
+    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected either a prompt or a promptName, got both");
+  if (prompt !== undefined) return prompt;
+  const { prompts = {}, defaultPromptName } = embedding;
+  const name = promptName === undefined ? defaultPromptName : promptName;
+  if (name === undefined) return "";
+  if (typeof name === "string" && Object.hasOwn(prompts, name)) return prompts[name]!;
+  const known = Object.keys(prompts);
+  const near = typeof name === "string" ? nearest(name, known) : undefined;
+  const expected =
+    known.length === 0 ? "none, because this model has no prompts" : `one of ${known.slice(0, 50).join(", ")}`;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `${at}promptName: expected ${expected}${near === undefined ? "" : ` (nearest: ${near})`}, got ${describe(name)}`,
+  );
+}
+
+/**
+ * What counts how many of a text's first tokens are the prompt's, what stands before it included: those that pooling leaves out. The prompt's
+ * own ids do not say it: its last blank may be a token there and the beginning of a word here, which is the text's.
+ */
+export function promptCounter(
+  prompt: string,
+  embedding: EmbeddingConfig,
+  tokenizer: PromptTokenizer | undefined,
+): (ids: ArrayLike<number>) => number {
+  if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return () => 0;
+  return promptTokenCounter(prompt, embedding, tokenizer);
+}
+
+/** The same, whether pooling leaves them out or not; of an empty prompt what the tokenizer puts before a text. */
+export function promptTokenCounter(
+  prompt: string,
+  embedding: EmbeddingConfig,
+  tokenizer: PromptTokenizer,
+): (ids: ArrayLike<number>) => number {
+  return counterOf(promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt));
+}
+
+/** As promptCounter, of a prompt that may be long. Rejects with ABORTED. */
+export async function promptCounterAsync(
+  prompt: string,
+  embedding: EmbeddingConfig,
+  tokenizer: Tokenizer | undefined,
+  signal: AbortSignal | undefined,
+): Promise<(ids: ArrayLike<number>) => number> {
+  if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return () => 0;
+  const text = embedding.lowercase ? prompt.toLowerCase() : prompt;
+  const ids = await tokenizer.encodeAsync(text, { allowSpecial: true, ...(signal && { signal }) });
+  return counterOf(withoutClosing(tokenizer, ids));
+}
+
+function counterOf(own: Uint32Array): (ids: ArrayLike<number>) => number {
+  return (ids) => {
+    const other = own.findIndex((id, i) => id !== ids[i]);
+    return other < 0 ? own.length : other;
+  };
+}

@@ -1,0 +1,183 @@
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { EmbeddingConfig, PoolingMode } from "../../formats/config/config.ts";
+import type { Optional } from "../../formats/config/config-types.ts";
+import {
+  areDistinct,
+  DEFAULT_EMBEDDING,
+  embeddingWidths,
+  POOLING_MODES,
+  poolingModes,
+} from "../../formats/sentence-transformers/embedding-schema.ts";
+import { compile, Dimension, input } from "../../graph/index.ts";
+import { embeddingLayers } from "../../models/embedding-layers.ts";
+import { besideTrunk } from "../../models/forward.ts";
+import type { ModelView } from "../../models/model-view.ts";
+import { raceAbort } from "../../core/race-abort.ts";
+import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-prompts.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { pooledOutputs } from "./pooled.ts";
+import {
+  isEmptyList,
+  isPrompt,
+  promptList,
+  promptName,
+  type ReadTextOptions,
+  type TextLimit,
+  textIds,
+} from "../prompt.ts";
+
+export interface EmbedTextOptions
+  extends Optional<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
+    EmbedPromptOptions,
+    ReadTextOptions {}
+
+/** Names of its options. */
+export const EMBED_NAMES = [
+  ...["pooling", "normalize", "truncateDim", "prompt", "promptName", "truncation", "signal"],
+] as const;
+
+/** How the model's texts become vectors. */
+export function embeddingOf(model: ModelView): EmbeddingConfig {
+  return model.config.embedding ?? DEFAULT_EMBEDDING;
+}
+
+/** Tokens of a text at most. */
+export function embeddingLimit({ model, contextLength }: { model: ModelView; contextLength: number }): number {
+  return Math.min(contextLength, embeddingOf(model).maxSeqLength ?? contextLength);
+}
+
+/** The same, and what messages call it where it is not the context's. */
+export function namedLimit(model: { model: ModelView; contextLength: number }): TextLimit {
+  const contextLength = embeddingLimit(model);
+  return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
+}
+
+/** Texts as the model reads them, with its prompt in front, and what says how many of a text's first tokens pooling leaves out, by its ids. */
+export function textReader(
+  { model, tokenizer }: Pick<LanguageModel, "model" | "tokenizer">,
+  options: EmbedPromptOptions & { signal?: AbortSignal | undefined } = {},
+): { prompt: string; read: (text: string) => string; promptLength: () => Promise<(ids: ArrayLike<number>) => number> } {
+  const embedding = embeddingOf(model);
+  const prompt = promptOf(options, embedding);
+  const read = (text: string) => (embedding.lowercase ? (prompt + text).toLowerCase() : prompt + text);
+  return { prompt, read, promptLength: () => promptCounterAsync(prompt, embedding, tokenizer, options.signal) };
+}
+
+/** The ids of texts with what is put in front of them, and how many of the first tokens of each pooling leaves out. */
+export async function embeddedIds(
+  given: unknown,
+  model: LanguageModel,
+  options: EmbedPromptOptions & ReadTextOptions,
+): Promise<{ ids: number[][]; promptLengths: number[] }> {
+  const { prompt, promptName: name, truncation, signal } = options;
+  const reader = textReader(model, { prompt, promptName: name, signal });
+  const texts = isEmptyList(given) ? [] : promptList(given, "text");
+  const named = reader.prompt !== "" && (prompt !== undefined || name !== undefined);
+  if (named && texts.some((text) => typeof text !== "string"))
+    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts to put it in front of, got token ids");
+  const whole = texts.map((text) => (typeof text === "string" ? reader.read(text) : text));
+  const { tokenizer, config } = model;
+  const limits = { tokenizer, config, ...namedLimit(model) };
+  const list = isPrompt(given) && !isEmptyList(given) ? whole[0] : whole;
+  const ids = await textIds(list, limits, { truncation, signal });
+  const lengthOf = await reader.promptLength();
+  const promptLengths = texts.map((text, i) => (typeof text === "string" ? lengthOf(ids[i]!) : 0));
+  return { ids, promptLengths };
+}
+
+/** One vector a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
+export async function embeddings(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: {
+    contextLength: number;
+    /** So many of each sequence's first tokens are not pooled. */
+    promptLengths?: readonly number[] | undefined;
+    signal?: AbortSignal | undefined;
+    embedding?: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">;
+  },
+): Promise<Float32Array[]> {
+  const { embedding = {}, promptLengths = [], ...rest } = options;
+  const own = embeddingOf(model);
+  const { modes, normalize, truncateDim } = checked(embedding, own, model);
+  for (const [i, from] of promptLengths.entries())
+    if (from > 0 && sequences[i]!.length <= from)
+      throw invalidArgument(
+        promptName(i, sequences.length, "text"),
+        `more tokens than the prompt's ${from}`,
+        sequences[i]!.length,
+      );
+  const pooled = await pooledOutputs(model, sequences, { ...rest, pooling: modes, promptLengths });
+  for (const vector of pooled)
+    if (!vector.every(Number.isFinite))
+      throw new HeddleError(
+        "NUMERICAL",
+        "embed: expected finite hidden states, got others (the weights may be broken)",
+      );
+  const vectors = own.layers ? await throughLayers(model, pooled, rest.signal) : pooled;
+  return vectors.map((whole) => {
+    const vector = truncateDim === undefined ? whole : whole.slice(0, truncateDim);
+    const length = Math.sqrt(vector.reduce((sum, v) => sum + v * v, 0));
+    if (normalize && length > 0) for (let i = 0; i < vector.length; i++) vector[i]! /= length;
+    return vector;
+  });
+}
+
+/** Options in the place of the model's own. */
+function checked(
+  given: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">,
+  own: EmbeddingConfig,
+  { config }: ModelView,
+): { modes: readonly PoolingMode[]; normalize: boolean; truncateDim: number | undefined } {
+  const { pooling = own.pooling, normalize = own.normalize, truncateDim = own.truncateDim } = given;
+  const modes = Array.isArray(pooling) ? pooling : [pooling];
+  const wrong = modes.length === 0 ? pooling : modes.find((mode) => !POOLING_MODES.includes(mode));
+  if (wrong !== undefined) {
+    const known = POOLING_MODES.join(", ");
+    const expected =
+      (wrong as unknown) === "cls" ? "first, which is what others call cls" : `one of ${known}, or several of them`;
+    throw invalidArgument("pooling", expected, wrong);
+  }
+  if (!areDistinct(modes)) throw invalidArgument("pooling", "each way once", modes.join(", "));
+  if (own.layers && String(modes) !== String(poolingModes(own.pooling)))
+    throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
+  if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
+  const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
+  // The model's own may be more than what another pooling makes: all of it, then.
+  const { truncateDim: wanted } = given;
+  if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= width))
+    throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, wanted);
+  return { modes, normalize, truncateDim };
+}
+
+const MOST_ROWS = 256;
+
+/** What pooled texts become behind the model's layers, as many at a time as a run has rows. */
+async function throughLayers(
+  model: ModelView,
+  pooled: readonly Float32Array[],
+  signal: AbortSignal | undefined,
+): Promise<Float32Array[]> {
+  const widths = embeddingWidths(model.config);
+  const [width, made] = [widths[0]!, widths.at(-1)!];
+  const program = model.cached(["embedding layers", ...model.activeAdapters].join("/"), () =>
+    compile(() => {
+      const x = input("pooled", "f32", [new Dimension("texts", MOST_ROWS), width]);
+      return { vectors: embeddingLayers(besideTrunk(model), model.config, x) };
+    }),
+  );
+  const executable = program.bind(model.device, model.tensors);
+  try {
+    const out: Float32Array[] = [];
+    for (let at = 0; at < pooled.length; at += MOST_ROWS) {
+      const some = pooled.slice(at, at + MOST_ROWS);
+      const rows = new Float32Array(some.length * width);
+      for (const [i, vector] of some.entries()) rows.set(vector, i * width);
+      const { vectors } = await raceAbort(executable.run({ pooled: rows }, { signal }), signal);
+      for (let i = 0; i < some.length; i++) out.push((vectors as Float32Array).slice(i * made, (i + 1) * made));
+    }
+    return out;
+  } finally {
+    executable.dispose();
+  }
+}

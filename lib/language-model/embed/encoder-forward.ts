@@ -1,0 +1,179 @@
+import { firstPosition } from "../../formats/config/positions.ts";
+import {
+  compile,
+  Dimension,
+  gatherRows,
+  type Inputs,
+  input,
+  linear,
+  type Program,
+  type Results,
+} from "../../graph/index.ts";
+import { rowInputs, sequenceForward } from "../../models/forward.ts";
+import { classifierLogits } from "../../models/heads.ts";
+import { holding, type ModelView } from "../../models/model-view.ts";
+import { placesFor } from "../../nn/relative-bias.ts";
+import { raceAbort } from "../../core/race-abort.ts";
+import type { PooledOptions } from "./pooled.ts";
+import { type PooledRows, placeInto, pooledRows, poolingMatrix, type TextStretch, waysOf } from "../../inference/pooling.ts";
+
+/** Rows of one run, where no single sequence is longer. */
+const MOST_ROWS = 1024;
+const MOST_SEQUENCES = 64;
+/** Rows of a run up to which what was bound for it is kept for the next: of more it would hold memory that counts, and binding does not. */
+const KEPT_ROWS = 128;
+
+type EncodeOptions = Omit<PooledOptions, "contextLength">;
+
+/**
+ * The vectors of a model that attends both ways, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
+ * documents of one row of text that do not see each other, without padding.
+ */
+export async function encodedOutputs(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: EncodeOptions,
+): Promise<Float32Array[]> {
+  return holding(model, (held) => encodedBy(held, sequences, options));
+}
+
+async function encodedBy(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: EncodeOptions,
+): Promise<Float32Array[]> {
+  const { promptLengths = [] } = options;
+  const out: Float32Array[] = new Array(sequences.length);
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  for (let at = 0; at < order.length; ) {
+    const group: number[] = [];
+    let rows = 0;
+    while (at < order.length && group.length < MOST_SEQUENCES) {
+      const { length } = sequences[order[at]!]!;
+      if (group.length > 0 && rows + length > MOST_ROWS) break;
+      rows += length;
+      group.push(order[at++]!);
+    }
+    const results = await runGroup(
+      model,
+      group.map((i) => sequences[i]!),
+      group.map((i) => promptLengths[i] ?? 0),
+      options,
+    );
+    await placeInto(out, group, results, { ...options, width: model.config.hiddenSize });
+  }
+  return out;
+}
+
+/** What a program is planned for: one serves all texts but those that are longer than a run otherwise is. */
+function boundFor(rows: number): number {
+  let bound = MOST_ROWS;
+  while (bound < rows) bound *= 2;
+  return bound;
+}
+
+async function runGroup(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  promptLengths: readonly number[],
+  { pooling, head = false, signal }: EncodeOptions,
+): Promise<Float32Array[]> {
+  const rows = sequences.reduce((n, { length }) => n + length, 0);
+  const kind = pooledRows(pooling);
+  const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
+  const documents = new Int32Array(rows);
+  const lengths = new Int32Array(rows);
+  const wanted: number[] = [];
+  const stretches: TextStretch[] = [];
+  const begin = firstPosition(model.config);
+  let first = 0;
+  for (const [s, sequence] of sequences.entries()) {
+    const { length } = sequence;
+    for (let i = 0; i < length; i++) {
+      ids[first + i] = sequence[i]!;
+      positions[first + i] = begin + i;
+    }
+    documents.fill(s, first, first + length);
+    lengths.fill(length, first, first + length);
+    if (kind === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
+    else wanted.push(kind === "last" ? first + length - 1 : first);
+    stretches.push({ tokens: length, begin: 0, count: length, from: promptLengths[s]! });
+    first += length;
+  }
+  const byDistance = model.family.encoder?.byDistance;
+  const shape = {
+    bound: boundFor(rows),
+    longest: byDistance ? placesFor(sequences.reduce((most, { length }) => Math.max(most, length), 0)) : undefined,
+    kind,
+    ways: waysOf(pooling).length,
+    head,
+  };
+  const program = encodeProgram(model, shape);
+  const inputs: Inputs = {
+    ids,
+    positions,
+    documents,
+    ...(program.inputNames.has("tokenTypes") && { tokenTypes: new Int32Array(rows) }),
+    ...(program.inputNames.has("lengths") && { lengths }),
+    ...(kind === "sums" ? { pool: poolingMatrix(stretches, pooling) } : { wanted: Int32Array.from(wanted) }),
+  };
+  const bind = () => program.bind(model.device, model.tensors);
+  const key = encodeKey(model, shape);
+  const executable = rows > KEPT_ROWS ? bind() : model.takeBound(key, bind);
+  let done = false;
+  try {
+    const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
+    done = true;
+    const counts = sequences.map((sequence) => (kind === "all" ? sequence.length : 1));
+    const each = vectors!.length / counts.reduce((a, b) => a + b, 0);
+    let at = 0;
+    return counts.map((n) => {
+      at += n * each;
+      return (vectors as Float32Array).slice(at - n * each, at);
+    });
+  } finally {
+    if (done && rows <= KEPT_ROWS) model.keepBound(key, executable);
+    else executable.dispose();
+  }
+}
+
+interface EncodeShape {
+  kind: PooledRows;
+  /** Of pooling. */
+  ways: number;
+  /** Of the rows. */
+  bound: number;
+  /** Of a text's tokens, where the family's programs depend on it. */
+  longest: number | undefined;
+  head: boolean;
+}
+
+function encodeKey(model: ModelView, { bound, longest = 0, kind, ways, head }: EncodeShape): string {
+  return ["encode", bound, longest, kind, ways, head, ...model.activeAdapters].join("/");
+}
+
+function encodeProgram(model: ModelView, shape: EncodeShape): Program {
+  const { bound, longest, kind, ways, head } = shape;
+  return model.cached(encodeKey(model, shape), () =>
+    compile((): Results => {
+      const rows = new Dimension("rows", bound);
+      const forward = sequenceForward(model, rowInputs(rows), {
+        documents: input("documents", "i32", [rows]),
+        longest,
+        activations: model.quantizedActivations,
+        asStored: true,
+      });
+      const { hidden } = forward;
+      const made =
+        kind === "sums"
+          ? linear(input("pool", "f32", [new Dimension("sums", MOST_SEQUENCES * ways), rows]), hidden, undefined, {
+              transposed: true,
+            })
+          : gatherRows(
+              hidden,
+              input("wanted", "i32", [new Dimension("wanted", kind === "all" ? bound : MOST_SEQUENCES)]),
+            );
+      return { vectors: head ? classifierLogits(forward, model.config, made) : made };
+    }),
+  );
+}

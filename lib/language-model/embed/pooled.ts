@@ -1,0 +1,145 @@
+import { HeddleError } from "../../core/errors.ts";
+import type { Inputs } from "../../graph/index.ts";
+import { encodesWholeTexts } from "../../models/family.ts";
+import type { ModelView } from "../../models/model-view.ts";
+import { encodedOutputs } from "./encoder-forward.ts";
+import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
+import { type Pooling, placeInto, pooledRows, poolingMatrix, type TextStretch, waysOf } from "../../inference/pooling.ts";
+import { pooledProgram } from "../../inference/programs.ts";
+import { promptName } from "../prompt.ts";
+
+export interface PooledOptions {
+  pooling: Pooling;
+  /** The classifier's logits instead of hidden states: of one way of pooling that is no `max`, or of `all`. */
+  head?: boolean;
+  contextLength: number;
+  /** So many of each sequence's first tokens are not pooled. */
+  promptLengths?: readonly number[] | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const MOST_SLOTS = 32;
+
+/** @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for one of too many */
+export function checkLengths(sequences: readonly ArrayLike<number>[], contextLength: number): void {
+  for (const [i, ids] of sequences.entries()) {
+    const name = promptName(i, sequences.length, "text");
+    if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token, got none`);
+    if (ids.length > contextLength)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
+      );
+  }
+}
+
+/**
+ * One vector a sequence: its pooled hidden states (ways · width), or the classifier's logits of them (labels); with pooling `all`
+ * the vectors of its tokens, one after another. Sequences of any lengths share runs without padding.
+ */
+export async function pooledOutputs(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: PooledOptions,
+): Promise<Float32Array[]> {
+  const { contextLength, promptLengths = [] } = options;
+  checkLengths(sequences, contextLength);
+  if (sequences.length === 0) return [];
+  if (encodesWholeTexts(model)) return encodedOutputs(model, sequences, options);
+  const out: Float32Array[] = new Array(sequences.length);
+  const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
+  const slots = Math.min(sequences.length, MOST_SLOTS);
+  const cache = new KvCache(model, { slots, contextLength, capacity: longest });
+  try {
+    for (const group of groupsOf(sequences, slots)) {
+      const results = await runGroup(
+        cache,
+        group.map((i) => sequences[i]!),
+        group.map((i) => promptLengths[i] ?? 0),
+        options,
+      );
+      await placeInto(out, group, results, { ...options, width: model.config.hiddenSize });
+    }
+  } finally {
+    cache.dispose();
+  }
+  return out;
+}
+
+/** Indices of sequences that share a run, similar lengths together; one that is longer than a run is alone. */
+function groupsOf(sequences: readonly ArrayLike<number>[], slots: number): number[][] {
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  const groups: number[][] = [];
+  let rows = Number.POSITIVE_INFINITY;
+  for (const i of order) {
+    const { length } = sequences[i]!;
+    const open = groups.at(-1);
+    if (!open || open.length === slots || rows + length > PREFILL_ROWS) {
+      groups.push([i]);
+      rows = length;
+    } else {
+      open.push(i);
+      rows += length;
+    }
+  }
+  return groups;
+}
+
+async function runGroup(
+  cache: KvCache,
+  sequences: readonly ArrayLike<number>[],
+  promptLengths: readonly number[],
+  { pooling, head = false, signal }: PooledOptions,
+): Promise<Float32Array[]> {
+  const { model } = cache;
+  const kind = pooledRows(pooling);
+  const ways = waysOf(pooling).length;
+  const program = pooledProgram(kind, { head, ways });
+  const width = model.config.hiddenSize;
+  const count = sequences.length;
+  for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
+  const total = Math.max(...sequences.map((ids) => ids.length));
+  const parts: Float32Array[] = [];
+  let carried = kind === "sums" ? new Float32Array(count * ways * width) : undefined;
+  // Only a group of one sequence takes more than one run. The first of a causal sequence's tokens sees itself alone.
+  const end = kind === "first" ? 1 : total;
+  for (let from = 0; from < end; from += PREFILL_ROWS) {
+    const segments = sequences.map((ids, slot) => ({
+      slot,
+      ids: Array.from(ids).slice(from, count > 1 ? ids.length : from + PREFILL_ROWS),
+    }));
+    const wanted = new Int32Array(count);
+    const stretches: TextStretch[] = [];
+    let first = 0;
+    for (const [s, { ids }] of segments.entries()) {
+      wanted[s] = kind === "first" ? first : first + ids.length - 1;
+      stretches.push({ tokens: sequences[s]!.length, begin: from, count: ids.length, from: promptLengths[s]! });
+      first += ids.length;
+    }
+    const inputs: Inputs =
+      kind === "all" ? {} : carried ? { pool: poolingMatrix(stretches, pooling), carried } : { wanted };
+    const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
+    const results = await cache.run(program, segments, { shape, inputs, signal });
+    const made = (head ? results.logits : results.pooled) as Float32Array;
+    if (carried) carried = results.pooled as Float32Array<ArrayBuffer>;
+    if (kind === "all" || from + PREFILL_ROWS >= end || count > 1) parts.push(made);
+  }
+  const whole = parts.length === 1 ? parts[0]! : concatenated(parts);
+  const lengths = sequences.map((ids) => (kind === "all" ? ids.length : 1));
+  const each = whole.length / lengths.reduce((a, b) => a + b, 0);
+  let at = 0;
+  return lengths.map((n) => {
+    at += n * each;
+    return whole.slice(at - n * each, at);
+  });
+}
+
+function concatenated(parts: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

@@ -1,0 +1,102 @@
+import type { HeldModel } from "../models/model-view.ts";
+import { BEAM_PAGE_SIZE, runBeams } from "../inference/beam/beam-engine.ts";
+import type { SpareStore } from "../inference/cache/cache-store.ts";
+import { Answers } from "./completion.ts";
+import { type Progress, runSequences } from "../inference/engine.ts";
+import { KvCache } from "../inference/cache/kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
+import type { ResolvedOptions } from "../inference/generation-options.ts";
+import { areLong, type Prompt, promptIds, promptIdsAhead, promptName } from "./prompt.ts";
+import { promptScores } from "../inference/prompt-scores.ts";
+import { checkPromptFits, type Piece, Sequence } from "../inference/sequence.ts";
+
+/** Sequences that share one run; more of them wait for their turn. */
+const MOST_SLOTS = 32;
+
+/** The continuations of some prompts that a caller asks for at once, which share a cache. */
+export interface Call {
+  /** What becomes of them: to be given the pieces. */
+  answers: Answers;
+  /** What each run draws, as they are read. */
+  runs: AsyncIterable<readonly Piece[]>;
+  signal: AbortSignal | undefined;
+}
+
+/**
+ * A call of some prompts; of such as are long later, when their texts have become ids.
+ * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
+ */
+export function callOf(
+  model: LanguageModel,
+  prompts: readonly Prompt[],
+  { options, spare }: { options: ResolvedOptions; spare: SpareStore },
+): Call | Promise<Call> {
+  const { tokenizer, contextLength, config } = model;
+  const { addSpecialTokens, contextOverflow, signal } = options;
+  const nameOf = (p: number) => promptName(p, prompts.length);
+  const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+  if (!areLong(prompts)) {
+    const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
+    return newCall(model, ids, { options, spare });
+  }
+  const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
+  // Of the model as it is now, whatever becomes of it meanwhile.
+  const held = model.model.hold();
+  return promptIdsAhead(prompts, { ...reading, nameOf, check, signal })
+    .then((ids) => newCall(model, ids, { options, spare, held }))
+    .catch((error) => {
+      held.release();
+      throw error;
+    });
+}
+
+/** @param prompts their ids, arrays that become the call's own @param given.held the model as the call found it, which its runs release */
+function newCall(
+  model: LanguageModel,
+  prompts: readonly number[][],
+  { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held?: HeldModel },
+): Call {
+  const { contextLength, tokenizer } = model;
+  const sequences = prompts.flatMap((ids, p) => {
+    const scores = promptScores(ids, options, tokenizer);
+    const name = promptName(p, prompts.length);
+    return Array.from({ length: options.n }, (_, sample) => {
+      const index = p * options.n + sample;
+      // The last of a prompt's samples goes on in its array, when the others have their copies.
+      const takesPrompt = sample === options.n - 1 && scores === undefined;
+      return new Sequence(ids, options, { index, sample, contextLength, tokenizer, scores, name, takesPrompt });
+    });
+  });
+  const answers = new Answers(sequences);
+  return { answers, runs: run(model, sequences, answers.progress, { options, spare, held }), signal: options.signal };
+}
+
+async function* run(
+  { model, contextLength, cacheDtype: dtype, cachePageSize }: LanguageModel,
+  sequences: readonly Sequence[],
+  progress: Progress,
+  { options, spare: store, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
+): AsyncGenerator<readonly Piece[], void, undefined> {
+  if (sequences.length === 0) return;
+  const { signal, speculation, adapters, beams, n } = options;
+  const wanted = beams ? (sequences.length / n) * beams.numBeams : sequences.length;
+  const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
+  const slots = Math.min(wanted, together);
+  const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
+  // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
+  const spare = model.device.kind === "cpu" ? store : undefined;
+  let cache: KvCache;
+  try {
+    cache = new KvCache(held ?? model, { slots, contextLength, dtype, adapters, pageSize, spare });
+  } finally {
+    held?.release(); // the cache holds it itself
+  }
+  let whole = false;
+  try {
+    if (beams) yield* runBeams(cache, sequences, { signal, progress });
+    else yield* runSequences(cache, sequences, { signal, progress, speculation });
+    whole = true;
+  } finally {
+    cache.dispose(whole);
+  }
+}

@@ -1,0 +1,439 @@
+import { brand } from "../core/instanceof.ts";
+import { compiledAhead } from "../constrain/index.ts";
+import { checkPath, invalidArgument, withoutTokenizer } from "../core/errors.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import type { GenerationConfig } from "../formats/config/generation-config.ts";
+import type { ModelCard } from "../formats/model-card.ts";
+import type { FloatDType } from "../graph/index.ts";
+import { loadAdapter } from "../models/adapters/adapter-files.ts";
+import { checkAdapterName } from "../models/adapters/adapters.ts";
+import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
+import { classifierOf } from "../models/heads.ts";
+import type { Model } from "../models/model.ts";
+import { holding } from "../models/model-view.ts";
+import { contextLimit } from "../models/rope-frequencies.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
+import { Batcher, type BatcherOptions } from "./batcher.ts";
+import { SpareStore } from "../inference/cache/cache-store.ts";
+import { type Call, callOf } from "./generation-request.ts";
+import { Chat, type ChatOptions } from "./chat/chat.ts";
+import {
+  type Classification,
+  classificationOf,
+  classifierOutputs,
+  classifyWords,
+  type TokenClassification,
+} from "./embed/classify.ts";
+import type { Completion } from "./completion.ts";
+import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
+import { eachPiece } from "../inference/engine.ts";
+import { loadLanguageModel } from "./load.ts";
+import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
+import { logitsOf, reading, scoreOf } from "./logits.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { type GenerateOptions, type OptionContext, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
+import { isEmptyList, isPrompt, type Prompt, promptList, type ReadTextOptions, textIds } from "./prompt.ts";
+import { Reply } from "./reply.ts";
+import { saveLanguageModel } from "./save.ts";
+import { Session, type SessionOptions } from "./session.ts";
+
+/** What a LanguageModel is made of. */
+export interface Parts {
+  model: Model;
+  tokenizer?: Tokenizer | undefined;
+  generation?: GenerationConfig | undefined;
+  card?: ModelCard | undefined;
+  contextLength?: number | undefined;
+  cacheDtype?: CacheDType | undefined;
+  cachePageSize?: number | undefined;
+  loadMs?: number | undefined;
+  /** Where it was loaded from. */
+  path?: string | undefined;
+}
+
+/**
+ * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
+ * may run at once. State is explicit, in `session()` and `chat()`.
+ *
+ * A call goes through the weights and adapters that are there when it begins (a generator's, when its first piece is asked for), whatever is
+ * merged, removed or made active before it ends. Training alone writes weights in place: a call under way beside it sees each step from
+ * then on, over keys of the steps before.
+ *
+ * @example
+ * const model = await LanguageModel.load("default");
+ * for await (const piece of model.generate("The capital of France is", { maxTokens: 8, temperature: 0 }))
+ *   process.stdout.write(piece.text);
+ */
+export class LanguageModel {
+  /** The network itself: weights, configuration, device. */
+  readonly model: Model;
+  tokenizer: Tokenizer | undefined;
+  /** Generation defaults that came with the model. */
+  readonly generation: GenerationConfig;
+  /** What it is and where it comes from: stage, parent, data, tokens seen, cut-off date. */
+  card: ModelCard | undefined;
+  /** Most tokens of a sequence. */
+  readonly contextLength: number;
+  /** Element type of KV caches where a session does not choose its own. */
+  readonly cacheDtype: CacheDType;
+  /** Tokens of a page of the caches of several sequences, where they are kept in pages. */
+  readonly cachePageSize: number | undefined;
+  /** Where its weights lie, as they were loaded or a stage saved them: what an adapter trained on it names as its base. */
+  path: string | undefined;
+  /** @internal */ readonly loadMs: number;
+  private readonly spare = new SpareStore();
+
+  static {
+    brand(LanguageModel, "LanguageModel");
+  }
+
+  /** @internal See `load` and `createModel`. */
+  constructor(parts: Parts) {
+    this.model = parts.model;
+    this.tokenizer = parts.tokenizer;
+    this.generation = parts.generation ?? {};
+    this.card = parts.card;
+    const most = contextLimit(parts.model.config);
+    this.contextLength = checkedContext(parts.contextLength ?? most, most);
+    this.cacheDtype = checkedCacheDtype(parts.cacheDtype ?? defaultCacheDtype(parts.model));
+    this.cachePageSize = parts.cachePageSize === undefined ? undefined : checkedPageSize(parts.cachePageSize);
+    this.loadMs = parts.loadMs ?? 0;
+    this.path = parts.path;
+  }
+
+  /**
+   * Loads a Hugging Face folder, a checkpoint folder of heddle, a .gguf file, or `default`, the embedded model.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
+   */
+  static async load(pathOrDefault = "default", options: LoadOptions = {}): Promise<LanguageModel> {
+    checkLoadOptions(options);
+    const started = performance.now();
+    const parts = await loadLanguageModel(pathOrDefault, options);
+    try {
+      const { contextLength, cacheDtype, cachePageSize } = options;
+      return new LanguageModel({
+        ...parts,
+        contextLength,
+        cacheDtype,
+        cachePageSize,
+        loadMs: performance.now() - started,
+      });
+    } catch (error) {
+      parts.model.dispose();
+      throw error;
+    }
+  }
+
+  /** What kind of model it is, and its sizes. */
+  get config(): ModelConfig {
+    return this.model.config;
+  }
+
+  /**
+   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart), and awaited, before or after
+   * that, gives what `complete` does. With `numBeams` those of a prompt come together, when the search for its best text is over.
+   * @param prompt text, token ids, or an array of those; an empty array is a prompt without a token, and refused
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read
+   */
+  generate(prompt: Prompt, options?: GenerateOptions): Reply<Completion>;
+  generate(prompts: readonly Prompt[], options?: GenerateOptions): Reply<Completion[]>;
+  generate(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Reply<Completion | Completion[]>;
+  generate(
+    prompt: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): Reply<Completion> | Reply<Completion[]> | Reply<Completion | Completion[]> {
+    const isSingle = isPrompt(prompt);
+    const start = async function* (model: LanguageModel) {
+      const ready = options?.responseFormat ? await compiledAhead(options) : options;
+      const call = model.call(promptList(prompt), ready);
+      const { answers, runs, signal } = call instanceof Promise ? await call : call;
+      for await (const piece of eachPiece(runs, signal)) {
+        answers.add(piece);
+        yield piece;
+      }
+      const all = answers.finish(model.loadMs);
+      return isSingle ? all[0]! : all;
+    };
+    // Of several answers to one prompt there is no one that is the whole.
+    const n = options?.n ?? 1;
+    const several = () => invalidArgument("n", "1 where one answer is awaited (completeAll returns several)", n);
+    return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
+  }
+
+  /**
+   * The whole continuation of one prompt; of several, all of them, as completeAll, which also takes none: here an empty array is a prompt
+   * without a token, and refused.
+   */
+  async complete(prompt: Prompt, options?: GenerateOptions): Promise<Completion>;
+  async complete(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Completion[]>;
+  async complete(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Promise<Completion | Completion[]>;
+  async complete(
+    prompt: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): Promise<Completion | Completion[]> {
+    if (!isPrompt(prompt)) return this.completeAll(prompt, options);
+    if ((options?.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
+    return (await this.completeAll([prompt], options))[0]!;
+  }
+
+  /**
+   * The continuations of several prompts, `n` of each, in order, with `numBeams` the best first. Each equals what it is alone, whatever runs beside; what
+   * prompts have in common from the beginning on is computed once.
+   */
+  async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
+    const ready = options?.responseFormat ? await compiledAhead(options) : options;
+    const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    // It begins in this tick, with the weights that are there now.
+    const { answers, runs } = call instanceof Promise ? await call : call;
+    for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
+    return answers.finish(this.loadMs);
+  }
+
+  /** A conversation: explicit state that can be saved, forked and thrown away. */
+  chat(options: ChatOptions = {}): Chat {
+    this.model.assertLive();
+    return new Chat(this, options);
+  }
+
+  /** A KV cache of its own, which reuses what prompts have in common. */
+  session(options: SessionOptions = {}): Session {
+    return Session.open(this, options);
+  }
+
+  /** Lets calls that come at any time share runs, so that many at once take little longer than one. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
+  batcher(options: BatcherOptions = {}): Batcher {
+    this.model.assertLive();
+    return new Batcher(this, options);
+  }
+
+  /**
+   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on. A file is bound to
+   * its model by a fingerprint of the configuration, the adapters and the weights: of all of them in models of up to 16 MB, of larger ones
+   * the small tensors and pieces of each large one, which another training changes, and the edit of a few rows may not.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, damaged, or of another model
+   */
+  async loadSession(path: string): Promise<Session> {
+    this.model.assertLive();
+    return (await Session.load(this, path)).session;
+  }
+
+  /** A conversation as `chat.save` wrote it, with its KV cache. @throws HeddleError as loadSession */
+  async loadChat(path: string): Promise<Chat> {
+    this.model.assertLive();
+    return Chat.load(this, path);
+  }
+
+  /**
+   * Logits of every position, or of the last alone.
+   * @returns one Float32Array (vocabulary) a position; entry i scores the token after position i
+   */
+  async logits(
+    prompt: Prompt,
+    options: {
+      last?: boolean | undefined;
+      adapters?: readonly string[] | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Float32Array[]> {
+    rejectUnknownNames(options, ["last", "adapters", "signal"]);
+    const { contextLength } = this;
+    return reading(this, prompt, options, (model, ids) => logitsOf(model, ids, { ...options, contextLength }));
+  }
+
+  /**
+   * Natural log-probabilities of a text's own tokens: entry i is of token i given those before it; entries before `from`
+   * (1 where not given: nothing comes before the first) are 0 and cost less.
+   */
+  async score(
+    prompt: Prompt,
+    options: {
+      from?: number | undefined;
+      adapters?: readonly string[] | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Float32Array> {
+    rejectUnknownNames(options, ["from", "adapters", "signal"]);
+    const { contextLength } = this;
+    return reading(this, prompt, options, (model, ids) => scoreOf(model, ids, { ...options, contextLength }));
+  }
+
+  /**
+   * A text's label with its probabilities, by the model's classification head; of several texts, one each. An empty array is no texts.
+   * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
+   */
+  // Of what may be anything (`any`), the next holds.
+  async classify<T extends readonly never[]>(
+    none: 0 extends 1 & T ? never : T,
+    options?: ReadTextOptions,
+  ): Promise<Classification[]>;
+  async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
+  async classify(texts: readonly Prompt[], options?: ReadTextOptions): Promise<Classification[]>;
+  async classify(
+    text: Prompt | readonly Prompt[],
+    options?: ReadTextOptions,
+  ): Promise<Classification | Classification[]>;
+  async classify(
+    text: Prompt | readonly Prompt[],
+    options: ReadTextOptions = {},
+  ): Promise<Classification | Classification[]> {
+    rejectUnknownNames(options, ["truncation", "signal"]);
+    this.model.assertLive();
+    const classifier = classifierOf(this.config, "sequence");
+    const { contextLength } = this;
+    const outputs = await holding(this.model, async (model) => {
+      const ids = await textIds(text, this, options);
+      return classifierOutputs(model, ids, { signal: options.signal, contextLength });
+    });
+    const answers = outputs.map((logits) => classificationOf(classifier, logits));
+    return isPrompt(text) && !isEmptyList(text) ? answers[0]! : answers;
+  }
+
+  /** The label of each word of a text, or of given words, by the model's token classification head. */
+  async classifyTokens(
+    text: string | readonly string[],
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<TokenClassification[]> {
+    rejectUnknownNames(options, ["signal"]);
+    this.model.assertLive();
+    const { tokenizer, contextLength } = this;
+    if (!tokenizer) throw withoutTokenizer("model");
+    return holding(this.model, (model) => classifyWords(model, tokenizer, text, { ...options, contextLength }));
+  }
+
+  /**
+   * A text as a vector (hidden size, or what the model's layers make), of length 1 unless the model's own configuration says otherwise; of
+   * several texts, one each. An empty array is no texts. A model that was not trained to embed gives the mean of its hidden states.
+   * @param options.pooling instead of the model's own, as `normalize` and `truncateDim`
+   * @param options.promptName one of the model's prompts, put in front of each text
+   * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
+   */
+  async embed<T extends readonly never[]>(
+    none: 0 extends 1 & T ? never : T,
+    options?: EmbedTextOptions,
+  ): Promise<Float32Array[]>;
+  async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
+  async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embed(text: Prompt | readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array | Float32Array[]>;
+  async embed(
+    text: Prompt | readonly Prompt[],
+    options: EmbedTextOptions = {},
+  ): Promise<Float32Array | Float32Array[]> {
+    rejectUnknownNames(options, EMBED_NAMES);
+    this.model.assertLive();
+    const { signal, pooling, normalize, truncateDim } = options;
+    const vectors = await holding(this.model, async (model) => {
+      const { ids, promptLengths } = await embeddedIds(text, this, options);
+      const embedding = { pooling, normalize, truncateDim };
+      return embeddings(model, ids, { embedding, promptLengths, signal, contextLength: this.contextLength });
+    });
+    return isPrompt(text) && !isEmptyList(text) ? vectors[0]! : vectors;
+  }
+
+  /**
+   * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card.
+   * They appear together, once all are on the disk: a model that is there stays until then, which takes room for both. What is left of
+   * that model is removed then: its tokenizer, chat templates, adapter, sentence-transformers' modules and card. Other files stay.
+   * Adapters are no part of it: `saveAdapter` writes them, and `mergeAdapter` puts them into the weights first.
+   * @param options.dtype `auto` keeps each weight's type
+   * @throws HeddleError INVALID_ARGUMENT where an adapter is active that is not merged, whose effect would be lost; IO, ABORTED
+   */
+  async save(
+    folder: string,
+    options: { dtype?: FloatDType | "auto" | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    rejectUnknownNames(options, ["dtype", "signal"]);
+    await saveLanguageModel(this, folder, options);
+  }
+
+  /**
+   * Puts a LoRA adapter on the model, from a folder in PEFT's layout, and makes it active: from then on calls go through it
+   * where they name no others. Several adapters share the one base.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit, UNSUPPORTED
+   */
+  async loadAdapter(folder: string, options: { name?: string | undefined } = {}): Promise<void> {
+    rejectUnknownNames(options, ["name"]);
+    checkPath("folder", folder);
+    this.model.assertLive();
+    await loadAdapter(this.model, folder, checkAdapterName(options.name ?? DEFAULT_ADAPTER));
+  }
+
+  /** Writes an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors, and the model card. */
+  async saveAdapter(
+    folder: string,
+    options: { name?: string | undefined; dtype?: FloatDType | undefined } = {},
+  ): Promise<void> {
+    rejectUnknownNames(options, ["name", "dtype"]);
+    checkPath("folder", folder);
+    const { name = DEFAULT_ADAPTER, dtype = "f32" } = options;
+    await saveAdapter(this, folder, name, dtype);
+  }
+
+  /**
+   * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
+   */
+  async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
+    await this.model.mergeAdapter(name);
+  }
+  /**
+   * Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again.
+   * @throws HeddleError INVALID_ARGUMENT where a run trains them
+   */
+  unmergeAdapters(): void {
+    this.model.unmergeAdapters();
+  }
+  /** Which adapters take part where a call names none; their updates add up. @throws HeddleError NOT_FOUND */
+  setActiveAdapters(names: readonly string[]): void {
+    this.model.setActiveAdapters(names);
+  }
+  /**
+   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
+   */
+  removeAdapter(name = DEFAULT_ADAPTER): void {
+    this.model.removeAdapter(name);
+  }
+
+  /** Frees the weights, and the memory that the last call's cache left. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
+  async dispose(): Promise<void> {
+    this.spare.dispose();
+    this.model.dispose();
+  }
+  /** `dispose`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  /** @internal What options are checked against. */
+  get optionContext(): OptionContext {
+    const { config, generation, tokenizer } = this;
+    const eosTokenIds = generation.eosTokenIds ?? (config.eosTokenIds.length > 0 ? config.eosTokenIds : undefined);
+    return {
+      vocabSize: config.vocabSize,
+      tokenizer,
+      generation,
+      eosTokenIds: [...new Set([...(eosTokenIds ?? []), ...(tokenizer?.eosTokenIds ?? [])])],
+    };
+  }
+
+  /** @internal What needs a tokenizer. */
+  checkTexts({ stopTexts, automaton }: ResolvedOptions): void {
+    if (this.tokenizer) return;
+    if (stopTexts.length > 0)
+      throw invalidArgument("stop", "token ids, because this model has no tokenizer", stopTexts[0]);
+    if (automaton) throw withoutTokenizer("responseFormat");
+  }
+
+  private resolve(options: GenerateOptions): ResolvedOptions {
+    this.model.assertLive();
+    const resolved = resolveOptions(options, this.optionContext);
+    this.checkTexts(resolved);
+    return resolved;
+  }
+
+  /** What a call gives, run by run as it is read; of prompts that are not long at once. */
+  private call(prompts: readonly Prompt[], options: GenerateOptions): Call | Promise<Call> {
+    return callOf(this, prompts, { options: this.resolve(options), spare: this.spare });
+  }
+}

@@ -1,0 +1,53 @@
+// What loading a model may be asked.
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
+import type { LoadModelOptions } from "./load.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+
+/** Options of `LanguageModel.load`. */
+export interface LoadOptions extends LoadModelOptions {
+  /** Most tokens of a sequence; the model's own limit where not given. */
+  contextLength?: number | undefined;
+  /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */
+  cacheDtype?: CacheDType | undefined;
+  /**
+   * Keeps keys and values of calls with several sequences in pages of so many tokens (16, 32, 64, 128 or 256): what sequences have in common
+   * from the beginning on is in memory once, and each takes what it holds. Results do not change. Default: rows for each of them.
+   */
+  cachePageSize?: number | undefined;
+}
+
+const LOAD_OPTIONS: Record<keyof LoadOptions, true> = {
+  device: true,
+  threads: true,
+  allowTf32: true,
+  dtype: true,
+  quantizedActivations: true,
+  contextLength: true,
+  cacheDtype: true,
+  cachePageSize: true,
+  onProgress: true,
+  signal: true,
+};
+
+/** Before anything is read. @throws HeddleError INVALID_ARGUMENT */
+export function checkLoadOptions(options: LoadOptions): void {
+  rejectUnknownNames(options, Object.keys(LOAD_OPTIONS));
+  const { onProgress } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw invalidArgument("onProgress", "a function", onProgress);
+  if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
+  if (options.cacheDtype !== undefined) checkedCacheDtype(options.cacheDtype);
+  if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);
+}
+
+export function checkedContext(length: number, most: number): number {
+  if (!Number.isInteger(length) || length < 1)
+    throw invalidArgument("contextLength", "an integer of at least 1", length);
+  if (length > most)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `contextLength: expected at most the model's ${most} positions, got ${length}`,
+    );
+  return length;
+}

@@ -1,0 +1,180 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { castTogether } from "../formats/native-cast.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import { defaultModelPath } from "../formats/default-model.ts";
+import { isNumberDtype } from "../formats/weight-dtype.ts";
+import { elementsIn, headWidth, inOrderOf, qkvWidth, sourcesOf } from "../formats/element-sources.ts";
+import type { GenerationConfig } from "../formats/config/generation-config.ts";
+import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf/gguf-names.ts";
+import { type ModelCard, readModelCard } from "../formats/model-card.ts";
+import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
+import { isQuantisedTarget } from "../formats/quantization-choice.ts";
+import { type Device, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
+import { loadAdapter } from "../models/adapters/adapter-files.ts";
+import { type LoadDType, loadModel, type NamedWeights } from "../models/loading/load.ts";
+import type { Model } from "../models/model.ts";
+import { Tokenizer } from "../tokenizer/index.ts";
+import { throwIfAborted } from "../core/race-abort.ts";
+import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
+
+export interface LoadModelOptions {
+  /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
+  device?: string | Device | undefined;
+  /** Threads of the CPU; as for `openDevice` where not given. */
+  threads?: number | undefined;
+  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
+  allowTf32?: boolean | undefined;
+  /**
+   * `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. `q8_0`, `q4_0`, `q4_k` and `q6_k`
+   * quantise matrices as they are read, by the rules of `convertModel`; what is quantised already stays as it is.
+   */
+  dtype?: LoadDType | undefined;
+  /**
+   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32 before quantised
+   * ones (long prompts on processors with matrix tiles: to bf16, as the weights' numbers are), to e4m3 by groups of 128 before 8-bit floats
+   * and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   */
+  quantizedActivations?: QuantizedActivations | undefined;
+  /** Called as weights come in. */
+  onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Everything a folder or file says of a model. */
+export interface LoadedModel {
+  model: Model;
+  config: ModelConfig;
+  generation: GenerationConfig;
+  card: ModelCard | undefined;
+  tokenizer: Tokenizer | undefined;
+  /** Where it was loaded from. */
+  path: string;
+}
+
+/** The path that a model's name means: `default` is the embedded model. */
+export function modelPath(name: string): string {
+  if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
+  if (name === "") throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
+  return name === "default" ? defaultModelPath() : name;
+}
+
+/**
+ * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file beside its config.json, a .gguf file, or `default`.
+ * @param base of an adapter's folder, instead of what its adapter_config.json names
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
+ */
+export async function loadLanguageModel(
+  name: string,
+  options: LoadModelOptions = {},
+  base?: string,
+): Promise<LoadedModel> {
+  const { dtype = "auto", onProgress, signal } = options;
+  if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options, base);
+  const { quantizedActivations } = options;
+  if (quantizedActivations !== undefined && quantizedActivations !== "int8" && quantizedActivations !== "f32")
+    throw invalidArgument("quantizedActivations", "int8 or f32", quantizedActivations);
+  if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16" && !isQuantisedTarget(dtype))
+    throw invalidArgument("dtype", "auto, f32, bf16, f16, q8_0, q4_0, q4_k or q6_k", dtype);
+  throwIfAborted(signal, "load");
+  const device = openDevice(options);
+  const path = modelPath(name);
+  const files = await openModelFiles(path);
+  try {
+    const tokenizer = await loadTokenizer(files, signal);
+    const model = await loadModel(files.config, namedWeights(files, device), {
+      device,
+      dtype,
+      quantizedActivations,
+      signal,
+      onProgress: onProgress && ((loaded, total) => onProgress({ loaded, total })),
+    });
+    const { config, generation, card } = files;
+    return { model, config, generation, card, tokenizer, path: name === "default" ? name : resolve(path) };
+  } catch (error) {
+    throwIfAborted(signal, "load");
+    throw error;
+  } finally {
+    files.close(); // tensors keep their own share of the mapping
+  }
+}
+
+/** A folder of a LoRA adapter: the base that its adapter_config.json names, with the adapter on it. */
+async function loadAdapted(folder: string, options: LoadModelOptions, base: string | undefined): Promise<LoadedModel> {
+  const loaded = await loadLanguageModel(await basePath(folder, base), options);
+  try {
+    await loadAdapter(loaded.model, folder, DEFAULT_ADAPTER);
+    const tokenizer = existsSync(join(folder, "tokenizer.json"))
+      ? await Tokenizer.load(folder, options.signal ? { signal: options.signal } : {})
+      : loaded.tokenizer;
+    return { ...loaded, tokenizer, card: (await readModelCard(folder)) ?? loaded.card };
+  } catch (error) {
+    loaded.model.dispose();
+    throw error;
+  }
+}
+
+async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined): Promise<Tokenizer | undefined> {
+  if (files.tokenizerPath === undefined) return undefined;
+  const gguf = files.weights.gguf;
+  return gguf ? Tokenizer.fromGgufAsync(gguf.record(), { signal }) : Tokenizer.load(files.tokenizerPath, { signal });
+}
+
+/** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */
+export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
+  const path = modelPath(name);
+  try {
+    return await Tokenizer.load(path);
+  } catch (error) {
+    if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
+    // A folder of GGUF files has it in one of them.
+    const files = await openModelFiles(path).catch(() => undefined);
+    const tokenizer = files && (await loadTokenizer(files, undefined).finally(() => files.close()));
+    if (!tokenizer) throw error;
+    return tokenizer;
+  }
+}
+
+/** A file's weights as transformers lays them out, whatever the file's own layout. */
+function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWeights {
+  if (weights.format !== "gguf") return weights;
+  const changeOf = (name: string): LayoutChange => {
+    const change = layoutChange(name, config);
+    // Blocks run along a row: a quantised matrix cannot be transposed, and linear layers take it as it is.
+    return change.kind === "transpose" && isQuantised(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
+  };
+  return {
+    names: () => weights.names(),
+    has: (name) => weights.has(name),
+    tensor: (name) => {
+      const stored = weights.tensor(name);
+      return changeOf(name).kind === "transpose" ? { ...stored, shape: [...stored.shape].reverse() } : stored;
+    },
+    rowOrder(name) {
+      const change = changeOf(name);
+      if (change.kind === "qkv") {
+        const { heads } = change;
+        const width = qkvWidth(weights.tensor(name), heads);
+        // Row r is of part p of head h: in the file, parts come before heads.
+        return Int32Array.from({ length: 3 * heads * width }, (_, r) => {
+          const [h, p] = [Math.floor(r / (3 * width)), Math.floor(r / width) % 3];
+          return (p * heads + h) * width + (r % width);
+        });
+      }
+      if (change.kind !== "rope") return undefined;
+      const width = headWidth(weights.tensor(name), change.heads);
+      return Int32Array.from({ length: width }, (_, row) => neighbourRow(row, width));
+    },
+    async reordered(name) {
+      const change = changeOf(name);
+      const stored = weights.tensor(name);
+      const { dtype } = stored;
+      if (change.kind === "none" || !isNumberDtype(dtype)) return undefined;
+      if (change.kind !== "norm") return inOrderOf(device, stored, change, "safetensors");
+      // In the file's own type, so that it is rounded as in a folder that is made of the file.
+      const numbers = await castTogether(device, sourcesOf(stored), { name, from: dtype, to: dtype, addend: -1 });
+      return { sources: [elementsIn(numbers)], from: dtype };
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { holding, type ModelView } from "../models/model-view.ts";
+import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { logitsProgram, scoreProgram } from "../inference/programs.ts";
+import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
+import { prefill } from "../inference/async-prefill.ts";
+
+interface Options {
+  contextLength: number;
+  adapters?: readonly string[] | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes of logits that one run may hold. */
+const LOGIT_BYTES = 32 << 20;
+
+/** @throws HeddleError CONTEXT_OVERFLOW */
+function checkFits(tokens: number, contextLength: number): void {
+  if (tokens > contextLength)
+    throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
+}
+
+/** What becomes of the ids of a prompt, by the model as it is now. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED */
+export async function reading<T>(
+  { model, tokenizer, contextLength }: LanguageModel,
+  prompt: unknown,
+  { signal }: { signal?: AbortSignal | undefined },
+  work: (model: ModelView, ids: readonly number[]) => Promise<T>,
+): Promise<T> {
+  model.assertLive();
+  const how = { tokenizer, vocabSize: model.config.vocabSize };
+  if (!areLong([prompt])) return work(model, promptIds(prompt, how));
+  return holding(model, async (held) => {
+    const check = (tokens: number) => checkFits(tokens, contextLength);
+    const ids = await promptIdsAhead([prompt as Prompt], { ...how, nameOf: () => "prompt", check, signal });
+    return work(held, ids[0]!);
+  });
+}
+
+function open(model: ModelView, ids: readonly number[], { contextLength, adapters }: Options): KvCache {
+  checkFits(ids.length, contextLength);
+  return new KvCache(model, { slots: 1, contextLength, capacity: ids.length, adapters });
+}
+
+/** Logits of each position, or of the last; one Float32Array (vocabulary) a position. */
+export async function logitsOf(
+  model: ModelView,
+  ids: readonly number[],
+  options: Options & { last?: boolean | undefined },
+): Promise<Float32Array[]> {
+  const { signal } = options;
+  const last = options.last ?? false;
+  if (typeof last !== "boolean") throw invalidArgument("last", "true or false", last);
+  const { vocabSize } = model.config;
+  const cache = open(model, ids, options);
+  try {
+    const start = last ? ids.length - 1 : 0;
+    const { length } = ids;
+    await prefill(cache, 0, ids.slice(0, start), { signal, length });
+    const logitRows = Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
+    const out: Float32Array[] = [];
+    for (let i = start; i < ids.length; i += logitRows) {
+      const part = ids.slice(i, i + logitRows);
+      const inputs = { logitRows: Int32Array.from(part, (_, row) => row) };
+      const shape = { rows: PREFILL_ROWS, logitRows, top: 0 };
+      const results = await cache.run(logitsProgram, [{ slot: 0, ids: part, length }], { shape, inputs, signal });
+      const logits = results.logits as Float32Array;
+      for (let row = 0; row < part.length; row++)
+        out.push(checked(logits.subarray(row * vocabSize, (row + 1) * vocabSize), i + row));
+    }
+    return out;
+  } finally {
+    cache.dispose();
+  }
+}
+
+function checked(logits: Float32Array, position: number): Float32Array {
+  if (logits.every(Number.isFinite)) return logits;
+  const got = logits.find((v) => !Number.isFinite(v));
+  throw new HeddleError("NUMERICAL", `logits of position ${position}: expected finite numbers, got ${got}`);
+}
+
+/** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED */
+export async function scoreOf(
+  model: ModelView,
+  ids: readonly number[],
+  options: Options & { from?: number | undefined },
+): Promise<Float32Array> {
+  const { signal, from = 1 } = options;
+  if (!Number.isInteger(from) || from < 1) throw invalidArgument("from", "an integer of at least 1", from);
+  const cache = open(model, ids, options);
+  try {
+    const out = new Float32Array(ids.length);
+    const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
+    // Row i scores token i + 1.
+    const first = Math.min(from, ids.length) - 1;
+    const { length } = ids;
+    await prefill(cache, 0, ids.slice(0, first), { signal, length });
+    for (let i = first; i < ids.length; i += PREFILL_ROWS) {
+      const part = ids.slice(i, i + PREFILL_ROWS);
+      const targets = Int32Array.from(part, (_, row) => ids[i + row + 1] ?? -1);
+      const results = await cache.run(scoreProgram, [{ slot: 0, ids: part, length }], {
+        shape,
+        inputs: { targets },
+        signal,
+      });
+      const logprobs = (results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1));
+      // −∞ is an answer (a token that the model rules out), NaN is none.
+      const broken = logprobs.findIndex(Number.isNaN);
+      if (broken >= 0)
+        throw new HeddleError("NUMERICAL", `score of position ${i + 1 + broken}: expected a number, got NaN`);
+      out.set(logprobs, i + 1);
+    }
+    return out;
+  } finally {
+    cache.dispose();
+  }
+}

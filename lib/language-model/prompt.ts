@@ -1,0 +1,256 @@
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { inSlices, type Slices } from "../core/slices.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { isTokenId } from "../inference/generation-options.ts";
+
+/** Text, or token ids as they are. */
+export type Prompt = string | readonly number[] | Uint32Array | Int32Array;
+
+export function isPrompt(value: unknown): value is Prompt {
+  return (
+    typeof value === "string" ||
+    value instanceof Uint32Array ||
+    value instanceof Int32Array ||
+    (Array.isArray(value) && (value.length === 0 || typeof value[0] === "number"))
+  );
+}
+
+/** How texts are read that become a vector or a label. */
+export interface ReadTextOptions {
+  /**
+   * Cuts texts that are longer than the context (to embed them: than the model's `embedding.maxSeqLength`), which are otherwise refused: at their end (or where the tokenizer's own `truncation` says), and
+   * the tokens around a text, such as an end token, stay. Token ids are cut at their end.
+   */
+  truncation?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** What messages call one of some prompts. */
+export function promptName(index: number, count: number, what = "prompt"): string {
+  return count > 1 ? `${what}[${index}]` : what;
+}
+
+/** How a prompt is read. */
+export interface PromptReading {
+  tokenizer: Tokenizer | undefined;
+  vocabSize: number;
+  addSpecialTokens?: boolean;
+  /** What messages call it. */
+  name?: string;
+  /** Whether something is to follow: what the tokenizer puts behind a text is then left out. */
+  goesOn?: boolean;
+}
+
+/**
+ * The ids of a prompt, at once: of those that are not `areLong`.
+ * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
+ */
+export function promptIds(prompt: unknown, reading: PromptReading): number[] {
+  checkPrompt(prompt, reading);
+  const { tokenizer, addSpecialTokens = true } = reading;
+  const given =
+    typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
+  const ids: number[] = new Array(lengthOf(prompt, given, reading));
+  fill(ids, given, { from: 0, to: ids.length }, reading);
+  return ids;
+}
+
+/** Characters of texts, and ids, that are read at once: .8 and 1 ms. */
+const LONG_TEXT = 1 << 14;
+const LONG_IDS = 1 << 17;
+/** Ids that are copied before it is asked whether others are to have their turn. */
+const SLICE_IDS = 1 << 14;
+/** Ids that may follow before a prompt's array grows, which copies it. */
+const ROOM_IDS = 1 << 10;
+
+/** Whether prompts are so long together that to read them at once would keep the event loop. */
+export function areLong(prompts: readonly unknown[]): boolean {
+  let [characters, ids] = [0, 0];
+  for (const prompt of prompts)
+    if (typeof prompt === "string") characters += prompt.length;
+    else if (isPrompt(prompt)) ids += prompt.length;
+  return characters >= LONG_TEXT || ids >= LONG_IDS;
+}
+
+/**
+ * The ids of prompts, as promptIds has them, however long they are: texts are encoded by threads of their own, together, and what
+ * JavaScript makes of their ids is made in slices.
+ * @param reading.nameOf what messages call prompt i
+ * @param reading.check says whether so many tokens of prompt i are too many, before they are copied
+ * @throws HeddleError as promptIds; ABORTED
+ */
+export async function promptIdsAhead(
+  prompts: readonly Prompt[],
+  reading: Omit<PromptReading, "name"> & {
+    nameOf: (i: number) => string;
+    check?: ((tokens: number, i: number) => void) | undefined;
+    /** Of what is longer than this, one id more is enough. */
+    most?: number | undefined;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<number[][]> {
+  const { nameOf, check, most = Number.POSITIVE_INFINITY, signal, ...rest } = reading;
+  // What is checked is what is used, whatever the caller does with his array meanwhile.
+  const own = Array.from(prompts, (prompt, i) => {
+    checkPrompt(prompt, { ...rest, name: nameOf(i) });
+    return typeof prompt === "string" ? prompt : prompt.slice();
+  });
+  const { tokenizer, addSpecialTokens = true } = rest;
+  const texts = own.filter((prompt) => typeof prompt === "string");
+  const options = { addSpecialTokens, allowSpecial: true, ...(signal && { signal }) };
+  const encoded = texts.length > 0 ? await tokenizer!.encodeBatch(texts, options) : [];
+  const all: number[][] = [];
+  let text = 0;
+  for (const [i, prompt] of own.entries()) {
+    const given = typeof prompt === "string" ? encoded[text++]! : prompt;
+    const checked = (tokens: number) => {
+      check?.(tokens, i);
+      return Math.min(tokens, most + 1);
+    };
+    all.push(await inSlices(copied(prompt, given, { ...rest, name: nameOf(i) }, checked), "prompt", signal));
+  }
+  return all;
+}
+
+function* copied(
+  prompt: Prompt,
+  given: ArrayLike<number>,
+  reading: PromptReading,
+  wanted: (tokens: number) => number,
+): Slices<number[]> {
+  const count = wanted(lengthOf(prompt, given, reading));
+  const ids: number[] = new Array(count + ROOM_IDS);
+  ids.length = count; // engines keep the room behind it
+  for (let from = 0; from < count; from += SLICE_IDS) {
+    fill(ids, given, { from, to: Math.min(count, from + SLICE_IDS) }, reading);
+    yield;
+  }
+  return ids;
+}
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no prompt, and for text without a tokenizer */
+function checkPrompt(prompt: unknown, { tokenizer, name = "prompt" }: PromptReading): asserts prompt is Prompt {
+  if (!isPrompt(prompt)) throw invalidArgument(name, `a string or an array of token ids${hintFor(prompt)}`, prompt);
+  if (typeof prompt === "string" && !tokenizer)
+    throw invalidArgument(name, "token ids, because this model has no tokenizer", prompt);
+}
+
+/** How many ids a prompt has, of which there is at least one. @param given the prompt's own, or those of its text */
+function lengthOf(
+  prompt: Prompt,
+  given: ArrayLike<number>,
+  { tokenizer, addSpecialTokens = true, name = "prompt", goesOn = false }: PromptReading,
+): number {
+  const closing = goesOn && addSpecialTokens && typeof prompt === "string" ? tokenizer!.closingCount : 0;
+  const length = given.length - closing;
+  if (length <= 0) throw invalidArgument(name, "at least one token", prompt);
+  return length;
+}
+
+/** Copies some of the ids, and only then checks them: what is checked is what is used. */
+function fill(
+  ids: number[],
+  given: ArrayLike<number>,
+  { from, to }: { from: number; to: number },
+  { vocabSize, name = "prompt" }: PromptReading,
+): void {
+  for (let i = from; i < to; i++) ids[i] = given[i]!;
+  for (let i = from; i < to; i++)
+    if (!isTokenId(ids[i], vocabSize))
+      throw invalidArgument(
+        `${name === "prompt" ? "" : `${name}: `}token id ${i}`,
+        `an integer of 0 to ${vocabSize - 1}, the model's vocabulary`,
+        ids[i],
+      );
+}
+
+/** What a caller who gave something else may have meant. */
+function hintFor(prompt: unknown): string {
+  const first: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
+  if (typeof first !== "object" || first === null) return "";
+  if ("role" in first) return " (for messages: model.chat(), or the ids of tokenizer.applyChatTemplate())";
+  return "ids" in first ? " (its ids)" : "";
+}
+
+/** One prompt or several. */
+export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
+  if (isPrompt(prompts)) return [prompts];
+  if (!Array.isArray(prompts) || prompts.length === 0)
+    throw invalidArgument(what, `a string, token ids, or an array of those${hintFor(prompts)}`, prompts);
+  const all: unknown[] = Array.from(prompts); // a hole is no prompt
+  const wrong = all.findIndex((prompt) => !isPrompt(prompt));
+  if (wrong >= 0)
+    throw invalidArgument(promptName(wrong, all.length, what), `a string or token ids${hintFor(prompts)}`, all[wrong]);
+  return prompts;
+}
+
+/** Tokens of a text at most, and what messages call that. */
+export interface TextLimit {
+  contextLength: number;
+  limit?: string | undefined;
+}
+
+/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
+export async function textIds(
+  given: unknown,
+  model: Pick<LanguageModel, "tokenizer" | "config"> & TextLimit,
+  { truncation = false, signal }: ReadTextOptions,
+): Promise<number[][]> {
+  const { tokenizer, contextLength, limit = "the context length" } = model;
+  const { vocabSize } = model.config;
+  if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
+  const texts = isEmptyList(given) ? [] : promptList(given, "text");
+  const nameOf = (i: number) => promptName(i, texts.length, "text");
+  const check = (tokens: number, i: number) => {
+    if (tokens > contextLength && !truncation)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `${nameOf(i)}: expected at most ${contextLength} tokens, ${limit}, got ${tokens} (truncation: true cuts it)`,
+      );
+  };
+  const all = areLong(texts)
+    ? await promptIdsAhead(texts, { tokenizer, vocabSize, nameOf, check, most: contextLength, signal })
+    : texts.map((text, i) => {
+        const ids = promptIds(text, { tokenizer, vocabSize, name: nameOf(i) });
+        check(ids.length, i);
+        return ids;
+      });
+  if (!truncation) return all;
+  return Promise.all(
+    all.map(async (ids, i) => {
+      const text = texts[i];
+      if (ids.length <= contextLength) return ids;
+      if (typeof text !== "string") return ids.slice(0, contextLength);
+      return cutText(text, tokenizer!, { name: nameOf(i), contextLength, limit, signal });
+    }),
+  );
+}
+
+/** The ids of a text that is too long, cut as `truncation` says. @throws HeddleError CONTEXT_OVERFLOW, ABORTED */
+export async function cutText(
+  text: string,
+  tokenizer: Tokenizer,
+  {
+    name,
+    contextLength,
+    limit = "the context length",
+    signal,
+  }: TextLimit & { name: string; signal?: AbortSignal | undefined },
+): Promise<number[]> {
+  const around = tokenizer.encode("").length;
+  if (around > contextLength)
+    throw new HeddleError(
+      "CONTEXT_OVERFLOW",
+      `${name}: expected room for the ${around} tokens around it, got ${contextLength}, ${limit}`,
+    );
+  const truncation = { ...tokenizer.truncation, maxLength: contextLength };
+  const options = { allowSpecial: true, truncation, padding: false, ...(signal && { signal }) };
+  const [input] = await tokenizer.encodeInputs([text], options);
+  return Array.from(input!.ids);
+}
+
+/** Nothing to do: of a list, not of a prompt, an empty array says so. */
+export function isEmptyList(prompts: unknown): boolean {
+  return Array.isArray(prompts) && prompts.length === 0;
+}

@@ -1,0 +1,284 @@
+import { compiledAhead } from "../constrain/index.ts";
+import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
+import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
+import { fingerprintOf } from "../models/fingerprint.ts";
+import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { eachPiece, newProgress, runSequences } from "../inference/engine.ts";
+import { KvCache } from "../inference/cache/kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
+import { areLong, type Prompt, type PromptReading, promptIds, promptIdsAhead } from "./prompt.ts";
+import { promptScores } from "../inference/prompt-scores.ts";
+import { Reply } from "./reply.ts";
+import { checkPromptFits, type Piece, Sequence } from "../inference/sequence.ts";
+import { readSession, writeSession } from "../inference/cache/session-file.ts";
+
+/** Options of `model.session`. */
+export interface SessionOptions {
+  /** Most tokens it may hold; the model's context length where not given. */
+  contextLength?: number | undefined;
+  /** Element type of the KV cache; the model's where not given: f32, bf16, f16 or q8. */
+  cacheDtype?: CacheDType | undefined;
+  /**
+   * Names of the adapters it goes through; where not given, at each call the model's active ones. Of adapters that are merged later, the
+   * update comes with the weights; after the removal of one, calls are refused.
+   */
+  adapters?: readonly string[] | undefined;
+}
+
+/**
+ * Explicit generation state: a KV cache and the ids it belongs to. Each call gives a whole prompt; what it has in common with
+ * what the session holds, from the beginning on, is not computed again. One call at a time; the model itself serves many
+ * sessions at once.
+ *
+ * Each call is of the model as it is when the call begins, and ends with those weights and adapters, unless a step of training writes into
+ * them. What was held before the model changed (trained, adapters merged, unmerged or replaced, others active) is then computed again.
+ */
+export class Session {
+  readonly languageModel: LanguageModel;
+  private readonly cache: KvCache;
+  /** Names of the adapters that it was opened with, if any were named. */
+  private readonly named: readonly string[] | undefined;
+  private busy = false;
+  /** Copies that are being made of it: several at once, and no call beside them, which would write what they read. */
+  private forking = 0;
+
+  /** @internal Use model.session(). */
+  constructor(languageModel: LanguageModel, cache: KvCache, named: readonly string[] | undefined) {
+    this.languageModel = languageModel;
+    this.cache = cache;
+    this.named = named && [...named];
+  }
+
+  /** @internal */
+  static open(languageModel: LanguageModel, options: SessionOptions = {}): Session {
+    rejectUnknownNames(options, ["contextLength", "cacheDtype", "adapters"]);
+    const most = languageModel.contextLength;
+    const { contextLength = most, cacheDtype = languageModel.cacheDtype, adapters } = options;
+    if (!Number.isInteger(contextLength) || contextLength < 1 || contextLength > most)
+      throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
+    checkedCacheDtype(cacheDtype);
+    const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
+    return new Session(languageModel, cache, adapters);
+  }
+
+  /** @internal With what a chat was. */
+  static async load(languageModel: LanguageModel, path: string): Promise<{ session: Session; chat?: unknown }> {
+    const { cache, named, ...rest } = await readSession(path, languageModel.model, languageModel.contextLength);
+    return { session: new Session(languageModel, cache, named ? cache.adapters : undefined), ...rest };
+  }
+
+  /** Ids whose keys and values are held. */
+  get tokens(): readonly number[] {
+    return this.cache.ids(0);
+  }
+  /** Positions that it holds at most: those of a prompt and its answer together. */
+  get contextLength(): number {
+    return this.cache.contextLength;
+  }
+  /** The element type of keys and values in its cache. */
+  get cacheDtype(): CacheDType {
+    return this.cache.dtype;
+  }
+  /** Memory of the KV cache at its present capacity; the system provides it as it is written. */
+  get cacheBytes(): number {
+    return this.cache.bytes;
+  }
+
+  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing; awaited, gives what `complete` does. */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return new Reply(() => this.answer(prompt, options));
+  }
+
+  /** The whole continuation at once. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
+    return this.generate(prompt, options).then(); // which begins it at once
+  }
+
+  /** Another name of `generate`. */
+  stream(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return this.generate(prompt, options);
+  }
+
+  private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
+    const ready = options?.responseFormat ? await compiledAhead(options) : options;
+    const resolved = this.resolve(ready);
+    const ids = areLong([prompt]) ? await this.longPrompt(prompt, resolved) : promptIds(prompt, this.reading(resolved));
+    const { sequence, signal, speculation } = this.prepare(ids, resolved);
+    const progress = newProgress();
+    const builder = new CompletionBuilder();
+    const { cache } = this;
+    let given = 0;
+    const run = async function* () {
+      try {
+        yield* runSequences(cache, [sequence], { signal, progress, speculation });
+      } finally {
+        // Steps are drawn ahead: of what nobody was given, and of the last token, which a run has fed or not, nothing stays.
+        const { context, generated } = sequence;
+        if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
+      }
+    };
+    for await (const piece of eachPiece(this.exclusively(run), signal)) {
+      builder.add(piece);
+      given++;
+      yield piece;
+    }
+    return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));
+  }
+
+  /**
+   * Writes what it holds to a file, which appears complete or not at all; `model.loadSession` goes on from it.
+   * @throws HeddleError INVALID_ARGUMENT where the model has changed since that was computed; IO, DISPOSED
+   */
+  async save(path: string): Promise<void> {
+    await this.saveWith(path, undefined);
+  }
+
+  /** @internal With the state of a chat, whose messages matter: keys that are not the model's any more are left out. */
+  async saveWith(path: string, chat: unknown): Promise<void> {
+    checkPath("path", path);
+    this.cache.assertLive();
+    const run = async function* (session: Session) {
+      const { cache } = session;
+      if (chat !== undefined || cache.ids(0).length === 0) session.renew();
+      const fingerprint = await fingerprintOf(cache.model, cache.adapters);
+      session.assertCurrent(); // afterwards: a step of training may have come in between
+      yield await writeSession(path, cache, { fingerprint, named: session.named !== undefined, chat });
+    };
+    for await (const _ of this.exclusively(() => run(this)));
+  }
+
+  /** A session of its own that holds the same. No other call begins until it is there. */
+  async fork(): Promise<Session> {
+    if (this.busy) throw secondCall();
+    this.forking++;
+    try {
+      return new Session(this.languageModel, await this.cache.fork(), this.named);
+    } finally {
+      this.forking--;
+    }
+  }
+
+  /** Forgets everything after the first `length` tokens. */
+  truncate(length = 0): void {
+    this.assertIdle();
+    if (!Number.isInteger(length) || length < 0) throw invalidArgument("length", "an integer of at least 0", length);
+    this.cache.truncate(0, length);
+  }
+
+  /** Frees the KV cache; calls afterwards throw DISPOSED. The model stays. */
+  dispose(): void {
+    this.cache.dispose();
+  }
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+  /** `dispose`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  private resolve(options: GenerateOptions): ResolvedOptions {
+    this.cache.assertLive();
+    this.assertIdle();
+    const { languageModel } = this;
+    const resolved = resolveOptions(options, languageModel.optionContext);
+    if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
+    // A model's own num_beams is left aside: it says how whole texts are found, and here one grows.
+    if ((options.numBeams ?? 1) !== 1)
+      throw invalidArgument(
+        "numBeams",
+        "1 in a session, which holds one sequence (model.complete())",
+        options.numBeams,
+      );
+    languageModel.checkTexts(resolved);
+    if (resolved.adapters)
+      throw invalidArgument(
+        "adapters",
+        "none in a session, which has its own (session({ adapters }))",
+        resolved.adapters,
+      );
+    return resolved;
+  }
+
+  private reading({ addSpecialTokens }: ResolvedOptions): PromptReading {
+    const { tokenizer, config } = this.languageModel;
+    return { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+  }
+
+  /** Ids of a prompt that would keep the event loop. The call has begun: no other one may. */
+  private async longPrompt(prompt: Prompt, resolved: ResolvedOptions): Promise<number[]> {
+    const { signal, contextOverflow } = resolved;
+    const { contextLength } = this;
+    const nameOf = () => "prompt";
+    const check = (tokens: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, undefined);
+    const reading = { ...this.reading(resolved), nameOf, check, signal };
+    const run = async function* () {
+      yield await promptIdsAhead([prompt], reading);
+    };
+    for await (const [ids] of this.exclusively(run)) return ids!;
+    throw new HeddleError("INTERNAL", "session: expected the ids of a prompt, got none");
+  }
+
+  /** @param ids an array that becomes the sequence's own */
+  private prepare(ids: number[], resolved: ResolvedOptions) {
+    this.cache.assertLive(); // which it may not be any more where the prompt took long
+    this.assertIdle();
+    const { languageModel, contextLength } = this;
+    const { tokenizer } = languageModel;
+    const scores = promptScores(ids, resolved, tokenizer);
+    const takesPrompt = scores === undefined;
+    const sequence = new Sequence(ids, resolved, {
+      index: 0,
+      sample: 0,
+      contextLength,
+      tokenizer,
+      scores,
+      takesPrompt,
+    });
+    this.renew();
+    return { sequence, signal: resolved.signal, speculation: resolved.speculation };
+  }
+
+  private async *exclusively<T>(run: () => AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
+    this.assertIdle();
+    this.busy = true;
+    try {
+      yield* run();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /** The named adapters, but for those whose updates are in the weights by now. */
+  private get adapters(): readonly string[] | undefined {
+    const { mergedAdapters } = this.languageModel.model;
+    return this.named?.filter((name) => !mergedAdapters.includes(name));
+  }
+
+  /** Goes over to the model as it is now. */
+  private renew(): void {
+    this.cache.renew(this.languageModel.model, this.adapters);
+  }
+
+  private assertCurrent(): void {
+    if (this.cache.isOf(this.languageModel.model, this.adapters)) return;
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "session: expected a model that has not changed since its keys and values were computed, got one with other weights or adapters (the next call computes them again; truncate() forgets them)",
+    );
+  }
+
+  private assertIdle(): void {
+    if (this.busy || this.forking > 0) throw secondCall();
+  }
+}
+
+function secondCall(): HeddleError {
+  return new HeddleError(
+    "INVALID_ARGUMENT",
+    "session: expected one call at a time, got a second one while the first runs (fork() the session, or open another)",
+  );
+}

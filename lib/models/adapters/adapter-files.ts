@@ -1,0 +1,216 @@
+import { join } from "node:path";
+import { describe, HeddleError } from "../../core/errors.ts";
+import {
+  ADAPTER_WEIGHTS_FILE,
+  type AdapterFileConfig,
+  adapterConfigToJson,
+  MAX_ADAPTER_RANK,
+  patternValue,
+  readAdapterConfig,
+} from "../../formats/adapter-config.ts";
+import { castTensor } from "../../formats/native-cast.ts";
+import { parseModelConfig } from "../../formats/config/config.ts";
+import { sourcesOf } from "../../formats/element-sources.ts";
+import { formatOf } from "../../formats/config/families.ts";
+import { HEAD_CONFIG_FILE, headsFromJson } from "../../formats/config/heads.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
+import type { TensorData } from "../../formats/tensor-data.ts";
+import { openWeights, type StoredTensor } from "../../formats/weights.ts";
+import type { FloatDType, Tensor } from "../../graph/index.ts";
+import {
+  type Adapter,
+  adapterTensorNames,
+  checkAdapter,
+  type LinearLayer,
+  type LowRank,
+  savedTensorName,
+} from "./adapters.ts";
+import { tensorData } from "../loading/export.ts";
+import { linearLayers } from "./linear-layers.ts";
+import { loraScale, parseLora } from "./lora.ts";
+import type { Model } from "../model.ts";
+import { bringsTiedHead, isHeadBesideTied, needOneHead, tiedHead } from "./tied-head.ts";
+
+const PREFIX = "base_model.model.";
+
+/**
+ * Loads a LoRA adapter in PEFT's layout (adapter_config.json and adapter_model.safetensors) onto a model, as f32, and makes it active.
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit the model, UNSUPPORTED for features of PEFT beyond LoRA
+ */
+export async function loadAdapter(model: Model, folder: string, name: string): Promise<Adapter> {
+  const config = await readAdapterConfig(folder);
+  const path = join(folder, ADAPTER_WEIGHTS_FILE);
+  if (!(await exists(path)))
+    throw new HeddleError("NOT_FOUND", `${folder}: expected ${ADAPTER_WEIGHTS_FILE}, got none of that name`);
+  const heads = join(folder, HEAD_CONFIG_FILE);
+  if (await exists(heads)) await addHeads(model, await readJson(heads), heads);
+  const tensors = new Map<string, Tensor>();
+  const source = await openWeights(path);
+  try {
+    const layers = linearLayers(model);
+    const adapted = new Map<string, LowRank>();
+    const saved = new Map<string, string>();
+    /** Where each tensor goes, and its shape. */
+    const found = new Map<string, { stored: string; shape: readonly number[] }>();
+    let head: string | undefined;
+    for (const stored of source.names()) {
+      if (isHeadBesideTied(model, bareName(stored))) {
+        head = stored;
+        continue;
+      }
+      const { module, matrix } = placeOf(stored, model, layers, path);
+      const low = adapterTensorNames(module, name);
+      const target = matrix ? low[matrix] : savedTensorName(module, name);
+      if (found.has(target))
+        throw new HeddleError("INVALID_FILE", `${path}: expected one tensor for each place, got two for ${module}`);
+      found.set(target, { stored, shape: source.info(stored).shape });
+      if (matrix) adapted.set(module, { ...low, scale: 0 });
+      else saved.set(module, target);
+    }
+    for (const [module, low] of adapted) {
+      const r = found.get(low.a)?.shape[0] ?? 0;
+      const alpha = patternValue(config.alphaPattern, module) ?? config.alpha;
+      adapted.set(module, { ...low, scale: loraScale({ r, alpha, useRslora: config.useRslora }) });
+    }
+    const { r, alpha, dropout, useRslora, targetModules, modulesToSave } = config;
+    const adapter: Adapter = {
+      name,
+      config: parseLora({ r, alpha, dropout, useRslora, targetModules, modulesToSave }, `${folder}: adapter`),
+      layers: adapted,
+      saved,
+    };
+    // Before anything is read: a sparse file holds any number of zeros, and takes no place on the disk.
+    checkAdapter(adapter, found, layers, new Map(model.weightNames.map((n) => [n, model.asStored(n)])));
+    for (const [module, { a }] of adapted) {
+      const rank = found.get(a)!.shape[0]!;
+      if (rank > MAX_ADAPTER_RANK)
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${path}: ${module}: expected a rank of at most ${MAX_ADAPTER_RANK}, got ${rank}`,
+        );
+    }
+    const tied = saved.get(tiedHead(model) ?? "");
+    const embedding = tied && found.get(tied)!.stored;
+    needOneHead(model, source, { embedding, head }, { path, isTied: config.ensureWeightTying === true });
+    for (const [target, { stored }] of found) tensors.set(target, await widened(source.tensor(stored), model));
+    model.adoptAdapter(adapter, tensors);
+    return adapter;
+  } catch (error) {
+    for (const t of tensors.values()) t.dispose();
+    throw error;
+  } finally {
+    source.close();
+  }
+}
+
+/** Gives the model the heads that an adapter brings along. */
+async function addHeads(model: Model, json: unknown, path: string): Promise<void> {
+  if (typeof json !== "object" || json === null || Array.isArray(json))
+    throw new HeddleError("INVALID_FILE", `${path}: expected an object, got ${describe(json)}`);
+  const { classifier, valueHead, embedding } = parseModelConfig(
+    { ...model.config, ...headsFromJson(json as Record<string, unknown>, path) },
+    path,
+  );
+  if (classifier) await model.addClassifier(classifier, { keepLanguageHead: true });
+  if (valueHead) await model.addValueHead();
+  if (embedding) model.setEmbedding(embedding);
+}
+
+function bareName(stored: string): string {
+  return stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
+}
+
+/** Where a stored tensor belongs: A or B of a layer, or a whole weight. */
+function placeOf(
+  stored: string,
+  model: Model,
+  layers: ReadonlyMap<string, LinearLayer>,
+  path: string,
+): { module: string; matrix?: "a" | "b" } {
+  const bare = bareName(stored);
+  const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
+  // Adapters of a bare trunk leave out its prefix.
+  const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
+  const known = (name: string, has: (n: string) => boolean) =>
+    [name, `${trunk.prefix}${name}`, `transformer.${name}`].find((n) => has(n));
+  const module = match ? known(match[1]!, (n) => layers.has(n)) : known(bare, (n) => model.weightNames.includes(n));
+  if (module === undefined)
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${path}: expected low-rank updates of this model's linear layers, got ${JSON.stringify(stored.slice(0, 200))}`,
+    );
+  return match ? { module, matrix: match[2] === "A" ? "a" : "b" } : { module };
+}
+
+async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
+  if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
+    throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
+  return castTensor(model.device, t.shape, sourcesOf(t), {
+    name: t.name,
+    from: t.dtype,
+    to: "f32",
+  });
+}
+
+/** An adapter's tensors under PEFT's names, on their way to adapter_model.safetensors. */
+export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = "f32"): TensorData[] {
+  const out: TensorData[] = [];
+  for (const [layer, { a, b }] of adapter.layers)
+    for (const [letter, name] of [
+      ["A", a],
+      ["B", b],
+    ] as const)
+      out.push(tensorData(`${PREFIX}${layer}.lora_${letter}.weight`, model.weight(name), dtype));
+  for (const [weight, name] of adapter.saved) out.push(tensorData(PREFIX + weight, model.weight(name), dtype));
+  return out;
+}
+
+/**
+ * The content of adapter_config.json.
+ * @param baseModel where the base is to be found
+ * @param beside names of other adapters that it needs
+ */
+export function adapterConfig(
+  model: Model,
+  adapter: Adapter,
+  baseModel: string | undefined,
+  beside: readonly string[] = [],
+): Record<string, unknown> {
+  const { config, layers } = adapter;
+  const all = linearLayers(model);
+  const rankPattern: Record<string, number> = {};
+  const alphaPattern: Record<string, number> = {};
+  let fanInFanOut = false;
+  for (const [layer, { a, scale }] of layers) {
+    const r = model.weight(a).shape[0]!;
+    if (r !== config.r) rankPattern[layer] = r;
+    const alpha = scale * (config.useRslora ? Math.sqrt(r) : r);
+    if (Math.abs(alpha / config.alpha - 1) > 1e-9) alphaPattern[layer] = alpha;
+    fanInFanOut ||= all.get(layer)!.transposed;
+  }
+  // Short names where they mean the same layers, as PEFT writes them.
+  const last = (layer: string) => layer.slice(layer.lastIndexOf(".") + 1);
+  const short = new Set([...layers.keys()].map(last));
+  const exact = [...all.keys()].every((layer) => !short.has(last(layer)) || layers.has(layer));
+  const file: AdapterFileConfig = {
+    r: config.r,
+    alpha: config.alpha,
+    dropout: config.dropout,
+    useRslora: config.useRslora,
+    targetModules: exact ? [...short] : [...layers.keys()],
+    modulesToSave: [...new Set([...adapter.saved.keys()].map((w) => w.replace(/\.(weight|bias)$/, "")))],
+    ensureWeightTying: bringsTiedHead(model, adapter),
+    rankPattern,
+    alphaPattern,
+    fanInFanOut,
+    baseModel,
+    beside: [...beside],
+    taskType: taskOf(model),
+  };
+  return adapterConfigToJson(file);
+}
+
+function taskOf({ config: { classifier, embedding } }: Model): AdapterFileConfig["taskType"] {
+  if (classifier) return classifier.task === "token" ? "TOKEN_CLS" : "SEQ_CLS";
+  return embedding ? "FEATURE_EXTRACTION" : "CAUSAL_LM";
+}

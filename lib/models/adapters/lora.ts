@@ -1,0 +1,133 @@
+import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
+import { nearest } from "../../core/nearest-name.ts";
+
+/** Low-rank adaptation (Hu et al. 2021), named as in PEFT's LoraConfig. */
+export interface LoraOptions {
+  /** Rank of the update. Default 16. */
+  r?: number | undefined;
+  /** The update is scaled by alpha / r (alpha / √r with useRslora). Default: 2 · r. */
+  alpha?: number | undefined;
+  /** PEFT's name of `alpha`. */
+  lora_alpha?: number | undefined;
+  /** Probability with which an element of an adapted layer's input is left out in training. Default 0. */
+  dropout?: number | undefined;
+  /** PEFT's name of `dropout`. */
+  lora_dropout?: number | undefined;
+  /** `all-linear` (every linear layer but the head), or names: each stands for all layers that end in it. Default all-linear. */
+  targetModules?: "all-linear" | string | readonly string[] | undefined;
+  /** Rank-stabilised scaling, alpha / √r (Kalajdzievski 2023). Default false. */
+  useRslora?: boolean | undefined;
+  /** Weights that the adapter trains and keeps whole, beside the low-rank updates; named like targetModules, such as `lm_head`; where the head is the embedding, `embed_tokens` is both. Default: none. */
+  modulesToSave?: readonly string[] | undefined;
+}
+
+/** A LoRA adapter's configuration, settled (Hu et al. 2021): as adapter_config.json has it. */
+export interface LoraConfig {
+  /** The rank of updates. */
+  r: number;
+  /** Updates are multiplied by alpha / r, or with useRslora by alpha / √r. */
+  alpha: number;
+  /** Share of the inputs of A that training leaves out. */
+  dropout: number;
+  /** Matrices with updates, by the ends of their names. */
+  targetModules: "all-linear" | readonly string[];
+  /** Rank-stabilised scaling (Kalajdzievski 2023). */
+  useRslora: boolean;
+  /** Modules that are trained and kept in whole beside the updates. */
+  modulesToSave: readonly string[];
+}
+
+/** What each option must be; a record, so that the compiler misses none. */
+const OPTIONS: { readonly [K in keyof LoraConfig]: readonly [expected: string, holds: (value: unknown) => boolean] } = {
+  r: [
+    `a whole number from 1 to ${MAX_ADAPTER_RANK}`,
+    (r) => Number.isSafeInteger(r) && (r as number) >= 1 && (r as number) <= MAX_ADAPTER_RANK,
+  ],
+  alpha: ["a number above 0", (alpha) => Number.isFinite(alpha) && (alpha as number) > 0],
+  dropout: ["a number from 0 to below 1", (p) => typeof p === "number" && p >= 0 && p < 1],
+  targetModules: [
+    "all-linear, or an array of names",
+    (names) => typeof names === "string" || (isNames(names) && names.length > 0),
+  ],
+  useRslora: ["true or false", (value) => typeof value === "boolean"],
+  modulesToSave: ["an array of names", isNames],
+};
+
+function isNames(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((name) => typeof name === "string");
+}
+
+/** The names of LoRA's options, without PEFT's for some of them. */
+export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];
+
+/** In camelCase too, which is what reading a configuration file makes of every name. */
+const PEFT_NAMES: Readonly<Record<string, keyof LoraConfig>> = {
+  lora_alpha: "alpha",
+  loraAlpha: "alpha",
+  lora_dropout: "dropout",
+  loraDropout: "dropout",
+};
+
+/** The option that a key gives, if any. */
+export function loraOption(key: string): keyof LoraConfig | undefined {
+  if (Object.hasOwn(PEFT_NAMES, key)) return PEFT_NAMES[key]!;
+  return Object.hasOwn(OPTIONS, key) ? (key as keyof LoraConfig) : undefined;
+}
+
+/**
+ * LoRA options under heddle's names, checked; what is not given is left out.
+ * @throws HeddleError INVALID_ARGUMENT that names the option as it was given; also where one is given under two names
+ */
+export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraConfig> {
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw invalidArgument(where, "an object of LoRA options", given);
+  const named = new Map<keyof LoraConfig, string>();
+  const options: Partial<Record<keyof LoraConfig, unknown>> = {};
+  for (const [key, value] of Object.entries(given)) {
+    const name = loraOption(key);
+    if (name === undefined) {
+      const near = nearest(key, loraNames) ?? `one of ${loraNames.join(", ")}`;
+      throw new HeddleError("INVALID_ARGUMENT", `${where}: expected ${near}, got an unknown option ${key}`);
+    }
+    if (value === undefined) continue;
+    const other = named.get(name);
+    if (other !== undefined)
+      throw new HeddleError("INVALID_ARGUMENT", `${where}.${key}: expected alone, got it beside ${where}.${other}`);
+    named.set(name, key);
+    const [expected, holds] = OPTIONS[name];
+    if (!holds(value)) throw invalidArgument(`${where}.${key}`, expected, value);
+    options[name] = name === "targetModules" && typeof value === "string" && value !== "all-linear" ? [value] : value;
+  }
+  return options as Partial<LoraConfig>;
+}
+
+/** Checks LoRA options and fills in defaults. @throws HeddleError INVALID_ARGUMENT that names the option */
+export function parseLora(given: LoraOptions, where = "lora"): LoraConfig {
+  const { r = 16, dropout = 0, useRslora = false, ...rest } = loraOptions(given, where);
+  const { alpha = 2 * r, targetModules = "all-linear", modulesToSave = [] } = rest;
+  return { r, alpha, dropout, useRslora, targetModules, modulesToSave };
+}
+
+/** What the update is multiplied by. */
+export function loraScale({ r, alpha, useRslora }: Pick<LoraConfig, "r" | "alpha" | "useRslora">): number {
+  return useRslora ? alpha / Math.sqrt(r) : alpha / r;
+}
+
+/**
+ * The modules that some targets stand for: each target is a module's name, or the end of some.
+ * @throws HeddleError INVALID_ARGUMENT for a target that no module ends in, with the nearest that some do
+ */
+export function targetModules(modules: readonly string[], targets: readonly string[], where: string): string[] {
+  const matches = (module: string, target: string) => module === target || module.endsWith(`.${target}`);
+  for (const target of targets) {
+    if (modules.some((module) => matches(module, target))) continue;
+    const known = [...new Set(modules.map((l) => l.slice(l.lastIndexOf(".") + 1)))];
+    const near = nearest(target, known);
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${where}: expected ${near ?? `modules such as ${known.join(", ")}`}, got ${describe(target)}`,
+    );
+  }
+  return modules.filter((module) => targets.some((target) => matches(module, target)));
+}

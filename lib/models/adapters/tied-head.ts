@@ -1,0 +1,84 @@
+// Adapters that bring the embedding of a model whose head is that embedding. PEFT copies modules apart: there a copy of the embedding leaves
+// the head as it was, and copies of both drift apart, unless `ensure_weight_tying` holds them together. Here they are one weight always.
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { ownHead } from "../../formats/config/heads.ts";
+import type { WeightSource } from "../../formats/weights.ts";
+import type { Adapter } from "./adapters.ts";
+import { encodesWholeTexts } from "../family.ts";
+import { targetModules } from "./lora.ts";
+import type { Model } from "../model.ts";
+
+type Named = Pick<Model, "config" | "family" | "weightNames">;
+
+/** The weight that is embedding and head in one; undefined where the head is its own, or there is none. */
+export function tiedHead(model: Named): string | undefined {
+  const { config, family } = model;
+  if (!config.tieWordEmbeddings || encodesWholeTexts(model) || config.classifier || config.embedding) return undefined;
+  return family.head(config).weight;
+}
+
+/** The modules that `modulesToSave` stands for. @throws HeddleError INVALID_ARGUMENT also for a head that is the embedding */
+export function savedModules(model: Named, names: readonly string[]): string[] {
+  const tied = tiedHead(model);
+  const own = names.find((name) => `${name}.weight` === ownHead(model.config));
+  if (tied && own !== undefined && !model.weightNames.includes(ownHead(model.config))) {
+    const embedding = tied.replace(/\.weight$/, "").replace(/^.*\./, "");
+    throw invalidArgument("lora.modulesToSave", `${embedding}, which is the head too (tieWordEmbeddings)`, own);
+  }
+  const modules = model.weightNames.map((name) => name.replace(/\.weight$/, ""));
+  return targetModules(modules, names, "lora.modulesToSave");
+}
+
+/** Whether a tensor of an adapter's file is a head beside a tied embedding. */
+export function isHeadBesideTied(model: Named, name: string): boolean {
+  return (
+    name === ownHead(model.config) &&
+    tiedHead(model) !== undefined &&
+    !model.weightNames.includes(ownHead(model.config))
+  );
+}
+
+/**
+ * Throws where an adapter's embedding and head are not one: this model could not hold them.
+ * @param stored names in the file: of the tied weight, and of a head beside it
+ * @param isTied whether the adapter's configuration says that the head follows
+ * @throws HeddleError UNSUPPORTED
+ */
+export function needOneHead(
+  model: Named,
+  source: WeightSource,
+  stored: { embedding: string | undefined; head: string | undefined },
+  { path, isTied }: { path: string; isTied: boolean },
+): void {
+  const tied = tiedHead(model);
+  const { embedding, head } = stored;
+  if (!tied || (embedding === undefined && head === undefined)) return;
+  if (head === undefined && isTied) return;
+  if (embedding !== undefined && head !== undefined && areSame(source, embedding, head)) return;
+  const got =
+    head === undefined
+      ? "an embedding whose head stays (no ensure_weight_tying in adapter_config.json)"
+      : embedding === undefined
+        ? "a head alone"
+        : "a head that differs from it";
+  throw new HeddleError(
+    "UNSUPPORTED",
+    `${path}: expected ${tied} for the head as well, since embeddings are tied in this model, got ${got}`,
+  );
+}
+
+function areSame(source: WeightSource, one: string, other: string): boolean {
+  const [a, b] = [source.info(one), source.info(other)];
+  if (a.storedDtype !== b.storedDtype || String(a.shape) !== String(b.shape)) return false;
+  const bytes = (name: string) => {
+    const { file, offset, bytes: count } = source.tensor(name);
+    return Buffer.from(file.bytes(offset, count));
+  };
+  return bytes(one).equals(bytes(other));
+}
+
+/** Whether PEFT has to be told that the head follows what an adapter brings. */
+export function bringsTiedHead(model: Named, adapter: Adapter): boolean {
+  const tied = tiedHead(model);
+  return tied !== undefined && adapter.saved.has(tied);
+}

@@ -1,0 +1,166 @@
+import { checkObject, invalidArgument } from "../core/errors.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import type { Optional } from "../formats/config/config-types.ts";
+import { type BuiltInModelType, formatOf } from "../formats/config/families.ts";
+import type { OwnValues } from "../formats/config/family-format.ts";
+import { Value } from "../graph/index.ts";
+import type { ForwardContext } from "../nn/context.ts";
+import { type DecoderShape, decoder } from "../nn/decoder.ts";
+import { given } from "../nn/given.ts";
+import { checkParts, type PartKind } from "../core/checked-parts.ts";
+import { checkDecoderFlags, checkParallelShape, PARALLEL } from "./decoder-flags.ts";
+import {
+  type DecoderWeightFlags,
+  decoderConstants,
+  decoderHead,
+  decoderShape,
+  decoderWeights,
+  type ExpertWeights,
+} from "./decoder-weights.ts";
+import type { Family, Head, WeightSpec } from "./family.ts";
+import type { OwnConfig } from "./custom-family.ts";
+
+/** What of the shared decoder's shape decides neither weights nor caches. */
+export interface DecoderShapeOptions
+  extends Optional<
+    Pick<
+      DecoderShape,
+      | "eps"
+      | "embeddingScale"
+      | "residualScale"
+      | "attentionScale"
+      | "attentionSoftcap"
+      | "activation"
+      | "experts"
+      | "rotary"
+      | "parallel"
+    >
+  > {}
+
+/** A feed-forward block of one's own, in the place of down(act(gate) · up). */
+export interface FeedForward<Config = OwnConfig> {
+  /** Its weights in a layer, by their names below the block: `{ "up_proj.weight": { shape: [inner, width], init: "normal" } }`. */
+  weights(config: Config, layer: number): Readonly<Record<string, WeightSpec>>;
+  /** @param x (rows, hiddenSize) @param prefix `model.layers.0.mlp` in layer 0, for `context.linear` @returns (rows, hiddenSize) */
+  forward(context: ForwardContext, x: Value, prefix: string, config: Config, layer: number): Value;
+}
+
+/** What a family on the shared decoder has that Llama has not. */
+export interface DecoderFamily<Config = OwnConfig> {
+  /** What decides which weights there are, or how it follows from the configuration. */
+  flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
+  /** The weights of a layer's routed experts; undefined where it has one block for all rows. `shape` then has `experts` too. */
+  experts?: ((config: Config, layer: number) => ExpertWeights | undefined) | undefined;
+  /** What else differs from Llama's shape. @param standard what the decoder has otherwise, such as `standard.rotary(layer)` */
+  shape?: ((config: Config, standard: DecoderShape) => DecoderShapeOptions) | undefined;
+  /** In layers without routed experts. Default: down(act(gate) · up) with the configuration's hiddenAct. */
+  feedForward?: FeedForward<Config> | undefined;
+  /** What its head does to logits. */
+  logits?: ((config: Config) => Omit<Head, "weight">) | undefined;
+}
+
+const PARTS: Record<keyof DecoderFamily, PartKind> = {
+  flags: "object",
+  experts: "function",
+  shape: "function",
+  feedForward: "object",
+  logits: "function",
+};
+const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
+  eps: "number",
+  embeddingScale: "number",
+  residualScale: "number",
+  attentionScale: "number",
+  attentionSoftcap: "number",
+  activation: "string",
+  experts: "function",
+  rotary: "function",
+  parallel: PARALLEL,
+};
+
+/**
+ * Makes the functions that `registerFamily` takes from the decoder that Llama and its kin share: RMSNorm, RoPE, grouped-query attention
+ * and a gated feed-forward block. Weights have Llama's names; those of a flag have the names of the family that it comes from. Flags
+ * combine freely, except that `parallel` needs a norm before the blocks.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for unknown names, for values that a flag cannot have, and for flags that exclude each other
+ * @example
+ * registerFamily({
+ *   modelType: "own", architecture: "OwnForCausalLM", own: { everyNth: 4 },
+ *   ...decoderFamily<{ everyNth: number }>({
+ *     flags: { queryNorm: "head" },
+ *     shape: ({ own }, { rotary }) => ({ rotary: (layer) => ((layer + 1) % own.everyNth ? rotary(layer) : undefined) }),
+ *   }),
+ * });
+ */
+export function decoderFamily<Own extends OwnValues = OwnValues>(
+  options: DecoderFamily<OwnConfig<Own>> = {},
+): {
+  /** Its weights by Hugging Face name, in the order of a checkpoint. */
+  weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  /** Token ids to final hidden states. @returns (rows, hiddenSize) of the rows that are wanted */
+  forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  /** Where logits come from: `lm_head`, or the embedding where they are tied. */
+  head(config: OwnConfig<Own>): Head;
+} {
+  const givenFlags = options?.flags;
+  checkParts("decoderFamily", typeof givenFlags === "function" ? { ...options, flags: undefined } : options, PARTS);
+  const { flags: said = {}, experts, shape, feedForward, logits } = options;
+  const checked = (flags: DecoderWeightFlags): DecoderWeightFlags => {
+    checkDecoderFlags(flags);
+    return flags;
+  };
+  const fixed = typeof said === "function" ? undefined : checked(said);
+  const flagsOf = (config: OwnConfig<Own>) =>
+    fixed ?? checked((said as (config: OwnConfig<Own>) => DecoderWeightFlags)(config));
+  if (feedForward) {
+    const both = ["weights", "forward"];
+    checkParts("decoderFamily.feedForward", feedForward, { weights: "function", forward: "function" }, both);
+  }
+  return {
+    weights: (config) =>
+      decoderWeights(config, flagsOf(config), {
+        experts: experts && ((layer) => experts(config, layer)),
+        feedForward: feedForward && ((layer) => weightsOf(feedForward, config, layer)),
+      }),
+    forward(context, config) {
+      const flags = flagsOf(config);
+      const standard = decoderShape(config, flags);
+      const own = shape?.(config, standard) ?? {};
+      checkParts("decoderFamily.shape", own, SHAPE);
+      checkParallelShape(own.parallel, flags);
+      const { qkvBias: _, headBias: __, ...shared } = flags;
+      const block: DecoderShape["feedForward"] =
+        feedForward &&
+        ((x, prefix, layer) => {
+          const output: unknown = feedForward.forward(context, x, prefix, config, layer);
+          if (output instanceof Value) return output;
+          throw invalidArgument(
+            "decoderFamily.feedForward.forward: what it returns",
+            "a value (rows, hiddenSize)",
+            output,
+          );
+        });
+      return decoder(context, { ...standard, ...given(shared), ...given(own), ...(block && { feedForward: block }) });
+    },
+    head: (config) => ({ ...decoderHead(config, flagsOf(config)), ...logits?.(config) }),
+  };
+}
+
+function weightsOf<Config>(block: FeedForward<Config>, config: Config, layer: number) {
+  const weights = block.weights(config, layer);
+  checkObject("decoderFamily.feedForward.weights: what it returns", weights);
+  return weights;
+}
+
+/** A family of the package whose forward pass is lib/nn/decoder.ts. */
+export function builtInDecoder(modelType: BuiltInModelType, options: DecoderFamily<ModelConfig> = {}): Family {
+  // Built-in families read no values of their own.
+  const family = decoderFamily(options as DecoderFamily) as unknown as Pick<Family, "weights" | "forward" | "head">;
+  return {
+    modelTypes: [modelType],
+    architecture: formatOf(modelType).architecture,
+    constants: decoderConstants,
+    ...family,
+  };
+}

@@ -1,0 +1,70 @@
+import { add, embedding, gelu, layerNorm, recomputable, reshape, split, type Value } from "../../graph/index.ts";
+import type { Family, WeightSpec } from "../family.ts";
+
+/** GPT-2 (Radford et al. 2019): layer norm, learned positions, GELU, one projection for q, k and v, weights stored (in, out). */
+export const gpt2: Family = {
+  modelTypes: ["gpt2"],
+  architecture: "GPT2LMHeadModel",
+  weights(config) {
+    const { hiddenSize: width, intermediateSize: inner } = config;
+    const out = new Map<string, WeightSpec>();
+    const set = (name: string, shape: number[], init: WeightSpec["init"], transposed = false) =>
+      out.set(name, { shape, init, ...(transposed && { transposed }) });
+    const norm = (name: string) => {
+      set(`${name}.weight`, [width], "ones");
+      set(`${name}.bias`, [width], "zeros");
+    };
+    const conv = (name: string, inputs: number, outputs: number, init: WeightSpec["init"] = "normal") => {
+      set(`${name}.weight`, [inputs, outputs], init, true);
+      set(`${name}.bias`, [outputs], "zeros");
+    };
+    set("transformer.wte.weight", [config.vocabSize, width], "normal");
+    set("transformer.wpe.weight", [config.maxPositionEmbeddings, width], "normal");
+    for (let i = 0; i < config.numHiddenLayers; i++) {
+      const h = `transformer.h.${i}`;
+      norm(`${h}.ln_1`);
+      conv(`${h}.attn.c_attn`, width, 3 * width);
+      conv(`${h}.attn.c_proj`, width, width, "residual");
+      norm(`${h}.ln_2`);
+      conv(`${h}.mlp.c_fc`, width, inner);
+      conv(`${h}.mlp.c_proj`, inner, width, "residual");
+    }
+    norm("transformer.ln_f");
+    if (!config.tieWordEmbeddings) set("lm_head.weight", [config.vocabSize, width], "normal");
+    return out;
+  },
+  constants: () => new Map(),
+  head: (config) => ({ weight: config.tieWordEmbeddings ? "transformer.wte.weight" : "lm_head.weight" }),
+  forward(context, config) {
+    const { weight, dtype, ids, positions } = context;
+    const heads = config.numAttentionHeads;
+    const width = config.hiddenSize;
+    const conv = (x: Value, name: string) => context.linear(x, name, { transposed: true });
+    const norm = (x: Value, name: string, residual?: Value) =>
+      layerNorm(x, weight(`transformer.${name}.weight`), {
+        eps: config.layerNormEpsilon,
+        bias: weight(`transformer.${name}.bias`),
+        ...(residual && { residual }),
+      });
+    const tokens = context.embedded(embedding(weight("transformer.wte.weight"), ids, { dtype }));
+    const block = (i: number, x: Value, residual: Value | undefined) => {
+      const h = `transformer.h.${i}`;
+      const before = norm(x, `h.${i}.ln_1`, residual);
+      const rows = before.y.dim(0);
+      const [q, k, v] = split(conv(before.y, `${h}.attn.c_attn`), [width, width, width]).map((p) =>
+        reshape(p, [rows, heads, width / heads]),
+      );
+      const wanted = (x: Value) => (i === config.numHiddenLayers - 1 && context.wanted ? context.wanted(x) : x);
+      const o = wanted(reshape(context.attend(i, { q: q!, k: k!, v: v! }, {}), [rows, width]));
+      const between = norm(conv(o, `${h}.attn.c_proj`), `h.${i}.ln_2`, wanted(before.h));
+      const approximate = config.hiddenAct === "gelu" ? "none" : "tanh";
+      const said = conv(gelu(conv(between.y, `${h}.mlp.c_fc`), { approximate }), `${h}.mlp.c_proj`);
+      return { x: said, residual: between.h };
+    };
+    let stream: { x: Value; residual?: Value } = {
+      x: add(tokens, embedding(weight("transformer.wpe.weight"), positions, { dtype })),
+    };
+    for (let i = 0; i < config.numHiddenLayers; i++) stream = recomputable(() => block(i, stream.x, stream.residual));
+    return norm(stream.x, "ln_f", stream.residual).y;
+  },
+};

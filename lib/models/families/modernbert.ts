@@ -1,0 +1,89 @@
+import type { ModelConfig } from "../../formats/config/config.ts";
+import { FAMILY_FORMATS } from "../../formats/config/families.ts";
+import { embedding, gelu, glu, layerNorm, recomputable, reshape, split, type Value } from "../../graph/index.ts";
+import type { ForwardContext } from "../../nn/context.ts";
+import { rotate } from "../../nn/rotary.ts";
+import { activationOf, slidingWindow } from "../decoder-weights.ts";
+import type { Family, WeightSpec } from "../family.ts";
+import { ropeConstants, rotaryOf } from "../rope-frequencies.ts";
+
+function weights(config: ModelConfig): Map<string, WeightSpec> {
+  const { hiddenSize: width, intermediateSize: inner } = config;
+  const out = new Map<string, WeightSpec>();
+  const norm = (name: string) => out.set(`${name}.weight`, { shape: [width], init: "ones" });
+  const linear = (
+    name: string,
+    outputs: number,
+    inputs: number,
+    bias: boolean,
+    init: WeightSpec["init"] = "normal",
+  ) => {
+    out.set(`${name}.weight`, { shape: [outputs, inputs], init });
+    if (bias) out.set(`${name}.bias`, { shape: [outputs], init: "zeros" });
+  };
+  out.set("model.embeddings.tok_embeddings.weight", { shape: [config.vocabSize, width], init: "normal" });
+  norm("model.embeddings.norm");
+  for (let i = 0; i < config.numHiddenLayers; i++) {
+    const layer = `model.layers.${i}`;
+    if (i > 0) norm(`${layer}.attn_norm`);
+    linear(`${layer}.attn.Wqkv`, 3 * width, width, config.attentionBias);
+    linear(`${layer}.attn.Wo`, width, width, config.attentionBias, "residual");
+    norm(`${layer}.mlp_norm`);
+    linear(`${layer}.mlp.Wi`, 2 * inner, width, config.mlpBias);
+    linear(`${layer}.mlp.Wo`, width, inner, config.mlpBias, "residual");
+  }
+  norm("model.final_norm");
+  return out;
+}
+
+function forward(context: ForwardContext, config: ModelConfig): Value {
+  const { hiddenSize: width, numAttentionHeads: heads, headDim, layerNormEpsilon: eps } = config;
+  const norm = (x: Value, name: string, residual?: Value) =>
+    layerNorm(x, context.weight(`model.${name}.weight`), { eps, ...(residual && { residual }) });
+  const table = context.weight("model.embeddings.tok_embeddings.weight");
+  const embedded = norm(embedding(table, context.ids, { dtype: context.dtype }), "embeddings.norm").y;
+  const block = (i: number, x: Value, residual: Value | undefined) => {
+    const layer = `layers.${i}`;
+    // The first layer takes the embeddings as they are: those are normed already.
+    const before = i === 0 ? { y: embedded, h: embedded } : norm(x, `${layer}.attn_norm`, residual);
+    const rows = before.y.dim(0);
+    const parts = split(context.linear(before.y, `model.${layer}.attn.Wqkv`), [width, width, width]);
+    const [q, k, v] = parts.map((part) => reshape(part, [rows, heads, headDim]));
+    const rotary = rotaryOf(config, i)!;
+    const o = context.attend(
+      i,
+      { q: rotate(context, q!, rotary), k: rotate(context, k!, rotary), v: v! },
+      { causal: false, window: slidingWindow(config, i) },
+    );
+    const said = context.linear(reshape(o, [rows, width]), `model.${layer}.attn.Wo`);
+    const between = norm(said, `${layer}.mlp_norm`, before.h);
+    const both = context.linear(between.y, `model.${layer}.mlp.Wi`);
+    const [gate, up] = split(both, [config.intermediateSize, config.intermediateSize]);
+    return { x: context.linear(glu(gate!, up!, activationOf(config)), `model.${layer}.mlp.Wo`), residual: between.h };
+  };
+  let stream: { x: Value; residual?: Value } = { x: embedded };
+  for (let i = 0; i < config.numHiddenLayers; i++) stream = recomputable(() => block(i, stream.x, stream.residual));
+  return norm(stream.x, "final_norm", stream.residual).y;
+}
+
+/**
+ * ModernBERT (Warner et al. 2024): rotary positions with two θ, a layer that sees all to two that see a window both ways,
+ * GeGLU, norms without biases before the blocks. It encodes: its masked-language-modelling head is not read.
+ */
+export const modernbert: Family = {
+  modelTypes: ["modernbert"],
+  architecture: FAMILY_FORMATS.modernbert.architecture,
+  weights,
+  constants: ropeConstants,
+  head: () => ({ weight: "decoder.weight" }),
+  forward,
+  encoder: {
+    classifierWeights: ({ hiddenSize }) =>
+      new Map<string, WeightSpec>([
+        ["head.dense.weight", { shape: [hiddenSize, hiddenSize], init: "normal" }],
+        ["head.norm.weight", { shape: [hiddenSize], init: "ones" }],
+      ]),
+    classifierInput: ({ linear, weight }, { layerNormEpsilon: eps }, x) =>
+      layerNorm(gelu(linear(x, "head.dense")), weight("head.norm.weight"), { eps }).y,
+  },
+};

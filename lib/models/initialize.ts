@@ -1,0 +1,111 @@
+import { HeddleError, throwIfAborted } from "../core/errors.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import { availableBytes } from "../graph/device.ts";
+import { type Device, Tensor } from "../graph/index.ts";
+import type { WeightSpec } from "./family.ts";
+import { modelWeights } from "./heads.ts";
+import { generator, normal, streamOf } from "./random.ts";
+
+/** How weights are drawn while the event loop goes on. */
+export interface DrawOptions {
+  signal?: AbortSignal | undefined;
+  /** Told how many numbers are drawn, and how many parameters there are: every few milliseconds. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+type Drawn = Pick<ModelConfig, "initializerRange" | "numHiddenLayers">;
+
+/** Elements that are drawn at once: about two milliseconds of work. Even, because they are drawn in pairs. */
+const PIECE = 2 ** 16;
+
+/** Writes the random values of one weight piece by piece; of one that starts as zeros nothing. The same seed gives the same ones everywhere. */
+function* drawInto(tensor: Tensor, name: string, { init }: WeightSpec, config: Drawn, seed: number) {
+  if (init === "zeros") return;
+  const deviation = config.initializerRange / (init === "residual" ? Math.sqrt(2 * config.numHiddenLayers) : 1);
+  const next = generator(streamOf(name, seed));
+  for (let start = 0; start < tensor.elements; start += PIECE) {
+    const count = Math.min(PIECE, tensor.elements - start);
+    yield tensor.writeOwn(init === "ones" ? new Float32Array(count).fill(1) : normal(count, deviation, next), start);
+  }
+}
+
+/** One weight. The device's lane writes it ahead of everything that is asked of it later; `written` settles when it is. */
+export function newWeight(device: Device, name: string, spec: WeightSpec, config: Drawn, seed: number) {
+  const tensor = Tensor.zeros(device, "f32", spec.shape);
+  return { tensor, written: Promise.all(drawInto(tensor, name, spec, config, seed)) };
+}
+
+/**
+ * Random weights of a new model, f32, by name. The same seed gives the same weights on every machine. They are written by
+ * the device's lane, ahead of everything that is asked of it later; `written` settles when they are.
+ * @throws HeddleError OUT_OF_MEMORY
+ */
+export function initialWeights(
+  config: ModelConfig,
+  device: Device,
+  seed: number,
+): { weights: Map<string, Tensor>; written: Promise<unknown> } {
+  const specs = neededWeights(config, device);
+  const weights = new Map<string, Tensor>();
+  const writes: Promise<unknown>[] = [];
+  for (const [name, spec] of specs) {
+    const { tensor, written } = newWeight(device, name, spec, config, seed);
+    weights.set(name, tensor);
+    writes.push(written);
+  }
+  return { weights, written: Promise.all(writes) };
+}
+
+/** The same weights, while the event loop goes on. Resolves when they are written. @throws HeddleError OUT_OF_MEMORY, ABORTED */
+export async function drawWeights(
+  config: ModelConfig,
+  device: Device,
+  seed: number,
+  { signal, onProgress }: DrawOptions = {},
+): Promise<Map<string, Tensor>> {
+  const specs = neededWeights(config, device);
+  const total = parametersOf(specs);
+  let done = 0;
+  const weights = new Map<string, Tensor>();
+  try {
+    for (const [name, spec] of specs) {
+      const tensor = Tensor.zeros(device, "f32", spec.shape);
+      weights.set(name, tensor);
+      const end = done + tensor.elements;
+      for (const written of drawInto(tensor, name, spec, config, seed)) {
+        await written;
+        // The lane is done within microseconds, and what it is done with goes round no event loop.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        throwIfAborted(signal, "createModelAsync");
+        done = Math.min(done + PIECE, end);
+        onProgress?.(done, total);
+      }
+      if (done === end) continue;
+      done = end; // zeros are there already
+      onProgress?.(done, total);
+    }
+    return weights;
+  } catch (error) {
+    for (const tensor of weights.values()) tensor.dispose();
+    throw error;
+  }
+}
+
+/** What is to be drawn, where there is room for it. A device's memory is its own, and says itself that it is full. */
+function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec][] {
+  const specs = [...modelWeights(config)].filter(([, { optional }]) => !optional);
+  const parameters = parametersOf(specs);
+  const available = availableBytes();
+  if (device.kind === "cpu" && parameters * 4 > available)
+    throw new HeddleError(
+      "OUT_OF_MEMORY",
+      `model configuration: expected weights that fit in ${gigabytes(available)} of memory, got ${(parameters / 1e9).toFixed(1)} billion parameters, ${gigabytes(parameters * 4)} in f32`,
+    );
+  return specs;
+}
+
+function parametersOf(specs: readonly [string, WeightSpec][]): number {
+  return specs.reduce((sum, [, { shape }]) => sum + shape.reduce((n, d) => n * d, 1), 0);
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

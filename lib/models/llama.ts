@@ -1,4 +1,0 @@
-import { builtInDecoder } from "./define.ts";
-
-/** Llama 1–3 and its copies (Touvron et al. 2023): RMSNorm, RoPE, grouped-query attention, SwiGLU. */
-export const llama = builtInDecoder("llama");

@@ -1,0 +1,46 @@
+import { castElements } from "../../formats/native-cast.ts";
+import { elementsIn, transposedView } from "../../formats/element-sources.ts";
+import { type Device, isQuantised, type Tensor } from "../../graph/index.ts";
+import { shapeOf, type WeightSpec } from "../family.ts";
+
+/** A weight as f32 numbers in the shape that a floating one has. */
+export async function widened(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
+  const numbers = await tensor.toFloat32();
+  if (!spec?.transposed || !isQuantised(tensor.dtype)) return numbers;
+  const [rows, columns] = shapeOf(spec, tensor.dtype) as [number, number];
+  return transposedNumbers(tensor.device, numbers, rows, columns);
+}
+
+/** f32 numbers (rows, columns) as (columns, rows). Nobody changes them meanwhile. */
+export async function transposedNumbers(
+  device: Device,
+  numbers: Float32Array,
+  rows: number,
+  columns: number,
+): Promise<Float32Array> {
+  const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  const source = elementsIn(bytes, transposedView(rows, columns));
+  return new Float32Array((await castElements(device, source, { name: "weight", from: "f32", to: "f32" })).buffer);
+}
+
+/** The shape of `widened`. */
+export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): readonly number[] {
+  return spec ? shapeOf(spec, "f32") : tensor.shape;
+}
+
+const STORED = "stored/";
+
+/** The name that a weight has among a model's tensors while its rows lie in another order than its own name says. */
+export function storedName(weight: string): string {
+  return `${STORED}${weight}`;
+}
+
+/** The weight's own name. */
+export function weightOfStored(name: string): string {
+  return name.startsWith(STORED) ? name.slice(STORED.length) : name;
+}
+
+/** The name that the scales of an 8-bit weight have among a model's tensors. */
+export function scaleName(weight: string): string {
+  return `${weight}_scale_inv`;
+}

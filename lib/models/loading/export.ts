@@ -1,0 +1,36 @@
+import { castElements } from "../../formats/native-cast.ts";
+import { unstackExperts } from "../../formats/experts.ts";
+import type { TensorData } from "../../formats/tensor-data.ts";
+import { type FloatDType, isQuantised, type Tensor } from "../../graph/index.ts";
+import type { WeightSpec } from "../family.ts";
+import { modelWeights } from "../heads.ts";
+import type { Model } from "../model.ts";
+import { widened, widenedShape } from "./dequantize.ts";
+
+/** A tensor on its way to a file, in `dtype`; its bytes are read from the device when its turn comes. */
+export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
+  const quantised = isQuantised(tensor.dtype) || tensor.scale !== undefined;
+  const shape = quantised ? widenedShape(tensor, spec) : tensor.shape;
+  return {
+    name,
+    dtype,
+    shape,
+    bytes: async () => {
+      const data = quantised ? await widened(tensor, spec) : await tensor.read();
+      const from = quantised ? "f32" : (tensor.dtype as FloatDType);
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      return from === dtype ? bytes : castElements(tensor.device, bytes, { name, from, to: dtype });
+    },
+  };
+}
+
+/** A model's weights on their way to a safetensors file, in a checkpoint's order; `auto` keeps each one's type, and f32 of quantised ones. */
+export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {
+  const specs = modelWeights(model.config);
+  const tensors = model.weightNames.map((name) => {
+    const tensor = model.weight(name);
+    const stored = isQuantised(tensor.dtype) || tensor.scale ? "f32" : (tensor.dtype as FloatDType);
+    return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
+  });
+  return unstackExperts(tensors, model.config, model.device);
+}

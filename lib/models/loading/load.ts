@@ -1,0 +1,197 @@
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { castTensor } from "../../formats/native-cast.ts";
+import { type ModelConfig, rotaryDim } from "../../formats/config/config.ts";
+import { isNumberDtype, type NumberDtype, pieceOf } from "../../formats/weight-dtype.ts";
+import { type OrderedElements, sourcesOf, transposed } from "../../formats/element-sources.ts";
+import { EIGHT_BITS, type StoredFp8 } from "../../formats/fp8.ts";
+import { ownHead } from "../../formats/config/heads.ts";
+import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../../formats/quantization-choice.ts";
+import type { StoredTensor } from "../../formats/weights.ts";
+import {
+  type Device,
+  type FloatDType,
+  FP8_BLOCK,
+  isQuantised,
+  type QuantizedActivations,
+  Tensor,
+} from "../../graph/index.ts";
+import { shapeOf, type WeightSpec } from "../family.ts";
+import { modelWeights } from "../heads.ts";
+import { Model } from "../model.ts";
+import { familyOf } from "../registry.ts";
+import { scaleName } from "./dequantize.ts";
+
+/** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
+export interface NamedWeights {
+  names(): string[];
+  has(name: string): boolean;
+  tensor(name: string): StoredTensor;
+  /** The tensor's elements in transformers' order, or undefined where they may be mapped as they lie, but for the order of rows. */
+  reordered?(name: string): Promise<OrderedElements | undefined>;
+  /** Of a matrix (a GGUF's q and k): row r of each block of as many rows is the stored row order[r] of that block. */
+  rowOrder?(name: string): Int32Array | undefined;
+}
+
+/** Element types that weights may be loaded in. @useDeclaredType */
+export type LoadDType = FloatDType | QuantisedTarget | "auto";
+
+export interface LoadOptions {
+  device: Device;
+  /** `auto` keeps each weight in the type it is stored in, mapped without a copy; a quantised type is that of matrices (see wantedType). */
+  dtype?: LoadDType | undefined;
+  /** How activations meet quantised weights; int8 where not given. */
+  quantizedActivations?: QuantizedActivations | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Makes a model of stored weights: mapped where alignment and `dtype` allow, converted otherwise.
+ * @throws HeddleError INVALID_FILE for a missing, additional or misshapen weight, UNSUPPORTED for an element type
+ */
+export async function loadModel(config: ModelConfig, source: NamedWeights, options: LoadOptions): Promise<Model> {
+  const { device, dtype = "auto", onProgress, signal } = options;
+  const expected = modelWeights(config);
+  const unknown = new Set(source.names());
+  const tensors = new Map<string, Tensor>();
+  let done = 0;
+  try {
+    for (const [name, spec] of expected) {
+      throwIfAborted(signal, "load");
+      if (!source.has(name)) {
+        if (spec.optional) continue;
+        throw new HeddleError("INVALID_FILE", `${config.modelType}: expected a weight ${name}, got none of that name`);
+      }
+      unknown.delete(name);
+      const t = source.tensor(name);
+      const shape = shapeOf(spec, t.dtype);
+      if (t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${name}: expected (${shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
+        );
+      if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
+        await placeFp8(name, t, t.fp8, device, tensors);
+      else tensors.set(name, await place(name, t, spec, source, dtype, device, config, signal));
+      onProgress?.(++done, expected.size);
+    }
+    rejectUnknown(config, unknown, source, tensors);
+    const { quantizedActivations } = options;
+    return await Model.fromWeights(config, device, tensors, { quantizedActivations });
+  } catch (error) {
+    for (const t of tensors.values()) t.dispose();
+    throw error;
+  }
+}
+
+async function placeFp8(
+  name: string,
+  t: StoredTensor,
+  fp8: StoredFp8,
+  device: Device,
+  tensors: Map<string, Tensor>,
+): Promise<void> {
+  const [rows, columns] = t.shape as [number, number];
+  const shape = [Math.ceil(rows / FP8_BLOCK), Math.ceil(columns / FP8_BLOCK)];
+  const scale = await Tensor.fromOwn(device, "f32", shape, fp8.scales());
+  tensors.set(scaleName(name), scale);
+  tensors.set(name, Tensor.fp8(Tensor.mapped(device, "u8", t.shape, t.file, t.offset), scale));
+}
+
+/** An additional weight means that the model computes something else than the configuration says. */
+function rejectUnknown(
+  config: ModelConfig,
+  unknown: Set<string>,
+  source: NamedWeights,
+  loaded: ReadonlyMap<string, Tensor>,
+): void {
+  const own = ownHead(config);
+  const { weight: table } = familyOf(config.modelType).head(config);
+  for (const name of unknown) {
+    // A tied head that was written all the same is the embedding once more.
+    const tied =
+      config.tieWordEmbeddings &&
+      (name === own || name.endsWith(`.${own}`)) &&
+      sameSize(source.tensor(name), loaded.get(table));
+    if (tied) continue;
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${config.modelType}: expected no weight ${name} by the configuration, got one`,
+    );
+  }
+}
+
+function sameSize(t: StoredTensor, table: Tensor | undefined): boolean {
+  return table !== undefined && t.shape.every((d, i) => d === table.shape[i]);
+}
+
+async function place(
+  name: string,
+  t: StoredTensor,
+  spec: WeightSpec,
+  source: NamedWeights,
+  dtype: LoadDType,
+  device: Device,
+  config: ModelConfig,
+  signal: AbortSignal | undefined,
+): Promise<Tensor> {
+  if (!isNumberDtype(t.dtype))
+    throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
+  const wanted = wantedType(name, { dtype: t.dtype, shape: t.shape }, spec, dtype, config);
+  const order = source.rowOrder?.(name);
+  const aligned = t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
+  if (order && wanted === t.dtype) {
+    const lying = aligned && turnsWhole(name, order.length, source, config);
+    return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, lying });
+  }
+  const reordered = await source.reordered?.(name);
+  if (wanted === t.dtype && !reordered && !t.sources && aligned)
+    return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
+  const ordered = reordered ?? { sources: sourcesOf(t), from: t.dtype };
+  // A family may keep matrices as (inputs, outputs); blocks lie the other way.
+  const turned = spec.transposed && isQuantised(wanted) !== isQuantised(t.dtype);
+  const { sources, from } = turned
+    ? await transposed(device, { ...t, dtype: ordered.from, sources: () => ordered.sources })
+    : ordered;
+  return castTensor(device, shapeOf(spec, wanted), sources, { name: t.name, from, to: wanted, signal });
+}
+
+/** Whether rope turns whole heads of what this matrix makes, and nothing else is in their order: it then may read neighbours. */
+function turnsWhole(name: string, width: number, source: NamedWeights, config: ModelConfig): boolean {
+  const layer = Number(/\.layers\.([0-9]+)\./.exec(name)?.[1]);
+  return (
+    rotaryDim(config) === width && config.noRopeLayers?.[layer] !== 0 && !source.has(name.replace(/weight$/, "bias"))
+  );
+}
+
+/** Biases of experts and norms of each head are as many vectors. */
+function isMatrix(name: string, shape: readonly number[]): boolean {
+  return shape.length >= 2 && !/\.bias$|\.[qk]_norm\.weight$/.test(name);
+}
+
+/** Tables that a position or a kind of text chooses from, and small matrices whose errors reach everything: what chooses experts or labels. */
+const NEVER_QUANTISED =
+  /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
+
+/**
+ * Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. What is quantised already stays so
+ * where another such type is asked for: it would only lose more.
+ */
+function wantedType(
+  name: string,
+  { dtype: stored, shape }: { dtype: NumberDtype; shape: readonly number[] },
+  spec: WeightSpec,
+  dtype: LoadDType,
+  config: ModelConfig,
+): NumberDtype {
+  const matrix = isMatrix(name, shape);
+  if (isQuantisedTarget(dtype)) {
+    if (isQuantised(stored)) return matrix ? stored : "f32";
+    if (!matrix || NEVER_QUANTISED.test(name) || (spec.transposed && shape.length > 2)) return stored;
+    const { weight: head } = familyOf(config.modelType).head(config);
+    return quantisedType(dtype, { shape: shapeOf(spec, dtype), head: name === head });
+  }
+  if (matrix) return dtype === "auto" ? stored : dtype;
+  if (isQuantised(stored)) return "f32";
+  return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
+}

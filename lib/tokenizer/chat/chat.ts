@@ -1,0 +1,266 @@
+// Conversations → ids: the chat template, and what of a conversation fits a context.
+import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./generation-blocks.ts";
+import { ChatGuard, type GuardedTokens, noteTexts } from "./injection-guard.ts";
+import { RenderTime } from "./jinja/limits.ts";
+import { UsedMarks } from "./marks.ts";
+import { explained, renderTemplate } from "./jinja/render.ts";
+import type { TokenizerConfig } from "../files/config.ts";
+import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
+import { checkFlag, checkNames, type Names } from "../../core/unknown-options.ts";
+import { atOnce } from "../../core/slices.ts";
+
+/** A message of a conversation, as chat templates read it; fields besides are handed on to them. */
+export interface ChatMessage {
+  /** "system", "user", "assistant", "tool", or what else the template knows. */
+  role: string;
+  content?: string | readonly unknown[] | null | undefined;
+  [key: string]: unknown;
+}
+
+/** Options of `applyChatTemplate` and its kin. */
+export interface ChatTemplateOptions {
+  /** End with the beginning of the assistant's answer. Default false. */
+  addGenerationPrompt?: boolean | undefined;
+  /** Tool definitions, as JSON schemas, for templates that show them. */
+  tools?: readonly unknown[] | undefined;
+  /** Documents to answer from, for templates that show them. */
+  documents?: readonly unknown[] | undefined;
+  /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's own. */
+  template?: string | undefined;
+  /** More variables, such as `{ enable_thinking: false }`. Strings in it are the caller's own and not guarded. */
+  variables?: Readonly<Record<string, unknown>> | undefined;
+}
+
+const TEMPLATE_NAMES: Names<ChatTemplateOptions> = {
+  addGenerationPrompt: true,
+  tools: true,
+  documents: true,
+  template: true,
+  variables: true,
+};
+const FIT_NAMES: Names<FitOptions> = { ...TEMPLATE_NAMES, contextLength: true, reserve: true };
+
+export function checkTemplateOptions(options: ChatTemplateOptions): void {
+  checkNames(options, TEMPLATE_NAMES);
+  checkFlag("addGenerationPrompt", options.addGenerationPrompt);
+}
+export function checkFitOptions(options: FitOptions): void {
+  checkNames(options, FIT_NAMES);
+  checkFlag("addGenerationPrompt", options.addGenerationPrompt);
+}
+
+export interface RenderedChat {
+  text: string;
+  /** UTF-16 offsets of `text` that no special token may span: see NativeTokenizer.encode. */
+  barriers: Uint32Array;
+}
+
+function checkMessages(messages: unknown): asserts messages is readonly ChatMessage[] {
+  if (!Array.isArray(messages)) throw invalidArgument("messages", "an array", messages);
+  for (const [index, message] of messages.entries()) {
+    const name = `messages[${index}]`;
+    if (typeof message !== "object" || message === null) throw invalidArgument(name, "an object", message);
+    const { role, content } = message as ChatMessage;
+    // Some templates build special tokens of roles, so a role is a plain word.
+    if (typeof role !== "string" || !/^[\w.-]{1,64}$/u.test(role))
+      throw invalidArgument(`${name}.role`, "a word", role);
+    if (content !== undefined && content !== null && typeof content !== "string" && !Array.isArray(content)) {
+      throw invalidArgument(`${name}.content`, "a string or an array of parts", content);
+    }
+  }
+}
+
+/** The template's text: `options.template` by name or itself, else the tokenizer's, else a default one. */
+export function chooseTemplate(
+  config: TokenizerConfig,
+  hasToken: (token: string) => boolean,
+  options: ChatTemplateOptions,
+): string {
+  const { chatTemplates } = config;
+  const own = (name: string) => (Object.hasOwn(chatTemplates, name) ? chatTemplates[name] : undefined);
+  if (options.template !== undefined) {
+    if (typeof options.template !== "string") throw invalidArgument("template", "a string", options.template);
+    const named = own(options.template);
+    if (named !== undefined) return named;
+    if (/^[\w.-]+$/u.test(options.template)) {
+      throw new HeddleError("NOT_FOUND", `template: the tokenizer has none named ${describe(options.template)}`);
+    }
+    return options.template;
+  }
+  // As Hugging Face does, where there are several and one is for tools.
+  const chosen = (options.tools && options.tools.length > 0 ? own("tool_use") : undefined) ?? own("default");
+  if (chosen !== undefined) return chosen;
+  return hasToken("<|im_start|>") && hasToken("<|im_end|>") ? chatMlTemplate : plainTemplate;
+}
+
+/** What conversations are rendered with. */
+export interface ChatSetting {
+  template: string;
+  /** Tokens that no text of a message may be taken for. */
+  guarded: GuardedTokens;
+  config: TokenizerConfig;
+  options: ChatTemplateOptions;
+}
+
+/** What a template is given. */
+interface ChatParts {
+  /** Each message with the guard's marks. */
+  messages: ReadonlyMap<ChatMessage, unknown>;
+  variables: Readonly<Record<string, unknown>>;
+  /** What stands in the rendered text for the template's generation tags. */
+  marks: readonly [begin: string, end: string] | undefined;
+}
+
+/**
+ * Renders a conversation, and beginnings or parts of it, as often as a call needs: all renderings share one limit of time. The generators yield
+ * every so often, except within the template, which is one piece.
+ */
+export class ChatRenderer {
+  private readonly setting: ChatSetting;
+  private readonly guard: ChatGuard;
+  private readonly parts: ChatParts;
+  private readonly time = new RenderTime();
+
+  private constructor(setting: ChatSetting, guard: ChatGuard, parts: ChatParts) {
+    this.setting = setting;
+    this.guard = guard;
+    this.parts = parts;
+  }
+
+  /** @param messages all that will be rendered @throws HeddleError INVALID_ARGUMENT for messages that are not plain data, UNSUPPORTED */
+  static *of(messages: readonly ChatMessage[], setting: ChatSetting): Generator<void, ChatRenderer, undefined> {
+    checkMessages(messages);
+    const { template, guarded, config, options } = setting;
+    const { tools, documents, variables } = options;
+    const used = new UsedMarks();
+    yield* used.add(template);
+    try {
+      yield* noteTexts({ messages, tools, documents, variables }, used);
+    } catch (cause) {
+      if (cause instanceof HeddleError) throw cause;
+      throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${describe(cause)})`, { cause });
+    }
+    const [begin, end] = hasGenerationTags(template) ? [used.take(), used.take()] : [];
+    const guard = new ChatGuard(guarded, used);
+    const own = new Map<ChatMessage, unknown>();
+    for (const message of messages)
+      if (!own.has(message)) own.set(message, yield* guard.protect(message, "messages", 1));
+    const all = {
+      bos_token: config.bosToken ?? "",
+      eos_token: config.eosToken ?? "",
+      pad_token: config.padToken ?? "",
+      unk_token: config.unkToken ?? "",
+      sep_token: config.sepToken,
+      cls_token: config.clsToken,
+      mask_token: config.maskToken,
+      ...variables,
+      // Templates tell by `none` that there are no tools: transformers sets both always.
+      tools: tools ? yield* guard.protect(tools, "tools") : null,
+      documents: documents ? yield* guard.protect(documents, "documents") : null,
+    };
+    const marks = begin !== undefined && end !== undefined ? ([begin, end] as const) : undefined;
+    return new ChatRenderer(setting, guard, { messages: own, variables: all, marks });
+  }
+
+  /** As the options say. @param messages of those that it was made of @throws HeddleError INVALID_ARGUMENT, INVALID_FILE */
+  renderWhole(messages: readonly ChatMessage[]): Generator<void, RenderedChat, undefined> {
+    return this.rendered(this.setting.template, messages, this.setting.options.addGenerationPrompt === true);
+  }
+
+  /** The text of a beginning; undefined where the template, which takes the whole, refuses it. @throws HeddleError INVALID_FILE */
+  renderPart(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string | undefined {
+    try {
+      return atOnce(this.rendered(this.setting.template, messages, addGenerationPrompt)).text;
+    } catch (error) {
+      if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
+      throw error;
+    }
+  }
+
+  /** What of a conversation the template says the assistant generates; undefined where it says nothing of it. */
+  *renderGenerated(messages: readonly ChatMessage[]): Generator<void, Generated | undefined, undefined> {
+    if (!this.parts.marks) return undefined;
+    const [begin, end] = this.parts.marks;
+    const template = withGenerationMarks(this.setting.template, begin, end);
+    const { text } = yield* this.rendered(template, messages, this.setting.options.addGenerationPrompt === true);
+    return generatedSpans(text, begin, end);
+  }
+
+  private *rendered(
+    template: string,
+    messages: readonly ChatMessage[],
+    addGenerationPrompt: boolean,
+  ): Generator<void, RenderedChat, undefined> {
+    const variables = {
+      ...this.parts.variables,
+      messages: messages.map((message) => this.parts.messages.get(message)),
+      add_generation_prompt: addGenerationPrompt,
+    };
+    const text = renderTemplate(template, variables, this.guard.mark, this.time);
+    try {
+      return yield* this.time.slices(this.guard.release(text));
+    } catch (cause) {
+      throw explained(cause, template);
+    }
+  }
+}
+
+/** Options of `fit`. */
+export interface FitOptions extends ChatTemplateOptions {
+  /** Tokens that the model can hold. */
+  contextLength: number;
+  /** Of these, tokens to keep free for the answer, fewer than all. Default 0. */
+  reserve?: number | undefined;
+}
+
+/** What of a conversation fits, as `fit` says. */
+export interface Fit {
+  /** Whether `messages` fit. false: not even the last turn does. */
+  fits: boolean;
+  /** Tokens of `messages`, rendered. */
+  tokens: number;
+  /** contextLength less reserve. */
+  limit: number;
+  /** What is kept: system messages at the beginning, and the latest turns. */
+  messages: ChatMessage[];
+  /** What is left out, oldest first; empty if all fit. */
+  dropped: ChatMessage[];
+}
+
+/**
+ * Drops the oldest turns, each a user's message with all that answers it, until the rest fits. System messages at the
+ * beginning and the last turn always stay. It yields messages and is given the number of their tokens.
+ */
+export function* fitMessages(
+  messages: readonly ChatMessage[],
+  options: FitOptions,
+): Generator<readonly ChatMessage[], Fit, number> {
+  checkMessages(messages);
+  const { contextLength, reserve = 0 } = options;
+  if (!Number.isInteger(contextLength) || contextLength < 1) {
+    throw invalidArgument("contextLength", "a whole number from 1", contextLength);
+  }
+  if (!Number.isInteger(reserve) || reserve < 0 || reserve >= contextLength)
+    throw invalidArgument("reserve", `a whole number from 0 and below contextLength, ${contextLength}`, reserve);
+  const limit = contextLength - reserve;
+  let systemEnd = 0;
+  while (systemEnd < messages.length && ["system", "developer"].includes(messages[systemEnd]!.role)) systemEnd++;
+  // Where a turn begins: the conversation may be cut before any of these.
+  const cuts = [systemEnd];
+  for (let i = systemEnd + 1; i < messages.length; i++) if (messages[i]!.role === "user") cuts.push(i);
+  const keep = (cut: number) => [...messages.slice(0, systemEnd), ...messages.slice(cut)];
+  // The first cut after which the rest fits: token counts fall with every turn dropped.
+  let low = 0;
+  let high = cuts.length - 1;
+  let tokens = yield keep(cuts[0]!);
+  if (tokens <= limit) high = 0;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((yield keep(cuts[middle]!)) <= limit) high = middle;
+    else low = middle + 1;
+  }
+  const cut = cuts[high]!;
+  if (high > 0) tokens = yield keep(cut);
+  return { fits: tokens <= limit, tokens, limit, messages: keep(cut), dropped: messages.slice(systemEnd, cut) };
+}

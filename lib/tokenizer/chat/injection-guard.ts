@@ -1,0 +1,130 @@
+// Keeps text in chat messages from being taken for the template's own special tokens.
+//
+// Before rendering, a break mark (a private-use character that occurs nowhere else) goes behind each character of the
+// messages with which a guarded token could begin, as it is or once it is normalised. The marks travel through the template
+// with the text. After rendering they are taken out again, and where they stood no guarded token may match: whatever the
+// template does to the text (trimming, splitting, joining), a guarded token's first character from a message stays broken
+// off from what follows.
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./marks.ts";
+import { CHANGES, type GuardCharacters } from "./guard-characters.ts";
+
+const maxDepth = 64;
+/** Of what a template gets: objects, arrays, strings, numbers. */
+const maxValues = 100_000;
+
+export interface Guarded {
+  special: boolean;
+  content: string;
+}
+
+/** What messages are guarded against. */
+export interface GuardedTokens {
+  tokens: readonly Guarded[];
+  /** Where tokens are looked for in normalised text: what may become of characters. */
+  characters?: GuardCharacters | undefined;
+}
+
+interface Rule {
+  texts: Marker;
+  /** For names of fields that are plain words, by which templates find them: marks tokens as they are written. */
+  words: Marker;
+}
+
+export class ChatGuard {
+  readonly mark: string;
+  private readonly strict: Rule;
+  private readonly lenient: Rule;
+
+  /** @param used by everything that takes part */
+  constructor({ tokens, characters }: GuardedTokens, used: UsedMarks) {
+    const mark = used.unused();
+    if (mark === undefined)
+      throw new HeddleError("UNSUPPORTED", "chat template: the messages use every private-use character");
+    this.mark = mark;
+    const first = tokens.map(({ content }) => firstCharacter(content));
+    const rule = (heads: readonly string[], openers: ReadonlySet<number>): Rule => ({
+      texts: new Marker(heads, mark, characters && { characters, openers }),
+      words: new Marker(heads, mark),
+    });
+    this.strict = rule(first, new Set());
+    const specials = tokens.filter((token) => token.special).map((token) => token.content);
+    const openers = new Set(first.map(codeOf));
+    if (characters)
+      for (const content of specials) if (!keepsBeginning(content, characters)) openers.delete(codeOf(content));
+    this.lenient = rule(specials.map(beginningOf), openers);
+  }
+
+  /**
+   * A copy of messages, tools or the like with marks. Roles and types stay as they are: templates compare them, and
+   * some make special tokens of them. An assistant's own text keeps mark-up that is not special, such as `<think>`,
+   * which templates look for; everything else is marked wherever a token could begin.
+   */
+  *protect(value: unknown, name: string, depth = 0, rule = this.strict): Generator<void, unknown, undefined> {
+    if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
+    if (typeof value === "string") return yield* rule.texts.apply(value.toWellFormed());
+    if (typeof value !== "object" || value === null) return value;
+    if (Array.isArray(value)) {
+      const items: unknown[] = [];
+      for (const item of value) items.push(yield* this.protect(item, name, depth + 1, rule));
+      return items;
+    }
+    const inner = (value as { role?: unknown }).role === "assistant" ? this.lenient : rule;
+    const entries: [string, unknown][] = [];
+    for (const [key, item] of Object.entries(value)) {
+      const keeps = (key === "role" || key === "type") && typeof item === "string" && isWord(item);
+      const field = yield* (isWord(key) ? inner.words : inner.texts).apply(key);
+      entries.push([field, keeps ? item : yield* this.protect(item, name, depth + 1, inner)]);
+    }
+    yield;
+    return Object.fromEntries(entries);
+  }
+
+  /** The rendered text without the marks, and the offsets at which they stood, ascending. */
+  release(rendered: string): Generator<void, { text: string; barriers: Uint32Array }, undefined> {
+    return withoutMarks(rendered, this.mark);
+  }
+}
+
+/** So much of a special token as tells it from other mark-up: "</s>" from the "</think>" that templates look for. */
+function beginningOf(content: string): string {
+  return content.slice(0, content.startsWith("</") ? 3 : firstCharacter(content).length + 1);
+}
+
+const isWord = (text: string) => /^[\w.-]{1,64}$/u.test(text);
+
+const codeOf = (text: string) => text.codePointAt(0)!;
+
+/** Whether a token's beginning stands in normalised text as its file writes it. */
+function keepsBeginning(content: string, characters: GuardCharacters): boolean {
+  const beginning = beginningOf(content);
+  characters.learn(beginning);
+  return [...beginning].every((character) => (characters.of(codeOf(character)) & CHANGES) === 0);
+}
+
+function tooMany(name: string, most: number, what: string): HeddleError {
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected at most ${most} ${what}, got more`);
+}
+
+/**
+ * Takes note of the marks in all texts of some plain data.
+ * @throws HeddleError INVALID_ARGUMENT for what is no plain data, nested too deep or of too many values
+ */
+export function* noteTexts(data: Readonly<Record<string, unknown>>, used: UsedMarks): Generator<void, void, undefined> {
+  let values = 0;
+  const note = function* (value: unknown, name: string, depth: number): Generator<void, void, undefined> {
+    if (++values > maxValues) throw tooMany(name, maxValues, "values");
+    if (typeof value === "string") yield* used.add(value);
+    else if (typeof value === "bigint") throw invalidArgument(name, "plain data", value);
+    if (typeof value !== "object" || value === null) return;
+    if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
+    if (Array.isArray(value)) for (const item of value) yield* note(item, name, depth + 1);
+    else
+      for (const [key, item] of Object.entries(value)) {
+        yield* used.add(key);
+        yield* note(item, name, depth + 1);
+      }
+    yield;
+  };
+  for (const [name, value] of Object.entries(data)) yield* note(value, name, 0);
+}

@@ -1,0 +1,77 @@
+// What is used of the package that parses and interprets templates.
+import type { RuntimeValue } from "./repr.ts";
+import type { Token } from "./tests.ts";
+import { lazily } from "../../../core/lazy.ts";
+
+// The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
+export interface Scope {
+  set(name: string, value: unknown): RuntimeValue;
+  tests: ReadonlyMap<string, (...values: RuntimeValue[]) => boolean>;
+}
+/** A node of a template's tree. */
+export interface Statement {
+  type: string;
+}
+export interface Identifier extends Statement {
+  value: string;
+}
+export interface Call extends Statement {
+  callee: Statement;
+  args: Statement[];
+}
+export interface Member extends Statement {
+  object: Statement;
+  property: Identifier;
+  computed: boolean;
+}
+export interface Binary extends Statement {
+  operator: { value: string };
+  left: Statement;
+  right: Statement;
+}
+export interface Test extends Statement {
+  operand: Statement;
+  negate: boolean;
+  test: Identifier;
+}
+/** Of `object[start:stop:step]`, what is given. */
+export interface Slice extends Statement {
+  start: Statement | undefined;
+  stop: Statement | undefined;
+  step: Statement | undefined;
+}
+/** `*argument` of a call. */
+export interface Spread extends Statement {
+  argument: Statement;
+}
+/** In the place of a node, what it was evaluated to. */
+export interface Known extends Statement {
+  value: RuntimeValue;
+}
+export const KNOWN = "Known";
+export interface Loop extends Statement {
+  loopvar: Statement;
+  iterable: Statement;
+}
+/** What a loop goes over, with a condition. */
+export interface Select extends Statement {
+  lhs: Statement;
+}
+export interface Evaluator {
+  evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue;
+  evaluateBlock(statements: readonly Statement[], scope: Scope): RuntimeValue;
+  evaluateArguments(args: readonly Statement[], scope: Scope): [RuntimeValue[], Map<string, RuntimeValue>];
+  applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue;
+  evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue;
+  evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue;
+  evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue;
+  evaluateTestExpression(node: Test, scope: Scope): RuntimeValue;
+  run(program: unknown): RuntimeValue;
+}
+export interface Jinja {
+  Environment: new () => Scope;
+  Interpreter: new (scope: Scope) => Evaluator;
+  parse(tokens: unknown): unknown;
+  tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): Token[];
+}
+export const jinja = lazily<Jinja>("@huggingface/jinja");

@@ -1,0 +1,286 @@
+// Methods of Python's texts and lists that the interpreter lacks, or has without their arguments.
+import { centred, checkedWidth, replaceArguments, type Values } from "./filters.ts";
+import { checkElements, checkTaken, renderLimits } from "./limits.ts";
+import { braced, replaced } from "./printf.ts";
+import { charactersIn, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";
+
+type Made = Values & { named: ReadonlyMap<string, RuntimeValue> };
+/** Undefined: as the interpreter has it. */
+type Method = (self: RuntimeValue, args: readonly RuntimeValue[], make: Made) => RuntimeValue | undefined;
+
+function textArgument(args: readonly RuntimeValue[], at: number, otherwise?: string): string {
+  const value = args[at]?.value ?? otherwise;
+  if (typeof value !== "string") throw new Error(`expected a text, got ${args[at]?.type ?? "nothing"}`);
+  return value;
+}
+
+function checked(parts: readonly string[], make: Made): RuntimeValue {
+  checkElements(parts.length);
+  return make.array(parts.map(make.text));
+}
+
+/** Where a text is divided, from left to right; undefined: at white space. @throws LimitError */
+function splitFromLeft(text: string, separator: string | undefined, most: number): string[] {
+  const parts: string[] = [];
+  const add = (part: string) => checkElements(parts.push(part));
+  if (separator === undefined) {
+    const trimmed = text.trimStart();
+    for (const { 0: word, index } of trimmed.matchAll(/\S+/gu)) {
+      if (parts.length >= most) {
+        add(trimmed.slice(index));
+        break;
+      }
+      add(word);
+    }
+    return parts;
+  }
+  if (separator === "") throw new Error("empty separator");
+  let at = 0;
+  for (let next = text.indexOf(separator); next >= 0 && parts.length < most; next = text.indexOf(separator, at)) {
+    add(text.slice(at, next));
+    at = next + separator.length;
+  }
+  add(text.slice(at));
+  return parts;
+}
+
+/** `split(sep, maxsplit)` */
+function splitArguments(args: readonly RuntimeValue[], named: Made["named"]) {
+  const [given, most] = [args[0] ?? named.get("sep"), args[1] ?? named.get("maxsplit")];
+  const isAny = given === undefined || given.type === "NullValue" || given.type === "UndefinedValue";
+  if (!isAny && typeof given.value !== "string") throw new Error("sep argument must be a string or null");
+  if (most !== undefined && typeof most.value !== "number") throw new Error("maxsplit argument must be a number");
+  const count = most === undefined || (most.value as number) < 0 ? Number.POSITIVE_INFINITY : (most.value as number);
+  return { separator: isAny ? undefined : (given.value as string), most: count };
+}
+
+/** Whether all characters are of a kind, of which there is at least one. */
+const all =
+  (pattern: RegExp): Method =>
+  (self, _, make) =>
+    make.boolean(pattern.test(make.plain(self.value as string)));
+
+/** `islower` and `isupper`: of characters that have a case there is one, and each has this one. */
+const ofCase =
+  (other: RegExp, own: RegExp): Method =>
+  (self, _, make) => {
+    const text = make.plain(self.value as string);
+    return make.boolean(own.test(text) && !other.test(text));
+  };
+
+const strips =
+  (which: string): Method =>
+  (self, args, make) =>
+    args.length === 1 && typeof args[0]!.value === "string"
+      ? make.text(stripped(self.value as string, which, args[0]!.value))
+      : undefined;
+
+/** Fills a text up to so many characters. */
+function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], fill: string) {
+  const width = args[0]?.value;
+  if (typeof width !== "number") throw new Error(`expected a width, got ${args[0]?.type ?? "nothing"}`);
+  const text = self.value as string;
+  const length = make.characters(text).length;
+  return { text, length, width, blanks: fill.repeat(Math.max(0, checkedWidth(width) - length)) };
+}
+
+/** Where a text lies, in characters; −1 where it does not. */
+const found =
+  (last: boolean, isNeeded = false): Method =>
+  (self, args, make) => {
+    const text = make.plain(self.value as string);
+    const part = make.plain(textArgument(args, 0));
+    const at = last ? text.lastIndexOf(part) : text.indexOf(part);
+    if (at < 0 && isNeeded) throw new Error("index: expected a text that is there, got another");
+    return make.integer(at < 0 ? -1 : charactersIn(text, at));
+  };
+
+const parted =
+  (last: boolean): Method =>
+  (self, args, make) => {
+    const text = self.value as string;
+    const separator = textArgument(args, 0);
+    if (separator === "") throw new Error("partition: expected a separator, got an empty text");
+    const at = last ? text.lastIndexOf(separator) : text.indexOf(separator);
+    const parts =
+      at < 0
+        ? last
+          ? ["", "", text]
+          : [text, "", ""]
+        : [text.slice(0, at), separator, text.slice(at + separator.length)];
+    return make.tuple(parts.map(make.text));
+  };
+
+function splitFromRight(text: string, separator: string, most: number): string[] {
+  const parts: string[] = [];
+  let end = text.length;
+  while (parts.length < most && end >= separator.length) {
+    const at = text.lastIndexOf(separator, end - separator.length);
+    if (at < 0) break;
+    parts.push(text.slice(at + separator.length, end));
+    end = at;
+  }
+  return [...parts, text.slice(0, end)].reverse();
+}
+
+export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
+  ["strip", strips("strip")],
+  ["lstrip", strips("lstrip")],
+  ["rstrip", strips("rstrip")],
+  ["isdigit", all(/^\p{Nd}+$/u)],
+  ["isdecimal", all(/^\p{Nd}+$/u)],
+  ["isnumeric", all(/^\p{N}+$/u)],
+  ["isalpha", all(/^\p{L}+$/u)],
+  ["isalnum", all(/^[\p{L}\p{N}]+$/u)],
+  ["isspace", all(/^\s+$/u)],
+  ["islower", ofCase(/[\p{Lu}\p{Lt}]/u, /\p{Ll}/u)],
+  ["isupper", ofCase(/[\p{Ll}\p{Lt}]/u, /\p{Lu}/u)],
+  ["casefold", (self, _, make) => make.text((self.value as string).toLowerCase())],
+  [
+    "swapcase",
+    (self, _, make) => {
+      checkTaken(self.value as string);
+      return make.text(
+        (self.value as string).replace(/\p{L}/gu, (c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase())),
+      );
+    },
+  ],
+  [
+    "join",
+    (self, args, make) => {
+      if (!args[0]) throw new Error("join: expected something to join, got nothing");
+      const items = make.items(args[0]);
+      const wrong = items.find((item) => typeof item.value !== "string");
+      if (wrong) throw new Error(`join: expected texts, got ${wrong.type}`);
+      const [separator, texts] = [self.value as string, items.map((item) => item.value as string)];
+      checkedWidth(texts.reduce((sum, text) => sum + text.length + separator.length, 0));
+      return make.text(texts.join(separator));
+    },
+  ],
+  [
+    "count",
+    (self, args, make) => {
+      const [text, part] = [make.plain(self.value as string), make.plain(textArgument(args, 0))];
+      if (part === "") return make.integer(charactersIn(text) + 1);
+      let count = 0;
+      for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
+      return make.integer(count);
+    },
+  ],
+  ["find", found(false)],
+  ["rfind", found(true)],
+  ["index", found(false, true)],
+  ["rindex", found(true, true)],
+  ["partition", parted(false)],
+  ["rpartition", parted(true)],
+  [
+    "split",
+    (self, args, make) => {
+      const { separator, most } = splitArguments(args, make.named);
+      return checked(splitFromLeft(self.value as string, separator, most), make);
+    },
+  ],
+  [
+    "replace",
+    (self, args, make) => {
+      const { from, to, most } = replaceArguments(args, make.named);
+      const text = self.value as string;
+      const made = replaced(text, from, to, most);
+      return made === text ? self : make.text(made);
+    },
+  ],
+  [
+    "splitlines",
+    (self, _, make) => {
+      checkTaken(self.value as string);
+      const lines = (self.value as string).split(/\r\n|[\n\r\v\f\x85\u2028\u2029]/u);
+      if (lines.at(-1) === "") lines.pop();
+      return checked(lines, make);
+    },
+  ],
+  [
+    "rsplit",
+    (self, args, make) => {
+      const text = self.value as string;
+      if (typeof args[0]?.value !== "string") checkTaken(text);
+      const most = typeof args[1]?.value === "number" && args[1].value >= 0 ? args[1].value : Number.POSITIVE_INFINITY;
+      if (typeof args[0]?.value === "string" && args[0].value !== "")
+        return checked(splitFromRight(text, args[0].value, Math.min(most, renderLimits.elements)), make);
+      const words = text.trim().split(/\s+/u);
+      if (words.length - 1 <= most) return checked(words[0] === "" ? [] : words, make);
+      const kept = words.slice(words.length - most);
+      const rest = new RegExp(`(?:\\s+\\S+){${Math.min(most, renderLimits.elements)}}\\s*$`, "u");
+      return checked([text.trim().replace(rest, ""), ...kept], make);
+    },
+  ],
+  [
+    "removeprefix",
+    (self, args, make) => {
+      const [text, part] = [self.value as string, textArgument(args, 0)];
+      return make.text(text.startsWith(part) ? text.slice(part.length) : text);
+    },
+  ],
+  [
+    "removesuffix",
+    (self, args, make) => {
+      const [text, part] = [self.value as string, textArgument(args, 0)];
+      return make.text(part !== "" && text.endsWith(part) ? text.slice(0, -part.length) : text);
+    },
+  ],
+  [
+    "ljust",
+    (self, args, make) => {
+      const { text, blanks } = filled(make, self, args, textArgument(args, 1, " "));
+      return make.text(text + blanks);
+    },
+  ],
+  [
+    "rjust",
+    (self, args, make) => {
+      const { text, blanks } = filled(make, self, args, textArgument(args, 1, " "));
+      return make.text(blanks + text);
+    },
+  ],
+  [
+    "center",
+    (self, args, make) => {
+      const { text, length, width } = filled(make, self, args, "");
+      return make.text(centred(text, length, width, textArgument(args, 1, " ")));
+    },
+  ],
+  [
+    "zfill",
+    (self, args, make) => {
+      const { text, blanks } = filled(make, self, args, "0");
+      const sign = /^[+-]/u.exec(text)?.[0] ?? "";
+      return make.text(sign + blanks + text.slice(sign.length));
+    },
+  ],
+  ["format", (self, args, make) => make.text(braced(self.value as string, args, make.named))],
+]);
+
+export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
+  [
+    "index",
+    (self, args, make) => {
+      const wanted = args[0] && pythonText(args[0]);
+      const at = (self.value as RuntimeValue[]).findIndex((item) => same(item, args[0], wanted));
+      if (at < 0) throw new Error("index: expected an item that is there, got another");
+      return make.integer(at);
+    },
+  ],
+  [
+    "count",
+    (self, args, make) => {
+      const wanted = args[0] && pythonText(args[0]);
+      return make.integer((self.value as RuntimeValue[]).filter((item) => same(item, args[0], wanted)).length);
+    },
+  ],
+]);
+
+/** By what it prints, and its kind: cheap for texts and numbers. */
+function same(item: RuntimeValue, other: RuntimeValue | undefined, text: string | undefined): boolean {
+  if (!other) return false;
+  if (typeof item.value !== "object" || item.value === null) return item.value === other.value;
+  return item.type === other.type && pythonRepr(item) === text;
+}

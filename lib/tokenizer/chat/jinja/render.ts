@@ -1,0 +1,146 @@
+// Chat templates come from strangers: Jinja with limits on time, steps and sizes.
+import { describe, excerpt, HeddleError } from "../../../core/errors.ts";
+import { setGlobals } from "./globals.ts";
+import { limitedInterpreter } from "./interpreter.ts";
+import { jinja } from "./jinja.ts";
+import { LimitError, RenderTime, renderLimits, withinBytes } from "./limits.ts";
+import { withTestsAsOperators } from "./tests.ts";
+import { limits } from "../../files/tokenizer-file.ts";
+import { TimeoutError } from "./watchdog.ts";
+
+/** The template called raise_exception: it does not take these messages. */
+class TemplateRefusal extends Error {}
+
+function range(start: number, stop?: number, step = 1): number[] {
+  const [from, to] = stop === undefined ? [0, start] : [start, stop];
+  const count = Math.max(0, Math.ceil((to - from) / step));
+  if (!(count <= renderLimits.range)) throw new LimitError(`a range of more than ${renderLimits.range} numbers`);
+  return Array.from({ length: count }, (_, index) => from + index * step);
+}
+
+const months = "January February March April May June July August September October November December".split(" ");
+const days = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
+
+/** Characters of a format. */
+const MOST_FORMAT = 1000;
+
+/** Python's strftime of now, in English whatever the locale; unknown directives stay as they are. */
+function strftimeNow(format: string): string {
+  if (!(format.length <= MOST_FORMAT)) throw new LimitError(`a format of more than ${MOST_FORMAT} characters`);
+  const now = new Date();
+  const two = (value: number) => String(value).padStart(2, "0");
+  return format.replace(/%[YymdBbAaHMSj%]/gu, (directive) => {
+    switch (directive[1]) {
+      case "Y":
+        return String(now.getFullYear());
+      case "y":
+        return two(now.getFullYear() % 100);
+      case "m":
+        return two(now.getMonth() + 1);
+      case "d":
+        return two(now.getDate());
+      case "B":
+        return months[now.getMonth()]!;
+      case "b":
+        return months[now.getMonth()]!.slice(0, 3);
+      case "A":
+        return days[now.getDay()]!;
+      case "a":
+        return days[now.getDay()]!.slice(0, 3);
+      case "H":
+        return two(now.getHours());
+      case "M":
+        return two(now.getMinutes());
+      case "S":
+        return two(now.getSeconds());
+      case "%":
+        return "%";
+      default:
+        return directive;
+    }
+  });
+}
+
+const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
+
+const programs = new Map<string, unknown>();
+const maxPrograms = 32;
+
+function compile(template: string): unknown {
+  const known = programs.get(template);
+  if (known !== undefined) return known;
+  const { parse, tokenize } = jinja();
+  let program: unknown;
+  try {
+    // Jinja takes all line ends for one kind.
+    const lines = template.replace(/\r\n?/gu, "\n");
+    program = parse(withTestsAsOperators(tokenize(lines, { lstrip_blocks: true, trim_blocks: true })));
+  } catch (cause) {
+    // The parser looks for tokens beyond the last.
+    if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });
+    if (cause instanceof TimeoutError || cause instanceof RangeError) throw cause;
+    throw new SyntaxError((cause as Error | undefined)?.message ?? String(cause), { cause });
+  }
+  if (programs.size >= maxPrograms) programs.delete(programs.keys().next().value!);
+  programs.set(template, program);
+  return program;
+}
+
+/**
+ * Renders a chat template. Throws INVALID_ARGUMENT if the template refuses the messages (raise_exception), INVALID_FILE
+ * if it is no valid template or exceeds a limit, which the message names.
+ * @param mark of the guard, which variables may hold: no character of its own
+ * @param time that the renderings of a call have together
+ */
+export function renderTemplate(
+  template: string,
+  variables: Record<string, unknown>,
+  mark?: string,
+  time = new RenderTime(),
+): string {
+  if (template.length > limits.templateLength) {
+    throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
+  }
+  // Loaded before the clock runs.
+  const { Environment } = jinja();
+  const Interpreter = limitedInterpreter();
+  try {
+    const render = () => {
+      const program = compile(template);
+      const environment = new Environment();
+      const globals = {
+        ...constants,
+        range,
+        strftime_now: strftimeNow,
+        raise_exception: (message: unknown) => {
+          throw new TemplateRefusal(typeof message === "string" ? excerpt(message) : "it does not take the messages");
+        },
+        ...variables,
+      };
+      for (const [name, value] of Object.entries(globals)) if (value !== undefined) environment.set(name, value);
+      setGlobals(environment, globals);
+      return String(new Interpreter(environment, mark).run(program).value);
+    };
+    return time.run(() => withinBytes(render));
+  } catch (cause) {
+    throw explained(cause, template);
+  }
+}
+
+/** What is said of a rendering that failed. */
+export function explained(cause: unknown, template: string): HeddleError {
+  if (cause instanceof TemplateRefusal) {
+    return new HeddleError("INVALID_ARGUMENT", `chat template: ${cause.message}`, { cause });
+  }
+  const error = cause as Error | undefined;
+  const timedOut = cause instanceof TimeoutError;
+  const tooDeep = cause instanceof RangeError && /call stack/iu.test(cause.message);
+  const what = timedOut
+    ? `took more than ${renderLimits.milliseconds} ms`
+    : tooDeep
+      ? "is nested too deep"
+      : cause instanceof SyntaxError
+        ? `expected a template of Jinja, got ${describe(template)} (${excerpt(cause.message, 200)})`
+        : excerpt(String(error?.message ?? cause));
+  return new HeddleError("INVALID_FILE", `chat template: ${what}`, { cause });
+}

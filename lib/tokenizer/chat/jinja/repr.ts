@@ -1,0 +1,139 @@
+// What Python makes texts of: str and repr of what a template has, and the filters that begin with them.
+
+import { type Growth, growing, rewritten } from "../../chat-json.ts";
+import { checkTaken } from "./limits.ts";
+
+/** A value of the template's interpreter. */
+export interface RuntimeValue {
+  type: string;
+  value: unknown;
+  /** Whether it counts as true. */
+  __bool__(): { value: boolean };
+}
+
+/** What Python does not print as it is; marks of the guard, which are for private use, stay. */
+const UNPRINTED = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
+const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+function escapeOf(character: string): string {
+  const code = character.codePointAt(0)!;
+  const hex = (digits: number) => code.toString(16).padStart(digits, "0");
+  return SHORT[character] ?? (code < 0x100 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`);
+}
+
+function quoted(text: string, growth: Growth): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = rewritten(text, growth, (part) => {
+    const inner = part.replaceAll("\\", "\\\\").replace(UNPRINTED, escapeOf);
+    return quote === "'" ? inner.replaceAll("'", "\\'") : inner;
+  });
+  return quote + escaped + quote;
+}
+
+/** `{'name': 'f', 'strict': True, 'rest': [1, None]}` @throws LimitError */
+export function pythonRepr(value: RuntimeValue): string {
+  return growing((growth) => repr(value, growth));
+}
+
+function repr(value: RuntimeValue, growth: Growth): string {
+  const { type, value: inner } = value;
+  growth.add(2);
+  const items = () => (inner as RuntimeValue[]).map((item) => repr(item, growth));
+  switch (type) {
+    case "StringValue":
+      return quoted(inner as string, growth);
+    case "BooleanValue":
+      return inner ? "True" : "False";
+    case "NullValue":
+      return "None";
+    case "ArrayValue":
+      return `[${items().join(", ")}]`;
+    case "TupleValue":
+      return `(${items().join(", ")}${(inner as unknown[]).length === 1 ? "," : ""})`;
+    case "UndefinedValue":
+      return "Undefined";
+    case "NamespaceValue":
+      return `<Namespace ${objectRepr(inner as Map<string, RuntimeValue>, growth)}>`;
+    case "ObjectValue":
+      return objectRepr(inner as Map<string, RuntimeValue>, growth);
+    default:
+      return String(value); // numbers, as the interpreter writes them
+  }
+}
+
+function objectRepr(entries: ReadonlyMap<string, RuntimeValue>, growth: Growth): string {
+  return `{${[...entries].map(([key, entry]) => `${quoted(key, growth)}: ${repr(entry, growth)}`).join(", ")}}`;
+}
+
+/** Python's str, which is what a template prints, and what filters of texts begin with. */
+export function pythonText(value: RuntimeValue): string {
+  if (value.type === "StringValue") return value.value as string;
+  return value.type === "UndefinedValue" ? "" : pythonRepr(value);
+}
+
+/** A word's beginning and its rest. */
+const cased = (word: string) => {
+  const first = word === "" ? "" : String.fromCodePoint(word.codePointAt(0)!);
+  return first.toUpperCase() + word.slice(first.length).toLowerCase();
+};
+
+function titled(text: string): string {
+  checkTaken(text);
+  return text
+    .split(/([-\s({[<]+)/u)
+    .map(cased)
+    .join("");
+}
+
+/** Jinja2's filters that make a text of a text, whatever they are given. */
+export const textFilters: ReadonlyMap<string, (text: string) => string> = new Map([
+  ["string", (text) => text],
+  ["trim", (text) => text.trim()],
+  ["upper", (text) => text.toUpperCase()],
+  ["lower", (text) => text.toLowerCase()],
+  ["capitalize", cased],
+  ["title", titled],
+]);
+
+const isHigh = (unit: number) => (unit & 0xfc00) === 0xd800;
+const isLow = (unit: number) => (unit & 0xfc00) === 0xdc00;
+
+/** The UTF-16 offset of a text's character; the text's length where it has fewer. */
+export function offsetOf(text: string, character: number): number {
+  let at = 0;
+  for (let count = 0; count < character && at < text.length; count++)
+    at += isHigh(text.charCodeAt(at)) && isLow(text.charCodeAt(at + 1)) ? 2 : 1;
+  return Math.min(at, text.length);
+}
+
+/** Characters of a text up to an offset. */
+export function charactersIn(text: string, end = text.length): number {
+  let count = end;
+  for (let at = 1; at < end; at++) if (isLow(text.charCodeAt(at)) && isHigh(text.charCodeAt(at - 1))) count--;
+  return count;
+}
+
+/** A part of a text, in characters, as Python counts them from both ends. */
+export function charactersOf(text: string, start = 0, stop = Number.POSITIVE_INFINITY): string {
+  const count = start < 0 || stop < 0 ? charactersIn(text) : 0;
+  const place = (index: number) => (index < 0 ? Math.max(0, count + index) : index);
+  const [from, to] = [offsetOf(text, place(start)), offsetOf(text, place(stop))];
+  return text.slice(from, Math.max(from, to));
+}
+
+/** Python's str.strip, lstrip and rstrip. */
+export function stripped(text: string, which: string, characters: string): string {
+  const known = new Set(characters);
+  let [from, to] = [0, text.length];
+  while (which !== "rstrip" && from < to) {
+    const first = String.fromCodePoint(text.codePointAt(from)!);
+    if (!known.has(first)) break;
+    from += first.length;
+  }
+  while (which !== "lstrip" && to > from) {
+    const size = to - from > 1 && isLow(text.charCodeAt(to - 1)) && isHigh(text.charCodeAt(to - 2)) ? 2 : 1;
+    if (!known.has(text.slice(to - size, to))) break;
+    to -= size;
+  }
+  return text.slice(from, to);
+}

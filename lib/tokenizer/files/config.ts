@@ -1,0 +1,107 @@
+// tokenizer_config.json and its neighbours: names of special tokens, chat template, maximum length.
+import { parseJson } from "../../io/json.ts";
+import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
+
+/** What tokenizer_config.json says, or the tokenizer's own file where there is none. */
+export interface TokenizerConfig {
+  bosToken?: string;
+  eosToken?: string;
+  padToken?: string;
+  unkToken?: string;
+  sepToken?: string;
+  clsToken?: string;
+  maskToken?: string;
+  /** Ids from generation_config.json, which may name several. */
+  eosTokenIds: number[];
+  /** By name; "default" is the usual one. */
+  chatTemplates: Record<string, string>;
+  modelMaxLength?: number;
+  addBosToken?: boolean;
+  addEosToken?: boolean;
+  addPrefixSpace?: boolean;
+  tokenizerClass?: string;
+  /** Whether its class is code of the folder's own. */
+  ownCode?: boolean;
+  /** What vocab.txt needs beside itself. */
+  bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
+}
+
+export interface ConfigTexts {
+  /** added_tokens.json: beside vocabularies that are no tokenizer.json */
+  addedTokens?: string | undefined;
+  tokenizerConfig?: string | undefined;
+  specialTokensMap?: string | undefined;
+  generationConfig?: string | undefined;
+  /** chat_template.jinja */
+  chatTemplate?: string | undefined;
+  /** Templates by name, as additional_chat_templates has them: `tool_use`. */
+  chatTemplates?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The object of one of the files. @throws HeddleError INVALID_FILE */
+export function parseNamed(text: string | undefined, name: string): JsonObject {
+  if (text === undefined) return {};
+  const json = parseJson(text, name, { values: limits.jsonValues });
+  if (!isObject(json)) throw invalidFile(name, "an object", json);
+  return json;
+}
+
+/** A special token is written as text or as `{ content }`. */
+function tokenName(value: unknown): string | undefined {
+  const name = isObject(value) ? value.content : value;
+  return typeof name === "string" && name !== "" ? name.toWellFormed() : undefined;
+}
+
+export function parseConfig(texts: ConfigTexts): TokenizerConfig {
+  const config = parseNamed(texts.tokenizerConfig, "tokenizer_config.json");
+  const map = parseNamed(texts.specialTokensMap, "special_tokens_map.json");
+  const generation = parseNamed(texts.generationConfig, "generation_config.json");
+  const named = (name: string) => tokenName(config[name]) ?? tokenName(map[name]);
+
+  const chatTemplates = new Map<string, string>();
+  const addTemplate = (name: unknown, template: unknown) => {
+    if (typeof name !== "string" || typeof template !== "string") {
+      throw invalidFile("chat_template", "text, or a list of { name, template }", template);
+    }
+    if (template.length > limits.templateLength) {
+      throw invalidFile("chat_template", `at most ${limits.templateLength} characters`, template.length);
+    }
+    chatTemplates.set(name, template);
+  };
+  if (Array.isArray(config.chat_template)) {
+    for (const entry of config.chat_template.slice(0, 64)) {
+      addTemplate(isObject(entry) ? entry.name : undefined, isObject(entry) ? entry.template : entry);
+    }
+  } else if (config.chat_template !== undefined && config.chat_template !== null) {
+    addTemplate("default", config.chat_template);
+  }
+  for (const [name, template] of Object.entries(texts.chatTemplates ?? {})) addTemplate(name, template);
+  if (texts.chatTemplate !== undefined) addTemplate("default", texts.chatTemplate);
+
+  const eos = generation.eos_token_id;
+  const max = config.model_max_length;
+  const flag = (name: string) => (typeof config[name] === "boolean" ? (config[name] as boolean) : undefined);
+  return {
+    bosToken: named("bos_token"),
+    eosToken: named("eos_token"),
+    padToken: named("pad_token"),
+    unkToken: named("unk_token"),
+    sepToken: named("sep_token"),
+    clsToken: named("cls_token"),
+    maskToken: named("mask_token"),
+    eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isTokenId).slice(0, 64),
+    chatTemplates: Object.fromEntries(chatTemplates),
+    // Hugging Face writes 1e30 for "no limit".
+    modelMaxLength: typeof max === "number" && max > 0 && max < 1e9 ? max : undefined,
+    addBosToken: flag("add_bos_token"),
+    addEosToken: flag("add_eos_token"),
+    addPrefixSpace: flag("add_prefix_space"),
+    bert: {
+      lowercase: flag("do_lower_case"),
+      stripAccents: flag("strip_accents"),
+      chineseCharacters: flag("tokenize_chinese_chars"),
+    },
+    ...(isObject(config.auto_map) && config.auto_map.AutoTokenizer && { ownCode: true }),
+    tokenizerClass: typeof config.tokenizer_class === "string" ? config.tokenizer_class : undefined,
+  };
+}

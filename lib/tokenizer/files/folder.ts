@@ -1,0 +1,245 @@
+// The files of a tokenizer's folder.
+import { type FileHandle, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { binding } from "../../binding/index.ts";
+import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
+import { checkObject, describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { MAX_JSON_BYTES, makeFolder } from "../../io/atomic-files.ts";
+import { checkJson, decodeUtf8 } from "../../io/json.ts";
+import { openFile, readAll } from "../../io/open-file.ts";
+import { writeTogether } from "../../io/staged-files.ts";
+import { stageTokenizer } from "../../formats/tokenizer-files.ts";
+import { withAdded } from "./added-tokens.ts";
+import { withEos } from "../pipeline/template-processor.ts";
+import type { ConfigTexts, TokenizerConfig } from "./config.ts";
+import { throwIfAborted } from "../../io/native-jobs.ts";
+import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
+import { readTemplates } from "./template-files.ts";
+import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
+import { limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";
+import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
+import { configToJson, tokenizerToJson } from "./write.ts";
+
+/** The files of a tokenizer: of the vocabularies, the first that is there is read. */
+export interface TokenizerTexts extends ConfigTexts {
+  /** tokenizer.json: its text, or its bytes, which are read faster */
+  tokenizer?: string | Uint8Array | undefined;
+  /** @internal Of these bytes, where they were read from a file. */
+  tokenizerPath?: string | undefined;
+  /** @internal What a cache says of them. */
+  compiled?: NativeJsonVocabulary | undefined;
+  /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
+  model?: Uint8Array | undefined;
+  /** @internal Whether its file's name says that its ids are fairseq's. */
+  fairseq?: boolean | undefined;
+  /** vocab.json, beside `merges` */
+  vocab?: string | undefined;
+  /** merges.txt */
+  merges?: string | undefined;
+  /** vocab.txt */
+  vocabText?: string | undefined;
+  /** A rank file of tiktoken, and what it does not say. */
+  tiktoken?: string | undefined;
+  tiktokenOptions?: TiktokenOptions | undefined;
+}
+
+const TEXT_NAMES = [
+  "tokenizerConfig",
+  "specialTokensMap",
+  "addedTokens",
+  "generationConfig",
+  "chatTemplate",
+  "vocab",
+  "merges",
+  "vocabText",
+  "tiktoken",
+] as const;
+
+/** @throws HeddleError INVALID_ARGUMENT where a file's content is neither its text nor, where that may be, its bytes */
+export function checkTexts(texts: TokenizerTexts): void {
+  checkObject("texts", texts);
+  for (const name of TEXT_NAMES) {
+    const text: unknown = texts[name];
+    if (text !== undefined && typeof text !== "string") throw invalidArgument(`texts.${name}`, "a file's text", text);
+  }
+  const { tokenizer, model } = texts;
+  if (tokenizer !== undefined && typeof tokenizer !== "string" && !(tokenizer instanceof Uint8Array))
+    throw invalidArgument("texts.tokenizer", "the text or the bytes of a tokenizer.json", tokenizer);
+  if (model !== undefined && !(model instanceof Uint8Array))
+    throw invalidArgument("texts.model", "the bytes of a tokenizer.model", model);
+  if (texts.chatTemplates !== undefined) {
+    checkObject("texts.chatTemplates", texts.chatTemplates);
+    for (const [name, text] of Object.entries(texts.chatTemplates))
+      if (typeof text !== "string") throw invalidArgument(`texts.chatTemplates.${name}`, "a template's text", text);
+  }
+  if (texts.tiktokenOptions !== undefined) checkObject("texts.tiktokenOptions", texts.tiktokenOptions);
+}
+
+/** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
+export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
+  if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
+  return withAdded(readPieces(texts, config), texts);
+}
+
+/** The same, most of it away from the event loop. */
+export async function readVocabularyAsync(
+  texts: TokenizerTexts,
+  config: TokenizerConfig,
+  signal: AbortSignal | undefined,
+): Promise<TokenizerFile> {
+  if (texts.tokenizer === undefined) return readVocabulary(texts, config);
+  return withEos(await parseTokenizerFileAsync(texts.tokenizer, texts.compiled, signal), config);
+}
+
+/** Vocabularies that say little of the tokens beside them. */
+function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
+  if (texts.fairseq && !fairseqKind(config))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${FAIRSEQ_NAME}: expected a tokenizer_class XLMRobertaTokenizer or CamembertTokenizer, whose ids are known, got ${describe(config.tokenizerClass)}`,
+    );
+  if (texts.model !== undefined) return readModelFile(texts.model, config);
+  if (texts.vocab !== undefined && texts.merges !== undefined) {
+    return readVocabAndMerges(texts.vocab, texts.merges, config);
+  }
+  if (texts.vocabText !== undefined) return readVocabText(texts.vocabText, config);
+  if (texts.tiktoken !== undefined) {
+    if (!texts.tiktokenOptions) throw invalidArgument("tiktokenOptions", "a pattern for the ranks", undefined);
+    return readTiktoken(texts.tiktoken, texts.tiktokenOptions);
+  }
+  throw new HeddleError("NOT_FOUND", `Tokenizer.load: expected one of ${vocabularies.join(", ")}`);
+}
+
+/** fairseq's models under SentencePiece's pieces. */
+const FAIRSEQ_NAME = "sentencepiece.bpe.model";
+const vocabularies = [
+  "tokenizer.json",
+  "tokenizer.model",
+  "spiece.model",
+  FAIRSEQ_NAME,
+  "vocab.json and merges.txt",
+  "vocab.txt",
+];
+
+/** Two formats go by the name tokenizer.model. */
+function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
+  if (!/^[A-Za-z0-9+/]+={0,2} 0\r?\n/u.test(head)) return readSentencePiece(bytes, config);
+  return readTiktoken(Buffer.from(bytes).toString("latin1"), llama3Ranks);
+}
+
+async function readText(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  const bytes = await readBytes(path, signal, MAX_JSON_BYTES);
+  if (bytes && path.endsWith(".json")) checkJson(bytes, path, { values: limits.jsonValues });
+  return bytes && decodeUtf8(bytes, path);
+}
+
+async function readBytes(
+  path: string,
+  signal: AbortSignal | undefined,
+  most: number = limits.fileBytes,
+): Promise<Buffer | undefined> {
+  let file: FileHandle | undefined;
+  try {
+    throwIfAborted(signal, "Tokenizer.load");
+    file = await openFile(path);
+    const { size } = await file.stat();
+    const isLarge = size >= largeFile && size <= most;
+    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, most);
+    throwIfAborted(signal, "Tokenizer.load");
+    return bytes;
+  } catch (cause) {
+    if (cause instanceof HeddleError) throw cause;
+    const error = cause as NodeJS.ErrnoException;
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+    throw new HeddleError("IO", `${path}: ${error.message}`, { cause });
+  } finally {
+    await file?.close();
+  }
+}
+
+const largeFile = 1 << 20;
+/** Bytes between looks at the signal. */
+const stretch = 16 << 20;
+
+/** In few reads, into memory that goes back to the system: every thread that loads a vocabulary would else keep a file's. */
+async function readLarge(file: FileHandle, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
+  const bytes = memoryFor(size);
+  let at = 0;
+  while (at < size) {
+    throwIfAborted(signal, "Tokenizer.load");
+    const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
+    if (bytesRead === 0) break; // it has become shorter
+    at += bytesRead;
+  }
+  return Buffer.from(bytes.buffer, bytes.byteOffset, at);
+}
+
+function memoryFor(size: number): Uint8Array {
+  try {
+    return binding.bytesForFile(size);
+  } catch {
+    return Buffer.alloc(size); // where buffers may not lie outside the engine's memory, as in Electron
+  }
+}
+
+/** Reads a folder's vocabulary and its neighbours, or a vocabulary by its name. */
+export async function readFolder(path: string, signal?: AbortSignal): Promise<TokenizerTexts> {
+  if (typeof path !== "string" || path === "") throw invalidArgument("path", "a folder or a vocabulary's file", path);
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  const folder = isFolder ? path : dirname(path);
+  const text = (name: string) => readText(join(folder, name), signal);
+  const config = {
+    tokenizerConfig: await text("tokenizer_config.json"),
+    specialTokensMap: await text("special_tokens_map.json"),
+    addedTokens: await text("added_tokens.json"),
+    generationConfig: await text("generation_config.json"),
+    chatTemplates: await readTemplates(folder, (path) => readText(path, signal)),
+  };
+  if (isFolder) {
+    for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", FAIRSEQ_NAME, "vocab.json", "vocab.txt"]) {
+      const found = await readNamed(folder, name, signal);
+      if (found) return { ...config, ...found };
+    }
+    throw new HeddleError("NOT_FOUND", `${path}: expected one of ${vocabularies.join(", ")}`);
+  }
+  const found = await readNamed(folder, basename(path), signal);
+  if (!found) throw new HeddleError("NOT_FOUND", `${path}: no such file`);
+  return { ...config, ...found };
+}
+
+/** One vocabulary, by what its name says it is; undefined if it is not there. */
+async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
+  const bytes = await readBytes(join(folder, name), signal);
+  if (bytes === undefined) return undefined;
+  if (name.endsWith(".model")) return { model: bytes, fairseq: name === FAIRSEQ_NAME };
+  if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") {
+    return { tokenizer: bytes, tokenizerPath: join(folder, name) };
+  }
+  const file = join(folder, name);
+  if (name === "vocab.json") checkJson(bytes, file, { values: limits.jsonValues });
+  const text = decodeUtf8(bytes, file);
+  if (name.endsWith(".tiktoken")) {
+    const tiktokenOptions = tiktokenByName(name);
+    if (!tiktokenOptions) {
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `${name}: expected a published name, or fromFiles with tiktokenOptions`,
+      );
+    }
+    return { tiktoken: text, tiktokenOptions };
+  }
+  if (name.endsWith(".txt")) return { vocabText: text };
+  const merges = await readText(join(folder, "merges.txt"), signal);
+  return merges === undefined ? undefined : { vocab: text, merges };
+}
+
+export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {
+  await makeFolder(folder);
+  const files = { "tokenizer.json": tokenizerToJson(file), "tokenizer_config.json": configToJson(file, config) };
+  await writeTogether((staged) => stageTokenizer(staged, folder, files));
+}

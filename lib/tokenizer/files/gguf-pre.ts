@@ -1,0 +1,69 @@
+// What the names in `tokenizer.ggml.pre` stand for. The names and their meaning are llama.cpp's (llama-vocab.cpp).
+import { deepseekPatterns, namedPatterns } from "../pipeline/patterns.ts";
+import type { JsonObject } from "./tokenizer-file.ts";
+
+export interface GgufPreTokenizer {
+  /** Split patterns, each applied to the pieces of the one before. */
+  patterns: readonly string[];
+  addsBos?: boolean;
+  ignoreMerges?: boolean;
+  /** llama.cpp does not normalise; the model's own tokenizer does. */
+  nfc?: boolean;
+}
+
+const { gpt2, llama3, qwen2, o200k } = namedPatterns;
+const tekken = o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
+const eachDigit = "\\p{N}";
+/** Seed's: as Qwen 2's, but that line breaks are no part of runs of symbols. */
+const seed = qwen2
+  .replace("|\\p{N}|", "|\\p{N}{1}|")
+  .replace(" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", " ?[^\\s\\p{L}\\p{N}\\r\\n]+");
+
+const table: readonly [names: string, pre: GgufPreTokenizer][] = [
+  ["llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral", { patterns: [llama3], addsBos: true, ignoreMerges: true }],
+  ["dbrx smaug-bpe chatglm-bpe glm4", { patterns: [llama3] }],
+  ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
+  ["stablelm2 hunyuan solar-open", { patterns: [qwen2] }],
+  ["seed-coder", { patterns: [seed] }],
+  ["gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe exaone4", { patterns: [gpt2] }],
+  // GPT-NeoX's tokenizer and those made of it.
+  ["olmo modern-bert mpt", { patterns: [gpt2], nfc: true }],
+  ["smollm starcoder refact codeshell", { patterns: [eachDigit, gpt2] }],
+  ["command-r", { patterns: [eachDigit, gpt2], nfc: true }],
+  ["gpt-4o llama4", { patterns: [o200k] }],
+  ["tekken", { patterns: [tekken], addsBos: true, ignoreMerges: true }],
+  ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", deepseekPatterns.cjk, deepseekPatterns.rest] }],
+  // What llama.cpp does with files whose converter did not know the tokenizer.
+  ["default", { patterns: ["[\\p{P}$+<=>\\^~|]+", gpt2, "\\p{N}+", "[0-9][0-9][0-9]"] }],
+];
+
+const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((name) => [name, pre] as const)));
+
+/** The names that files are written with, one an entry. */
+export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
+
+/**
+ * The first name of an entry with these patterns; undefined where none has them. Of several it is one that takes whole words as the vocabulary
+ * does: llama.cpp would else find tokens in Llama 3's way that merges do not make.
+ */
+export function preOf(patterns: readonly string[], ignoresMerges: boolean): string | undefined {
+  const all = table.filter(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
+  const found = all.find(([, pre]) => (pre.ignoreMerges ?? false) === ignoresMerges) ?? all[0];
+  return found?.[0].split(" ")[0];
+}
+
+/** The entry of a name, "default" where the file has none; undefined for an unknown name. */
+export function preTokenizerOf(name: string | undefined): GgufPreTokenizer | undefined {
+  return byName.get(name ?? "default");
+}
+
+/** The pre-tokenizer as tokenizer.json would write it. */
+export function byteLevelPreTokenizer({ patterns }: GgufPreTokenizer): JsonObject {
+  const level: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+  if (patterns.length === 1 && patterns[0] === gpt2) return { ...level, use_regex: true };
+  const splits = patterns.map((pattern): JsonObject => {
+    if (pattern === eachDigit) return { type: "Digits", individual_digits: true };
+    return { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };
+  });
+  return { type: "Sequence", pretokenizers: [...splits, level] };
+}

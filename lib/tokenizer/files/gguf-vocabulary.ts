@@ -1,0 +1,137 @@
+// What readers of all kinds of vocabularies in GGUF files share: keys, checked, special tokens, what goes around a text.
+import { binding } from "../../binding/index.ts";
+import type { NativeJsonVocabulary, NativeStringList } from "../../binding/tokenizer.ts";
+import { stringList } from "../pipeline/pipeline.ts";
+import { type AddedToken, invalidFile, type JsonObject, limits, TokenType } from "./tokenizer-file.ts";
+
+/** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
+export type GgufRecord = Readonly<Record<string, unknown>>;
+
+export const prefix = "tokenizer.ggml.";
+
+/** Keys of the tokenizer, without what they all begin with. */
+export class VocabularyKeys {
+  private readonly record: GgufRecord;
+  constructor(record: GgufRecord) {
+    this.record = record;
+  }
+
+  value(name: string): unknown {
+    return Object.hasOwn(this.record, prefix + name) ? this.record[prefix + name] : undefined;
+  }
+
+  string(name: string): string | undefined {
+    const value = this.value(name);
+    if (value !== undefined && typeof value !== "string") throw invalidFile(prefix + name, "a string", value);
+    return value;
+  }
+
+  boolean(name: string): boolean | undefined {
+    const value = this.value(name);
+    if (value !== undefined && typeof value !== "boolean") throw invalidFile(prefix + name, "true or false", value);
+    return value;
+  }
+
+  /** Strings in native memory, where a file's reader puts them. */
+  strings(name: string): NativeStringList | undefined {
+    const value = this.value(name);
+    if (value === undefined || value instanceof binding.NativeStringList) return value;
+    if (!Array.isArray(value)) throw invalidFile(prefix + name, "strings", value);
+    const other = value.find((item) => typeof item !== "string");
+    if (other !== undefined) throw invalidFile(prefix + name, "strings", other);
+    return stringList(value as string[]);
+  }
+
+  /** Numbers of any array, `count` of them: the array itself where it holds nothing else. */
+  numbers(name: string, count: number): Numbers | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+    if (!isArray) throw invalidFile(prefix + name, "numbers", value);
+    const itself = ArrayBuffer.isView(value) && !(value instanceof BigInt64Array || value instanceof BigUint64Array);
+    const numbers = itself ? (value as Float32Array) : Array.from(value as ArrayLike<unknown>, Number);
+    if (numbers.length !== count) throw invalidFile(prefix + name, `${count} numbers`, numbers.length);
+    return numbers;
+  }
+
+  /** A token's id, checked against the vocabulary. */
+  id(name: string, count: number): number | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    const id = Number(value);
+    if (!Number.isInteger(id) || id < 0) throw invalidFile(prefix + name, `an id below ${count}`, value);
+    // Converters write 2^32 - 1 and the like for "none".
+    return id < count ? id : undefined;
+  }
+}
+
+/** An array, typed or not. */
+export type Numbers = readonly number[] | Float32Array | Uint8Array;
+
+/** Types as bytes. Numbers that TokenType does not have become 0. */
+export function tokenTypes(numbers: Numbers): Uint8Array {
+  const types = new Uint8Array(numbers.length);
+  const { byte } = TokenType;
+  for (let i = 0; i < types.length; i++) {
+    const type = numbers[i]!;
+    if (type >= 0 && type <= byte) types[i] = type;
+  }
+  return types;
+}
+
+export interface Vocabulary {
+  native: NativeJsonVocabulary;
+  types: Uint8Array;
+  bos: number | undefined;
+  eos: number | undefined;
+  addBos: boolean;
+  addEos: boolean;
+}
+
+export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
+  const added: AddedToken[] = [];
+  const { control, unknown, userDefined } = TokenType;
+  for (let id = 0; id < types.length; id++) {
+    const type = types[id];
+    const special = type === control || type === unknown;
+    if (!special && type !== userDefined) continue;
+    const content = native.token(id)!;
+    if (content === "") continue;
+    if (added.length === limits.addedTokens)
+      throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, "more");
+    if (content.length > limits.addedTokenLength) {
+      throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
+    }
+    if (!content.isWellFormed()) throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", content);
+    added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
+  }
+  return added;
+}
+
+/** Adds the BOS and EOS that the file asks for. */
+export function template({ native, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
+  const before = addBos ? bos : undefined;
+  const after = addEos ? eos : undefined;
+  if (before === undefined && after === undefined) return null;
+  const part = (id: number | undefined, type: number) =>
+    id === undefined ? [] : [{ SpecialToken: { id: native.token(id)!, type_id: type } }];
+  const specials: JsonObject = Object.fromEntries(
+    [before, after]
+      .filter((id) => id !== undefined)
+      .map((id) => {
+        const token = native.token(id)!;
+        return [token, { id: token, ids: [id], tokens: [token] }];
+      }),
+  );
+  const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
+  const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
+  return { type: "TemplateProcessing", single, pair, special_tokens: specials };
+}
+
+export function scoresOf(reader: VocabularyKeys, count: number): Float32Array | Float64Array {
+  const numbers = reader.numbers("scores", count);
+  if (!numbers) throw invalidFile(`${prefix}scores`, `${count} numbers`, undefined);
+  const scores = numbers instanceof Float32Array ? numbers : new Float64Array(numbers);
+  if (scores.includes(Number.NaN)) throw invalidFile(`${prefix}scores`, "numbers", Number.NaN);
+  return scores;
+}

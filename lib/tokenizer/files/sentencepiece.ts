@@ -1,0 +1,308 @@
+// tokenizer.model: SentencePiece's BPE and Unigram models with their normalization, as the tokenizer.json they amount to.
+import { binding } from "../../binding/index.ts";
+import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { templateAround } from "../pipeline/template-processor.ts";
+import type { TokenizerConfig } from "./config.ts";
+import { stringList } from "../pipeline/pipeline.ts";
+import { readFields } from "./protobuf.ts";
+import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
+import { readTokenizerFile } from "./tokenizer-json.ts";
+
+interface Proto {
+  tokens: string[];
+  scores: number[];
+  types: number[];
+  modelType: number;
+  byteFallback: boolean;
+  unknown: number;
+  charsmap: Uint8Array;
+  dummyPrefix: boolean;
+  removesSpaces: boolean;
+  spaceAfter: boolean;
+}
+
+const where = "tokenizer.model";
+const modelTypes = ["", "unigram", "bpe", "word", "char"];
+const mark = "▁";
+
+/** The fields of sentencepiece_model.proto that say what ids a text has. */
+function readProto(bytes: Uint8Array): Proto {
+  const proto: Proto = {
+    tokens: [],
+    scores: [],
+    types: [],
+    modelType: 1,
+    byteFallback: false,
+    unknown: 0,
+    charsmap: new Uint8Array(0),
+    dummyPrefix: true,
+    removesSpaces: true,
+    spaceAfter: false,
+  };
+  // The keys of a model's five fields, which are all messages.
+  if (bytes.length > 0 && ![0x0a, 0x12, 0x1a, 0x22, 0x2a].includes(bytes[0]!))
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${where}: not a SentencePiece model: expected a field of one at its beginning`,
+    );
+  const message = (value: number | Uint8Array) => {
+    if (typeof value === "number") throw invalidFile(where, "a message", value);
+    return readFields(value, `${where}: a message`);
+  };
+  for (const field of readFields(bytes, where)) {
+    if (field.number === 1) readPiece(message(field.value), proto);
+    if (field.number === 2) {
+      for (const { number, value } of message(field.value)) {
+        if (number === 3) proto.modelType = Number(value);
+        if (number === 24) proto.spaceAfter = value === 1;
+        if (number === 35) proto.byteFallback = value === 1;
+        if (number === 40) proto.unknown = Number(value);
+      }
+    }
+    if (field.number === 3) {
+      for (const { number, value } of message(field.value)) {
+        if (number === 2 && typeof value !== "number") proto.charsmap = value;
+        if (number === 3) proto.dummyPrefix = value === 1;
+        if (number === 4) proto.removesSpaces = value === 1;
+      }
+    }
+  }
+  return proto;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function readPiece(fields: Iterable<{ number: number; value: number | Uint8Array }>, proto: Proto): void {
+  let [token, score, type] = ["", 0, TokenType.normal as number];
+  for (const { number, value } of fields) {
+    if (number === 1 && typeof value !== "number") {
+      try {
+        token = utf8.decode(value);
+      } catch (cause) {
+        throw new HeddleError("INVALID_FILE", `${where}: piece ${proto.tokens.length}: expected UTF-8`, { cause });
+      }
+    }
+    if (number === 2 && typeof value === "number") score = value;
+    if (number === 3 && typeof value === "number") type = value;
+  }
+  if (!Number.isFinite(score)) throw invalidFile(`${where}: score of ${describe(token)}`, "a number", score);
+  if (proto.tokens.length >= limits.tokens) throw invalidFile(where, `at most ${limits.tokens} pieces`, "more");
+  if (token.length > limits.tokenLength)
+    throw invalidFile(where, `pieces of at most ${limits.tokenLength}`, token.length);
+  proto.tokens.push(token);
+  proto.scores.push(score);
+  proto.types.push(type);
+}
+
+/** Of a model: what it does to a text before the tokens are looked for. */
+type Normalization = Pick<Proto, "charsmap" | "removesSpaces" | "dummyPrefix">;
+
+/** What comes before the marks: mapped characters, and spaces that stand alone and inside only. */
+function normalizers(proto: Omit<Normalization, "dummyPrefix">): JsonObject[] {
+  const steps: JsonObject[] = [];
+  if (proto.charsmap.length > 0) {
+    const precompiled_charsmap = Buffer.from(proto.charsmap).toString("base64");
+    // The library takes the shortest match of a cluster, SentencePiece the longest; other readers ignore the word.
+    steps.push({ type: "Precompiled", precompiled_charsmap, longest: true });
+  }
+  if (proto.removesSpaces) {
+    steps.push({ type: "Replace", pattern: { Regex: "\\A +| +\\z" }, content: "" });
+    steps.push({ type: "Replace", pattern: { Regex: " {2,}" }, content: " " });
+  }
+  return steps;
+}
+
+const leadingSpaces: JsonObject = { type: "Replace", pattern: { Regex: "\\A +" }, content: "" };
+
+const sequence = (list: string, parts: JsonObject[]): JsonObject | null =>
+  parts.length > 1 ? { type: "Sequence", [list]: parts } : (parts[0] ?? null);
+
+/** BOS and EOS around the text as tokenizer_config.json asks; without it, BOS for BPE, EOS for Unigram. */
+function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
+  const bpe = proto.modelType === 2;
+  const names: [boolean, string | undefined][] = [
+    [config.addBosToken ?? bpe, config.bosToken ?? "<s>"],
+    [config.addEosToken ?? !bpe, config.eosToken ?? "</s>"],
+  ];
+  const [before, after] = names.map(([adds, name]) =>
+    adds && proto.tokens.includes(name!) ? [{ name: name!, id: proto.tokens.indexOf(name!) }] : [],
+  );
+  return before!.length + after!.length > 0 ? templateAround(before!, after!) : null;
+}
+
+function listed(pieces: Pick<Proto, "tokens" | "types" | "scores">, mergesByScore = false): NativeJsonVocabulary {
+  const { tokens, types, scores } = pieces;
+  return binding.makeListedVocabulary({
+    tokens: stringList(tokens),
+    types: Uint8Array.from(types),
+    scores: Float64Array.from(scores),
+    mergesByScore,
+    where,
+  });
+}
+
+/** Tokens that stand for themselves in a text, of those that have a type; the others no text matches. */
+export interface UnigramPieces extends Normalization {
+  /** With scores. */
+  native: NativeJsonVocabulary;
+  types: Uint8Array;
+  byteFallback: boolean;
+  /** Negative: none. */
+  unknown: number;
+  added: JsonObject[];
+  /** The post-processor. */
+  around: JsonObject | null;
+}
+
+/** A Unigram model as SentencePiece computes it. */
+export function unigramFile(pieces: UnigramPieces): TokenizerFile {
+  const { native, types, byteFallback, unknown } = pieces;
+  const steps = normalizers(pieces);
+  // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
+  if (pieces.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
+  // The library sums scores over the whole text and not word by word: where two segmentations have the same sum, the rounding of
+  // all that came before decides.
+  const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: false };
+  const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: pieces.dummyPrefix ? "always" : "never" }];
+  if (byteFallback) decoders.push({ type: "ByteFallback" });
+  if (pieces.removesSpaces) decoders.push({ type: "Fuse" }, leadingSpaces);
+  const file = readTokenizerFile(
+    {
+      added_tokens: pieces.added,
+      post_processor: pieces.around,
+      normalizer: sequence("normalizers", steps),
+      pre_tokenizer: metaspace,
+      decoder: sequence("decoders", decoders),
+      model: { type: "Unigram", vocab: [], unk_id: unknown < 0 ? null : unknown, byte_fallback: byteFallback },
+    },
+    native,
+    { hasIds: true },
+  );
+  const { normal, userDefined } = TokenType;
+  const hidden = new Uint32Array(types.length);
+  let count = 0;
+  for (let id = 0; id < types.length; id++) {
+    const type = types[id];
+    if (type !== normal && type !== userDefined) hidden[count++] = id;
+  }
+  file.model.hidden = hidden.slice(0, count);
+  return file;
+}
+
+/** Where fairseq's ids, which these models were trained with, differ from SentencePiece's: what stands before its pieces from `from` on. */
+const FAIRSEQ = {
+  XLMRoberta: { before: ["<s>", "<pad>", "</s>", "<unk>"], from: 3 },
+  Camembert: { before: ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"], from: 1 },
+} as const;
+type Fairseq = (typeof FAIRSEQ)[keyof typeof FAIRSEQ];
+
+/** By tokenizer_config.json's class: nothing in the model says it. */
+export function fairseqKind({ tokenizerClass = "" }: TokenizerConfig): Fairseq | undefined {
+  const name = /^(XLMRoberta|Camembert)Tokenizer(Fast)?$/u.exec(tokenizerClass)?.[1];
+  return name === undefined ? undefined : FAIRSEQ[name as keyof typeof FAIRSEQ];
+}
+
+/** Unigram with fairseq's ids, `<mask>` behind all others, `<s> A </s>` and `<s> A </s> </s> B </s>`. */
+function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
+  if (proto.modelType !== 1) throw unsupported(where, "fairseq's ids of another model than Unigram");
+  if (proto.spaceAfter) throw unsupported(where, "treat_whitespace_as_suffix");
+  const unknown = before.indexOf("<unk>" as never);
+  const special = (name: string, i: number) =>
+    i === unknown ? TokenType.unknown : name === "<unk>NOTUSED" ? TokenType.unused : TokenType.control;
+  const tokens = [...before, ...proto.tokens.slice(from), "<mask>"];
+  const types = [...before.map(special), ...proto.types.slice(from), TokenType.control];
+  const scores = [...before.map(() => 0), ...proto.scores.slice(from), 0];
+  const idOf = (name: string) => {
+    const id = tokens.indexOf(name);
+    if (id < 0) throw invalidFile(where, `a piece ${name}`, "none");
+    return id;
+  };
+  const [bos, eos] = [idOf("<s>"), idOf("</s>")];
+  types[bos] = types[eos] = TokenType.control;
+  const part = (id: string): JsonObject => ({ SpecialToken: { id, type_id: 0 } });
+  const text = (id: string): JsonObject => ({ Sequence: { id, type_id: 0 } });
+  const single = [part("<s>"), text("A"), part("</s>")];
+  const isAdded = (type: number) =>
+    type === TokenType.control || type === TokenType.unknown || type === TokenType.userDefined;
+  const added = [...tokens.keys()]
+    .filter((id) => isAdded(types[id]!) && tokens[id] !== "")
+    .map((id) => ({
+      id,
+      content: tokens[id]!,
+      special: types[id] !== TokenType.userDefined,
+      normalized: false,
+      ...(tokens[id] === "<mask>" && { lstrip: true }),
+    }));
+  const around: JsonObject = {
+    type: "TemplateProcessing",
+    single,
+    pair: [...single, part("</s>"), text("B"), part("</s>")],
+    special_tokens: Object.fromEntries(
+      [["<s>", bos] as const, ["</s>", eos] as const].map(([id, n]) => [id, { id, ids: [n], tokens: [id] }]),
+    ),
+  };
+  const native = listed({ tokens, types, scores });
+  const file = unigramFile({ ...proto, native, types: Uint8Array.from(types), unknown, added, around });
+  file.model.singlePrecision = true;
+  return file;
+}
+
+/**
+ * Reads the bytes of a tokenizer.model (or spiece.model).
+ * Throws INVALID_FILE, or UNSUPPORTED for models of words or characters and for spaces kept behind words.
+ */
+export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
+  const proto = readProto(bytes);
+  const fairseq = fairseqKind(config);
+  if (fairseq) return fairseqFile(proto, fairseq);
+  const { tokens, types, byteFallback } = proto;
+  if (tokens.length === 0) throw invalidFile(where, "pieces", "none");
+  if (proto.modelType !== 1 && proto.modelType !== 2) {
+    throw unsupported(where, `a model of type ${describe(modelTypes[proto.modelType] ?? proto.modelType)}`);
+  }
+  if (proto.spaceAfter) throw unsupported(where, "treat_whitespace_as_suffix");
+  const special = (type: number) => type === TokenType.control || type === TokenType.unknown;
+  const added_tokens = [...tokens.keys()]
+    .filter((id) => (special(types[id]!) || types[id] === TokenType.userDefined) && tokens[id] !== "")
+    .map((id) => ({ id, content: tokens[id]!, special: special(types[id]!), normalized: false }));
+  const unknown = types[proto.unknown] === TokenType.unknown ? proto.unknown : types.indexOf(TokenType.unknown);
+  const steps = normalizers(proto);
+  const common = { added_tokens, post_processor: template(proto, config) };
+
+  if (proto.modelType === 1) {
+    const file = unigramFile({
+      ...proto,
+      native: listed(proto),
+      types: Uint8Array.from(types),
+      unknown,
+      added: added_tokens,
+      around: common.post_processor,
+    });
+    file.model.singlePrecision = true;
+    return file;
+  }
+
+  if (proto.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
+  steps.push({ type: "Replace", pattern: { String: " " }, content: mark });
+  const decoders: JsonObject[] = [
+    { type: "Replace", pattern: { String: mark }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+  ];
+  if (proto.removesSpaces) decoders.push(leadingSpaces);
+  else if (proto.dummyPrefix) decoders.push({ type: "Strip", content: " ", start: 1, stop: 0 });
+  const file = readTokenizerFile(
+    {
+      ...common,
+      normalizer: sequence("normalizers", steps),
+      pre_tokenizer: null,
+      decoder: sequence("decoders", decoders),
+      model: { type: "BPE", vocab: {}, merges: [], byte_fallback: byteFallback, fuse_unk: true },
+    },
+    listed(proto, true),
+    { hasIds: true },
+  );
+  if (unknown >= 0) Object.assign(file.model, { unknownToken: tokens[unknown], unknownId: unknown });
+  return file;
+}

@@ -1,0 +1,164 @@
+// What heddle keeps of a tokenizer.json, and how its fields are checked before anything uses them.
+import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
+import { describe, HeddleError } from "../../core/errors.ts";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+/** A token that is found in a text before the model sees it, as tokenizer.json's `added_tokens` has it. */
+export interface AddedToken {
+  id: number;
+  content: string;
+  singleWord: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  normalized: boolean;
+  special: boolean;
+}
+
+/** How pieces of text become tokens. `tokens[i]` has the id `ids[i]`. */
+export interface TokenizerModel {
+  type: "BPE" | "WordPiece" | "Unigram" | "WordLevel";
+  tokens: string[];
+  ids: Uint32Array;
+  /** BPE: left and right parts in turn, best first. */
+  merges: string[];
+  /** Where native code has read them, and the scores: they are then made when asked for. Not enumerable. */
+  native?: NativeJsonVocabulary;
+  /** Ranks of the merges where they are not their order: GGUF scores may tie. */
+  mergeRanks?: Uint32Array;
+  unknownToken: string | undefined;
+  /** Where it is, if the file says so: tokens may be written alike. */
+  unknownId?: number;
+  byteFallback: boolean;
+  fuseUnknown: boolean;
+  ignoreMerges: boolean;
+  /** BPE and WordPiece: what a word's later tokens are written with in front. */
+  subwordPrefix?: string;
+  /** BPE: what a word's last token is written with behind. */
+  wordSuffix?: string;
+  /** WordPiece: longer words are unknown. */
+  maxWordCharacters?: number;
+  /** Unigram: one a token. */
+  scores?: Float64Array;
+  /** Unigram: sums of scores are of 32 bits, as in SentencePiece's library; those of a tokenizer.json are of 64. */
+  singlePrecision?: boolean;
+  /** Unigram: ids that no text matches, such as those of bytes; special tokens are none besides. */
+  hidden?: Uint32Array;
+}
+
+export interface TokenizerFile {
+  added: AddedToken[];
+  normalizer: JsonObject | null;
+  preTokenizer: JsonObject | null;
+  postProcessor: JsonObject | null;
+  decoder: JsonObject | null;
+  model: TokenizerModel;
+  /** Kept for `save`; encode takes them as options. */
+  truncation: JsonObject | null;
+  padding: JsonObject | null;
+}
+
+/** The types of SentencePiece's pieces, which GGUF has as `tokenizer.ggml.token_type`. */
+export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+
+/** The ids of tokens that are numbered by their places. */
+export function placeIds(tokens: readonly string[]): Uint32Array {
+  return new Uint32Array(tokens.length).map((_, place) => place);
+}
+
+/** Limits on files from strangers; every message names the one it hit. */
+export const limits = {
+  /** The largest vocabulary file: four times the largest that is published. */
+  fileBytes: 128 << 20,
+  /** The most values, keys included, of JSON beside a vocabulary: 65,536 added tokens with all their fields. */
+  jsonValues: 1 << 20,
+  /** The most values of a tokenizer.json that native code does not read: twice the largest that is published. */
+  vocabularyValues: 1 << 21,
+  tokens: 1 << 22,
+  /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/model_builder.h. */
+  tokenLength: 1 << 16,
+  addedTokens: 1 << 16,
+  addedTokenLength: 1024,
+  templateLength: 1 << 20,
+  charsmapLength: 1 << 24,
+  nesting: 16,
+  parts: 64,
+} as const;
+
+export function invalidFile(name: string, expected: string, got: unknown): HeddleError {
+  // An array by its length alone: it may be nested without end.
+  const shown = Array.isArray(got) ? `an array of ${got.length}` : describe(got);
+  return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${shown}`);
+}
+
+export function unsupported(name: string, what: string): HeddleError {
+  return new HeddleError("UNSUPPORTED", `${name}: ${what} is not supported`);
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function stringField(object: JsonObject, name: string, where: string): string {
+  const value = object[name];
+  if (typeof value !== "string") throw invalidFile(`${where}.${name}`, "a string", value);
+  return value;
+}
+
+export function booleanField(object: JsonObject, name: string, fallback: boolean, where: string): boolean {
+  const value = object[name] ?? fallback;
+  if (typeof value !== "boolean") throw invalidFile(`${where}.${name}`, "true or false", value);
+  return value;
+}
+
+export function isTokenId(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value < limits.tokens;
+}
+
+export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
+
+/** The `added_tokens` of a tokenizer.json. */
+export function readAddedTokens(value: Json): AddedToken[] {
+  if (!Array.isArray(value)) throw invalidFile("added_tokens", "an array", value);
+  if (value.length > limits.addedTokens) {
+    throw invalidFile("added_tokens", `at most ${limits.addedTokens}`, value.length);
+  }
+  return value.map((token, index) => {
+    const where = `added_tokens[${index}]`;
+    if (!isObject(token)) throw invalidFile(where, "an object", token);
+    const content = stringField(token, "content", where);
+    if (content.length === 0 || content.length > limits.addedTokenLength) {
+      throw invalidFile(`${where}.content`, `1 to ${limits.addedTokenLength} characters`, content.length);
+    }
+    // A text's lone surrogates count as U+FFFD: such tokens would be one and the same.
+    if (!content.isWellFormed()) throw invalidFile(`${where}.content`, "well-formed Unicode", content);
+    if (!isTokenId(token.id)) throw invalidFile(`${where}.id`, idRange, token.id);
+    const special = booleanField(token, "special", false, where);
+    return {
+      id: token.id,
+      content,
+      singleWord: booleanField(token, "single_word", false, where),
+      lstrip: booleanField(token, "lstrip", false, where),
+      rstrip: booleanField(token, "rstrip", false, where),
+      normalized: booleanField(token, "normalized", !special, where),
+      special,
+    };
+  });
+}
+
+/** The parts of a Sequence in order, sequences inside included; any other component is its own only part. */
+export function flatten(value: JsonObject | null, list: string, where: string, depth = 0): JsonObject[] {
+  if (value === null) return [];
+  if (value.type !== "Sequence") return [value];
+  const parts = value[list];
+  if (!Array.isArray(parts)) throw invalidFile(`${where}.${list}`, "an array", parts);
+  if (parts.length > limits.parts) throw invalidFile(`${where}.${list}`, `at most ${limits.parts} parts`, parts.length);
+  if (depth >= limits.nesting) throw invalidFile(where, `at most ${limits.nesting} nested sequences`, depth + 1);
+  const flat = parts.flatMap((part, index) => {
+    if (!isObject(part)) throw invalidFile(`${where}.${list}[${index}]`, "an object", part);
+    return flatten(part, list, where, depth + 1);
+  });
+  if (flat.length > limits.parts) throw invalidFile(where, `at most ${limits.parts} parts`, flat.length);
+  return flat;
+}

@@ -1,0 +1,106 @@
+// tokenizer.json → TokenizerFile.
+import { binding } from "../../binding/index.ts";
+import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
+import { parseJson } from "../../io/json.ts";
+import { finish } from "../../io/native-jobs.ts";
+import { readModel } from "./model-file.ts";
+import {
+  type AddedToken,
+  invalidFile,
+  isObject,
+  type Json,
+  type JsonObject,
+  limits,
+  readAddedTokens,
+  type TokenizerFile,
+  type TokenizerModel,
+} from "./tokenizer-file.ts";
+
+/**
+ * Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED.
+ * @param compiled what a cache says of it
+ */
+export function parseTokenizerFile(source: string | Uint8Array, compiled?: NativeJsonVocabulary): TokenizerFile {
+  const bytes = bytesOf(source);
+  return readParsed(source, compiled ?? (bytes && binding.readJsonVocabulary(bytes)));
+}
+
+/** The same, most of it away from the event loop. Rejects with ABORTED as well. */
+export async function parseTokenizerFileAsync(
+  source: string | Uint8Array,
+  compiled: NativeJsonVocabulary | undefined,
+  signal: AbortSignal | undefined,
+): Promise<TokenizerFile> {
+  const bytes = compiled ? undefined : bytesOf(source);
+  return readParsed(source, bytes ? await finish(binding.startJsonVocabulary(bytes), signal) : compiled);
+}
+
+/** Undefined for text with lone surrogates, which no UTF-8 holds. */
+function bytesOf(source: string | Uint8Array): Uint8Array | undefined {
+  if (typeof source !== "string") return source;
+  return source.isWellFormed() ? Buffer.from(source) : undefined;
+}
+
+function readParsed(source: string | Uint8Array, native: NativeJsonVocabulary | undefined): TokenizerFile {
+  // Whatever is wrong with the rest is said of the whole file below.
+  const json = native && tryJson(native.rest);
+  if (isObject(json) && isObject(json.model)) return readTokenizerFile(json, native);
+  return readTokenizerFile(parseJson(source, WHERE, { values: limits.vocabularyValues }));
+}
+
+const WHERE = "tokenizer.json";
+
+function tryJson(text: string): unknown {
+  try {
+    return parseJson(text, WHERE, { values: limits.jsonValues });
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The same from the parsed object, whose vocabulary and merges `native` may hold.
+ * @param how.hasIds the ids of added tokens are right as they are
+ */
+export function readTokenizerFile(
+  json: unknown,
+  native?: NativeJsonVocabulary,
+  { hasIds = false }: { hasIds?: boolean } = {},
+): TokenizerFile {
+  if (!isObject(json)) throw invalidFile("tokenizer.json", "an object", json);
+  const model = readModel(json.model, native);
+  const added = readAddedTokens(json.added_tokens ?? []);
+  if (hasIds) return fileOf(json, added, model);
+  if (native) for (const token of added) token.id = native.find(token.content) ?? token.id;
+  else settleIds(added, (json.model as JsonObject).vocab!, model);
+  return fileOf(json, added, model);
+}
+
+function fileOf(json: JsonObject, added: AddedToken[], model: TokenizerModel): TokenizerFile {
+  return {
+    added,
+    normalizer: component(json, "normalizer"),
+    preTokenizer: component(json, "pre_tokenizer"),
+    postProcessor: component(json, "post_processor"),
+    decoder: component(json, "decoder"),
+    model,
+    truncation: component(json, "truncation"),
+    padding: component(json, "padding"),
+  };
+}
+
+/** As in the official library, the id of a token that the vocabulary has is the vocabulary's. */
+function settleIds(added: AddedToken[], vocab: Json, { tokens }: TokenizerModel): void {
+  if (isObject(vocab)) {
+    for (const token of added) if (Object.hasOwn(vocab, token.content)) token.id = vocab[token.content] as number;
+  } else if (added.some((token) => tokens[token.id] !== token.content)) {
+    const ids = new Map(tokens.map((token, id) => [token, id]));
+    for (const token of added) token.id = ids.get(token.content) ?? token.id;
+  }
+}
+
+function component(json: JsonObject, name: string): JsonObject | null {
+  const value = json[name] ?? null;
+  if (value !== null && !isObject(value)) throw invalidFile(name, "an object or null", value);
+  return value;
+}

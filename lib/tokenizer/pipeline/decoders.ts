@@ -1,0 +1,51 @@
+// The decoders of tokenizer.json as native/tokenizer/decoder_steps.cc takes them.
+import type { NativeStep } from "../../binding/tokenizer.ts";
+import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
+import { booleanField, type JsonObject, stringField } from "../files/tokenizer-file.ts";
+
+const where = "decoder";
+const mostStripped = 1 << 20;
+
+/** Throws INVALID_FILE; what is unknown is refused, by its name, where the steps are made. */
+export function readDecoders(parts: JsonObject[]): NativeStep[] {
+  return parts.map((part): NativeStep => {
+    const type = typeOf(part, where);
+    const text = (name: string, fallback: string) =>
+      stringField({ [name]: fallback, ...part }, name, where).toWellFormed();
+    const clean = () => booleanField(part, "cleanup", true, where);
+    switch (type) {
+      case "Replace":
+        return {
+          type,
+          ...readPattern(part.pattern, `${where}.pattern`),
+          content: stringField(part, "content", where).toWellFormed(),
+        };
+      case "Strip":
+        return {
+          type,
+          content: characterField(part, "content", undefined, where),
+          number: countField(part, "start", 0, mostStripped, where),
+          maxDigits: countField(part, "stop", 0, mostStripped, where),
+        };
+      case "Metaspace":
+        return {
+          type,
+          content: characterField(part, "replacement", "▁", where),
+          prefix: readScheme(part, where) !== "never",
+        };
+      case "WordPiece":
+        return { type, content: text("prefix", "##"), clean: clean() };
+      case "BPEDecoder":
+        return { type, content: text("suffix", "</w>") };
+      case "CTC":
+        return {
+          type,
+          pattern: text("pad_token", "<pad>"),
+          content: text("word_delimiter_token", "|"),
+          clean: clean(),
+        };
+      default:
+        return { type };
+    }
+  });
+}

@@ -1,0 +1,118 @@
+// The split patterns that native code knows by heart, recognised by their text.
+import { describe } from "../../core/errors.ts";
+
+/** The kinds of native/tokenizer/splitter.h. */
+export const SplitKind = {
+  gpt2: 0,
+  cl100k: 1,
+  o200k: 2,
+  digits: 3,
+  spaceRuns: 4,
+  eachSpace: 5,
+  cjkRuns: 6,
+  deepseek: 7,
+  bloom: 8,
+} as const;
+
+/** One native split: `maxDigits` 0 means no limit; `contractions` counts for o200k only. */
+export interface SplitStage {
+  kind: (typeof SplitKind)[keyof typeof SplitKind];
+  maxDigits: number;
+  contractions: boolean;
+  /** Whether the pattern leaves text between its matches. */
+  leavesGaps?: boolean;
+}
+
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
+const lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
+
+/** Patterns by the names that `Tokenizer.train({ pattern })` takes; each is written to tokenizer.json as it stands. */
+export const namedPatterns = {
+  gpt2: "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+  llama3: `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+  qwen2: `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+  o200k: `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${contractions}?|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${contractions}?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+} as const;
+
+export type PatternName = keyof typeof namedPatterns;
+
+/** DeepSeek 3's patterns after that of its digits, each applied to the pieces of the one before. */
+export const deepseekPatterns = {
+  cjk: "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+",
+  rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+} as const;
+
+/** BLOOM's: the class is what is none of a bracket, whitespace, | and the marks inside. */
+export const bloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
+
+/** One spelling for what files write in several: the same language, not the same text. */
+function canonical(pattern: string): string {
+  return (
+    pattern
+      .replaceAll("'(?i:[sdmt]|ll|ve|re)", contractions)
+      .replaceAll("(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", contractions)
+      .replaceAll("'(?:[sdmt]|ll|ve|re)", "'s|'t|'re|'ve|'m|'ll|'d")
+      // Possessive quantifiers: nothing that follows them could match what they give back.
+      .replaceAll("?+\\p{L}+", "?\\p{L}+")
+      .replaceAll("++[\\r\\n]*", "+[\\r\\n]*")
+      .replaceAll("\\p{N}{1,3}+", "\\p{N}{1,3}")
+      .replaceAll("]++|", "]+|")
+      .replaceAll("\\s++$", "\\s+")
+      // \s* already takes every newline up to the last.
+      .replaceAll("|\\s*[\\r\\n]|", "|\\s*[\\r\\n]+|")
+  );
+}
+
+const digitsPart = /\|\\p\{N\}(?:\{1,(\d)\}|(\+))?\| \?/;
+
+/**
+ * The native equivalent of a split pattern (Oniguruma syntax, as in tokenizer.json), or undefined for an unknown one.
+ * How many digits a number may have is read from the pattern.
+ */
+export function recognisePattern(pattern: string): SplitStage | undefined {
+  const text = canonical(pattern);
+  const alone = /^\\p\{N\}(?:\{1,([1-9])\}|(\+))?$/u.exec(text);
+  if (alone) {
+    const maxDigits = alone[2] ? 0 : Number(alone[1] ?? 1);
+    return { kind: SplitKind.digits, maxDigits, contractions: true, leavesGaps: true };
+  }
+  const spelled = text
+    .replaceAll("\r\n", "\\r\\n")
+    .replaceAll(/[\u3040-\u9fa5]/gu, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
+  for (const [known, kind] of [
+    [deepseekPatterns.cjk, SplitKind.cjkRuns],
+    [deepseekPatterns.rest, SplitKind.deepseek],
+  ] as const) {
+    if (spelled === known) return { kind, maxDigits: 0, contractions: true, leavesGaps: true };
+  }
+  if (text === bloomPattern) return { kind: SplitKind.bloom, maxDigits: 0, contractions: true, leavesGaps: true };
+  if (text === namedPatterns.gpt2) return { kind: SplitKind.gpt2, maxDigits: 0, contractions: true };
+  const digits = digitsPart.exec(text);
+  if (!digits) return undefined;
+  const maxDigits = digits[2] ? 0 : Number(digits[1] ?? 1);
+  if (digits[1] === "0") return undefined;
+  const generic = text.replace(digitsPart, "|\\p{N}{1,3}| ?");
+  if (generic === namedPatterns.llama3) return { kind: SplitKind.cl100k, maxDigits, contractions: true };
+  if (generic === namedPatterns.o200k) return { kind: SplitKind.o200k, maxDigits, contractions: true };
+  if (generic === namedPatterns.o200k.replaceAll(`${contractions}?`, "")) {
+    return { kind: SplitKind.o200k, maxDigits, contractions: false };
+  }
+  return undefined;
+}
+
+/**
+ * The native equivalent of a Split of tokenizer.json, or undefined.
+ * @param behavior what becomes of the matches, @param invert or of what lies between them
+ */
+export function recogniseSplit(pattern: string, behavior: unknown, invert: boolean): SplitStage | undefined {
+  const stage = recognisePattern(pattern);
+  if (!stage || behavior === "Isolated") return stage;
+  // A pattern that matches all of the text leaves nothing between matches: `invert` only swaps what is removed.
+  return behavior === "Removed" && invert && !stage.leavesGaps ? stage : undefined;
+}
+
+/** For error messages: a pattern that fits a line. */
+export function describePattern(pattern: string): string {
+  return describe(pattern);
+}

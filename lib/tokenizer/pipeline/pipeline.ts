@@ -1,0 +1,228 @@
+// From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
+import { binding } from "../../binding/index.ts";
+import type { NativeStringList, NativeTokenizerSpec } from "../../binding/tokenizer.ts";
+import { readDecoders } from "./decoders.ts";
+import { readNormalizers } from "./normalizers.ts";
+import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
+import { readPostProcessor } from "./post-processors.ts";
+import { readPreTokenizers } from "./pre-tokenizers.ts";
+import {
+  type AddedToken,
+  flatten,
+  invalidFile,
+  isObject,
+  type JsonObject,
+  limits,
+  type TokenizerFile,
+  type TokenizerModel,
+} from "../files/tokenizer-file.ts";
+
+/** How a tokenizer works. */
+export interface Plan {
+  spec: NativeTokenizerSpec;
+  /** The text of ids is that of all of them together: streaming decodes a window. */
+  decodesInSteps: boolean;
+}
+
+const spaceMark = "▁";
+const PrefixRule = { never: 0, always: 1, unlessThere: 2, firstUnlessThere: 3 } as const;
+const DecodeKind = { bytes: 0, byteFallback: 1, steps: 2 } as const;
+const ModelKind = { BPE: 0, WordPiece: 1, Unigram: 2, WordLevel: 3 } as const;
+
+/** The native form of the normalizer, or undefined. */
+function nativeNormalizer(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
+  if (parts.length === 0) return {};
+  const [first, second] = parts;
+  const marks = (part: JsonObject | undefined) =>
+    part?.type === "Replace" && isObject(part.pattern) && part.pattern.String === " " && part.content === spaceMark;
+  if (parts.length === 1 && first!.type === "NFC") return { needsNfc: true };
+  if (parts.length === 1 && marks(first)) return { spacesToMarks: true };
+  if (parts.length === 2 && first!.type === "Prepend" && first!.prepend === spaceMark && marks(second)) {
+    return { spacesToMarks: true, prefix: spaceMark, prefixRule: PrefixRule.always };
+  }
+  return undefined;
+}
+
+interface NativePreTokenizer {
+  stages: SplitStage[];
+  spec: Partial<NativeTokenizerSpec>;
+}
+
+/** The native form of the pre-tokenizer, or undefined. */
+function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreTokenizer | undefined {
+  const stages: SplitStage[] = [];
+  const spec: Partial<NativeTokenizerSpec> = {};
+  for (const [index, part] of parts.entries()) {
+    if (part.type === "ByteLevel") {
+      if (part.add_prefix_space !== false) {
+        // Only the whole text may get a space in front, not each piece of it.
+        if (index > 0) return undefined;
+        Object.assign(spec, { prefix: " ", prefixRule: PrefixRule.unlessThere });
+      }
+      if (part.use_regex !== false) stages.push({ kind: SplitKind.gpt2, maxDigits: 0, contractions: true });
+    } else if (part.type === "Split") {
+      const pattern = isObject(part.pattern) ? part.pattern : {};
+      // Gemma: the normalizer has left no space to split at.
+      if (marked && pattern.String === " " && part.behavior === "MergedWithPrevious") continue;
+      const { Regex: regex } = pattern;
+      const stage = typeof regex === "string" ? recogniseSplit(regex, part.behavior, part.invert === true) : undefined;
+      if (!stage) return undefined;
+      stages.push(stage);
+    } else if (part.type === "Digits") {
+      stages.push({ kind: SplitKind.digits, maxDigits: part.individual_digits === true ? 1 : 0, contractions: true });
+    } else if (part.type === "Metaspace") {
+      if (parts.length > 1 || (part.replacement ?? spaceMark) !== spaceMark) return undefined;
+      spec.spacesToMarks = true;
+      const scheme = part.prepend_scheme ?? (part.add_prefix_space === false ? "never" : "always");
+      if (scheme !== "never") {
+        spec.prefix = spaceMark;
+        spec.prefixRule = scheme === "first" ? PrefixRule.firstUnlessThere : PrefixRule.unlessThere;
+      }
+      if (part.split !== false) stages.push({ kind: SplitKind.eachSpace, maxDigits: 0, contractions: true });
+    } else {
+      return undefined;
+    }
+  }
+  if (stages.length > 8) return undefined;
+  spec.wholeTextIsWord = stages.length === 0;
+  return { stages, spec };
+}
+
+/** The native form of the decoder, or undefined. */
+function nativeDecoder(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
+  if (parts.length === 1 && parts[0]!.type === "ByteLevel") return { decodeKind: DecodeKind.bytes };
+  const [replace, bytes, fuse, strip] = parts;
+  const pattern = isObject(replace?.pattern) ? replace.pattern : {};
+  const replaces = replace?.type === "Replace" && pattern.String === spaceMark && replace.content === " ";
+  if (!replaces || bytes?.type !== "ByteFallback" || fuse?.type !== "Fuse" || parts.length > 4) return undefined;
+  if (parts.length === 3) return { decodeKind: DecodeKind.byteFallback };
+  const stripsOne = strip!.type === "Strip" && strip!.content === " " && strip!.start === 1 && strip!.stop === 0;
+  return stripsOne ? { decodeKind: DecodeKind.byteFallback, stripFirstSpace: true } : undefined;
+}
+
+function vocabularyOf(model: TokenizerModel): Partial<NativeTokenizerSpec> {
+  if (model.native) return { vocabulary: model.native };
+  const vocab = joinTexts(model.tokens);
+  const merges = joinTexts(model.merges);
+  return {
+    tokens: vocab.text,
+    tokenLengths: vocab.lengths,
+    tokenIds: model.ids,
+    merges: merges.text,
+    mergeLengths: merges.lengths,
+    mergeRanks: model.mergeRanks,
+  };
+}
+
+/** Joins texts for the crossing to native code. */
+export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array } {
+  const lengths = new Uint32Array(texts.length);
+  for (let i = 0; i < texts.length; i++) lengths[i] = texts[i]!.length;
+  return { text: texts.join(""), lengths };
+}
+
+/** Texts in native memory. Lone surrogates become U+FFFD. */
+export function stringList(texts: string[]): NativeStringList {
+  const list = new binding.NativeStringList();
+  const { text, lengths } = joinTexts(texts);
+  list.add(text, lengths);
+  return list;
+}
+
+/** The same for lists of ids. */
+export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; counts: Uint32Array } {
+  const counts = Uint32Array.from(lists, (list) => list.length);
+  const ids = new Uint32Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    ids.set(list, at);
+    at += list.length;
+  }
+  return { ids, counts };
+}
+
+/** Added tokens that are not special and yet look like mark-up, such as `<tool_call>`. */
+const markup = /^[<[|{].*[>\]|}]$/su;
+
+/** HTML's, which Gemma has tokens of: a text's own, that its model has read as such tokens in all texts. */
+const html =
+  /^<\/?(?:a|b|bbox|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img|li|ol|p|pre|s|span|strong|su[bp]|t[dhr]|table|tbody|tfoot|thead|u|ul)>$/u;
+
+function guardedToken(token: AddedToken) {
+  const { special, content } = token;
+  return { ...token, guarded: special || (markup.test(content) && !html.test(content)) };
+}
+
+export function makePlan(file: TokenizerFile): Plan {
+  const { model } = file;
+  const normalizers = flatten(file.normalizer, "normalizers", "normalizer");
+  const preTokenizers = flatten(file.preTokenizer, "pretokenizers", "pre_tokenizer");
+  const decoders = flatten(file.decoder, "decoders", "decoder");
+  const added = file.added.map(guardedToken);
+  // Without a normalizer both searches see the same text; one set is then searched once.
+  if (normalizers.length === 0 && added.every((token) => token.normalized)) {
+    for (const token of added) token.normalized = false;
+  }
+  const twoSearches = added.some((token) => token.normalized);
+
+  const normalizer = nativeNormalizer(normalizers);
+  const preTokenizer = nativePreTokenizer(preTokenizers, normalizer?.spacesToMarks === true);
+  // A prefix is put before the second search (a normalizer's) or after it (a pre-tokenizer's): native code does the first.
+  const prefixConflict = preTokenizer?.spec.prefix !== undefined && (twoSearches || normalizer?.prefix !== undefined);
+  const marksConflict = preTokenizer?.spec.spacesToMarks === true && twoSearches;
+  // Where ByteLevel comes last the vocabulary is read as bytes. Anywhere else it writes characters, as any step does.
+  const byteLevels = preTokenizers.filter((part) => part.type === "ByteLevel").length;
+  const bpeOfBytes = model.type === "BPE" && !model.subwordPrefix && !model.wordSuffix && !model.byteFallback;
+  const byteLevel = bpeOfBytes && byteLevels === 1 && preTokenizers.at(-1)!.type === "ByteLevel";
+  const knownBytes = byteLevel || byteLevels === 0;
+  // The native pre-tokenizer cuts what any normalizer leaves, unless it has to change that text as well.
+  const changesText = preTokenizer?.spec.prefix !== undefined || preTokenizer?.spec.spacesToMarks === true;
+  const fits = normalizer !== undefined || !changesText;
+  const native = knownBytes && preTokenizer && fits && !prefixConflict && !marksConflict;
+
+  const decoder = nativeDecoder(decoders);
+  const steps = native ? [] : readPreTokenizers(preTokenizers, !byteLevel);
+  const { beginIds, endIds } = readPostProcessor(file);
+  let unknown: number | undefined;
+  if (model.unknownId !== undefined) {
+    unknown = model.unknownId;
+  } else if (model.unknownToken !== undefined) {
+    if (model.native) unknown = model.native.find(model.unknownToken);
+    else unknown = model.ids[model.tokens.indexOf(model.unknownToken)];
+    if (unknown === undefined && model.type === "BPE")
+      throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
+  }
+  const total = added.reduce((sum, token) => sum + token.content.length, 0);
+  if (total > limits.addedTokens * 32) throw invalidFile("added_tokens", "at most 2 MB of text", total);
+
+  const spec: NativeTokenizerSpec = {
+    ...vocabularyOf(model),
+    added,
+    stages: Uint32Array.from(
+      (native ? preTokenizer.stages : []).flatMap((s) => [s.kind, s.maxDigits, +s.contractions]),
+    ),
+    normalizer: readNormalizers(normalizers),
+    usesNormalizer: !native || normalizer === undefined,
+    wholeTextIsWord: preTokenizers.length === 0,
+    preTokenizer: steps,
+    decoder: decoder ? [] : readDecoders(decoders),
+    kind: ModelKind[model.type],
+    subwordPrefix: model.subwordPrefix,
+    wordSuffix: model.wordSuffix,
+    maxWordCharacters: model.maxWordCharacters,
+    scores: model.native ? undefined : model.scores,
+    singlePrecision: model.singlePrecision,
+    // Where special tokens' text is ordinary text, no model may make the token of it all the same: Unigram would.
+    hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
+    beginIds,
+    endIds,
+    byteLevel,
+    ignoreMerges: model.ignoreMerges,
+    byteFallback: model.byteFallback,
+    fuseUnknown: model.fuseUnknown,
+    unknown,
+    ...(native ? { ...normalizer, ...preTokenizer.spec } : {}),
+    ...(decoder ?? { decodeKind: DecodeKind.steps }),
+  };
+  return { spec, decodesInSteps: decoder === undefined };
+}

@@ -1,0 +1,70 @@
+// What stands before and after every text, as a post-processor has it.
+import { parseConfig, type TokenizerConfig } from "../files/config.ts";
+import { readPostProcessor } from "./post-processors.ts";
+import {
+  type AddedToken,
+  flatten,
+  isObject,
+  isTokenId,
+  type JsonObject,
+  type TokenizerFile,
+} from "../files/tokenizer-file.ts";
+
+interface Special {
+  name: string;
+  id: number;
+}
+
+/** A template of tokens before and after a text, and of two texts each. */
+export function templateAround(before: readonly Special[], after: readonly Special[]): JsonObject {
+  const parts = (specials: readonly Special[], type_id: number) =>
+    specials.map(({ name }) => ({ SpecialToken: { id: name, type_id } }));
+  const special_tokens: JsonObject = Object.fromEntries(
+    [...before, ...after].map(({ name, id }) => [name, { id: name, ids: [id], tokens: [name] }]),
+  );
+  const single = [...parts(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...parts(after, 0)];
+  const pair = [...single, ...parts(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...parts(after, 1)];
+  return { type: "TemplateProcessing", single, pair, special_tokens };
+}
+
+/** transformers' classes that make the post-processor anew by `add_eos_token` (`update_post_processor`, in version 4): of others, tokenizer.json alone counts. */
+const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
+
+/**
+ * The post-processor of a tokenizer.json with EOS behind texts, where its tokenizer_config.json has `add_eos_token: true` and a class that minds
+ * it, or code of the folder's own: models that pool the last token were trained with it. Undefined: that of the file.
+ */
+function endedByEos(
+  { added, postProcessor }: { added: readonly Pick<AddedToken, "id" | "content">[]; postProcessor: JsonObject | null },
+  { addEosToken, eosToken, tokenizerClass = "", ownCode }: TokenizerConfig,
+): JsonObject | undefined {
+  if (!addEosToken || eosToken === undefined || !(ownCode || ADDS_EOS.test(tokenizerClass))) return undefined;
+  const specials = added.map(({ content: name, id }) => ({ name, id }));
+  const eos = specials.find(({ name }) => name === eosToken);
+  const { beginIds, endIds } = readPostProcessor({ postProcessor });
+  const before = [...beginIds].flatMap((id) => specials.find((special) => special.id === id) ?? []);
+  // What stands there already is the file's own way.
+  if (!eos || endIds.length > 0 || before.length < beginIds.length) return undefined;
+  const offsets = flatten(postProcessor, "processors", "post_processor").filter(({ type }) => type === "ByteLevel");
+  const template = templateAround(before, [eos]);
+  return offsets.length > 0 ? { type: "Sequence", processors: [...offsets, template] } : template;
+}
+
+export function withEos(file: TokenizerFile, config: TokenizerConfig): TokenizerFile {
+  const postProcessor = endedByEos(file, config);
+  return postProcessor ? { ...file, postProcessor } : file;
+}
+
+/** The same of files that stay as they are otherwise: their parsed contents. */
+export function jsonWithEos(tokenizer: unknown, tokenizerConfig: unknown): unknown {
+  if (!isObject(tokenizer) || !isObject(tokenizerConfig)) return tokenizer;
+  const { added_tokens, post_processor } = tokenizer;
+  const added = (Array.isArray(added_tokens) ? added_tokens : []).flatMap((token) =>
+    isObject(token) && typeof token.content === "string" && isTokenId(token.id)
+      ? [{ id: token.id, content: token.content }]
+      : [],
+  );
+  const config = parseConfig({ tokenizerConfig: JSON.stringify(tokenizerConfig) });
+  const ended = endedByEos({ added, postProcessor: isObject(post_processor) ? post_processor : null }, config);
+  return ended ? { ...tokenizer, post_processor: ended } : tokenizer;
+}

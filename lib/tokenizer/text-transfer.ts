@@ -1,0 +1,129 @@
+// Texts and ids between JavaScript's thread and native code, in parts: each copy of megabytes would be a turn of the event loop of its own.
+import type { NativeBatch } from "../binding/tokenizer.ts";
+import { HeddleError } from "../core/errors.ts";
+import { finish } from "../io/native-jobs.ts";
+import { atOnce, inSlices, type Slices } from "../core/slices.ts";
+
+/** UTF-16 units, and numbers, that are copied at once: half a megabyte, some milliseconds where its pages are new. */
+const PART = 1 << 18;
+const PART_NUMBERS = 1 << 17;
+/** Of ids that are copied into many arrays: a pause amidst their making costs a third of it, since V8 then moves those that are there. */
+const PART_LISTED = 1 << 19;
+
+/** As many units as native code can be told of before; it makes room for more as they come. */
+const MOST_EXPECTED = 2 ** 32 - 1;
+/** What a text and an array of ids cost beside what is in them: as much as so many more units or ids. */
+const TEXT_UNITS = 16;
+const LIST_IDS = 4;
+
+/** Gives texts to native code. Long ones as several strings, which share the text's memory: a part costs its copy alone. */
+export function* given(to: Pick<NativeBatch, "read">, texts: readonly string[]): Slices<void> {
+  let from = 0;
+  let units = 0;
+  for (let i = 0; i < texts.length; i++) {
+    const text = texts[i]!;
+    units += text.length + TEXT_UNITS;
+    if (units < PART && i + 1 < texts.length) continue;
+    if (text.length <= PART) {
+      to.read(from === 0 && i + 1 === texts.length ? texts : texts.slice(from, i + 1), false);
+      yield;
+    } else {
+      if (i > from) to.read(texts.slice(from, i), false);
+      for (let at = 0; at < text.length; at += PART) {
+        to.read([text.slice(at, at + PART)], at > 0);
+        yield;
+      }
+    }
+    from = i + 1;
+    units = 0;
+  }
+}
+
+/** Numbers that an array has room for. Where its memory has gone V8 (11.3) may still know the `length` of before. */
+function roomOf(array: Uint32Array): number {
+  return array.byteLength / Uint32Array.BYTES_PER_ELEMENT;
+}
+
+/** Fills an array of `count` numbers, part by part. @throws HeddleError INVALID_ARGUMENT where its memory goes meanwhile */
+function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: number): Slices<void> {
+  for (let at = 0; at < count; at += PART_NUMBERS) {
+    const end = Math.min(count, at + PART_NUMBERS);
+    if (roomOf(array) < end || take(array.subarray(at, end)) !== end - at)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `output: expected an array that keeps its memory while it is filled, got one of ${roomOf(array)} numbers`,
+      );
+    yield;
+  }
+}
+
+/** @throws HeddleError OUT_OF_MEMORY */
+function numbers(count: number): Uint32Array {
+  try {
+    return new Uint32Array(count);
+  } catch (cause) {
+    throw new HeddleError("OUT_OF_MEMORY", `out of memory: expected room for ${4 * count} bytes`, { cause });
+  }
+}
+
+/** The ids of a batch: those of all texts one after the other, `total` of them (an array that was given may be longer), and how many are whose. */
+export interface TakenIds {
+  ids: Uint32Array;
+  counts: Uint32Array;
+  total: number;
+  /** Two a token. */
+  offsets: Uint32Array | undefined;
+}
+
+/**
+ * Encodes texts away from the event loop.
+ * @param memory an array to be used if it has room for all ids @param hasOffsets whether offsets are wanted, and there is one text
+ * @throws HeddleError ABORTED, OUT_OF_MEMORY
+ */
+export async function encodeTexts(
+  batch: NativeBatch,
+  texts: readonly string[],
+  {
+    memory,
+    hasOffsets = false,
+    signal,
+  }: { memory?: Uint32Array | undefined; hasOffsets?: boolean; signal: AbortSignal | undefined },
+): Promise<TakenIds> {
+  try {
+    let units = 0;
+    for (let i = 0; i < texts.length; i++) units += texts[i]!.length;
+    batch.expect(Math.min(units, MOST_EXPECTED));
+    // Short ones at once, without three more turns of their promises.
+    const isShort = units + TEXT_UNITS * texts.length <= PART;
+    const done = (work: Slices<void>) => (isShort ? atOnce(work) : inSlices(work, "encode", signal));
+    const reading = done(given(batch, texts));
+    if (reading) await reading;
+    const counts = await finish(batch.run(), signal);
+    let total = 0;
+    for (const count of counts) total += count;
+    const ids = memory && roomOf(memory) >= total ? memory : numbers(total);
+    const taking = done(taken((room) => batch.takeIds(room), ids, total));
+    if (taking) await taking;
+    const offsets = hasOffsets ? numbers(2 * total) : undefined;
+    if (offsets) await done(taken((room) => batch.takeOffsets(room), offsets, offsets.length));
+    return { ids, counts, total, offsets };
+  } finally {
+    batch.close();
+  }
+}
+
+/** Each text's ids as an array of its own. */
+export function* apart({ ids, counts }: Pick<TakenIds, "ids" | "counts">): Slices<Uint32Array[]> {
+  const lists: Uint32Array[] = new Array(counts.length);
+  let [at, copied] = [0, 0];
+  for (let index = 0; index < counts.length; index++) {
+    const count = counts[index]!;
+    lists[index] = ids.slice(at, at + count);
+    at += count;
+    copied += count + LIST_IDS;
+    if (copied < PART_LISTED) continue;
+    yield;
+    copied = 0;
+  }
+  return lists;
+}

@@ -1,0 +1,152 @@
+// Training of vocabularies: texts go to native code as they come, away from the event loop; only their distinct words stay.
+import { binding } from "../../binding/index.ts";
+import type { NativeTrainer } from "../../binding/tokenizer.ts";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { untilAborted } from "../../core/until-aborted.ts";
+import type { TokenizerConfig } from "../files/config.ts";
+import { given } from "../text-transfer.ts";
+import { finish, throwIfAborted } from "../../io/native-jobs.ts";
+import { readNormalizers } from "../pipeline/normalizers.ts";
+import { describePattern, recognisePattern } from "../pipeline/patterns.ts";
+import { readPreTokenizers } from "../pipeline/pre-tokenizers.ts";
+import { inSlices } from "../../core/slices.ts";
+import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "../files/tokenizer-file.ts";
+import { type CheckedOptions, checkTrainOptions, type TrainOptions } from "./train-options.ts";
+import {
+  byteLevelModel,
+  formOf,
+  makeFile,
+  sentencePieceModel,
+  trainedConfig,
+  unigramModel,
+  wordPieceModel,
+} from "./trained-file.ts";
+
+/** UTF-16 units that go to native code in one crossing, and in one text: more than one thread can share. */
+const batchLength = 1 << 22;
+
+/** The trained tokenizer as the files that would be saved. Rejects with ABORTED. */
+export async function trainFile(
+  texts: Iterable<string> | AsyncIterable<string>,
+  options: TrainOptions,
+): Promise<{ file: TokenizerFile; config: TokenizerConfig }> {
+  const checked = checkTrainOptions(options, binding.cpuInfo().threads);
+  if (!isIterable(texts)) throw invalidArgument("texts", "an iterable of strings", texts);
+  const form = formOf(checked, options);
+  const trainer = makeTrainer(checked, form);
+  throwIfAborted(options.signal, "Tokenizer.train");
+  await feed(trainer, texts, checked, options);
+  const config = trainedConfig(checked, options);
+  const model = await trainModel(trainer, checked, options, config.unkToken);
+  return { file: makeFile(form, checked.specials, model), config };
+}
+
+/** A text is no corpus of its characters. */
+function isIterable(texts: unknown): boolean {
+  return typeof texts === "object" && texts !== null && (Symbol.iterator in texts || Symbol.asyncIterator in texts);
+}
+
+function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: ReturnType<typeof formOf>): NativeTrainer {
+  if (algorithm !== "byteLevelBpe") {
+    const normalizer = readNormalizers(flatten(form.normalizer, "normalizers", "normalizer"));
+    const steps = flatten(form.preTokenizer, "pretokenizers", "pre_tokenizer");
+    // Nothing is learned across a line break: what the vocabulary then lacks, encoding does not join either.
+    steps.push({ type: "Split", pattern: { String: "\n" }, behavior: "Isolated", invert: false });
+    const preTokenizer = readPreTokenizers(steps, false);
+    return new binding.NativeTrainer({ normalizer, preTokenizer }, specials);
+  }
+  const stage = recognisePattern(pattern);
+  if (!stage) throw unsupported("pattern", describePattern(pattern));
+  return new binding.NativeTrainer(Uint32Array.of(stage.kind, stage.maxDigits, Number(stage.contractions)), specials);
+}
+
+/** Counts the words of all texts. The next batch is collected while native code counts the one before, never two ahead. */
+async function feed(
+  trainer: NativeTrainer,
+  texts: Iterable<string> | AsyncIterable<string>,
+  { threads }: CheckedOptions,
+  { signal, onProgress }: TrainOptions,
+): Promise<void> {
+  let batch: string[] = [];
+  let length = 0;
+  let read = 0;
+  let counting: Promise<unknown> = Promise.resolve();
+  const send = async () => {
+    throwIfAborted(signal, "Tokenizer.train");
+    await inSlices(given(trainer, batch), "Tokenizer.train", signal);
+    await counting;
+    if (batch.length === 0) return;
+    counting = finish(trainer.feed(threads), signal);
+    counting.catch(() => {}); // awaited below
+    read += length;
+    onProgress?.({ phase: "read", done: read, total: undefined });
+    batch = [];
+    length = 0;
+  };
+  try {
+    for await (const text of untilAborted(texts, signal, "Tokenizer.train")) {
+      if (typeof text !== "string") throw invalidArgument("texts", "strings", text);
+      batch.push(text);
+      length += text.length;
+      if (length >= batchLength || batch.length >= 65_536) await send();
+    }
+    await send();
+  } finally {
+    trainer.forget();
+    await counting;
+  }
+  if (read === 0) throw invalidArgument("texts", "some text", "none");
+}
+
+async function trainModel(
+  trainer: NativeTrainer,
+  checked: CheckedOptions,
+  options: TrainOptions,
+  unknown: string | undefined,
+): Promise<TokenizerModel> {
+  const { algorithm, specials, minFrequency, coverage, byteFallback, threads } = checked;
+  const { signal, onProgress } = options;
+  const report = onProgress && ((done: number, total: number) => onProgress({ phase: "merge", done, total }));
+  const tokens = options.vocabSize - specials.length;
+  if (algorithm === "byteLevelBpe") {
+    return byteLevelModel(specials, await finish(trainer.trainBytes(tokens - 256, minFrequency, report), signal));
+  }
+  // Unigram and WordPiece have no other way for what the vocabulary lacks.
+  if (unknown === undefined && !(algorithm === "sentencePieceBpe" && byteFallback)) {
+    throw new HeddleError("INVALID_ARGUMENT", `unkToken: expected one of specialTokens for ${algorithm}, got none`);
+  }
+  if (algorithm === "unigram") {
+    const { seedSize: seeds = 1_000_000, maxPieceLength = 16 } = options;
+    const [pieces, scores] = await finish(
+      trainer.trainPieces(
+        {
+          tokens: tokens - (byteFallback ? 256 : 0),
+          seeds,
+          maxPieceLength,
+          shrinkingFactor: 0.75,
+          subIterations: 2,
+          threads,
+          coverage,
+        },
+        report,
+      ),
+      signal,
+    );
+    return unigramModel(checked, unknown, pieces, scores);
+  }
+  const isWordPiece = algorithm === "wordPiece";
+  const [alphabet, merges] = await finish(
+    trainer.trainCharacters(
+      {
+        tokens: tokens - (byteFallback ? 256 : 0),
+        minCount: minFrequency,
+        coverage,
+        ...(isWordPiece && { subwordPrefix: "##" }),
+      },
+      report,
+    ),
+    signal,
+  );
+  if (isWordPiece) return wordPieceModel(specials, unknown, alphabet, merges);
+  return sentencePieceModel(checked, unknown, alphabet, merges);
+}

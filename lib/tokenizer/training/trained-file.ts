@@ -1,0 +1,216 @@
+// The tokenizer.json that comes of training.
+import { byteTokenNames, characterOfByte } from "../byte-alphabet.ts";
+import type { TokenizerConfig } from "../files/config.ts";
+import { namedPatterns } from "../pipeline/patterns.ts";
+import {
+  type AddedToken,
+  type JsonObject,
+  placeIds,
+  type TokenizerFile,
+  type TokenizerModel,
+} from "../files/tokenizer-file.ts";
+import type { CheckedOptions, TrainOptions } from "./train-options.ts";
+
+type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" | "decoder">;
+
+/** How the vocabulary of an algorithm is used, which is also how it reads the texts that it is trained on. */
+export function formOf(checked: CheckedOptions, options: TrainOptions): Form {
+  const form = algorithmForm(checked, options);
+  const { bosToken } = options;
+  // Of BERT's form [CLS] begins a text. A post-processor that changes offsets alone, and of these none, has nothing to add.
+  if (bosToken === undefined || form.postProcessor?.type === "TemplateProcessing") return form;
+  return { ...form, postProcessor: beginWith(bosToken, checked.specials.indexOf(bosToken)) };
+}
+
+function algorithmForm(checked: CheckedOptions, options: TrainOptions): Form {
+  if (checked.algorithm === "byteLevelBpe") return byteLevelForm(checked.pattern);
+  if (checked.algorithm === "wordPiece") return bertForm(checked.specials, options.lowercase !== false);
+  return sentencePieceForm(options.normalization === "nfkc");
+}
+
+/** A token in front of every text, as Llama's tokenizers have it. */
+function beginWith(token: string, id: number): JsonObject {
+  const sequence = (name: string, type_id: number) => ({ Sequence: { id: name, type_id } });
+  const begin = (type_id: number) => ({ SpecialToken: { id: token, type_id } });
+  return {
+    type: "TemplateProcessing",
+    single: [begin(0), sequence("A", 0)],
+    pair: [begin(0), sequence("A", 0), begin(1), sequence("B", 1)],
+    special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
+  };
+}
+
+function byteLevelForm(pattern: string): Form {
+  const byteLevel: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const split: JsonObject = { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };
+  return {
+    normalizer: null,
+    preTokenizer:
+      pattern === namedPatterns.gpt2
+        ? byteLevel
+        : { type: "Sequence", pretokenizers: [split, { ...byteLevel, use_regex: false }] },
+    postProcessor: { ...byteLevel, trim_offsets: false },
+    decoder: byteLevel,
+  };
+}
+
+/** A ▁ for each space and one in front, words beginning at each: nothing is lost. */
+function sentencePieceForm(folds: boolean): Form {
+  const normalizers: JsonObject[] = [
+    { type: "Prepend", prepend: "▁" },
+    { type: "Replace", pattern: { String: " " }, content: "▁" },
+  ];
+  if (folds) normalizers.unshift({ type: "NFKC" });
+  return {
+    normalizer: { type: "Sequence", normalizers },
+    preTokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "never", split: true },
+    postProcessor: null,
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        { type: "Strip", content: " ", start: 1, stop: 0 },
+      ],
+    },
+  };
+}
+
+function bertForm(specials: readonly string[], lowercase: boolean): Form {
+  const [cls, sep] = ["[CLS]", "[SEP]"].map((token) => specials.indexOf(token));
+  const special = (id: string, type_id: number) => ({ SpecialToken: { id, type_id } });
+  const text = (id: string, type_id: number) => ({ Sequence: { id, type_id } });
+  return {
+    normalizer: {
+      type: "BertNormalizer",
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase,
+    },
+    preTokenizer: { type: "BertPreTokenizer" },
+    postProcessor:
+      cls! < 0 || sep! < 0
+        ? null
+        : {
+            type: "TemplateProcessing",
+            single: [special("[CLS]", 0), text("A", 0), special("[SEP]", 0)],
+            pair: [special("[CLS]", 0), text("A", 0), special("[SEP]", 0), text("B", 1), special("[SEP]", 1)],
+            special_tokens: {
+              "[CLS]": { id: "[CLS]", ids: [cls!], tokens: ["[CLS]"] },
+              "[SEP]": { id: "[SEP]", ids: [sep!], tokens: ["[SEP]"] },
+            },
+          },
+    decoder: { type: "WordPiece", prefix: "##", cleanup: true },
+  };
+}
+
+const special = (content: string, id: number): AddedToken => ({
+  id,
+  content,
+  singleWord: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+});
+
+export function makeFile(form: Form, specials: readonly string[], model: TokenizerModel): TokenizerFile {
+  return { ...form, added: specials.map(special), truncation: null, padding: null, model };
+}
+
+/** Names of merged tokens and of their parts. @param names of the alphabet, by the trainer's numbers; the merged are added */
+function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[] {
+  const merges: string[] = [];
+  for (let i = 0; i < merged.length; i += 3) {
+    const [left, right] = [names[merged[i]!]!, names[merged[i + 1]!]!];
+    merges.push(left, right);
+    names[merged[i + 2]!] = left + (prefix !== "" && right.startsWith(prefix) ? right.slice(prefix.length) : right);
+  }
+  return merges;
+}
+
+const model = (type: TokenizerModel["type"], all: string[], more: Partial<TokenizerModel>): TokenizerModel => {
+  // A learned token may be spelled like a special one only if the texts were full of it under another split.
+  const tokens = [...new Set(all)];
+  return {
+    type,
+    tokens,
+    ids: placeIds(tokens),
+    merges: [],
+    unknownToken: undefined,
+    byteFallback: false,
+    fuseUnknown: false,
+    ignoreMerges: false,
+    ...more,
+  };
+};
+
+/** Ids as Hugging Face's trainer gives them: special tokens, the byte alphabet by code point, merges in their order. */
+export function byteLevelModel(specials: readonly string[], merged: Uint32Array): TokenizerModel {
+  const names = Array.from({ length: 256 }, (_, byte) => characterOfByte(byte));
+  const bytes = names.toSorted();
+  const merges = nameMerges(names, merged);
+  return model("BPE", [...specials, ...bytes, ...names.slice(256)], { merges });
+}
+
+/** Ids: special tokens, bytes, merged tokens in their order, characters by frequency (as in SentencePiece's models). */
+export function sentencePieceModel(
+  { specials, byteFallback }: CheckedOptions,
+  unknownToken: string | undefined,
+  alphabet: string[],
+  merged: Uint32Array,
+): TokenizerModel {
+  const names = [...alphabet];
+  const merges = nameMerges(names, merged);
+  const tokens = [...specials, ...(byteFallback ? byteTokenNames : []), ...names.slice(alphabet.length), ...alphabet];
+  return model("BPE", tokens, { merges, unknownToken, byteFallback, fuseUnknown: true });
+}
+
+/** Ids: special tokens, the alphabet by frequency, the same as later characters, merged tokens. */
+export function wordPieceModel(
+  specials: readonly string[],
+  unknownToken: string | undefined,
+  alphabet: string[],
+  merged: Uint32Array,
+): TokenizerModel {
+  const names = [...alphabet];
+  nameMerges(names, merged, "##");
+  return model("WordPiece", [...specials, ...names], { unknownToken, subwordPrefix: "##", maxWordCharacters: 100 });
+}
+
+/** Ids: special tokens, bytes, pieces by their score. What SentencePiece matches in no text has the score 0, as in its models. */
+export function unigramModel(
+  { specials, byteFallback }: CheckedOptions,
+  unknownToken: string | undefined,
+  pieces: string[],
+  scores: Float64Array,
+): TokenizerModel {
+  const fixed = [...specials, ...(byteFallback ? byteTokenNames : [])];
+  const taken = new Set(fixed);
+  const kept = [...pieces.keys()].filter((i) => !taken.has(pieces[i]!));
+  const made = model("Unigram", [...fixed, ...kept.map((i) => pieces[i]!)], { unknownToken, byteFallback });
+  made.scores = Float64Array.from([...fixed.map(() => 0), ...kept.map((i) => scores[i]!)]);
+  if (unknownToken !== undefined) made.unknownId = specials.indexOf(unknownToken);
+  return made;
+}
+
+/** Roles by name where the options name none: the first special token of byteLevelBpe; `<s>`, `</s>`, `<unk>`; BERT's. */
+export function trainedConfig({ algorithm, specials }: CheckedOptions, options: TrainOptions): TokenizerConfig {
+  const has = (token: string) => (specials.includes(token) ? token : undefined);
+  const roles = {
+    byteLevelBpe: { bos: specials[0], eos: specials[0], pad: undefined, unk: undefined },
+    sentencePieceBpe: { bos: has("<s>"), eos: has("</s>"), pad: has("<pad>"), unk: has("<unk>") },
+    unigram: { bos: has("<s>"), eos: has("</s>"), pad: has("<pad>"), unk: has("<unk>") },
+    wordPiece: { bos: undefined, eos: undefined, pad: has("[PAD]"), unk: has("[UNK]") },
+  }[algorithm];
+  return {
+    bosToken: options.bosToken ?? roles.bos,
+    eosToken: options.eosToken ?? roles.eos,
+    padToken: options.padToken ?? roles.pad,
+    unkToken: options.unkToken ?? roles.unk,
+    eosTokenIds: [],
+    chatTemplates: options.chatTemplate === undefined ? {} : { default: options.chatTemplate },
+  };
+}

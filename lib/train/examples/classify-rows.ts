@@ -1,0 +1,158 @@
+import {
+  type LocatedRow,
+  noRowsError,
+  type RowSource,
+  readRows,
+  rowError,
+  rowsError,
+  said,
+  stringField,
+  stringsField,
+} from "../../data/rows.ts";
+import { HeddleError } from "../../core/errors.ts";
+import type { ClassifierConfig } from "../../formats/config/config.ts";
+import { wordTokens } from "../../language-model/embed/classify.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import { cutIds } from "../../tokenizer/prompt-ids.ts";
+
+/** A row as it stands: a text with its label, or words with theirs. */
+export interface LabelledRow {
+  row: LocatedRow;
+  text?: string;
+  words?: readonly string[];
+  /** Names, one (or several, where several may hold at once) for a text, one a word; of a regression the number. */
+  labels: readonly string[];
+  value?: number;
+}
+
+/** What a row teaches: ids and what to say where. */
+export interface LabelledExample {
+  ids: Uint32Array;
+  /** Index of the label; of words one for each, −1 where their token was cut off. */
+  targets: Int32Array;
+  /** The tokens that words' labels stand at; of a text empty. */
+  at: Int32Array;
+  /** What each output is to be: 0 or 1 for each label where several may hold, the number of a regression. */
+  values?: Float32Array;
+}
+
+/** Reads rows {text, label} or {tokens, labels}. @throws HeddleError `file:line: …` */
+export async function readLabelled(
+  source: RowSource,
+  options: { name: string; problemType: ClassifierConfig["problemType"]; signal?: AbortSignal | undefined },
+): Promise<LabelledRow[]> {
+  const out: LabelledRow[] = [];
+  for await (const row of readRows(source, options)) out.push(labelled(row, options.problemType));
+  if (out.length === 0) throw noRowsError(source, options.name, "at least one row");
+  const first = out[0]!;
+  for (const { row, words } of out)
+    if ((words === undefined) !== (first.words === undefined))
+      throw rowError(
+        row,
+        words ? "tokens" : "text",
+        `rows of one kind, as ${first.row.where} is`,
+        said("the other kind"),
+      );
+  return out;
+}
+
+function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"]): LabelledRow {
+  if (Object.hasOwn(row.value, "tokens")) {
+    const words = stringsField(row, "tokens");
+    const labels = row.value.labels;
+    if (words.length === 0) throw rowError(row, "tokens", "at least one word", words);
+    const blank = words.findIndex((w) => w.trim() === "");
+    if (blank >= 0) throw rowError(row, `tokens[${blank}]`, "a word", words[blank]);
+    if (!Array.isArray(labels) || labels.length !== words.length)
+      throw rowError(row, "labels", `${words.length} labels, one a token`, labels);
+    return { row, words, labels: labels.map((l, i) => labelName(row, `labels[${i}]`, l)) };
+  }
+  const text = stringField(row, "text", { empty: false });
+  if (problemType === "regression") {
+    const value = row.value.label;
+    if (typeof value !== "number" || !Number.isFinite(value)) throw rowError(row, "label", "a number", value);
+    return { row, text, labels: [], value };
+  }
+  if (problemType === "multi_label_classification") {
+    const labels = row.value.labels ?? row.value.label;
+    if (!Array.isArray(labels)) throw rowError(row, "labels", "an array of labels", labels);
+    return { row, text, labels: labels.map((l, i) => labelName(row, `labels[${i}]`, l)) };
+  }
+  const { label } = row.value;
+  if (label === undefined && Array.isArray(row.value.labels))
+    throw rowError(row, "label", 'one, or problemType "multi_label_classification" for labels', undefined);
+  if (typeof label === "number" && Number.isFinite(label) && !Number.isInteger(label))
+    throw rowError(row, "label", 'a label, or problemType "regression" for numbers', label);
+  return { row, text, labels: [labelName(row, "label", label)] };
+}
+
+/** Numbers and truth values name classes too. */
+function labelName(row: LocatedRow, field: string, label: unknown): string {
+  if (typeof label === "string" && label !== "") return label;
+  if (typeof label === "boolean" || Number.isSafeInteger(label)) return String(label);
+  throw rowError(row, field, "a label (a string, an integer or a truth value)", label);
+}
+
+/** The labels that occur: numbers by size, names by code unit. */
+export function labelsOf(rows: readonly LabelledRow[]): string[] {
+  const names = [...new Set(rows.flatMap(({ labels }) => labels))];
+  const numbers = names.every((name) => /^-?\d+$/.test(name));
+  return names.sort((a, b) => (numbers ? Number(a) - Number(b) : a < b ? -1 : 1));
+}
+
+/** Throws unless there are two labels to tell apart. */
+export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly string[]): void {
+  const seen = new Set(rows.flatMap((r) => r.labels));
+  if (seen.size >= 2 && labels.length >= 2) return;
+  const named = (all: Iterable<string>) => [...all].map((l) => JSON.stringify(l)).join(", ") || "none";
+  if (seen.size >= 2)
+    throw new HeddleError("INVALID_ARGUMENT", `labels: expected at least two, got only ${named(labels)}`);
+  throw rowsError(rows[0]!.row, "at least two labels among its rows", `only ${named(seen)}`);
+}
+
+/**
+ * A row as ids and targets.
+ * @param maxLength tokens at most; a longer text is an error unless `truncation` keeps its beginning
+ */
+export function encodeLabelled(
+  { row, text, words, labels, value }: LabelledRow,
+  options: {
+    tokenizer: Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">;
+    index: ReadonlyMap<string, number>;
+    problemType: ClassifierConfig["problemType"];
+    maxLength: number;
+    truncation: boolean;
+  },
+): LabelledExample {
+  const { tokenizer, index, problemType, maxLength, truncation } = options;
+  const indices = labels.map((label) => {
+    const found = index.get(label);
+    if (found === undefined)
+      throw rowError(
+        row,
+        words ? "labels" : "label",
+        `one of ${[...index.keys()].slice(0, 20).join(", ")} (labels)`,
+        label,
+      );
+    return found;
+  });
+  const encoded = words ? wordTokens(tokenizer as Tokenizer, words) : { ids: tokenizer.encode(text!), tokens: [] };
+  const field = words ? "tokens" : "text";
+  if (encoded.ids.length === 0) throw rowError(row, field, "at least one token", text);
+  if (encoded.ids.length > maxLength && !truncation)
+    throw rowError(
+      row,
+      field,
+      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
+      said(`${encoded.ids.length} tokens`),
+    );
+  const ids = cutIds(tokenizer, encoded.ids, maxLength);
+  const known = encoded.ids.length > maxLength ? maxLength - tokenizer.closingCount : maxLength;
+  const at = Int32Array.from(encoded.tokens, (t) => (t < known ? t : -1));
+  if (words) return { ids, at, targets: Int32Array.from(indices, (label, i) => (at[i]! < 0 ? -1 : label)) };
+  if (problemType === "regression") return { ids, at, targets: Int32Array.of(0), values: Float32Array.of(value!) };
+  if (problemType === "single_label_classification") return { ids, at, targets: Int32Array.from(indices) };
+  const values = new Float32Array(index.size);
+  for (const i of indices) values[i] = 1;
+  return { ids, at, targets: Int32Array.of(0), values };
+}

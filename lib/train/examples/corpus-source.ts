@@ -1,0 +1,112 @@
+import {
+  type Batch,
+  type Corpus,
+  type CorpusOptions,
+  MOST_BATCH_TOKENS,
+  openCorpus,
+  type Packing,
+} from "../../data/corpus.ts";
+import type { CorpusTokenizer } from "../../data/encode.ts";
+import { type MixturePart, openMixture } from "../../data/mixture.ts";
+import { invalidArgument } from "../../core/errors.ts";
+import { needFiles } from "../options/assert-files-exist.ts";
+import type { CorpusPart } from "../options/stage-options.ts";
+import type { BatchSource } from "../loop/trainer.ts";
+
+/** Files of one corpus, or several corpora with weights. */
+export type CorpusData = string | readonly string[] | readonly CorpusPart[];
+
+export interface CorpusSourceOptions {
+  data: CorpusData;
+  evalData?: CorpusData | undefined;
+  /** Without evalData: the share of `data`'s documents that is held out instead. */
+  evalFraction?: number | undefined;
+  evalBatches?: number | undefined;
+  documentSeparator?: string | undefined;
+  textField?: string | undefined;
+  packing?: Packing | undefined;
+  perDeviceTrainBatchSize: number;
+  seed: number;
+}
+
+const KINDS = "text, .jsonl, .parquet, .tokens, or a folder of .tokens files";
+
+/**
+ * Batches of raw text for the trainer, and the held-out ones of its evaluation.
+ * @param where the option that holds these, for messages; default: the stage's own
+ * @throws HeddleError NOT_FOUND `data: expected paths of files …`, what opening a corpus throws
+ */
+export async function corpusSource(
+  options: CorpusSourceOptions,
+  tokenizer: CorpusTokenizer,
+  maxSeqLength: number,
+  signal: AbortSignal | undefined,
+  where?: string,
+): Promise<BatchSource<Batch>> {
+  const named = (option: string) => (where === undefined ? option : `${where}.${option}`);
+  await needFiles(filesOf(options.data), named("data"), KINDS);
+  if (options.evalData !== undefined) await needFiles(filesOf(options.evalData), named("evalData"), KINDS);
+  const tokens = options.perDeviceTrainBatchSize * maxSeqLength;
+  if (tokens > MOST_BATCH_TOKENS)
+    throw invalidArgument(named("perDeviceTrainBatchSize"), "at most 2^28 tokens a micro-batch", tokens);
+  const { documentSeparator, textField, seed, evalFraction, packing } = options;
+  const shared = {
+    tokenizer,
+    maxSeqLength,
+    batchSize: options.perDeviceTrainBatchSize,
+    seed,
+    ...(documentSeparator !== undefined && { documentSeparator }),
+    ...(textField !== undefined && { textField }),
+    ...(packing !== undefined && { packing }),
+    ...(signal && { signal }),
+  };
+  const fraction = options.evalData === undefined && evalFraction ? { evalFraction } : {};
+  const corpus = await open(options.data, { ...shared, split: "train", ...fraction });
+  let heldOut: Corpus<unknown> | undefined;
+  try {
+    if (options.evalData !== undefined) heldOut = await open(options.evalData, shared);
+    else if (evalFraction) heldOut = await open(options.data, { ...shared, split: "eval", evalFraction });
+  } catch (error) {
+    corpus.dispose();
+    throw error;
+  }
+  const { evalBatches: maxBatches } = options;
+  return {
+    next: (s) => corpus.next(s ? { signal: s } : {}),
+    state: () => corpus.state(),
+    restore: (state) => corpus.restore(state),
+    evaluation:
+      heldOut && ((s) => heldOut.pass({ ...(maxBatches !== undefined && { maxBatches }), ...(s && { signal: s }) })),
+    dispose() {
+      corpus.dispose();
+      heldOut?.dispose();
+    },
+  };
+}
+
+/** One corpus, or a mixture: their states are their own. */
+async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
+  if (typeof data === "string" || isNames(data)) return await openCorpus({ ...options, files: data });
+  const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {
+    const separator = documentSeparator ?? options.documentSeparator;
+    const field = textField ?? options.textField;
+    return {
+      files,
+      ...(weight !== undefined && { weight }),
+      ...(separator !== undefined && { documentSeparator: separator }),
+      ...(field !== undefined && { textField: field }),
+    };
+  });
+  const { documentSeparator: _, textField: __, ...rest } = options;
+  return await openMixture({ ...rest, parts });
+}
+
+function isNames(data: readonly string[] | readonly CorpusPart[]): data is readonly string[] {
+  return data.every((one) => typeof one === "string");
+}
+
+/** All files of corpora. */
+export function filesOf(data: CorpusData): readonly string[] {
+  if (typeof data === "string") return [data];
+  return data.flatMap((one) => (typeof one === "string" ? one : one.data));
+}

@@ -1,0 +1,143 @@
+import { permutation, Stream, uniformAt } from "../../data/random.ts";
+import { checkSeed, describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import { rejectUnknownNames } from "../../core/generation-option-names.ts";
+import { exampleFingerprint } from "./example-fingerprint.ts";
+import type { BatchSource } from "../loop/trainer.ts";
+
+/** Options of an `ExampleSource`. */
+export interface ExampleSourceOptions<Example> {
+  /** Never shown in training; in their given order. */
+  heldOut?: readonly Example[] | undefined;
+  batchSize: number;
+  seed: number;
+  /** Held-out batches of an evaluation at most. */
+  evalBatches?: number | undefined;
+}
+
+const NAMES: Record<keyof ExampleSourceOptions<unknown>, true> = {
+  heldOut: true,
+  batchSize: true,
+  seed: true,
+  evalBatches: true,
+};
+
+/** How far a pass over the examples is, and of which. */
+export interface ExamplePosition {
+  epoch: number;
+  index: number;
+  /** Of the examples and the seed: a run that goes on with others would leave some out and take some twice. */
+  fingerprint: string;
+}
+
+/**
+ * Batches of examples that are in memory: each pass over them in an order of its own, which follows from (seed, pass) alone, so
+ * that a position is two integers. A pass's last batch is filled up from the next pass.
+ */
+export class ExampleSource<Example> implements BatchSource<Example[]> {
+  private readonly examples: readonly Example[];
+  private readonly options: ExampleSourceOptions<Example>;
+  private position = { epoch: 0, index: 0 };
+  private readonly fingerprint: string;
+  private order: { epoch: number; indices: Uint32Array } | undefined;
+
+  /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
+  constructor(examples: readonly Example[], options: ExampleSourceOptions<Example>) {
+    if (!Array.isArray(examples)) throw invalidArgument("examples", "an array", examples);
+    rejectUnknownNames(options, Object.keys(NAMES));
+    const { batchSize, seed, heldOut, evalBatches } = options;
+    for (const [name, count] of Object.entries({ batchSize, evalBatches }))
+      if ((name === "batchSize" || count !== undefined) && !(Number.isSafeInteger(count) && count! >= 1))
+        throw invalidArgument(name, "an integer of at least 1", count);
+    checkSeed(seed);
+    if (heldOut !== undefined && !Array.isArray(heldOut)) throw invalidArgument("heldOut", "an array", heldOut);
+    if (examples.length === 0)
+      throw new HeddleError("INVALID_ARGUMENT", "data: expected at least one row to train on, got none");
+    this.examples = examples;
+    this.options = options;
+    this.fingerprint = exampleFingerprint(examples, seed);
+  }
+
+  /** The next `batchSize` examples, the last of a pass filled up from the next one. @throws HeddleError ABORTED */
+  async next(signal?: AbortSignal): Promise<Example[]> {
+    const batch: Example[] = [];
+    while (batch.length < this.options.batchSize) {
+      throwIfAborted(signal, "train");
+      const { epoch, index } = this.position;
+      const order = await this.orderOf(epoch);
+      const taken = order.subarray(index, index + this.options.batchSize - batch.length);
+      for (const i of taken) batch.push(this.examples[i]!);
+      const after = index + taken.length;
+      this.position = after === order.length ? { epoch: epoch + 1, index: 0 } : { epoch, index: after };
+    }
+    return batch;
+  }
+
+  private async orderOf(epoch: number): Promise<Uint32Array> {
+    if (this.order?.epoch !== epoch) {
+      const indices = await permutation(this.examples.length, this.options.seed, Stream.documents, epoch);
+      this.order = { epoch, indices };
+    }
+    return this.order!.indices;
+  }
+
+  /** Where the next batch begins, as checkpoints keep it. */
+  state(): ExamplePosition {
+    return { ...this.position, fingerprint: this.fingerprint };
+  }
+
+  /**
+   * Goes on from what `state` gave, of this source or of one of the same examples and seed.
+   * @throws HeddleError INVALID_ARGUMENT for a position in other examples or of another seed, INVALID_FILE for what is no position in these
+   */
+  restore(state: unknown): void {
+    const { epoch, index, fingerprint } = (state ?? {}) as Partial<ExamplePosition>;
+    if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `resume: expected the data and the seed that the run began with (${fingerprint}), got others (${this.fingerprint})`,
+      );
+    const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
+    if (!valid || index! >= this.examples.length)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `checkpoint: expected a position in the ${this.examples.length} rows of data, got ${valid ? `${index}` : describe(state)}`,
+      );
+    this.position = { epoch: epoch!, index: index! };
+  }
+
+  /** Batches of the held-out examples, in their order; the last may be shorter. undefined where there are none. */
+  get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<Example[]>) | undefined {
+    const { heldOut = [], batchSize, evalBatches = Number.POSITIVE_INFINITY } = this.options;
+    if (heldOut.length === 0) return undefined;
+    return async function* batches(signal) {
+      for (let i = 0; i < heldOut.length && i / batchSize < evalBatches; i += batchSize) {
+        throwIfAborted(signal, "evaluation");
+        yield heldOut.slice(i, i + batchSize);
+      }
+    };
+  }
+
+  /** Nothing: what it reads is the caller's. */
+  dispose(): void {}
+}
+
+/**
+ * Rows apart for training and evaluation: each with probability `fraction` held out, by its number alone; of few rows one at least, or who asked
+ * for an evaluation would have none. Whatever the seed of the order, and in every stage, the same rows of a file are: runs that differ in their
+ * seed are compared by the same ones.
+ * @throws HeddleError INVALID_ARGUMENT where that leaves none to train on
+ */
+export function splitExamples<T>(all: readonly T[], fraction: number): { train: T[]; heldOut: T[] } {
+  const draws = Float64Array.from(all, (_, i) => uniformAt(0, Stream.split, 1, i));
+  const least = draws.reduce((least, draw) => Math.min(least, draw), 1);
+  // The first that a greater share would hold out.
+  const isHeldOut = (index: number) => fraction > 0 && (draws[index]! < fraction || draws[index] === least);
+  const heldOut = all.filter((_, i) => isHeldOut(i));
+  const train = all.filter((_, i) => !isHeldOut(i));
+  if (train.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `evalFraction: expected a row that is left to train on, got ${all.length} held out`,
+    );
+  return { train, heldOut };
+}

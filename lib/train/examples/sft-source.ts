@@ -1,0 +1,173 @@
+import { createHash } from "node:crypto";
+import { packBestFit } from "../../data/packing.ts";
+import { permutation, Stream } from "../../data/random.ts";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import type { SftExample } from "./sft-rows.ts";
+import type { BatchSource } from "../loop/trainer.ts";
+
+/** Sequences of a micro-batch: (sequences · sequenceLength) each. */
+export interface SftBatch {
+  tokens: Int32Array;
+  /** The next token where the loss counts it, else −100. */
+  targets: Int32Array;
+  /** Each row's position in its own document. */
+  positions: Int32Array;
+  /** Which document of the sequence a row belongs to; −1: padding. */
+  documents: Int32Array;
+  /** Targets that count. */
+  counted: number;
+  /** Tokens that are not padding. */
+  tokenCount: number;
+}
+
+export interface SftSourceOptions {
+  batchSize: number;
+  sequenceLength: number;
+  /** Several examples a sequence, which do not see each other. */
+  packing: boolean;
+  seed: number;
+  heldOut?: readonly SftExample[] | undefined;
+  evalBatches?: number | undefined;
+}
+
+interface Position {
+  epoch: number;
+  sequence: number;
+  /** Of the examples: a position holds for them alone. */
+  fingerprint: string;
+}
+
+const IGNORED = -100;
+
+/**
+ * Batches of examples that are in memory. Each pass over them has an order of its own, which follows from (seed, pass) alone, so
+ * that a position is two integers. Packed sequences are put together anew in each pass.
+ */
+export class SftSource implements BatchSource<SftBatch> {
+  private readonly examples: readonly SftExample[];
+  private readonly options: SftSourceOptions;
+  private readonly fingerprint: string;
+  private position = { epoch: 0, sequence: 0 };
+  private order: { epoch: number; sequences: number[][] } | undefined;
+
+  constructor(examples: readonly SftExample[], options: SftSourceOptions) {
+    this.examples = examples;
+    this.options = options;
+    this.fingerprint = fingerprintOf(examples, options);
+  }
+
+  /** Sequences of the first pass: what an epoch is. */
+  async sequencesPerEpoch(): Promise<number> {
+    return (await this.sequencesOf(0)).length;
+  }
+
+  async next(signal?: AbortSignal): Promise<SftBatch> {
+    const taken: number[][] = [];
+    while (taken.length < this.options.batchSize) {
+      throwIfAborted(signal, "sft");
+      const { epoch, sequence } = this.position;
+      const sequences = await this.sequencesOf(epoch);
+      const after = sequence + this.options.batchSize - taken.length;
+      taken.push(...sequences.slice(sequence, after));
+      this.position = after >= sequences.length ? { epoch: epoch + 1, sequence: 0 } : { epoch, sequence: after };
+    }
+    return this.batch(taken.map((sequence) => sequence.map((i) => this.examples[i]!)));
+  }
+
+  private async sequencesOf(epoch: number): Promise<number[][]> {
+    if (this.order?.epoch === epoch) return this.order.sequences;
+    const { seed, packing, sequenceLength } = this.options;
+    const order = await permutation(this.examples.length, seed, Stream.documents, epoch);
+    let sequences = Array.from(order, (i) => [i]);
+    if (packing) {
+      const lengths = Uint32Array.from(order, (i) => this.examples[i]!.ids.length);
+      const bins = packBestFit(lengths, sequenceLength);
+      // Bins come longest item first; batches take them in an order by chance.
+      const mixed = await permutation(bins.length, seed, Stream.documents, epoch, 1);
+      sequences = Array.from(mixed, (bin) => bins[bin]!.map((i) => order[i]!));
+    }
+    this.order = { epoch, sequences };
+    return sequences;
+  }
+
+  /** Lays sequences out in rows. Missing ones, at the end of an evaluation, are padding. */
+  private batch(sequences: readonly (readonly SftExample[])[]): SftBatch {
+    const { batchSize, sequenceLength } = this.options;
+    const rows = batchSize * sequenceLength;
+    const batch: SftBatch = {
+      tokens: new Int32Array(rows),
+      targets: new Int32Array(rows).fill(IGNORED),
+      positions: new Int32Array(rows),
+      documents: new Int32Array(rows).fill(-1),
+      counted: 0,
+      tokenCount: 0,
+    };
+    for (const [s, examples] of sequences.entries()) {
+      let at = s * sequenceLength;
+      for (const [document, { ids, mask }] of examples.entries()) {
+        for (let i = 0; i < ids.length; i++, at++) {
+          batch.tokens[at] = ids[i]!;
+          batch.positions[at] = i;
+          batch.documents[at] = document;
+          if (!mask[i + 1]) continue;
+          batch.targets[at] = ids[i + 1]!;
+          batch.counted++;
+        }
+        batch.tokenCount += ids.length;
+      }
+    }
+    return batch;
+  }
+
+  state(): Position {
+    return { ...this.position, fingerprint: this.fingerprint };
+  }
+
+  restore(state: unknown): void {
+    const { epoch, sequence, fingerprint } = (state ?? {}) as Partial<Position>;
+    const whole = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
+    if (!whole(epoch) || !whole(sequence))
+      throw new HeddleError(
+        "INVALID_FILE",
+        `checkpoint: expected a position in the data, got ${JSON.stringify(state)}`,
+      );
+    if (fingerprint !== this.fingerprint)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `checkpoint: expected the data and options that it was made with (${fingerprint}), got others (${this.fingerprint})`,
+      );
+    this.position = { epoch, sequence };
+  }
+
+  get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<SftBatch>) | undefined {
+    const { heldOut = [], batchSize, sequenceLength, packing, evalBatches = Number.POSITIVE_INFINITY } = this.options;
+    if (heldOut.length === 0) return undefined;
+    const sequences = packing
+      ? packBestFit(
+          heldOut.map((e) => e.ids.length),
+          sequenceLength,
+        )
+      : heldOut.map((_, i) => [i]);
+    const batch = (from: number) =>
+      this.batch(sequences.slice(from, from + batchSize).map((sequence) => sequence.map((i) => heldOut[i]!)));
+    return async function* batches(signal) {
+      for (let i = 0; i < sequences.length && i / batchSize < evalBatches; i += batchSize) {
+        throwIfAborted(signal, "evaluation");
+        yield batch(i);
+      }
+    };
+  }
+
+  dispose(): void {}
+}
+
+function fingerprintOf(examples: readonly SftExample[], options: SftSourceOptions): string {
+  const hash = createHash("sha256");
+  for (const { ids, mask } of examples) {
+    hash.update(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+    hash.update(mask);
+  }
+  const { batchSize, sequenceLength, packing, seed } = options;
+  const layout = `${batchSize} x ${sequenceLength}${packing ? " packed" : ""}, seed ${seed}`;
+  return `${examples.length} rows ${hash.digest("hex").slice(0, 16)}, ${layout}`;
+}

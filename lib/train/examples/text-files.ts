@@ -1,0 +1,102 @@
+// Raw text that a program gives as it comes. Documents are found in ranges of files, in an order of their own and again after a resume, so
+// what is no file becomes one, whatever its size.
+import { open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Pacer } from "../../core/pacer.ts";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { ioError, makeFolder } from "../../io/atomic-files.ts";
+import { untilAborted } from "../../core/until-aborted.ts";
+import { removeLeft, temporaryName } from "../../core/temp-files.ts";
+import type { CorpusData } from "./corpus-source.ts";
+import type { TextData, TextSource } from "../options/stage-options.ts";
+
+const FOLDER = "heddle-texts";
+/** Characters that are written at once. */
+const PART = 1 << 20;
+
+export interface TextFiles {
+  data: CorpusData;
+  evalData: CorpusData | undefined;
+  /** Removes what was written. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * The options' corpora, all of them files. Names are those of the options, so that a resumed run, given the same texts, finds its place.
+ * @throws HeddleError INVALID_ARGUMENT for what is no text, IO, ABORTED
+ */
+export async function textFiles(
+  {
+    data,
+    evalData,
+    textField = "text",
+  }: { data: TextData; evalData?: TextData | undefined; textField?: string | undefined },
+  signal: AbortSignal | undefined,
+): Promise<TextFiles> {
+  const folder = join(tmpdir(), temporaryName(FOLDER));
+  const dispose = () => rm(folder, { recursive: true, force: true });
+  const inFiles = async (given: TextData, name: string): Promise<CorpusData> => {
+    if (!isTexts(given)) return given;
+    await removeLeft(tmpdir(), ({ stem }) => stem === FOLDER);
+    await makeFolder(folder);
+    const path = join(folder, `${name}.jsonl`);
+    await write(path, given, { name, textField, signal });
+    return path;
+  };
+  try {
+    const files = { data: await inFiles(data, "data"), evalData: evalData && (await inFiles(evalData, "evalData")) };
+    return { ...files, dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** Whether it is the texts themselves: strings of an array are paths, and objects with `data` corpora. */
+export function isTexts(data: unknown): data is TextSource {
+  if (typeof data !== "object" || data === null) return false;
+  if (Array.isArray(data)) return data.length > 0 && data.every((one) => isRecord(one) && !Object.hasOwn(one, "data"));
+  return Symbol.iterator in data || Symbol.asyncIterator in data;
+}
+
+async function write(
+  path: string,
+  texts: TextSource,
+  { name, textField, signal }: { name: string; textField: string; signal: AbortSignal | undefined },
+): Promise<void> {
+  const file = await open(path, "w").catch((error: unknown) => {
+    throw ioError(error, path, "written");
+  });
+  const flush = (rows: string) =>
+    file.appendFile(rows).catch((error: unknown) => {
+      throw ioError(error, path, "written");
+    });
+  try {
+    const pacer = new Pacer();
+    let [rows, count] = ["", 0];
+    for await (const one of untilAborted<unknown>(texts, signal, name)) {
+      count += 1;
+      const text = isRecord(one) && Object.hasOwn(one, textField) ? one[textField] : one;
+      if (typeof text !== "string")
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${name}: row ${count}: expected a text, or an object with the text field ${describe(textField)}, got ${describe(one)}`,
+        );
+      rows += `${JSON.stringify({ [textField]: text })}\n`;
+      if (rows.length > PART) {
+        await flush(rows);
+        rows = "";
+      }
+      if (pacer.isDue()) await pacer.rest();
+    }
+    if (count === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one text, got none`);
+    await flush(rows);
+  } finally {
+    await file.close();
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,94 @@
+// What a stage does with the adapters that an earlier stage left on the model.
+import { HeddleError } from "../../core/errors.ts";
+import { isFloat } from "../../graph/index.ts";
+import { type Adapter, adapterTensors } from "../../models/adapters/adapters.ts";
+import { claimWeights } from "../../models/model-claims.ts";
+import { headNames } from "../../models/heads.ts";
+import { linearLayers } from "../../models/adapters/linear-layers.ts";
+import { type LoraConfig, targetModules } from "../../models/adapters/lora.ts";
+import type { Model } from "../../models/model.ts";
+import { savedModules } from "../../models/adapters/tied-head.ts";
+
+/**
+ * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute
+ * what was trained. With `lora` an adapter of that name takes part from now on: what is computed before the first step is of the model that is
+ * then trained.
+ * @throws HeddleError INVALID_ARGUMENT where an adapter lies over quantised weights, which blocks cannot take in, where another run trains
+ *   it, or where `lora` contradicts an adapter that is there already
+ */
+export async function settleAdapters(
+  model: Model,
+  { lora, adapter: given }: { lora?: Partial<LoraConfig> | undefined; adapter?: string | undefined },
+): Promise<void> {
+  // Stages that take `lora` have a default for this name.
+  const trainsAdapters = given !== undefined;
+  const name = given ?? "default";
+  if (lora) {
+    adapterThere(model, name, lora);
+    return;
+  }
+  const adapters = model.adaptersOf();
+  for (const { name, layers } of adapters) {
+    const quantised = [...layers.keys()].find((layer) => {
+      const { dtype, scale } = model.asStored(`${layer}.weight`);
+      return !isFloat(dtype) || scale !== undefined;
+    });
+    if (quantised === undefined) continue;
+    const merging = `base.model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32`;
+    const over = `over ${quantised}.weight in ${model.asStored(`${quantised}.weight`).dtype}`;
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      trainsAdapters
+        ? `lora: expected options (\`lora: {}\` trains adapter ${name} further), or ${merging}, got none ${over}`
+        : `model: expected one without adapter ${name} (${merging}), got it ${over}`,
+    );
+  }
+  const release = claimWeights(model, adapters.flatMap(adapterTensors));
+  try {
+    await model.absorbAdapters();
+  } finally {
+    release();
+  }
+}
+
+/** The adapter of a name, if the model has it, active. @throws HeddleError INVALID_ARGUMENT where options contradict it */
+export function adapterThere(model: Model, name: string, lora: Partial<LoraConfig>): Adapter | undefined {
+  const known = model.adapters.get(name);
+  if (!known) return undefined;
+  needSameAdapter(model, known, lora);
+  if (!model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
+  return known;
+}
+
+/** Throws where options contradict an adapter, which is trained further as it is; what is not given does not. @throws HeddleError INVALID_ARGUMENT */
+export function needSameAdapter(
+  model: Model,
+  { name, config, layers, saved }: Adapter,
+  lora: Partial<LoraConfig>,
+): void {
+  const refuse = (option: string, expected: unknown, got: unknown) => {
+    const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : String(value));
+    const fresh = `(of adapter ${JSON.stringify(name)}, which is trained further; \`adapter\` names a new one)`;
+    return new HeddleError("INVALID_ARGUMENT", `lora.${option}: expected ${text(expected)} ${fresh}, got ${text(got)}`);
+  };
+  for (const option of ["r", "alpha", "dropout", "useRslora"] as const)
+    if (lora[option] !== undefined && lora[option] !== config[option])
+      throw refuse(option, config[option], lora[option]);
+  // The same layers may be named in several ways: by their ends, or all at once.
+  const needSame = (option: "targetModules" | "modulesToSave", wanted: readonly string[], own: readonly string[]) => {
+    const differs = wanted.length !== own.length || wanted.some((module) => !own.includes(module));
+    if (differs) throw refuse(option, config[option], lora[option]);
+  };
+  if (lora.targetModules !== undefined) {
+    const all = [...linearLayers(model).keys()];
+    const wanted =
+      lora.targetModules === "all-linear" ? all : targetModules(all, lora.targetModules, "lora.targetModules");
+    needSame("targetModules", wanted, [...layers.keys()]);
+  }
+  if (lora.modulesToSave === undefined) return;
+  const heads = new Set(headNames(model.config)); // saved with an adapter that was trained beside them, without being asked for
+  const kept = [...saved.keys()]
+    .filter((weight) => !heads.has(weight))
+    .map((weight) => weight.replace(/\.weight$/, ""));
+  needSame("modulesToSave", savedModules(model, lora.modulesToSave), kept);
+}

@@ -1,0 +1,312 @@
+import { access, constants } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
+import {
+  type CheckpointInfo,
+  copyCheckpoint,
+  latestIntact,
+  listCheckpoints,
+  readCheckpointState,
+  saveCheckpoint,
+} from "../../formats/checkpoint/checkpoint.ts";
+import { findDamage, needIntact, type Reading } from "../../formats/checkpoint/checkpoint-manifest.ts";
+import { claim } from "../../io/claim.ts";
+import { exists, ioError, makeFolder } from "../../io/atomic-files.ts";
+import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../../formats/model-card.ts";
+import { writeTogether } from "../../io/staged-files.ts";
+import { openWeights, type StoredTensor } from "../../formats/weights.ts";
+import { type Device, type FloatDType, openDevice, type Tensor } from "../../graph/index.ts";
+import { tensorData } from "../../models/loading/export.ts";
+import type { Optimizer } from "../../optim/optimizer.ts";
+import { clearRun, isInFolder, needUsable } from "./output-folder.ts";
+import { needSameGroups } from "./parameter-groups.ts";
+import { RunLog } from "./run-log.ts";
+import { needSameFrozen, type RunRecord } from "./run-record.ts";
+import type { TrainedFiles } from "./trained-files.ts";
+import type { EvalEvent, TrainerState } from "./trainer.ts";
+
+export interface CheckpointStoreOptions {
+  outputDir: string;
+  saveTotalLimit?: number | undefined;
+  /** Nobody asked for checkpoints: without a saveTotalLimit each is removed when the run's next one is there. Default false. */
+  unasked?: boolean | undefined;
+  saveDtype: FloatDType;
+  resume: boolean | string;
+  overwriteOutputDir: boolean;
+  /** How what is trained lies in files. */
+  trained: TrainedFiles;
+  /** The card of a model at this state. */
+  card(state: TrainerState, held: EvalEvent | undefined): ModelCardInput;
+  /** The tokenizer's files by name. */
+  tokenizerFiles: Readonly<Record<string, string>>;
+  /** Told of what is no error, in the process that writes the folder. */
+  warn(message: string): void;
+}
+
+/**
+ * A run's checkpoints in `outputDir/checkpoint-<step>`: f32 weights, moments, counters and the data position, each a
+ * model's or an adapter's folder that can be loaded; and the finished one in `outputDir` itself.
+ */
+export class CheckpointStore {
+  private readonly options: CheckpointStoreOptions;
+  /** Steps whose checkpoints the next one replaces: this run's, and the one of its kind that it resumed from. */
+  private readonly replaceable: Set<number> | undefined;
+  /** What the run reports, beside its checkpoints. */
+  readonly log: RunLog;
+  constructor(options: CheckpointStoreOptions) {
+    this.options = options;
+    this.log = new RunLog(options.outputDir);
+    if (options.unasked && options.saveTotalLimit === undefined) this.replaceable = new Set();
+  }
+
+  /**
+   * Takes the folder for this run, before anything is computed that it could then not keep.
+   * @returns gives it back
+   * @throws HeddleError INVALID_ARGUMENT where another run writes it, or has written it and is not to be overwritten; IO where it cannot be written
+   */
+  async open(): Promise<() => void> {
+    const { outputDir } = this.options;
+    if (outputDir === "") throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected a folder, got an empty path");
+    await makeFolder(outputDir);
+    const release = await claim(outputDir, "outputDir");
+    try {
+      await access(outputDir, constants.W_OK);
+    } catch (error) {
+      release();
+      throw ioError(error, outputDir, "written");
+    }
+    await needUsable(this.options).catch((error: unknown) => {
+      release();
+      throw error;
+    });
+    return release;
+  }
+
+  /** Removes what an overwritten run has left. Called in the process that writes the folder, once nothing can refuse the run. @throws HeddleError IO */
+  async begin(): Promise<void> {
+    const { outputDir, overwriteOutputDir, trained } = this.options;
+    if (overwriteOutputDir) await clearRun(outputDir, trained.file);
+  }
+
+  /** @param how.keepOlder of a run that an error ends: removes no checkpoint, whatever the limit, and does without the log where that cannot be written */
+  async save(
+    step: number,
+    optimizer: Optimizer,
+    state: TrainerState,
+    { keepOlder = false }: { keepOlder?: boolean } = {},
+  ): Promise<void> {
+    const { outputDir, trained } = this.options;
+    await this.log.flush().catch((error: unknown) => {
+      if (!keepOlder) throw error;
+    });
+    const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
+    await saveCheckpoint(
+      outputDir,
+      step,
+      {
+        tensors: {
+          [trained.file]: trained.data("f32"),
+          "optimizer.safetensors": [...optimizer.moments].map(([name, t]) => tensorData(name, t, "f32")),
+        },
+        state: { ...state, ...(this.replaceable && { replaceable: true }) },
+        files: this.files(state, "f32", undefined),
+        device: this.device,
+      },
+      {
+        ...(limit !== undefined && { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable }),
+        warn: this.options.warn,
+      },
+    );
+    this.replaceable?.add(step);
+  }
+
+  /** Whose threads compute digests. */
+  private get device(): Device | undefined {
+    for (const { device } of this.options.trained.tensors().values()) return device;
+    return undefined;
+  }
+
+  private reading(signal?: AbortSignal): Reading {
+    return { device: this.device ?? openDevice({ device: "cpu" }), signal };
+  }
+
+  /**
+   * Finds the checkpoint to continue from, if any, and holds it to the run. It is read whole, and is what was written.
+   * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
+   *   where there is none any more it is forgotten, with a warning
+   * @param how.writes whether this process writes the folder
+   * @param how.record what of the run has to be as it began
+   * @returns its state, whether it lies in this run's folder, and what loads it into what is trained and the optimizer: nothing is written before
+   */
+  async restore(
+    optimizer: Optimizer,
+    stage: string,
+    {
+      best,
+      writes,
+      record,
+      signal,
+    }: { best: boolean; writes: boolean; record?: RunRecord | undefined; signal?: AbortSignal | undefined },
+  ): Promise<{ state: TrainerState; own: boolean; load(): Promise<void> } | undefined> {
+    const found = await this.find(signal);
+    if (!found) return undefined;
+    const state = (await readCheckpointState(found.path)) as TrainerState;
+    if (state?.version !== 1 || state.stage !== stage)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
+      );
+    // A count that is none would be the exponent of the optimizer's corrections: weights of NaN.
+    for (const name of ["step", "optimizerSteps", "tokensSeen"] as const)
+      if (!(Number.isSafeInteger(state[name]) && state[name] >= 0))
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${found.path}: ${name}: expected a whole number, got ${describe(state[name])}`,
+        );
+    needSameGroups(state.parameterGroups, record?.parameterGroups);
+    const { trained } = this.options;
+    await needKind(found.path, trained.file);
+    await trained.needSame?.(found.path);
+    needSameFrozen(state.frozenWeights, record?.frozenWeights);
+    const files = [
+      { path: join(found.path, trained.file), tensors: trained.tensors(), whole: false },
+      { path: join(found.path, "optimizer.safetensors"), tensors: optimizer.moments, whole: true },
+    ];
+    for (const file of files) await eachStored(file, () => undefined);
+    const load = async () => {
+      for (const { path, tensors } of files) await readInto(path, tensors);
+    };
+    const own = await isInFolder(found.path, this.options.outputDir);
+    if (own && state.replaceable) this.replaceable?.add(state.step);
+    if (!best || !state.best) return { state, own, load };
+    const { step } = state.best.held;
+    const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
+    const damage = path !== undefined && path !== found.path && (await findDamage(path, this.reading(signal)));
+    if (path === undefined || damage) {
+      const what = damage ? `is damaged (${damage})` : `is no longer beside ${found.path}`;
+      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of what follows is kept instead`;
+      this.options.warn(message);
+      const { best: _, ...rest } = state;
+      return { state: rest, own, load };
+    }
+    const copyAndLoad = async () => {
+      if (!own && writes) await copyCheckpoint(path, this.options.outputDir, step);
+      await load();
+    };
+    return { state, own, load: copyAndLoad };
+  }
+
+  /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND, INVALID_FILE where they are not those that were written */
+  async restoreWeights(step: number): Promise<void> {
+    const { outputDir, trained } = this.options;
+    const path = await checkpointOf(outputDir, step);
+    if (path === undefined)
+      throw new HeddleError(
+        "NOT_FOUND",
+        `loadBestModelAtEnd: expected the best evaluation's checkpoint-${step} in ${outputDir}, got none`,
+      );
+    await needIntact(path, this.reading(), [trained.file]);
+    await readInto(join(path, trained.file), trained.tensors());
+  }
+
+  /** The checkpoint to continue from; what had to be passed over is told of. */
+  private async find(signal: AbortSignal | undefined): Promise<Pick<CheckpointInfo, "path"> | undefined> {
+    const { resume, outputDir } = this.options;
+    if (resume === false) return undefined;
+    if (typeof resume === "string" && resume !== "auto") {
+      await needIntact(resume, this.reading(signal));
+      return { path: resume };
+    }
+    const { latest, passed } = await latestIntact(outputDir, this.reading(signal));
+    const told = passed.map(({ path, why }) => `${path} (${why})`).join(", ");
+    if (!latest && passed.length > 0)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without it a run begins anew`,
+      );
+    if (!latest && resume === true)
+      throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);
+    if (told) this.options.warn(`resume: goes on from ${latest!.path}, as a later one is broken: ${told}`);
+    return latest;
+  }
+
+  /** Writes the finished model, or adapter, into outputDir. @returns the folder */
+  async finish(state: TrainerState, held: EvalEvent | undefined): Promise<string> {
+    const { outputDir, saveDtype, trained } = this.options;
+    const configuration = trained.configuration(saveDtype);
+    const others = Object.entries(this.files(state, saveDtype, held)).filter(([name]) => !(name in configuration));
+    await writeTogether(async (files) => {
+      await trained.save(outputDir, saveDtype, files);
+      for (const [name, text] of others) await files.writeText(join(outputDir, name), text);
+      await trained.replace(outputDir, files);
+      // What readers begin with comes last.
+      for (const [name, text] of Object.entries(configuration)) await files.writeText(join(outputDir, name), text);
+    });
+    return outputDir;
+  }
+
+  private files(state: TrainerState, dtype: FloatDType, held: EvalEvent | undefined): Record<string, string> {
+    const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+    const { trained, card, tokenizerFiles } = this.options;
+    return {
+      ...trained.configuration(dtype),
+      [MODEL_CARD_FILE]: json(parseModelCard(card(state, held))),
+      ...tokenizerFiles,
+    };
+  }
+}
+
+/** The complete checkpoint of a step, if any. */
+async function checkpointOf(folder: string, step: number): Promise<string | undefined> {
+  return (await listCheckpoints(folder)).find((one) => one.step === step)?.path;
+}
+
+/** Holds a resumed run to an adapter where it began with one, and to the weights where it began with these. @throws HeddleError INVALID_ARGUMENT */
+async function needKind(checkpoint: string, file: string): Promise<void> {
+  if (await exists(join(checkpoint, file))) return;
+  const isAdapter = await exists(join(checkpoint, ADAPTER_WEIGHTS_FILE));
+  if (!isAdapter && file !== ADAPTER_WEIGHTS_FILE) return; // reading says that it is missing
+  const [expected, got] = isAdapter ? ["options", "none"] : ["none", "options"];
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `lora: expected ${expected}, as the run that is resumed began with (${checkpoint}), got ${got}`,
+  );
+}
+
+/** Overwrites f32 tensors with those of the same names in a file. */
+function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
+  return eachStored({ path, tensors }, (tensor, stored) =>
+    tensor.writeOwn(new Float32Array(stored.file.bytes(stored.offset, stored.bytes))),
+  );
+}
+
+/**
+ * Hands on f32 tensors with those of the same names in a file, which have to be as large.
+ * @param of.whole the file has no others: a run that trains fewer parameters would leave the rest of them behind in silence
+ */
+async function eachStored(
+  { path, tensors, whole = false }: { path: string; tensors: ReadonlyMap<string, Tensor>; whole?: boolean },
+  take: (tensor: Tensor, stored: StoredTensor) => Promise<void> | void,
+): Promise<void> {
+  const source = await openWeights(path);
+  try {
+    const left = whole ? source.names().filter((name) => !tensors.has(name)) : [];
+    if (left.length > 0)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `resume: expected a run that trains the parameters that it began with, in the same way (${path}), got one without ${left[0]}`,
+      );
+    for (const [name, tensor] of tensors) {
+      const stored = source.tensor(name);
+      if (stored.dtype !== "f32" || stored.bytes !== tensor.bytes)
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${path}: ${name}: expected ${tensor.bytes} bytes of F32, got ${stored.bytes} of ${stored.storedDtype}`,
+        );
+      await take(tensor, stored);
+    }
+  } finally {
+    source.close();
+  }
+}

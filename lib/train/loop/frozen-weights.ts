@@ -1,0 +1,76 @@
+import { assign, compile, type FloatDType, isFloat, Tensor, tensor, type Value } from "../../graph/index.ts";
+import type { Model } from "../../models/model.ts";
+
+/**
+ * Matrices that a run does not train, as its steps read them: f32 ones under bf16 steps are rounded once, and not in every micro-batch (of
+ * a LoRA step that was a tenth). They take the place of the rounded copies in the steps' arenas.
+ */
+export class FrozenMatrices {
+  readonly dtype: FloatDType;
+  private readonly model: Model;
+  private readonly trained: ReadonlySet<string>;
+  private readonly copies = new Map<string, Tensor>();
+  private filled = false;
+
+  /** @param trained names of the weights that change @param dtype of the steps */
+  constructor(model: Model, trained: readonly string[], dtype: FloatDType) {
+    this.model = model;
+    this.trained = new Set(trained);
+    this.dtype = dtype;
+  }
+
+  /** Weights of one trace by name: those that are frozen enter it as the copies, which then are among `tensors`. */
+  weights(): Map<string, Value> {
+    const enter = (name: string) => this.enter(name);
+    return new (class extends Map<string, Value> {
+      override get(name: string): Value | undefined {
+        const known = super.get(name) ?? enter(name);
+        if (known) this.set(name, known);
+        return known;
+      }
+    })();
+  }
+
+  private enter(name: string): Value | undefined {
+    const { model, dtype } = this;
+    const stored = model.weight(name);
+    if (this.trained.has(name) || stored.shape.length < 2 || !isFloat(stored.dtype) || stored.dtype === dtype)
+      return undefined;
+    const key = `rounded.${name}`;
+    // A matrix that only a later trace reads was not rounded with the others.
+    if (this.filled && !this.copies.has(key)) return undefined;
+    const copy = this.copies.get(key) ?? Tensor.zeros(model.device, dtype, stored.shape);
+    this.copies.set(key, copy);
+    return tensor(key, dtype, stored.shape);
+  }
+
+  /** What programs of such traces are bound to, beside the model's tensors. */
+  get tensors(): ReadonlyMap<string, Tensor> {
+    return this.copies;
+  }
+
+  /** Rounds: before the first step. */
+  async fill(): Promise<void> {
+    const { model, copies } = this;
+    this.filled = true;
+    if (copies.size === 0) return;
+    const names = [...copies.keys()].map((key) => key.slice("rounded.".length));
+    const program = compile(() => {
+      for (const name of names) {
+        const { dtype, shape } = model.weight(name);
+        assign(tensor(`rounded.${name}`, this.dtype, shape), tensor(name, dtype, shape));
+      }
+      return {};
+    });
+    const bound = program.bind(model.device, new Map([...model.tensors, ...copies]));
+    try {
+      await bound.run({});
+    } finally {
+      bound.dispose();
+    }
+  }
+
+  dispose(): void {
+    for (const copy of this.copies.values()) copy.dispose();
+  }
+}

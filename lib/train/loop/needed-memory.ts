@@ -1,0 +1,112 @@
+// Refuses trainings that this machine has no room for, before their memory is taken: the system would end the process without a word.
+import { getHeapStatistics } from "node:v8";
+import { HeddleError } from "../../core/errors.ts";
+import { availableBytes } from "../../graph/device.ts";
+import type { Device } from "../../graph/index.ts";
+import type { Model } from "../../models/model.ts";
+import type { StepShape } from "./step.ts";
+
+/** Bytes that a position of a micro-batch takes at least while it waits: its token and its target. */
+const POSITION_BYTES = 8;
+/** Bytes that a micro-batch takes at least beside its positions. */
+const BATCH_BYTES = 256;
+/** Micro-batches that are collected between two looks at the memory that is left. */
+const CHECK_EVERY = 256;
+/** Bytes that are left alone: what the rest of the process, and of the machine, needs to go on. */
+const RESERVE = 64 << 20;
+
+/** What memory is asked of. */
+export interface MemoryLeft {
+  /** Bytes that the system can still give. */
+  system(): number;
+  /** Share of JavaScript's heap that is in use. */
+  heapShare(): number;
+}
+
+const machine: MemoryLeft = {
+  system: availableBytes,
+  heapShare() {
+    const { used_heap_size, heap_size_limit } = getHeapStatistics();
+    return used_heap_size / heap_size_limit;
+  },
+};
+
+/**
+ * Throws where a program's values do not fit into the memory that is left. A CUDA device says itself that it is full.
+ * @param bytes that the program and what it needs beside its weights will take
+ * @param of `replay` for the batches that are mixed in
+ * @throws HeddleError OUT_OF_MEMORY
+ */
+export function needRoom(
+  device: Pick<Device, "kind" | "arenaBytes">,
+  { sequences, sequenceLength, gradientCheckpointing }: StepShape,
+  bytes: number,
+  of?: "replay",
+  left: MemoryLeft = machine,
+): void {
+  if (device.kind !== "cpu") return;
+  const available = left.system() + device.arenaBytes;
+  if (bytes <= available) return;
+  const place = of ? `${of}.` : "";
+  const [name, advice] =
+    sequences > 1
+      ? ["perDeviceTrainBatchSize", "a smaller batch takes less"]
+      : ["maxSeqLength", "shorter sequences take less"];
+  const checkpointing = gradientCheckpointing ? "" : ", and so does gradientCheckpointing";
+  throw new HeddleError(
+    "OUT_OF_MEMORY",
+    `${place}${name}: expected micro-batches that fit into the ${size(available)} of memory that are left, got ${counted(sequences, "sequence")} of ${counted(sequenceLength, "position")}, which take about ${size(bytes)}; ${advice}${checkpointing}`,
+  );
+}
+
+/**
+ * Throws where a hidden state of each position does not fit, which is the least that any program needs: asked before anything as large as a
+ * micro-batch is made.
+ * @throws HeddleError OUT_OF_MEMORY
+ */
+export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: StepShape, of?: "replay"): void {
+  const rows = shape.sequences * shape.sequenceLength;
+  needRoom(model.device, shape, 2 * rows * model.config.hiddenSize, of);
+}
+
+/**
+ * Throws where the micro-batches of one step, which are held until it begins, do not fit into the memory that is left.
+ * @throws HeddleError OUT_OF_MEMORY
+ */
+export function needRoomForBatches(
+  steps: number,
+  { sequences, sequenceLength }: Pick<StepShape, "sequences" | "sequenceLength">,
+  left: MemoryLeft = machine,
+): void {
+  const bytes = steps * (BATCH_BYTES + POSITION_BYTES * sequences * sequenceLength);
+  const available = left.system();
+  if (bytes > available) throw tooManyBatches(steps, `which take at least ${size(bytes)}`, available);
+}
+
+/**
+ * Looks at the memory that is left while the micro-batches of a step are collected: how large they are is known only then.
+ * @param collected how many there are
+ * @throws HeddleError OUT_OF_MEMORY
+ */
+export function watchBatches(collected: number, steps: number, left: MemoryLeft = machine): void {
+  if (collected % CHECK_EVERY !== 0) return;
+  const available = left.system();
+  if (available < RESERVE || left.heapShare() > 7 / 8)
+    throw tooManyBatches(steps, `of which ${collected.toLocaleString("en")} fill the memory`, available);
+}
+
+function tooManyBatches(steps: number, why: string, available: number): HeddleError {
+  return new HeddleError(
+    "OUT_OF_MEMORY",
+    `gradientAccumulationSteps: expected micro-batches that fit into the ${size(available)} of memory that are left, got ${steps.toLocaleString("en")}, ${why}`,
+  );
+}
+
+function counted(n: number, unit: string): string {
+  return `${n.toLocaleString("en")} ${unit}${n === 1 ? "" : "s"}`;
+}
+
+function size(bytes: number): string {
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(0)} MB`;
+  return bytes < 1e12 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e12).toFixed(1)} TB`;
+}

@@ -1,0 +1,117 @@
+// The folder that a run writes: what an earlier run or a model has left there, and the rules for using it again.
+import { realpath, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
+import { listFolder, removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
+import { ioError } from "../../io/atomic-files.ts";
+import { WEIGHT_FILES } from "../../formats/safetensors/safetensors-write.ts";
+import { LOG_FILE, RunLog } from "./run-log.ts";
+
+/** Names of the files of a finished model or adapter. */
+const MODEL_FILE = /^(config\.json|adapter_config\.json|.*\.safetensors)$/;
+
+/** The options that say how a run uses its folder. */
+export interface OutputUse {
+  outputDir: string;
+  resume: boolean | string;
+  overwriteOutputDir: boolean;
+}
+
+/** Throws for options that contradict each other. @throws HeddleError INVALID_ARGUMENT */
+export function checkOverwrite({ resume, overwriteOutputDir }: Pick<OutputUse, "resume" | "overwriteOutputDir">): void {
+  if (overwriteOutputDir && (resume === true || resume === "auto"))
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `overwriteOutputDir: expected false beside resume: ${describe(resume)}, got true`,
+    );
+}
+
+/**
+ * Throws where a run would write over another run's files, or over a model, without being asked to. A run that resumes goes on with its own
+ * folder, and may find nothing there but the log of a run that was stopped before its first checkpoint.
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE where log.jsonl is not a run's, IO
+ */
+export async function needUsable(use: OutputUse): Promise<void> {
+  const { outputDir, resume, overwriteOutputDir } = use;
+  checkOverwrite(use);
+  const isLogged = await new RunLog(outputDir).isThere();
+  if (resume === true) return; // restoring demands a checkpoint
+  const resumesOwn = typeof resume === "string" && resume !== "auto" && (await isInFolder(resume, outputDir));
+  if (overwriteOutputDir) {
+    if (!resumesOwn) return;
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `overwriteOutputDir: expected false where resume names a checkpoint in outputDir (${resume}), got true`,
+    );
+  }
+  if (resumesOwn) return;
+  const { complete, broken } = await surveyCheckpoints(outputDir);
+  const checkpoints = [...broken, ...complete];
+  if (resume === "auto" && checkpoints.length > 0) return;
+  const holds: string[] = [];
+  if (checkpoints.length > 0) {
+    const many = checkpoints.length === 1 ? "a checkpoint" : `${checkpoints.length} checkpoints`;
+    holds.push(`${many} (newest: ${basename(checkpoints.at(-1)!.path)})`);
+  }
+  const model = (await listFolder(outputDir)).find((name) => MODEL_FILE.test(name));
+  if (model !== undefined) holds.push(`a model (${model})`);
+  const goesOn = resume !== "auto";
+  if (goesOn && isLogged) holds.push(`the log of a run (${LOG_FILE})`);
+  if (holds.length === 0) return;
+  const resuming = goesOn && checkpoints.length > 0 ? 'resume: "auto" (--resume) goes on with that run; ' : "";
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `outputDir: expected a folder without a run or a model, got ${outputDir}, which holds ${listed(holds)}; ${resuming}overwriteOutputDir: true (--overwrite-output-dir) replaces what is there`,
+  );
+}
+
+/**
+ * Removes an earlier run's checkpoints and log, so that nobody resumes or reads a mixture of two runs. A finished model of the other kind
+ * goes too: beside a whole model's config.json an adapter is never loaded. One of the same kind stays until it is replaced.
+ * @param file the safetensors file of what this run trains
+ * @throws HeddleError IO
+ */
+export async function clearRun(outputDir: string, file: string): Promise<void> {
+  try {
+    await rm(join(outputDir, LOG_FILE), { force: true });
+    const { complete, broken } = await surveyCheckpoints(outputDir);
+    for (const { path, step } of [...broken, ...complete]) await removeCheckpoint(outputDir, path, step);
+    const isAdapter = file === ADAPTER_WEIGHTS_FILE;
+    const isOther = (name: string) =>
+      isAdapter
+        ? name === "config.json" || WEIGHT_FILES.test(name)
+        : name === ADAPTER_CONFIG_FILE || name === ADAPTER_WEIGHTS_FILE;
+    for (const name of (await listFolder(outputDir)).filter(isOther)) await rm(join(outputDir, name), { force: true });
+  } catch (error) {
+    throw ioError(error, outputDir, "cleared of an earlier run");
+  }
+}
+
+/**
+ * Throws where an adapter would be written over the base that it names.
+ * @param base where the base lies: a folder, or a file of weights beside its config.json
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export async function needApart(outputDir: string, base: string): Promise<void> {
+  const folder = base.endsWith(".safetensors") ? dirname(base) : base;
+  if (await isSameFolder(folder, outputDir))
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `outputDir: expected another folder than that of the adapter's base, got ${outputDir}`,
+    );
+}
+
+/** Whether a checkpoint's folder lies directly in another folder. */
+export async function isInFolder(checkpoint: string, folder: string): Promise<boolean> {
+  return isSameFolder(dirname(checkpoint), folder);
+}
+
+async function isSameFolder(a: string, b: string): Promise<boolean> {
+  const real = (path: string) => realpath(path).catch(() => resolve(path));
+  return (await real(a)) === (await real(b));
+}
+
+function listed(parts: readonly string[]): string {
+  return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}

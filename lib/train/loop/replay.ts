@@ -1,0 +1,65 @@
+import type { CorpusTokenizer } from "../../data/encode.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { corpusSource } from "../examples/corpus-source.ts";
+import { languageModelling } from "../losses/language-modeling.ts";
+import type { TrainingOptions } from "../options/options.ts";
+import { readSftExamples } from "../examples/sft-data.ts";
+import type { SftTokenizer } from "../examples/sft-rows.ts";
+import { SftSource } from "../examples/sft-source.ts";
+import type { Stage } from "./stage.ts";
+import type { Replay } from "./step.ts";
+import { supervised } from "../losses/supervised.ts";
+import type { BatchSource } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
+
+export type OpenReplay = Replay & { source: BatchSource<unknown> };
+
+/**
+ * Batches of an earlier stage that are mixed into every step of a later one: raw text of pre-training, or rows of supervised fine-tuning,
+ * packed, of which the answers are learned.
+ * @param sequenceLength positions of a sequence
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row
+ */
+export async function openReplay(
+  replay: NonNullable<TrainingOptions["replay"]>,
+  tokenizer: CorpusTokenizer,
+  sequenceLength: number,
+  options: TrainingOptions,
+  signal: AbortSignal | undefined,
+): Promise<OpenReplay> {
+  const { seed, dtype, gradientCheckpointing } = options;
+  const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
+  const shape = { sequences, sequenceLength, dtype, gradientCheckpointing };
+  const { data, weight, documentSeparator, textField } = replay;
+  // Batches of a source and of its stage are of one type; the trainer only hands them on.
+  if (replay.stage === "pretrain") {
+    const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
+    const source = await corpusSource(text, tokenizer, sequenceLength, signal, "replay");
+    return { stage: languageModelling as Stage<unknown>, shape, weight, source };
+  }
+  const given = typeof data === "string" ? [data] : data;
+  const files = given.filter((file) => typeof file === "string");
+  const ofText = documentSeparator === undefined ? textField && "textField" : "documentSeparator";
+  if (ofText || files.length < given.length)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `replay: expected files of rows and no option of raw text with stage sft, got ${ofText ?? "corpora with weights"}`,
+    );
+  if (!canChat(tokenizer))
+    throw new HeddleError("INVALID_ARGUMENT", "replay: expected a tokenizer with chat templates, got one without");
+  const { examples } = await readSftExamples(files, tokenizer, {
+    name: "replay",
+    signal,
+    maxSeqLength: sequenceLength,
+    truncationMode: "error",
+    assistantOnlyLoss: true,
+    completionOnlyLoss: true,
+    warn: emitWarning,
+  });
+  const source = new SftSource(examples, { batchSize: sequences, sequenceLength, packing: true, seed });
+  return { stage: supervised as Stage<unknown>, shape, weight, source };
+}
+
+function canChat(tokenizer: object): tokenizer is SftTokenizer {
+  return "applyChatTemplateWithMask" in tokenizer && "applyChatTemplate" in tokenizer;
+}

@@ -1,0 +1,32 @@
+// What a run's options say against it: looked at before the model is changed, where a refusal would leave it without its head.
+import { HeddleError } from "../../core/errors.ts";
+import { learningRateSchedule } from "../../optim/schedule.ts";
+import type { TrainingOptions } from "../options/options.ts";
+import { checkOverwrite } from "./output-folder.ts";
+import type { BatchSource } from "./trainer.ts";
+
+/** Throws where a run could not come to its end, whatever the model. @throws HeddleError INVALID_ARGUMENT */
+export function needPossible(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
+  needEvaluations(source, options);
+  learningRateSchedule(options);
+  checkOverwrite(options);
+  const { outputDir, resume } = options;
+  if (outputDir === undefined && resume !== false && resume !== "auto")
+    throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");
+}
+
+/** Throws where evaluations are to be compared and there are none. @throws HeddleError INVALID_ARGUMENT */
+function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
+  const { loadBestModelAtEnd, earlyStoppingPatience, evaluate, evalSteps } = options;
+  if (!loadBestModelAtEnd && earlyStoppingPatience === undefined) return;
+  const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
+  if (!source.evaluation && !evaluate)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
+  if (!source.evaluation && options.metricForBestModel === undefined)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "metricForBestModel: expected the name of a number that evaluate returns, as there is no evalData whose loss could be compared, got none",
+    );
+  if (evalSteps === undefined)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
+}

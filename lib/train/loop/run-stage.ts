@@ -1,0 +1,301 @@
+import { resolve } from "node:path";
+import type { CorpusTokenizer } from "../../data/encode.ts";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { type ModelCard, parseModelCard } from "../../formats/model-card.ts";
+import { type Adapter, adapterTensors } from "../../models/adapters/adapters.ts";
+import { claimWeights } from "../../models/model-claims.ts";
+import { headNames } from "../../models/heads.ts";
+import { linearLayers } from "../../models/adapters/linear-layers.ts";
+import type { Model } from "../../models/model.ts";
+import type { MuonOptions } from "../../optim/muon.ts";
+import { learningRateSchedule } from "../../optim/schedule.ts";
+import { adapterThere, settleAdapters } from "./base-adapters.ts";
+import { cardOf, type StageCard } from "./stage-card.ts";
+import { CheckpointStore } from "./checkpoints.ts";
+import { DEFAULT_SAVE_STEPS } from "../options/defaults.ts";
+import { needRoomForRows } from "./needed-memory.ts";
+import type { TrainingOptions } from "../options/options.ts";
+import { needApart } from "./output-folder.ts";
+import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
+import { type Preparation, preparing } from "./model-rollback.ts";
+import { type OpenReplay, openReplay } from "./replay.ts";
+import { needPossible } from "./run-checks.ts";
+import { recordedOptions } from "../options/run-options.ts";
+import { frozenFingerprint } from "./run-record.ts";
+import type { Stage } from "./stage.ts";
+import type { EvaluateAt } from "../options/stage-options.ts";
+import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
+import {
+  type BatchSource,
+  type EvalEvent,
+  type TrainEvent,
+  type TrainerOptions,
+  type TrainerState,
+  type TrainResult,
+  trainLoop,
+} from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
+import type { World } from "../world/world.ts";
+
+/** What is trained: a model with its tokenizer. `LanguageModel` is one. */
+export interface Trainable {
+  readonly model: Model;
+  readonly tokenizer?:
+    | (CorpusTokenizer & {
+        /** The files that are saved beside the weights: their texts by name, such as `tokenizer.json`. */
+        files(): Readonly<Record<string, string>>;
+      })
+    | undefined;
+  /** Replaced by the new one when a stage is done. */
+  card?: ModelCard | undefined;
+  /** Where its weights lie: what an adapter names as its base. A stage that trains them leaves where it saved them, or nothing. */
+  path?: string | undefined;
+}
+
+/** What a stage adds to the options that all have. */
+export interface StageSetup {
+  card: StageCard;
+  signal?: AbortSignal | undefined;
+  /**
+   * Weights that are trained, all others stay as they are to the byte. Default: all. With `options.lora` those that are
+   * trained beside the adapter; default: none.
+   */
+  names?: readonly string[] | undefined;
+  /** Sequences of a micro-batch. Default: perDeviceTrainBatchSize (a pair is two sequences, for instance). */
+  sequences?: number | undefined;
+  /** Positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
+  sequenceLength?: number | undefined;
+  world?: World | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  warn?: ((message: string) => void) | undefined;
+  /** What the stage has done to the model. Default: nothing. @internal */
+  preparation?: Preparation | undefined;
+  /** As in TrainerOptions. */
+  finish?: TrainerOptions["finish"];
+}
+
+/** Positions of a sequence: maxSeqLength, checked against the model's context, or that, at most 1024. */
+export function sequenceLengthOf(model: Model, { maxSeqLength }: { maxSeqLength?: number | undefined }): number {
+  const context = model.config.maxPositionEmbeddings;
+  const length = maxSeqLength ?? Math.min(context, 1024);
+  if (length > context)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `maxSeqLength: expected at most the model's ${context} positions, got ${length}`,
+    );
+  return length;
+}
+
+/** The tokenizer of what a stage trains. @throws HeddleError INVALID_ARGUMENT where there is none */
+export function tokenizerOf<T extends Trainable>(base: T, stage: string): NonNullable<T["tokenizer"]> {
+  if (typeof base !== "object" || base === null)
+    throw new HeddleError("INVALID_ARGUMENT", `${stage}: expected a model, got ${describe(base)}`);
+  if (!base.tokenizer)
+    throw new HeddleError("INVALID_ARGUMENT", `${stage}: expected a model with a tokenizer, got one without`);
+  return base.tokenizer;
+}
+
+/**
+ * Runs a stage from its options to the finished model: resume, steps, logs, held-out evaluation, checkpoints, model card.
+ * A stage's own file is then its schema, its rows and its loss. Disposes of `source` in the end. Refused before its first step, it leaves the
+ * model as it was.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a loss that is not finite, ABORTED after `setup.signal` fired (the last
+ *   completed step is saved first), IO (what was saved stays)
+ */
+export async function* runStage<Batch>(
+  base: Trainable,
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: TrainingOptions,
+  setup: StageSetup,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  return yield* preparing(base, (own) =>
+    prepared(base, stage, source, options, { ...setup, preparation: setup.preparation ?? own }),
+  );
+}
+
+async function* prepared<Batch>(
+  base: Trainable,
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: TrainingOptions,
+  setup: StageSetup & { preparation: Preparation },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { model } = base;
+  const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
+  let replay: OpenReplay | undefined;
+  const claims: (() => void)[] = [];
+  try {
+    needPossible(source, options);
+    const shape = {
+      sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
+      sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
+    };
+    needRoomForRows(model, { ...options, ...shape });
+    if (options.replay) {
+      const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
+      const tokenizer = tokenizerOf(base, stage.name);
+      replay = await openReplay(options.replay, tokenizer, length, options, setup.signal);
+    }
+    const parent = base.card;
+    const measured = new Set<string>(); // names of what `evaluate` returns
+    const evaluate =
+      options.evaluate &&
+      (async (at: Omit<EvaluateAt<Trainable>, "model">) => {
+        const metrics = await options.evaluate!({ ...at, model: base });
+        for (const name of Object.keys(metrics ?? {})) measured.add(name);
+        return metrics;
+      });
+    const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
+      cardOf(parent, stage.name, setup.card, options, state, held, measured);
+    const { adapter, names: all } = await trainedNames(model, options, setup);
+    const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
+    const names = grouped.trained;
+    const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
+    const store = storeOf(base, options, trained, card, warn);
+    if (adapter && base.path !== undefined && options.outputDir !== undefined)
+      await needApart(options.outputDir, base.path);
+    // What would only fail in the middle of the run, or at its end, fails before it.
+    claims.push(claimWeights(model, names));
+    parseModelCard(card({ tokensSeen: 0 }, undefined));
+    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    tellOfNoEvaluation(source, options, warn);
+    await needHeldOut(stage, source, options, setup.signal);
+    const heads = headNames(model.config);
+    const ofBase = names.some((name) => !heads.includes(name));
+    const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
+    const muon = muonOf(model, options, names);
+    await setup.preparation.change(async () => {
+      await settleAdapters(model, options);
+      await model.prepareForTraining(names);
+    });
+    const events = trainLoop(
+      model,
+      stage,
+      source,
+      {
+        ...options,
+        ...shape,
+        learningRateAt: learningRateSchedule(options),
+        names,
+        saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
+        muon,
+        groups: optimizerGroups(grouped, options, muon),
+        record: {
+          parameterGroups: grouped.record,
+          options: recordedOptions(options, setup.world?.size ?? 1),
+          frozenWeights: store && (await frozenFingerprint(model, names)),
+        },
+        replay,
+        world: setup.world,
+        finish: setup.finish,
+        evaluate,
+        signal: setup.signal,
+        warn,
+        begins: () => {
+          setup.preparation.forget();
+          if (changesBase) base.path = undefined;
+        },
+      },
+      store,
+    );
+    const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
+    if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
+    const { evalLoss, evalMetrics: metrics } = result;
+    base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));
+    return result;
+  } finally {
+    for (const release of claims) release();
+    source.dispose();
+    replay?.source.dispose();
+  }
+}
+
+/** Tells of options that come to nothing, as nothing is evaluated or compared. */
+function tellOfNoEvaluation(
+  source: Pick<BatchSource<unknown>, "evaluation">,
+  options: TrainingOptions,
+  warn: (message: string) => void,
+): void {
+  const { evaluate, evalSteps, metricForBestModel, loadBestModelAtEnd, earlyStoppingPatience } = options;
+  if (evalSteps !== undefined && !source.evaluation && !evaluate)
+    warn("evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate");
+  if (metricForBestModel !== undefined && !loadBestModelAtEnd && earlyStoppingPatience === undefined)
+    warn("metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience");
+}
+
+/** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */
+async function needHeldOut<Batch>(
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: object,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!source.evaluation || source.prefetch === false) return;
+  for await (const batch of source.evaluation(signal)) if (stage.count(batch) > 0) return;
+  // What was asked for, where the stage has both.
+  const { evalData, evalFraction } = options as { evalData?: unknown; evalFraction?: number };
+  const name = evalData === undefined && evalFraction ? "evalFraction" : "evalData";
+  throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token to predict, got none`);
+}
+
+/** The weights that a stage trains without groups; with `lora` those of an adapter, which is put on the model where it is not there yet. */
+async function trainedNames(
+  model: Model,
+  { lora, adapter: name = "default", seed }: TrainingOptions,
+  { names, preparation }: StageSetup & { preparation: Preparation },
+): Promise<{ adapter?: Adapter; names: readonly string[] }> {
+  if (!lora) return { names: names ?? model.languageWeightNames };
+  // Made active where it is there already, which others' changes leave as it is.
+  const there = await preparation.change(() => adapterThere(model, name, lora));
+  const adapter =
+    there ??
+    (await preparation.change(
+      () => model.addAdapter(name, lora, seed),
+      () => model.removeAdapter(name),
+    ));
+  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
+}
+
+/** What Muon updates: the matrices of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT where there are none */
+function muonOf(model: Model, options: TrainingOptions, trained: readonly string[]): MuonOptions | undefined {
+  if (options.optim !== "muon") return undefined;
+  const layers = [...linearLayers(model)].map(([name, layer]) => ({ name: `${name}.weight`, ...layer }));
+  const hidden = layers.filter(({ name }) => trained.includes(name));
+  if (hidden.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "optim: expected adamw where no matrix of a hidden layer is trained whole (an adapter or a head alone), got muon",
+    );
+  return {
+    names: new Set(hidden.map(({ name }) => name)),
+    transposed: new Set(hidden.filter(({ transposed }) => transposed).map(({ name }) => name)),
+    rateRatio: options.muonLearningRate / options.learningRate,
+    momentum: options.muonMomentum,
+    weightDecay: options.muonWeightDecay,
+  };
+}
+
+function storeOf(
+  base: Trainable,
+  options: TrainingOptions,
+  trained: TrainedFiles,
+  card: (state: TrainerState, held: EvalEvent | undefined) => ReturnType<typeof cardOf>,
+  warn: (message: string) => void,
+): CheckpointStore | undefined {
+  if (options.outputDir !== undefined)
+    return new CheckpointStore({
+      outputDir: options.outputDir,
+      saveTotalLimit: options.saveTotalLimit,
+      unasked: options.saveSteps === undefined,
+      saveDtype: options.saveDtype ?? options.dtype,
+      resume: options.resume,
+      overwriteOutputDir: options.overwriteOutputDir,
+      trained,
+      card,
+      tokenizerFiles: base.tokenizer?.files() ?? {},
+      warn,
+    });
+  return undefined;
+}

@@ -1,0 +1,70 @@
+import { MOST_DATA, type ModelCard, type ModelCardInput } from "../../formats/model-card.ts";
+import { filesOf } from "../examples/corpus-source.ts";
+import type { TrainingOptions } from "../options/options.ts";
+import type { EvalEvent, TrainerState } from "./trainer.ts";
+
+/** What a stage says of itself in the model card. */
+export interface StageCard {
+  /** Names of its data: files, mostly. */
+  data: readonly string[];
+  /** What such a model is good for and what not. */
+  notes: string;
+  /** What the held-out loss was measured on, and its unit. */
+  evaluation: { name: string; metric: string };
+}
+
+/**
+ * The card of a model after a stage: its parent's, carried on, with this stage's data and options.
+ * @param measured metrics that are none of the stage's own, but of the caller's `evaluate`
+ */
+export function cardOf(
+  parent: ModelCard | undefined,
+  stage: string,
+  about: StageCard,
+  options: TrainingOptions,
+  state: Pick<TrainerState, "tokensSeen">,
+  held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined,
+  measured: ReadonlySet<string>,
+): ModelCardInput {
+  const given = (options.card ?? {}) as Partial<ModelCardInput>;
+  const replayed = options.replay ? dataNames(filesOf(options.replay.data)) : [];
+  const metrics = Object.entries(held?.metrics ?? {}).map(([metric, value]) => ({ metric, value }));
+  const name = options.name ?? given.name ?? parent?.name;
+  const before = parent && (parent.stages ?? [{ stage: parent.stage, name: parent.name, tokens: parent.tokensSeen }]);
+  return {
+    ...given,
+    name,
+    stage,
+    stages: [...(before ?? []), { stage, name, tokens: state.tokensSeen }],
+    parent: parent ? (parent.name ?? parent.stage) : null,
+    data: listed([...(parent?.data ?? []), ...(given.data ?? [...about.data, ...replayed].map((name) => ({ name })))]),
+    tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
+    trainingCutoffDate: options.trainingCutoffDate ?? given.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
+    licence: options.licence ?? given.licence ?? parent?.licence,
+    notes: given.notes ?? about.notes,
+    evaluations: [
+      ...(given.evaluations ?? []),
+      ...[
+        ...(held?.evalLoss === undefined ? [] : [{ metric: about.evaluation.metric, value: held.evalLoss }]),
+        ...metrics,
+      ]
+        // A card is JSON, and no finished model is lost for a figure that is none.
+        .filter(({ value }) => Number.isFinite(value))
+        .map((entry) => ({ name: measured.has(entry.metric) ? "evaluate" : about.evaluation.name, ...entry })),
+    ],
+  };
+}
+
+/** Data that several stages read, or that one replays, is listed once; of more files than a card lists, the first ones. */
+function listed<T extends { name: string }>(list: readonly T[]): (T | { name: string })[] {
+  const all = [...new Map(list.map((entry) => [JSON.stringify(entry), entry])).values()];
+  if (all.length <= MOST_DATA) return all;
+  const shown = all.slice(0, MOST_DATA - 1);
+  return [...shown, { name: `and ${all.length - shown.length} more` }];
+}
+
+/** The names under which a card lists files: their last part. */
+export function dataNames(data: string | readonly string[] | undefined): string[] {
+  const files = data === undefined ? [] : typeof data === "string" ? [data] : data;
+  return files.map((name) => name.replace(/^.*[\\/]/, ""));
+}

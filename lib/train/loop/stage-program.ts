@@ -1,0 +1,194 @@
+import { HeddleError } from "../../core/errors.ts";
+import { firstPosition } from "../../formats/config/positions.ts";
+import {
+  compile,
+  type Executable,
+  gradients,
+  type Inputs,
+  input,
+  type Program,
+  type Results,
+  tensor,
+  Value,
+} from "../../graph/index.ts";
+import { type ForwardNoise, rowInputs, sequenceForward } from "../../models/forward.ts";
+import type { Model } from "../../models/model.ts";
+import { Optimizer } from "../../optim/optimizer.ts";
+import type { FrozenMatrices } from "./frozen-weights.ts";
+import { needRoom, needRoomForRows } from "./needed-memory.ts";
+import {
+  type LossContext,
+  type LossOutputs,
+  type Metrics,
+  type MicroBatch,
+  metricsOf,
+  type Stage,
+  type Totals,
+  totalsOf,
+} from "./stage.ts";
+import type { StepShape } from "./step.ts";
+
+/** What a program's named outputs hold, the loss apart. */
+type Outputs = Awaited<ReturnType<Executable["run"]>>;
+
+const ONE = Float32Array.of(1);
+
+/** A batch's share of a mean loss, and the stage's metrics with what they are means over. */
+export interface Evaluated {
+  loss: number;
+  counted: number;
+  metrics: Metrics;
+  metricCounts: Metrics;
+}
+
+/** A stage's loss over a model as programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
+export class StageProgram<Batch> {
+  readonly stage: Stage<Batch>;
+  /** Where positions begin in the family's table. */
+  private readonly begin: number;
+  private readonly positions: Int32Array;
+  private readonly tokenTypes: Int32Array;
+  /** Of a step's first micro-batch, over what the tensors held; and of later ones, added to it. */
+  private readonly first: Executable;
+  private later: Executable | undefined;
+  private readonly bindLater: () => Executable;
+  private readonly evaluation: Executable;
+
+  /**
+   * @param options.replay the batches are those of an earlier stage, beside a stage whose loss depends on all that is trained
+   * @throws HeddleError OUT_OF_MEMORY where the machine has no room for a micro-batch
+   */
+  constructor(
+    model: Model,
+    stage: Stage<Batch>,
+    shape: StepShape,
+    optimizer: Optimizer,
+    frozen: FrozenMatrices,
+    { replay = false }: { replay?: boolean } = {},
+  ) {
+    this.stage = stage;
+    const rows = shape.sequences * shape.sequenceLength;
+    const { device } = model;
+    const of = replay ? "replay" : undefined;
+    needRoomForRows(model, shape, of);
+    const besides = [...optimizer.gradients.values(), ...optimizer.moments.values(), ...frozen.tensors.values()];
+    const needed = (program: Program) => program.arenaBytes + besides.reduce((sum, { bytes }) => sum + bytes, 0);
+    const { names } = optimizer;
+    const gradientProgram = (keep: boolean) => {
+      const program = compile((): Results => {
+        const outputs = lossOf(stage, model, shape, frozen, true);
+        const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
+        const kept = keep ? input("keep", "f32", [1]) : undefined;
+        gradients(outputs.loss, weights, input("seed", "f32", [1]), {
+          recompute: shape.gradientCheckpointing,
+          allowUnused: replay,
+          collect: (g, i) => Optimizer.collect(names[i]!, g, kept),
+        });
+        return outputs;
+      });
+      // Later micro-batches find the same memory, which the first has taken by then.
+      if (!keep) needRoom(device, shape, needed(program), of);
+      return program.bind(device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
+    };
+    this.first = gradientProgram(false);
+    this.tokenTypes = new Int32Array(rows);
+    this.begin = firstPosition(model.config);
+    this.positions = new Int32Array(rows);
+    for (let i = 0; i < rows; i++) this.positions[i] = this.begin + (i % shape.sequenceLength);
+    this.bindLater = () => gradientProgram(true);
+    const evaluation = compile((): Results => lossOf(stage, model, shape, frozen, false));
+    this.evaluation = evaluation.bind(device, new Map([...model.tensors, ...frozen.tensors]));
+  }
+
+  /**
+   * Gradients of a micro-batch, times `weight`, over or onto what the optimizer's tensors hold.
+   * @param options.totals of the whole step
+   * @param options.noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
+   */
+  async accumulate(
+    batch: Batch,
+    options: { totals: Totals; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
+  ): Promise<{ loss: number; tokens: number; outputs: Outputs }> {
+    const { totals, keep, weight = 1, noise, signal } = options;
+    const micro = this.stage.collate(batch, totals.count, totals.weight);
+    if (keep) this.later ??= this.bindLater();
+    const program = keep ? this.later! : this.first;
+    const seed = weight === 1 ? ONE : Float32Array.of(weight);
+    const { loss, ...outputs } = await program.run(this.inputs(program, micro, { noise, keep: ONE, seed }), { signal });
+    return { loss: loss![0]!, tokens: micro.tokens, outputs };
+  }
+
+  /**
+   * A batch's share of the mean loss over all batches of some totals, without gradients.
+   * @param totals default: of this batch, whose mean loss it then is
+   */
+  async evaluate(
+    batch: Batch,
+    signal?: AbortSignal,
+    totals: Totals = totalsOf(this.stage, [batch]),
+  ): Promise<Evaluated> {
+    const counted = this.stage.count(batch);
+    if (counted === 0) return { loss: 0, counted, metrics: {}, metricCounts: {} };
+    const inputs = this.inputs(this.evaluation, this.stage.collate(batch, totals.count, totals.weight));
+    const { loss, ...named } = await this.evaluation.run(inputs, { signal });
+    const metrics = metricsOf(this.stage, [named], [batch]);
+    return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };
+  }
+
+  /** Of what there is, what a program takes: an evaluation may read less than a step, and few families read all. */
+  private inputs({ program: { inputNames } }: Executable, micro: MicroBatch, more: Inputs = {}): Inputs {
+    const all: Inputs = { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs, ...more };
+    // A stage counts its own from 0.
+    const given = micro.inputs.positions;
+    if (given && this.begin > 0) all.positions = Int32Array.from(given, (position) => this.begin + position);
+    return Object.fromEntries(Object.entries(all).filter(([name]) => inputNames.has(name)));
+  }
+
+  /** Bytes of the larger gradient program's intermediate values. */
+  get arenaBytes(): number {
+    return Math.max(this.first.program.arenaBytes, this.later?.program.arenaBytes ?? 0);
+  }
+
+  dispose(): void {
+    this.first.dispose();
+    this.later?.dispose();
+    this.evaluation.dispose();
+  }
+}
+
+/** Traces a stage's loss over a model. */
+function lossOf<Batch>(
+  stage: Stage<Batch>,
+  model: Model,
+  shape: StepShape,
+  frozen: FrozenMatrices,
+  training: boolean,
+): LossOutputs {
+  const { sequences, sequenceLength, dtype } = shape;
+  const rows = sequences * sequenceLength;
+  const weights = dtype === frozen.dtype ? frozen.weights() : new Map<string, Value>(); // shared by all forward passes, so that a matrix is rounded once
+  let streams = 0; // and every node draws noise of its own
+  const noise: ForwardNoise | undefined = training
+    ? { key: () => input("noise", "i32", [3]), stream: () => streams++ }
+    : undefined;
+  const context: LossContext = {
+    model,
+    rows,
+    sequences,
+    sequenceLength,
+    dtype,
+    training,
+    forward({ rows: own = rowInputs(rows), documents, adapters = true, neftuneNoiseAlpha = 0 } = {}) {
+      const names = typeof adapters === "boolean" ? (adapters ? undefined : []) : adapters;
+      if (names && model.mergedAdapters.length > 0)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${stage.name}: expected adapters that are not merged, because the model without them is the reference, got ${model.mergedAdapters.join(", ")} merged`,
+        );
+      const more = { documents, weights, adapters: names, noise, neftuneNoiseAlpha };
+      return sequenceForward(model, own, { sequenceLength, dtype, ...more });
+    },
+  };
+  const outputs = stage.loss(context);
+  return outputs instanceof Value ? { loss: outputs } : outputs;
+}

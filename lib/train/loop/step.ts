@@ -1,0 +1,211 @@
+import type { FloatDType } from "../../graph/index.ts";
+import type { Model } from "../../models/model.ts";
+import { seedBits } from "../../models/random.ts";
+import { Optimizer, type OptimizerOptions } from "../../optim/optimizer.ts";
+import { FrozenMatrices } from "./frozen-weights.ts";
+import { MetricMeans } from "./metric-mean.ts";
+import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
+import { type Evaluated, StageProgram } from "./stage-program.ts";
+import { gather, soloWorld, type World } from "../world/world.ts";
+
+export interface StepShape {
+  sequences: number;
+  sequenceLength: number;
+  /** Of activations and of the matrices' copies; masters, moments and gradients are f32. */
+  dtype: FloatDType;
+  /** Layers are computed again in the backward pass instead of kept. Default false. */
+  gradientCheckpointing?: boolean | undefined;
+}
+
+/** Batches of an earlier stage that are mixed into every step, so that a model keeps what it knew. */
+export interface Replay<Batch = unknown> {
+  stage: Stage<Batch>;
+  shape: StepShape;
+  /** Factor of its mean loss beside the stage's own. */
+  weight: number;
+}
+
+export interface TrainStepOptions extends OptimizerOptions {
+  /** Weights that are trained; all others are frozen and untouched. Default: what logits of tokens depend on. */
+  names?: readonly string[] | undefined;
+  world?: World | undefined;
+  replay?: Replay | undefined;
+  /** Of dropout and noise. */
+  seed?: number | undefined;
+}
+
+/** Sums over the micro-batches of a step. */
+export interface Accumulated {
+  /** Mean over the counted positions. */
+  loss: number;
+  tokens: number;
+  metrics: Metrics;
+  /** Of how many items single metrics are the mean: see `Stage.metricCounts`. */
+  metricCounts: Metrics;
+}
+
+export interface StepResult extends Accumulated {
+  /** L2 norm of the gradient before clipping. */
+  gradNorm: number;
+}
+
+/** A training step over one model: gradients of micro-batches, of a replay beside them, and the update. */
+export class TrainStep<Batch> {
+  readonly optimizer: Optimizer;
+  private readonly program: StageProgram<Batch>;
+  private readonly replay: { program: StageProgram<unknown>; weight: number } | undefined;
+  private readonly frozen: FrozenMatrices;
+  private readonly world: World;
+  private readonly model: Model;
+  private readonly seed: number;
+
+  private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
+    const { names = model.languageWeightNames, world = soloWorld, replay, seed = 0, ...optimizer } = options;
+    this.world = world;
+    this.model = model;
+    this.seed = seed;
+    this.optimizer = new Optimizer(model.device, new Map(names.map((n) => [n, model.weight(n)])), optimizer);
+    this.frozen = new FrozenMatrices(model, names, shape.dtype);
+    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
+    this.replay = replay && {
+      // Text has no use for a classifier, or for a value head.
+      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
+      weight: replay.weight,
+    };
+  }
+
+  static async create<Batch>(
+    model: Model,
+    stage: Stage<Batch>,
+    shape: StepShape,
+    options: TrainStepOptions = {},
+  ): Promise<TrainStep<Batch>> {
+    await model.prepareForTraining(options.names ?? model.languageWeightNames);
+    const step = new TrainStep(model, stage, shape, options);
+    try {
+      await step.frozen.fill();
+    } catch (error) {
+      step.dispose();
+      throw error;
+    }
+    return step;
+  }
+
+  /** The update alone, from the gradients that are there. @returns their norm */
+  async update(learningRate: number): Promise<number> {
+    try {
+      return await this.optimizer.step(learningRate);
+    } finally {
+      this.model.weightsChanged();
+    }
+  }
+
+  /** Gradients of the batches added up, then one update. An abort leaves parameters and moments as they were. */
+  async run(
+    batches: readonly Batch[],
+    learningRate: number,
+    signal?: AbortSignal,
+    replayed?: readonly unknown[],
+  ): Promise<StepResult> {
+    const accumulated = await this.accumulate(batches, signal, replayed);
+    return { ...accumulated, gradNorm: await this.update(learningRate) };
+  }
+
+  /**
+   * Gradients of the batches, of all ranks, added up in the optimizer's tensors.
+   * @param replayed batches of the replay, whose mean loss is reported as `replayLoss`
+   */
+  async accumulate(
+    batches: readonly Batch[],
+    signal?: AbortSignal,
+    replayed: readonly unknown[] = [],
+  ): Promise<Accumulated> {
+    const { world, replay } = this;
+    const { stage } = this.program;
+    const own = totalsOf(stage, batches);
+    const again = replay ? totalsOf(replay.program.stage, replayed) : { count: 0, weight: 0 };
+    const sums = await world.sum([own.count, own.weight, again.count, again.weight]);
+    const totals: Totals = { count: sums[0]!, weight: sums[1]! };
+    const replayTotals: Totals = { count: sums[2]!, weight: sums[3]! };
+    let micro = 0;
+    const next = () => ({ keep: micro > 0, noise: this.noise(micro++), signal });
+    let [loss, tokens, replayLoss] = [0, 0, 0];
+    const outputs = [];
+    for (const batch of batches) {
+      const result = await this.program.accumulate(batch, { totals, ...next() });
+      loss += result.loss;
+      tokens += result.tokens;
+      outputs.push(result.outputs);
+    }
+    for (const batch of replay ? replayed : []) {
+      const options = { totals: replayTotals, weight: replay!.weight, ...next() };
+      const result = await replay!.program.accumulate(batch, options);
+      replayLoss += result.loss;
+      tokens += result.tokens;
+    }
+    await world.allReduce([...this.optimizer.gradients.values()]);
+    const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);
+    const mine = {
+      metrics: metricsOf(stage, outputs, batches),
+      count: own.count,
+      counts: stage.metricCounts?.(batches) ?? {},
+    };
+    const ranks = await gather(world, mine);
+    const metrics = overRanks(ranks, stage);
+    if (replay) metrics.replayLoss = replayOfAll!;
+    return {
+      loss: lossOfAll!,
+      tokens: tokensOfAll!,
+      metrics,
+      metricCounts: summed(ranks.map((rank) => numbersOf(rank.counts))),
+    };
+  }
+
+  /** A batch's share of a mean loss, without gradients; without `totals` its own mean. */
+  evaluate(batch: Batch, signal?: AbortSignal, totals?: Totals): Promise<Evaluated> {
+    return this.program.evaluate(batch, signal, totals);
+  }
+
+  /** Whether all that is trained is finite. */
+  async isFinite(): Promise<boolean> {
+    for (const name of this.optimizer.names)
+      for (const value of await this.model.weight(name).toFloat32()) if (!Number.isFinite(value)) return false;
+    return true;
+  }
+
+  /** Bytes of the largest gradient program's intermediate values. */
+  get arenaBytes(): number {
+    return Math.max(this.program.arenaBytes, this.replay?.program.arenaBytes ?? 0);
+  }
+
+  /** What the micro-batches of this step draw from: a resumed run draws the same. */
+  private noise(micro: number): Int32Array {
+    return Int32Array.of(seedBits(this.seed), this.optimizer.steps, micro * this.world.size + this.world.rank);
+  }
+
+  dispose(): void {
+    this.program.dispose();
+    this.replay?.program.dispose();
+    this.frozen.dispose();
+    this.optimizer.dispose();
+  }
+}
+
+/** The metrics of a step's ranks as one: shares of the step's mean add up, means are weighted by what each has counted. */
+function overRanks(
+  ranks: readonly { metrics: Metrics; count: number; counts: Metrics }[],
+  stage: Stage<never>,
+): Metrics {
+  if (ranks.length === 1) return ranks[0]!.metrics;
+  const isShare = (name: string) => !stage.metrics || (stage.shares?.includes(name) ?? false);
+  const part = (metrics: Metrics, shares: boolean): Metrics =>
+    Object.fromEntries(Object.entries(metrics).filter(([name]) => isShare(name) === shares));
+  const means = new MetricMeans();
+  for (const { metrics, count, counts } of ranks) means.add(part(metrics, false), count, counts);
+  return { ...means.of(stage), ...summed(ranks.map(({ metrics }) => numbersOf(part(metrics, true)))) };
+}
+
+/** What is a number: JSON has none for what is none. */
+function numbersOf(metrics: Metrics): [string, number][] {
+  return Object.entries(metrics).filter(([, value]) => typeof value === "number");
+}

@@ -1,0 +1,84 @@
+import { z } from "zod";
+import { invalidArgument } from "../../core/errors.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { Run } from "../../core/run.ts";
+import type { StageCard } from "./stage-card.ts";
+import { checkedStage } from "./checked-stage.ts";
+import { adapterShape, givenOptions, parseOptions, trainingShape } from "../options/options.ts";
+import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
+import type { Stage } from "./stage.ts";
+import type { AdapterOptions, CallOptions, SharedOptions, StepOptions } from "../options/stage-options.ts";
+import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of the options that `train` hands on. */
+export const trainSchema = z.strictObject({ ...trainingShape, ...adapterShape });
+
+const STAGE_PARTS = ["collate", "count", "loss"] as const;
+const SOURCE_PARTS = ["next", "state", "restore", "dispose"] as const;
+
+/** Options of `train`. */
+export interface TrainOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    StepOptions,
+    AdapterOptions,
+    CallOptions,
+    Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength">> {
+  /** What the model card says of the stage. Default: its name alone. */
+  about?: Partial<StageCard> | undefined;
+}
+
+/**
+ * Runs a stage of one's own: batches, and a loss that the graph's functions describe (`heddle/graph`). Logging, evaluation, checkpoints,
+ * resume, LoRA and replay are those of every stage. Every micro-batch has `sequences` (default: perDeviceTrainBatchSize) of `sequenceLength`
+ * positions (default: maxSeqLength); rows that a batch does not fill are padding, of which the loss counts nothing. Batches come from an
+ * `ExampleSource` over what is in memory, or from a BatchSource of one's own.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, also for what the stage's functions return, NUMERICAL for a loss that is not finite, ABORTED after
+ *   `signal` fired; what the stage's functions throw, as it is
+ */
+export function train<Batch, Base extends Trainable = Trainable>(
+  base: Base,
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: TrainOptions<Base>,
+): Run<TrainEvent, TrainResult> {
+  if (typeof base?.model?.assertLive !== "function")
+    throw invalidArgument("base", "a model, such as a LanguageModel", base);
+  if (
+    typeof stage?.name !== "string" ||
+    stage.name === "" ||
+    STAGE_PARTS.some((part) => typeof stage[part] !== "function")
+  )
+    throw invalidArgument("stage", "an object with name, collate, count and loss", stage);
+  if (SOURCE_PARTS.some((part) => typeof source?.[part] !== "function"))
+    throw invalidArgument("source", "a source of batches, such as an ExampleSource", source);
+  const {
+    names,
+    sequences,
+    sequenceLength,
+    signal,
+    world,
+    onWarning: warn,
+    about,
+    ...rest
+  } = givenOptions(options, stage.name);
+  const parsed = parseOptions(trainSchema, rest, stage.name);
+  for (const [key, count] of Object.entries({ sequences, sequenceLength }))
+    if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1))
+      throw invalidArgument(key, "a whole number of at least 1", count);
+  const most = base.model.config.maxPositionEmbeddings;
+  if (sequenceLength !== undefined && sequenceLength > most)
+    throw invalidArgument("sequenceLength", `at most the model's ${most} positions`, sequenceLength);
+  const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };
+  return new Run(() =>
+    runStage(base, checkedStage(stage), source, parsed, {
+      card,
+      names,
+      sequences,
+      sequenceLength,
+      signal,
+      world,
+      warn,
+    }),
+  );
+}

@@ -1,0 +1,436 @@
+import { describe, HeddleError } from "../../core/errors.ts";
+import { untilAborted } from "../../core/until-aborted.ts";
+import type { Model } from "../../models/model.ts";
+import type { MuonOptions } from "../../optim/muon.ts";
+import type { OptimizerGroup } from "../../optim/optimizer.ts";
+import { Best, type BestOptions, type BestState } from "./best-checkpoint.ts";
+import type { CheckpointStore } from "./checkpoints.ts";
+import { MetricMeans } from "./metric-mean.ts";
+import { Meter, type MeterState } from "./throughput.ts";
+import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
+import { checkSameOptions } from "../options/run-options.ts";
+import type { RunRecord } from "./run-record.ts";
+import { type Metrics, type Stage, someOf, type Totals, totalsOf } from "./stage.ts";
+import { type Replay, type StepShape, TrainStep } from "./step.ts";
+import { StepWatch, type StepWatchOptions, type StepWatchState } from "./loss-spike-guard.ts";
+import { emitWarning } from "./warn.ts";
+import { gather, soloWorld, type World } from "../world/world.ts";
+
+/**
+ * A completed optimiser step. Where loggingSteps is above 1: `loss`, `metrics` and `tokensPerSecond` are means over the steps since the
+ * last event, all else is of this step.
+ */
+export interface StepEvent {
+  /** Completed optimiser steps, from 1. */
+  step: number;
+  /** Steps of the whole run. */
+  maxSteps: number;
+  /** Mean loss over the counted positions, nats a token. NaN where every step was left out (skipNonFinite). */
+  loss: number;
+  learningRate: number;
+  /** Global L2 norm of the gradient before clipping. */
+  gradNorm: number;
+  tokensPerSecond: number;
+  /** Tokens read since step 1, resumed runs included. */
+  tokensSeen: number;
+  /** Steps since step 1 that were left out (skipNonFinite, skipLossSpikes): their gradients changed nothing. */
+  skippedSteps: number;
+  /** Steps since step 1 whose loss was a spike, where these are looked for (lossSpikeThreshold). */
+  lossSpikes?: number | undefined;
+  /** What the stage reports besides, such as rewardAccuracy. */
+  metrics?: Metrics | undefined;
+}
+
+/** An evaluation on the held-out data. */
+export interface EvalEvent {
+  step: number;
+  maxSteps: number;
+  /** Mean loss over the held-out data, nats a token; undefined where there is none and `evaluate` alone measures. */
+  evalLoss?: number | undefined;
+  tokens: number;
+  /** What the stage reports besides, means over the batches that have it, weighted by what they count; and what `evaluate` returned. */
+  metrics?: Metrics | undefined;
+}
+
+/** What a training tells as it goes: a step (with `loss`) or an evaluation (with `evalLoss`). */
+export type TrainEvent = StepEvent | EvalEvent;
+
+/** What a training's promise gives. */
+export interface TrainResult {
+  steps: number;
+  tokensSeen: number;
+  /** Of the last step. */
+  loss: number;
+  /** Steps of the whole run that were left out. */
+  skippedSteps: number;
+  /** Steps of the whole run whose loss was a spike, where these are looked for. */
+  lossSpikes?: number | undefined;
+  evalLoss?: number | undefined;
+  /** The metrics of the finished model's evaluation. */
+  evalMetrics?: Metrics | undefined;
+  /** With loadBestModelAtEnd: the step whose weights the finished model has. */
+  bestStep?: number | undefined;
+  /** Wall-clock seconds of this run. */
+  seconds: number;
+  /** The folder of the finished model, where outputDir was given. */
+  path?: string | undefined;
+}
+
+/** Micro-batches in order, with a position that a checkpoint keeps. */
+export interface BatchSource<Batch> {
+  /** The next batch; a source does not end, but goes on with another pass. @param signal that of the training: what waits rejects when it fires */
+  next(signal?: AbortSignal): Promise<Batch>;
+  /** Passes over the next batch, which another rank takes. Default: `next`, and what it gives is dropped. */
+  skip?: ((signal?: AbortSignal) => Promise<void>) | undefined;
+  /** What tells which batch is next, as JSON keeps it: checkpoints hold it. */
+  state(): unknown;
+  /** Goes on from what `state` gave, so that the next batch is the one that was next then; it throws where that is of other data. */
+  restore(state: unknown): void;
+  /** The held-out batches, the same ones every time; absent: no evaluation. */
+  evaluation?: ((signal?: AbortSignal) => AsyncIterable<Batch>) | undefined;
+  /** false: a batch is asked for only when the step before is done, because it depends on the weights (generated answers). */
+  readonly prefetch?: boolean | undefined;
+  /** Frees what it holds: called once, when the training ends, however it does. */
+  dispose(): void;
+}
+
+export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions {
+  maxSteps: number;
+  gradientAccumulationSteps: number;
+  learningRateAt(step: number): number;
+  weightDecay: number;
+  adamBeta1: number;
+  adamBeta2: number;
+  adamEpsilon: number;
+  maxGradNorm: number;
+  /** Matrices that Muon updates. Default: none. */
+  muon?: MuonOptions | undefined;
+  /** Parameters with rates of their own. Default: none. */
+  groups?: readonly OptimizerGroup[] | undefined;
+  /** What checkpoints keep of the run, and a resume holds it to. */
+  record?: RunRecord | undefined;
+  /** Lets a resume change the record's options, with a warning. Default false. */
+  allowChangedOptions?: boolean | undefined;
+  loggingSteps: number;
+  evalSteps?: number | undefined;
+  /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
+  evaluate?: ((at: { step: number; signal?: AbortSignal | undefined }) => Metrics | Promise<Metrics>) | undefined;
+  /** Checkpoint after every so many steps. Default, and 0: at the end alone. */
+  saveSteps?: number | undefined;
+  /** Weights that are trained; all others are frozen. Default: all. */
+  names?: readonly string[] | undefined;
+  world?: World | undefined;
+  /** Called with the last evaluation, before the finished model is written: what else is fitted or measured on held-out data. */
+  finish?: (() => Promise<Metrics>) | undefined;
+  /** Called when nothing is left that could refuse the run, before weights are read in or trained. */
+  begins?: (() => void) | undefined;
+  /** Batches of an earlier stage, one a step. */
+  replay?: (Replay & { source: BatchSource<unknown> }) | undefined;
+  /** Of dropout and noise. */
+  seed?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  warn?: ((message: string) => void) | undefined;
+}
+
+/** What a checkpoint keeps besides tensors. */
+export interface TrainerState extends RunRecord {
+  version: 1;
+  stage: string;
+  step: number;
+  optimizerSteps: number;
+  tokensSeen: number;
+  /** Of the last step; null before the first. */
+  loss: number | null;
+  /** The step of the last evaluation, 0 where there was none. Absent in older checkpoints. */
+  evaluated?: number;
+  best?: BestState;
+  /** Of the steps since the last report, where there are some. */
+  meter?: MeterState | undefined;
+  /** Absent in older checkpoints. */
+  watch?: StepWatchState;
+  /** In a checkpoint that nobody asked for: the next one of the run takes its place. */
+  replaceable?: boolean;
+  data: unknown;
+  /** The position in the replayed data. */
+  replay?: unknown;
+}
+
+/**
+ * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data.
+ * With a store it first continues from the checkpoint that the store found. An abort is answered within the running micro-batch, after
+ * the op under way (on CUDA after the micro-batch).
+ * Before it ends by an abort, or by an error of the data or the numbers, the last completed step is saved, as long as its weights are
+ * finite; after an error no older checkpoint is removed. Where the best evaluation's weights are asked for, its step is saved too, and
+ * that checkpoint stays.
+ */
+export async function* trainLoop<Batch>(
+  model: Model,
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: TrainerOptions,
+  store?: CheckpointStore,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const started = performance.now();
+  const { signal, record } = options;
+  needRoomForBatches(options.gradientAccumulationSteps, options);
+  const step = await TrainStep.create(model, stage, options, {
+    beta1: options.adamBeta1,
+    beta2: options.adamBeta2,
+    eps: options.adamEpsilon,
+    weightDecay: options.weightDecay,
+    maxGradNorm: options.maxGradNorm,
+    muon: options.muon,
+    groups: options.groups,
+    names: options.names,
+    world: options.world,
+    replay: options.replay,
+    seed: options.seed,
+  });
+  const writes = (options.world?.rank ?? 0) === 0;
+  let done = 0;
+  let tokensSeen = 0;
+  let loss = Number.NaN;
+  let held: EvalEvent | undefined;
+  let [saved, evaluated] = [-1, 0];
+  const world = options.world ?? soloWorld;
+  const best = Best.of(options, () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)])));
+  const meter = new Meter(stage);
+  const watch = new StepWatch(options, options.warn ?? emitWarning);
+  const evaluates = source.evaluation !== undefined || options.evaluate !== undefined;
+  const { replay } = options;
+  const positions = () => ({ data: source.state(), ...(replay && { replay: replay.source.state() }) });
+  let position = positions();
+  const state = (): TrainerState => ({
+    version: 1,
+    stage: stage.name,
+    step: done,
+    optimizerSteps: step.optimizer.steps,
+    tokensSeen,
+    loss: Number.isFinite(loss) ? loss : null,
+    evaluated,
+    ...(best?.state && { best: best.state }),
+    ...record,
+    ...(meter.state && { meter: meter.state }),
+    watch: watch.state,
+    ...position,
+  });
+  const at = () => ({ step: done, maxSteps: options.maxSteps });
+  const save = async (how?: { keepOlder: boolean }) => {
+    if (!store || !writes || saved === done) return;
+    await store.save(done, step.optimizer, state(), how);
+    saved = done;
+  };
+  try {
+    const how = { best: best?.loads ?? false, writes, record, signal };
+    const found = await store?.restore(step.optimizer, stage.name, how);
+    const resumed = found?.state;
+    if (resumed) {
+      ({ step: done, tokensSeen } = resumed);
+      loss = resumed.loss ?? Number.NaN;
+      if (found!.own) saved = done;
+      evaluated = resumed.evaluated ?? done;
+      if (best?.resume(resumed.best))
+        (options.warn ?? emitWarning)(
+          "metricForBestModel: the run was resumed with another metric, or another order of it; the best of what follows is kept",
+        );
+      if (resumed.meter) meter.restore(resumed.meter);
+      if (resumed.watch) watch.restore(resumed.watch);
+      step.optimizer.steps = resumed.optimizerSteps;
+      source.restore(resumed.data);
+      replay?.source.restore(resumed.replay);
+      // After the data, whose own messages say more.
+      const changed =
+        record?.options &&
+        checkSameOptions(resumed.options, record.options, { allowed: options.allowChangedOptions ?? false });
+      if (changed) (options.warn ?? emitWarning)(changed);
+      position = positions();
+    }
+    if (writes) await store?.begin();
+    options.begins?.();
+    if (found) {
+      await found.load();
+      model.weightsChanged();
+    }
+    const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
+    const { prefetch = true } = source;
+    // The last evaluation of weights that stay: what is fitted to them goes with it.
+    let finished: Metrics | undefined;
+    const heldOut = async function* (): AsyncGenerator<EvalEvent, EvalEvent, void> {
+      const measured = await evaluate(step, stage, source, signal);
+      const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
+      if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
+      const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
+      evaluated = done;
+      const nothing = source.evaluation !== undefined && measured.tokens === 0;
+      const isBest = best?.add(event, { nothing }) && best.loads;
+      if (isBest && !store) await best?.copy();
+      yield event;
+      // Only then, because the log, which has to have it too, is written before a checkpoint: a resumed run does not evaluate this step again.
+      if (isBest) await save();
+      return event;
+    };
+    const isDue = () =>
+      evaluates && (done === options.maxSteps || (options.evalSteps !== undefined && done % options.evalSteps === 0));
+    if (resumed && done > evaluated && isDue()) {
+      // It was stopped between the step and its evaluation.
+      held = yield* heldOut();
+    }
+    const goesOn = () => done < options.maxSteps && !best?.exhausted;
+    let upcoming = prefetch && goesOn() ? next() : undefined;
+    while (goesOn()) {
+      model.assertLive();
+      const { batches, replayed, after } = await (upcoming ?? next());
+      // The next batches are read and encoded while this step computes.
+      if (prefetch && done + 1 < options.maxSteps) upcoming = next();
+      const learningRate = options.learningRateAt(done + 1);
+      const accumulated = await step.accumulate(batches, signal, replayed);
+      const whole = accumulated.loss + (accumulated.metrics.replayLoss ?? 0);
+      let gradNorm = Number.NaN;
+      if (!watch.leavesOut(done + 1, accumulated.loss, whole)) {
+        gradNorm = await step.update(learningRate);
+        if (Number.isFinite(gradNorm)) watch.taken(accumulated.loss);
+        else watch.leaveOut(done + 1, gradNorm, whole); // the weights are still those of the step before
+      }
+      done += 1;
+      position = after;
+      tokensSeen += accumulated.tokens;
+      loss = accumulated.loss;
+      meter.add(accumulated);
+      if (done % options.loggingSteps === 0 || done === options.maxSteps)
+        yield { ...at(), ...meter.take(), learningRate, gradNorm, tokensSeen, ...watch.counts };
+      if (isDue()) {
+        held = yield* heldOut();
+        meter.restart();
+      }
+      if (options.saveSteps && done % options.saveSteps === 0) {
+        await save();
+        meter.restart();
+      }
+    }
+    await save();
+    if (evaluates && held === undefined && !(best?.loads && best.state)) {
+      // Resumed at the end: the finished model's card still states its held-out loss.
+      held = yield* heldOut();
+    }
+    if (best?.loads) {
+      await world.sum([0]); // until rank 0 has written what all read
+      held = (await best.restore(store)) ?? held;
+      model.weightsChanged();
+    }
+    finished ??= await options.finish?.();
+    if (held) held = { ...held, ...someOf({ ...held.metrics, ...finished }) };
+    const path = writes ? await store?.finish(state(), held) : undefined;
+    const seconds = (performance.now() - started) / 1000;
+    const evalMetrics = held ? held.metrics : finished;
+    return {
+      steps: done,
+      tokensSeen,
+      loss,
+      ...watch.counts,
+      ...(held?.evalLoss !== undefined && { evalLoss: held.evalLoss }),
+      ...(evalMetrics && { evalMetrics }),
+      ...(best?.loads && best.state && { bestStep: best.state.held.step }),
+      seconds,
+      path,
+    };
+  } catch (error) {
+    if (signal?.aborted && done > 0) await save();
+    else if (done > 0 && (await step.isFinite())) await save({ keepOlder: true }).catch(() => undefined); // `error` is told
+    throw error;
+  } finally {
+    step.dispose();
+  }
+}
+
+/** This rank's batches of a step, one of the replay included, and the positions after those of all ranks. */
+function fetch<Batch, Positions>(
+  count: number,
+  world: World,
+  source: BatchSource<Batch>,
+  replay: BatchSource<unknown> | undefined,
+  positions: () => Positions,
+  signal: AbortSignal | undefined,
+): Promise<{ batches: Batch[]; replayed: unknown[]; after: Positions }> {
+  const work = (async () => {
+    const batches: Batch[] = [];
+    for (let i = 0; i < count; i++) {
+      batches.push(await own(source, world, signal));
+      watchBatches(i + 1, count);
+    }
+    const replayed = replay ? [await own(replay, world, signal)] : [];
+    return { batches, replayed, after: positions() };
+  })();
+  work.catch(() => undefined); // reported where it is awaited
+  return work;
+}
+
+/** One batch for each rank, in turn: the ranks together take what one process takes in so many more micro-batches. */
+async function own<Batch>(source: BatchSource<Batch>, world: World, signal: AbortSignal | undefined): Promise<Batch> {
+  let batch: Batch | undefined;
+  for (let rank = 0; rank < world.size; rank++) {
+    if (rank === world.rank) batch = await source.next(signal);
+    else await (source.skip?.(signal) ?? source.next(signal));
+  }
+  return batch!;
+}
+
+async function evaluate<Batch>(
+  step: TrainStep<Batch>,
+  stage: Stage<Batch>,
+  source: Pick<BatchSource<Batch>, "evaluation">,
+  signal: AbortSignal | undefined,
+): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
+  if (!source.evaluation) return { tokens: 0 };
+  const batches = () => untilAborted(source.evaluation!(signal), signal, "train");
+  // Means by other weights than counts cannot be put together of the batches' own.
+  const totals = stage.weight && (await totalsOfAll(stage, batches()));
+  let sum = 0;
+  let tokens = 0;
+  const means = new MetricMeans();
+  const shares = new Map<string, number>();
+  for await (const batch of batches()) {
+    const { loss, counted, metrics, metricCounts } = await step.evaluate(batch, signal, totals);
+    sum += totals ? loss : loss * counted;
+    tokens += counted;
+    const isShare = (name: string) => totals !== undefined && (stage.shares?.includes(name) ?? false);
+    const entries = Object.entries(metrics);
+    for (const [name, share] of entries) if (isShare(name)) shares.set(name, (shares.get(name) ?? 0) + share);
+    means.add(Object.fromEntries(entries.filter(([name]) => !isShare(name))), counted, metricCounts);
+  }
+  // Answers that were all cut off, for instance, and are left out: another evaluation may count some.
+  if (tokens === 0) return { tokens };
+  const evalLoss = totals ? sum : sum / tokens;
+  return { evalLoss, tokens, ...someOf({ ...means.of(stage), ...Object.fromEntries(shares) }) };
+}
+
+async function totalsOfAll<Batch>(stage: Stage<Batch>, batches: AsyncIterable<Batch>): Promise<Totals> {
+  const sums = { count: 0, weight: 0 };
+  for await (const batch of batches) {
+    const { count, weight } = totalsOf(stage, [batch]);
+    sums.count += count;
+    sums.weight += weight;
+  }
+  return sums;
+}
+
+/** What rank 0 measures, on every rank: none may decide by figures of its own. */
+async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {
+  const mine = world.rank === 0 ? checked(await measure()) : {};
+  // As text, because JSON has no NaN and no infinity: ranks must compare what the first of them compares.
+  const ranks = await gather(
+    world,
+    Object.entries(mine).map(([name, value]) => [name, String(value)] as const),
+  );
+  return Object.fromEntries(ranks[0]!.map(([name, value]) => [name, Number(value)]));
+}
+
+function checked(metrics: Metrics): Metrics {
+  const refuse = (got: unknown, name = "") => {
+    const place = name && ` for ${name}`;
+    return new HeddleError("INVALID_ARGUMENT", `evaluate: expected an object of numbers, got ${describe(got)}${place}`);
+  };
+  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics)) throw refuse(metrics);
+  for (const [name, value] of Object.entries(metrics)) if (typeof value !== "number") throw refuse(value, name);
+  return metrics;
+}

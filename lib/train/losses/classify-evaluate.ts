@@ -1,0 +1,93 @@
+import { probabilitiesOf } from "../../language-model/embed/classify.ts";
+import { pooledOutputs } from "../../language-model/embed/pooled.ts";
+import { calibration } from "../../metrics/calibration.ts";
+import { argmax, classificationReport } from "../../metrics/classification.ts";
+import { fitTemperature } from "../../metrics/temperature.ts";
+import { classifierOf } from "../../models/heads.ts";
+import type { Model } from "../../models/model.ts";
+import type { LabelledExample } from "../examples/classify-rows.ts";
+import type { Metrics } from "../loop/stage.ts";
+
+export interface LabelledEvaluation {
+  metrics: Metrics;
+  /** Before the temperature, one (labels) a labelled output. */
+  logits: Float32Array[];
+  /** Label indices of the same. */
+  truth: number[];
+}
+
+/** A classifier over labelled examples: accuracy, macro-F1, ECE and log-likelihood, by its temperature. */
+export async function evaluateLabelled(
+  model: Model,
+  examples: readonly LabelledExample[],
+  options: { signal?: AbortSignal | undefined; logits?: Float32Array[] },
+): Promise<LabelledEvaluation> {
+  const classifier = classifierOf(model.config);
+  const logits = options.logits ?? (await logitsOf(model, examples, options.signal));
+  const labels = classifier.labels.length;
+  if (classifier.problemType === "regression") {
+    const errors = examples.map(({ values }, i) => logits[i]![0]! - values![0]!);
+    return { metrics: { mse: mean(errors.map((e) => e * e)), mae: mean(errors.map(Math.abs)) }, logits, truth: [] };
+  }
+  if (classifier.problemType === "multi_label_classification")
+    return { metrics: multiLabel(examples, logits), logits, truth: [] };
+  const truth = examples.flatMap(({ targets }) => [...targets].filter((t) => t >= 0));
+  const probabilities = logits.map((row) => probabilitiesOf(classifier, row));
+  const predicted = logits.map(argmax);
+  const { accuracy, macroF1 } = classificationReport(truth, predicted, labels);
+  const confidences = probabilities.map((p, i) => p[predicted[i]!]!);
+  const right = predicted.map((p, i) => p === truth[i]);
+  const { ece } = calibration(confidences, right, { bootstrap: 0 });
+  const nll = mean(probabilities.map((p, i) => -Math.log(Math.max(p[truth[i]!]!, Number.MIN_VALUE))));
+  return { metrics: { accuracy, macroF1, ece, nll }, logits, truth };
+}
+
+export function fitClassifierTemperature({ logits, truth }: LabelledEvaluation): number {
+  return fitTemperature(logits, truth);
+}
+
+async function logitsOf(
+  model: Model,
+  examples: readonly LabelledExample[],
+  signal: AbortSignal | undefined,
+): Promise<Float32Array[]> {
+  const { task, pooling, labels } = classifierOf(model.config);
+  const rows = await pooledOutputs(
+    model,
+    examples.map(({ ids }) => ids),
+    {
+      pooling: task === "token" ? "all" : pooling,
+      head: true,
+      contextLength: model.config.maxPositionEmbeddings,
+      signal,
+    },
+  );
+  if (task === "sequence") return rows;
+  return examples.flatMap(({ at, targets }, e) =>
+    [...at].flatMap((token, w) => {
+      if (targets[w]! < 0) return [];
+      return [rows[e]!.subarray(token * labels.length, (token + 1) * labels.length)];
+    }),
+  );
+}
+
+/** Share of texts with all labels right, and F1 over all (text, label) pairs. */
+function multiLabel(examples: readonly LabelledExample[], logits: readonly Float32Array[]): Metrics {
+  let [hit, said, held, exact] = [0, 0, 0, 0];
+  for (const [i, { values }] of examples.entries()) {
+    let same = true;
+    for (const [l, value] of values!.entries()) {
+      const says = logits[i]![l]! >= 0;
+      if (says) said += 1;
+      if (value) held += 1;
+      if (says && value) hit += 1;
+      if (says !== Boolean(value)) same = false;
+    }
+    if (same) exact += 1;
+  }
+  return { accuracy: exact / examples.length, microF1: said + held > 0 ? (2 * hit) / (said + held) : 0 };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}

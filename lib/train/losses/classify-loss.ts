@@ -1,0 +1,230 @@
+import type { ClassifierConfig } from "../../formats/config/config.ts";
+import {
+  add,
+  cast,
+  gatherRows,
+  input,
+  linear,
+  mul,
+  reshape,
+  scale,
+  softplus,
+  sub,
+  sum,
+  tokenLogprob,
+  type Value,
+} from "../../graph/index.ts";
+import { argmax } from "../../metrics/classification.ts";
+import { classifierLogits } from "../../models/heads.ts";
+import type { LabelledExample } from "../examples/classify-rows.ts";
+import type { LossContext, Metrics, Stage } from "../loop/stage.ts";
+
+/** What a batch's ids are filled up with. */
+export interface PaddedShape {
+  sequences: number;
+  sequenceLength: number;
+  padTokenId: number;
+}
+
+export interface ClassifierLossOptions extends PaddedShape {
+  classifier: ClassifierConfig;
+  /** Words of a sequence at most: outputs of a micro-batch are sequences · outputs; 1 for whole texts. */
+  outputs: number;
+  /** Weight of each label. */
+  classWeights?: ArrayLike<number> | undefined;
+  /** Share of a target that is spread over all labels (Szegedy et al. 2016). */
+  labelSmoothingFactor: number;
+}
+
+/** Ids of examples side by side, (sequences · sequenceLength); what is missing is padding, after the text. */
+export function paddedIds(
+  examples: readonly { ids: ArrayLike<number> }[],
+  { sequences, sequenceLength, padTokenId }: PaddedShape,
+): Int32Array {
+  const ids = new Int32Array(sequences * sequenceLength).fill(padTokenId);
+  for (const [s, example] of examples.entries()) ids.set(Array.from(example.ids), s * sequenceLength);
+  return ids;
+}
+
+/** Which rows of `paddedIds` are text (0) and which padding (−1), that nothing attends to. */
+export function paddedDocuments(
+  examples: readonly { ids: ArrayLike<number> }[],
+  { sequences, sequenceLength }: PaddedShape,
+): Int32Array {
+  const documents = new Int32Array(sequences * sequenceLength).fill(-1);
+  for (const [s, { ids }] of examples.entries()) documents.fill(0, s * sequenceLength, s * sequenceLength + ids.length);
+  return documents;
+}
+
+/** The input of `paddedDocuments`, (rows) i32. */
+export function paddingMask(rows: number): Value {
+  return input("documents", "i32", [rows]);
+}
+
+/**
+ * The pooled hidden states of a micro-batch's sequences. Padding stands behind a text, where causal attention does not look.
+ * Input `wanted` (outputs) names rows; for a mean, input `pool` (sequences, rows) holds each row's weight.
+ * @returns (outputs, width) f32
+ */
+export function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], outputs: number): Value {
+  if (pooling === "mean") {
+    const pool = input("pool", "f32", [outputs, hidden.dim(0)]);
+    return linear(pool, cast(hidden, "f32"), undefined, { transposed: true });
+  }
+  return cast(gatherRows(hidden, input("wanted", "i32", [outputs])), "f32");
+}
+
+/** The inputs of `pooledRows` for examples that lie side by side. */
+export function poolingInputs(
+  examples: readonly { ids: ArrayLike<number> }[],
+  pooling: ClassifierConfig["pooling"],
+  { sequences, sequenceLength }: PaddedShape,
+): Record<string, Int32Array | Float32Array> {
+  if (pooling === "mean") {
+    const rows = sequences * sequenceLength;
+    const pool = new Float32Array(sequences * rows);
+    for (const [s, { ids }] of examples.entries()) {
+      const first = s * rows + s * sequenceLength;
+      pool.fill(1 / ids.length, first, first + ids.length);
+    }
+    return { pool };
+  }
+  const last = (s: number) => (pooling === "last" ? (examples[s]?.ids.length ?? 1) - 1 : 0);
+  return { wanted: Int32Array.from({ length: sequences }, (_, s) => s * sequenceLength + last(s)) };
+}
+
+/**
+ * A classifier's stage. The loss is the cross-entropy for single labels, the mean binary cross-entropy for labels that may hold at once,
+ * and the squared error for a regression. It is the mean over the rows (or words) of a whole step.
+ *
+ * With class weights the cross-entropy is that of PyTorch's `CrossEntropyLoss(weight, label_smoothing)`: the sum of weighted terms over the
+ * sum of the targets' weights.
+ */
+export function classification(options: ClassifierLossOptions): Stage<LabelledExample[]> {
+  const { classifier, sequences, outputs } = options;
+  const weights = classifier.problemType === "single_label_classification" ? options.classWeights : undefined;
+  const words = classifier.task === "token";
+  const count = sequences * outputs;
+  const labels = classifier.labels.length;
+  const targetsOf = (batch: LabelledExample[]) => {
+    const targets = new Int32Array(count).fill(-1);
+    for (const [s, example] of batch.entries()) targets.set(example.targets, s * outputs);
+    return targets;
+  };
+  return {
+    name: "classify",
+    count: (batch) => batch.reduce((n, { targets }) => n + targets.filter((t) => t >= 0).length, 0),
+    ...(weights && {
+      weight: (batch: LabelledExample[]) =>
+        batch.reduce((sum, { targets }) => targets.reduce((n, t) => n + (t < 0 ? 0 : weights[t]!), sum), 0),
+    }),
+    collate(batch, total, weight) {
+      const targets = targetsOf(batch);
+      const pooled = words ? { wanted: wordRows(batch, options) } : poolingInputs(batch, classifier.pooling, options);
+      return {
+        inputs: {
+          ids: paddedIds(batch, options),
+          documents: paddedDocuments(batch, options),
+          ...pooled,
+          ...targetInputs(batch, targets, { total, weight, weights }, options),
+        },
+        tokens: batch.reduce((n, { ids }) => n + ids.length, 0),
+        counted: targets.filter((t) => t >= 0).length,
+      };
+    },
+    loss(context) {
+      const logits = outputLogits(context, options, count);
+      const { problemType } = classifier;
+      if (problemType === "single_label_classification")
+        return { loss: crossEntropyOf(logits, options, count), logits };
+      const rows = input("rowWeights", "f32", [count, labels]);
+      const values = input("values", "f32", [count, labels]);
+      if (problemType === "regression") {
+        const error = sub(logits, values);
+        return { loss: sum(mul(mul(error, error), rows)), logits };
+      }
+      return { loss: sum(mul(sub(softplus(logits), mul(logits, values)), rows)), logits };
+    },
+    metrics(results, batches): Metrics {
+      if (classifier.problemType !== "single_label_classification") return {};
+      let right = 0;
+      let all = 0;
+      for (const [i, batch] of batches.entries())
+        for (const [row, target] of targetsOf(batch).entries()) {
+          if (target < 0) continue;
+          all += 1;
+          if (argmax((results[i]!.logits as Float32Array).subarray(row * labels, (row + 1) * labels)) === target)
+            right += 1;
+        }
+      return all > 0 ? { accuracy: right / all } : {};
+    },
+  };
+}
+
+/** Logits of a micro-batch, (count, labels) f32. */
+function outputLogits(context: LossContext, options: ClassifierLossOptions, count: number): Value {
+  const pass = context.forward({ documents: paddingMask(context.rows) });
+  const { task, pooling } = options.classifier;
+  const pooled = pooledRows(pass.hidden, task === "token" ? "last" : pooling, count);
+  return classifierLogits(pass, context.model.config, pooled);
+}
+
+/** Σ over rows of weight · −Σ over labels of target · log p, with targets that may be spread (label smoothing). */
+function crossEntropyOf(
+  logits: Value,
+  { classifier, labelSmoothingFactor }: ClassifierLossOptions,
+  count: number,
+): Value {
+  const labels = classifier.labels.length;
+  // The logits are a product with the unit matrix: the same op as over a vocabulary, with its careful exponentials.
+  const { logprob } = tokenLogprob(logits, input("unit", "f32", [labels, labels]), input("targets", "i32", [count]));
+  const own = mul(reshape(logprob, [count]), input("rowWeights", "f32", [count]));
+  const likelihood = sum(own);
+  if (labelSmoothingFactor === 0) return scale(likelihood, -1);
+  // log p differs between labels as logits do, so that spread targets need the differences of logits alone.
+  return scale(add(likelihood, sum(mul(logits, input("spread", "f32", [count, labels])))), -1);
+}
+
+/** Rows of the words' tokens; words that were cut off and padding name row 0, and count nothing. */
+function wordRows(batch: LabelledExample[], { sequences, sequenceLength, outputs }: ClassifierLossOptions): Int32Array {
+  const wanted = new Int32Array(sequences * outputs);
+  for (const [s, { at }] of batch.entries())
+    for (const [w, token] of at.entries()) wanted[s * outputs + w] = s * sequenceLength + Math.max(0, token);
+  return wanted;
+}
+
+function targetInputs(
+  batch: LabelledExample[],
+  targets: Int32Array,
+  { total, weight, weights }: { total: number; weight: number; weights: ArrayLike<number> | undefined },
+  options: ClassifierLossOptions,
+): Record<string, Int32Array | Float32Array> {
+  const { classifier, labelSmoothingFactor: share } = options;
+  const labels = classifier.labels.length;
+  const count = targets.length;
+  if (classifier.problemType !== "single_label_classification") {
+    const values = new Float32Array(count * labels);
+    const rowWeights = new Float32Array(count * labels);
+    for (const [s, example] of batch.entries()) {
+      values.set(example.values!, s * labels);
+      rowWeights.fill(1 / (total * labels), s * labels, (s + 1) * labels);
+    }
+    return { values, rowWeights };
+  }
+  const unit = new Float32Array(labels * labels);
+  for (let l = 0; l < labels; l++) unit[l * labels + l] = 1;
+  const shares = Array.from({ length: labels }, (_, label) => (weights?.[label] ?? 1) / weight);
+  const all = shares.reduce((sum, one) => sum + one, 0);
+  // Smoothing adds −share / labels · Σ wₗ log pₗ. With log pₗ = zₗ − z_target + log p_target it needs logits and one logprob alone.
+  const rowWeights = Float32Array.from(targets, (t) =>
+    t < 0 ? 0 : share === 0 ? shares[t]! : (1 - share) * shares[t]! + (share / labels) * all,
+  );
+  if (share === 0) return { unit, targets, rowWeights };
+  const spread = new Float32Array(count * labels);
+  for (const [row, target] of targets.entries()) {
+    if (target < 0) continue;
+    for (let l = 0; l < labels; l++)
+      spread[row * labels + l] = (share / labels) * (shares[l]! - (l === target ? all : 0));
+  }
+  return { unit, targets, rowWeights, spread };
+}

@@ -1,0 +1,187 @@
+import type { EmbeddingConfig } from "../../formats/config/config.ts";
+import { add, concat, gatherRows, input, mul, rmsNorm, scale, sum, tokenLogprob, type Value } from "../../graph/index.ts";
+import { embeddingLayers } from "../../models/embedding-layers.ts";
+import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
+import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
+import { type ColumnPrompts, NO_PROMPT, textKey } from "../examples/embed-prompts.ts";
+import type { Metrics, Stage } from "../loop/stage.ts";
+
+/** Texts that belong together, and some that do not. */
+export interface PairExample {
+  anchor: Uint32Array;
+  positive: Uint32Array;
+  /** Texts that are like the anchor and yet wrong. */
+  negatives: readonly Uint32Array[];
+}
+
+export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
+  /** Of a vector: of the pooled hidden states, or what layers make of them. */
+  width: number;
+  /** Pairs of a micro-batch; it has pairs · (2 + negatives) sequences. */
+  pairs: number;
+  /** Hard negatives of a pair at most. */
+  negatives: number;
+  pooling: EmbeddingConfig["pooling"];
+  /** What stands before anchors and before documents; not given: nothing. */
+  prompts?: Pick<ColumnPrompts, "anchor" | "document"> | undefined;
+  /** Divides the cosines. */
+  temperature: number;
+  /** Also from the positive to its anchor among the anchors, as CLIP does. */
+  symmetric: boolean;
+}
+
+/** What a masked candidate's similarity is lowered by: beyond any cosine, so that its probability is zero. */
+const MASKED = -1e4;
+const NO_PROMPTS = { anchor: NO_PROMPT, document: NO_PROMPT };
+
+/**
+ * Which candidates an anchor does not choose among: those that are not there, and those that are right as well: texts equal to it,
+ * to its positive or to the positive of an equal anchor, whatever prompt stands before each. A row's own hard negatives are what the row says they are.
+ * @returns (pairs, pairs · (1 + negatives)): 0, or MASKED. Candidates are all positives, then each pair's negatives.
+ */
+export function candidateMask(
+  batch: readonly PairExample[],
+  { pairs, negatives, prompts = NO_PROMPTS }: Pick<ContrastiveOptions, "pairs" | "negatives" | "prompts">,
+): Float32Array {
+  const candidates = pairs * (1 + negatives);
+  const pairOf = (c: number) => (c < pairs ? c : Math.floor((c - pairs) / negatives));
+  const key = (ids: Uint32Array | undefined) => ids && textKey(ids, prompts.document);
+  const anchors = batch.map((p) => textKey(p.anchor, prompts.anchor));
+  const texts = Array.from({ length: candidates }, (_, c) => {
+    const pair = batch[pairOf(c)];
+    return key(c < pairs ? pair?.positive : pair?.negatives[(c - pairs) % negatives]);
+  });
+  const right = new Map(anchors.map((anchor) => [anchor, new Set<string | undefined>([anchor])]));
+  for (const [a, anchor] of anchors.entries()) right.get(anchor)!.add(texts[a]);
+  const places = new Map<string | undefined, number[]>();
+  for (const [c, text] of texts.entries()) {
+    const known = places.get(text);
+    if (known) known.push(c);
+    else places.set(text, [c]);
+  }
+  const mask = new Float32Array(pairs * candidates);
+  mask.fill(MASKED, batch.length * candidates);
+  for (const [a, anchor] of anchors.entries())
+    for (const text of [undefined, ...right.get(anchor)!])
+      for (const c of places.get(text) ?? []) {
+        const isOwnNegative = c >= pairs && pairOf(c) === a;
+        if (c !== a && !(isOwnNegative && text !== undefined && text !== texts[a])) mask[a * candidates + c] = MASKED;
+      }
+  return mask;
+}
+
+/** @param x (rows, columns) */
+function transposed(x: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(x.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = x[r * columns + c]!;
+  return out;
+}
+
+/**
+ * InfoNCE over cosine similarities (van den Oord et al. 2018): each anchor has to find its positive among all positives and hard
+ * negatives of the micro-batch, but for those that are right as well (candidateMask). The similarities are the logits of
+ * tokenLogprob, whose vocabulary is the candidates.
+ */
+export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
+  const { width, pairs, negatives, temperature, pooling, symmetric, prompts = NO_PROMPTS } = options;
+  const candidates = pairs * (1 + negatives);
+  const shape = { ...options, sequences: pairs + candidates };
+  /** Anchors, then positives, then each pair's negatives; what is missing is a text of padding that no one may choose. */
+  const sequencesOf = (batch: readonly PairExample[]) => {
+    const none = { ids: new Uint32Array([options.padTokenId]), from: 0 };
+    const text = (ids: Uint32Array | undefined, column: "anchor" | "document") =>
+      ids ? { ids, from: prompts[column].unpooled(ids) } : none;
+    const padded = Array.from({ length: pairs }, (_, i) => batch[i]);
+    return [
+      ...padded.map((p) => text(p?.anchor, "anchor")),
+      ...padded.map((p) => text(p?.positive, "document")),
+      ...padded.flatMap((p) => Array.from({ length: negatives }, (_, n) => text(p?.negatives[n], "document"))),
+    ];
+  };
+  return {
+    name: "embed",
+    count: (batch) => batch.length,
+    collate(batch, total) {
+      const sequences = sequencesOf(batch);
+      const mask = candidateMask(batch, options);
+      const targets = Int32Array.from({ length: pairs }, (_, i) => (i < batch.length ? i : -1));
+      const tokens = batch.reduce(
+        (n, p) => n + p.anchor.length + p.positive.length + p.negatives.reduce((m, x) => m + x.length, 0),
+        0,
+      );
+      return {
+        inputs: {
+          ids: paddedIds(sequences, shape),
+          documents: paddedDocuments(sequences, shape),
+          ...textPoolingInputs(sequences, pooling, shape),
+          targets,
+          pairWeights: new Float32Array(pairs).fill(1 / (total * (symmetric ? 2 : 1))),
+          mask: transposed(mask, pairs, candidates),
+          unit: Float32Array.from({ length: pairs * pairs }, (_, i) => (i % (pairs + 1) === 0 ? 1 : 0)),
+          unitScale: new Float32Array(width).fill(1 / Math.sqrt(width)),
+          anchorRows: Int32Array.from({ length: pairs }, (_, i) => i),
+          candidateRows: Int32Array.from({ length: candidates }, (_, i) => pairs + i),
+          ...(symmetric && {
+            positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i),
+            // Which anchors are wrong for a positive is the same question asked from the other side.
+            anchorMask: Float32Array.from({ length: pairs * pairs }, (_, i) => {
+              const [anchor, positive] = [Math.floor(i / pairs), i % pairs];
+              return mask[anchor * candidates + positive]!;
+            }),
+          }),
+        },
+        tokens,
+        counted: batch.length,
+      };
+    },
+    loss({ forward, model, rows: all }) {
+      const pass = forward({ documents: paddingMask(all) });
+      const made = embeddingLayers(pass, model.config, pooledTexts(pass.hidden, pooling, shape));
+      const pooled = normalised(made, width);
+      const rows = (name: string, count: number) => gatherRows(pooled, input(name, "i32", [count]));
+      const unit = input("unit", "f32", [pairs, pairs]);
+      const targets = input("targets", "i32", [pairs]);
+      const weights = input("pairWeights", "f32", [pairs]);
+      const nll = (from: Value, to: Value) => {
+        const { logprob } = tokenLogprob(from, to, targets, { scale: 1 / temperature });
+        return scale(sum(mul(logprob, weights)), -1);
+      };
+      const anchors = rows("anchorRows", pairs);
+      // Further columns, one an anchor, add what its row of the mask says to its similarities.
+      const mask = input("mask", "f32", [candidates, pairs]);
+      const forwards = nll(concat([anchors, unit]), concat([rows("candidateRows", candidates), mask]));
+      if (!symmetric) return { loss: forwards, vectors: pooled };
+      const anchorMask = input("anchorMask", "f32", [pairs, pairs]);
+      const backwards = nll(concat([rows("positiveRows", pairs), unit]), concat([anchors, anchorMask]));
+      return { loss: add(forwards, backwards), vectors: pooled };
+    },
+    metrics(outputs, batches): Metrics {
+      let found = 0;
+      let count = 0;
+      for (const [i, batch] of batches.entries()) {
+        const vectors = outputs[i]!.vectors as Float32Array;
+        const row = (r: number) => vectors.subarray(r * width, (r + 1) * width);
+        const mask = candidateMask(batch, options);
+        for (let a = 0; a < batch.length; a++) {
+          const own = dot(row(a), row(pairs + a));
+          const wrong = mask.subarray(a * candidates, (a + 1) * candidates);
+          const best = wrong.every((m, c) => m < 0 || c === a || dot(row(a), row(pairs + c)) < own);
+          if (best) found += 1;
+          count += 1;
+        }
+      }
+      return count > 0 ? { inBatchAccuracy: found / count } : {};
+    },
+  };
+}
+
+/** Each row divided by its length: a root-mean-square norm whose weight is 1/√width. @param x (rows, width) f32 */
+export function normalised(x: Value, width: number): Value {
+  return rmsNorm(x, input("unitScale", "f32", [width]), { eps: 1e-12 }).y;
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let n = 0;
+  for (let i = 0; i < a.length; i++) n += a[i]! * b[i]!;
+  return n;
+}

@@ -1,0 +1,66 @@
+import type { Batch } from "../../data/batch.ts";
+import type { Packing } from "../../data/corpus.ts";
+import { HeddleError } from "../../core/errors.ts";
+import { crossEntropy, input, isQuantised, type Value } from "../../graph/index.ts";
+import type { Forward } from "../../models/forward.ts";
+import type { LossContext, Stage } from "../loop/stage.ts";
+
+/** What is trained beside the targets' likelihood: see `crossEntropyShape`. */
+export interface TokenLossOptions {
+  zLoss?: number | undefined;
+  labelSmoothingFactor?: number | undefined;
+}
+
+/**
+ * −log p of the targets by the input weights, (1) f32, over the inputs `targets` and `lossWeights` (rows). Z-loss and smoothed labels are
+ * parts of what is trained, not of what is measured on held-out data.
+ */
+export function tokenLoss(
+  { rows, training }: LossContext,
+  { hidden, head }: Forward,
+  { zLoss = 0, labelSmoothingFactor: labelSmoothing = 0 }: TokenLossOptions = {},
+): Value {
+  const [targets, weights] = [input("targets", "i32", [rows]), input("lossWeights", "f32", [rows])];
+  if (labelSmoothing > 0 && (head.softcap || isQuantised(head.weight.dtype)))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `labelSmoothingFactor: expected 0 for ${head.softcap ? "a model that caps its logits" : "quantised weights"}, got ${labelSmoothing}`,
+    );
+  return crossEntropy(hidden, head, targets, weights, training ? { zLoss, labelSmoothing } : {});
+}
+
+/** Next-token prediction over text that is set end to end: cross-entropy, the mean over all positions with a target. */
+export const languageModelling: Stage<Batch> = {
+  name: "pretrain",
+  count: (batch) => batch.tokenCount,
+  collate(batch, total) {
+    const weights = Float32Array.from(batch.targets, (t) => (t < 0 ? 0 : 1 / total));
+    return {
+      inputs: { ids: batch.tokens, targets: batch.targets, lossWeights: weights },
+      tokens: batch.tokens.length,
+      counted: batch.tokenCount,
+    };
+  },
+  loss: (context) => tokenLoss(context, context.forward()),
+};
+
+/** The same over packed documents, which have positions of their own and do not see each other. */
+export const packedLanguageModelling: Stage<Batch> = {
+  ...languageModelling,
+  collate(batch, total, weight) {
+    const { inputs, counted } = languageModelling.collate(batch, total, weight);
+    const { positions, documents } = batch as Required<Batch>;
+    // Every token but the padding has a target.
+    return { inputs: { ...inputs, positions, documents }, tokens: counted, counted };
+  },
+  loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
+};
+
+/** Next-token prediction as the options of pre-training have it. */
+export function languageModel({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
+  if (packing === "concatenate") return { ...languageModelling, loss: (c) => tokenLoss(c, c.forward(), loss) };
+  return {
+    ...packedLanguageModelling,
+    loss: (c) => tokenLoss(c, c.forward({ documents: input("documents", "i32", [c.rows]) }), loss),
+  };
+}

@@ -1,0 +1,29 @@
+import { input } from "../../graph/index.ts";
+import { type TokenLossOptions, tokenLoss } from "./language-modeling.ts";
+import type { SftBatch } from "../examples/sft-source.ts";
+import type { Stage } from "../loop/stage.ts";
+
+/** Next-token prediction over the counted tokens of rows: cross-entropy, the mean over all that count. */
+export const supervised: Stage<SftBatch> = {
+  name: "sft",
+  count: (batch) => batch.counted,
+  collate({ tokens, targets, positions, documents, counted, tokenCount }, total) {
+    const lossWeights = Float32Array.from(targets, (t) => (t < 0 ? 0 : 1 / total));
+    return { inputs: { ids: tokens, targets, positions, documents, lossWeights }, tokens: tokenCount, counted };
+  },
+  loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
+};
+
+/** Supervised fine-tuning as its options have it. */
+export function supervisedBy({
+  neftuneNoiseAlpha,
+  ...loss
+}: { neftuneNoiseAlpha: number } & TokenLossOptions): Stage<SftBatch> {
+  return {
+    ...supervised,
+    loss(context) {
+      const documents = input("documents", "i32", [context.rows]);
+      return tokenLoss(context, context.forward({ documents, neftuneNoiseAlpha }), loss);
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { createJiti } from "jiti";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { readJson } from "../../io/atomic-files.ts";
+import { DuplicateKey, parseStrictJson } from "../../io/strict-json.ts";
+import { WrittenNames } from "./written-names.ts";
+
+/** Option names whose values are paths, or arrays of them. */
+const PATHS = ["data", "evalData", "evalScores", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
+
+/** What a configuration file holds. */
+export interface TrainingConfig {
+  /** By the options' own names. */
+  options: Record<string, unknown>;
+  /** How the file writes them. */
+  written: WrittenNames;
+}
+
+/**
+ * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts
+ * module. Relative paths in it name files from the current directory, or else from beside the configuration.
+ * @throws HeddleError NOT_FOUND, INVALID_FILE, INVALID_ARGUMENT for an option that is there twice
+ */
+export async function readTrainingConfig(path: string): Promise<TrainingConfig> {
+  const isModule = /\.[cm]?[jt]s$/.test(path);
+  const value = isModule ? await importModule(path) : await readJson(path);
+  if (!isModule) await needKeysOnce(path);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new HeddleError("INVALID_FILE", `${path}: expected an object of options, got ${describe(value)}`);
+  const written = new WrittenNames();
+  const options = camelKeys(value as Record<string, unknown>, written);
+  locateAll(options, path);
+  if (typeof options.replay === "object" && options.replay !== null)
+    locateAll(options.replay as Record<string, unknown>, path);
+  return { options, written };
+}
+
+/** JSON.parse, and each of its revivers, sees the last of two values alone. @throws HeddleError INVALID_ARGUMENT */
+async function needKeysOnce(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const all = Number.POSITIVE_INFINITY;
+  const mark = bytes.subarray(0, 3).equals(BYTE_ORDER_MARK) ? 3 : 0;
+  try {
+    parseStrictJson(bytes.subarray(mark), { depth: all, values: all, keys: all, stringBytes: all });
+  } catch (error) {
+    if (error instanceof DuplicateKey)
+      throw new HeddleError("INVALID_ARGUMENT", `${error.key}: expected once, got twice`);
+    // JSON.parse takes what this reader does not, such as numbers of many digits.
+  }
+}
+
+const BYTE_ORDER_MARK = Buffer.from("\ufeff");
+
+/** Paths among the options, as files. */
+function locateAll(config: Record<string, unknown>, path: string): void {
+  for (const key of PATHS) {
+    const given = config[key];
+    if (typeof given === "string") config[key] = locate(given, path);
+    else if (Array.isArray(given)) config[key] = given.map((one) => located(one, path));
+  }
+}
+
+/** One of several paths, or of several corpora. */
+function located(one: unknown, path: string): unknown {
+  if (typeof one === "string") return locate(one, path);
+  if (!isCorpus(one)) return one;
+  const corpus: Record<string, unknown> = { data: (one as { data: unknown }).data };
+  locateAll(corpus, path);
+  return { ...one, ...corpus };
+}
+
+/** What a .js or .ts module exports: its default, or with `all` everything by name. @throws HeddleError NOT_FOUND, INVALID_FILE */
+export async function importModule(path: string, { all = false }: { all?: boolean } = {}): Promise<unknown> {
+  if (!existsSync(path)) throw new HeddleError("NOT_FOUND", `${path}: expected a module, got no such file`);
+  try {
+    const jiti = createJiti(pathToFileURL(resolve(path)).href);
+    return await (all ? jiti.import(resolve(path)) : jiti.import(resolve(path), { default: true }));
+  } catch (cause) {
+    throw new HeddleError("INVALID_FILE", `${path}: expected a module that loads, got ${describe(cause)}`, { cause });
+  }
+}
+
+/** Options that are objects of options. */
+const NESTED = ["model", "lora", "replay"];
+/** Options that may be arrays of objects of options, such as corpora, each by the key that tells it from a row. */
+const LISTS: Readonly<Record<string, string>> = { data: "data", evalData: "data", parameterGroups: "match" };
+
+/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model` and the like; what is undefined is not there. */
+function camelKeys(object: object, written: WrittenNames, place = ""): Record<string, unknown> {
+  const options = new Map<string, unknown>();
+  for (const [key, value] of Object.entries(object)) {
+    if (value === undefined) continue;
+    const name = key.replace(/(?<=[a-z0-9])_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    const path = place + name;
+    if (options.has(name))
+      throw new HeddleError("INVALID_ARGUMENT", `${place}${key}: expected once, got ${written.of(path)} as well`);
+    if (name !== key) written.add(path, key);
+    options.set(name, camelValue(name, value, written, path));
+  }
+  return Object.fromEntries(options);
+}
+
+function camelValue(name: string, value: unknown, written: WrittenNames, path: string): unknown {
+  if (NESTED.includes(name) && isRecord(value)) return camelKeys(value, written, `${path}.`);
+  const key = Object.hasOwn(LISTS, name) ? LISTS[name]! : undefined;
+  if (key === undefined || !Array.isArray(value)) return value;
+  return value.map((one, i) =>
+    isRecord(one) && Object.hasOwn(one, key) ? camelKeys(one, written, `${path}.${i}.`) : one,
+  );
+}
+
+const isRecord = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isCorpus = (value: unknown): value is object => isRecord(value) && Object.hasOwn(value, "data");
+
+function locate(given: string, config: string): string {
+  if (isAbsolute(given) || existsSync(given)) return given;
+  const beside = join(dirname(config), given);
+  return existsSync(beside) ? beside : given;
+}

@@ -1,0 +1,287 @@
+import { z } from "zod";
+import { Pacer } from "../../core/pacer.ts";
+import type { RowSource } from "../../data/rows.ts";
+import { HeddleError } from "../../core/errors.ts";
+import type { ClassifierConfig } from "../../formats/config/config.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { classifierNames, trunkNames } from "../../models/heads.ts";
+import type { Model } from "../../models/model.ts";
+import { Run } from "../../core/run.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import type { StageCard } from "../loop/stage-card.ts";
+import { evaluateLabelled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
+import { classification } from "../losses/classify-loss.ts";
+import {
+  encodeLabelled,
+  type LabelledExample,
+  type LabelledRow,
+  labelsOf,
+  needTwoLabels,
+  readLabelled,
+} from "../examples/classify-rows.ts";
+import { ExampleSource, splitExamples } from "../examples/example-source.ts";
+import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
+import { namesOf, stepsOf } from "../preference/options.ts";
+import { type Preparation, preparing } from "../loop/model-rollback.ts";
+import type { ClassifyRow } from "../examples/row-types.ts";
+import { needPossible } from "../loop/run-checks.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import type { Metrics } from "../loop/stage.ts";
+import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../options/stage-options.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+
+const isWeights = (v: unknown): boolean =>
+  typeof v === "object" &&
+  v !== null &&
+  !Array.isArray(v) &&
+  Object.values(v).every((weight) => typeof weight === "number" && weight > 0 && Number.isFinite(weight));
+
+/** The strict schema of the options, as a configuration file holds them. */
+export const classifySchema = z.strictObject({
+  ...trainingShape,
+  ...adapterShape,
+  maxSteps: trainingShape.maxSteps.optional(),
+  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
+  data: rowData<ClassifyRow>(),
+  evalData: rowData<ClassifyRow>().optional(),
+  evalFraction: z.number().min(0).max(0.5).optional(),
+  labels: z.array(z.string().min(1)).min(1).optional(),
+  problemType: z
+    .enum(["single_label_classification", "multi_label_classification", "regression"])
+    .default("single_label_classification"),
+  pooling: z.enum(["last", "mean", "first"]).optional(),
+  trainable: z.enum(["full", "head"]).default("full"),
+  // No z.record, which would leave out a label `__proto__`.
+  classWeights: z
+    .custom<"balanced" | Readonly<Record<string, number>>>(
+      (v) => v === "balanced" || isWeights(v),
+      "balanced, or an object of labels and numbers above 0",
+    )
+    .optional(),
+  labelSmoothingFactor: z.number().min(0).max(0.99).default(0),
+  truncation: z.boolean().default(false),
+  calibrate: z.boolean().default(true),
+});
+
+/** Options of `trainClassifier`. */
+export interface ClassifyOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<ClassifyRow>,
+    AdapterOptions,
+    CallOptions {
+  /** Rows {text, label}, or {tokens, labels} with one label a word: files (.jsonl, .parquet), or in a program the rows. */
+  data: RowSource<ClassifyRow>;
+  /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. Default: none. */
+  evalData?: RowSource<ClassifyRow> | undefined;
+  /** Texts of one micro-batch. Default 8. */
+  perDeviceTrainBatchSize?: number | undefined;
+  /** Tokens of a text at most. Default: the model's context. */
+  maxSeqLength?: number | undefined;
+  /** The labels in their order. Default: those of the rows, sorted. */
+  labels?: string[] | undefined;
+  /** What a row's label is. Default "single_label_classification". */
+  problemType?: "single_label_classification" | "multi_label_classification" | "regression" | undefined;
+  /** What of a text the head sees: its last token (as transformers' decoders do), the mean, or the first. Default: last; of encoders first. */
+  pooling?: "last" | "mean" | "first" | undefined;
+  /** What is trained: every weight, or the head over a frozen trunk (with `lora`: adapters and the head). Default "full". */
+  trainable?: "full" | "head" | undefined;
+  /**
+   * Weight of each label's rows by name: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. Default: 1 each.
+   * As in PyTorch's `CrossEntropyLoss(weight)` the loss is divided by the sum of the weights of a step's targets.
+   */
+  classWeights?: "balanced" | Readonly<Record<string, number>> | undefined;
+  /** Share of the target that goes to all labels alike. Default 0. */
+  labelSmoothingFactor?: number | undefined;
+  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
+  truncation?: boolean | undefined;
+  /** Fit a temperature on the held-out rows, where there are any, that probabilities are then divided by. Default true. */
+  calibrate?: boolean | undefined;
+}
+
+/** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie and what it puts behind a text. `LanguageModel` is one. */
+export interface TrainableClassifier extends Trainable {
+  readonly tokenizer?:
+    | (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">)
+    | undefined;
+}
+
+/**
+ * Trains a classification head on a pretrained trunk, with the trunk or on it as it is. A model without such a head gets one
+ * (drawn from `seed`); one that has it goes on from it where the labels are the same. Held-out rows give accuracy, macro-F1 and
+ * calibration, and a temperature that makes the probabilities honest; both are saved with the model.
+ *
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
+ * @example
+ * await trainClassifier(model, { data: "reviews.jsonl", evalFraction: 0.1, maxSteps: 300, outputDir: "out" });
+ * const { label, probabilities } = await model.classify("A lovely film.");
+ */
+export function trainClassifier<Base extends TrainableClassifier>(
+  base: Base,
+  options: ClassifyOptions<Base>,
+): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "classify");
+  const parsed = parseOptions(classifySchema, rest, "classify");
+  return new Run(() =>
+    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
+  );
+}
+
+async function* start(
+  base: TrainableClassifier,
+  options: z.output<typeof classifySchema>,
+  { signal, world, warn, preparation }: Pick<StageSetup, "signal" | "world" | "warn"> & { preparation: Preparation },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const tokenizer = tokenizerOf(base, "classify");
+  const { model } = base;
+  const { problemType, seed } = options;
+  const rows = await readRowsOf(options, signal);
+  const classifier = classifierFor(model, rows, options);
+  const index = new Map(classifier.labels.map((label, i) => [label, i]));
+  const limit =
+    options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
+  const encode = async (labelled: readonly LabelledRow[]) => {
+    const out: LabelledExample[] = [];
+    const pacer = new Pacer();
+    for (const row of labelled) {
+      out.push(
+        encodeLabelled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }),
+      );
+      if (pacer.isDue()) await pacer.rest();
+    }
+    return out;
+  };
+  const train = await encode(rows.train);
+  const heldOut = await encode(rows.heldOut);
+  const { perDeviceTrainBatchSize: sequences } = options;
+  const examples = [...train, ...heldOut];
+  const sequenceLength = Math.min(limit, roundUp(longest(examples, ({ ids }) => ids.length)));
+  const stage = classification({
+    classifier,
+    sequences,
+    sequenceLength,
+    padTokenId: model.config.padTokenId ?? model.config.eosTokenIds[0] ?? 0,
+    outputs: classifier.task === "token" ? longest(examples, ({ at }) => at.length) : 1,
+    classWeights: weightsOf(options.classWeights, train, classifier.labels),
+    labelSmoothingFactor: options.labelSmoothingFactor,
+  });
+  const source = new ExampleSource(train, {
+    heldOut,
+    batchSize: sequences,
+    seed,
+    evalBatches: options.evalBatches,
+  });
+  const run = { ...options, maxSteps: stepsOf(options, train.length, world) };
+  needPossible(source, run);
+  // Replayed text needs the head that makes tokens.
+  const keepLanguageHead = options.replay !== undefined;
+  await preparation.change(() => model.addClassifier(classifier, { seed, keepLanguageHead }));
+  const names =
+    options.trainable === "head" || options.lora
+      ? classifierNames(model.config)
+      : [...trunkNames(model.config), ...classifierNames(model.config)];
+  const finish = async (): Promise<Metrics> => {
+    if (heldOut.length === 0) return {};
+    model.setClassifierTemperature(undefined);
+    const measured = await evaluateLabelled(model, heldOut, { signal });
+    if (!options.calibrate || problemType !== "single_label_classification") return measured.metrics;
+    const temperature = fitClassifierTemperature(measured);
+    model.setClassifierTemperature(temperature);
+    const calibrated = await evaluateLabelled(model, heldOut, { signal, logits: measured.logits });
+    return {
+      ...measured.metrics,
+      temperature,
+      calibratedEce: calibrated.metrics.ece!,
+      calibratedNll: calibrated.metrics.nll!,
+    };
+  };
+  const card: StageCard = {
+    data: namesOf(options.data),
+    notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
+    evaluation: { name: "held-out rows", metric: "loss" },
+  };
+  return yield* runStage(base, stage, source, run, {
+    card,
+    signal,
+    world,
+    warn,
+    preparation,
+    names,
+    sequenceLength,
+    finish,
+  });
+}
+
+interface SplitRows {
+  train: LabelledRow[];
+  heldOut: LabelledRow[];
+}
+
+async function readRowsOf(
+  options: z.output<typeof classifySchema>,
+  signal: AbortSignal | undefined,
+): Promise<SplitRows> {
+  const { problemType, evalFraction = 0 } = options;
+  const data = await readLabelled(options.data, { name: "data", problemType, signal });
+  if (problemType === "single_label_classification") needTwoLabels(data, labelsOf(data));
+  if (options.evalData !== undefined) {
+    const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
+    return { train: data, heldOut };
+  }
+  const split = splitExamples(data, evalFraction);
+  return split;
+}
+
+/** The head that the rows call for: the model's own where it knows their labels. */
+function classifierFor(
+  { config: { classifier: own }, family }: Model,
+  { train, heldOut }: SplitRows,
+  options: z.output<typeof classifySchema>,
+): ClassifierConfig {
+  const { problemType } = options;
+  const task = [...train, ...heldOut][0]?.words ? "token" : "sequence";
+  if (task === "token" && problemType !== "single_label_classification")
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `problemType: expected single_label_classification for words, got ${problemType}`,
+    );
+  // A rare label may have been held out with all of its rows; what only evalData has is a slip.
+  const named = options.evalData === undefined ? [...train, ...heldOut] : train;
+  const found = problemType === "regression" ? ["value"] : labelsOf(named);
+  const pooling = options.pooling ?? (own?.task === task ? own.pooling : family.encoder ? "first" : "last");
+  const known = own && own.task === task && own.problemType === problemType ? own.labels : undefined;
+  const labels = options.labels ?? (known && found.every((l) => known.includes(l)) ? known : found);
+  if (problemType === "single_label_classification") needTwoLabels(train, labels);
+  return { task, labels: [...labels], problemType, pooling };
+}
+
+function weightsOf(
+  given: z.output<typeof classifySchema>["classWeights"],
+  examples: readonly LabelledExample[],
+  labels: readonly string[],
+): Float64Array | undefined {
+  if (given === undefined) return undefined;
+  if (given !== "balanced") {
+    const unknown = Object.keys(given).find((name) => !labels.includes(name));
+    if (unknown !== undefined)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `classWeights: expected labels of ${labels.join(", ")}, got ${unknown}`,
+      );
+    return Float64Array.from(labels, (label) => (Object.hasOwn(given, label) ? given[label]! : 1));
+  }
+  const counts = new Float64Array(labels.length);
+  for (const { targets } of examples) for (const t of targets) if (t >= 0) counts[t]! += 1;
+  const seen = counts.filter((n) => n > 0).length;
+  const all = counts.reduce((a, b) => a + b, 0);
+  return counts.map((n) => (n > 0 ? all / (seen * n) : 1));
+}
+
+function longest<T>(items: readonly T[], length: (item: T) => number): number {
+  return items.reduce((most, item) => Math.max(most, length(item)), 1);
+}
+
+/** To a multiple of eight, as kernels like it. */
+function roundUp(length: number): number {
+  return Math.ceil(length / 8) * 8;
+}

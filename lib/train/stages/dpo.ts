@@ -1,0 +1,246 @@
+import { z } from "zod";
+import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { add, input, mul, scale, sum, Value } from "../../graph/index.ts";
+import { Run } from "../../core/run.ts";
+import { learningRateOf } from "../options/defaults.ts";
+import { ExampleSource } from "../examples/example-source.ts";
+import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
+import { givenOptions, parseOptions } from "../options/options.ts";
+import {
+  type Call,
+  modelOption,
+  namesOf,
+  needSameVocabulary,
+  number,
+  type PairOptions,
+  type PreferenceTrainable,
+  preferenceShape,
+  rowsShape,
+  stepsOf,
+} from "../preference/options.ts";
+import {
+  type PreferencePair,
+  pairMean,
+  pairRows,
+  perAnswer,
+  perPair,
+  type ReferencedPair,
+  rewardMetrics,
+} from "../preference/pairs.ts";
+import { readPairs, settleWeights } from "../preference/prepare.ts";
+import { fingerprint, withReference } from "../preference/reference.ts";
+import { AnswerScorer } from "../preference/scorer.ts";
+import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import { runStage, type Trainable } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
+
+/** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
+export const dpoSchema = z.strictObject({
+  ...preferenceShape,
+  ...rowsShape<PairRow>(),
+  beta: number(0).default(0.1),
+  lossType: z.enum(dpoLossTypes).default("sigmoid"),
+  labelSmoothing: number(0, 0.5).default(0),
+  rpoAlpha: number(0).default(0),
+  refModel: modelOption.optional(),
+  loss: z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
+});
+
+/** What an objective of one's own is given, (pairs) f32 each: log-probabilities of whole answers, and their tokens. */
+export interface DpoLossInput extends DpoLogprobs {
+  chosenLengths: Value;
+  rejectedLengths: Value;
+}
+
+/** An objective of one's own: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
+export type DpoLoss = (logprobs: DpoLossInput) => Value;
+
+/** Options of `dpo`. */
+export interface DpoOptions<Base = LanguageModel> extends PairOptions<Base> {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** How strongly the policy is held to the reference. Default 0.1. */
+  beta?: number | undefined;
+  /** The objective. Default "sigmoid". */
+  lossType?: (typeof dpoLossTypes)[number] | undefined;
+  /** Probability that a preference is the wrong way round; for sigmoid. Default 0. */
+  labelSmoothing?: number | undefined;
+  /** Weight of the chosen answers' cross-entropy, the mean over the tokens of a step's chosen answers as in TRL; 0: none. Default 0. */
+  rpoAlpha?: number | undefined;
+  /** What the policy is held to. Default: itself, as it is before the first step. */
+  refModel?: Trainable | undefined;
+  /** An objective of one's own, in the place of lossType. Default: none. */
+  loss?: DpoLoss | undefined;
+}
+
+/**
+ * Direct preference optimisation (Rafailov et al. 2023): from pairs of a better and a worse answer, without a reward model. Rows are
+ * `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with answers from best to worst. The
+ * reference's log-probabilities are computed once, before the first step, so that training holds no second model.
+ *
+ * Metrics: rewardChosen, rewardRejected, rewardMargin (β times policy less reference log-probability), rewardAccuracy (how often the chosen
+ * answer's is higher), logprobChosen, logprobRejected, with rpoAlpha nllLoss.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @example
+ * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
+ */
+export function dpo<Base extends PreferenceTrainable>(
+  base: Base,
+  options: DpoOptions<Base>,
+): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "dpo");
+  const parsed = parseOptions(dpoSchema, rest, "dpo");
+  if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")
+    throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);
+  if (parsed.loss && parsed.lossType !== "sigmoid")
+    throw invalidArgument("loss", `none with lossType ${parsed.lossType}`, parsed.loss);
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof dpoSchema>,
+  call: Call,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { perDeviceTrainBatchSize: pairs, refModel, dtype } = options;
+  const { signal } = call;
+  if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
+  const { train, heldOut, sequenceLength } = await readPairs(base, "dpo", options, call);
+  await call.preparation.change(() => settleWeights(base.model, options));
+  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: 2 * pairs, sequenceLength, dtype });
+  const referenced = async (list: readonly PreferencePair[]): Promise<ReferencedPair[]> => {
+    const sums = await scorer.sums(
+      list.flatMap(({ chosen, rejected }) => [chosen, rejected]),
+      signal,
+    );
+    return list.map((pair, i) => ({ ...pair, reference: { chosen: sums[2 * i]!, rejected: sums[2 * i + 1]! } }));
+  };
+  let source: ExampleSource<ReferencedPair>;
+  let reference: string;
+  try {
+    const known = await referenced(train);
+    const { seed, evalBatches } = options;
+    source = new ExampleSource(known, { heldOut: await referenced(heldOut), batchSize: pairs, seed, evalBatches });
+    reference = fingerprint(known.flatMap((pair) => [pair.reference.chosen, pair.reference.rejected]));
+  } finally {
+    scorer.dispose();
+  }
+  const stage = dpoStage({ ...options, sequenceLength, pairs });
+  const maxSteps = stepsOf(options, train.length, call.world);
+  const learningRate = learningRateOf("dpo", options);
+  const card = {
+    data: namesOf(options.data),
+    notes: "Tuned on pairs of a better and a worse answer (DPO).",
+    evaluation: { name: "held-out pairs", metric: "DPO loss" },
+  };
+  return yield* runStage(
+    base,
+    stage,
+    withReference(source, reference),
+    { ...options, maxSteps, learningRate },
+    {
+      card,
+      signal,
+      world: call.world,
+      warn: call.warn,
+      preparation: call.preparation,
+      sequences: 2 * pairs,
+      sequenceLength,
+    },
+  );
+}
+
+export interface DpoStageOptions extends Objective {
+  /** Weight of the chosen answers' cross-entropy (Pang et al. 2024), the mean over the tokens of all chosen answers as in TRL; 0: none. */
+  rpoAlpha: number;
+  loss?: DpoLoss | undefined;
+  sequenceLength: number;
+  /** Pairs of a micro-batch. */
+  pairs: number;
+}
+
+/**
+ * Direct preference optimisation against log-probabilities of the reference that were computed before. The loss is the mean over
+ * pairs; chosen and rejected answers share one forward pass.
+ */
+export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPair[]> {
+  const { pairs, sequenceLength, lossType, rpoAlpha } = options;
+  // For ipo an answer counts by its mean token, so that long ones do not weigh more.
+  const share = (length: number) => (lossType === "ipo" ? Math.fround(1 / length) : 1);
+  return {
+    name: "dpo",
+    count: (batch) => batch.length,
+    // A second pass over the held-out pairs is for the likelihood alone.
+    ...(rpoAlpha > 0 && {
+      weight: (batch: readonly ReferencedPair[]) =>
+        batch.reduce((tokens, { chosen }) => tokens + answerLength(chosen), 0),
+    }),
+    collate(batch, total, tokens) {
+      const rows = pairRows(batch, pairs, sequenceLength);
+      const reference = (side: "chosen" | "rejected") =>
+        perPair(batch, pairs, (pair) => pair.reference[side] * share(answerLength(pair[side])));
+      // A place that stays empty has a length that can be divided by.
+      const lengths = (side: "chosen" | "rejected") =>
+        Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? answerLength(batch[i]![side]) : 1));
+      const likelihood = rpoAlpha > 0 && {
+        chosenWeights: atAnswers(rows, (s) => (s < pairs ? rpoAlpha / tokens : 0)),
+      };
+      return {
+        inputs: {
+          ...rows.inputs,
+          pairWeights: perPair(batch, pairs, () => 1 / total),
+          answerShares: perAnswer(batch, pairs, (answer) => share(answerLength(answer))),
+          ...(options.loss && {
+            chosenLengths: lengths("chosen"),
+            rejectedLengths: lengths("rejected"),
+          }),
+          referenceChosen: reference("chosen"),
+          referenceRejected: reference("rejected"),
+          ...likelihood,
+        },
+        tokens: rows.tokens,
+        counted: batch.length,
+      };
+    },
+    loss({ forward, rows }) {
+      const vector = (name: string) => input(name, "f32", [pairs]);
+      const tokens = targetLogprobs(forward());
+      const answers = sequenceSums(tokens, 2 * pairs);
+      const { chosen, rejected } = halves(answers);
+      const scored =
+        lossType === "ipo" ? halves(mul(answers, input("answerShares", "f32", [2 * pairs]))) : { chosen, rejected };
+      const reference = { referenceChosen: vector("referenceChosen"), referenceRejected: vector("referenceRejected") };
+      const { losses, chosenRewards, rejectedRewards } = dpoLoss({ ...scored, ...reference }, options);
+      const lengths = () => ({ chosenLengths: vector("chosenLengths"), rejectedLengths: vector("rejectedLengths") });
+      const own = options.loss && needVector(options.loss({ chosen, rejected, ...reference, ...lengths() }), pairs);
+      const preference = sum(mul(own ?? losses, vector("pairWeights")));
+      const outputs = { chosenRewards, rejectedRewards, chosenLogprobs: chosen, rejectedLogprobs: rejected };
+      if (rpoAlpha === 0) return { loss: preference, ...outputs };
+      const likelihood: Value = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);
+      return { loss: add(preference, likelihood), likelihood, ...outputs };
+    },
+    shares: ["nllLoss"],
+    metrics(outputs, batches) {
+      const likelihood = outputs.reduce((total, o) => total + (o.likelihood?.[0] ?? 0), 0);
+      return {
+        ...rewardMetrics(outputs, batches),
+        logprobChosen: pairMean("chosenLogprobs", outputs, batches),
+        logprobRejected: pairMean("rejectedLogprobs", outputs, batches),
+        ...(rpoAlpha > 0 && { nllLoss: likelihood / rpoAlpha }),
+      };
+    },
+  };
+}
+
+/** @throws HeddleError INVALID_ARGUMENT unless an objective gave a number a pair */
+function needVector(losses: unknown, pairs: number): Value {
+  if (losses instanceof Value && losses.dtype === "f32" && losses.rank === 1 && losses.dim(0) === pairs) return losses;
+  const got = losses instanceof Value ? `${losses}` : describe(losses);
+  throw new HeddleError("INVALID_ARGUMENT", `loss: expected a value f32(${pairs}), the loss of each pair, got ${got}`);
+}

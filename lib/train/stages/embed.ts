@@ -1,0 +1,278 @@
+import { z } from "zod";
+import { noRowsError, type RowSource } from "../../data/rows.ts";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { EmbeddingConfig } from "../../formats/config/config.ts";
+import { embeddingSchema, embeddingWidths } from "../../formats/sentence-transformers/embedding-schema.ts";
+import { embeddingLimit, embeddingOf, embeddings } from "../../language-model/embed/embed.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { dotProduct, retrieval, spearman } from "../../metrics/retrieval.ts";
+import { embeddingLayerWeights } from "../../models/embedding-layers.ts";
+import { trunkNames } from "../../models/heads.ts";
+import type { Model } from "../../models/model.ts";
+import { Run } from "../../core/run.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import type { StageCard } from "../loop/stage-card.ts";
+import { contrastive, type PairExample } from "../losses/embed-loss.ts";
+import {
+  type ColumnPrompt,
+  type ColumnPrompts,
+  columnPrompts,
+  type TrainingPrompts,
+  textKey,
+  trainingPromptsSchema,
+} from "../examples/embed-prompts.ts";
+import { readPairs, readScoredPairs, type ScoredPair } from "../examples/embed-rows.ts";
+import { ExampleSource, splitExamples } from "../examples/example-source.ts";
+import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
+import { namesOf, stepsOf } from "../preference/options.ts";
+import { type Preparation, preparing } from "../loop/model-rollback.ts";
+import type { EmbedRow, ScoredRow } from "../examples/row-types.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import type { Metrics } from "../loop/stage.ts";
+import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../options/stage-options.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import type { World } from "../world/world.ts";
+
+/** The strict schema of the options, as a configuration file holds them. */
+export const embedSchema = z.strictObject({
+  ...trainingShape,
+  ...adapterShape,
+  maxSteps: trainingShape.maxSteps.optional(),
+  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
+  data: rowData<EmbedRow>(),
+  evalData: rowData<EmbedRow>().optional(),
+  evalFraction: z.number().min(0).max(0.5).optional(),
+  evalScores: rowData<ScoredRow>().optional(),
+  pooling: embeddingSchema.shape.pooling.unwrap().optional(),
+  prompts: trainingPromptsSchema.optional(),
+  temperature: z.number().positive().max(100).default(0.05),
+  symmetric: z.boolean().default(false),
+  truncation: z.boolean().default(false),
+});
+
+/** Options of `trainEmbedding`. */
+export interface EmbedOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<EmbedRow>,
+    AdapterOptions,
+    CallOptions {
+  /**
+   * Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them: files (.jsonl, .parquet), or in a
+   * program the rows.
+   */
+  data: RowSource<EmbedRow>;
+  /** Rows of the same kind that are never trained on: recall@k is measured on them. Default: none. */
+  evalData?: RowSource<EmbedRow> | undefined;
+  /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). Default: none. */
+  evalScores?: RowSource<ScoredRow> | undefined;
+  /** Pairs of one micro-batch: the others are the wrong answers. Default 8. */
+  perDeviceTrainBatchSize?: number | undefined;
+  /** Tokens of a text at most: up to the model's context, or its `embedding.maxSeqLength`. Default: that. */
+  maxSeqLength?: number | undefined;
+  /** What a text's hidden states become, in one way or several. Default: the model's own, or mean. */
+  pooling?: EmbeddingConfig["pooling"] | undefined;
+  /**
+   * What is put in front of anchors, documents and scored sentences: a text, or one of the model's `embedding.prompts` by its name,
+   * `{ anchor: { promptName: "query" }, document: "passage: " }`. Where the model's `embedding.includePrompt` is false, pooling leaves it out.
+   * Default: nothing, also where the model has a `defaultPromptName`.
+   */
+  prompts?: TrainingPrompts | undefined;
+  /** Divides cosines before the softmax over the batch. Default 0.05. */
+  temperature?: number | undefined;
+  /** The loss from positives to anchors as well. Default false. */
+  symmetric?: boolean | undefined;
+  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
+  truncation?: boolean | undefined;
+  /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */
+  world?: World | undefined;
+}
+
+/** What vectors are trained on: a model with a tokenizer that knows what it puts around a text. `LanguageModel` is one. */
+export interface TrainableEmbedder extends Trainable {
+  readonly tokenizer?: (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "closingCount">) | undefined;
+}
+
+/**
+ * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
+ * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Texts that are right for an anchor as
+ * well (equal to its positive, or the positive of an equal anchor) are left out of them. Afterwards `model.embed` gives the vectors,
+ * and the saved folder says how, also to sentence-transformers. Layers of the model behind pooling (Dense) are trained with it. Texts
+ * have the prompts of `prompts` in front, as they will where `embed` is given the same; without it rows are read as they are.
+ *
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
+ * @example
+ * await trainEmbedding(model, { data: "pairs.jsonl", evalFraction: 0.1, maxSteps: 500, perDeviceTrainBatchSize: 32 });
+ * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
+ */
+export function trainEmbedding<Base extends TrainableEmbedder>(
+  base: Base,
+  options: EmbedOptions<Base>,
+): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "embed");
+  const parsed = parseOptions(embedSchema, rest, "embed");
+  return new Run(() =>
+    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
+  );
+}
+
+async function* start(
+  base: TrainableEmbedder,
+  options: z.output<typeof embedSchema>,
+  { signal, world, warn, preparation }: Pick<StageSetup, "signal" | "world" | "warn"> & { preparation: Preparation },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const tokenizer = tokenizerOf(base, "embed");
+  const { model } = base;
+  const { seed, truncation, perDeviceTrainBatchSize: pairs } = options;
+  if (pairs < 2)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `perDeviceTrainBatchSize: expected at least 2 pairs to tell apart, got ${pairs}`,
+    );
+  const most = embeddingLimit({ model, contextLength: model.config.maxPositionEmbeddings });
+  const limit = options.maxSeqLength === undefined ? most : sequenceLengthOf(model, options);
+  // What it learns of longer texts it would never be given.
+  if (limit > most) throw invalidArgument("maxSeqLength", `at most ${most}, the model's embedding.maxSeqLength`, limit);
+  const lowercase = model.config.embedding?.lowercase ?? false;
+  const prompts = columnPrompts(options.prompts, embeddingOf(model), tokenizer);
+  const reading = { tokenizer, prompts, lowercase, maxLength: limit, truncation, signal };
+  const all = await readPairs(options.data, { name: "data", ...reading });
+  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
+  if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
+    throw noRowsError(options.data, "data", "at least two different positives to tell apart", "one text everywhere");
+  const heldOut =
+    options.evalData === undefined
+      ? split.heldOut
+      : await readPairs(options.evalData, { name: "evalData", ...reading });
+  const scored =
+    options.evalScores === undefined
+      ? []
+      : await readScoredPairs(options.evalScores, { name: "evalScores", ...reading });
+  const { truncateDim, ...own } = embeddingOf(model);
+  const embedding: EmbeddingConfig = { ...own, pooling: options.pooling ?? own.pooling, normalize: true };
+  // Of the narrower vectors of another pooling it is all.
+  const width = embeddingWidths({ ...model.config, embedding }).at(-1)!;
+  if (truncateDim !== undefined && truncateDim <= width) embedding.truncateDim = truncateDim;
+  const examples = [...split.train, ...heldOut];
+  const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
+  const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
+  await preparation.change(() => model.setEmbedding(embedding));
+  const stage = contrastive({
+    width,
+    pairs,
+    negatives,
+    pooling: embedding.pooling,
+    prompts,
+    temperature: options.temperature,
+    symmetric: options.symmetric,
+    sequenceLength,
+    padTokenId: model.config.padTokenId ?? model.config.eosTokenIds[0] ?? 0,
+  });
+  const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
+  const card: StageCard = {
+    data: namesOf(options.data),
+    notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
+    evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
+  };
+  return yield* runStage(
+    base,
+    stage,
+    source,
+    { ...options, maxSteps: stepsOf(options, split.train.length, world) },
+    {
+      card,
+      signal,
+      world,
+      warn,
+      preparation,
+      // Layers behind pooling are small, and trained whole.
+      names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
+      sequences: pairs * (2 + negatives),
+      sequenceLength,
+      finish: () => embeddingMetrics(model, heldOut, scored, { prompts, signal }),
+    },
+  );
+}
+
+/** Recall@k of anchors among the held-out positives, and Spearman's correlation on scored pairs. */
+async function embeddingMetrics(
+  model: Model,
+  pairs: readonly PairExample[],
+  scored: readonly ScoredPair[],
+  { prompts, signal }: { prompts: ColumnPrompts; signal: AbortSignal | undefined },
+): Promise<Metrics> {
+  const embed = (texts: readonly Uint32Array[], { unpooled }: ColumnPrompt) =>
+    embeddings(model, texts, {
+      contextLength: model.config.maxPositionEmbeddings,
+      promptLengths: texts.map(unpooled),
+      signal,
+    });
+  const metrics: Metrics = {};
+  if (pairs.length > 0) {
+    const { documents, relevant } = distinct(pairs.map((p) => p.positive));
+    const [anchors, texts] = [
+      await embed(
+        pairs.map((p) => p.anchor),
+        prompts.anchor,
+      ),
+      await embed(documents, prompts.document),
+    ];
+    const report = retrieval(anchors, texts, relevant, undefined, rightAsWell(pairs, documents, relevant, prompts));
+    for (const [k, value] of Object.entries(report.recall)) metrics[`recallAt${k}`] = value;
+    metrics.mrr = report.mrr;
+  }
+  if (scored.length > 1) {
+    const first = await embed(
+      scored.map((p) => p.first),
+      prompts.sentence,
+    );
+    const second = await embed(
+      scored.map((p) => p.second),
+      prompts.sentence,
+    );
+    const rho = spearman(
+      first.map((v, i) => dotProduct(v, second[i]!)),
+      scored.map((p) => p.score),
+    );
+    if (Number.isFinite(rho)) metrics.spearman = rho;
+  }
+  return metrics;
+}
+
+/** Per pair, the documents that belong to an equal anchor, or are the anchor itself. */
+function rightAsWell(
+  pairs: readonly PairExample[],
+  documents: readonly Uint32Array[],
+  relevant: readonly number[],
+  prompts: ColumnPrompts,
+): ReadonlySet<number>[] {
+  const places = new Map(documents.map((ids, d) => [textKey(ids, prompts.document), d]));
+  const right = new Map<string, Set<number>>();
+  for (const [i, { anchor }] of pairs.entries()) {
+    const key = textKey(anchor, prompts.anchor);
+    if (!right.has(key)) right.set(key, new Set(places.has(key) ? [places.get(key)!] : []));
+    right.get(key)!.add(relevant[i]!);
+  }
+  return pairs.map(({ anchor }) => right.get(textKey(anchor, prompts.anchor))!);
+}
+
+/** Texts that occur several times are one document. */
+function distinct(texts: readonly Uint32Array[]): { documents: Uint32Array[]; relevant: number[] } {
+  const places = new Map<string, number>();
+  const documents: Uint32Array[] = [];
+  const relevant = texts.map((ids) => {
+    const key = ids.join(",");
+    const known = places.get(key);
+    if (known !== undefined) return known;
+    places.set(key, documents.length);
+    return documents.push(ids) - 1;
+  });
+  return { documents, relevant };
+}
+
+function longestText(examples: readonly PairExample[]): number {
+  let most = 1;
+  for (const { anchor, positive, negatives } of examples)
+    most = Math.max(most, anchor.length, positive.length, ...negatives.map((n) => n.length));
+  return most;
+}

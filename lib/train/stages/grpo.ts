@@ -1,0 +1,337 @@
+import { z } from "zod";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { input, mul, sum } from "../../graph/index.ts";
+import { tempered } from "../../models/forward.ts";
+import { Run } from "../../core/run.ts";
+import { learningRateOf } from "../options/defaults.ts";
+import { MetricMeans } from "../loop/metric-mean.ts";
+import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
+import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
+import { givenOptions, parseOptions } from "../options/options.ts";
+import { type Call, flag, namesOf, number, stepsOf, whole } from "../preference/options.ts";
+import { average } from "../preference/pairs.ts";
+import { AnswerScorer } from "../preference/scorer.ts";
+import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import type { DrawnAnswer } from "../rollout/draw.ts";
+import { type PolicyOptions, policyShape, promptsOf } from "../rollout/options.ts";
+import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
+import { Judge } from "../rollout/rewards.ts";
+import { RolloutSource } from "../rollout/source.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Metrics, Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
+import { soloWorld } from "../world/world.ts";
+
+/** How the losses of tokens make one: see TRL's `loss_type`. */
+export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
+export type GrpoLossType = (typeof grpoLossTypes)[number];
+
+/** The strict schema of the options of group-relative policy optimisation, as a configuration file holds them. */
+export const grpoSchema = z.strictObject({
+  ...policyShape,
+  numGenerations: whole(2).default(8),
+  numGenerationsEval: whole(1).optional(),
+  numIterations: whole(1).default(1),
+  stepsPerGeneration: whole(1).optional(),
+  beta: number(0).default(0),
+  epsilon: number(0, 1).default(0.2),
+  epsilonHigh: number(0).optional(),
+  delta: number(1).optional(),
+  lossType: z.enum(["grpo", "dapo", "dr_grpo"]).default("dapo"),
+  importanceSamplingLevel: z.enum(importanceSamplingLevels).default("token"),
+  scaleRewards: z.enum(rewardScales).default("group"),
+  maskTruncatedCompletions: flag.default(false),
+});
+
+/** Options of `grpo`. */
+export interface GrpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** Answers to each prompt, which are compared with each other. Default 8. */
+  numGenerations?: number | undefined;
+  /** The same in an evaluation. Default: numGenerations. */
+  numGenerationsEval?: number | undefined;
+  /** How often a rollout's answers are learned from (μ in the paper). Default 1. */
+  numIterations?: number | undefined;
+  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a rollout of its own. */
+  stepsPerGeneration?: number | undefined;
+  /** Weight of the divergence from the reference; 0 needs none. Default 0. */
+  beta?: number | undefined;
+  /** Ratios are cut to [1 − epsilon, 1 + epsilonHigh]. Default 0.2. */
+  epsilon?: number | undefined;
+  /** See epsilon; DAPO recommends 0.28. Default: epsilon. */
+  epsilonHigh?: number | undefined;
+  /** A bound on ratios of answers that are worse than the others, above 1 + epsilonHigh. Default: none. */
+  delta?: number | undefined;
+  /** How the losses of tokens make one, as TRL's `loss_type`. Default "dapo". */
+  lossType?: GrpoLossType | undefined;
+  /** Ratios of tokens, or of sequences (GSPO). Default "token". */
+  importanceSamplingLevel?: (typeof importanceSamplingLevels)[number] | undefined;
+  /** What advantages are divided by: the deviation of a prompt's rewards, of all of the rollout, or nothing. Default "group". */
+  scaleRewards?: (typeof rewardScales)[number] | undefined;
+  /** Leave answers that were cut off at maxCompletionLength out of the loss. Default false. */
+  maskTruncatedCompletions?: boolean | undefined;
+}
+
+/**
+ * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
+ * those that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward functions.
+ * Answers come from the engine that serves generation, with the weights as they are, or a twin of them in bf16 (rolloutDtype): log-probabilities
+ * in the ratio are the policy's own either way, and draws of the twin are weighted (importanceSamplingCap). The same seed draws the same answers.
+ * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
+ *
+ * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin samplingWeight
+ * (the mean weight of its draws), with a beta kl. The loss says little: at the first step of a rollout it is near 0 by construction.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
+ * @example
+ * const short = ({ completions }) => completions.map((text) => -text.length / 100);
+ * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
+ */
+export function grpo<Base extends LanguageModel>(base: Base, options: GrpoOptions<Base>): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "grpo");
+  const parsed = parseOptions(grpoSchema, rest, "grpo");
+  const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = parsed;
+  const perRollout = perDeviceTrainBatchSize * (parsed.stepsPerGeneration ?? parsed.gradientAccumulationSteps);
+  if (perRollout % numGenerations !== 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `numGenerations: expected a divisor of the ${perRollout} answers of a rollout (perDeviceTrainBatchSize · stepsPerGeneration), got ${numGenerations}`,
+    );
+  if (delta !== undefined && delta <= 1 + epsilonHigh)
+    throw invalidArgument("delta", `a number above 1 + epsilonHigh, ${1 + epsilonHigh}`, delta);
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+}
+
+async function* start(
+  base: LanguageModel,
+  options: z.output<typeof grpoSchema>,
+  call: Call,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { signal, world = soloWorld } = call;
+  const { perDeviceTrainBatchSize: places, numGenerations, numGenerationsEval, temperature, beta, seed } = options;
+  const judge = new Judge(options.rewards, options.rewardWeights, base);
+  const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
+  const { train, heldOut, sequenceLength, dtype } = policy;
+  const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
+  // A rollout that one step uses up is of the policy that the step's own pass sees: its log-probabilities are those when drawn.
+  const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
+  const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
+  let scorer: AnswerScorer | undefined;
+  const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
+    if (passIsFirst) return undefined;
+    if (policy.drawsWithOwnLogprobs) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
+    scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
+    return scorer.tokens(
+      drawn.map(({ answer }) => answer),
+      signal,
+    );
+  };
+  const perRank = (places * stepsPerGeneration) / numGenerations;
+  const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
+    heldOut: evaluatedPrompts(heldOut, options, numGenerationsEval ?? numGenerations),
+    promptsPerRollout: perRank * world.size,
+    world,
+    batchSize: places,
+    passes: options.numIterations,
+    shuffle: false,
+    seed,
+    reference: policy.referenceMark,
+    async draw(prompts, rollout) {
+      const count = countOf(rollout);
+      const drawn = await policy.draw(prompts, count, { rollout, signal });
+      const scores = await judge.scores(drawn, signal);
+      const logprobs = await whenDrawn(drawn);
+      const references = await policy.reference?.tokens(
+        drawn.map(({ answer }) => answer),
+        signal,
+      );
+      return drawn.map(({ answer, ended }, i) => ({
+        answer,
+        ended,
+        scores: scores[i]!,
+        ...(logprobs && { logprobs: logprobs[i]! }),
+        ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(drawn[i]!.logprobs) }),
+        ...(references && { referenceLogprobs: references[i]! }),
+      }));
+    },
+    estimate(drawn, rollout) {
+      const count = countOf(rollout);
+      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
+      const advantages = groupAdvantages(rewards, count, options.scaleRewards);
+      const deviations = Array.from({ length: drawn.length / count }, (_, p) =>
+        deviation(rewards.slice(p * count, (p + 1) * count)),
+      );
+      return {
+        answers: drawn.map(({ ended, scores: _, ...drawn }, i) => ({
+          ...drawn,
+          advantage: advantages[i]!,
+          ...(options.maskTruncatedCompletions && !ended && { masked: true }),
+        })),
+        report: { reward: average(rewards), rewardStd: average(deviations), ...report, ...lengthReport(drawn) },
+      };
+    },
+    dispose() {
+      scorer?.dispose();
+      policy.dispose();
+    },
+  });
+  const card = {
+    data: namesOf(promptsOf(options)),
+    notes: "Tuned by its own answers and what rewards said of them (GRPO).",
+    evaluation: { name: "held-out prompts", metric: "GRPO loss" },
+  };
+  const stage = grpoStage({
+    ...options,
+    epsilonHigh: options.epsilonHigh ?? options.epsilon,
+    delta: options.delta,
+    sequenceLength,
+    answers: places,
+    oldLogprobs: !passIsFirst,
+    samplerLogprobs: policy.drawsFromTwin,
+  });
+  const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations, world);
+  const learningRate = learningRateOf("grpo", options);
+  return yield* runStage(
+    base,
+    stage,
+    source,
+    { ...options, maxSteps, learningRate },
+    { card, signal, world, warn: call.warn, preparation: call.preparation, sequences: places, sequenceLength },
+  );
+}
+
+/** An answer as a rank has drawn it, and what each reward says of it. */
+interface ScoredDraw extends Omit<JudgedAnswer, "advantage" | "masked"> {
+  readonly ended: boolean;
+  readonly scores: readonly (number | null)[];
+}
+
+/** An answer that the policy gave, and how much better it was than the others to its prompt. */
+export interface JudgedAnswer {
+  readonly answer: AnsweredPrompt;
+  readonly advantage: number;
+  /** Log-probability of each of its tokens under the policy when they were drawn; for a stage with oldLogprobs. */
+  readonly logprobs?: ArrayLike<number> | undefined;
+  /** The same under the twin that drew them; for a stage with samplerLogprobs. */
+  readonly samplerLogprobs?: ArrayLike<number> | undefined;
+  /** The same under the reference, for a beta above 0. */
+  readonly referenceLogprobs?: ArrayLike<number> | undefined;
+  /** Whether it takes no part in the loss (an answer that was cut off). */
+  readonly masked?: boolean | undefined;
+}
+
+/** Answers of a micro-batch, and what their rollout reports. */
+export interface JudgedBatch {
+  readonly answers: readonly JudgedAnswer[];
+  readonly report: Metrics;
+}
+
+export interface GrpoStageOptions extends Objective {
+  /**
+   * grpo: the mean over an answer's tokens, then over answers. dapo: the mean over all tokens of the step. dr_grpo: the sum over
+   * tokens, over answers · maxCompletionLength.
+   */
+  lossType: GrpoLossType;
+  maxCompletionLength: number;
+  /** Of the sampler: log-probabilities are those of its logits. */
+  temperature: number;
+  sequenceLength: number;
+  /** Answers of a micro-batch. */
+  answers: number;
+  /** Whether answers come with log-probabilities of when they were drawn; without, the policy is still the one that drew them. Default true. */
+  oldLogprobs?: boolean | undefined;
+  /** Whether answers come with log-probabilities under another model, which drew them. Default false. */
+  samplerLogprobs?: boolean | undefined;
+}
+
+/** Group-relative policy optimisation and its variants, of answers that were drawn and judged before. */
+export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
+  const { answers: places, sequenceLength, lossType, importanceSamplingLevel, temperature } = options;
+  const { oldLogprobs: comesWithOld = true, samplerLogprobs: comesFromTwin = false } = options;
+  const lengthOf = (a: JudgedAnswer) => (a.masked ? 0 : answerLength(a.answer));
+  return {
+    name: "grpo",
+    count: ({ answers }) => (lossType === "dapo" ? answers.reduce((n, a) => n + lengthOf(a), 0) : answers.length),
+    collate({ answers }, total) {
+      const rows = answerRows(
+        Array.from({ length: places }, (_, i) => answers[i]?.answer),
+        sequenceLength,
+      );
+      const weight = (a: JudgedAnswer) => {
+        if (a.masked) return 0;
+        if (lossType === "dapo") return 1 / total;
+        return 1 / (total * (lossType === "grpo" ? answerLength(a.answer) : options.maxCompletionLength));
+      };
+      const reference = options.beta > 0 && {
+        referenceLogprobs: atAnswers(rows, (s, i) => answers[s]!.referenceLogprobs![i]!),
+      };
+      const shares = importanceSamplingLevel === "sequence" && {
+        tokenShares: atAnswers(rows, (s) => 1 / answerLength(answers[s]!.answer)),
+      };
+      return {
+        inputs: {
+          ...rows.inputs,
+          ...(comesWithOld && { oldLogprobs: atAnswers(rows, (s, i) => answers[s]!.logprobs![i]!) }),
+          ...(comesFromTwin && { samplerLogprobs: atAnswers(rows, (s, i) => answers[s]!.samplerLogprobs![i]!) }),
+          advantages: atAnswers(rows, (s) => answers[s]!.advantage),
+          tokenWeights: atAnswers(rows, (s) => weight(answers[s]!)),
+          ...reference,
+          ...shares,
+        },
+        tokens: rows.tokens,
+        counted: this.count({ answers, report: {} }),
+      };
+    },
+    loss({ forward, rows }) {
+      const vector = (name: string) => input(name, "f32", [rows]);
+      const { hidden, head } = forward();
+      const { losses, ratio, kl, samplingWeight } = grpoLoss(
+        {
+          logprobs: targetLogprobs({ hidden, head: tempered(head, temperature) }),
+          ...(comesWithOld && { oldLogprobs: vector("oldLogprobs") }),
+          ...(comesFromTwin && { samplerLogprobs: vector("samplerLogprobs") }),
+          advantages: vector("advantages"),
+          ...(options.beta > 0 && { referenceLogprobs: vector("referenceLogprobs") }),
+          ...(importanceSamplingLevel === "sequence" && {
+            sequences: { ids: input("sequences", "i32", [rows]), count: places, share: vector("tokenShares") },
+          }),
+        },
+        options,
+      );
+      const loss = sum(mul(losses, vector("tokenWeights")));
+      return { loss, ratio, ...(samplingWeight && { samplingWeight }), ...(kl && { kl }) };
+    },
+    metrics(outputs, batches) {
+      const tokens = outputs.flatMap((o, k) => {
+        const { answers } = batches[k]!;
+        return answers.flatMap(({ answer, advantage, masked }, s) =>
+          Array.from({ length: masked ? 0 : answerLength(answer) }, (_, i) => {
+            const row = s * sequenceLength + answer.promptLength - 1 + i;
+            return { ratio: o.ratio![row]!, kl: o.kl?.[row], sampling: o.samplingWeight?.[row], advantage };
+          }),
+        );
+      });
+      const clipped = tokens.filter(({ ratio, advantage: a }) =>
+        a < 0 ? ratio < 1 - options.epsilon : a > 0 && ratio > 1 + options.epsilonHigh,
+      );
+      if (tokens.length === 0) return meanReport(batches); // all were cut off and left out
+      return {
+        ...meanReport(batches),
+        clipRatio: clipped.length / tokens.length,
+        ...(comesFromTwin && { samplingWeight: average(tokens.map((t) => t.sampling!)) }),
+        ...(options.beta > 0 && { kl: average(tokens.map((t) => t.kl!)) }),
+      };
+    },
+  };
+}
+
+/** The reports of a step's micro-batches: their mean, which is the rollout's where they come from one. */
+export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
+  const means = new MetricMeans();
+  for (const { report } of batches) means.add(report, 1);
+  return means.of({});
+}

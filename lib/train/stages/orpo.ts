@@ -1,0 +1,155 @@
+import { z } from "zod";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { add, input, mul, scale, sum } from "../../graph/index.ts";
+import { Run } from "../../core/run.ts";
+import { learningRateOf } from "../options/defaults.ts";
+import { ExampleSource } from "../examples/example-source.ts";
+import { oddsRatioLoss } from "../losses/orpo.ts";
+import { givenOptions, parseOptions } from "../options/options.ts";
+import {
+  type Call,
+  namesOf,
+  number,
+  type PairOptions,
+  type PreferenceTrainable,
+  preferenceShape,
+  rowsShape,
+  stepsOf,
+} from "../preference/options.ts";
+import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
+import { readPairs } from "../preference/prepare.ts";
+import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
+
+/** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
+export const orpoSchema = z.strictObject({
+  ...preferenceShape,
+  ...rowsShape<PairRow>(),
+  beta: number(0).default(0.1),
+});
+
+/** Options of `orpo`. */
+export interface OrpoOptions<Base = LanguageModel> extends PairOptions<Base> {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
+  beta?: number | undefined;
+}
+
+/**
+ * Odds-ratio preference optimisation (Hong et al. 2024): supervised fine-tuning on the chosen answers and a preference for them over the
+ * rejected ones, in one stage and without a reference. Rows as for `dpo`. The cross-entropy is the mean over the tokens of a step's chosen
+ * sequences, prompts included, as in TRL.
+ *
+ * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy, logOdds, nllLoss.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ */
+export function orpo<Base extends PreferenceTrainable>(
+  base: Base,
+  options: OrpoOptions<Base>,
+): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "orpo");
+  const parsed = parseOptions(orpoSchema, rest, "orpo");
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof orpoSchema>,
+  call: Call,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
+  const { train, heldOut, sequenceLength } = await readPairs(base, "orpo", options, call);
+  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
+  const stage = orpoStage({ ...options, sequenceLength, pairs });
+  const card = {
+    data: namesOf(options.data),
+    notes: "Tuned on pairs of a better and a worse answer (ORPO).",
+    evaluation: { name: "held-out pairs", metric: "ORPO loss" },
+  };
+  const learningRate = learningRateOf("orpo", options);
+  return yield* runStage(
+    base,
+    stage,
+    source,
+    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
+    {
+      card,
+      signal: call.signal,
+      world: call.world,
+      warn: call.warn,
+      preparation: call.preparation,
+      sequences: 2 * pairs,
+      sequenceLength,
+    },
+  );
+}
+
+export interface OrpoStageOptions {
+  /** Weight of the odds-ratio term (λ in the paper). */
+  beta: number;
+  sequenceLength: number;
+  /** Pairs of a micro-batch. */
+  pairs: number;
+}
+
+/**
+ * Odds-ratio preference optimisation: cross-entropy of the chosen sequences, prompts included, and β times the odds-ratio term of the
+ * answers' mean log-probabilities. Needs no reference.
+ *
+ * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences, and the odds-ratio term the mean over
+ * pairs. Both means are over a whole step, however many micro-batches it has.
+ */
+export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): Stage<readonly PreferencePair[]> {
+  return {
+    name: "orpo",
+    count: (batch) => batch.length,
+    weight: (batch) => batch.reduce((tokens, { chosen }) => tokens + rowsOf(chosen), 0),
+    collate(batch, total, tokens) {
+      const rows = pairRows(batch, pairs, sequenceLength, { promptTargets: (s) => s < pairs });
+      const chosenWeights = new Float32Array(rows.inputs.ids.length);
+      for (const [i, { chosen }] of batch.entries())
+        chosenWeights.fill(1 / tokens, i * sequenceLength, i * sequenceLength + rowsOf(chosen));
+      const length = (s: number) => answerLength(s < pairs ? batch[s]!.chosen : batch[s - pairs]!.rejected);
+      return {
+        inputs: {
+          ...rows.inputs,
+          pairWeights: perPair(batch, pairs, () => 1 / total),
+          answerShares: atAnswers(rows, (s) => 1 / length(s)),
+          // An empty place has no mean: the odds of log-probability −1 instead of those of 0, which are infinite.
+          empty: Float32Array.from({ length: 2 * pairs }, (_, s) => (s % pairs < batch.length ? 0 : -1)),
+          chosenWeights,
+        },
+        tokens: rows.tokens,
+        counted: batch.length,
+      };
+    },
+    loss({ forward, rows }) {
+      const tokens = targetLogprobs(forward());
+      const means = sequenceSums(mul(tokens, input("answerShares", "f32", [rows])), 2 * pairs);
+      const { chosen, rejected } = halves(add(means, input("empty", "f32", [2 * pairs])));
+      const { losses, logOdds } = oddsRatioLoss({ chosen, rejected });
+      const oddsRatio = scale(sum(mul(losses, input("pairWeights", "f32", [pairs]))), beta);
+      const likelihood = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);
+      return {
+        loss: add(likelihood, oddsRatio),
+        likelihood,
+        logOdds,
+        chosenRewards: scale(chosen, beta),
+        rejectedRewards: scale(rejected, beta),
+      };
+    },
+    shares: ["nllLoss"],
+    metrics: (outputs, batches) => ({
+      ...rewardMetrics(outputs, batches),
+      logOdds: pairMean("logOdds", outputs, batches),
+      nllLoss: outputs.reduce((total, o) => total + o.likelihood![0]!, 0),
+    }),
+  };
+}

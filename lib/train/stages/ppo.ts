@@ -1,0 +1,316 @@
+import { z } from "zod";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { add, input, mul, scale, sum } from "../../graph/index.ts";
+import { tempered } from "../../models/forward.ts";
+import { headNames } from "../../models/heads.ts";
+import { Run } from "../../core/run.ts";
+import { learningRateOf } from "../options/defaults.ts";
+import { meanReport } from "./grpo.ts";
+import { generalisedAdvantages, whiten } from "../losses/advantages.ts";
+import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
+import { givenOptions, parseOptions } from "../options/options.ts";
+import { type Call, flag, namesOf, number, stepsOf, whole } from "../preference/options.ts";
+import { average } from "../preference/pairs.ts";
+import { AnswerScorer, rowValues } from "../preference/scorer.ts";
+import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { KlControl, klOf } from "../rollout/kl-control.ts";
+import { type PolicyOptions, policyShape, promptsOf } from "../rollout/options.ts";
+import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
+import { Judge } from "../rollout/rewards.ts";
+import { RolloutSource } from "../rollout/source.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Metrics, Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
+import { soloWorld } from "../world/world.ts";
+
+/** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
+export const ppoSchema = z.strictObject({
+  ...policyShape,
+  temperature: policyShape.temperature.unwrap().default(0.7),
+  numPpoEpochs: whole(1).default(4),
+  numMiniBatches: whole(1).default(1),
+  klCoef: number(0).default(0.05),
+  klEstimator: z.enum(["k1", "k3"]).default("k1"),
+  klTarget: number(0).optional(),
+  klHorizon: whole(1).default(10_000),
+  gamma: number(0, 1).default(1),
+  lam: number(0, 1).default(0.95),
+  cliprange: number(0, 1).default(0.2),
+  cliprangeValue: number(0).default(0.2),
+  vfCoef: number(0).default(0.1),
+  whitenRewards: flag.default(false),
+  missingEosPenalty: number(0).optional(),
+});
+
+/** Options of `ppo`. */
+export interface PpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
+  /** Peak of the schedule. Default: 3e-6; 3e-5 with lora. */
+  learningRate?: number | undefined;
+  /** Of the answers: above 1 more varied, below 1 less. Default 0.7. */
+  temperature?: number | undefined;
+  /** How often a rollout's answers are learned from, in an order of its own each time. Default 4. */
+  numPpoEpochs?: number | undefined;
+  /** Optimiser steps that one pass over a rollout takes: a rollout has as many answers as they need. Default 1. */
+  numMiniBatches?: number | undefined;
+  /** Weight of the divergence from the reference, which is taken off each token's reward. Default 0.05. */
+  klCoef?: number | undefined;
+  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). Default "k1". */
+  klEstimator?: "k1" | "k3" | undefined;
+  /** Where klCoef is steered to: divergence of an answer, nats (Ziegler et al. 2019). Default: klCoef stays. */
+  klTarget?: number | undefined;
+  /** Answers over which klCoef follows. Default 10000. */
+  klHorizon?: number | undefined;
+  /** Discount of later rewards. Default 1. */
+  gamma?: number | undefined;
+  /** λ of generalised advantage estimation. Default 0.95. */
+  lam?: number | undefined;
+  /** Ratios of probabilities are cut to 1 ± this. Default 0.2. */
+  cliprange?: number | undefined;
+  /** Values are cut to this around the old ones. Default 0.2. */
+  cliprangeValue?: number | undefined;
+  /** Weight of the value loss. Default 0.1. */
+  vfCoef?: number | undefined;
+  /** Divide the rewards of a rollout by their deviation. Default false. */
+  whitenRewards?: boolean | undefined;
+  /** Taken off the reward of an answer that was cut off at maxCompletionLength. Default: 0. */
+  missingEosPenalty?: number | undefined;
+}
+
+/**
+ * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022): the model answers prompts, rewards say how good an answer is, the
+ * divergence from the reference is a price on every token, and a value head on the trunk (drawn from `seed` where there is none) tells luck from
+ * merit: advantages are estimated by GAE and whitened. Rows, rewards and what answers are drawn from (rolloutDtype) as for `grpo`.
+ *
+ * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio, approxKl,
+ * with a twin samplingWeight.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
+ * @example
+ * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
+ */
+export function ppo<Base extends LanguageModel>(base: Base, options: PpoOptions<Base>): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "ppo");
+  const parsed = parseOptions(ppoSchema, rest, "ppo");
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+}
+
+async function* start(
+  base: LanguageModel,
+  options: z.output<typeof ppoSchema>,
+  call: Call,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { signal, world = soloWorld } = call;
+  const { model } = base;
+  const { perDeviceTrainBatchSize: places, gradientAccumulationSteps, numPpoEpochs, seed, temperature } = options;
+  const judge = new Judge(options.rewards, options.rewardWeights, base);
+  const policy = await openPolicy(base, "ppo", options, { ...call, needsReference: true });
+  const { train, heldOut, sequenceLength, dtype } = policy;
+  await call.preparation.change(() => model.addValueHead({ seed }));
+  const control = new KlControl(options);
+  // Made at the first rollout: only then is what will be trained on the model.
+  let scorer: AnswerScorer | undefined;
+  const source = new RolloutSource<ValuedDraw, EstimatedAnswer>(train, {
+    heldOut: evaluatedPrompts(heldOut, options, 1),
+    promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches * world.size,
+    world,
+    batchSize: places,
+    passes: numPpoEpochs,
+    shuffle: true,
+    seed,
+    reference: policy.referenceMark,
+    memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
+    async draw(prompts, rollout) {
+      scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
+      const drawn = await policy.draw(prompts, 1, { rollout, signal });
+      const scores = await judge.scores(drawn, signal);
+      const answers = drawn.map(({ answer }) => answer);
+      const valued = await scorer.score(answers, signal);
+      const references = await policy.reference!.tokens(answers, signal);
+      return drawn.map(({ answer, ended }, i) => ({
+        answer,
+        ended,
+        scores: scores[i]!,
+        ...valued[i]!,
+        ...(policy.drawsFromTwin && {
+          samplingWeights: truncatedRatios(valued[i]!.logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
+        }),
+        referenceLogprobs: references[i]!,
+      }));
+    },
+    estimate(drawn, rollout) {
+      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
+      const { answers, kl, price } = estimate(drawn, rewards, options, control);
+      const klCoef = control.coefficient;
+      if (rollout < 2 ** 31) control.follow(kl, drawn.length);
+      const reward = average(rewards);
+      const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
+      const sampling = weights.length > 0 && { samplingWeight: average(weights) };
+      const said = { ...report, kl, nonScoreReward: -price, klCoef, ...sampling, ...lengthReport(drawn) };
+      return { answers, report: { reward, ...said } };
+    },
+    dispose() {
+      scorer?.dispose();
+      policy.dispose();
+    },
+  });
+  const card = {
+    data: namesOf(promptsOf(options)),
+    notes: "Tuned by its own answers and what rewards said of them (PPO).",
+    evaluation: { name: "held-out prompts", metric: "PPO loss" },
+  };
+  const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
+  const learningRate = learningRateOf("ppo", options);
+  return yield* runStage(
+    base,
+    ppoStage({ ...options, sequenceLength, answers: places }),
+    source,
+    { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs, world), learningRate },
+    {
+      card,
+      signal,
+      world,
+      warn: call.warn,
+      preparation: call.preparation,
+      names: options.lora ? heads : [...model.languageWeightNames, ...heads],
+      sequences: places,
+      sequenceLength,
+    },
+  );
+}
+
+/** An answer as a rank has drawn it, with what belongs to each of its tokens, and what each reward says of it. */
+interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values" | "samplingWeights"> {
+  readonly referenceLogprobs: ArrayLike<number>;
+  readonly ended: boolean;
+  readonly scores: readonly (number | null)[];
+}
+
+/** Rewards of tokens, and how much better than expected each token was. */
+function estimate(
+  drawn: readonly ValuedDraw[],
+  scores: readonly number[],
+  options: z.output<typeof ppoSchema>,
+  control: KlControl,
+): { answers: EstimatedAnswer[]; kl: number; price: number } {
+  const divergences = drawn.map(({ logprobs, referenceLogprobs }) =>
+    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs[t]!, options.klEstimator)),
+  );
+  const rewards = divergences.map((kl, i) => {
+    const tokens = kl.map((nats) => -control.coefficient * nats);
+    const penalty = drawn[i]!.ended ? 0 : (options.missingEosPenalty ?? 0);
+    tokens[tokens.length - 1]! += scores[i]! - penalty;
+    return tokens;
+  });
+  if (options.whitenRewards) whiten(rewards, { shift: false });
+  const estimated = drawn.map(({ values }, i) => generalisedAdvantages(rewards[i]!, values, options));
+  whiten(estimated.map(({ advantages }) => advantages));
+  const kl = average(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
+  return {
+    answers: drawn.map(({ answer, logprobs, values, samplingWeights }, i) => ({
+      answer,
+      logprobs,
+      values,
+      ...(samplingWeights && { samplingWeights }),
+      ...estimated[i]!,
+    })),
+    kl,
+    price: control.coefficient * kl,
+  };
+}
+
+/** An answer that the policy gave, and what belongs to each of its tokens. */
+export interface EstimatedAnswer {
+  readonly answer: AnsweredPrompt;
+  /** Log-probability under the policy when it was drawn. */
+  readonly logprobs: ArrayLike<number>;
+  /** Of each token that another model drew, the policy's twin in bf16: see `truncatedRatios`. Default: 1. */
+  readonly samplingWeights?: Float32Array | undefined;
+  /** The value head's estimate then. */
+  readonly values: ArrayLike<number>;
+  readonly advantages: ArrayLike<number>;
+  readonly returns: ArrayLike<number>;
+}
+
+/** Answers of a micro-batch, and what their rollout reports. */
+export interface EstimatedBatch {
+  readonly answers: readonly EstimatedAnswer[];
+  readonly report: Metrics;
+}
+
+export interface PpoStageOptions {
+  /** The ratio is cut to [1 − cliprange, 1 + cliprange]. */
+  cliprange: number;
+  /** How far a value may move from the one at the rollout. */
+  cliprangeValue: number;
+  /** Weight of the value loss. */
+  vfCoef: number;
+  /** Of the sampler: log-probabilities are those of its logits. */
+  temperature: number;
+  sequenceLength: number;
+  /** Answers of a micro-batch. */
+  answers: number;
+}
+
+/** Proximal policy optimisation with a value head on the policy's trunk: the mean over all tokens of a step's answers. */
+export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
+  const { answers: places, sequenceLength } = options;
+  const count = ({ answers }: EstimatedBatch) => answers.reduce((n, a) => n + answerLength(a.answer), 0);
+  return {
+    name: "ppo",
+    count,
+    collate(batch, total) {
+      const { answers } = batch;
+      const rows = answerRows(
+        Array.from({ length: places }, (_, i) => answers[i]?.answer),
+        sequenceLength,
+      );
+      const { ids, targets } = rows.inputs;
+      return {
+        inputs: {
+          ids,
+          targets,
+          oldLogprobs: atAnswers(rows, (s, i) => answers[s]!.logprobs[i]!),
+          oldValues: atAnswers(rows, (s, i) => answers[s]!.values[i]!),
+          advantages: atAnswers(rows, (s, i) => answers[s]!.advantages[i]!),
+          returns: atAnswers(rows, (s, i) => answers[s]!.returns[i]!),
+          tokenWeights: atAnswers(rows, () => 1 / total),
+          policyWeights: atAnswers(rows, (s, i) => (answers[s]!.samplingWeights?.[i] ?? 1) / total),
+        },
+        tokens: rows.tokens,
+        counted: count(batch),
+      };
+    },
+    loss({ forward, rows, model }) {
+      const vector = (name: string) => input(name, "f32", [rows]);
+      const pass = forward();
+      const logprobs = targetLogprobs({ hidden: pass.hidden, head: tempered(pass.head, options.temperature) });
+      const values = rowValues(pass, model);
+      const oldLogprobs = vector("oldLogprobs");
+      const { losses, ratio } = clippedPolicyLoss({ logprobs, oldLogprobs, advantages: vector("advantages") }, options);
+      const errors = clippedValueLoss({ values, oldValues: vector("oldValues"), returns: vector("returns") }, options);
+      const policyLoss = sum(mul(losses, vector("policyWeights")));
+      const valueLoss = sum(mul(errors, vector("tokenWeights")));
+      return { loss: add(policyLoss, scale(valueLoss, options.vfCoef)), policyLoss, valueLoss, ratio };
+    },
+    shares: ["policyLoss", "valueLoss"],
+    metrics(outputs, batches) {
+      const ratios = outputs.flatMap((o, k) =>
+        batches[k]!.answers.flatMap(({ answer }, s) => {
+          const first = s * sequenceLength + answer.promptLength - 1;
+          return [...o.ratio!.subarray(first, first + answerLength(answer))];
+        }),
+      );
+      const total = (name: string) => outputs.reduce((n, o) => n + o[name]![0]!, 0);
+      return {
+        ...meanReport(batches),
+        policyLoss: total("policyLoss"),
+        valueLoss: total("valueLoss"),
+        clipRatio: ratios.filter((r) => Math.abs(r - 1) > options.cliprange).length / ratios.length,
+        // Schulman's estimate of the divergence from the policy of the rollout.
+        approxKl: average(ratios.map((r) => r - 1 - Math.log(r))),
+      };
+    },
+  };
+}

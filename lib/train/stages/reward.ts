@@ -1,0 +1,149 @@
+import { z } from "zod";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { cast, gatherRows, input, mul, reshape, sum } from "../../graph/index.ts";
+import { classifierLogits, classifierNames, trunkNames } from "../../models/heads.ts";
+import { Run } from "../../core/run.ts";
+import { learningRateOf } from "../options/defaults.ts";
+import { ExampleSource } from "../examples/example-source.ts";
+import { rewardLoss } from "../losses/reward.ts";
+import { givenOptions, parseOptions } from "../options/options.ts";
+import {
+  type Call,
+  namesOf,
+  number,
+  type PairOptions,
+  type PreferenceTrainable,
+  preferenceShape,
+  rowsShape,
+  stepsOf,
+} from "../preference/options.ts";
+import { type PreferencePair, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
+import { readPairs } from "../preference/prepare.ts";
+import { halves } from "../preference/sequences.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import { needPossible } from "../loop/run-checks.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
+
+/** The strict schema of the options of reward modelling, as a configuration file holds them. */
+export const rewardSchema = z.strictObject({
+  ...preferenceShape,
+  ...rowsShape<PairRow>(),
+  centerRewardsCoefficient: number(0).default(0),
+});
+
+/** Options of `trainReward`. */
+export interface RewardOptions<Base = LanguageModel> extends PairOptions<Base> {
+  /** Peak of the schedule. Default: 1e-4; 1e-3 with lora. */
+  learningRate?: number | undefined;
+  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. Default 0. */
+  centerRewardsCoefficient?: number | undefined;
+}
+
+/**
+ * Trains a reward model: one number for a prompt with an answer, higher for better ones. Rows as for `dpo`, with an optional number
+ * `margin` by which the chosen answer should win. The model is a sequence classifier with one label, which transformers reads as
+ * `…ForSequenceClassification`; the language-modelling head gives way to it.
+ *
+ * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (how often the chosen answer scores higher). An accuracy of 1 says
+ * little by itself: judge by the answers of what is trained with it.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @example
+ * await trainReward(model, { data: "pairs.jsonl", evalFraction: 0.1, outputDir: "reward" });
+ */
+export function trainReward<Base extends PreferenceTrainable>(
+  base: Base,
+  options: RewardOptions<Base>,
+): Run<TrainEvent, TrainResult> {
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "reward");
+  const parsed = parseOptions(rewardSchema, rest, "reward");
+  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof rewardSchema>,
+  call: Call,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { model } = base;
+  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
+  const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
+  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
+  const learningRate = learningRateOf("reward", options);
+  const run = { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate };
+  needPossible(source, run);
+  // Replayed text needs the language-modelling head, which stays as it is where it is a matrix of its own.
+  const keepLanguageHead = options.replay !== undefined;
+  await call.preparation.change(() =>
+    model.addClassifier(
+      { task: "sequence", labels: ["reward"], problemType: "regression" },
+      { seed, keepLanguageHead },
+    ),
+  );
+  const heads = classifierNames(model.config);
+  const card = {
+    data: namesOf(options.data),
+    notes: "A reward model: it scores answers and gives none.",
+    evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
+  };
+  return yield* runStage(base, rewardStage({ ...options, sequenceLength, pairs }), source, run, {
+    card,
+    signal: call.signal,
+    world: call.world,
+    warn: call.warn,
+    preparation: call.preparation,
+    names: options.lora ? heads : [...trunkNames(model.config), ...heads],
+    sequences: 2 * pairs,
+    sequenceLength,
+  });
+}
+
+export interface RewardStageOptions {
+  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. */
+  centerRewardsCoefficient: number;
+  sequenceLength: number;
+  /** Pairs of a micro-batch. */
+  pairs: number;
+}
+
+/**
+ * A reward model: the score of a whole sequence is its classification head's one number at the last token. The mean over pairs of
+ * −log σ(chosen − rejected − margin).
+ */
+export function rewardStage(options: RewardStageOptions): Stage<readonly PreferencePair[]> {
+  const { pairs, sequenceLength } = options;
+  return {
+    name: "reward",
+    count: (batch) => batch.length,
+    collate(batch, total) {
+      const { inputs, tokens } = pairRows(batch, pairs, sequenceLength, { whole: true });
+      const last = (s: number) => {
+        const pair = batch[s % pairs];
+        return s * sequenceLength + (pair ? (s < pairs ? pair.chosen : pair.rejected).ids.length - 1 : 0);
+      };
+      return {
+        inputs: {
+          ids: inputs.ids,
+          lastRows: Int32Array.from({ length: 2 * pairs }, (_, s) => last(s)),
+          pairWeights: perPair(batch, pairs, () => 1 / total),
+          margins: perPair(batch, pairs, (pair) => pair.margin ?? 0),
+        },
+        tokens,
+        counted: batch.length,
+      };
+    },
+    loss({ forward, model }) {
+      const pass = forward();
+      const last = cast(gatherRows(pass.hidden, input("lastRows", "i32", [2 * pairs])), "f32");
+      const { chosen, rejected } = halves(reshape(classifierLogits(pass, model.config, last), [2 * pairs]));
+      const losses = rewardLoss({ chosen, rejected, margin: input("margins", "f32", [pairs]) }, options);
+      const loss = sum(mul(losses, input("pairWeights", "f32", [pairs])));
+      return { loss, chosenRewards: chosen, rejectedRewards: rejected };
+    },
+    metrics: rewardMetrics,
+  };
+}

@@ -1,0 +1,99 @@
+import { rm, stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { checkPath, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { writeFileAtomically } from "../../io/atomic-files.ts";
+import { readWhole } from "../../io/open-file.ts";
+import { rejectUnknownNames } from "../../language-model/index.ts";
+import {
+  allReduceNumbers,
+  allReduceTensors,
+  type Device,
+  joinCollective,
+  newCollectiveId,
+  openDevice,
+} from "../../graph/index.ts";
+import type { World } from "./world.ts";
+
+/** Options of `openNcclWorld`. */
+export interface NcclWorldOptions {
+  /** This process among them, from 0. */
+  rank: number;
+  size: number;
+  /** The CUDA device of this rank; a model that is trained in the world lies there. */
+  device: string | Device;
+  /** A path that all ranks see and where no file is yet: rank 0 leaves there by what the others find it, and takes it away. */
+  rendezvous: string;
+  /** How long the others look for that file. Default 120. */
+  timeoutSeconds?: number | undefined;
+}
+
+/**
+ * The ranks of a training run on several GPUs, which add up gradients by NCCL (libnccl.so.2, which is not part of this package).
+ * Resolves when all ranks have come.
+ * @throws HeddleError UNSUPPORTED without NCCL or CUDA, INVALID_ARGUMENT, NOT_FOUND where rank 0 does not come in time
+ * @example
+ * const world = await openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: "/shared/run-7" });
+ * await pretrain(base, { data, world });
+ */
+export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
+  rejectUnknownNames(options, ["rank", "size", "device", "rendezvous", "timeoutSeconds"]);
+  const { rank, size, rendezvous, timeoutSeconds = 120 } = options;
+  if (!Number.isInteger(size) || size < 1 || size > 65_536)
+    throw invalidArgument("size", "an integer of 1 to 65536", size);
+  if (!Number.isInteger(rank) || rank < 0 || rank >= size)
+    throw invalidArgument("rank", `an integer of 0 to ${size - 1}`, rank);
+  checkPath("rendezvous", rendezvous);
+  if (typeof timeoutSeconds !== "number" || !(timeoutSeconds >= 0))
+    throw invalidArgument("timeoutSeconds", "a number of at least 0", timeoutSeconds);
+  const device = openDevice({ device: options.device });
+  if (device.kind !== "cuda") throw invalidArgument("device", "a CUDA device", device.name);
+  const id = rank === 0 ? await invite(rendezvous) : await invitation(rendezvous, timeoutSeconds);
+  try {
+    await joinCollective(device, id, rank, size);
+  } finally {
+    if (rank === 0) await rm(rendezvous, { force: true });
+  }
+  return {
+    rank,
+    size,
+    async allReduce(tensors) {
+      for (const t of tensors)
+        if (t.dtype !== "f32" || t.device !== device)
+          throw new HeddleError(
+            "INVALID_ARGUMENT",
+            `allReduce: expected f32 tensors of ${device.name}, got ${t.dtype} of ${t.device.name}`,
+          );
+      await allReduceTensors(device, tensors);
+    },
+    sum: (values) => allReduceNumbers(device, values),
+  };
+}
+
+async function invite(path: string): Promise<Uint8Array> {
+  const id = newCollectiveId();
+  const isThere = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  // Left by a run that ended early: the other ranks may be waiting by it already, for someone who never comes.
+  if (isThere) throw invalidArgument("rendezvous", "a path without a file", path);
+  await writeFileAtomically(path, (sink) => sink.write(id));
+  return id;
+}
+
+/** NCCL's id has 128. */
+const MOST_ID_BYTES = 1024;
+
+async function invitation(path: string, seconds: number): Promise<Uint8Array> {
+  for (const end = Date.now() + seconds * 1000; ; await sleep(20)) {
+    try {
+      return await readWhole(path, MOST_ID_BYTES);
+    } catch (cause) {
+      if (cause instanceof HeddleError) throw cause;
+      if ((cause as NodeJS.ErrnoException).code !== "ENOENT")
+        throw new HeddleError("IO", `rendezvous: expected a file that can be read, got ${path}`, { cause });
+      if (Date.now() >= end)
+        throw new HeddleError("NOT_FOUND", `rendezvous: expected rank 0 at ${path} within ${seconds} s, got nobody`);
+    }
+  }
+}
