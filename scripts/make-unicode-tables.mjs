@@ -1,4 +1,4 @@
-// Writes native/tokenizer/unicode_ranges.inc, unicode_properties.inc and unicode_forms.inc:
+// Writes native/tokenizer/text/unicode_ranges.inc, unicode_properties.inc and unicode_forms.inc:
 //
 //   npm install --prefix FOLDER tokenizers@0.23.2 && node scripts/make-unicode-tables.mjs FOLDER
 //

@@ -144,7 +144,7 @@ export interface CpuInfo {
   isa: string;
   /** All that this processor has and the addon has kernels for, the least first. */
   supported: string[];
-  /** How many this process has room for (native/runtime/cpus.h). */
+  /** How many this process has room for (native/core/cpus.h). */
   threads: number;
 }
 

@@ -36,7 +36,7 @@ export interface NativeStep {
 }
 
 /**
- * See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside; or they are those of a
+ * See native/tokenizer/models/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside; or they are those of a
  * `vocabulary`, and the five are not there.
  */
 export interface NativeTokenizerSpec {

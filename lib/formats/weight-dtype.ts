@@ -38,7 +38,7 @@ export function isNumberDtype(dtype: string): dtype is NumberDtype {
   return isFloatDtype(dtype) || isQuantised(dtype);
 }
 
-/** The number a type has at the native boundary (DType in native/runtime/tensor.h). */
+/** The number a type has at the native boundary (DType in native/core/tensor.h). */
 export function nativeNumber(dtype: NumberDtype): number {
   return DTYPES[dtype];
 }

@@ -1,5 +1,5 @@
 /**
- * Quantised element types of weights, in the order of native/runtime/block_types.h: rows of whole blocks, in ggml's layouts.
+ * Quantised element types of weights, in the order of native/core/block_types.h: rows of whole blocks, in ggml's layouts.
  * `elements` and `bytes` are of one block, `ggml` is the type's number in GGUF files.
  */
 export const BLOCK_TYPES = {
@@ -28,7 +28,7 @@ export type DType = FloatDType | "i32" | "u8" | QuantisedDType;
 const ELEMENTS = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
 const BYTES: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
 
-/** Element types. The numbers cross the binding: keep them equal to `DType` in native/runtime/tensor.h. */
+/** Element types. The numbers cross the binding: keep them equal to `DType` in native/core/tensor.h. */
 export const DTYPES: Readonly<Record<DType, number>> = {
   ...ELEMENTS,
   ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantisedDType, number>),

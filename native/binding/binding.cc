@@ -4,7 +4,7 @@
 #include "binding/addon_data.h"
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/weight_cast.h"
+#include "cpu/weights/weight_cast.h"
 #include "runtime/lane.h"
 
 namespace heddle {

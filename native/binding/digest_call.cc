@@ -6,8 +6,8 @@
 #include "binding/files.h"
 #include "binding/guard.h"
 #include "binding/unwrap.h"
-#include "runtime/crc32c.h"
-#include "runtime/error.h"
+#include "core/crc32c.h"
+#include "core/error.h"
 
 namespace heddle {
 namespace {

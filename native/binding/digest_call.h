@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/lane.h"
-#include "runtime/mapping.h"
+#include "core/mapping.h"
 
 namespace heddle {
 

@@ -9,8 +9,8 @@
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "ops/quant.h"
-#include "runtime/element_cast.h"
-#include "runtime/error.h"
+#include "core/element_cast.h"
+#include "core/error.h"
 
 namespace heddle {
 namespace {

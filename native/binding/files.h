@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "runtime/mapping.h"
-#include "runtime/tensor.h"
+#include "core/mapping.h"
+#include "core/tensor.h"
 
 namespace heddle {
 

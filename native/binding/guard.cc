@@ -3,7 +3,7 @@
 #include <new>
 
 #include "binding/addon_data.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 

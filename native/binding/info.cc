@@ -5,7 +5,7 @@
 
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "cuda/devices.h"
+#include "cuda/runtime/devices.h"
 #include "runtime/collective.h"
 
 namespace heddle {

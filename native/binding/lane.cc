@@ -11,7 +11,7 @@
 #include "binding/run_series.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
-#include "cuda/devices.h"
+#include "cuda/runtime/devices.h"
 
 namespace heddle {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "runtime/lane.h"
-#include "runtime/mapping.h"
-#include "runtime/row_order.h"
+#include "core/mapping.h"
+#include "core/row_order.h"
 
 namespace heddle {
 

@@ -8,9 +8,9 @@
 #include "binding/lane.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
-#include "cpu/dispatch.h"
-#include "runtime/cpus.h"
-#include "runtime/memory.h"
+#include "cpu/isa/dispatch.h"
+#include "core/cpus.h"
+#include "core/memory.h"
 
 namespace heddle {
 namespace {

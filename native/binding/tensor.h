@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "runtime/mapping.h"
-#include "runtime/memory.h"
+#include "core/mapping.h"
+#include "core/memory.h"
 
 namespace heddle {
 

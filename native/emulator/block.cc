@@ -11,7 +11,7 @@
 #include "emulator/executor.h"
 #include "emulator/race.h"
 #include "emulator/runtime.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 namespace emulator {

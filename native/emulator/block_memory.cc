@@ -3,7 +3,7 @@
 
 #include "emulator/block_state.h"
 #include "emulator/executor.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 namespace emulator {

@@ -13,7 +13,7 @@
 
 #include "cuda_runtime.h"
 #include "emulator/runtime.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 using Work = std::function<void()>;
 

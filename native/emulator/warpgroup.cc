@@ -4,7 +4,7 @@
 
 #include "emulator/asynchronous_state.h"
 #include "ops/fp8.h"
-#include "runtime/tensor.h"
+#include "core/tensor.h"
 
 namespace heddle {
 namespace emulator {

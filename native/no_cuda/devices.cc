@@ -1,7 +1,7 @@
 // A build without nvcc has no CUDA devices.
-#include "cuda/devices.h"
+#include "cuda/runtime/devices.h"
 #include "runtime/collective.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 

@@ -6,7 +6,7 @@
 
 #include "ops/check.h"
 #include "ops/reference.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 

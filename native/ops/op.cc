@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-// Defined in native/cpu/dispatch.cc. Weak, so that the ops alone link into a test without any kernel.
+// Defined in native/cpu/isa/dispatch.cc. Weak, so that the ops alone link into a test without any kernel.
 #if defined(__GNUC__)
 __attribute__((weak))
 #endif

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/error.h"
-#include "runtime/tensor.h"
+#include "core/error.h"
+#include "core/tensor.h"
 
 namespace heddle {
 

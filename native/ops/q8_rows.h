@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "runtime/tensor.h"
+#include "core/tensor.h"
 
 namespace heddle {
 

@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #endif
 
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 namespace {

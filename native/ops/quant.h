@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "runtime/tensor.h"
+#include "core/tensor.h"
 
 namespace heddle {
 

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "ops/quant.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 namespace {

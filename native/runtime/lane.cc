@@ -1,6 +1,6 @@
 #include "runtime/lane.h"
 
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 

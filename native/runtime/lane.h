@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "runtime/collective.h"
-#include "runtime/memory.h"
+#include "core/memory.h"
 #include "runtime/pool.h"
 
 namespace heddle {

@@ -16,8 +16,8 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/cpus.h"
-#include "runtime/error.h"
+#include "core/cpus.h"
+#include "core/error.h"
 
 #ifdef __linux__
 #include <sched.h>

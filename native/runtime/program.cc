@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "runtime/planner.h"
+#include "runtime/plan/planner.h"
 #include "runtime/profile.h"
 
 namespace heddle {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "ops/op.h"
-#include "runtime/form_space.h"
+#include "runtime/plan/form_space.h"
 #include "runtime/lane.h"
-#include "runtime/memory.h"
-#include "runtime/packing_pace.h"
-#include "runtime/tensor.h"
+#include "core/memory.h"
+#include "runtime/plan/packing_pace.h"
+#include "core/tensor.h"
 
 namespace heddle {
 

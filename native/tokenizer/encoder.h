@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "tokenizer/buffers.h"
-#include "tokenizer/merge_dropout.h"
-#include "tokenizer/merger.h"
-#include "tokenizer/model.h"
-#include "tokenizer/regex.h"
-#include "tokenizer/word_cache.h"
-#include "tokenizer/word_models.h"
+#include "tokenizer/models/merge_dropout.h"
+#include "tokenizer/models/merger.h"
+#include "tokenizer/models/model.h"
+#include "tokenizer/regex/regex.h"
+#include "tokenizer/models/word_cache.h"
+#include "tokenizer/models/word_models.h"
 
 namespace heddle {
 

@@ -1,11 +1,11 @@
 // Segments that only the general way serves: steps of normalizers and pre-tokenizers over text that knows its origins.
 #include <algorithm>
 
-#include "tokenizer/ascii_block.h"
+#include "tokenizer/text/ascii_block.h"
 #include "tokenizer/encoder.h"
 #include "tokenizer/encoder_target.h"
-#include "tokenizer/unicode.h"
-#include "tokenizer/unicode_normalizer.h"
+#include "tokenizer/text/unicode.h"
+#include "tokenizer/text/unicode_normalizer.h"
 
 namespace heddle {
 

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/error.h"
+#include "core/error.h"
 #include "tokenizer/encoder.h"
-#include "tokenizer/utf.h"
+#include "tokenizer/text/utf.h"
 
 namespace heddle {
 

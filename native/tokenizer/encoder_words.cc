@@ -1,7 +1,7 @@
 // From the words of a segment to ids: by the cache, else by the model.
 #include "tokenizer/encoder.h"
 #include "tokenizer/encoder_target.h"
-#include "tokenizer/split_run.h"
+#include "tokenizer/split/split_run.h"
 
 namespace heddle {
 

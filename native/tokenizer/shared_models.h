@@ -2,7 +2,7 @@
 #pragma once
 #include <memory>
 
-#include "tokenizer/model_builder.h"
+#include "tokenizer/models/model_builder.h"
 
 namespace heddle {
 

@@ -6,7 +6,7 @@
 
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "runtime/error.h"
+#include "core/error.h"
 
 namespace heddle {
 

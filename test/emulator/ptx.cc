@@ -3,9 +3,9 @@
 #include <cstring>
 #include <vector>
 
-#include "cuda/math.cuh"
-#include "cuda/ptx_bulk.cuh"
-#include "cuda/tensor_map.h"
+#include "cuda/rows/math.cuh"
+#include "cuda/ptx/ptx_bulk.cuh"
+#include "cuda/runtime/tensor_map.h"
 #include "emulator/emulator.h"
 #include "emulator/race.h"
 

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "runtime/mapping.h"
+#include "core/mapping.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

@@ -1,6 +1,6 @@
 // Memory plans: values that live at the same time never share a byte, whatever the sizes and lifetimes.
 #include "fuzz.h"
-#include "runtime/planner.h"
+#include "runtime/plan/planner.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

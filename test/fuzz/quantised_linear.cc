@@ -5,13 +5,13 @@
 #include "fuzz.h"
 #include "ops/op.h"
 #include "ops/reference.h"
-#include "runtime/memory.h"
+#include "core/memory.h"
 
 #define HEDDLE_ISA fuzzed_isa
 #if defined(__AVX2__)
 #define HEDDLE_SIMD_AVX2 1
 #endif
-#include "cpu/quant-inl.h"
+#include "cpu/quant/quant-inl.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

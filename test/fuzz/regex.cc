@@ -1,7 +1,7 @@
 // Patterns of tokenizer files: refused with a typed error, or matched against any text within the budget of steps.
 #include "fuzz.h"
-#include "tokenizer/regex.h"
-#include "tokenizer/utf.h"
+#include "tokenizer/regex/regex.h"
+#include "tokenizer/text/utf.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

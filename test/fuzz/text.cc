@@ -3,9 +3,9 @@
 #include <map>
 
 #include "fuzz.h"
-#include "tokenizer/split_run.h"
-#include "tokenizer/trainer.h"
-#include "tokenizer/utf.h"
+#include "tokenizer/split/split_run.h"
+#include "tokenizer/training/trainer.h"
+#include "tokenizer/text/utf.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "fuzz.h"
-#include "tokenizer/byte_alphabet.h"
-#include "tokenizer/decoder.h"
+#include "tokenizer/text/byte_alphabet.h"
+#include "tokenizer/decode/decoder.h"
 #include "tokenizer/encoder.h"
-#include "tokenizer/model_builder.h"
-#include "tokenizer/split_run.h"
-#include "tokenizer/utf.h"
+#include "tokenizer/models/model_builder.h"
+#include "tokenizer/split/split_run.h"
+#include "tokenizer/text/utf.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

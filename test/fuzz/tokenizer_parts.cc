@@ -4,15 +4,15 @@
 #include <atomic>
 
 #include "fuzz.h"
-#include "tokenizer/added_tokens.h"
-#include "tokenizer/charsmap.h"
-#include "tokenizer/compiled_vocabulary.h"
-#include "tokenizer/json_vocabulary.h"
-#include "tokenizer/longest_starts.h"
-#include "tokenizer/model_builder.h"
-#include "tokenizer/trainer.h"
-#include "tokenizer/unigram_trainer.h"
-#include "tokenizer/utf.h"
+#include "tokenizer/vocabulary/added_tokens.h"
+#include "tokenizer/text/charsmap.h"
+#include "tokenizer/vocabulary/compiled_vocabulary.h"
+#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/models/longest_starts.h"
+#include "tokenizer/models/model_builder.h"
+#include "tokenizer/training/trainer.h"
+#include "tokenizer/training/unigram_trainer.h"
+#include "tokenizer/text/utf.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

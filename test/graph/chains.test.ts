@@ -1,4 +1,4 @@
-// Nodes whose rows depend on their own rows alone run block by block of rows (native/runtime/program_chains.cc). The bits are those of one
+// Nodes whose rows depend on their own rows alone run block by block of rows (native/runtime/plan/chains.cc). The bits are those of one
 // node after the other, which is how a device of so many threads that each would have few rows runs them.
 import { describe, expect, test } from "vitest";
 import { mapFile } from "../../lib/io/mapped-file.ts";

@@ -1,6 +1,6 @@
 // Matrix tiles need the system's permission, which is for a whole process and goes with what it does about signals: each case in a process of
 // its own.
-#include "cpu/dispatch.h"
+#include "cpu/isa/dispatch.h"
 
 #include <cstdio>
 
@@ -16,11 +16,11 @@
 #include <future>
 #include <thread>
 
-#include "runtime/error.h"
+#include "core/error.h"
 
 #define HEDDLE_SIMD [[gnu::always_inline]] static inline
 namespace hardware {
-#include "cpu/simd_amx.h"
+#include "cpu/simd/simd_amx.h"
 }
 
 namespace {

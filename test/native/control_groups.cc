@@ -1,5 +1,5 @@
 // What a process is left of its CPUs and of memory, by trees of files as control groups lay them out.
-#include "runtime/control_groups.h"
+#include "core/control_groups.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -7,8 +7,8 @@
 #include <fstream>
 #include <string>
 
-#include "runtime/cpus.h"
-#include "runtime/memory.h"
+#include "core/cpus.h"
+#include "core/memory.h"
 
 using namespace heddle;
 

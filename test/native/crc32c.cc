@@ -1,5 +1,5 @@
 // CRC-32C by every way of this machine beside the definition, bit by bit: lengths around those of words and streams, any alignment, parts, joins.
-#include "runtime/crc32c.h"
+#include "core/crc32c.h"
 
 #include <cstdio>
 #include <cstring>

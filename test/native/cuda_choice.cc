@@ -1,10 +1,10 @@
-// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/choice.h), tabulated.
+// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/runtime/choice.h), tabulated.
 #include <cstdio>
 #include <random>
 #include <set>
 #include <string>
 
-#include "cuda/tuning.h"
+#include "cuda/runtime/tuning.h"
 
 using namespace heddle;
 using namespace heddle::cuda;

@@ -1,7 +1,7 @@
-// Tests without AMX run native/cpu/emulate_amx.h in its place: where the processor has it, both must agree to the last bit.
+// Tests without AMX run native/cpu/isa/emulate_amx.h in its place: where the processor has it, both must agree to the last bit.
 #include <cstdio>
 
-#include "cpu/emulate_amx.h"
+#include "cpu/isa/emulate_amx.h"
 
 #if defined(__linux__) && defined(__x86_64__)
 #include <cpuid.h>
@@ -10,7 +10,7 @@
 
 #define HEDDLE_SIMD [[gnu::always_inline]] static inline
 namespace hardware {
-#include "cpu/simd_amx.h"
+#include "cpu/simd/simd_amx.h"
 }
 
 namespace {

@@ -15,7 +15,7 @@
 #include <map>
 #include <string>
 
-#include "cpu/dispatch.h"
+#include "cpu/isa/dispatch.h"
 #include "ops/op.h"
 #include "runtime/pool.h"
 

@@ -76,7 +76,7 @@ export const limits = {
   /** The most values of a tokenizer.json that native code does not read: twice the largest that is published. */
   vocabularyValues: 1 << 21,
   tokens: 1 << 22,
-  /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/model_builder.h. */
+  /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/models/model_builder.h. */
   tokenLength: 1 << 16,
   addedTokens: 1 << 16,
   addedTokenLength: 1024,

@@ -1,4 +1,4 @@
-// The decoders of tokenizer.json as native/tokenizer/decoder_steps.cc takes them.
+// The decoders of tokenizer.json as native/tokenizer/decode/decoder_steps.cc takes them.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 import { booleanField, type JsonObject, stringField } from "../files/tokenizer-file.ts";

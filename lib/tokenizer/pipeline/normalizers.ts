@@ -1,4 +1,4 @@
-// The normalizers of tokenizer.json as native/tokenizer/normalizer.cc takes them.
+// The normalizers of tokenizer.json as native/tokenizer/text/normalizer.cc takes them.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { readPattern, typeOf } from "./steps.ts";
 import { booleanField, invalidFile, type JsonObject, limits, stringField } from "../files/tokenizer-file.ts";

@@ -1,7 +1,7 @@
 // The split patterns that native code knows by heart, recognised by their text.
 import { describe } from "../../core/errors.ts";
 
-/** The kinds of native/tokenizer/splitter.h. */
+/** The kinds of native/tokenizer/split/splitter.h. */
 export const SplitKind = {
   gpt2: 0,
   cl100k: 1,

@@ -1,4 +1,4 @@
-// The pre-tokenizers of tokenizer.json as native/tokenizer/pre_tokenizer.cc takes them.
+// The pre-tokenizers of tokenizer.json as native/tokenizer/split/pre_tokenizer.cc takes them.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { recogniseSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";

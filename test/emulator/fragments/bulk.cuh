@@ -1,6 +1,6 @@
 // Writes of bytes to global memory by the copy engine (ptx_bulk.cuh), and words by which blocks tell one another how far they are.
 #pragma once
-#include "cuda/ptx_bulk.cuh"
+#include "cuda/ptx/ptx_bulk.cuh"
 #include "device.cuh"
 
 namespace heddle {

@@ -1,7 +1,7 @@
 // Numbers of one type as numbers of another: f16, bf16, tf32, e4m3.
 #pragma once
-#include "cuda/fp8.cuh"
-#include "cuda/math.cuh"
+#include "cuda/quant/fp8.cuh"
+#include "cuda/rows/math.cuh"
 #include "device.cuh"
 
 namespace heddle {

@@ -1,7 +1,7 @@
 // What brings tiles to shared memory and from there to registers: ldmatrix, cp.async, boxes by TMA.
 #pragma once
-#include "cuda/ptx_sm90.cuh"
-#include "cuda/tensor_map.h"
+#include "cuda/ptx/ptx_sm90.cuh"
+#include "cuda/runtime/tensor_map.h"
 #include "device.cuh"
 
 namespace heddle {

@@ -8,9 +8,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "cuda/device.h"
-#include "cuda/devices.h"
-#include "cuda/launch.cuh"
+#include "cuda/runtime/device.h"
+#include "cuda/runtime/devices.h"
+#include "cuda/runtime/launch.cuh"
 #include "runtime/pool.h"
 
 namespace heddle {

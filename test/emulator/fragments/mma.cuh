@@ -1,6 +1,6 @@
 // mma.sync: bf16, tf32, e4m3 and bytes.
 #pragma once
-#include "cuda/ptx.cuh"
+#include "cuda/ptx/ptx.cuh"
 #include "conversions.cuh"
 #include "device.cuh"
 

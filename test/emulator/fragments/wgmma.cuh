@@ -1,7 +1,7 @@
 // wgmma, its descriptors and its swizzle.
 #pragma once
-#include "cuda/math.cuh"
-#include "cuda/ptx_sm90.cuh"
+#include "cuda/rows/math.cuh"
+#include "cuda/ptx/ptx_sm90.cuh"
 #include "conversions.cuh"
 #include "device.cuh"
 

@@ -1,0 +1,241 @@
+// The vocabularies of files, NativeJsonVocabulary in JavaScript: see lib/binding/tokenizer.ts.
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+#include <tuple>
+
+#include "binding/arrays.h"
+#include "binding/guard.h"
+#include "binding/init.h"
+#include "binding/tokenizer/tokenizer.h"
+#include "binding/tokenizer/job.h"
+#include "binding/tokenizer/lists.h"
+#include "core/error.h"
+#include "tokenizer/vocabulary/compiled_vocabulary.h"
+#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/memory.h"
+#include "tokenizer/vocabulary/score_merges.h"
+
+namespace heddle {
+namespace {
+
+constexpr napi_type_tag vocabulary_tag = {0x6c1f9a0b37d54e82ULL, 0x93b5e27c4d180fa6ULL};
+
+std::string_view to_view(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw invalid_argument(std::string(name) + ": expected a Uint8Array, got something else");
+  }
+  const auto bytes = value.As<Napi::Uint8Array>();
+  return {reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()};
+}
+
+class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeJsonVocabulary",
+                       {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"),
+                        InstanceAccessor<&NativeJsonVocabulary::size>("size"),
+                        InstanceMethod<&NativeJsonVocabulary::token>("token"),
+                        InstanceMethod<&NativeJsonVocabulary::find>("find"),
+                        InstanceMethod<&NativeJsonVocabulary::scores>("scores"),
+                        InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
+                        InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
+                        InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
+                        InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
+  }
+
+  // readJsonVocabulary alone calls it, with an External of what it has read.
+  explicit NativeJsonVocabulary(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeJsonVocabulary>(info) {
+    guard(info, [&] {
+      if (!info[0].IsExternal()) throw invalid_argument("NativeJsonVocabulary: made by readJsonVocabulary alone");
+      read_ = *info[0].As<Napi::External<std::shared_ptr<const JsonVocabulary>>>().Data();
+      info.This().As<Napi::Object>().TypeTag(&vocabulary_tag);
+    });
+  }
+
+  static std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&vocabulary_tag)) {
+      throw invalid_argument("vocabulary: expected what readJsonVocabulary returns, got something else");
+    }
+    return Unwrap(value.As<Napi::Object>())->read_;
+  }
+
+ private:
+  Napi::Value rest(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return to_string(info.Env(), from(info.This())->rest); });
+  }
+
+  Napi::Value size(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->size()));
+    });
+  }
+
+  // token(place) -> the text of the token at that place of the file, or undefined.
+  Napi::Value token(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const JsonVocabulary& read = *from(info.This());
+      const uint32_t place = to_flags(info[0]);
+      return place < read.size() ? to_string(info.Env(), read.token(place)) : info.Env().Undefined();
+    });
+  }
+
+  Napi::Value scores(const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const std::vector<double>& scores = from(info.This())->texts.scores;
+      Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), scores.size() * sizeof(double));
+      const Napi::Float64Array array = Napi::Float64Array::New(info.Env(), scores.size(), buffer, 0);
+      std::copy(scores.begin(), scores.end(), static_cast<double*>(buffer.Data()));
+      return array;
+    });
+  }
+
+  // find(token) -> its id, or undefined.
+  Napi::Value find(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const uint32_t id = from(info.This())->find(to_utf8(info[0], "token"));
+      return id == UINT32_MAX ? info.Env().Undefined() : Napi::Number::New(info.Env(), id);
+    });
+  }
+
+  Napi::Value ids(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return to_array(info.Env(), from(info.This())->texts.token_ids); });
+  }
+  Napi::Value tokens(const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const VocabularyTexts& texts = from(info.This())->texts;
+      return to_strings(info.Env(), texts.tokens.view(), texts.token_lengths);
+    });
+  }
+  Napi::Value merges(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const JsonVocabulary& read = *from(info.This());
+      const VocabularyTexts& texts = read.texts;
+      if (!texts.mergeable.empty()) return parts_of(info.Env(), read, merges_by_score(read));
+      if (!texts.merge_tokens.empty()) return parts_of(info.Env(), read, texts.merge_tokens);
+      return to_strings(info.Env(), texts.merges.view(), texts.merge_lengths);
+    });
+  }
+
+  // compile(source) -> Uint8Array, or undefined where it cannot be.
+  Napi::Value compile(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::string compiled = compile_vocabulary(*from(info.This()), to_view(info[0], "source"));
+      if (compiled.empty()) return info.Env().Undefined();
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), compiled.size());
+      std::copy(compiled.begin(), compiled.end(), array.Data());
+      return array;
+    });
+  }
+
+  // Three numbers a merge. Merges of equal scores are in the order in which transformers writes them.
+  static IdBuffer merges_by_score(const JsonVocabulary& read) {
+    std::vector<ScoreMerge> merges;
+    const auto text_of = [&](uint32_t number) { return read.token(number); };
+    const auto find = [&](std::string_view text) { return read.number_of(text); };
+    for_each_score_merge(read.texts, text_of, find, [&](const ScoreMerge& merge) { merges.push_back(merge); });
+    const auto key = [](const ScoreMerge& merge) { return std::make_tuple(merge.rank, merge.left, merge.right); };
+    std::sort(merges.begin(), merges.end(), [&](const ScoreMerge& a, const ScoreMerge& b) { return key(a) < key(b); });
+    IdBuffer numbers;
+    for (const ScoreMerge& merge : merges) {
+      for (const uint32_t number : {merge.left, merge.right, merge.made}) numbers.push_back(number);
+    }
+    return numbers;
+  }
+
+  static Napi::Value parts_of(Napi::Env env, const JsonVocabulary& read, const IdBuffer& numbers) {
+    const Napi::Array array = Napi::Array::New(env, numbers.size() / 3 * 2);
+    uint32_t at = 0;
+    for (size_t i = 0; i < numbers.size(); i += 3) {
+      const Napi::HandleScope scope(env);
+      array.Set(at++, to_string(env, read.token(numbers[i])));
+      array.Set(at++, to_string(env, read.token(numbers[i + 1])));
+    }
+    return array;
+  }
+
+  std::shared_ptr<const JsonVocabulary> read_;
+};
+
+void init(Napi::Env env, Napi::Object exports) {
+  const Napi::Function made = NativeJsonVocabulary::define(env);
+  auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
+  const auto give = [constructor](Napi::Env env, std::shared_ptr<const JsonVocabulary> vocabulary) -> Napi::Value {
+    if (vocabulary == nullptr) return env.Undefined();
+    return constructor->New({Napi::External<std::shared_ptr<const JsonVocabulary>>::New(env, &vocabulary)});
+  };
+  const auto read = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return give(info.Env(), read_json_vocabulary(to_view(info[0], "bytes"))); });
+  };
+  // Runs make() on another thread and gives what it returns.
+  const auto start = [give](Napi::Env env, std::function<std::shared_ptr<const JsonVocabulary>()> make) {
+    auto made = std::make_shared<std::shared_ptr<const JsonVocabulary>>();
+    return TokenizerJob::start(
+        env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
+        [give, made](Napi::Env here) { return give(here, *made); }, env.Undefined());
+  };
+  // As readJsonVocabulary; nobody may change the bytes until the promise settles.
+  const auto start_read = [start](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const std::string_view bytes = to_view(info[0], "bytes");
+      const auto held = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[0].As<Napi::Object>()));
+      return start(info.Env(), [bytes, held] { return read_json_vocabulary(bytes); });
+    });
+  };
+  const auto make = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return give(info.Env(), make_listed_vocabulary(to_listed_vocabulary(info[0]))); });
+  };
+  const auto start_make = [start](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      auto listed = std::make_shared<ListedVocabulary>(to_listed_vocabulary(info[0]));
+      return start(info.Env(), [listed = std::move(listed)] { return make_listed_vocabulary(std::move(*listed)); });
+    });
+  };
+  const auto read_compiled = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      return give(info.Env(), read_compiled_vocabulary(to_view(info[0], "bytes"), to_view(info[1], "source")));
+    });
+  };
+  // bytesForFile(size) -> Uint8Array of zeros, whose memory the system has back as soon as it is collected.
+  const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const size_t size = to_flags(info[0]);
+      const size_t taken = std::max<size_t>(1, size);
+      void* memory = take_zeros(taken);
+      if (memory == nullptr) throw std::bad_alloc();
+      Napi::ArrayBuffer buffer;
+      try {
+        buffer = Napi::ArrayBuffer::New(info.Env(), memory, size, [taken](Napi::Env, void* given) { give_zeros(given, taken); });
+      } catch (...) {
+        give_zeros(memory, taken);
+        throw;
+      }
+      return Napi::Uint8Array::New(info.Env(), size, buffer, 0);
+    });
+  };
+  exports.Set("bytesForFile", Napi::Function::New(env, bytes_for_file, "bytesForFile"));
+  exports.Set("startJsonVocabulary", Napi::Function::New(env, start_read, "startJsonVocabulary"));
+  exports.Set("makeListedVocabulary", Napi::Function::New(env, make, "makeListedVocabulary"));
+  exports.Set("startListedVocabulary", Napi::Function::New(env, start_make, "startListedVocabulary"));
+  exports.Set("readJsonVocabulary", Napi::Function::New(env, read, "readJsonVocabulary"));
+  exports.Set("readCompiledVocabulary", Napi::Function::New(env, read_compiled, "readCompiledVocabulary"));
+}
+BindingInit registered(init);
+
+}  // namespace
+
+std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value) {
+  return value.IsUndefined() ? nullptr : NativeJsonVocabulary::from(value);
+}
+
+std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+  return {vocabulary, &vocabulary->texts};
+}
+
+void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+  if (!value.IsUndefined() && vocabulary != nullptr) NativeJsonVocabulary::from(value) = vocabulary;
+}
+
+}  // namespace heddle

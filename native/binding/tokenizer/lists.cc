@@ -1,0 +1,140 @@
+#include "binding/tokenizer/lists.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "binding/guard.h"
+#include "binding/init.h"
+#include "binding/tokenizer/tokenizer.h"
+#include "core/error.h"
+
+namespace heddle {
+namespace {
+
+constexpr napi_type_tag list_tag = {0x2f8c5d17e3a94b60ULL, 0xa41d9c7be0f35286ULL};
+
+class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeStringList",
+                       {InstanceAccessor<&NativeStringList::length>("length"),
+                        InstanceMethod<&NativeStringList::read>("read"),
+                        InstanceMethod<&NativeStringList::add>("add"),
+                        InstanceMethod<&NativeStringList::strings>("strings")});
+  }
+
+  explicit NativeStringList(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeStringList>(info) {
+    guard(info, [&] { info.This().As<Napi::Object>().TypeTag(&list_tag); });
+  }
+
+  static NativeStringList* from(const Napi::Value& value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&list_tag)) {
+      throw invalid_argument("list: expected a NativeStringList, got something else");
+    }
+    return Unwrap(value.As<Napi::Object>());
+  }
+  const std::shared_ptr<StringList>& list() const { return list_; }
+  std::shared_ptr<StringList> take() { return std::exchange(list_, std::make_shared<StringList>()); }
+
+ private:
+  Napi::Value length(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->list_->size()));
+    });
+  }
+
+  // A vocabulary that is being made reads the list on another thread.
+  StringList& changeable() {
+    if (list_.use_count() > 1) throw invalid_argument("list: expected one that nothing reads");
+    return *list_;
+  }
+
+  // read(bytes: Uint8Array, most) -> how many bytes were taken.
+  Napi::Value read(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+        throw invalid_argument("bytes: expected a Uint8Array, got something else");
+      }
+      const auto bytes = info[0].As<Napi::Uint8Array>();
+      const std::string_view block(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_flags(info[1]))));
+    });
+  }
+
+  // add(text, lengths: Uint32Array): strings that are joined, with their lengths in UTF-16 units.
+  Napi::Value add(const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      StringList& list = from(info.This())->changeable();
+      TextBuffer text;
+      IdBuffer lengths;
+      add_parts("list", to_utf16(info[0], "text"), to_uint32s(info[1], "lengths"), text, lengths);
+      size_t at = 0;
+      for (const uint32_t length : lengths) {
+        list.add(text.view().substr(at, length));
+        at += length;
+      }
+    });
+  }
+
+  Napi::Value strings(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const StringList& list = *from(info.This())->list_;
+      const Napi::Array array = Napi::Array::New(info.Env(), list.size());
+      uint32_t at = 0;
+      list.for_each([&](std::string_view bytes) {
+        const Napi::HandleScope scope(info.Env());
+        array.Set(at++, to_string(info.Env(), bytes));  // the engine replaces malformed bytes
+      });
+      return array;
+    });
+  }
+
+  std::shared_ptr<StringList> list_ = std::make_shared<StringList>();
+};
+
+void init(Napi::Env env, Napi::Object exports) { exports.Set("NativeStringList", NativeStringList::define(env)); }
+BindingInit registered(init);
+
+template <class T>
+T typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
+    throw invalid_argument(std::string(name) + ": expected a typed array of another kind");
+  }
+  return value.As<T>();
+}
+
+}  // namespace
+
+ListedVocabulary to_listed_vocabulary(const Napi::Value& value) {
+  if (!value.IsObject()) throw invalid_argument("lists: expected an object");
+  const Napi::Object object = value.As<Napi::Object>();
+  ListedVocabulary listed;
+  const bool takes = object.Get("takes").ToBoolean();
+  const auto list_of = [&](const Napi::Value& list) {
+    NativeStringList* given = NativeStringList::from(list);
+    return takes ? given->take() : given->list();
+  };
+  listed.tokens = list_of(object.Get("tokens"));
+  const Napi::Value merges = object.Get("merges");
+  if (!merges.IsUndefined()) listed.merges = list_of(merges);
+  const auto types = typed_array<Napi::Uint8Array>(object.Get("types"), "types", napi_uint8_array);
+  listed.types.assign(types.Data(), types.Data() + types.ElementLength());
+  const Napi::Value scores = object.Get("scores");
+  if (scores.IsTypedArray() && scores.As<Napi::TypedArray>().TypedArrayType() == napi_float32_array) {
+    const auto floats = scores.As<Napi::Float32Array>();
+    listed.scores.assign(floats.Data(), floats.Data() + floats.ElementLength());
+  } else if (!scores.IsUndefined()) {
+    const auto doubles = typed_array<Napi::Float64Array>(scores, "scores", napi_float64_array);
+    listed.scores.assign(doubles.Data(), doubles.Data() + doubles.ElementLength());
+  }
+  listed.merges_by_score = object.Get("mergesByScore").ToBoolean();
+  listed.word_marks = object.Get("wordMarks").ToBoolean();
+  listed.where = to_utf8(object.Get("where"), "where");
+  listed.merges_where = to_utf8(object.Get("mergesWhere"), "mergesWhere");
+  return listed;
+}
+
+}  // namespace heddle

@@ -1,0 +1,99 @@
+// Texts on their way from JavaScript to a job's threads. A long one is copied in parts, in several calls, so that none takes long.
+#pragma once
+#include <napi.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "core/error.h"
+#include "tokenizer/buffers.h"
+
+namespace heddle {
+
+class GivenTexts {
+ public:
+  struct Text {
+    size_t begin, length;  // UTF-16 units
+  };
+
+  explicit GivenTexts(RawBuffer<char16_t> memory = {}) : units_(std::move(memory)) {}
+
+  // Room for so many units in all.
+  void expect(size_t units) { units_.reserve(units + slack); }
+
+  // Reads the strings of an array, most of them in one crossing each; the first goes on where the last text ended if it `continues` it.
+  void read(const Napi::Value& value, bool continues) {
+    if (!value.IsArray()) throw invalid_argument("texts: expected an array of strings, got something else");
+    if (continues && texts_.empty()) throw invalid_argument("texts: expected one to go on with, got none");
+    assert_idle();
+    const Napi::Array array = value.As<Napi::Array>();
+    const Reading reading(*this);
+    const uint32_t count = array.Length();
+    for (uint32_t i = 0; i < count; ++i) {
+      const Napi::HandleScope scope(array.Env());
+      const size_t length = append(array.Get(i));
+      if (i == 0 && continues)
+        texts_.back().length += length;
+      else
+        texts_.push_back({used_ - length, length});
+    }
+  }
+
+  // An array's own getters may call back meanwhile.
+  void assert_idle() const {
+    if (reading_) throw invalid_argument("texts: expected nothing else while they are read");
+  }
+
+  const std::vector<Text>& texts() const { return texts_; }
+  const char16_t* units() const { return units_.data(); }
+  size_t size() const { return used_; }
+  size_t capacity() const { return units_.capacity(); }
+
+  // The memory, for others to use again.
+  RawBuffer<char16_t> take() {
+    assert_idle();
+    texts_.clear();
+    used_ = 0;
+    return std::move(units_);
+  }
+
+ private:
+  class Reading {
+   public:
+    explicit Reading(GivenTexts& texts) : texts_(texts) { texts_.reading_ = true; }
+    ~Reading() { texts_.reading_ = false; }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    GivenTexts& texts_;
+  };
+
+  static constexpr size_t slack = 4096;  // texts up to here need no second look at their length
+
+  size_t append(const Napi::Value& value) {
+    const Napi::Env env = value.Env();
+    if (!value.IsString()) throw invalid_argument("texts: expected strings, got something else");
+    units_.reserve(used_ + slack);
+    size_t length = 0;
+    check(env, napi_get_value_string_utf16(env, value, units_.data() + used_, units_.capacity() - used_, &length));
+    if (used_ + length + 1 >= units_.capacity()) {  // perhaps cut off
+      check(env, napi_get_value_string_utf16(env, value, nullptr, 0, &length));
+      units_.reserve(used_ + length + 2);
+      check(env, napi_get_value_string_utf16(env, value, units_.data() + used_, units_.capacity() - used_, &length));
+    }
+    used_ += length;
+    return length;
+  }
+
+  static void check(Napi::Env env, napi_status status) {
+    if (status != napi_ok) throw Napi::Error::New(env);
+  }
+
+  RawBuffer<char16_t> units_;
+  std::vector<Text> texts_;
+  size_t used_ = 0;
+  bool reading_ = false;
+};
+
+}  // namespace heddle

@@ -1,0 +1,31 @@
+#include "core/control_groups.h"
+
+#include <fstream>
+
+namespace heddle {
+
+void visit_control_groups(const std::string& root, const std::string& controller, const std::function<void(const std::string&, bool)>& visit) {
+  const std::string mounts = root + "/sys/fs/cgroup";
+  // Where a container sees only its own part of the hierarchy the path is not there, and what is mounted is the group itself.
+  const auto upwards = [&](const std::string& mount, std::string path, bool unified) {
+    if (path == "/" || path.find("..") != std::string::npos) path.clear();  // the root, or outside of what is mounted
+    for (;; path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'))) {
+      visit(mount + path, unified);
+      if (path.empty()) return;
+    }
+  };
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // number:controllers:path, without controllers in the unified hierarchy
+    const size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
+    if (controllers.empty()) {
+      upwards(mounts, path, true);
+    } else if (("," + controllers + ",").find("," + controller + ",") != std::string::npos) {
+      upwards(mounts + "/" + controllers, path, false);
+      if (controllers != controller) upwards(mounts + "/" + controller, path, false);
+    }
+  }
+}
+
+}  // namespace heddle

@@ -1,0 +1,114 @@
+#include "core/memory.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "core/error.h"
+#include "core/lost_pages.h"
+
+#if defined(_WIN32)
+#include <malloc.h>
+#include <cstring>
+#else
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+namespace heddle {
+
+std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator, bool large_pages) {
+  size_t reserve = bytes ? bytes : 1;
+  if (accelerator) {
+    void* data = accelerator->allocate(reserve);
+    return std::shared_ptr<Storage>(new Storage(data, bytes, nullptr, std::move(accelerator)));
+  }
+#if defined(_WIN32)
+  void* p = _aligned_malloc(reserve, 4096);
+  if (p) std::memset(p, 0, reserve);
+#else
+  void* p = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) p = nullptr;
+#endif
+  if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
+  std::shared_ptr<Storage> made(new Storage(p, bytes, nullptr, nullptr));
+  if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);  // fewer TLB misses on streamed weights
+  return made;
+}
+
+void Storage::want_large_pages([[maybe_unused]] size_t offset, [[maybe_unused]] size_t bytes) const {
+#if defined(MADV_HUGEPAGE)
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), from = offset / page * page;
+  madvise(data_ + from, offset + bytes - from, MADV_HUGEPAGE);
+#endif
+}
+
+void Storage::populate([[maybe_unused]] size_t offset, [[maybe_unused]] size_t bytes) const {
+#if defined(MADV_POPULATE_WRITE)
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), from = offset / page * page;
+  madvise(data_ + from, offset + bytes - from, MADV_POPULATE_WRITE);
+#endif
+}
+
+void Storage::check_whole() const {
+  if (owner_ && has_lost_pages(data_)) throw Error("IO", "tensor: expected the bytes of a mapped file, the file has been truncated while it was in use");
+}
+
+std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {
+  return std::shared_ptr<Storage>(new Storage(data, bytes, std::move(owner), nullptr));
+}
+
+std::shared_ptr<Storage> Storage::packed(const char* layout) const {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  return packed_layout_ == layout ? packed_ : nullptr;
+}
+
+void Storage::forget_packed() {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  packed_layout_.clear(), packed_ = nullptr;
+  partly_packed_ = {nullptr, 0, partly_packed_.version + 1};
+}
+
+bool Storage::begin_packing(const char* layout, PartlyPacked& from) {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  if (being_packed_ || (packed_ && packed_layout_ == layout)) return false;
+  if (packed_layout_ != layout) packed_layout_ = layout, packed_ = nullptr, partly_packed_ = {nullptr, 0, partly_packed_.version};
+  being_packed_ = true;
+  from = partly_packed_;
+  return true;
+}
+
+void Storage::end_packing(const char* layout, PartlyPacked made, bool whole) {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  being_packed_ = false;
+  if (made.version != partly_packed_.version || packed_layout_ != layout) return;
+  if (whole) packed_ = std::move(made.form), partly_packed_ = {nullptr, 0, made.version};
+  else partly_packed_ = std::move(made);
+}
+
+void Storage::release_pages() const {
+#if defined(MADV_DONTNEED)
+  if (!owner_) return;  // only a file can bring them back
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t first = (reinterpret_cast<uintptr_t>(data_) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(data_) + bytes_) / page * page;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+#endif
+}
+
+Storage::~Storage() {
+  if (owner_) return;
+  if (accelerator_) {
+    accelerator_->release(data_);
+    return;
+  }
+#if defined(_WIN32)
+  _aligned_free(data_);
+#else
+  munmap(data_, bytes_ ? bytes_ : 1);
+#endif
+}
+
+}  // namespace heddle

@@ -1,0 +1,181 @@
+// c = a b, blocked and packed: k in steps of at most KC. Few threads take bands of the longer operand's lines, each of which they pack
+// where the last one was, beside a copy of the shorter operand; many pack chunks of both together, then take tiles. One register
+// tile is computed by one thread in a fixed order, so the result depends neither on that nor on the number of threads.
+#pragma once
+#include "cpu/gemm/gemm_tiles-inl.h"
+#include "cpu/gemm/gemv-inl.h"
+#include "cpu/gemm/small_k-inl.h"
+#include "cpu/gemm/small_n-inl.h"
+#include "cpu/gemm/tile_small_k-inl.h"
+#include "cpu/gemm/tile_stored-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+// Whether a product runs on pairs of bf16: twice the rate, the same f32 sums.
+inline bool on_pairs(const Gemm& g) {
+#if defined(HEDDLE_SIMD_BF16)
+  return g.a_type == DType::bf16 && g.b_type == DType::bf16;
+#else
+  return false && g.m;
+#endif
+}
+
+inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
+  const size_t direct = max_of(packed_pair_scratch(m, k), gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k));
+  const int64_t blocked = max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
+  const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
+#if defined(HEDDLE_SIMD_AMX)
+  return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)), max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, threads))));
+#else
+  return most;
+#endif
+}
+
+inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
+  const bool pairs = on_pairs(g);
+  const float* all_panels = g.b_packed && pairs ? static_cast<const float*>(g.b_packed) : nullptr;
+  const GemmPlan plan = plan_gemm(g.m, g.n, pairs ? ceil_div(g.k, 2) : g.k, pool.threads(), all_panels, g.c_type != DType::f32, !g.a_transposed,
+                                  all_panels || g.b_transposed);
+  const int copies = plan.by_rows || plan.by_columns ? pool.threads() : 1;
+  float* a = static_cast<float*>(scratch);
+  float* b = a + copies * plan.a_floats;
+  float* bias = b + copies * plan.b_floats;
+  float* sums = bias + plan.bias_floats;
+  if (g.bias) {
+    for (int64_t j = 0; j < g.n; ++j) bias[j] = load_any(g.bias, g.bias_type, j);
+    for (int64_t j = g.n; j < round_up(g.n, NR); ++j) bias[j] = 0;
+  }
+  const int64_t kc = pairs ? 2 * plan.kc : plan.kc;
+  for (int64_t j0 = 0; j0 < g.n; j0 += plan.columns) {
+    const int64_t columns = min_of(plan.columns, g.n - j0);
+    bool b_packed = false;  // b stays packed while chunks of rows pass
+    for (int64_t i0 = 0; i0 < g.m; i0 += plan.rows) {
+      const int64_t rows = min_of(plan.rows, g.m - i0);
+      for (int64_t p0 = 0; p0 < g.k || p0 == 0; p0 += kc) {
+        const int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
+        if (kc < g.k) b_packed = false;
+        // Read by one panel of rows alone, b is not worth packing where its rows are vectors already.
+        const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
+        const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
+        const float* panels = all_panels ? all_panels + p0 / 2 * NR : nullptr;
+        GemmStep step{g, i0, j0, rows, columns, depth, plan.part, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, panels, sums, plan.columns};
+        const GemmChunk chunk{step, pool, p0, k, lies ? columns / NR : 0, a, b, plan.a_floats, plan.b_floats};
+        if (plan.by_rows) chunk.bands_of_rows(panels);
+        else if (plan.by_columns) chunk.bands_of_columns(panels);
+        else if (small_product(rows, columns, k)) chunk.alone(panels || b_packed), b_packed = true;
+        else chunk.tiles(panels || b_packed), b_packed = true;
+      }
+    }
+  }
+}
+
+// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does. Panels that are not kept
+// have to be made first.
+#if defined(HEDDLE_SIMD_AMX)
+inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise; }
+#else
+inline bool on_tiles(const Gemm&) { return false; }
+inline void gemm_tiles(const Gemm&, Pool&, void*) {}
+inline bool tiles_stream(const Gemm&) { return false; }
+inline void stream_tiles(const Gemm*, int, Pool&, void*) {}
+inline bool tiles_shallow(const Gemm&) { return false; }
+inline void gemm_tiles_shallow(const Gemm&, Pool&, void*) {}
+inline bool tiles_stored(const Gemm&) { return false; }
+inline void stored_tiles(const Gemm*, int, Pool&, void*) {}
+#endif
+inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
+  if (on_tiles(g)) return tiles_stream(g) ? stream_tiles(&g, 1, pool, scratch) : gemm_tiles(g, pool, scratch);
+  gemm_blocked(g, pool, scratch);
+}
+
+// c^T = b^T a^T.
+inline Gemm turned(const Gemm& g) {
+  Gemm t = g;
+  t.m = g.n, t.n = g.m, t.c_transposed = !g.c_transposed;
+  t.a = g.b, t.a_type = g.b_type, t.lda = g.ldb, t.a_transposed = !g.b_transposed;
+  t.b = g.a, t.b_type = g.a_type, t.ldb = g.lda, t.b_transposed = !g.a_transposed;
+  return t;
+}
+
+inline bool skinny(const Gemm& g) {
+  if (g.a_transposed || g.accumulate || on_tiles(g)) return false;
+  return g.m <= (!g.b_transposed ? gemv_axpy_rows : on_pairs(g) ? gemv_pair_rows : gemv_rows);
+}
+
+// Whether b's panels of pairs are kept, or will be.
+inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
+
+// Narrow products, the first of LoRA's pairs and the gradients of both: on tiles as what they are or turned, though part of these is padding.
+// Few rows of x by weights are none of them.
+inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
+  if (small_product(g.m, g.n, g.k)) return false;
+  return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_most && g.n < g.m && on_tiles(g);
+}
+
+// The product in slices of rows, each as if it were alone.
+inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
+  const int64_t rows = g.m, slice = by_panels(g) ? packed_pair_rows : g.b_transposed ? gemv_rows : gemv_axpy_rows;
+  const char* a = static_cast<const char*>(g.a);
+  char* c = static_cast<char*>(g.c);
+  for (int64_t i = 0; i < rows; i += slice) {
+    g.m = min_of(slice, rows - i);
+    g.a = a + i * g.lda * static_cast<int64_t>(dtype_bytes(g.a_type));
+    g.c = c + i * g.ldc * static_cast<int64_t>(dtype_bytes(g.c_type));
+    by_panels(g) ? packed_pair_products(&g, 1, pool, scratch) : gemv(g, pool, scratch);
+  }
+}
+
+// Products of more rows than this, at most 256, may have an end: they are packed, whichever other way fewer rows or columns go. Of some
+// shapes none: INT64_MAX.
+inline int64_t gemm_ends_above(const Gemm& g) {
+  constexpr int64_t never = INT64_MAX;
+  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most) return never;
+  static_assert(gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_most >= 32, "fewer rows are packed for themselves");
+  return on_pairs(g) && !by_panels(g) ? 256 : 64;
+}
+
+inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
+  if (g.m == 0 || g.n == 0) return;
+  if (g.end) return gemm_packed(g, pool, scratch);
+  if (g.rowwise) return gemm_rowwise(g, pool, scratch);
+  if (by_panels(g)) return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
+  if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);
+  if (on_pairs(g) && tiles_shallow(g)) return gemm_tiles_shallow(g, pool, scratch);
+  const Gemm t = turned(g);
+  if (narrow_on_tiles(g, t)) return gemm_tiles(on_tiles(g) ? g : t, pool, scratch);
+  if (thin(g)) return gemm_thin(g, pool, scratch);
+  if (thin(t)) return gemm_thin(t, pool, scratch);
+  if (skinny(g)) return gemv(g, pool, scratch);
+  if (shallow(g)) return gemm_shallow(g, pool, scratch);
+  // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
+  if (!g.bias && g.n < g.m && g.n <= thin_most) {
+    if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
+    if (t.m <= MR) return gemm_blocked(t, pool, scratch);
+  }
+  gemm_packed(g, pool, scratch);
+}
+
+// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step along k.
+inline bool gemm_adds(const Gemm& g) {
+  return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
+}
+
+// Several b by one a: those that are read once through are read in one loop of the pool, where all go the same way, which each goes alone.
+inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
+#if defined(HEDDLE_SIMD_BF16)
+  const auto all = [&](const auto& goes) {
+    for (int i = 0; i < count; ++i)
+      if (g[i].m == 0 || g[i].n == 0 || g[i].rowwise || !on_pairs(g[i]) || !g[i].b_transposed || !goes(g[i])) return false;
+    return count > 1;
+  };
+  if (all([](const Gemm& p) { return on_tiles(p) && tiles_stream(p); })) return stream_tiles(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return tiles_stored(p); })) return stored_tiles(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return by_panels(p) && p.m <= packed_pair_rows && !on_tiles(p); })) return packed_pair_products(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return !by_panels(p) && !tiles_stored(p) && skinny(p); })) return gemv_pairs(g, count, pool, scratch);
+#endif
+  for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,154 @@
+// The register tile that every matrix product of the CPU comes down to: R rows by NR = 2 W columns of c, the whole of
+// it in registers while k runs. Layout after van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating
+// BLAS Functionality" (2015).
+#pragma once
+#include "cpu/simd/simd.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+// MR * 2 accumulators + 2 of b + 1 broadcast of a fit the registers (16, on AVX-512 and NEON 32).
+#if defined(HEDDLE_SIMD_AVX512)
+constexpr int MR = 14;
+#elif defined(HEDDLE_SIMD_AVX2)
+constexpr int MR = 6;
+#elif defined(__aarch64__)
+constexpr int MR = 8;
+#else
+constexpr int MR = 4;
+#endif
+constexpr int NR = 2 * W;
+// Whichever panel stays in L1 while those of the other operand pass: on AVX-512 a's, since a panel of b of gemm's depth
+// would fill it; elsewhere b's, whose wide rows would otherwise come from L2 faster than L2 gives them.
+#if defined(HEDDLE_SIMD_AVX512)
+constexpr bool a_stays = true;
+#else
+constexpr bool a_stays = false;
+#endif
+
+// acc + a b; PAIRS: each lane holds two bf16 of neighbouring k, and both products are added.
+template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
+#if defined(HEDDLE_SIMD_BF16)
+  if (PAIRS) return dot_pairs(a, b, acc);
+#endif
+  return fma_in_place(a, b, acc);
+}
+
+// acc (R, NR) += sum over p < k of a(i, p) b(p, :).
+// PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
+// With PAIRS, k counts pairs. PASSES: a's panel too comes from beyond L1.
+template <int R, bool PACKED, bool PAIRS, bool PASSES = false>
+HEDDLE_SIMD void tile_products(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
+  const auto step = [&]() [[gnu::always_inline]] {
+    F b0 = load(b), b1 = load(b + W);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      F ai = set1(PACKED ? a[i] : a[i * as]);
+      acc[i][0] = multiply_add<PAIRS>(ai, b0, acc[i][0]);
+      acc[i][1] = multiply_add<PAIRS>(ai, b1, acc[i][1]);
+    }
+    a += PACKED ? as : 1;
+    b += bs;
+  };
+  int64_t p = 0;
+  if (PACKED && !a_stays) {
+#pragma GCC unroll 1
+    for (; p + 4 <= k; p += 4) {
+      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);  // gemm's streams past b from the outer cache
+      step(), step(), step(), step();
+    }
+  }
+#pragma GCC unroll 1
+  for (; p < k; ++p) {
+    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the nearest.
+    if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
+    if (PASSES && a_stays) __builtin_prefetch(a + 32 * as);
+    step();
+  }
+}
+template <int R> HEDDLE_SIMD void tile_begin(F (&acc)[R][2], const float* bias) {
+  const F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
+}
+// Sums that are added to come from beyond L1: asked for before the products, they are there after them.
+template <int R> HEDDLE_SIMD void fetch_tile(const float* sums, int64_t stride) {
+  for (int i = 0; i < R; ++i) __builtin_prefetch(sums + i * stride, 1), __builtin_prefetch(sums + i * stride + W, 1);
+}
+template <int R> HEDDLE_SIMD void add_tile(F (&acc)[R][2], const float* sums, int64_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+    acc[i][0] = add(acc[i][0], load(sums + i * stride));
+    acc[i][1] = add(acc[i][1], load(sums + i * stride + W));
+  }
+}
+
+template <int R> HEDDLE_SIMD void keep_tile(const F (&acc)[R][2], float* sums, int64_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) store(sums + i * stride, acc[i][0]), store(sums + i * stride + W, acc[i][1]);
+}
+
+// c (R, NR) = [c +] [bias +] the products.
+template <int R, bool PACKED, bool PAIRS = false, bool PASSES = false>
+[[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
+                                  float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
+  if (accumulate) fetch_tile<R>(c, cs);
+  F acc[R][2];
+  tile_begin(acc, bias);
+  tile_products<R, PACKED, PAIRS, PASSES>(k, a, as, b, bs, acc);
+  if (accumulate) add_tile(acc, c, cs);
+  keep_tile(acc, c, cs);
+}
+
+// The last step of a bf16 output, from packed operands: c (MR, NR) = [sums +] [bias +] the products, rounded.
+template <bool PAIRS, bool PASSES>
+[[gnu::noinline]] void rounding_tile(int64_t k, const float* __restrict a, const float* __restrict b, bf16* __restrict c, int64_t cs, const float* bias,
+                                     const float* __restrict sums, int64_t stride) {
+  if (sums) fetch_tile<MR>(sums, stride);
+  F acc[MR][2];
+  tile_begin(acc, bias);
+  tile_products<MR, true, PAIRS, PASSES>(k, a, MR, b, NR, acc);
+  if (sums) add_tile(acc, sums, stride);
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) store_two(c + i * cs, acc[i][0], acc[i][1]);
+}
+
+// The same of several parts along k, one after the other.
+template <bool PAIRS>
+HEDDLE_SIMD void rounding_parts(int64_t k, int64_t part, const float* a, const float* b, bf16* c, int64_t cs, const float* bias) {
+  alignas(64) float sums[MR * NR];
+  int64_t p = 0;
+  for (; p + part < k; p += part) micro_tile<MR, true, PAIRS, true>(part, a + p * MR, MR, b + p * NR, NR, sums, NR, p ? nullptr : bias, p > 0);
+  rounding_tile<PAIRS, true>(k - p, a + p * MR, b + p * NR, c, cs, nullptr, sums, NR);
+}
+
+using MicroTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const float*, bool);
+
+// The tile for `rows` in [1, MR] rows.
+template <bool PACKED, bool PAIRS = false> HEDDLE_SIMD MicroTile micro_tile_for(int64_t rows) {
+  switch (rows) {
+#if defined(HEDDLE_SIMD_AVX512)
+    case 14: return micro_tile<14, PACKED, PAIRS>;
+    case 13: return micro_tile<13, PACKED, PAIRS>;
+    case 12: return micro_tile<12, PACKED, PAIRS>;
+    case 11: return micro_tile<11, PACKED, PAIRS>;
+    case 10: return micro_tile<10, PACKED, PAIRS>;
+    case 9: return micro_tile<9, PACKED, PAIRS>;
+#endif
+#if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
+    case 8: return micro_tile<8, PACKED, PAIRS>;
+    case 7: return micro_tile<7, PACKED, PAIRS>;
+#endif
+#if defined(HEDDLE_SIMD_AVX512) || defined(HEDDLE_SIMD_AVX2) || defined(__aarch64__)
+    case 6: return micro_tile<6, PACKED, PAIRS>;
+    case 5: return micro_tile<5, PACKED, PAIRS>;
+#endif
+    case 4: return micro_tile<4, PACKED, PAIRS>;
+    case 3: return micro_tile<3, PACKED, PAIRS>;
+    case 2: return micro_tile<2, PACKED, PAIRS>;
+    default: return micro_tile<1, PACKED, PAIRS>;
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,113 @@
+// c (m, n) = [c +] a b with a short k: the second product of LoRA's pairs. What bounds it is c, so a is read as it lies, b is packed once,
+// and sums go from registers to c.
+#pragma once
+#include "cpu/rows/loops-inl.h"
+#include "cpu/gemm/micro-inl.h"
+#include "cpu/gemm/pack-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+constexpr int64_t shallow_most = 32;  // of k
+constexpr int64_t shallow_columns = 2048;  // of b that are packed at a time
+#if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
+constexpr int shallow_rows = 8;
+#else
+constexpr int shallow_rows = 4;
+#endif
+
+// `columns` <= NR of R rows. A step of k is an element of a and a line of b's panel, or with PAIRS two of each.
+template <int R, bool PAIRS, class T>
+[[gnu::noinline]] void shallow_tile(int64_t steps, const float* a, int64_t as, const float* b, T* c, int64_t cs, int columns, bool accumulate) {
+  F acc[R][2];
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i) {
+    if (accumulate) __builtin_prefetch(c + i * cs, 1);
+    acc[i][0] = acc[i][1] = zero();
+  }
+#pragma GCC unroll 1
+  for (int64_t p = 0; p < steps; ++p, b += NR) {
+    const F b0 = load(b), b1 = load(b + W);
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) {
+      const F ai = set1(a[i * as + p]);
+      acc[i][0] = multiply_add<PAIRS>(ai, b0, acc[i][0]);
+      acc[i][1] = multiply_add<PAIRS>(ai, b1, acc[i][1]);
+    }
+  }
+  if (columns == NR) {
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        T* to = c + i * cs + v * W;
+        store(to, accumulate ? add(acc[i][v], load(to)) : acc[i][v]);
+      }
+    return;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      const int count = min_of(W, columns - v * W);
+      if (count <= 0) continue;
+      T* to = c + i * cs + v * W;
+      store_n(to, accumulate ? add(acc[i][v], load_n(to, count)) : acc[i][v], count);
+    }
+}
+
+// Pairs are read from a as they lie.
+inline bool shallow(const Gemm& g) {
+  const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16;
+#if defined(HEDDLE_SIMD_BF16)
+  const bool readable = pairs ? g.lda % 2 == 0 && g.k % 2 == 0 : g.a_type == DType::f32;
+#else
+  const bool readable = !pairs && g.a_type == DType::f32;
+#endif
+  return readable && g.k > 0 && g.k <= shallow_most && g.n >= NR && g.m > shallow_rows && !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
+}
+
+template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, float* packed) {
+  const int64_t steps = PAIRS ? g.k / 2 : g.k, as = PAIRS ? g.lda / 2 : g.lda;
+  const float* a = static_cast<const float*>(g.a);
+  for (int64_t j0 = 0; j0 < g.n; j0 += shallow_columns) {
+    const int64_t columns = min_of(shallow_columns, g.n - j0);
+    for (int64_t j = 0; j < columns; j += NR) {
+#if defined(HEDDLE_SIMD_BF16)
+      if (PAIRS) {
+        pack_pair_panel<NR>(g.b, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
+        continue;
+      }
+#endif
+      pack_panel<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
+    }
+    const int64_t bands = ceil_div(g.m, shallow_rows), grain = max_of<int64_t>(1, 65536 / (shallow_rows * columns * g.k));
+    pool.range(bands, grain, [&](int64_t first, int64_t end, int) {
+      for (int64_t i = first * shallow_rows, last = min_of(g.m, end * shallow_rows); i < last;) {
+        const auto band = [&](auto tile, int rows) {
+          for (int64_t j = 0; j < columns; j += NR)
+            tile(steps, a + i * as, as, packed + j * steps, static_cast<T*>(g.c) + i * g.ldc + j0 + j, g.ldc, static_cast<int>(min_of<int64_t>(NR, columns - j)),
+                 g.accumulate);
+          i += rows;
+        };
+        const int64_t left = last - i;
+        if (left >= shallow_rows) band(shallow_tile<shallow_rows, PAIRS, T>, shallow_rows);
+        else if (left >= 4) band(shallow_tile<4, PAIRS, T>, 4);
+        else if (left >= 2) band(shallow_tile<2, PAIRS, T>, 2);
+        else band(shallow_tile<1, PAIRS, T>, 1);
+      }
+    });
+  }
+}
+
+inline size_t shallow_scratch(int64_t n, int64_t k) {
+  return static_cast<size_t>(min_of(round_up(n, NR), shallow_columns) * min_of(k, shallow_most)) * sizeof(float);
+}
+inline void gemm_shallow(const Gemm& g, Pool& pool, void* scratch) {
+  float* packed = static_cast<float*>(scratch);
+  if (g.a_type == DType::bf16) g.c_type == DType::f32 ? shallow_products<true, float>(g, pool, packed) : shallow_products<true, bf16>(g, pool, packed);
+  else g.c_type == DType::f32 ? shallow_products<false, float>(g, pool, packed) : shallow_products<false, bf16>(g, pool, packed);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,87 @@
+// Few rows by kept panels of bf16 on matrix tiles: panels are only read, once, in the order in which they lie, those of all products of one x as one
+// loop. A thread packs x for itself, since between cores its lines would take as long as some of the panels, and once for all of its tasks. Tiles
+// are as high as there are rows, so that sums go to y without a detour. To the bits of gemm_tiles-inl.h, which adds up in the same order.
+#pragma once
+#include <vector>
+
+#include "cpu/gemm/gemm_tiles-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if defined(HEDDLE_SIMD_AMX)
+constexpr int64_t stream_rows = TILE, stream_depth = 2048;  // most rows, and of k: what a thread keeps of x
+constexpr int64_t stream_task_bytes = 1 << 19;              // of panels; registers are shaped once a task
+constexpr int64_t stream_steps_ahead = 5;                   // that are fetched into the second cache
+
+inline bool tiles_stream(const Gemm& g) { return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth; }
+
+// Of each step the rows of x beside each other, and no more than there are: together they leave the nearest cache room for what passes.
+template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, int64_t k, float* to) {
+  const int64_t whole = k / tile_depth, rest = k % tile_depth;
+  for (int64_t r = 0; r < rows; ++r, x += ld) {
+    for (int64_t s = 0; s < whole; ++s) store(to + (s * rows + r) * TILE, load_pairs(x + s * tile_depth));
+    if (rest) store(to + (whole * rows + r) * TILE, load_pairs_n(x + whole * tile_depth, rest));
+  }
+}
+
+// Panels [j0, j1) of a product.
+struct TileStream {
+  const Gemm& g;
+  const float* a;
+  int64_t steps = ceil_div(g.k, tile_depth), panel_floats = pair_panel_floats(g.k);
+
+  void run(int64_t j0, int64_t j1) const {
+    const float* panel = static_cast<const float*>(g.b_packed) + j0 * panel_floats;
+    alignas(64) float local[tile_side * tile_side], tail[tile_step_floats], bias[tile_side];
+    for (int64_t j = j0; j < j1; ++j, panel += panel_floats) {
+      const int64_t column = j * tile_side, width = min_of(tile_side, g.n - column);
+      const bool cut = g.k % tile_depth != 0, direct = g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && width == tile_side;
+      if (cut) copy_last(panel, tail);
+      for (int64_t i = 0; g.bias && i < tile_side; ++i) bias[i] = i < width ? load_any(g.bias, g.bias_type, column + i) : 0;
+      float* to = direct ? static_cast<float*>(g.c) + column : local;
+      const Coming next{reinterpret_cast<const char*>(panel + stream_steps_ahead * tile_step_floats), 32, 64, tile_step_floats * 4};
+      four_tiles<1>(next, nullptr, steps, a, g.m * TILE, panel, cut ? tail : nullptr, g.bias ? bias : nullptr, 0, to, direct ? g.ldc : tile_side);
+      if (!direct) write_tile(local, tile_side, g.m, width, g, 0, column, g.accumulate);
+    }
+  }
+
+ private:
+  // A panel's last step has no more pairs than k leaves.
+  void copy_last(const float* panel, float* to) const {
+    const int64_t there = ceil_div(g.k % tile_depth, 2) * NR;
+    for (int64_t q = 0; q < tile_step_floats; q += W) store(to + q, q < there ? load(panel + (steps - 1) * tile_step_floats + q) : zero());
+  }
+};
+
+// Tasks of so many panels. Of a short share four, so that threads end at the same time.
+inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t threads) {
+  const int64_t share = panels * panel_bytes / threads;
+  if (share < 16384) return 1;
+  return min_of(panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
+}
+
+// Products of one x, all of which tiles_stream.
+inline void stream_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
+  const Gemm& x = products[0];
+  const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4, threads = pool.threads();
+  std::vector<char> has_a(static_cast<size_t>(threads));
+  const auto tasks_of = [&](const Gemm& g) { return stream_tasks_of(ceil_div(g.n, tile_side), panel_bytes, threads); };
+  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
+    float* a = static_cast<float*>(scratch) + thread * a_floats;
+    char& has = has_a[static_cast<size_t>(thread)];
+    if (!has) {
+      if (x.a_type == DType::f32) pack_stream_rows(static_cast<const float*>(x.a), x.lda, x.m, x.k, a);
+      else pack_stream_rows(static_cast<const bf16*>(x.a), x.lda, x.m, x.k, a);
+      has = 1;
+    }
+    const Gemm& g = products[i];
+    const int64_t panels = ceil_div(g.n, tile_side);
+    [[maybe_unused]] const Tiles tiles(static_cast<int>(g.m));
+    TileStream{g, a}.run(panels * task / tasks, panels * (task + 1) / tasks);
+  });
+}
+#endif
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,258 @@
+// What an instruction set offers: plain structs in, one table of functions out. The structs keep the wide code
+// (isa_*.cc) free of everything that shares inline functions with the rest of the library; native/cpu/nodes_*.cc
+// turn graph nodes into them.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "ops/segments.h"
+#include "runtime/pool.h"
+#include "core/tensor.h"
+
+namespace heddle {
+namespace cpu {
+
+// c (m, n) = [c +] a (m, k) * b (k, n) [+ bias (n)], f32 accumulation.
+// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored row.
+struct Gemm {
+  int64_t m, n, k;
+  const void* a;
+  DType a_type;
+  int64_t lda;
+  bool a_transposed;
+  const void* b;
+  DType b_type;
+  int64_t ldb;
+  bool b_transposed;
+  void* c;
+  DType c_type;  // f32 or bf16; accumulate in bf16 needs gemm_adds
+  int64_t ldc;
+  bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
+  bool accumulate = false;
+  bool rowwise = false;  // a row's bits depend on that row alone, however many there are
+  const void* b_packed = nullptr;  // b_transposed of bf16 in the form of pairs_pack, where it is kept
+  bool b_unpacked = false;         // it will be: until then panels are made one by one, for the same bits
+  const void* bias = nullptr;
+  DType bias_type = DType::f32;
+  int end = 0;  // what c is of the sums, where gemm_ends_above allows it: 1 gelu tanh, 2 gelu erf
+};
+
+// Rows of one sequence attend within it. q, o (batch*length, heads, width); k, v (batch*length, kv_heads, width).
+struct Attention {
+  int64_t batch, length, heads, kv_heads, width;
+  bool causal;
+  int64_t window;  // 0: none; else key j is seen by query i iff i - window < j <= i, or, both ways, |i - j| <= window / 2
+  float scale, softcap;
+  DType type, o_type;
+  const void *q, *k, *v;
+  void* o;
+  float* lse;  // (batch*length, heads)
+  const int32_t* documents = nullptr;  // (batch*length): runs of equal ids see themselves alone, negative ones nothing
+  const void* sinks = nullptr;         // (heads), forward only
+  DType sinks_type = DType::f32;
+  bool pairs = false;  // whether bf16 suffices for what is multiplied
+  const void* d_o = nullptr;  // backward only, as are the three gradients
+  void *dq = nullptr, *dk = nullptr, *dv = nullptr;
+};
+
+struct CachedAttention {
+  int64_t heads, kv_heads, width, capacity;  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  CachePlaces places;
+  int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
+  bool causal;
+  int64_t window;
+  float scale, softcap;
+  DType type, cache_type, o_type;
+  const void *q, *k, *v;
+  void* o;
+  int64_t segments;
+  const int32_t* segment;  // (segments, 4): first row, rows, slot, past
+  int64_t rows;            // of q: the bound on every segment
+  const void* sinks = nullptr;
+  DType sinks_type = DType::f32;
+  bool ring = false;   // position p lies in row p mod capacity, a multiple of 64
+  bool pairs = false;  // products with a bf16 cache may take their other operand rounded to bf16
+};
+
+struct SinksBackward {
+  int64_t rows, heads, width;
+  DType type, sinks_type;
+  const void *d_o, *o, *sinks;
+  const float* lse;
+  float* d_sinks;
+};
+
+// y (m, n) = x (m, k) * w (n, k)^T [+ bias (n)], w quantised.
+struct QuantLinear {
+  int64_t m, n, k;
+  const void* x;
+  DType x_type;
+  const void* w;
+  DType w_type;
+  void* y;
+  DType y_type;
+  const void* bias = nullptr;
+  DType bias_type = DType::f32;
+  bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
+  bool rowwise = false;  // as in Gemm
+  const void* packed = nullptr;  // w in the form of quant_pack, where there is one
+  bool unpacked = false;         // there will be one: until then its panels are made one by one, for the same results
+  void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
+};
+
+struct TokenLogprob {
+  int64_t rows, width, vocab;
+  float softcap, scale;
+  DType h_type, w_type;
+  const void *h, *w;
+  const int32_t* targets;
+  float *logprob, *lse;
+  const float* d_logprob = nullptr;  // for gradients only
+  const float* d_lse = nullptr;      // for gradients only; null: zero
+  void* dh = nullptr;                // h_type
+  float* dw = nullptr;               // null: not wanted
+  const float* bias = nullptr;       // (vocab), added to the products; null: none
+  float* dbias = nullptr;            // null: not wanted
+};
+
+struct Norm {
+  int64_t rows, width;
+  float eps, offset;
+  DType type, w_type, b_type, y_type;  // y: as x, or bf16
+  const void *x, *w, *b, *residual;    // b, residual may be null
+  void *y, *h;                       // h only with residual
+};
+struct NormBackward {
+  int64_t rows, width;
+  float eps, offset;
+  DType type, w_type, dh_type;
+  const void *dy, *h, *w, *dh;  // dh may be null
+  void* dx;
+  float *dw, *db;
+};
+
+struct Rope {
+  int64_t rows, heads, width, rotated;
+  bool interleaved, interleaved_out, inverse;
+  float scale;
+  DType type;
+  const void* x;
+  void* y;
+  const int32_t* positions;
+  const float* inv_freq;    // (rotated / 2), or one such row a row of x
+  int64_t inv_freq_stride;  // 0, or rotated / 2
+};
+
+struct Elementwise {  // operands share `type` unless said; out_type is the same, or bf16 of activations
+  int64_t size;
+  DType type;
+  const void *a = nullptr, *b = nullptr, *c = nullptr;
+  void *y = nullptr, *z = nullptr;
+  int activation = 0;  // 0 silu, 1 gelu tanh, 2 gelu erf
+  float factor = 1, offset = 0;
+  DType out_type = DType::f32;
+};
+
+struct Rows {  // softmax, copies
+  int64_t rows, width;
+  DType type;
+  const void *a = nullptr, *b = nullptr;
+  void* y = nullptr;
+};
+
+struct Embedding {
+  int64_t rows, width, vocab;
+  DType type, table_type;
+  float scale;
+  const int32_t* ids;
+  const void* table;
+  void* y;         // forward (rows, width)
+  const void* dy;  // backward
+  const float* onto;  // (vocab, width) that dtable is added to, may be dtable itself; null: zeros
+  float* dtable;      // (vocab, width)
+};
+
+struct AdamW {
+  int64_t size;
+  DType type;
+  void* param;
+  const float* grad;
+  float *m, *v;
+  const float *hyper, *factor;
+  bool decay;
+};
+
+struct Kernels {
+  const char* name;
+  int row_tile = 14, row_block = 136;  // of bf16, see Packing
+  int quant_row_least = 1;             // of quantised weights
+  size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
+  void (*gemm)(const Gemm&, Pool&, void* scratch);
+  bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum
+  int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
+  void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
+  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // of a weight's form for products of bf16; 0: there is none
+  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); n = 1 has one panel
+  size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
+  void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
+  void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
+  size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // of the form for products of integers; 0: there is none
+  void (*quant_pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&);  // as pairs_pack
+  size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
+  void (*quant_backward)(const QuantLinear&, Pool&, void* scratch);
+  size_t (*attention_scratch)(const Attention&, int threads);
+  void (*attention)(const Attention&, Pool&, void* scratch);
+  size_t (*attention_backward_scratch)(const Attention&, int threads);
+  void (*attention_backward)(const Attention&, Pool&, void* scratch);
+  void (*sinks_backward)(const SinksBackward&, Pool&);
+  size_t (*cached_attention_scratch)(const CachedAttention&, int threads);
+  void (*cached_attention)(const CachedAttention&, Pool&, void* scratch);
+  size_t (*token_logprob_scratch)(const TokenLogprob&, int threads);
+  void (*token_logprob)(const TokenLogprob&, Pool&, void* scratch);
+  size_t (*token_logprob_backward_scratch)(const TokenLogprob&, int threads);
+  void (*token_logprob_backward)(const TokenLogprob&, Pool&, void* scratch);
+  size_t (*fused_logprob_scratch)(const TokenLogprob&, int threads);
+  void (*fused_logprob)(const TokenLogprob&, Pool&, void* scratch);  // both at once
+  void (*rms_norm)(const Norm&, Pool&);
+  void (*layer_norm)(const Norm&, Pool&);
+  size_t (*norm_backward_scratch)(const NormBackward&, int threads);
+  void (*rms_norm_backward)(const NormBackward&, Pool&, void* scratch);
+  void (*layer_norm_backward)(const NormBackward&, Pool&, void* scratch);
+  void (*rope)(const Rope&, Pool&);
+  void (*glu)(const Elementwise&, Pool&);            // a gate, b up -> y
+  void (*glu_backward)(const Elementwise&, Pool&);   // a dy, b gate, c up -> y dgate, z dup
+  void (*gelu)(const Elementwise&, Pool&);           // a -> y
+  void (*gelu_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
+  void (*softcap)(const Elementwise&, Pool&);           // a, factor cap -> y
+  void (*softcap_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
+  void (*add)(const Elementwise&, Pool&);
+  void (*mul)(const Elementwise&, Pool&);
+  void (*affine)(const Elementwise&, Pool&);  // y = factor * a + offset
+  void (*cast)(const Elementwise&, Pool&);  // type -> out_type
+  double (*sum)(const Elementwise&, Pool&);  // of a; the same for any number of threads
+  double (*sum_squares)(const Elementwise&, Pool&);
+  void (*accumulate)(const Elementwise&, Pool&);  // y f32 = factor * y + a (type)
+  void (*softmax)(const Rows&, Pool&);
+  void (*softmax_backward)(const Rows&, Pool&);  // a dy, b y
+  void (*column_sum)(const Rows&, Pool&);        // y (width) f32
+  void (*embedding)(const Embedding&, Pool&);
+  void (*embedding_backward)(const Embedding&, Pool&);
+  void (*adamw)(const AdamW&, Pool&);
+  bool (*logits_range)(const float* x, int64_t n, float* largest, float* smallest);  // false: not all are finite
+  double (*logits_sum_exp)(const float* x, int64_t n, float largest);                // of exp(x - largest)
+  int64_t (*logits_index)(const float* x, int64_t n, float largest);                 // the first that is the largest
+  void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
+  void (*quantise)(DType, const float* x, int64_t n, void* to);  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
+};
+
+extern const Kernels kernels_baseline;
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512bf16;
+extern const Kernels kernels_neon;
+// These put their own in the place of some.
+void with_avxvnni(Kernels& avx2);
+void with_amx(Kernels& avx512bf16);
+
+}  // namespace cpu
+}  // namespace heddle

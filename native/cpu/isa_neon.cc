@@ -1,6 +1,0 @@
-// Four lanes with NEON's fused multiply-add, half conversions and 32 registers. Empty elsewhere.
-#if defined(__aarch64__)
-#define HEDDLE_ISA isa_neon
-#include "cpu/isa-inl.h"
-HEDDLE_KERNEL_TABLE(neon, "neon")
-#endif

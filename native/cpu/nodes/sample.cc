@@ -1,0 +1,30 @@
+// The choice of tokens: a row a task, its logits read by the active instruction set. Cuts and draws add up in the order
+// of ops/candidates.h whatever that is, so that equal logits and a seed give the same token everywhere.
+#include <cmath>
+
+#include "cpu/nodes/nodes.h"
+#include "ops/sample.h"
+
+namespace heddle {
+namespace cpu {
+namespace {
+
+LogitRange range(const float* x, int64_t n) {
+  LogitRange r{0, 0, false};
+  return active().logits_range(x, n, &r.largest, &r.smallest) ? r : scan_range(x, n);  // which tells NaN from -infinity
+}
+double log_sum_exp(const float* x, int64_t n, float largest) {
+  return static_cast<double>(largest) + std::log(active().logits_sum_exp(x, n, largest));
+}
+int64_t index_of_largest(const float* x, int64_t n, float largest) { return active().logits_index(x, n, largest); }
+
+void sample(const Node& n, Context& c) {
+  c.pool.run(n.in[0].shape[0], [&](int64_t row, int) { sample_row(n, row, {range, log_sum_exp, index_of_largest}); });
+}
+
+}  // namespace
+
+void register_sample() { add_kernel("sample", "sample_rows", nullptr, nullptr, sample); }
+
+}  // namespace cpu
+}  // namespace heddle

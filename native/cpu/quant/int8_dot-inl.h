@@ -1,0 +1,400 @@
+// Few rows of activations (decoding): weights are read once, in place. Bound by memory, which gives most to several
+// streams at once: a thread reads rows that lie far apart, each stream going on where its last row ended.
+#pragma once
+#include "cpu/quant/int8-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if defined(HEDDLE_INT8_PACKED)
+using Bytes = __m256i;  // a unit of 8-bit integers
+using Eight = __m256;
+HEDDLE_SIMD Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+HEDDLE_SIMD Bytes and15(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+HEDDLE_SIMD Bytes shift_right(Bytes v, int bits) { return _mm256_srl_epi16(v, _mm_cvtsi32_si128(bits)); }
+HEDDLE_SIMD Bytes joined(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+
+#if defined(HEDDLE_SIMD_AVX512)
+using Lanes = __m512i;  // W sums
+HEDDLE_SIMD Lanes plus(Lanes a, Lanes b) { return _mm512_add_epi32(a, b); }
+HEDDLE_SIMD F numbers(Lanes a) { return _mm512_cvtepi32_ps(a); }
+#else
+using Lanes = __m256i;
+HEDDLE_SIMD Lanes plus(Lanes a, Lanes b) { return _mm256_add_epi32(a, b); }
+HEDDLE_SIMD F numbers(Lanes a) { return _mm256_cvtepi32_ps(a); }
+#endif
+
+#if defined(HEDDLE_SIMD_VNNI) && defined(HEDDLE_EMULATE_VNNI)
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) {  // tests: the same to the bit, in words
+  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
+  return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+}
+#elif defined(HEDDLE_SIMD_VNNI)
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
+#elif defined(HEDDLE_DOT_OF_FOUR)
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_epi32(sum, w, x); }
+#endif
+
+// start + the products of a unit, added by fours: the first four sums are of the unit's first half.
+template <bool SIGNED> HEDDLE_SIMD __m256i products(__m256i start, Bytes w, Bytes x) {
+#if defined(HEDDLE_DOT_OF_FOUR)
+  return dot_of_four(start, w, x);  // signed ones come with 128 added
+#else
+  __m256i pairs = SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
+  return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+}
+#if defined(HEDDLE_DOT_OF_FOUR)
+constexpr int signed_offset = 128;
+#else
+constexpr int signed_offset = 0;
+#endif
+
+// Where a type's units and scales come from. scales() writes those of `units` units from a row's block on (a multiple of
+// eight may be written); get() gives the integers of unit u, with their offset.
+
+// Any type, by way of its integers, unpacked beside the scales.
+template <int GROUP, bool MINIMUM> struct AnySource {
+  static constexpr bool is_signed = true, minimum_added = MINIMUM, unpacks = true;
+  static constexpr int offset = signed_offset, group = GROUP;
+  HEDDLE_SIMD void scales(const QuantType& t, const uint8_t* at, int units, int8_t* q, float* scale, float* minimum) {
+    t.unpack(at, units * unit / t.elements, q, scale, minimum);
+  }
+  HEDDLE_SIMD Bytes get(const uint8_t*, const int8_t* q, int u) { return load_bytes(q + u * unit); }
+};
+
+// Blocks of one unit that begin with their scale.
+template <int BYTES> HEDDLE_SIMD void unit_scales(const uint8_t* at, int units, float* scale) {
+  for (int u = 0; u < units; u += 8) {
+    const auto half = [&](int i) [[gnu::always_inline]] {
+      uint16_t bits;
+      __builtin_memcpy(&bits, at + min_of(u + i, units - 1) * BYTES, 2);
+      return static_cast<int>(bits);
+    };
+    __m128i v = _mm_cvtsi32_si128(half(0));
+    v = _mm_insert_epi16(v, half(1), 1), v = _mm_insert_epi16(v, half(2), 2), v = _mm_insert_epi16(v, half(3), 3);
+    v = _mm_insert_epi16(v, half(4), 4), v = _mm_insert_epi16(v, half(5), 5), v = _mm_insert_epi16(v, half(6), 6);
+    v = _mm_insert_epi16(v, half(7), 7);
+    _mm256_storeu_ps(scale + u, _mm256_cvtph_ps(v));
+  }
+}
+
+struct Q8_0Source {
+  static constexpr bool is_signed = true, minimum_added = false, unpacks = false;
+  static constexpr int offset = signed_offset, group = unit;
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) { unit_scales<34>(at, units, scale); }
+  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) { return load_bytes(at + u * 34 + 2); }
+};
+
+struct Q4_0Source {
+  static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
+  static constexpr int offset = 8, group = unit;
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) { unit_scales<18>(at, units, scale); }
+  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
+    __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + u * 18 + 2));
+    return and15(joined(v, _mm_srli_epi16(v, 4)));
+  }
+};
+
+struct Q5_0Source {
+  static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
+  static constexpr int offset = 16, group = unit;
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) { unit_scales<22>(at, units, scale); }
+  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
+    const uint8_t* b = at + u * 22;
+    __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 6));
+    Bytes low = and15(joined(v, _mm_srli_epi16(v, 4)));
+    int32_t bits;
+    __builtin_memcpy(&bits, b + 2, 4);
+    // Byte i of the unit sees the byte of bits that holds its own.
+    const Bytes holder = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const Bytes own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+    Bytes fifth = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), holder), own);
+    return _mm256_or_si256(low, _mm256_and_si256(_mm256_cmpeq_epi8(fifth, own), _mm256_set1_epi8(16)));
+  }
+};
+
+struct Q4_KSource {
+  static constexpr bool is_signed = false, minimum_added = true, unpacks = false;
+  static constexpr int offset = 0, group = unit;
+  HEDDLE_SIMD Eight scaled(uint32_t low, uint32_t high, float d) {
+    __m128i bytes = _mm_set_epi64x(0, static_cast<int64_t>(static_cast<uint64_t>(high) << 32 | low));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_set1_ps(d));
+  }
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float* minimum) {
+    for (int u = 0; u < units; u += 8, at += 144) {  // the bits of six_bit_scales, four at a time
+      uint32_t w[3];
+      __builtin_memcpy(w, at + 4, 12);
+      _mm256_storeu_ps(scale + u, scaled(w[0] & 0x3f3f3f3f, (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030), half_at(at)));
+      _mm256_storeu_ps(minimum + u, scaled(w[1] & 0x3f3f3f3f, (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030), -half_at(at + 2)));
+    }
+  }
+  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
+    return and15(shift_right(load_bytes(at + u / 8 * 144 + 16 + 32 * (u % 8 / 2)), 4 * (u & 1)));
+  }
+};
+
+struct Q6_KSource {
+  static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
+  static constexpr int offset = 32, group = unit / 2;
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
+    for (int u = 0; u < units; u += 8, at += 210)
+      for (int half = 0; half < 2; ++half) {
+        __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at + 192 + 8 * half));
+        _mm256_storeu_ps(scale + 2 * u + 8 * half, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_set1_ps(half_at(at + 208))));
+      }
+  }
+  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
+    const uint8_t* b = at + u / 8 * 210;
+    const int v = u % 8;
+    Bytes low = and15(shift_right(load_bytes(b + 64 * (v / 4) + 32 * (v & 1)), 2 * (v & 2)));
+    Bytes high = shift_right(load_bytes(b + 128 + 32 * (v / 4)), 2 * (v & 3));
+    high = _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(3)), 4);
+    return _mm256_or_si256(low, high);
+  }
+};
+
+HEDDLE_SIMD float reduce_eight(Eight v) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+// a b + c in lanes.
+HEDDLE_SIMD Eight fma8(Eight a, Eight b, Eight c) { return _mm256_fmadd_ps(a, b, c); }
+
+constexpr int part = span / unit;   // units whose scales are made at a time
+constexpr int ahead_bytes = 1024;   // of its place, a stream is fetched
+
+// out[m * RN + n] of RM rows of x from row i on and RN rows of weights. Each product has its own chain of sums, whatever
+// RM and RN are: a row's bits do not depend on the rows beside it.
+template <class S, int RM, int RN>
+[[gnu::noinline]] void dot_tile(const QuantType& t, const Int8Rows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
+  constexpr int groups = unit / S::group;
+  const int64_t part_bytes = quant_row_bytes(t, part * unit);
+  alignas(64) float scale[RN][part * groups], minimum[RN][S::minimum_added ? part * groups : 1], both[RN][RM][part * groups];
+  alignas(64) int8_t q[RN][S::unpacks ? part * unit : 1];
+  const uint8_t* at[RN];
+  Eight sum[RN][RM], lowest[RN][RM];
+#pragma GCC unroll 8
+  for (int n = 0; n < RN; ++n) {
+    at[n] = rows[n];
+#pragma GCC unroll 8
+    for (int m = 0; m < RM; ++m) sum[n][m] = lowest[n][m] = _mm256_setzero_ps();
+  }
+  for (int64_t u0 = 0; u0 < units; u0 += part) {
+    const int count = static_cast<int>(min_of<int64_t>(part, units - u0)), padded = static_cast<int>(round_up(count * groups, 8));
+    const float* own = x.scales + (i * x.stride + u0) * groups;
+    const float* total = x.totals + (i * x.stride + u0) * groups;
+    const int64_t row = x.stride * groups;
+    const int8_t* value = x.values + (u0 * x.rows + i) * unit;
+    const int32_t* start = x.starts + (u0 * x.rows + i) * 8;
+    for (int n = 0; n < RN; ++n) {
+      for (int64_t b = 0; b < part_bytes; b += 64) fetch_stream(at[n] + ahead_bytes + b);
+      S::scales(t, at[n], count, q[n], scale[n], minimum[n]);
+      if (S::minimum_added)
+        for (int g = count * groups; g < padded; ++g) minimum[n][g] = 0;
+      for (int m = 0; m < RM; ++m)
+        for (int g = 0; g < padded; g += 8) {
+          _mm256_store_ps(both[n][m] + g, _mm256_mul_ps(_mm256_load_ps(scale[n] + g), _mm256_loadu_ps(own + m * row + g)));
+          if (S::minimum_added) lowest[n][m] = fma8(_mm256_load_ps(minimum[n] + g), _mm256_loadu_ps(total + m * row + g), lowest[n][m]);
+        }
+    }
+#pragma GCC unroll 1
+    for (int u = 0; u < count; ++u) {
+#pragma GCC unroll 8
+      for (int n = 0; n < RN; ++n) {
+        Bytes w = S::get(at[n], q[n], u);
+#if defined(HEDDLE_DOT_OF_FOUR)
+        if (S::is_signed) w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+#endif
+#pragma GCC unroll 8
+        for (int m = 0; m < RM; ++m) {
+          const __m256i dot = products<S::is_signed>(load_bytes(start + 8 * m), w, load_bytes(value + unit * m));
+          const Eight own_scale = groups == 1 ? _mm256_broadcast_ss(both[n][m] + u)
+                                              : _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(both[n][m] + groups * u)),
+                                                                     _mm_broadcast_ss(both[n][m] + groups * u + groups - 1), 1);
+          sum[n][m] = fma8(_mm256_cvtepi32_ps(dot), own_scale, sum[n][m]);
+        }
+      }
+      value += x.rows * unit, start += x.rows * 8;
+    }
+    for (int n = 0; n < RN; ++n) at[n] += part_bytes;
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < RN; ++n)
+#pragma GCC unroll 8
+    for (int m = 0; m < RM; ++m) out[m * RN + n] = reduce_eight(S::minimum_added ? _mm256_add_ps(sum[n][m], lowest[n][m]) : sum[n][m]);
+}
+
+using DotTile = void (*)(const QuantType&, const Int8Rows&, int64_t i, int64_t units, const uint8_t* const* rows, float* out);
+constexpr int dot_streams = 8;  // rows of weights of the widest tile
+struct DotTiles {
+  DotTile eight[4];  // 1, 2, 4 and 8 rows of x by 8, 4, 4 and 2 rows of weights
+  DotTile one[4];    // the same by one row of weights
+  int offset, groups;
+};
+constexpr int tile_streams[] = {8, 4, 4, 2};
+template <class S> constexpr DotTiles tiles_of() {
+  return {{dot_tile<S, 1, 8>, dot_tile<S, 2, 4>, dot_tile<S, 4, 4>, dot_tile<S, 8, 2>},
+          {dot_tile<S, 1, 1>, dot_tile<S, 2, 1>, dot_tile<S, 4, 1>, dot_tile<S, 8, 1>},
+          S::offset, unit / S::group};
+}
+inline DotTiles dot_tiles(DType type) {
+  switch (type) {
+    case DType::q8_0: return tiles_of<Q8_0Source>();
+    case DType::q4_0: return tiles_of<Q4_0Source>();
+    case DType::q5_0: return tiles_of<Q5_0Source>();
+    case DType::q4_k: return tiles_of<Q4_KSource>();
+    case DType::q6_k: return tiles_of<Q6_KSource>();
+    default: break;
+  }
+  const QuantType& t = quant_type(type);
+  if (t.group == unit) return t.minimum ? tiles_of<AnySource<unit, true>>() : tiles_of<AnySource<unit, false>>();
+  return t.minimum ? tiles_of<AnySource<unit / 2, true>>() : tiles_of<AnySource<unit / 2, false>>();
+}
+
+// One sum with its bias.
+HEDDLE_SIMD void write_one(const QuantLinear& p, int64_t i, int64_t j, float sum) {
+  if (p.bias) sum += load_any(p.bias, p.bias_type, j);
+  const int64_t at = i * p.n + j;
+  if (p.y_type == DType::f32) static_cast<float*>(p.y)[at] = sum;
+  else store1(static_cast<bf16*>(p.y) + at, sum);
+}
+
+// Columns [j0, j1) of rows [i, i + 2^size), the columns in as many streams as the tile takes.
+inline void dot_columns(const QuantLinear& p, const QuantType& t, const DotTiles& tiles, const Int8Rows& x, int64_t i, int size, int64_t j0, int64_t j1) {
+  const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);
+  const int streams = tile_streams[size], rows = 1 << size;
+  const int64_t each = (j1 - j0) / streams;
+  const uint8_t* w = static_cast<const uint8_t*>(p.w);
+  float out[8 * dot_streams];
+  for (int64_t j = 0; j < each; ++j) {
+    const uint8_t* at[dot_streams];
+    for (int s = 0; s < streams; ++s) at[s] = w + (j0 + s * each + j) * row_bytes;
+    tiles.eight[size](t, x, i, units, at, out);
+    for (int m = 0; m < rows; ++m)
+      for (int s = 0; s < streams; ++s) write_one(p, i + m, j0 + s * each + j, out[m * streams + s]);
+  }
+  for (int64_t j = j0 + each * streams; j < j1; ++j) {
+    const uint8_t* at[1] = {w + j * row_bytes};
+    tiles.one[size](t, x, i, units, at, out);
+    for (int m = 0; m < rows; ++m) write_one(p, i + m, j, out[m]);
+  }
+}
+
+// The rows of x, rounded, with what the tiles start from: minus the offset's share of each four products.
+inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& tiles, Pool& pool) {
+  pool.range(p.m * (p.k / unit), 512, [&](int64_t begin, int64_t end, int) {
+    const int64_t units = p.k / unit;
+    for (int64_t index = begin; index < end; ++index) {
+      if (index % units == units - 1)  // what is read beyond the last unit
+        for (int64_t g = (index / units * x.stride + units) * tiles.groups; g < (index / units + 1) * x.stride * tiles.groups; ++g)
+          x.totals[g] = 0;
+      alignas(64) float numbers[unit];
+      int32_t sums[2];
+      float scale;
+      load_unit(p, index / units, index % units, numbers);
+      const int64_t at = index / units * x.stride + index % units;
+      const int64_t place = index % units * x.rows + index / units;
+      int8_t* q = x.values + place * unit;
+      round_unit(numbers, q, &scale, sums);
+      for (int g = 0; g < tiles.groups; ++g) {
+        x.scales[at * tiles.groups + g] = scale;
+        x.totals[at * tiles.groups + g] = scale * static_cast<float>(tiles.groups == 2 ? sums[g] : sums[0] + sums[1]);
+      }
+      const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), load_bytes(q)), _mm256_set1_epi16(static_cast<int16_t>(-tiles.offset)));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(x.starts + place * 8), fours);
+    }
+  });
+}
+
+inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
+  const QuantType& type = quant_type(p.w_type);
+  const DotTiles tiles = dot_tiles(p.w_type);
+  round_rows(p, x, tiles, pool);
+  const int64_t tasks = Pool::stream_tasks(p.n * quant_row_bytes(type, p.k), pool.threads());
+  pool.run(tasks, [&](int64_t task, int) {
+    const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
+    for (int64_t i = 0; i < p.m;) {
+      int size = 3;
+      while (i + (1 << size) > p.m) --size;
+      dot_columns(p, type, tiles, x, i, size, j0, j1);
+      i += 1 << size;
+    }
+  });
+}
+
+#else  // four lanes: plain loops over unpacked integers
+
+constexpr int64_t dot_rows = 4;  // rows of activations for which the weights stay unpacked
+
+
+HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // half a unit
+  int32_t s = 0;
+  for (int i = 0; i < unit / 2; ++i) s += static_cast<int32_t>(static_cast<int16_t>(a[i]) * static_cast<int16_t>(b[i]));
+  return s;
+}
+
+[[gnu::noinline]] static void dot_tile(const QuantLinear& p, const QuantType& t, const Int8Rows& x, int64_t i, int64_t rows, int64_t j) {
+  const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);
+  alignas(16) int8_t q[W][span];
+  alignas(16) float scale[most_groups][W], minimum[most_groups][W];
+  F sum[dot_rows];
+  for (int m = 0; m < dot_rows; ++m) sum[m] = zero();
+  for (int64_t k0 = 0; k0 < p.k; k0 += span) {
+    const int count = static_cast<int>(min_of<int64_t>(span, p.k - k0)), groups = count / t.group;
+    for (int r = 0; r < W; ++r) {
+      float s[most_groups], lowest[most_groups];
+      t.unpack(static_cast<const uint8_t*>(p.w) + min_of(j + r, p.n - 1) * row_bytes + quant_row_bytes(t, k0), count / t.elements, q[r], s, lowest);
+      for (int g = 0; g < groups; ++g) {
+        scale[g][r] = s[g];
+        if (t.minimum) minimum[g][r] = lowest[g];
+      }
+    }
+    for (int64_t m = 0; m < rows; ++m)
+      for (int g = 0; g < groups; ++g) {
+        const int64_t element = k0 + g * t.group, at_unit = (i + m) * units + element / unit;
+        const int8_t* values = x.values + (i + m) * p.k + element;
+        alignas(16) float dot[W];
+        for (int r = 0; r < W; ++r) {
+          int32_t total = plain_dot(q[r] + g * t.group, values);
+          if (t.group == unit) total += plain_dot(q[r] + g * t.group + unit / 2, values + unit / 2);
+          dot[r] = static_cast<float>(total);
+        }
+        const int32_t* sums = x.sums + 2 * at_unit;
+        const int32_t total = t.group == unit ? sums[0] + sums[1] : sums[element / (unit / 2) % 2];
+        const F own = set1(x.scales[at_unit]);
+        sum[m] = fma(mul(load(scale[g]), own), load(dot), sum[m]);
+        if (t.minimum) sum[m] = fma(load(minimum[g]), mul(own, set1(static_cast<float>(total))), sum[m]);
+      }
+  }
+  for (int64_t m = 0; m < rows; ++m) write_int8(p, i + m, j, p.n - j, sum[m]);
+}
+inline void round_rows(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
+  const int64_t units = p.k / unit;
+  pool.range(p.m * units, 512, [&](int64_t begin, int64_t end, int) {
+    for (int64_t at = begin; at < end; ++at) {
+      alignas(64) float numbers[unit];
+      load_unit(p, at / units, at % units, numbers);
+      round_unit(numbers, x.values + at * unit, x.scales + at, x.sums + 2 * at);
+    }
+  });
+}
+
+inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
+  round_rows(p, x, pool);
+  const QuantType& type = quant_type(p.w_type);
+  const int64_t tiles = ceil_div(p.n, W), tile_bytes = W * quant_row_bytes(type, p.k);
+  int64_t tasks = min_of<int64_t>(ceil_div(tiles * tile_bytes, 16384), pool.threads() * 8);
+  if (tasks < 1 || pool.threads() == 1) tasks = 1;
+  tasks = min_of(tasks, tiles);
+  pool.run(tasks, [&](int64_t task, int) {
+    for (int64_t j = tiles * task / tasks * W; j < tiles * (task + 1) / tasks * W; j += W)
+      for (int64_t i = 0; i < p.m; i += dot_rows) dot_tile(p, type, x, i, min_of(dot_rows, p.m - i), j);
+  });
+}
+#endif
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,275 @@
+// Weights packed once: panels of W outputs, four neighbouring elements of one output ("a four") in each lane, so that one load meets
+// one product and no shuffle. A row's sum is one chain over units of 32 elements, whatever rows share the product: a row's bits do not
+// depend on its company.
+#pragma once
+#include "cpu/quant/int8_packed_tile-inl.h"
+#include "cpu/quant/int8_stored-inl.h"
+
+#if defined(HEDDLE_INT8_PACKED)
+namespace heddle {
+namespace HEDDLE_ISA {
+
+// What is wanted next, fetched bit by bit while what is near is multiplied.
+struct NextLines {
+  const uint8_t *at = nullptr, *end = nullptr;
+  // Where a tile of `units` units fetches from; null: the panels themselves are not near.
+  const uint8_t* take(int64_t units, const uint8_t* nothing) {
+    if (!at) return nullptr;
+    if (end - at < 64 * units) return nothing;  // near as it is
+    at += 64 * units;
+    return at - 64 * units;
+  }
+};
+
+// Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie far
+// apart, each stream going on where its last panel ended.
+template <class P>
+void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows, const PackedTiles& tiles, const uint8_t* panels,
+                   int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
+  static_assert(packed_sums_suffice<P>());
+  alignas(64) float sums[packed_sums * W];
+  const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;  // sums are outputs, and all of them are there
+  int64_t done = p0;
+  for (const auto& form : tiles.forms) {
+    if (form.panels == 0) break;
+    const int64_t each = (p1 - done) / form.panels;
+    for (int64_t j = 0; j < each; ++j) {
+      const uint8_t *at[4], *after[4];
+      float* out[4];
+      for (int s = 0; s < form.panels; ++s) {
+        at[s] = panels + (done - p0 + s * each + j) * panel_bytes, after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
+        out[s] = sums + s * tiles.rows * W;
+      }
+      for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
+        for (int s = 0; direct && s < form.panels; ++s) out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
+        form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
+        for (int s = 0; !direct && s < form.panels; ++s)
+          for (int m = 0; m < tiles.rows; ++m) {
+            const int64_t column = (done + s * each + j) * W;
+            write_int8(p, first + r + m, column, p.n - column, load(out[s] + m * W));
+          }
+      }
+    }
+    done += each * form.panels;
+  }
+}
+// Rows of x from which panels are widened before they are used: nibbles, and signed integers.
+constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
+// Panels [p0, p1) by the rows of one tile. More than six at once read what a few rows need from memory once instead of twice; where panels are
+// near they gain little.
+template <class P>
+void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
+  int64_t i = 0;
+  for (const PackedTiles& tiles : packed_tiles<P>) {
+    if (tiles.rows > 6 && (x.rows != tiles.rows || (tiles.rows > 8 && p.m >= packed_widen_rows))) continue;
+    const int64_t rows = (x.rows - i) / tiles.rows * tiles.rows;
+    if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1, next);
+    i += rows;
+  }
+}
+
+constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
+template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
+// Of panels that a thread widens for itself: those of signed integers take twice the bytes, and are of use where four fit the second cache.
+template <class P> constexpr int64_t packed_wide_bytes = P::is_signed ? 2 * packed_task_bytes : packed_task_bytes;
+template <class P> bool packed_is_widened(int64_t m, int64_t k) {
+  return packed_widens<P> && m >= packed_widen_rows && (!P::is_signed || 4 * packed_panel_bytes<Widened<P>>(k) <= packed_wide_bytes<P>);
+}
+// Panels that a thread makes for itself and uses at once: as many as tiles of few rows take side by side.
+inline int64_t packed_own_panels(int64_t bytes) { return max_of<int64_t>(4, packed_task_bytes / max_of<int64_t>(1, bytes) / 4 * 4); }
+template <class P> int64_t packed_own_bytes(int64_t k) {
+  const int64_t wide = packed_panel_bytes<Widened<P>>(k), bytes = packed_panel_bytes<P>(k);
+  return (packed_widens<P> ? max_of(packed_own_panels(wide) * wide, packed_wide_bytes<P>) : 0) + packed_own_panels(bytes) * bytes;
+}
+
+// A task's panels of several weights, one after the other: its part of each.
+struct PanelList {
+  const QuantLinear* products;
+  int count;
+  int64_t bytes, task, tasks;  // of a panel; which task of how many
+  int64_t begin(int i) const { return ceil_div(products[i].n, W) * task / tasks; }
+  int64_t end(int i) const { return ceil_div(products[i].n, W) * (task + 1) / tasks; }
+  int64_t size() const {
+    int64_t panels = 0;
+    for (int i = 0; i < count; ++i) panels += end(i) - begin(i);
+    return panels;
+  }
+};
+struct PanelPlace {
+  int product;
+  int64_t panel, left;  // left of the product's, this one among them
+  const uint8_t* at;
+  static PanelPlace first_of(const PanelList& list, int product) {
+    const int64_t begin = list.begin(product);
+    return {product, begin, list.end(product) - begin, static_cast<const uint8_t*>(list.products[product].packed) + begin * list.bytes};
+  }
+  // `steps` panels on, where there are as many.
+  PanelPlace on(const PanelList& list, int64_t steps) const {
+    PanelPlace to = *this;
+    while (steps >= to.left && to.product + 1 < list.count) steps -= to.left, to = first_of(list, to.product + 1);
+    to.panel += steps, to.left -= steps, to.at += steps * list.bytes;
+    return to;
+  }
+};
+// As many rows as a tile has by all panels of a list, which few streams take between them: they begin once, not once a product, and what
+// is fetched is what one of them reads next.
+template <class P> void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
+  alignas(64) float sums[packed_sums * W];
+  const int64_t size = list.size();
+  int64_t done = 0;
+  const auto place = [&](int64_t i) { return PanelPlace::first_of(list, 0).on(list, i); };
+  for (const auto& form : tiles.forms) {
+    if (form.panels == 0) break;
+    const int64_t each = (size - done) / form.panels, rest = done + each * form.panels;
+    if (each == 0) continue;
+    PanelPlace stream[4];
+    for (int s = 0; s < form.panels; ++s) stream[s] = place(done + s * each);
+    for (int s = 0; s < form.panels && done == 0; ++s)
+      for (int64_t line = 0; line < min_of<int64_t>(packed_ahead / form.panels, list.bytes); line += 64) fetch_stream(stream[s].at + line);
+    for (int64_t j = 0, run; j < each; j += run) {  // panels on which all streams stay in their products
+      const uint8_t *at[4], *after[4];
+      float* out[4];
+      bool direct[4], alike = true;  // outputs of several rows are written where their rows lie equally far apart
+      run = each - j;
+      for (int s = 0; s < form.panels; ++s) run = min_of(run, stream[s].left);
+      for (int s = 0; s < form.panels; ++s) {
+        const QuantLinear& p = list.products[stream[s].product];
+        direct[s] = p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;  // sums are outputs, and all are there
+        alike = alike && direct[s] && p.n == list.products[stream[0].product].n;
+        at[s] = stream[s].at, after[s] = at[s] + list.bytes;
+      }
+      const int64_t stride = alike ? list.products[stream[0].product].n : W;
+      for (int s = 0; s < form.panels; ++s) {
+        direct[s] = direct[s] && (alike || x.rows == 1);
+        out[s] = direct[s] ? static_cast<float*>(list.products[stream[s].product].y) + stream[s].panel * W : sums + s * tiles.rows * W;
+      }
+      for (int64_t r = 0; r < run; ++r) {
+        if (r + 1 == run)
+          for (int s = 0; s < form.panels; ++s) {
+            const bool goes_on = j + run < each;
+            after[s] = goes_on ? stream[s].on(list, run).at : rest + s < size ? place(rest + s).at : at[s];
+          }
+        form.run(x, 0, list.products[0].k, at, out, stride, after, nullptr);
+        for (int s = 0; s < form.panels; ++s) {
+          const QuantLinear& p = list.products[stream[s].product];
+          const int64_t column = (stream[s].panel + r) * W;
+          for (int m = 0; m < tiles.rows && !direct[s]; ++m) write_int8(p, m, column, p.n - column, load(out[s] + m * W));
+          at[s] += list.bytes, after[s] += list.bytes, out[s] += direct[s] ? W : 0;
+        }
+      }
+      for (int s = 0; s < form.panels; ++s) stream[s] = stream[s].on(list, run);
+    }
+    done = rest;
+  }
+}
+// The tiles of m rows where one has as many, or null.
+template <class P> const PackedTiles* packed_tiles_of(int64_t m) {
+  for (const PackedTiles& tiles : packed_tiles<P>)
+    if (tiles.rows == m) return &tiles;
+  return nullptr;
+}
+
+// Products of one x by several weights of one form, as one loop.
+template <class P> void packed_products(const QuantLinear* products, int count, Pool& pool, void* scratch) {
+  static_assert(packed_sums_suffice<P>());
+  const QuantLinear& x = products[0];
+  round_packed_rows<P>(x, scratch, pool);
+  const int64_t tiles = packed_row_tiles(x.m), bytes = packed_panel_bytes<P>(x.k);
+  const PackedTiles* tile = packed_tiles_of<P>(x.m);
+  int64_t panels_of_all = 0;
+  for (int i = 0; i < count; ++i) {
+    panels_of_all += ceil_div(products[i].n, W);
+    if (!products[i].packed) tile = nullptr;
+  }
+  if (tile) {
+    const int64_t parts = min_of(panels_of_all, Pool::stream_tasks(panels_of_all * bytes, pool.threads()));
+    return pool.run(parts, [&](int64_t task, int) {
+      packed_streams<P>(PanelList{products, count, bytes, task, parts}, packed_rows(scratch, 0, x.k, x.m), *tile);
+    });
+  }
+  const bool widen = packed_is_widened<P>(x.m, x.k);
+  const int64_t wide = packed_panel_bytes<Widened<P>>(x.k);
+  uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);
+  const int64_t fit = widen ? packed_wide_bytes<P> / max_of<int64_t>(1, wide) : packed_task_bytes / max_of<int64_t>(1, bytes);
+  const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles take panels in twos
+  const auto tasks_of = [&](const QuantLinear& p) {
+    const int64_t panels = ceil_div(p.n, W), tasks = min_of<int64_t>(panels, pool.threads() * 4);
+    return tiles > 1 ? round_up(max_of(tasks, ceil_div(panels, most)), pool.threads()) : min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));
+  };
+  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
+    const QuantLinear& p = products[i];
+    const int64_t panels = ceil_div(p.n, W), together = tiles > 1 ? 2 : 1, parts = ceil_div(panels, together);
+    const int64_t p1 = min_of(panels, parts * (task + 1) / tasks * together);
+    int64_t p0 = parts * task / tasks * together;
+    if (!p.packed && p.m <= StoredSource<P>::most_x)
+      return stored_columns<P>(p, packed_rows(scratch, 0, p.k, p.m), p0 * W, min_of(p1 * W, p.n));
+    uint8_t* mine = own + thread * packed_own_bytes<P>(x.k);
+    const int64_t step = !p.packed ? packed_own_panels(widen ? wide : bytes) : widen ? most : panels;
+    for (; p0 < p1; p0 += step) {
+      const int64_t end = min_of(p0 + step, p1);
+      const uint8_t* from = mine;
+      if (p.packed) from = static_cast<const uint8_t*>(p.packed) + p0 * bytes;
+      else
+        for (int64_t j = p0; j < end; ++j) P::pack(p, j, mine + (j - p0) * bytes);
+      NextLines later, none;
+      if (p.packed && tiles > 1 && (end < p1 || goes_on(task, tasks, pool.threads())))
+        later.at = static_cast<const uint8_t*>(p.packed) + end * bytes, later.end = later.at + min_of(panels - end, end - p0) * bytes;
+      if (!widen) {
+        for (int64_t t = 0; t < tiles; ++t)
+          packed_columns<P>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from, bytes, p0, end, t > 0 ? later : none);
+      } else if constexpr (packed_widens<P>) {
+        uint8_t* widened = mine + packed_own_panels(bytes) * bytes;
+        for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + (j - p0) * bytes, p.k, widened + (j - p0) * wide);
+        for (int64_t t = 0; t < tiles; ++t)
+          packed_columns<Widened<P>>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end, later);
+      }
+    }
+  });
+}
+
+// Panels [begin, end) of the form at `to`.
+template <class P> void pack_panels(const QuantLinear& p, void* to, int64_t begin, int64_t end, Pool& pool) {
+  const int64_t bytes = packed_panel_bytes<P>(p.k);
+  pool.range(end - begin, 4, [&](int64_t p0, int64_t p1, int) {
+    for (int64_t panel = begin + p0; panel < begin + p1; ++panel) P::pack(p, panel, static_cast<uint8_t*>(to) + panel * bytes);
+  });
+}
+
+// A type's packed form.
+struct PackedForm {
+  int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has none
+  void (*pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
+  void (*products)(const QuantLinear*, int count, Pool&, void* scratch) = nullptr;
+  int64_t (*own_bytes)(int64_t k) = nullptr;  // of a thread
+};
+template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_panels<P>, packed_products<P>, packed_own_bytes<P>};
+inline PackedForm packed_form(DType type) {
+  switch (type) {
+    case DType::q8_0: return packed_form_of<Packed8>;
+    case DType::q4_0: return packed_form_of<Packed4>;
+    case DType::q5_0: return packed_form_of<Packed5>;
+    case DType::q4_k: return packed_form_of<Packed4K>;
+    case DType::q6_k: return packed_form_of<Packed6K>;
+    default: return {};
+  }
+}
+
+inline size_t quant_packed_bytes(DType type, int64_t n, int64_t k) {
+  const PackedForm form = packed_form(type);
+  return form.pack && k > 0 ? static_cast<size_t>(ceil_div(n, W) * form.panel_bytes(k)) : 0;
+}
+inline void quant_pack(const QuantLinear& p, void* to, int64_t begin, int64_t end, Pool& pool) { packed_form(p.w_type).pack(p, to, begin, end, pool); }
+
+inline size_t packed_scratch(const QuantLinear& p, int threads) {
+  const PackedForm form = packed_form(p.w_type);
+  if (!form.pack) return 0;
+  const int64_t rows = round_up(packed_row_tiles(p.m) * packed_tile_bytes(p.k), 64);
+  return static_cast<size_t>(rows + threads * form.own_bytes(p.k));
+}
+inline void packed_linears(const QuantLinear* p, int count, Pool& pool, void* scratch) {
+  packed_form(p[0].w_type).products(p, count, pool, scratch);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle
+#endif

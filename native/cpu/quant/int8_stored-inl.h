@@ -1,0 +1,191 @@
+// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they are stored. Each sum is
+// the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those of the packed form.
+#pragma once
+#include "cpu/quant/int8_packed_rows-inl.h"
+
+#if defined(HEDDLE_INT8_PACKED)
+namespace heddle {
+namespace HEDDLE_ISA {
+
+constexpr int stored_outputs = 8;  // of a tile: a sum in each lane
+
+// A unit's integers of two outputs, with their offset: both first halves, and both second halves.
+struct HalfUnits {
+  Bytes low, high;
+};
+HEDDLE_SIMD Bytes joined_at(const uint8_t* a, const uint8_t* b) {
+  return joined(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+}
+HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) { return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)}; }
+
+// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x folds its products
+// again, so for more than most_x rows it is cheaper to pack panels.
+template <class P> struct StoredSource;
+template <> struct StoredSource<Packed8> : Q8_0Source {
+  static constexpr int unit_bytes = 34;  // 0: scales do not lie before each unit
+  static constexpr int64_t most_x = 4;
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
+    const Bytes sign = _mm256_set1_epi8(static_cast<char>(signed_offset));
+    a += u * unit_bytes + 2, b += u * unit_bytes + 2;
+    return {_mm256_xor_si256(joined_at(a, b), sign), _mm256_xor_si256(joined_at(a + 16, b + 16), sign)};
+  }
+};
+template <> struct StoredSource<Packed4> : Q4_0Source {
+  static constexpr int unit_bytes = 18;
+  static constexpr int64_t most_x = 4;
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
+    const Bytes v = joined_at(a + u * unit_bytes + 2, b + u * unit_bytes + 2);
+    return {and15(v), and15(_mm256_srli_epi16(v, 4))};
+  }
+};
+template <> struct StoredSource<Packed5> : Q5_0Source {
+  static constexpr int unit_bytes = 22;
+  static constexpr int64_t most_x = packed_most_rows;
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) { return halves_of(get(a, nullptr, u), get(b, nullptr, u)); }
+};
+template <> struct StoredSource<Packed4K> : Q4_KSource {
+  static constexpr int unit_bytes = 0;
+  static constexpr int64_t most_x = packed_most_rows;
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
+    a += 16 + 32 * (u / 2), b += 16 + 32 * (u / 2);
+    return {and15(shift_right(joined_at(a, b), 4 * (u & 1))), and15(shift_right(joined_at(a + 16, b + 16), 4 * (u & 1)))};
+  }
+};
+template <> struct StoredSource<Packed6K> : Q6_KSource {
+  static constexpr int unit_bytes = 0;
+  static constexpr int64_t most_x = packed_most_rows;
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) { return halves_of(get(a, nullptr, u), get(b, nullptr, u)); }
+};
+
+// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds up those of output n.
+HEDDLE_SIMD __m256i fold_fours(const __m256i (&v)[4]) {
+  const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
+  const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
+  return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+// Lane n is the scale before output n's unit at `offset`.
+HEDDLE_SIMD Eight scales_before(const uint8_t* const (&at)[stored_outputs], int64_t offset) {
+  __m128i v[stored_outputs];
+#pragma GCC unroll 8
+  for (int n = 0; n < stored_outputs; ++n) {
+    int32_t bits;  // the scale, and what comes after it
+    __builtin_memcpy(&bits, at[n] + offset, 4);
+    v[n] = _mm_cvtsi32_si128(bits);
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < 4; ++n) v[n] = _mm_unpacklo_epi16(v[2 * n], v[2 * n + 1]);
+  const __m128i halves = _mm_unpacklo_epi64(_mm_unpacklo_epi32(v[0], v[1]), _mm_unpacklo_epi32(v[2], v[3]));
+  return _mm256_cvtph_ps(halves);
+}
+// Lane n of r[i] becomes lane i of r[n].
+HEDDLE_SIMD void transpose_eight(Eight (&r)[8]) {
+  Eight pairs[8], fours[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      fours[i + 2 * h] = _mm256_shuffle_ps(pairs[i + h], pairs[i + 2 + h], 0x44);
+      fours[i + 2 * h + 1] = _mm256_shuffle_ps(pairs[i + h], pairs[i + 2 + h], 0xee);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) r[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20), r[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+}
+// Transposes what S::scales wrote for each output, so that lane n belongs to output n.
+template <int COUNT> HEDDLE_SIMD void scales_side_by_side(const float (&of)[stored_outputs][COUNT], Eight (&to)[COUNT]) {
+#pragma GCC unroll 2
+  for (int first = 0; first < COUNT; first += 8) {
+    Eight lines[8];
+#pragma GCC unroll 8
+    for (int n = 0; n < 8; ++n) lines[n] = _mm256_load_ps(of[n] + first);
+    transpose_eight(lines);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) to[first + g] = lines[g];
+  }
+}
+
+// RM rows of x from row i on by eight outputs, whose stored rows begin at `rows`.
+template <class P, int RM>
+[[gnu::noinline]] void stored_tile(const PackedRows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
+  using S = StoredSource<P>;
+  static_assert(S::offset == P::offset && unit / S::group == P::groups && S::minimum_added == P::has_minimum);
+  constexpr int groups = P::groups, scales = part * groups;
+  const QuantType& type = quant_type(P::type);
+  const int64_t part_bytes = quant_row_bytes(type, part * unit);
+  const uint8_t* at[stored_outputs];
+  Eight sum[RM], scale[scales], minimum[scales];
+#pragma GCC unroll 8
+  for (int n = 0; n < stored_outputs; ++n) at[n] = rows[n];
+#pragma GCC unroll 4
+  for (int m = 0; m < RM; ++m) sum[m] = _mm256_setzero_ps();
+  for (int64_t u0 = 0; u0 < units; u0 += part) {
+    const int count = static_cast<int>(min_of<int64_t>(part, units - u0));
+    for (int n = 0; n < stored_outputs; ++n)
+      for (int64_t b = 0; b < part_bytes; b += 64) fetch_stream(at[n] + ahead_bytes + b);
+    if constexpr (S::unit_bytes == 0) {
+      alignas(32) float own_scales[stored_outputs][scales], own_minima[stored_outputs][scales];
+      for (int n = 0; n < stored_outputs; ++n) S::scales(type, at[n], count, nullptr, own_scales[n], own_minima[n]);
+      scales_side_by_side(own_scales, scale);
+      if constexpr (P::has_minimum) scales_side_by_side(own_minima, minimum);
+    }
+#pragma GCC unroll 1
+    for (int u = 0; u < count; ++u) {
+      HalfUnits w[4];
+#pragma GCC unroll 4
+      for (int n = 0; n < 4; ++n) w[n] = S::halves(at[n], at[n + 4], u);
+      if constexpr (S::unit_bytes > 0) scale[u] = scales_before(at, u * S::unit_bytes);
+#pragma GCC unroll 4
+      for (int m = 0; m < RM; ++m) {
+        const int64_t place = (u0 + u) * x.rows + i + m;
+        const int8_t* values = x.values + place * unit;
+        const Bytes low = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
+        const Bytes high = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values + unit / 2)));
+        __m256i dot[groups][4];
+#pragma GCC unroll 4
+        for (int n = 0; n < 4; ++n) {
+          dot[0][n] = products<S::is_signed>(_mm256_setzero_si256(), w[n].low, low);
+          dot[groups - 1][n] = products<S::is_signed>(groups == 1 ? dot[0][n] : _mm256_setzero_si256(), w[n].high, high);
+        }
+        const Eight x_scale = _mm256_set1_ps(x.scales[place]);
+#pragma GCC unroll 2
+        for (int g = 0; g < groups; ++g) {
+          const int32_t start = P::offset ? x.starts[((u0 + u) * groups + g) * x.rows + i + m] : 0;
+          const Eight whole = _mm256_cvtepi32_ps(_mm256_add_epi32(fold_fours(dot[g]), _mm256_set1_epi32(start)));
+          sum[m] = fma8(_mm256_mul_ps(scale[groups * u + g], x_scale), whole, sum[m]);
+        }
+        if (P::has_minimum) sum[m] = fma8(minimum[u], _mm256_set1_ps(x.totals[place]), sum[m]);  // minima are negative here
+      }
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < stored_outputs; ++n) at[n] += part_bytes;
+  }
+#pragma GCC unroll 4
+  for (int m = 0; m < RM; ++m) _mm256_storeu_ps(out + m * stored_outputs, sum[m]);
+}
+
+// Outputs [j0, j1) by all rows of x, at most packed_most_rows. The outputs of a tile lie far apart, so that each stream goes on where its last
+// row ended.
+template <class P> void stored_columns(const QuantLinear& p, const PackedRows& x, int64_t j0, int64_t j1) {
+  const int64_t row_bytes = quant_row_bytes(quant_type(P::type), p.k), each = ceil_div(j1 - j0, stored_outputs), units = p.k / unit;
+  const uint8_t* w = static_cast<const uint8_t*>(p.w);
+  for (int64_t j = 0; j < each; ++j) {
+    const uint8_t* at[stored_outputs];
+    float out[packed_most_rows * stored_outputs];
+    const auto output = [&](int n) { return j0 + n * each + j; };
+    for (int n = 0; n < stored_outputs; ++n) at[n] = w + min_of(output(n), j1 - 1) * row_bytes;
+    int64_t i = 0;
+    for (; i + 4 <= x.rows; i += 4) stored_tile<P, 4>(x, i, units, at, out + i * stored_outputs);
+    float* const last = out + i * stored_outputs;
+    if (x.rows - i == 3) stored_tile<P, 3>(x, i, units, at, last);
+    else if (x.rows - i == 2) stored_tile<P, 2>(x, i, units, at, last);
+    else if (x.rows - i == 1) stored_tile<P, 1>(x, i, units, at, last);
+    for (int64_t m = 0; m < x.rows; ++m)
+      for (int n = 0; n < stored_outputs && output(n) < j1; ++n) write_one(p, m, output(n), out[m * stored_outputs + n]);
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle
+#endif

@@ -1,0 +1,100 @@
+// Linear layers over quantised weights with activations in 8 bits: as they are stored, or packed.
+#pragma once
+#include "cpu/quant/int8_gemm-inl.h"
+#include "cpu/quant/int8_packed-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if !defined(HEDDLE_INT8_PACKED)
+inline size_t quant_packed_bytes(DType, int64_t, int64_t) { return 0; }
+inline void quant_pack(const QuantLinear&, void*, int64_t, int64_t, Pool&) {}
+inline size_t packed_scratch(const QuantLinear&, int) { return 0; }
+inline void packed_linears(const QuantLinear*, int, Pool&, void*) {}
+#endif
+
+// Rows of activations from which packing the weights pays.
+constexpr int64_t int8_gemm_rows = 12;
+
+struct Int8Plan {
+  bool packs;
+  size_t values, scales, sums, totals, starts, panels;  // bytes, each a multiple of 64
+  size_t bytes() const { return values + scales + sums + totals + starts + panels; }
+};
+inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
+  Int8Plan plan{};
+  const auto padded = [](int64_t bytes) { return static_cast<size_t>(round_up(bytes, 64)); };
+  const int64_t units = p.k / unit;
+  int64_t rows = max_of<int64_t>(1, p.m);
+#if defined(HEDDLE_INT8_PACKED)
+  plan.packs = !p.rowwise && p.m >= int8_gemm_rows;
+  if (plan.packs) {
+    const PanelPlan panel = panel_plan(p.w_type);
+    const int64_t panel_bytes = round_up(units * panel.unit_bytes, 64);
+    rows = round_up(rows, gemm_rows);
+    plan.panels = padded(threads * panels_per_task(p, panel_bytes, threads) * panel_bytes);
+    plan.values = padded(rows * p.k * panel.width), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
+    plan.totals = plan.sums;
+    return plan;
+  }
+  const int64_t stride = round_up(units, 8);  // scales are read in eights
+  plan.values = padded(rows * stride * unit), plan.scales = padded(rows * stride * 8), plan.totals = padded(rows * stride * 8);
+  plan.starts = padded(rows * stride * 32);
+#else
+  (void)threads;
+  plan.values = padded(rows * p.k), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
+#endif
+  return plan;
+}
+// The most that fewer rows may take as well: a program's scratch is sized by its bounds.
+inline size_t int8_scratch(QuantLinear p, int threads) {
+  size_t most = plan_int8(p, threads).bytes();
+#if defined(HEDDLE_INT8_PACKED)
+  if (p.m >= int8_gemm_rows && !p.rowwise) {
+    p.m = int8_gemm_rows - 1;
+    most = max_of(most, plan_int8(p, threads).bytes());
+  }
+#endif
+  return most;
+}
+inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
+  const Int8Plan plan = plan_int8(p, pool.threads());
+  char* at = static_cast<char*>(scratch);
+  const auto take = [&](size_t bytes) {
+    char* taken = at;
+    at += bytes;
+    return taken;
+  };
+  Int8Rows x{};
+  x.values = reinterpret_cast<int8_t*>(take(plan.values)), x.scales = reinterpret_cast<float*>(take(plan.scales));
+  x.sums = reinterpret_cast<int32_t*>(take(plan.sums)), x.totals = reinterpret_cast<float*>(take(plan.totals));
+  x.starts = reinterpret_cast<int32_t*>(take(plan.starts)), x.stride = round_up(p.k / unit, 8), x.rows = p.m;
+#if defined(HEDDLE_INT8_PACKED)
+  if (plan.packs) {
+    const PanelPlan panel = panel_plan(p.w_type);
+    return panel.run(p, panel.offset, x, pool, reinterpret_cast<uint8_t*>(at));
+  }
+#endif
+  int8_dot(p, x, pool);
+}
+
+inline size_t int8_linear_scratch(const QuantLinear& p, int threads) { return max_of(int8_scratch(p, threads), packed_scratch(p, threads)); }
+
+// Several weights by one x: those in the same packed form share its rounding, and one loop of the pool. `exact` takes those that want
+// their activations as they are.
+inline void int8_linears(const QuantLinear* p, int count, Pool& pool, void* scratch, void (*exact)(const QuantLinear&, Pool&, void* scratch)) {
+  for (int i = 0, end = 0; i < count; i = end) {
+    const auto alike = [&](const QuantLinear& o) { return o.int8 && (o.packed || o.unpacked) && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type; };
+    for (end = i; end < count && alike(p[end]);) ++end;
+    if (end > i) {
+      packed_linears(p + i, end - i, pool, scratch);
+      continue;
+    }
+    ++end;
+    if (p[i].m == 0 || p[i].n == 0) continue;
+    p[i].int8 ? int8_linear(p[i], pool, scratch) : exact(p[i], pool, scratch);
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

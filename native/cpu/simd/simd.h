@@ -1,0 +1,161 @@
+// The SIMD vocabulary of the CPU kernels. An isa_*.cc file defines HEDDLE_ISA (its namespace) and HEDDLE_ISA_NAME,
+// then includes this and the *-inl.h algorithms, which compile once per instruction set.
+//
+// F is a vector of W floats. load/store take float, bf16 or f16 memory (stores round to the nearest even);
+// the _n forms touch only the first n < W elements (missing lanes read as 0).
+//
+// One-definition rule: a function emitted here is compiled with wider instructions than the rest of the library.
+// Everything therefore lives in the namespace of its instruction set, and no std:: template or inline function of
+// a shared header may be called from an *-inl.h: the linker could keep the wide copy for everybody.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/tensor.h"
+
+#ifndef HEDDLE_ISA
+#error "an isa_*.cc file defines HEDDLE_ISA before including simd.h"
+#endif
+
+#if defined(HEDDLE_SIMD_AVX512) && defined(HEDDLE_EMULATE_AVX512)
+#include "cpu/isa/emulate_avx512.h"
+#elif defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define HEDDLE_SIMD [[gnu::always_inline]] static inline
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if defined(HEDDLE_SIMD_AVX512)
+#include "cpu/simd/simd_avx512.h"
+#if defined(HEDDLE_SIMD_AMX)
+#include "cpu/simd/simd_amx.h"
+#endif
+#elif defined(HEDDLE_SIMD_AVX2)
+#include "cpu/simd/simd_avx2.h"
+#else
+#include "cpu/simd/simd_x4.h"
+#endif
+
+// Fetches a line of what streams past, long before it is read: into the second cache, which waits for more lines at once than the
+// nearest one has buffers for.
+HEDDLE_SIMD void fetch_stream(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+template <class T> HEDDLE_SIMD T min_of(T a, T b) { return a < b ? a : b; }
+template <class T> HEDDLE_SIMD T max_of(T a, T b) { return a > b ? a : b; }
+HEDDLE_SIMD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+#if !defined(HEDDLE_SIMD_AVX2)
+HEDDLE_SIMD F fma_in_place(F a, F b, F c) { return fma(a, b, c); }
+#endif
+#if !defined(HEDDLE_ROUNDS_BF16)
+HEDDLE_SIMD void store_two(bf16* p, F v, F next) { store(p, v), store(p + W, next); }
+#endif
+// A product as it is rounded: of it and a sum that follows compilers make one instruction, with one rounding.
+HEDDLE_SIMD F rounded(F product) {
+#if defined(HEDDLE_SIMD_AVX512) && defined(HEDDLE_EMULATE_AVX512)
+  asm("" : "+m"(product));
+#elif defined(HEDDLE_SIMD_AVX512)
+  asm("" : "+v"(product));
+#elif defined(__SSE2__)
+  asm("" : "+x"(product));
+#elif defined(__aarch64__)
+  asm("" : "+w"(product));
+#else
+  asm("" : "+m"(product));
+#endif
+  return product;
+}
+HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
+
+#if !defined(HEDDLE_SIMD_AVX512)
+// Lane i: the sum of the lanes of r[i], halves first; r is spoilt.
+HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
+  transpose(r);
+#pragma GCC unroll 16
+  for (int step = W / 2; step > 0; step /= 2)
+    for (int j = 0; j < step; ++j) r[j] = add(r[j], r[j + step]);
+  return r[0];
+}
+#endif
+
+// Tails of the 16-bit types go through a small buffer where no 16-bit masked move exists (AVX2).
+template <class T> HEDDLE_SIMD F load_n16(const T* p, int n) {
+  T t[W] = {};
+  for (int i = 0; i < n; ++i) t[i] = p[i];
+  return load(t);
+}
+template <class T> HEDDLE_SIMD void store_n16(T* p, F v, int n) {
+  T t[W];
+  store(t, v);
+  for (int i = 0; i < n; ++i) p[i] = t[i];
+}
+#if !defined(HEDDLE_SIMD_AVX512)
+HEDDLE_SIMD F load_n(const bf16* p, int n) { return load_n16(p, n); }
+HEDDLE_SIMD F load_n(const f16* p, int n) { return load_n16(p, n); }
+HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
+#endif
+HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
+
+// One element, through the vector conversions so that scalar and vector code round alike.
+HEDDLE_SIMD float load1(const float* p) { return *p; }
+template <class T> HEDDLE_SIMD float load1(const T* p) {
+  float t[W];
+  store(t, load_n16(p, 1));
+  return t[0];
+}
+HEDDLE_SIMD void store1(float* p, float v) { *p = v; }
+template <class T> HEDDLE_SIMD void store1(T* p, float v) { store_n16(p, set1(v), 1); }
+
+// e^r on |r| <= ln 2 / 2, relative error 4e-9 before rounding: 1 + r + r^2 q(r), q fitted at Chebyshev nodes.
+HEDDLE_SIMD F exp_reduced(F r) {
+  F q = fma(set1(0.0013946091f), r, set1(0.0083690798f));
+  q = fma(q, r, set1(0.041666269f));
+  q = fma(q, r, set1(0.16666517f));
+  q = fma(q, r, set1(0.5f));
+  return fma(fma(q, r, set1(1.0f)), r, set1(1.0f));
+}
+constexpr float minus_infinity = -__builtin_inff();
+constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+
+// e^x: subnormal results are right, -inf gives 0, above 88.73 gives inf, NaN stays NaN. About 2 ulp.
+HEDDLE_SIMD F exp(F x) {
+  x = min(set1(89.0f), max(set1(-104.0f), x));
+  F n = round_even(mul(x, set1(log2_e)));
+  F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), x));
+  return scale2(exp_reduced(r), n);
+}
+// e^x for x <= 0 (softmax, where it is most of the time that products do not take): below -87.7 exactly 0.
+// Adding 1.5 * 2^23 + 127 rounds to an integer and leaves the result's exponent field in the low bits; at -127 that
+// field, and so the power of two, is 0.
+HEDDLE_SIMD F exp_nonpositive(F x) {
+  constexpr float shift = 12582912.0f + 127;
+  x = max(set1(-88.0f), x);
+  F t = fma(x, set1(log2_e), set1(shift)), n = sub(t, set1(shift));
+  F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), x));
+  return mul(exp_reduced(r), shift_exponent(t));
+}
+#if !defined(HEDDLE_SIMD_AVX512)
+HEDDLE_SIMD F reciprocal(F x) { return div(set1(1.0f), x); }
+#endif
+// Without cancellation: e / (1 + e) below 0, with e = exp(-|x|).
+HEDDLE_SIMD F sigmoid(F x) {
+  F e = exp_nonpositive(neg(abs(x))), r = reciprocal(add(set1(1.0f), e));
+  return select_lt(x, zero(), mul(e, r), r);
+}
+
+HEDDLE_SIMD F tanh(F x) {
+  F big = sub(set1(1.0f), div(set1(2.0f), add(exp(add(x, x)), set1(1.0f))));
+  // Near 0 the difference above cancels: the Taylor series keeps the relative error at rounding level.
+  F s = mul(x, x), p = fma(set1(0.021869488f), s, set1(-0.053968254f));
+  p = fma(p, s, set1(0.13333333f));
+  p = fma(p, s, set1(-0.33333333f));
+  return select_lt(abs(x), set1(0.25f), fma(mul(x, s), p, x), big);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

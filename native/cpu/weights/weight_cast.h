@@ -1,0 +1,40 @@
+// Stored weights in another element type and another order, by the threads of a lane's pool: what files and arrays are converted with.
+#pragma once
+#include <cstdint>
+
+#include "cpu/weights/weight_source.h"
+#include "runtime/pool.h"
+
+namespace heddle {
+
+// A strided view: element (i, j, …) of what is made, row-major, is the source's element start + i * strides[0] + j * strides[1] + …
+struct WeightView {
+  int rank = 0;
+  int64_t start = 0;
+  int64_t sizes[4] = {}, strides[4] = {};
+
+  int64_t count() const;
+  // The same without dimensions of one, and with those that lie one behind the other as one.
+  WeightView merged() const;
+  // Whether stretches lie as they are to be: what is not plain floats must be read so, whole blocks at a time.
+  bool in_stretches() const { return strides[rank - 1] == 1; }
+  // Else its rows are along the dimension whose elements lie closest, and have the elements of those below it.
+  int along() const;
+  int64_t row_length() const;
+};
+
+struct WeightCast {
+  WeightSource source;
+  WeightView view;      // rank 1 to 4, within the source; merged
+  int64_t first = 0;    // of the view's elements: `count` from there on are made, whole blocks
+  int64_t count = 0;
+  DType to = DType::f32;
+  float addend = 0;     // added before rounding
+  uint8_t* out = nullptr;
+};
+
+// As cast_run does it. Throws IO where a file has become shorter. Threads convert 16,384 elements at a time in memory of their own: nothing but `out` grows
+// with the weights.
+CastFindings cast_weights(const WeightCast& cast, Pool& pool);
+
+}  // namespace heddle

@@ -1,0 +1,108 @@
+#include "cpu/weights/weight_run.h"
+
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "cpu/nodes/nodes.h"
+#include "ops/quant.h"
+#include "ops/quant_write.h"
+#include "core/element_cast.h"
+
+namespace heddle {
+namespace {
+
+// A thread's memory, kept from one run to the next.
+struct Room {
+  alignas(64) uint8_t raw[weight_run * sizeof(float)];
+  alignas(64) float wide[weight_run];
+};
+Room& room() {
+  static thread_local const std::unique_ptr<Room> mine(new Room);
+  return *mine;
+}
+
+struct Run {
+  const uint8_t* raw;
+  DType from;
+  uint8_t* out;
+  DType to;
+  float addend;
+  int64_t n;
+
+  bool copied() const { return from == to && addend == 0; }
+};
+
+bool is_floating(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; }
+
+// The largest magnitude that the kernels may be given: below what becomes infinite, or is refused.
+float largest_of(DType to) {
+  switch (to) {
+    case DType::f32: return FLT_MAX;
+    case DType::f16: return 0x1.ffdffep15f;    // the last below 65520
+    case DType::bf16: return 0x1.fefffep127f;  // the last below the middle of the largest and infinity
+    default: return largest_quantised;
+  }
+}
+
+bool misaligned(const void* p, size_t to) { return reinterpret_cast<uintptr_t>(p) % to != 0; }
+
+// The elements as numbers: at `to`, or where they lie.
+const float* widened(const Run& r, float* to) {
+  const float* numbers = to;
+  if (r.from == DType::f32) {
+    if (r.addend == 0 && !misaligned(r.raw, sizeof(float))) numbers = reinterpret_cast<const float*>(r.raw);
+    else std::memcpy(to, r.raw, static_cast<size_t>(r.n) * sizeof(float));
+  } else if (is_quantised(r.from)) {
+    dequantise(r.from, r.raw, r.n, to);
+  } else {
+    cpu::active().convert(r.raw, r.from, to, DType::f32, r.n);
+  }
+  if (r.addend != 0)
+    for (int64_t i = 0; i < r.n; ++i) to[i] += r.addend;
+  return numbers;
+}
+
+// Whether all of them are finite and no larger than `most`.
+bool are_within(const float* x, int64_t n, float most) {
+  float high = 0, low = 0;
+  return cpu::active().logits_range(x, n, &high, &low) && high <= most && low >= -most;
+}
+
+// Numbers that do not go through a kernel: counted, and converted one by one.
+CastFindings cast_plainly(const Run& r, float* wide) {
+  CastFindings found;
+  if (r.copied()) std::memcpy(r.out, r.raw, bytes_of_elements(r.from, r.n));
+  else found.overflows = cast_elements(r.raw, r.from, r.out, r.to, r.n, r.addend);
+  cast_elements(r.raw, r.from, reinterpret_cast<uint8_t*>(wide), DType::f32, r.n, 0);
+  for (int64_t i = 0; i < r.n; ++i) found.not_finite += !std::isfinite(wide[i]);
+  return found;
+}
+
+}  // namespace
+
+CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, float addend, int64_t n) {
+  Run r{raw, from, out, to, addend, n};
+  const size_t bytes = bytes_of_elements(from, n);
+  if (r.copied() && is_quantised(from)) {
+    std::memcpy(out, raw, bytes);
+    return {};
+  }
+  Room& mine = room();
+  if (is_floating(from) && misaligned(raw, dtype_bytes(from))) {
+    std::memcpy(mine.raw, raw, bytes);
+    r.raw = mine.raw;
+  }
+  // What is wanted as numbers is made where it is wanted.
+  const bool direct = to == DType::f32 && from != DType::f32 && !misaligned(out, sizeof(float));
+  const float* numbers = widened(r, direct ? reinterpret_cast<float*>(out) : mine.wide);
+  if (!are_within(numbers, n, r.copied() ? FLT_MAX : largest_of(to))) return cast_plainly(r, mine.wide);
+  if (r.copied()) std::memcpy(out, r.raw, bytes);
+  else if (is_quantised(to)) cpu::active().quantise(to, numbers, n, out);
+  else if (to != DType::f32) cpu::active().convert(numbers, DType::f32, out, to, n);
+  else if (!direct) std::memcpy(out, numbers, static_cast<size_t>(n) * sizeof(float));
+  return {};
+}
+
+}  // namespace heddle

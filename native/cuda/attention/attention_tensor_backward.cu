@@ -1,0 +1,211 @@
+// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"), in two passes
+// without atomics, so that its bits depend on the operands alone: one block for 64 queries makes dq, one for 64 keys dk and dv.
+//
+//   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: of a row's dO over its output, made before
+//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO    the second pass makes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands
+#include "cuda/attention/attention_backward.cuh"
+#include "cuda/attention/attention_tensor.cuh"
+#include "cuda/gemm/tensor_tile.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;  // rows of a block; of the other side
+
+// sum (16 own rows, 32 others) = own (from row `row` on) otherᵀ
+template <int width> __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
+  HEDDLE_UNROLL
+  for (int d = 0; d < width; d += 16) {
+    uint32_t left[4];
+    load_left<width>(left, own, row, d);
+    HEDDLE_UNROLL
+    for (int j = 0; j < tile / 8; j += 2) {
+      uint32_t right[2][2];
+      load_right<width>(right[0], right[1], other, j * 8, d);
+      ptx::mma_bf16(sum[j], left, right[0]);
+      ptx::mma_bf16(sum[j + 1], left, right[1]);
+    }
+  }
+}
+// acc (16 own rows, width) += weights (16, 32) other (32, width)
+template <int width> __device__ inline void add_weighted(float (&acc)[width / 8][4], const float (&weights)[tile / 8][4], const uint16_t* other) {
+  HEDDLE_UNROLL
+  for (int i = 0; i < tile / 8; i += 2) {
+    uint32_t left[4];
+    as_left(left, weights[i], weights[i + 1]);
+    HEDDLE_UNROLL
+    for (int j = 0; j < width / 8; j += 2) {
+      uint32_t right[2][2];
+      load_right_turned<width>(right[0], right[1], other, j * 8, i * 8);
+      ptx::mma_bf16(acc[j], left, right[0]);
+      ptx::mma_bf16(acc[j + 1], left, right[1]);
+    }
+  }
+}
+// The warp's 16 rows of acc, from `row` on, to x (rows, heads, D).
+template <int width> __device__ inline void store_rows(uint16_t* x, const float (&acc)[width / 8][4], int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
+  const int lane = threadIdx.x % warp_size;
+  HEDDLE_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const int64_t r = row + lane / 4 + 8 * h;
+    HEDDLE_UNROLL
+    for (int j = 0; j < width / 8; ++j)
+      if (r < end && 8 * j < D)
+        *reinterpret_cast<uint32_t*>(x + (r * heads + head) * D + 8 * j + 2 * (lane % 4)) = pack_bf16(acc[j][2 * h], acc[j][2 * h + 1]);
+  }
+}
+
+__device__ inline const uint16_t* bits(const View& x) { return static_cast<const uint16_t*>(x.data); }
+
+// grid (sequences * tiles of 64 queries, H). Shared: q, do (64, width), then two stages of k, v (32, width)
+template <int width> __global__ void __launch_bounds__(threads) query_gradient_kernel(BackwardArguments a) {
+  HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
+  uint16_t *q_tile = memory, *do_tile = q_tile + own_rows * width, *ring = do_tile + own_rows * width;
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * own_rows, end = start + a.T;
+  const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
+  const RowSpan seen = seen_by<own_rows>(a.spans, row0, end);
+  const int32_t first = seen.first, last = seen.last;
+  const int64_t key_tiles = (last - first + tile - 1) / tile;
+  const auto copy_stage = [&](int64_t t) {
+    uint16_t* k_tile = ring + t % 2 * 2 * tile * width;
+    copy_tile<tile, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
+    copy_tile<tile, width, threads>(k_tile + tile * width, bits(a.v) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
+  };
+  RowSpan span[2];
+  float lse[2], mean[2], dq[width / 8][4] = {};
+  HEDDLE_UNROLL
+  for (int h = 0; h < 2; ++h) {
+    const int64_t row = row0 + warp * 16 + lane / 4 + 8 * h;
+    const bool inside = row < end;
+    span[h] = inside ? a.spans[row] : RowSpan{0, 0};
+    lse[h] = inside ? a.lse[row * a.H + head] : 0.0f;
+    mean[h] = inside ? a.mean[row * a.H + head] : 0.0f;
+  }
+  copy_tile<own_rows, width, threads>(q_tile, bits(a.q) + head * a.D, a.H * a.D, row0, 0, end, a.D);
+  copy_tile<own_rows, width, threads>(do_tile, bits(a.dout) + head * a.D, a.H * a.D, row0, 0, end, a.D);
+  if (key_tiles > 0) copy_stage(0);
+  ptx::commit_copies();
+  for (int64_t t = 0; t < key_tiles; ++t) {
+    ptx::wait_copies<0>();
+    __syncthreads();  // tile t is there for everybody, and everybody has done with the one before, whose place comes next
+    if (t + 1 < key_tiles) copy_stage(t + 1);
+    ptx::commit_copies();
+    const uint16_t *k_tile = ring + t % 2 * 2 * tile * width, *v_tile = k_tile + tile * width;
+    float s[tile / 8][4] = {}, dp[tile / 8][4] = {};
+    row_products<width>(s, q_tile, warp * 16, k_tile);
+    row_products<width>(dp, do_tile, warp * 16, v_tile);
+    HEDDLE_UNROLL
+    for (int j = 0; j < tile / 8; ++j)
+      HEDDLE_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        const int64_t key = first + t * tile + 8 * j + 2 * (lane % 4) + e % 2;
+        const int h = e / 2;
+        const float score = a.scores.of(s[j][e]);
+        const bool seen = key >= span[h].first && key < span[h].last;
+        s[j][e] = seen ? expf(score - lse[h]) * (dp[j][e] - mean[h]) * a.scores.gradient(score) : 0.0f;
+      }
+    add_weighted<width>(dq, s, k_tile);
+  }
+  ptx::wait_copies<0>();
+  store_rows<width>(static_cast<uint16_t*>(a.dq.data), dq, row0 + warp * 16, end, a.H, head, a.D);
+}
+
+// grid (sequences * tiles of 64 keys, KH). Shared: k, v (64, width), then q, do (32, width), then spans, lse and mean of 32 queries
+template <int width> __global__ void __launch_bounds__(threads) key_gradient_kernel(BackwardArguments a) {
+  HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
+  HEDDLE_SHARED(RowSpan, spans, [tile]);
+  HEDDLE_SHARED(float, lses, [tile]);
+  HEDDLE_SHARED(float, means, [tile]);
+  uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width, *do_tile = q_tile + tile * width;
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
+  const int64_t kv_head = blockIdx.y, group = a.H / a.KH;
+  copy_tile<own_rows, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, row0, 0, end, a.D);
+  copy_tile<own_rows, width, threads>(v_tile, bits(a.v) + kv_head * a.D, a.KH * a.D, row0, 0, end, a.D);
+  float dk[width / 8][4] = {}, dv[width / 8][4] = {};
+  for (int64_t query0 = start; query0 < end; query0 += tile) {
+    const RowSpan own = query0 + lane < end ? a.spans[query0 + lane] : RowSpan{0, 0};
+    // The same in every warp: does any query of the tile see any of these keys?
+    if (__ballot_sync(all_lanes, own.first < own.last && own.first < row0 + own_rows && own.last > row0) == 0) continue;
+    for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+      __syncthreads();  // the tiles of before are done with
+      copy_tile<tile, width, threads>(q_tile, bits(a.q) + head * a.D, a.H * a.D, query0, 0, end, a.D);
+      copy_tile<tile, width, threads>(do_tile, bits(a.dout) + head * a.D, a.H * a.D, query0, 0, end, a.D);
+      ptx::commit_copies();
+      if (warp == 0) {
+        const bool inside = query0 + lane < end;
+        spans[lane] = own;
+        lses[lane] = inside ? a.lse[(query0 + lane) * a.H + head] : 0.0f;
+        means[lane] = inside ? a.mean[(query0 + lane) * a.H + head] : 0.0f;
+      }
+      ptx::wait_copies<0>();
+      __syncthreads();
+      float s[tile / 8][4] = {}, dp[tile / 8][4] = {};  // (keys, queries)
+      row_products<width>(s, k_tile, warp * 16, q_tile);
+      row_products<width>(dp, v_tile, warp * 16, do_tile);
+      HEDDLE_UNROLL
+      for (int j = 0; j < tile / 8; ++j)
+        HEDDLE_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          const int64_t key = row0 + warp * 16 + lane / 4 + e / 2 * 8;
+          const int query = 8 * j + 2 * (lane % 4) + e % 2;
+          const float score = a.scores.of(s[j][e]);
+          const bool seen = key >= spans[query].first && key < spans[query].last;
+          const float p = seen ? expf(score - lses[query]) : 0.0f;
+          s[j][e] = p;
+          dp[j][e] = seen ? p * (dp[j][e] - means[query]) * a.scores.gradient(score) : 0.0f;
+        }
+      add_weighted<width>(dv, s, do_tile);
+      add_weighted<width>(dk, dp, q_tile);
+    }
+  }
+  ptx::commit_copies();
+  ptx::wait_copies<0>();  // of a block whose keys nobody sees
+  store_rows<width>(static_cast<uint16_t*>(a.dk.data), dk, row0 + warp * 16, end, a.KH, kv_head, a.D);
+  store_rows<width>(static_cast<uint16_t*>(a.dv.data), dv, row0 + warp * 16, end, a.KH, kv_head, a.D);
+}
+
+template <int width> void run(const Context& c, const BackwardArguments& a) {
+  const char* name = "attention_backward";
+  const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
+  const size_t of_queries = static_cast<size_t>(2 * own_rows + 4 * tile) * width * sizeof(uint16_t);
+  const size_t of_keys = static_cast<size_t>(2 * own_rows + 2 * tile) * width * sizeof(uint16_t);
+  launch(c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), of_queries}, query_gradient_kernel<width>, a);
+  launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), of_keys}, key_gradient_kernel<width>, a);
+}
+
+// Spans and means, rounded up; behind them what the kernels of sm_90a have besides, whatever the device.
+size_t shared_scratch(const Node& n) { return (backward_scratch(n, 0) + 15) / 16 * 16; }
+size_t scratch(const Node& n, int) { return shared_scratch(n) + warpgroup_backward_scratch(n); }
+
+void attention_backward(const Node& n, Context& c) {
+  const BackwardArguments a = prepare_backward(n, c);
+  if (a.N == 0) return;
+  if (attention_gradients_take_warpgroups(a.D, a.T, properties_of(c)))
+    return attention_backward_warpgroup(c, a, static_cast<unsigned char*>(c.scratch) + shared_scratch(n));
+  if (a.D <= 64) run<64>(c, a);
+  else run<128>(c, a);
+}
+
+// Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not fill
+// tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
+bool supports(const Node& n) {
+  if (sequence_length(n, n.in[1]) < own_rows) return false;
+  for (size_t i = 0; i < 4; ++i)
+    if (n.in[i].dtype != DType::bf16) return false;
+  for (const Tensor& t : n.out)
+    if (t.dtype != DType::bf16) return false;
+  const int64_t D = n.in[1].shape[2];
+  return D <= 128 && D % piece == 0;
+}
+
+const RegisterKernel kernels[] = {
+    {"attention_backward", "cuda_tensor_flash_attention_backward", supports, attention_backward, scratch, 1}};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace heddle

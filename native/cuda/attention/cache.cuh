@@ -1,0 +1,90 @@
+// What the kernels of the key/value cache share: where rows lie, which keys a row sees, the operands of cached attention.
+#pragma once
+#include "cuda/attention/attention.cuh"
+#include "ops/q8_rows.h"
+#include "ops/segments.h"
+
+namespace heddle {
+namespace cuda {
+
+// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See native/ops/segments.h.
+struct SegmentRow {
+  int32_t first, count, slot, past;
+};
+
+// Position p of a sequence lies in row p mod L, or in its page. ring: 0, or the window for whose sake older positions may be overwritten.
+struct CacheShape {
+  int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
+  int64_t page, pages;              // positions of a page, how many pages there are; 0 where there is no table
+  const int32_t* table;             // (S, L / page)
+
+  __device__ int32_t page_of(int64_t slot, int64_t position) const { return table[slot * (L / page) + position / page]; }
+  __device__ bool has(int32_t number) const { return number >= 0 && number < pages; }
+  // Of a head. A page that there is not is reported, and another one read: what comes of it is thrown away.
+  __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
+    if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
+    const int32_t number = page_of(slot, position);
+    if (!has(number)) fault.report();
+    return ((has(number) ? number : 0) * KH + head) * page + position % page;
+  }
+};
+
+__device__ inline bool valid(const SegmentRow& s, const CacheShape& c) {
+  if (s.count < 0 || s.past < 0) return false;
+  if (s.count == 0) return true;
+  const bool fits = static_cast<int64_t>(s.past) + s.count <= c.L || (c.ring > 0 && s.count <= c.L - c.ring + 1);
+  return s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S && fits;
+}
+
+// pages: which input of the node the table is, where it has one.
+inline CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache, size_t pages) {
+  const CachePlaces p = places_of(n, cache, pages);
+  return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, p.table};
+}
+
+struct CachedArguments {
+  View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) or of q8 rows, twice, (H)?
+  const SegmentRow* segments;  // (G)
+  Out o;                       // (N, H, D)
+  int64_t G, H, window;
+  CacheShape shape;
+  Scores scores;
+  bool causal;
+  Fault fault;
+  float* of_parts;  // (N, H, parts, D + 2): largest score, sum, values; null where one block goes through all parts
+  int64_t part_length, parts;  // positions of a part; how many parts there may be
+
+  __device__ float* part(int64_t row, int64_t head, int64_t i) const { return of_parts + ((row * H + head) * parts + i) * (shape.D + 2); }
+};
+
+// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is wrong.
+struct Visible {
+  int64_t slot, first, last;
+};
+// Of row `i` of a segment.
+__device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& segment, int64_t i) {
+  const int64_t position = segment.past + i, length = static_cast<int64_t>(segment.past) + segment.count;
+  Visible keys{segment.slot, 0, length};
+  if (a.window > 0) {
+    const int64_t furthest = a.causal ? position - a.window + 1 : position - a.window / 2;
+    keys.first = furthest > 0 ? furthest : 0;
+    if (position + a.window / 2 + 1 < length) keys.last = position + a.window / 2 + 1;
+  }
+  if (a.causal) keys.last = position + 1;
+  return keys;
+}
+__device__ inline Visible find_keys(const CachedArguments& a, int64_t row) {
+  SegmentRow segment{0, 0, -1, 0};
+  for (int64_t g = 0; g < a.G; ++g) {
+    const SegmentRow s = a.segments[g];
+    if (!valid(s, a.shape)) {
+      if (threadIdx.x == 0) a.fault.report();
+      return {-1, 0, 0};
+    }
+    if (s.count > 0 && row >= s.first && row < static_cast<int64_t>(s.first) + s.count) segment = s;
+  }
+  return keys_of(a, segment, row - segment.first);
+}
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,187 @@
+// The f32 matrix product on the ordinary multiply-add units, for operands of any type; and
+// the sum of the parts that a product was cut into.
+#include "cuda/gemm/gemm.cuh"
+
+#include "cuda/runtime/device.h"
+#include "cuda/gemm/gemm_end.cuh"
+#include "cuda/gemm/gemm_tile.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+using tiled::tile_m;
+using tiled::tile_n;
+
+__global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int64_t part) {
+  const Gemm g = part_of(whole, part);
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
+  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}}, b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
+  tiled::tile_product<16>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
+    if (row0 + i < g.m && column0 + j < g.n) end_element<false>(g, row0 + i, column0 + j, v);
+  });
+}
+
+// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for sums to be kept apart, whose
+// errors a product of two doubles.
+__global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
+  const Gemm g = part_of(whole, part);
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
+  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
+  float gate[tiled::per_thread * tiled::per_thread];
+  int at = 0;
+  const auto right = [&](const View& b) { return tiled::Elements<>{b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}}; };
+  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.b), [&](int, int, float v) { gate[at++] = v; });
+  at = 0;
+  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.ending.up), [&](int i, int j, float v) {
+    const float of_gate = gate[at++];
+    if (row0 + i < g.m && column0 + j < g.n) end_element<true>(g, row0 + i, column0 + j, of_gate, v);
+  });
+}
+
+// b quantised. 64 deep, so that every thread has a run of it to take apart.
+template <class Rows> __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
+  const Gemm g = part_of(whole, part);
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
+  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
+  const tiled::Blocks<Rows> b{w, 0, g.b_transposed, column0, g.n, g.k};
+  tiled::tile_product<64>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
+    if (row0 + i < g.m && column0 + j < g.n) end_element<false>(g, row0 + i, column0 + j, v);
+  });
+}
+
+// c = the sum of the parts (parts, m, n), in their order; of a gated product (parts, 2, m, n)
+template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
+  const float* sums = static_cast<const float*>(g.workspace);
+  const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements, stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < elements; i += stride) {
+    float v = 0, up = 0;
+    for (int p = 0; p < parts; ++p) {
+      v += sums[p * of_part + i];
+      if (gated) up += sums[p * of_part + elements + i];
+    }
+    end_element<gated>(g, i / g.n, i % g.n, v, up);
+  }
+}
+
+// ---- few rows: generating a token reads every weight once, so that lanes should read neighbours ---------------------------
+
+constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
+
+template <bool gated> __device__ inline void finish(const Gemm& g, int64_t column, const float (&sum)[most_rows], const float (&up_sum)[most_rows]) {
+  HEDDLE_UNROLL
+  for (int i = 0; i < most_rows; ++i) {
+    if (i >= g.m) break;
+    const float v = warp_sum(sum[i]), up = gated ? warp_sum(up_sum[i]) : 0.0f;
+    if (threadIdx.x % warp_size == 0) end_element<gated>(g, i, column, v, up);
+  }
+}
+
+constexpr int lane_elements = 8;
+
+// This lane's part of a column of up to four rows, of b stored (n, k): eight neighbours at a time where all rows are whole eights.
+template <bool eights> __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
+  const int lane = threadIdx.x % warp_size;
+  if constexpr (eights) {
+    for (int64_t k = lane * lane_elements; k < g.k; k += warp_size * lane_elements) {
+      float weights[lane_elements], x[lane_elements];
+      load_elements(b, column * g.ldb + k, weights);
+      HEDDLE_UNROLL
+      for (int i = 0; i < most_rows; ++i) {
+        if (i >= g.m) break;
+        load_elements(g.a, i * g.lda + k, x);
+        HEDDLE_UNROLL
+        for (int e = 0; e < lane_elements; ++e) sum[i] += x[e] * weights[e];
+      }
+    }
+  } else {
+    for (int64_t k = lane; k < g.k; k += warp_size) {
+      const float weight = b[column * g.ldb + k];
+      HEDDLE_UNROLL
+      for (int i = 0; i < most_rows; ++i)
+        if (i < g.m) sum[i] += g.a[i * g.lda + k] * weight;
+    }
+  }
+}
+
+// A warp makes one column of up to four rows; of a gated product both factors.
+template <bool eights, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
+  if (column >= g.n) return;  // whole warps
+  float sum[most_rows] = {}, up[most_rows] = {};
+  few_rows_sums<eights>(g, g.b, column, sum);
+  if constexpr (gated) few_rows_sums<eights>(g, g.ending.up, column, up);
+  finish<gated>(g, column, sum, up);
+}
+
+// The same with quantised weights: lane i takes run i, i + 32, ... of 16 elements apart.
+template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_few_rows_kernel(Gemm g, Rows w) {
+  const int lane = threadIdx.x % warp_size;
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
+  if (column >= g.n) return;  // whole warps
+  float sum[most_rows] = {};
+  for (int64_t r = lane; r < g.k / run_elements; r += warp_size) {
+    const Run run = w.run(column, r);
+    HEDDLE_UNROLL
+    for (int i = 0; i < most_rows; ++i) {
+      if (i >= g.m) break;
+      float x[run_elements];
+      load_elements(g.a, i * g.lda + r * run_elements, x);
+      HEDDLE_UNROLL
+      for (int e = 0; e < run_elements; ++e) sum[i] += x[e] * run[e];
+    }
+  }
+  finish<false>(g, column, sum, sum);
+}
+
+}  // namespace
+
+void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
+  const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
+  const bool eights = g.k % lane_elements == 0 && g.lda % lane_elements == 0 && g.ldb % lane_elements == 0;
+  if (g.gated()) return launch(context, name, grid, eights ? few_rows_kernel<true, true> : few_rows_kernel<false, true>, g);
+  if (!is_quantised(g.b.type)) return launch(context, name, grid, eights ? few_rows_kernel<true, false> : few_rows_kernel<false, false>, g);
+  with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
+}
+
+void gemm(const Context& context, const char* name, const Gemm& product) {
+  if (product.m == 0 || product.n == 0) return;
+  Gemm g = product;
+  if (g.accumulate) g.ending.onto = {g.c.data, g.c.type};
+  const auto aligned = [](const View& x, int64_t row) {
+    return row * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  };
+  GemmShape shape{g.m, g.gated() ? 2 * g.n : g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed, g.accumulate, g.rowwise};
+  shape.gated = g.gated();
+  shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.ending.up, g.ldb));
+  shape.workspace_bytes = g.workspace_bytes;
+  const CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
+  const GemmChoice choice = choose_gemm(shape, device.properties(), *device.measured_choices());
+  switch (choice.kernel) {
+    case GemmKernel::few_rows: return gemm_few_rows(context, name, g);
+    case GemmKernel::multiply_add: return gemm_multiply_add(context, name, g, choice);
+    case GemmKernel::tensor: return gemm_tensor(context, name, g, choice);
+    case GemmKernel::tensor_tf32: return gemm_tf32(context, name, g, choice);
+    case GemmKernel::warpgroup: return gemm_warpgroup(context, name, g, choice);
+  }
+}
+
+void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+  in_strips(g, tile_m, [&](const Gemm& strip) {
+    const unsigned splits = static_cast<unsigned>(choice.splits);
+    const Grid grid{dim3(blocks_for(g.n, tile_n), blocks_for(strip.m, tile_m), splits), dim3(tiled::threads)};
+    if (g.gated()) launch(context, name, grid, gated_gemm_kernel, strip, choice.part);
+    else if (!is_quantised(g.b.type)) launch(context, name, grid, gemm_kernel, strip, choice.part);
+    else with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, strip, choice.part, w); });
+  });
+  if (choice.splits > 1) add_parts(context, name, g, choice.splits);
+}
+
+void add_parts(const Context& context, const char* name, const Gemm& g, int parts) {
+  const int64_t elements = g.m * g.n, most = int64_t{1} << 22;
+  launch(context, name, {dim3(blocks_for(elements < most ? elements : most, few_threads)), dim3(few_threads)},
+         g.gated() ? add_parts_kernel<true> : add_parts_kernel<false>, g, parts);
+}
+
+}  // namespace cuda
+}  // namespace heddle

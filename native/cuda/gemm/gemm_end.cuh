@@ -1,0 +1,94 @@
+// The end of a product: sums become what is stored. After CUTLASS's epilogues (Thakkar et al.): sums of tensor cores go through shared memory, 16 rows
+// by 32 columns of a warp at a time, so that what is read and written lies together, and so that the code of activations is there once, not once a register.
+#pragma once
+#include "cuda/gemm/gemm.cuh"
+
+namespace heddle {
+namespace cuda {
+
+// `count` of the neighbours v are stored, in one piece where they lie so.
+template <int width> __device__ inline void store_run(const Out& out, int64_t at, const float (&v)[width], int count) {
+  if constexpr (width == 4) {
+    if (out.type == DType::f32) {
+      float* to = static_cast<float*>(out.data) + at;
+      if (count == width && reinterpret_cast<uintptr_t>(to) % 16 == 0) {
+        *reinterpret_cast<float4*>(to) = float4{v[0], v[1], v[2], v[3]};
+        return;
+      }
+    } else if (out.type == DType::bf16) {
+      uint16_t* to = static_cast<uint16_t*>(out.data) + at;
+      if (count == width && reinterpret_cast<uintptr_t>(to) % 8 == 0) {
+        *reinterpret_cast<uint2*>(to) = uint2{float_to_bf16(v[0]) | static_cast<uint32_t>(float_to_bf16(v[1])) << 16,
+                                              float_to_bf16(v[2]) | static_cast<uint32_t>(float_to_bf16(v[3])) << 16};
+        return;
+      }
+    }
+  }
+  HEDDLE_UNROLL
+  for (int i = 0; i < width; ++i)
+    if (i < count) out.store(at + i, v[i]);
+}
+
+// `count` neighbours of a row from `column` on: v are sums of a b, of a gated product `up` those of its second factor.
+template <bool gated, int width>
+__device__ inline void end_run(const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {
+  const int64_t at = row * g.ldc + column;
+  const Ending& e = g.ending;
+  HEDDLE_UNROLL
+  for (int i = 0; i < width; ++i) {
+    if (g.bias.data && i < count) v[i] += g.bias[column + i];
+    if (gated && e.up_bias.data && i < count) up[i] += e.up_bias[column + i];
+  }
+  if (e.before.data) store_run(e.before, at, v, count);
+  if (gated && e.up_kept.data) store_run(e.up_kept, at, up, count);
+  if (gated && !g.c.data) return;
+  HEDDLE_UNROLL
+  for (int i = 0; i < width; ++i) {
+    if (e.activation >= 0) v[i] = activated(e.activation, v[i]);
+    if (gated) v[i] *= up[i];
+    if (e.onto.data && i < count) v[i] += e.onto[at + i];
+  }
+  store_run(g.c, at, v, count);
+}
+template <bool gated> __device__ inline void end_element(const Gemm& g, int64_t row, int64_t column, float v, float up = 0) {
+  float one[1] = {v}, other[1] = {up};
+  end_run<gated>(g, row, column, 1, one, other);
+}
+
+// ---- tensor cores --------------------------------------------------------------------------------------------------------
+
+// Where a warp's sums wait: 8 floats more than 32 keep the pairs that a half of it writes at a time in different banks.
+constexpr int end_rows = 16, end_columns = 32, end_pitch = end_columns + 8;
+constexpr int end_floats = end_rows * end_pitch;  // of each warp
+
+// Fragment `j` of four neighbouring ones (16 rows, 8 columns), as mma.sync and wgmma leave it in four registers.
+__device__ inline void put_fragment(float* own, int j, float c0, float c1, float c2, float c3) {
+  const int lane = threadIdx.x % warp_size;
+  float* to = own + lane / 4 * end_pitch + j * 8 + lane % 4 * 2;
+  *reinterpret_cast<float2*>(to) = float2{c0, c1};
+  *reinterpret_cast<float2*>(to + 8 * end_pitch) = float2{c2, c3};
+}
+
+// Ends what the warp's lanes put: 16 rows from `row0` on, 32 columns from `column0` on; of a gated product 16 columns, the second factor's 16 beside them.
+// All lanes call it, between putting one four and the next.
+template <bool gated> __device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
+  constexpr int columns = gated ? end_columns / 2 : end_columns, width = 4, lanes = columns / width;  // lanes of a row
+  const int lane = threadIdx.x % warp_size;
+  const int64_t column = column0 + lane % lanes * width;
+  __syncwarp();  // all of it is there
+  HEDDLE_ROLLED
+  for (int r = lane / lanes; r < end_rows; r += warp_size / lanes) {
+    const float4 four = *reinterpret_cast<const float4*>(own + r * end_pitch + lane % lanes * width);
+    float v[width] = {four.x, four.y, four.z, four.w}, up[width] = {};
+    if (gated) {
+      const float4 other = *reinterpret_cast<const float4*>(own + r * end_pitch + columns + lane % lanes * width);
+      up[0] = other.x, up[1] = other.y, up[2] = other.z, up[3] = other.w;
+    }
+    const int64_t left = g.n - column;
+    if (row0 + r < g.m && left > 0) end_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
+  }
+  __syncwarp();  // and has been read
+}
+
+}  // namespace cuda
+}  // namespace heddle

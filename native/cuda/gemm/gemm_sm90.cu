@@ -1,0 +1,122 @@
+// The bf16 matrix product on the tensor cores of sm_90a. Blocks stay for the whole product and make one tile of 128 rows after another: one
+// warpgroup copies (one thread of it asks the tensor memory accelerator for boxes), two multiply 64 rows each (wgmma), and a ring of stages
+// lies between, whose barriers count the bytes that came and the warps that are done. After CUTLASS's warp-specialised persistent
+// kernels (Thakkar et al.), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu
+// (Shankhdhar 2024).
+//
+// A stage's tile of an operand lies as the operand is stored, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
+// (64 depths, 64 rows) boxes side by side where the rows are innermost; the product's descriptors say which.
+#include "cuda/gemm/gemm_sm90.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+using namespace sm90;
+
+constexpr int depth = gemm_depth;
+constexpr int box_bytes = 64 * line_bytes;  // of 64 x 64 elements
+
+template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
+using WideTile = Boxes<256, 4>;
+using HalfTile = Boxes<128, 6>;
+
+// Of a gated product, b_map is of boxes of half a tile's columns, and up_map like it: a tile has both factors' side by side.
+template <class T, bool a_transposed, bool b_transposed, bool gated>
+__global__ void __launch_bounds__(threads, 1)
+tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
+#if HEDDLE_SM90A
+  static_assert(!gated || b_transposed, "halves of lines");
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  HEDDLE_SHARED(uint64_t, full, [T::stages]);
+  HEDDLE_SHARED(uint64_t, empty, [T::stages]);
+  unsigned char* ring = ring_in(memory);
+  const int64_t columns = gated ? 2 * g.n : g.n, tiles = tiles_of<T>(g.m, columns), deep = (g.k + depth - 1) / depth;
+  Position<T::stages> at;
+
+  if (threadIdx.x == 0) {
+    ptx::prefetch_map(&a_map);
+    ptx::prefetch_map(&b_map);
+    if (gated) ptx::prefetch_map(&up_map);
+  }
+  begin_ring(full, empty);
+
+  if (threadIdx.x < warpgroup) {
+    ptx::give_registers<40>();
+    if (threadIdx.x != 0) return;
+    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const Place place = place_of<T>(tile, g.m, columns);
+      const int row = static_cast<int>(place.row), column = static_cast<int>(gated ? place.column / 2 : place.column);
+      for (int64_t d = 0; d < deep; ++d, at.advance()) {
+        const int k = static_cast<int>(d * depth);
+        unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // at once in the first round: the phase before a new barrier's counts as complete
+        ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
+        if (a_transposed)
+          for (int i = 0; i < T::m / 64; ++i) ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, k, &full[at.stage]);
+        else
+          ptx::copy_box(a_tile, &a_map, k, row, &full[at.stage]);
+        if (b_transposed) ptx::copy_box(b_tile, &b_map, k, column, &full[at.stage]);
+        else
+          for (int i = 0; i < T::n / 64; ++i) ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
+        if (gated) ptx::copy_box(b_tile + T::n / 2 * line_bytes, &up_map, k, column, &full[at.stage]);
+      }
+    }
+    return;
+  }
+
+  ptx::take_registers<232>();
+  const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size, warp = threadIdx.x % warpgroup / warp_size;
+  float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * end_floats;
+  // What a descriptor's address grows by for the next 16 depths.
+  constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    float sum[T::n / 2];
+    HEDDLE_UNROLL
+    for (int r = 0; r < T::n / 2; ++r) sum[r] = 0;
+    int before = -1;  // the stage that the products under way read
+    for (int64_t d = 0; d < deep; ++d, at.advance()) {
+      const unsigned char *a_tile = ring + at.stage * T::stage_bytes + consumer * box_bytes, *b_tile = ring + at.stage * T::stage_bytes + T::a_bytes;
+      ptx::wait_barrier(&full[at.stage], at.parity);
+      ptx::fence_products();
+      HEDDLE_UNROLL
+      for (int k = 0; k < depth / 16; ++k)
+        ptx::multiply_tiles<a_transposed, !b_transposed>(sum, ptx::describe_tile(a_tile + k * a_step, box_bytes, group_bytes),
+                                                         ptx::describe_tile(b_tile + k * b_step, box_bytes, group_bytes), true);
+      ptx::commit_products();
+      ptx::wait_products<1>();  // those of the stage before are done
+      if (before >= 0 && lane == 0) ptx::arrive(&empty[before]);
+      before = at.stage;
+    }
+    ptx::wait_products<0>();
+    HEDDLE_UNROLL
+    for (int r = 0; r < T::n / 2; ++r) ptx::pin(sum[r]);
+    if (lane == 0) ptx::arrive(&empty[before]);
+    const Place place = place_of<T>(tile, g.m, columns);
+    end_sums<gated>(g, own, place.row + consumer * 64 + warp * 16, gated ? place.column / 2 : place.column, sum);
+  }
+#endif
+}
+
+template <class T> void run(const Context& context, const char* name, const Gemm& g) {
+  const Grid grid = grid_of<T>(context, g.m, g.gated() ? 2 * g.n : g.n);
+  const CUtensorMap a = g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, depth) : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
+  const auto right = [&](const View& b) {
+    return g.b_transposed ? map_of_matrix(b.data, g.n, g.k, g.ldb, g.gated() ? T::n / 2 : T::n) : map_of_matrix(b.data, g.k, g.n, g.ldb, depth);
+  };
+  const CUtensorMap b = right(g.b);
+  if (g.gated()) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.ending.up), g);
+  else if (g.a_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, true, false, false>, a, b, b, g);
+  else if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, false>, a, b, b, g);
+  else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false, false>, a, b, b, g);
+}
+
+}  // namespace
+
+void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+  if (choice.tile_n == 256) run<WideTile>(context, name, g);
+  else run<HalfTile>(context, name, g);
+}
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,144 @@
+// Routed experts: the choice of each row's experts, and the weighted sum of what these say.
+#include "cuda/rows/math.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr int threads = 256, warps = threads / warp_size;
+
+// ---- which expert -----------------------------------------------------------------------------------------------------------
+
+__device__ inline float logit_at(const View& logits, int64_t i) {
+  const float v = logits[i];
+  return v == v ? v : -INFINITY;  // not a number: the choice is arbitrary but valid
+}
+
+// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come after the one
+// before, in the order of falling logits and rising indices.
+__global__ void __launch_bounds__(threads) route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
+  if (row >= N) return;  // whole warps
+  const int lane = threadIdx.x % warp_size;
+  float before = INFINITY, largest = 0, sum = 0;
+  int64_t chosen = -1;
+  for (int64_t j = 0; j < k; ++j) {
+    float best = -INFINITY;
+    int64_t at = E;
+    for (int64_t e = lane; e < E; e += warp_size) {
+      const float v = logit_at(logits, row * E + e);
+      const bool after = j == 0 || v < before || (v == before && e > chosen);
+      if (after && (at == E || v > best)) best = v, at = e;
+    }
+    for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
+      const float other = __shfl_xor_sync(all_lanes, best, lanes);
+      const int64_t other_at = __shfl_xor_sync(all_lanes, at, lanes);
+      if (other_at < E && (at == E || other > best || (other == best && other_at < at))) best = other, at = other_at;
+    }
+    before = best, chosen = at;
+    if (j == 0) largest = best;
+    sum += expf(best - largest);
+    if (lane == 0) {
+      experts[row * k + j] = static_cast<int32_t>(at);
+      weights[row * k + j] = expf(logits[row * E + at] - largest);  // as it is: what is not a number stays so
+    }
+  }
+  if (!normalise) {
+    sum = 0;
+    for (int64_t e = lane; e < E; e += warp_size) sum += expf(logits[row * E + e] - largest);
+    sum = warp_sum(sum);
+  }
+  if (lane == 0)
+    for (int64_t j = 0; j < k; ++j) weights[row * k + j] /= sum;
+}
+void route(const Node& n, Context& c) {
+  const Tensor &logits = n.in[0], &weights = n.out[0];
+  launch(c, "route_experts", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_kernel, view(logits), weights.as<float>(),
+         n.out[1].as<int32_t>(), logits.shape[0], logits.shape[1], weights.shape[1], n.attr_flag("normalise"));
+}
+
+// dweights (N, k), logits (N, E), experts (N, k) -> dlogits (N, E): a warp a row
+__global__ void __launch_bounds__(threads)
+    route_backward_kernel(const float* dweights, View logits, const int32_t* experts, Out dlogits, int64_t N, int64_t E, int64_t k, bool normalise, Fault fault) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
+  if (row >= N) return;  // whole warps
+  const int lane = threadIdx.x % warp_size;
+  const int32_t* chosen = experts + row * k;
+  for (int64_t j = 0; j < k; ++j)
+    if (chosen[j] < 0 || chosen[j] >= E) {
+      if (lane == 0) fault.report();
+      return;  // the same in all lanes
+    }
+  float largest = -INFINITY, sum = 0, mean = 0;
+  for (int64_t e = lane; e < E; e += warp_size) largest = fmaxf(largest, logits[row * E + e]);
+  largest = warp_max(largest);
+  const auto exponential = [&](int64_t e) { return expf(logits[row * E + e] - largest); };
+  if (normalise) {
+    for (int64_t j = 0; j < k; ++j) sum += exponential(chosen[j]);
+  } else {
+    for (int64_t e = lane; e < E; e += warp_size) sum += exponential(e);
+    sum = warp_sum(sum);
+  }
+  for (int64_t j = 0; j < k; ++j) mean += exponential(chosen[j]) / sum * dweights[row * k + j];
+  // Every expert that took part in the sum pushes the others down.
+  for (int64_t e = lane; e < E; e += warp_size) {
+    const float p = exponential(e) / sum;
+    float d = normalise ? 0.0f : -p * mean;
+    for (int64_t j = 0; j < k; ++j)
+      if (chosen[j] == e) d = p * (dweights[row * k + j] - mean);
+    dlogits.store(row * E + e, d);
+  }
+}
+void route_backward(const Node& n, Context& c) {
+  const Tensor &dweights = n.in[0], &logits = n.in[1];
+  launch(c, "route_experts_backward", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_backward_kernel, dweights.as<float>(),
+         view(logits), n.in[2].as<int32_t>(), out(n.out[0]), logits.shape[0], logits.shape[1], dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
+}
+
+// ---- the weighted sum -----------------------------------------------------------------------------------------------------------
+
+// y (N, k, M), weights (N, k) -> out (N, M)
+__global__ void __launch_bounds__(threads) combine_kernel(View y, const float* weights, Out to, int64_t elements, int64_t slots, int64_t M) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements; i += static_cast<int64_t>(gridDim.x) * threads) {
+    float sum = 0;
+    for (int64_t j = i / M * slots; j < (i / M + 1) * slots; ++j) sum += weights[j] * y[j * M + i % M];
+    to.store(i, sum);
+  }
+}
+void combine(const Node& n, Context& c) {
+  const Shape& y = n.in[0].shape;
+  const int64_t elements = n.out[0].shape.size();
+  launch(c, "combine_experts", {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)}, combine_kernel, view(n.in[0]),
+         n.in[1].as<float>(), out(n.out[0]), elements, y[1], y[2]);
+}
+
+// dout (N, M), y (N, k, M), weights (N, k) -> dy (N, k, M), dweights (N, k): a warp a pair
+__global__ void __launch_bounds__(threads)
+    combine_backward_kernel(View dout, View y, const float* weights, Out dy, float* dweights, int64_t pairs, int64_t slots, int64_t M) {
+  const int64_t pair = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
+  if (pair >= pairs) return;  // whole warps
+  float sum = 0;
+  for (int64_t m = lane; m < M; m += warp_size) {
+    const float from = dout[pair / slots * M + m];
+    sum += from * y[pair * M + m];
+    dy.store(pair * M + m, weights[pair] * from);
+  }
+  sum = warp_sum(sum);
+  if (lane == 0) dweights[pair] = sum;
+}
+void combine_backward(const Node& n, Context& c) {
+  const Shape& y = n.in[1].shape;
+  launch(c, "combine_experts_backward", {dim3(blocks_for(y[0] * y[1], warps)), dim3(threads)}, combine_backward_kernel, view(n.in[0]), view(n.in[1]),
+         n.in[2].as<float>(), out(n.out[0]), n.out[1].as<float>(), y[0] * y[1], y[1], y[2]);
+}
+
+const RegisterKernel kernels[] = {
+    {"route_experts", "cuda_route_experts", nullptr, route},
+    {"route_experts_backward", "cuda_route_experts_backward", nullptr, route_backward},
+    {"combine_experts", "cuda_combine_experts", nullptr, combine},
+    {"combine_experts_backward", "cuda_combine_experts_backward", nullptr, combine_backward},
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace heddle

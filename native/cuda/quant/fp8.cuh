@@ -1,0 +1,59 @@
+// Matrices of 8-bit floats with a scale for each block (ops/fp8.h), and products with them.
+#pragma once
+#include "cuda/gemm/gemm.cuh"
+#include "ops/fp8.h"
+
+namespace heddle {
+namespace cuda {
+
+// fp8_blocks, for the device's code.
+__device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
+
+// e4m3: as a half whose exponent counts from 15 instead of 7, it is 2^8 too small; the numbers below 2^-6 come out by themselves.
+__device__ inline float fp8_to_float(uint8_t byte) {
+  const uint16_t half = static_cast<uint16_t>((byte & 0x80) << 8 | (byte & 0x7f) << 7);
+  return (byte & 0x7f) == 0x7f ? NAN : ptx::half_to_float(half) * 256.0f;
+}
+// float_to_e4m3's arithmetic (native/ops/fp8.h).
+__device__ inline uint8_t float_to_fp8(float f) {
+  uint32_t bits = __float_as_uint(f);
+  const uint32_t sign = bits >> 24 & 0x80;
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
+  if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
+  if (bits < 0x3c800000) return static_cast<uint8_t>(sign | (__float_as_uint(__uint_as_float(bits) + 16384.0f) - 0x46800000));
+  bits += 0x7ffff + (bits >> 20 & 1);
+  return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
+}
+
+// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 * column_step].
+struct Fp8Matrix {
+  const uint8_t* q;
+  const float* scale;
+  int64_t ld;
+  int shift;  // 2^shift rows share one: 128 of a weight, 1 of activations
+  int64_t row_step, column_step;
+
+  __device__ float scale_at(int64_t row, int64_t column) const { return scale[(row >> shift) * row_step + column / fp8_block * column_step]; }
+  __device__ float at(int64_t row, int64_t column) const { return scale_at(row, column) * fp8_to_float(q[row * ld + column]); }
+};
+
+// c (m, n) = x (m, k) w (n, k)^T + bias (n). x is a matrix of floats or, rounded, of fp8.
+struct Fp8Gemm {
+  View x;
+  Fp8Matrix rounded;  // q null: x is taken as it is
+  Fp8Matrix w;
+  View bias;  // data may be null
+  Out c;
+  int64_t m, n, k;
+
+  // What becomes of sums.
+  __device__ Gemm end() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
+};
+// By wgmma, on sm_90a: x rounded, rows of both a multiple of 16 bytes at addresses of 16.
+void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);
+// By mma.sync, on sm_89 and sm_120: the same, of at most 65535 * 64 rows.
+void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g);
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,189 @@
+// fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where activations are rounded to
+// 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have tensor cores for both.
+#include "cuda/quant/fp8.cuh"
+#include "cuda/gemm/gemm_tile.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr int threads = 256, most_rows = 4, run = 16;  // bytes that one load brings
+
+// x (N, K) -> bytes (N, ld) and scales (K / 128, N): a warp a block of 128, four elements a lane.
+__global__ void __launch_bounds__(threads) fp8_round_kernel(View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
+  const int64_t blocks = blocks_of(K), block = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
+  if (block >= N * blocks) return;  // whole warps
+  constexpr int each = fp8_block / warp_size;
+  const int lane = threadIdx.x % warp_size;
+  const int64_t row = block / blocks, k0 = block % blocks * fp8_block;
+  float v[each], largest = 0;
+  bool finite = true;
+  HEDDLE_UNROLL
+  for (int i = 0; i < each; ++i) {
+    const int64_t k = k0 + lane + i * warp_size;
+    v[i] = 0;
+    if (k < K) v[i] = x[row * K + k];
+    finite = finite && fabsf(v[i]) <= 3.4028235e38f;
+    largest = fmaxf(largest, fabsf(v[i]));
+  }
+  largest = warp_max(largest);
+  finite = __ballot_sync(all_lanes, !finite) == 0;
+  const float inverse = largest > fp8_least ? fp8_largest / largest : 0.0f;
+  HEDDLE_UNROLL
+  for (int i = 0; i < each; ++i) {
+    const int64_t k = k0 + lane + i * warp_size;
+    if (k < K) q[row * ld + k] = finite ? float_to_fp8(v[i] * inverse) : 0;
+  }
+  if (lane == 0) scale[block % blocks * N + row] = finite ? largest / fp8_largest : NAN;
+}
+
+// A side of gemm_tile.cuh of 8-bit floats: 16 neighbours a thread and step.
+struct Side {
+  Fp8Matrix x;
+  bool depth_innermost;
+  int64_t line0, lines, k_end;
+
+  template <int tile_k> __device__ void fill(float (&tile)[tile_k][tiled::pitch], int64_t k0) const {
+    static_assert(tile_k % run == 0, "whole runs");
+    constexpr int deep = tile_k / run, wide = tiled::tile_m / run;
+    for (int e = threadIdx.x; e < tiled::tile_m * tile_k / run; e += tiled::threads) {
+      const int i = depth_innermost ? e / deep : e % wide * run, k = depth_innermost ? e % deep * run : e / wide;
+      HEDDLE_UNROLL
+      for (int r = 0; r < run; ++r) {
+        const int64_t line = line0 + i + (depth_innermost ? 0 : r), depth = k0 + k + (depth_innermost ? r : 0);
+        float v = 0;
+        if (line < lines && depth < k_end) v = depth_innermost ? x.at(line, depth) : x.at(depth, line);
+        if (depth_innermost) tile[k + r][i] = v;
+        else tile[k][i + r] = v;
+      }
+    }
+  }
+};
+
+template <bool rounded> __global__ void __launch_bounds__(tiled::threads, 2) fp8_gemm_kernel(Fp8Gemm g) {
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
+  const Side b{g.w, true, column0, g.n, g.k};
+  const auto store = [&](int i, int j, float v) {
+    if (row0 + i >= g.m || column0 + j >= g.n) return;
+    if (g.bias.data) v += g.bias[column0 + j];
+    g.c.store((row0 + i) * g.n + column0 + j, v);
+  };
+  if constexpr (rounded) tiled::tile_product<64>(0, g.k, Side{g.rounded, true, row0, g.m, g.k}, b, store);
+  else tiled::tile_product<64>(0, g.k, tiled::Elements<>{g.x, g.k, true, row0, g.m, g.k, {}, {}}, b, store);
+}
+
+// dx (N, K) = dy (N, M) w (M, K)
+__global__ void __launch_bounds__(tiled::threads, 2) fp8_backward_kernel(View dy, Fp8Matrix w, Out dx, int64_t N, int64_t M, int64_t K) {
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
+  tiled::tile_product<64>(0, M, tiled::Elements<>{dy, M, true, row0, N, M, {}, {}}, Side{w, false, column0, K, M}, [&](int i, int j, float v) {
+    if (row0 + i < N && column0 + j < K) dx.store((row0 + i) * K + column0 + j, v);
+  });
+}
+
+// A warp makes one column of up to four rows; lane i takes bytes 16 i to 16 i + 15 of every 512, in one load where rows lie so.
+template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(Fp8Gemm g, bool whole) {
+  const int lane = threadIdx.x % warp_size;
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
+  if (column >= g.n) return;  // whole warps
+  float sum[most_rows] = {};
+  for (int64_t k = lane * run; k < g.k; k += warp_size * run) {
+    uint4 bytes{0, 0, 0, 0};
+    const uint8_t* from = g.w.q + column * g.w.ld + k;
+    const int count = g.k - k < run ? static_cast<int>(g.k - k) : run;
+    if (whole) bytes = *reinterpret_cast<const uint4*>(from);
+    const uint32_t words[4] = {bytes.x, bytes.y, bytes.z, bytes.w};
+    const float scale = g.w.scale_at(column, k);  // a run lies within a block
+    HEDDLE_UNROLL
+    for (int e = 0; e < run; ++e) {
+      if (e >= count) break;
+      const float weight = scale * fp8_to_float(whole ? static_cast<uint8_t>(words[e / 4] >> 8 * (e % 4)) : from[e]);
+      HEDDLE_UNROLL
+      for (int i = 0; i < most_rows; ++i)
+        if (i < g.m) sum[i] += weight * (rounded ? g.rounded.at(i, k + e) : g.x[i * g.k + k + e]);
+    }
+  }
+  HEDDLE_UNROLL
+  for (int i = 0; i < most_rows; ++i) {
+    if (i >= g.m) break;
+    float v = warp_sum(sum[i]);
+    if (g.bias.data) v += g.bias[column];
+    if (lane == 0) g.c.store(i * g.n + column, v);
+  }
+}
+
+bool aligned(const Fp8Matrix& x) { return x.ld % run == 0 && reinterpret_cast<uintptr_t>(x.q) % run == 0; }
+
+int64_t rounded_ld(int64_t K) { return (K + run - 1) / run * run; }
+size_t rounded_bytes(int64_t N, int64_t K) { return (static_cast<size_t>(N * rounded_ld(K)) + 63) / 64 * 64; }
+size_t linear_scratch(const Node& n, int) {
+  const int64_t N = n.in[0].shape[0], K = n.in[0].shape[1];
+  return n.attr_flag("fp8") ? rounded_bytes(N, K) + static_cast<size_t>(N * fp8_blocks(K)) * sizeof(float) : 0;
+}
+
+constexpr int block_shift = 7;
+static_assert(1 << block_shift == fp8_block, "rows that share a scale");
+Fp8Matrix weight(const Tensor& w, const Tensor& scale) {
+  return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], block_shift, fp8_blocks(w.shape[1]), 1};
+}
+
+// Calls run(part, rows before it): the grid's second dimension is small.
+template <class F> void in_strips(int64_t rows, F run) {
+  constexpr int64_t strip = int64_t{65535} * tiled::tile_m;
+  for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
+}
+const void* skip(const void* data, DType type, int64_t elements) { return static_cast<const char*>(data) + elements * static_cast<int64_t>(dtype_bytes(type)); }
+
+// x (N, K), w (M, K), scale, bias? (M) -> y (N, M)
+void linear(const Node& n, Context& c) {
+  const char* name = "fp8_linear";
+  const Tensor &x = n.in[0], &y = n.out[0];
+  Fp8Gemm g{view(x), {}, weight(n.in[1], n.in[2]), optional_view(n, 3), out(y), x.shape[0], y.shape[1], x.shape[1]};
+  if (g.m == 0 || g.n == 0) return;
+  if (n.attr_flag("fp8") && g.k > 0) {
+    uint8_t* q = static_cast<uint8_t*>(c.scratch);
+    float* scale = reinterpret_cast<float*>(q + rounded_bytes(g.m, g.k));
+    const int64_t blocks = g.m * fp8_blocks(g.k);
+    g.rounded = {q, scale, rounded_ld(g.k), 0, 1, g.m};
+    launch(c, name, {dim3(blocks_for(blocks, threads / warp_size)), dim3(threads)}, fp8_round_kernel, g.x, q, scale, g.m, g.k, g.rounded.ld);
+  }
+  const bool rounded = g.rounded.q != nullptr, rowwise = n.attr_flag("rowwise");
+  if (g.m <= most_rows && !rowwise) {
+    const Grid grid{dim3(blocks_for(g.n, threads / warp_size)), dim3(threads)};
+    return launch(c, name, grid, rounded ? fp8_few_rows_kernel<true> : fp8_few_rows_kernel<false>, g, aligned(g.w));
+  }
+  const DeviceProperties& device = properties_of(c);
+  const bool tensor_cores = rounded && aligned(g.w);
+  if (tensor_cores && takes_fp8_warpgroups(device)) return gemm_fp8_warpgroup(c, name, g);
+  in_strips(g.m, [&](int64_t row, int64_t rows) {
+    Fp8Gemm part = g;
+    part.m = rows;
+    part.x.data = skip(g.x.data, g.x.type, row * g.k);
+    if (rounded) part.rounded.q += row * g.rounded.ld, part.rounded.scale += row;
+    part.c.data = const_cast<void*>(skip(g.c.data, g.c.type, row * g.n));
+    if (tensor_cores && device.e4m3) return gemm_fp8_tensor(c, name, part);
+    const Grid grid{dim3(blocks_for(g.n, tiled::tile_n), blocks_for(rows, tiled::tile_m)), dim3(tiled::threads)};
+    launch(c, name, grid, rounded ? fp8_gemm_kernel<true> : fp8_gemm_kernel<false>, part);
+  });
+}
+
+// dy (N, M), w, scale -> dx (N, K)
+void backward(const Node& n, Context& c) {
+  const Tensor &dy = n.in[0], &dx = n.out[0];
+  const int64_t N = dy.shape[0], M = dy.shape[1], K = dx.shape[1];
+  if (N == 0 || K == 0) return;
+  in_strips(N, [&](int64_t row, int64_t rows) {
+    const View from{skip(dy.data, dy.dtype, row * M), dy.dtype};
+    const Out to{const_cast<void*>(skip(dx.data, dx.dtype, row * K)), dx.dtype};
+    const Grid grid{dim3(blocks_for(K, tiled::tile_n), blocks_for(rows, tiled::tile_m)), dim3(tiled::threads)};
+    launch(c, "fp8_linear_backward_input", grid, fp8_backward_kernel, from, weight(n.in[1], n.in[2]), to, rows, M, K);
+  });
+}
+
+const RegisterKernel kernels[] = {
+    {"fp8_linear", "cuda_fp8_linear", nullptr, linear, linear_scratch},
+    {"fp8_linear_backward_input", "cuda_fp8_linear_backward_input", nullptr, backward},
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,260 @@
+// Quantised weights in registers: runs of 16 elements, which never cross a group, as four words of signed bytes with their scale
+// and minimum: element = scale * byte + minimum. Layouts are those of native/ops/unpack-inl.h; reading whole words and taking them
+// apart by masks is llama.cpp's way.
+#pragma once
+#include "cuda/rows/math.cuh"
+
+namespace heddle {
+namespace cuda {
+
+constexpr int run_elements = 16;
+
+struct Run {
+  uint32_t q[4];  // byte b of word i is element 4 i + b, signed
+  float scale, minimum;
+
+  __device__ float operator[](int i) const {
+    return scale * static_cast<float>(static_cast<int8_t>(q[i / 4] >> 8 * (i % 4))) + minimum;
+  }
+};
+
+// The sizes of block_type(T), as device code may read them.
+template <DType T> struct Block;
+#define HEDDLE_BLOCK(name, elements_, bytes_, ...) \
+  template <> struct Block<DType::name> { static constexpr int elements = elements_, bytes = bytes_; };
+HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
+#undef HEDDLE_BLOCK
+
+// `count` elements of x from `at`, a multiple of 8, on: one look at the type for all of them, and 16 bytes a load where x begins at a multiple
+// of that (all lanes find the same).
+template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
+  static_assert(count % 8 == 0, "whole loads of every type");
+  const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  if (x.type == DType::f32) {
+    const float* from = static_cast<const float*>(x.data) + at;
+    HEDDLE_UNROLL
+    for (int e = 0; e < count; e += 4) {
+      if (whole) {
+        const float4 four = *reinterpret_cast<const float4*>(from + e);
+        to[e] = four.x, to[e + 1] = four.y, to[e + 2] = four.z, to[e + 3] = four.w;
+      } else {
+        HEDDLE_UNROLL
+        for (int i = 0; i < 4; ++i) to[e + i] = from[e + i];
+      }
+    }
+  } else {
+    const uint16_t* from = static_cast<const uint16_t*>(x.data) + at;
+    HEDDLE_UNROLL
+    for (int e = 0; e < count; e += 8) {
+      uint32_t two[4];
+      if (whole) {
+        const uint4 eight = *reinterpret_cast<const uint4*>(from + e);
+        two[0] = eight.x, two[1] = eight.y, two[2] = eight.z, two[3] = eight.w;
+      } else {
+        HEDDLE_UNROLL
+        for (int i = 0; i < 4; ++i) two[i] = from[e + 2 * i] | static_cast<uint32_t>(from[e + 2 * i + 1]) << 16;
+      }
+      HEDDLE_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        const uint16_t bits = static_cast<uint16_t>(two[i / 2] >> 16 * (i % 2));
+        to[e + i] = x.type == DType::bf16 ? bf16_to_float(bits) : ptx::half_to_float(bits);
+      }
+    }
+  }
+}
+
+// Words at an address of which only `alignment` is known.
+template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
+  if (alignment % 4 == 0) return *reinterpret_cast<const uint32_t*>(p);
+  if (alignment % 2 == 0) {
+    const uint16_t* two = reinterpret_cast<const uint16_t*>(p);
+    return two[0] | static_cast<uint32_t>(two[1]) << 16;
+  }
+  return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
+}
+// The 16 bytes from p on as words. Blocks of even sizes lie at odd multiples of 2 every other time: whole words are then read around p, which
+// is never a block's beginning, and shifted into place; nothing behind the 16 bytes is read.
+template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
+  if (alignment % 16 == 0) {
+    const uint4 all = *reinterpret_cast<const uint4*>(p);
+    to[0] = all.x, to[1] = all.y, to[2] = all.z, to[3] = all.w;
+  } else if (alignment == 2) {
+    const unsigned odd = reinterpret_cast<uintptr_t>(p) & 2;
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(p - odd);
+    uint32_t read[5] = {words[0], words[1], words[2], words[3], 0};
+    if (odd) read[4] = *reinterpret_cast<const uint16_t*>(words + 4);
+    HEDDLE_UNROLL
+    for (int i = 0; i < 4; ++i) to[i] = __funnelshift_r(read[i], read[i + 1], 8 * odd);
+  } else {
+    HEDDLE_UNROLL
+    for (int i = 0; i < 4; ++i) to[i] = word_at<alignment>(p + 4 * i);
+  }
+}
+__device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
+
+// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken back.
+__device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a | 0x80808080u) - b) ^ 0x80808080u; }
+
+// Bits 0-3 to bit 0 of bytes 0-3.
+__device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081u & 0x01010101u; }
+
+// The signed bytes that four nibbles (one a byte) stand for in a table of 16, given as four words.
+__device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
+  const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;  // prmt takes a nibble a byte
+  const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
+  const uint32_t upper = (nibbles >> 3 & 0x01010101u) * 0xffu;
+  return (high & upper) | (low & ~upper);
+}
+// -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+__device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) { return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u); }
+// Twice the values of e2m1: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives.
+__device__ inline uint32_t e2m1_bytes(uint32_t nibbles) { return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu); }
+
+// Scale or minimum g of the eight 6-bit pairs that q4_k and q5_k keep in twelve bytes.
+__device__ inline int six_bit_scale(const uint8_t* s, int g) { return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4; }
+__device__ inline int six_bit_minimum(const uint8_t* s, int g) { return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4; }
+
+// Run r of the block at b.
+template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
+  constexpr int bytes = Block<T>::bytes, alignment = bytes % 16 == 0 ? 16 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
+  Run run;
+  run.minimum = 0;
+  const auto words = [&](const uint8_t* from, auto&& take) {
+    uint32_t read[4];
+    words_at<alignment>(from, read);
+    HEDDLE_UNROLL
+    for (int i = 0; i < 4; ++i) run.q[i] = take(read[i], i);
+  };
+  // Of 256 elements: which half of 128, which of its four runs of 32, and where in that.
+  const int half = r / 8, quarter = r % 8 / 2, at = r % 2 * 16;
+  switch (T) {
+    case DType::q8_0:
+      run.scale = half_at(b);
+      words(b + 2 + 16 * r, [](uint32_t w, int) { return w; });
+      break;
+    case DType::q4_0:
+      run.scale = half_at(b);
+      words(b + 2, [&](uint32_t w, int) { return subtract_bytes(w >> 4 * r & 0x0f0f0f0fu, 0x08080808u); });
+      break;
+    case DType::q4_1:
+      run.scale = half_at(b), run.minimum = half_at(b + 2);
+      words(b + 4, [&](uint32_t w, int) { return w >> 4 * r & 0x0f0f0f0fu; });
+      break;
+    case DType::q5_0: {
+      const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 2 + 2 * r);
+      run.scale = half_at(b);
+      words(b + 6, [&](uint32_t w, int i) {
+        return subtract_bytes((w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4, 0x10101010u);
+      });
+      break;
+    }
+    case DType::q5_1: {
+      const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
+      run.scale = half_at(b), run.minimum = half_at(b + 2);
+      words(b + 8, [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
+      break;
+    }
+    case DType::q2_k:
+      run.scale = half_at(b + 80) * static_cast<float>(b[r] & 15), run.minimum = -half_at(b + 82) * static_cast<float>(b[r] >> 4);
+      words(b + 16 + 32 * half + at, [&](uint32_t w, int) { return w >> 2 * quarter & 0x03030303u; });
+      break;
+    case DType::q3_k: {
+      const uint8_t* s = b + 96;
+      const int low = r < 8 ? s[r] & 15 : s[r - 8] >> 4, high = s[8 + r % 4] >> 2 * (r / 4) & 3;
+      run.scale = half_at(b + 108) * static_cast<float>((low | high << 4) - 32);
+      words(b + 32 + 32 * half + at, [&](uint32_t w, int i) {
+        const uint32_t thirds = word_at<alignment>(b + at + 4 * i) >> (4 * half + quarter) & 0x01010101u;
+        return subtract_bytes((w >> 2 * quarter & 0x03030303u) | thirds << 2, 0x04040404u);
+      });
+      break;
+    }
+    case DType::q4_k:
+    case DType::q5_k: {
+      const int g = r / 2, nibble = 4 * (g % 2);
+      run.scale = half_at(b) * static_cast<float>(six_bit_scale(b + 4, g));
+      run.minimum = -half_at(b + 2) * static_cast<float>(six_bit_minimum(b + 4, g));
+      words(b + (T == DType::q4_k ? 16 : 48) + 32 * (g / 2) + at, [&](uint32_t w, int i) {
+        const uint32_t low = w >> nibble & 0x0f0f0f0fu;
+        if (T == DType::q4_k) return low;
+        return low | (word_at<alignment>(b + 16 + at + 4 * i) >> g & 0x01010101u) << 4;
+      });
+      break;
+    }
+    case DType::q6_k:
+      run.scale = half_at(b + 208) * static_cast<float>(static_cast<int8_t>(b[192 + r]));
+      words(b + 64 * half + 32 * (quarter % 2) + at, [&](uint32_t w, int i) {
+        const uint32_t high = word_at<alignment>(b + 128 + 32 * half + at + 4 * i) >> 2 * quarter & 0x03030303u;
+        return subtract_bytes((w >> 4 * (quarter / 2) & 0x0f0f0f0fu) | high << 4, 0x20202020u);
+      });
+      break;
+    case DType::iq4_nl:
+      run.scale = half_at(b);
+      words(b + 2, [&](uint32_t w, int) { return nonlinear_bytes(w >> 4 * r & 0x0f0f0f0fu); });
+      break;
+    case DType::iq4_xs: {
+      const int g = r / 2, low = b[4 + g / 2] >> 4 * (g & 1) & 15, high = (b[2] | b[3] << 8) >> 2 * g & 3;
+      run.scale = half_at(b) * static_cast<float>((low | high << 4) - 32);
+      words(b + 8 + 16 * g, [&](uint32_t w, int) { return nonlinear_bytes(w >> 4 * (r % 2) & 0x0f0f0f0fu); });
+      break;
+    }
+    default:  // mxfp4: 2^(e - 128), half of the power of two that e8m0 stands for; subnormal for e below 2
+      run.scale = __uint_as_float(b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23);
+      words(b + 1, [&](uint32_t w, int) { return e2m1_bytes(w >> 4 * r & 0x0f0f0f0fu); });
+  }
+  return run;
+}
+
+// Stands for "known at run time" among the types that kernels are compiled for.
+constexpr DType any_block = DType::u8;
+
+// A matrix of quantised rows, read by kernels that know its type (T), or find it out at every run (any_block).
+template <DType T> struct BlockRows {
+  const uint8_t* data;
+  DType type;
+  int64_t width;  // elements of a row
+
+  // Elements [16 run, 16 run + 16) of a row.
+  __device__ Run run(int64_t row, int64_t run) const {
+    if constexpr (T != any_block) {
+      constexpr int elements = Block<T>::elements, bytes = Block<T>::bytes, runs = elements / run_elements;
+      return read_run<T>(data + (row * (width / elements) + run / runs) * bytes, static_cast<int>(run % runs));
+    } else {
+      const Size size = size_of(type);
+      const int runs = size.elements / run_elements, r = static_cast<int>(run % runs);
+      const uint8_t* b = data + (row * (width / size.elements) + run / runs) * size.bytes;
+      switch (type) {
+#define HEDDLE_CASE(name, ...) \
+  case DType::name: return read_run<DType::name>(b, r);
+        HEDDLE_BLOCK_TYPES(HEDDLE_CASE)
+#undef HEDDLE_CASE
+        default: return Run{};
+      }
+    }
+  }
+
+ private:
+  struct Size {
+    int elements, bytes;
+  };
+  static __device__ Size size_of(DType type) {
+    switch (type) {
+#define HEDDLE_CASE(name, elements, bytes, ...) \
+  case DType::name: return {elements, bytes};
+      HEDDLE_BLOCK_TYPES(HEDDLE_CASE)
+#undef HEDDLE_CASE
+      default: return {run_elements, 1};
+    }
+  }
+};
+
+// Calls use(rows): the types that most files have get kernels of their own, the rest share one.
+template <class F> void with_block_rows(const View& w, int64_t width, F use) {
+  const uint8_t* data = static_cast<const uint8_t*>(w.data);
+  if (w.type == DType::q8_0) use(BlockRows<DType::q8_0>{data, w.type, width});
+  else if (w.type == DType::q4_0) use(BlockRows<DType::q4_0>{data, w.type, width});
+  else if (w.type == DType::q4_k) use(BlockRows<DType::q4_k>{data, w.type, width});
+  else use(BlockRows<any_block>{data, w.type, width});
+}
+
+}  // namespace cuda
+}  // namespace heddle

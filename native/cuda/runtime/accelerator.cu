@@ -1,0 +1,314 @@
+#include <cstring>
+
+#include "cuda/runtime/device.h"
+#include "cuda/runtime/devices.h"
+#include "cuda/runtime/tensor_map.h"
+#include "core/error.h"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr size_t stage_bytes = size_t{4} << 20;  // long enough for the bus's full speed
+
+class CudaRecording final : public Recording {
+ public:
+  explicit CudaRecording(cudaGraphExec_t work) : work_(work) {}
+  ~CudaRecording() override { cudaGraphExecDestroy(work_); }
+  cudaGraphExec_t work() const { return work_; }
+
+ private:
+  cudaGraphExec_t work_;
+};
+
+// Launched once per accelerator, on one thread: a binary without code for the device fails here, with a reason.
+__global__ void probe(int* word) { *word = 0; }
+
+}  // namespace
+
+void check_cuda(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
+  throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
+}
+
+namespace {
+const CudaAccelerator& accelerator_of(const Context& context) { return *static_cast<const CudaAccelerator*>(context.accelerator); }
+}  // namespace
+
+cudaStream_t stream_of(const Context& context) { return accelerator_of(context).stream(); }
+const DeviceProperties& properties_of(const Context& context) { return accelerator_of(context).properties(); }
+void make_current(const Context& context) { accelerator_of(context).make_current(); }
+Fault fault_of(const Context& context) { return {accelerator_of(context).fault_word(), context.node}; }
+
+CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("cuda:" + std::to_string(index)) {
+  const std::vector<CudaDevice> devices = cuda_devices();
+  if (index < 0 || index >= static_cast<int>(devices.size())) {
+    const std::string problem = cuda_problem();
+    throw Error("UNSUPPORTED", "device: expected one of the " + std::to_string(devices.size()) + " CUDA devices here, got " + name_ +
+                                   (problem.empty() ? "" : " (" + problem + ")"));
+  }
+  const CudaDevice& device = devices[static_cast<size_t>(index)];
+  make_current();
+  cudaFuncAttributes attributes;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, probe);
+  if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
+    cudaGetLastError();
+    const std::string capability = std::to_string(device.major) + std::to_string(device.minor);
+    throw Error("UNSUPPORTED", "device: expected a compute capability that this build has kernels for, got " + std::to_string(device.major) + "." +
+                                   std::to_string(device.minor) + " (" + name_ + ", " + device.name +
+                                   "); from 8.0 on, `node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + capability + "-real` makes them");
+  }
+  check_cuda(status, "cudaFuncGetAttributes");
+  // Code for 9.0 is always that of sm_90a: no other is built.
+  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps(), tf32,
+                 has_e4m3_code()};
+  try {
+    open();
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+CudaAccelerator::~CudaAccelerator() { close(); }
+
+void CudaAccelerator::open() {
+  check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  check_cuda(cudaStreamCreateWithFlags(&zeroing_, cudaStreamNonBlocking), "cudaStreamCreate");
+  check_cuda(cudaEventCreateWithFlags(&begin_, cudaEventDefault), "cudaEventCreate");
+  check_cuda(cudaEventCreateWithFlags(&end_, cudaEventDefault), "cudaEventCreate");
+  fault_ = static_cast<int*>(allocate(sizeof(int)));
+}
+
+void CudaAccelerator::close() noexcept {
+  if (cudaSetDevice(index_) != cudaSuccess) return;  // the driver has shut down: the process is ending
+  for (Stage& stage : stages_) {
+    if (stage.data) cudaFreeHost(stage.data);
+    if (stage.copied) cudaEventDestroy(stage.copied);
+  }
+  if (fault_) cudaFree(fault_);
+  if (begin_) cudaEventDestroy(begin_);
+  if (end_) cudaEventDestroy(end_);
+  if (zeroing_) cudaStreamDestroy(zeroing_);
+  if (stream_) cudaStreamDestroy(stream_);
+}
+
+void CudaAccelerator::make_current() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
+
+ProductVariants CudaAccelerator::product_variants(const ProductDescription& p) const {
+  GemmShape shape{p.m, p.n, p.k, p.a, p.b, p.c, p.a_transposed, p.b_transposed};
+  const auto whole_pieces = [](int64_t row, DType type) { return row * static_cast<int64_t>(dtype_bytes(type)) % 16 == 0; };
+  shape.aligned = whole_pieces(p.a_transposed ? p.m : p.k, p.a) && whole_pieces(p.b_transposed ? p.k : p.n, p.b);
+  shape.workspace_bytes = gemm_workspace(p.m, p.n, p.k);
+  ProductVariants variants{gemm_key(shape), {}};
+  for (const GemmChoice& c : gemm_candidates(shape, properties_)) variants.names.push_back(variant_name(c));
+  return variants;
+}
+
+void CudaAccelerator::choose_variants(std::map<std::string, std::string> choices) {
+  std::lock_guard<std::mutex> lock(measured_mutex_);
+  measured_ = std::make_shared<GemmTable>(std::move(choices));
+}
+
+std::shared_ptr<const GemmTable> CudaAccelerator::measured_choices() const {
+  std::lock_guard<std::mutex> lock(measured_mutex_);
+  return measured_;
+}
+
+void* CudaAccelerator::allocate(size_t bytes) {
+  make_current();
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    throw Error("OUT_OF_MEMORY", name_ + ": expected " + std::to_string(bytes) + " bytes, got " + std::to_string(free) + " free of " +
+                                     std::to_string(total));
+  }
+  check_cuda(status, "cudaMalloc");
+  std::lock_guard<std::mutex> lock(zeroing_mutex_);
+  cudaError_t zeroed = cudaMemsetAsync(data, 0, bytes, zeroing_);
+  if (zeroed == cudaSuccess) zeroed = cudaStreamSynchronize(zeroing_);
+  if (zeroed != cudaSuccess) cudaFree(data);
+  check_cuda(zeroed, "cudaMemset");
+  return data;
+}
+
+// cudaFree waits for the device, so that no kernel that is under way loses its memory.
+void CudaAccelerator::release(void* data) noexcept {
+  if (cudaSetDevice(index_) == cudaSuccess) cudaFree(data);
+}
+
+void* CudaAccelerator::allocate_host(size_t bytes) {
+  make_current();
+  void* data = nullptr;
+  const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw Error("OUT_OF_MEMORY", name_ + ": expected " + std::to_string(bytes) + " bytes of the host's memory for copies, got none");
+  }
+  check_cuda(status, "cudaHostAlloc");
+  return data;
+}
+
+void CudaAccelerator::release_host(void* data) noexcept {
+  if (cudaSetDevice(index_) == cudaSuccess) cudaFreeHost(data);
+}
+
+CudaAccelerator::Stage& CudaAccelerator::next_stage() {
+  Stage& stage = stages_[stage_];
+  stage_ = 1 - stage_;
+  if (!stage.data) stage.data = static_cast<unsigned char*>(allocate_host(stage_bytes));
+  if (!stage.copied) check_cuda(cudaEventCreateWithFlags(&stage.copied, cudaEventDisableTiming), "cudaEventCreate");
+  if (stage.used) check_cuda(cudaEventSynchronize(stage.copied), "cudaEventSynchronize");
+  stage.used = false;
+  return stage;
+}
+
+void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
+  make_current();
+  for (size_t at = 0; at < bytes; at += stage_bytes) {
+    const size_t count = bytes - at < stage_bytes ? bytes - at : stage_bytes;
+    Stage& stage = next_stage();
+    fill(at, count, stage.data);
+    queue_upload(static_cast<unsigned char*>(to) + at, stage.data, count);
+    check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
+    stage.used = true;
+  }
+  // Whoever asked for it may free `to` next.
+  for (Stage& stage : stages_) {
+    if (stage.used) check_cuda(cudaEventSynchronize(stage.copied), "cudaEventSynchronize");
+    stage.used = false;
+  }
+}
+
+void CudaAccelerator::upload(void* to, const void* from, size_t bytes) {
+  upload_filled(to, bytes, [&](size_t at, size_t count, void* into) { std::memcpy(into, static_cast<const unsigned char*>(from) + at, count); });
+}
+
+void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
+  make_current();
+  Stage* before = nullptr;
+  size_t before_at = 0, before_count = 0;
+  const auto empty = [&] {
+    if (!before) return;
+    check_cuda(cudaEventSynchronize(before->copied), "cudaEventSynchronize");
+    before->used = false;
+    std::memcpy(static_cast<unsigned char*>(to) + before_at, before->data, before_count);
+  };
+  for (size_t at = 0; at < bytes; at += stage_bytes) {
+    const size_t count = bytes - at < stage_bytes ? bytes - at : stage_bytes;
+    Stage& stage = next_stage();
+    queue_download(stage.data, static_cast<const unsigned char*>(from) + at, count);
+    check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
+    stage.used = true;
+    empty();  // while the device copies this one
+    before = &stage, before_at = at, before_count = count;
+  }
+  empty();
+}
+
+// The direct way to another device's memory (NVLink, PCIe peers), where there is one and nobody has opened it yet; without it copies go
+// through the host. The current device must be this one.
+void CudaAccelerator::open_way_to(int device) {
+  if (device < 64 && (peers_ >> device & 1)) return;
+  int direct = 0;
+  check_cuda(cudaDeviceCanAccessPeer(&direct, index_, device), "cudaDeviceCanAccessPeer");
+  if (direct) {
+    const cudaError_t status = cudaDeviceEnablePeerAccess(device, 0);
+    if (status == cudaErrorPeerAccessAlreadyEnabled) cudaGetLastError();  // by another accelerator of this device
+    else check_cuda(status, "cudaDeviceEnablePeerAccess");
+  }
+  if (device < 64) peers_ |= uint64_t{1} << device;
+}
+
+void CudaAccelerator::queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) {
+  make_current();
+  const int device = static_cast<const CudaAccelerator&>(source).index_;
+  if (device == index_) {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "cudaMemcpy");
+  } else {
+    open_way_to(device);
+    check_cuda(cudaMemcpyPeerAsync(to, index_, from, device, bytes, stream_), "cudaMemcpyPeer");
+  }
+}
+
+void CudaAccelerator::queue_upload(void* to, const void* from_host, size_t bytes) {
+  make_current();
+  check_cuda(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpy");
+}
+
+void CudaAccelerator::queue_download(void* to_host, const void* from, size_t bytes) {
+  make_current();
+  check_cuda(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, stream_), "cudaMemcpy");
+}
+
+void CudaAccelerator::queue_clear_fault() {
+  make_current();
+  check_cuda(cudaMemsetAsync(fault_, 0, sizeof(int), stream_), "cudaMemset");
+}
+
+void CudaAccelerator::queue_fault(int* to_host) { queue_download(to_host, fault_, sizeof(int)); }
+
+void CudaAccelerator::wait() {
+  make_current();
+  check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+}
+
+int CudaAccelerator::fault() {
+  int word = 0;
+  download(&word, fault_, sizeof word);
+  return word - 1;
+}
+
+// Of this thread alone: others may allocate meanwhile.
+void CudaAccelerator::begin_recording() {
+  make_current();
+  check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+}
+
+std::shared_ptr<Recording> CudaAccelerator::end_recording() {
+  cudaGraph_t graph = nullptr;
+  check_cuda(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t work = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&work, graph, 0);
+  cudaGraphDestroy(graph);
+  check_cuda(status, "cudaGraphInstantiate");
+  return std::make_shared<CudaRecording>(work);
+}
+
+void CudaAccelerator::drop_recording() noexcept {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (cudaStreamIsCapturing(stream_, &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(stream_, &graph);
+    if (graph) cudaGraphDestroy(graph);
+  }
+  cudaGetLastError();
+}
+
+void CudaAccelerator::replay(const Recording& recording) {
+  make_current();
+  check_cuda(cudaGraphLaunch(static_cast<const CudaRecording&>(recording).work(), stream_), "cudaGraphLaunch");
+}
+
+void CudaAccelerator::mark_begin() {
+  make_current();
+  check_cuda(cudaEventRecord(begin_, stream_), "cudaEventRecord");
+}
+
+void CudaAccelerator::mark_end() {
+  make_current();
+  check_cuda(cudaEventRecord(end_, stream_), "cudaEventRecord");
+}
+
+double CudaAccelerator::marked_seconds() {
+  float milliseconds = 0;
+  check_cuda(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
+  return milliseconds * 1e-3;
+}
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,79 @@
+// The accelerator of a CUDA lane: a device, a stream on it, and the word in which kernels report bad indices. What kernels need of it is in context.h.
+#pragma once
+#include <cstdint>
+#include <mutex>
+
+#include "cuda/runtime/context.h"
+#include "cuda/runtime/tuning.h"
+#include "runtime/accelerator.h"
+
+namespace heddle {
+namespace cuda {
+
+class CudaAccelerator final : public Accelerator {
+ public:
+  CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
+  ~CudaAccelerator() override;
+
+  const std::string& name() const override { return name_; }
+  bool allows_tf32() const override { return properties_.tf32; }
+  ProductVariants product_variants(const ProductDescription& product) const override;
+  void choose_variants(std::map<std::string, std::string> choices) override;
+  std::shared_ptr<const GemmTable> measured_choices() const;
+  void* allocate(size_t bytes) override;
+  void release(void* data) noexcept override;
+  void* allocate_host(size_t bytes) override;
+  void release_host(void* data) noexcept override;
+  void upload(void* to, const void* from, size_t bytes) override;
+  void download(void* to, const void* from, size_t bytes) override;
+  void upload_filled(void* to, size_t bytes, const Fill& fill) override;
+  void queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) override;
+  void queue_upload(void* to, const void* from_host, size_t bytes) override;
+  void queue_download(void* to_host, const void* from, size_t bytes) override;
+  void queue_clear_fault() override;
+  void queue_fault(int* to_host) override;
+  void wait() override;
+  int fault() override;
+  void begin_recording() override;
+  std::shared_ptr<Recording> end_recording() override;
+  void drop_recording() noexcept override;
+  void replay(const Recording& recording) override;
+  void mark_begin() override;
+  void mark_end() override;
+  double marked_seconds() override;
+
+  cudaStream_t stream() const { return stream_; }
+  int* fault_word() const { return fault_; }
+  const DeviceProperties& properties() const { return properties_; }
+  int index() const { return index_; }
+  void make_current() const;  // CUDA's current device is per thread
+
+ private:
+  // Two pieces of the host's memory in turn: one is filled or emptied while the device copies the other.
+  struct Stage {
+    unsigned char* data = nullptr;
+    cudaEvent_t copied = nullptr;
+    bool used = false;
+  };
+  Stage& next_stage();
+  void open();
+  void close() noexcept;
+  void open_way_to(int device);
+
+  int index_;
+  std::string name_;
+  DeviceProperties properties_;
+  cudaStream_t stream_ = nullptr;
+  int* fault_ = nullptr;  // 0, or the first reporting node + 1
+  Stage stages_[2];
+  int stage_ = 0;
+  uint64_t peers_ = 0;  // devices that the way to was looked for, a bit each
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+  mutable std::mutex measured_mutex_;
+  std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();
+  std::mutex zeroing_mutex_;
+  cudaStream_t zeroing_ = nullptr;  // allocation may happen on any thread, and stream_ belongs to the lane's
+};
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,62 @@
+#include "cuda/runtime/devices.h"
+
+#include "cuda/runtime/device.h"
+#include "core/error.h"
+
+namespace heddle {
+namespace {
+
+std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
+
+// The number of devices; where there is none, why not.
+int count_devices(std::string& problem) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess) return count;
+  cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
+  int driver = 0, needed = 0;
+  cudaDriverGetVersion(&driver);  // 0: there is no driver
+  cudaRuntimeGetVersion(&needed);
+  cudaGetLastError();
+  if (status == cudaErrorInsufficientDriver && driver > 0)
+    problem = "the driver is of CUDA " + version_text(driver) + ", this build needs one of CUDA " + version_text(needed) + " or newer";
+  else if (status != cudaErrorInsufficientDriver && status != cudaErrorNoDevice)
+    problem = cudaGetErrorString(status);  // a machine whose CUDA is broken still computes on the CPU
+  return 0;
+}
+
+}  // namespace
+
+bool cuda_built() { return true; }
+
+std::string cuda_problem() {
+  std::string problem;
+  count_devices(problem);
+  return problem;
+}
+
+std::vector<CudaDevice> cuda_devices() {
+  std::string problem;
+  std::vector<CudaDevice> devices;
+  for (int i = 0, count = count_devices(problem); i < count; ++i) {
+    cudaDeviceProp properties;
+    cuda::check_cuda(cudaGetDeviceProperties(&properties, i), "cudaGetDeviceProperties");
+    CudaDevice device;
+    device.index = i;
+    device.name = properties.name;
+    device.major = properties.major;
+    device.minor = properties.minor;
+    device.memory_bytes = properties.totalGlobalMem;
+    device.multiprocessors = properties.multiProcessorCount;
+    int driver = 0;
+    cuda::check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    device.driver = version_text(driver);
+    device.shared_bytes = properties.sharedMemPerBlockOptin;
+    devices.push_back(device);
+  }
+  return devices;
+}
+
+std::shared_ptr<Accelerator> open_cuda(int index, bool tf32) { return std::make_shared<cuda::CudaAccelerator>(index, tf32); }
+
+}  // namespace heddle

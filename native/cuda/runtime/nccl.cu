@@ -1,0 +1,99 @@
+// NCCL, found at run time: no build and no machine needs it that does not train on several GPUs. The declarations are those of nccl.h,
+// whose numbers have not changed since NCCL 2.0. HEDDLE_NCCL names a library in an unusual place.
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "cuda/runtime/device.h"
+#include "runtime/collective.h"
+#include "core/error.h"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+struct UniqueId {
+  char bytes[collective_id_bytes];
+};
+using Communicator = struct ncclComm*;
+constexpr int nccl_float32 = 7, nccl_float64 = 8, nccl_sum = 0, nccl_success = 0;
+
+struct Nccl {
+  int (*get_unique_id)(UniqueId*);
+  int (*init_rank)(Communicator*, int size, UniqueId, int rank);
+  int (*all_reduce)(const void*, void*, size_t, int type, int op, Communicator, cudaStream_t);
+  int (*destroy)(Communicator);
+  const char* (*error_string)(int);
+};
+
+template <class F> void find(void* library, const char* name, F& function) {
+  function = reinterpret_cast<F>(dlsym(library, name));
+  if (!function) throw Error("UNSUPPORTED", std::string("nccl: expected a library with ") + name + ", got one without");
+}
+
+const Nccl& nccl() {
+  static const Nccl loaded = [] {  // a throwing initialiser runs again at the next call
+    const char* named = std::getenv("HEDDLE_NCCL");
+    void* library = nullptr;
+    for (const char* name : {named && *named ? named : "libnccl.so.2", named && *named ? named : "libnccl.so"})
+      if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library) throw Error("UNSUPPORTED", std::string("nccl: expected NCCL to be installed (or named by HEDDLE_NCCL), got ") + dlerror());
+    Nccl n;
+    find(library, "ncclGetUniqueId", n.get_unique_id);
+    find(library, "ncclCommInitRank", n.init_rank);
+    find(library, "ncclAllReduce", n.all_reduce);
+    find(library, "ncclCommDestroy", n.destroy);
+    find(library, "ncclGetErrorString", n.error_string);
+    return n;
+  }();
+  return loaded;
+}
+
+void check(int status, const char* call) {
+  if (status != nccl_success) throw internal_error(std::string(call) + ": " + nccl().error_string(status));
+}
+
+class NcclCollective final : public Collective {
+ public:
+  NcclCollective(std::shared_ptr<Accelerator> accelerator, const UniqueId& id, int rank, int size) : accelerator_(std::move(accelerator)) {
+    device().make_current();
+    check(nccl().init_rank(&communicator_, size, id, rank), "ncclCommInitRank");
+  }
+  ~NcclCollective() override { nccl().destroy(communicator_); }
+
+  void all_reduce_f32(void* data, size_t count) override { all_reduce(data, count, nccl_float32); }
+  void all_reduce_f64(void* data, size_t count) override { all_reduce(data, count, nccl_float64); }
+
+ private:
+  CudaAccelerator& device() { return static_cast<CudaAccelerator&>(*accelerator_); }
+  void all_reduce(void* data, size_t count, int type) {
+    device().make_current();
+    check(nccl().all_reduce(data, data, count, type, nccl_sum, communicator_, device().stream()), "ncclAllReduce");
+  }
+
+  std::shared_ptr<Accelerator> accelerator_;
+  Communicator communicator_ = nullptr;
+};
+
+}  // namespace
+}  // namespace cuda
+
+std::string collective_id() {
+  cuda::UniqueId id;
+  cuda::check(cuda::nccl().get_unique_id(&id), "ncclGetUniqueId");
+  return std::string(id.bytes, sizeof id.bytes);
+}
+
+std::shared_ptr<Collective> join_collective(std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size) {
+  if (!accelerator) throw invalid_argument("world: expected a CUDA device, got the CPU");
+  if (id.size() != collective_id_bytes)
+    throw invalid_argument("id: expected " + std::to_string(collective_id_bytes) + " bytes, got " + std::to_string(id.size()));
+  if (size < 1 || rank < 0 || rank >= size)
+    throw invalid_argument("rank: expected one of 0 to " + std::to_string(size - 1) + ", got " + std::to_string(rank));
+  cuda::UniqueId unique;
+  std::memcpy(unique.bytes, id.data(), sizeof unique.bytes);
+  return std::make_shared<cuda::NcclCollective>(std::move(accelerator), unique, rank, size);
+}
+
+}  // namespace heddle

@@ -1,0 +1,67 @@
+// Products whose kernel was measured instead of derived from sizes: of the few choices that choice.h weighs against each other, the name of
+// the fastest, by what distinguishes products. Nothing here needs CUDA.
+//
+// A name alone is kept, never numbers: where this build has no choice of that name for a product, it takes its own.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cuda/runtime/choice.h"
+
+namespace heddle {
+namespace cuda {
+
+using GemmTable = std::map<std::string, std::string>;  // gemm_key: variant_name
+
+// Numbers of rows stand for all up to the next power of two.
+inline std::string gemm_key(const GemmShape& g) {
+  int64_t m = 8;
+  while (m < g.m) m *= 2;
+  std::string key = std::to_string(m) + " " + std::to_string(g.n) + " " + std::to_string(g.k);
+  for (const DType type : {g.a, g.b, g.c}) key += std::string(" ") + dtype_name(type);
+  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") + (g.gated ? "*" : "");
+}
+
+inline std::string variant_name(const GemmChoice& c) {
+  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
+  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
+}
+
+// What may make a product, choose_gemm's own choice first; each has a name of its own. Products whose rows must not depend on each other,
+// and those of few rows, have one.
+inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceProperties& device) {
+  std::vector<GemmChoice> all{choose_gemm(g, device)};
+  const GemmKernel own = all[0].kernel;
+  if (g.rowwise || own == GemmKernel::few_rows) return all;
+  const auto add = [&](const GemmChoice& c) {
+    for (const GemmChoice& other : all)
+      if (variant_name(other) == variant_name(c)) return;
+    all.push_back(c);
+  };
+  if (own == GemmKernel::multiply_add) {
+    const GemmChoice whole{own, 64, 64, 1, 1, g.k};
+    add(whole), add(with_splits(g, device, 2, whole));
+    return all;
+  }
+  if (takes_warpgroups(g, device)) {
+    if (g.n > 128) add(wide_warpgroups(g));
+    add(half_warpgroups(g));
+  }
+  const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
+  add(large), add(with_splits(g, device, 1, large)), add(small), add(with_splits(g, device, 2, small));
+  return all;
+}
+
+inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device, const GemmTable& measured) {
+  if (!measured.empty() && !g.rowwise) {
+    const auto found = measured.find(gemm_key(g));
+    if (found != measured.end())
+      for (const GemmChoice& c : gemm_candidates(g, device))
+        if (variant_name(c) == found->second) return c;
+  }
+  return choose_gemm(g, device);
+}
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,50 @@
+// The memory that an executable's packed weights lie in.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+
+#include "core/memory.h"
+
+namespace heddle {
+
+// One allocation holds all forms that are missing, so that the system can give large pages. Pages come when they are written.
+//
+// Large pages take a third of the time of small ones. In fragmented memory the system first compacts it, which takes several times as long.
+// They are therefore requested part by part: after one slow part the next is skipped, after two the next three, and so on.
+class FormSpace {
+ public:
+  explicit FormSpace(size_t bytes) : all_(Storage::allocate(bytes, nullptr, false)) {}
+  static constexpr size_t padded(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+  // Returns room for a form, or null if too little is left.
+  std::shared_ptr<Storage> take(size_t bytes) {
+    if (bytes > all_->bytes() - used_) return nullptr;
+    const std::shared_ptr<Storage> form = Storage::borrow(all_->data() + used_, bytes, all_);
+    used_ += padded(bytes);
+    return form;
+  }
+  // Announces bytes that are about to be written. Ignores those of another executable's space.
+  void reach(const unsigned char* at, size_t bytes) {
+    if (at < all_->data() || at >= all_->data() + all_->bytes()) return;
+    const size_t offset = static_cast<size_t>(at - all_->data());
+    if (offset < end_) return;
+    if (asked_) left_ = wait_ = seconds_ > static_cast<double>(done_) * slow_seconds ? 2 * wait_ + 1 : 0;
+    asked_ = left_ == 0;
+    if (!asked_) --left_;
+    end_ = std::min(all_->bytes(), offset + std::max(part_bytes, bytes)), done_ = 0, seconds_ = 0;
+    if (asked_) all_->want_large_pages(offset, end_ - offset);
+  }
+  void took(size_t bytes, double seconds) { done_ += bytes, seconds_ += seconds; }
+
+ private:
+  static constexpr size_t alignment = 64, part_bytes = size_t{1} << 22;
+  static constexpr double slow_seconds = 0.4e-9;  // of a byte: twice what packing into small pages takes
+  const std::shared_ptr<Storage> all_;
+  size_t used_ = 0, end_ = 0, done_ = 0;
+  double seconds_ = 0;
+  int wait_ = 0, left_ = 0;
+  bool asked_ = false;
+};
+
+}  // namespace heddle

@@ -1,0 +1,61 @@
+// Ids to text, at once or one by one. Text given out piece by piece adds up to the text of all ids at once.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "tokenizer/buffers.h"
+#include "tokenizer/models/model.h"
+
+namespace heddle {
+
+class Decoder {
+ public:
+  Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special);
+  // Copies continue the text independently.
+  Decoder(const Decoder& other) = default;
+
+  // Continues the text of these ids, which has been shown already as decode() writes it. For a new decoder only.
+  void follow(const uint32_t* ids, size_t count);
+
+  // Appends to `out` the text that has become certain: never a part of a character, nor a run of byte tokens that
+  // may yet turn out malformed. Ids that the vocabulary lacks add nothing.
+  void push(uint32_t id, std::string& out);
+
+  // Appends what push() held back; a partial character becomes U+FFFD. Later ids continue the text.
+  void flush(std::string& out);
+
+  // Whether an id's text does not depend on those before it: then it is settled_text(), where the id has one.
+  bool settled() const {
+    return model_->decode_kind != DecodeKind::steps && pending_.empty() && !at_start_ && shown_.empty();
+  }
+
+ private:
+  void push_any(uint32_t id, std::string& out);
+  void flush_any(std::string& out);
+  void push_text(std::string_view text, std::string& out);
+  void flush_bytes(std::string& out);
+  void leave_out_shown(std::string& out, size_t from);
+
+  std::shared_ptr<const TokenizerModel> model_;
+  bool skip_special_;
+  bool at_start_;
+  std::string pending_;  // bytes: of a partial character, or of the current run of byte tokens
+  std::string shown_;    // text that follow() made of what was pending: what comes of that now begins with it, or changes it
+  DecoderPipeline steps_;  // of DecodeKind::steps
+};
+
+// The text of an id alone, if that is what it adds to any text: not of a special token, nor of a part of a character.
+bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
+
+// The last of the ids after which no text depends on those before it; `count` where none is known to be one.
+size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count);
+
+std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
+                   bool skip_special);
+
+// The same into memory that is kept from call to call.
+std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special,
+                        RawBuffer<char>& memory);
+
+}  // namespace heddle

@@ -1,0 +1,29 @@
+// Of each byte of a text the longest of some contents that begins there, in time linear in the text whatever the contents: Aho and
+// Corasick's automaton (1975) of the contents read backwards, run over the text from its end.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/models/trie.h"
+
+namespace heddle {
+
+class LongestStarts {
+ public:
+  static constexpr uint32_t none = UINT32_MAX;
+
+  // Of equal contents the first counts.
+  explicit LongestStarts(const std::vector<std::string_view>& contents);
+
+  // found[i]: the number of the content that begins at byte i, or none.
+  void find(std::string_view text, std::vector<uint32_t>& found) const;
+
+ private:
+  Trie trie_;                       // of the contents backwards
+  std::vector<uint32_t> shorter_;   // by node: that of the longest proper end of its text which is a node as well
+  std::vector<uint32_t> longest_;   // by node: the longest content that its text ends with
+};
+
+}  // namespace heddle

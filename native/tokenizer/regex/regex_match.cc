@@ -1,0 +1,325 @@
+// Running the programs of regular expressions.
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "tokenizer/regex/regex.h"
+#include "tokenizer/text/utf.h"
+
+namespace heddle {
+namespace {
+
+using Op = RegexInstruction::Op;
+constexpr size_t none = SIZE_MAX;
+
+class Matcher {
+ public:
+  Matcher(const RegexProgram& program, std::string_view text, uint64_t steps, const std::atomic<bool>* cancelled)
+      : program_(program),
+        text_(text),
+        cancelled_(cancelled),
+        budget_(steps),
+        most_words_(base_words + words_a_byte * text.size()),
+        runs_(program.code.size(), {0, 0}),
+        failed_ranges_(program.code.size(), nothing) {
+    steps_ = program.code.size() / instructions_a_step;  // a text of many pieces makes as many of these tables
+  }
+
+  // End of the match that begins at `at`, or none.
+  size_t match(size_t at) {
+    attempt_steps_ = 0;
+    if (failed_log_.empty()) base_ = at;
+    const size_t end = run(0, at);
+    if (end != none) forget(0);  // what was visited on the way to a match has not failed
+    return end;
+  }
+
+  // What takes about as long as a step: entries that are filled, characters that are gone over.
+  static constexpr uint64_t instructions_a_step = 8;
+  static constexpr uint64_t characters_a_step = 2;
+  // Of 8 bytes, for what has failed: a program of some thousand steps would take kilobytes for each of the text.
+  static constexpr uint64_t base_words = 1 << 24;
+  static constexpr uint64_t words_a_byte = 16;
+  uint64_t steps() const { return steps_; }
+  bool spent() const { return steps_ > budget_; }
+
+ private:
+  struct State {
+    uint32_t pc;
+    size_t at;
+    size_t low;  // of a span: the least position to go on from; else the same as at
+  };
+
+  uint32_t code_at(size_t at, size_t& next) const {
+    int size = 0;
+    const uint32_t code = utf::decode(text_.data() + at, size);
+    next = at + static_cast<size_t>(size);
+    return code;
+  }
+  bool is_word(size_t at) const {
+    size_t next = 0;
+    return unicode::properties()[code_at(at, next)] & unicode::word_character;
+  }
+  size_t before(size_t at) const {
+    return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data());
+  }
+
+  // Looks at the flag, and at the budget, once in so many steps.
+  bool goes_on() {
+    if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
+    pause_ = std::min(budget_, steps_ + 0x10000);
+    return steps_ <= budget_;
+  }
+
+  // Marks a state that is being tried; false if it was before, which then failed or is still on its way round a loop.
+  // Only attempts that take long pay for it.
+  bool enter(uint32_t pc, size_t at) {
+    if (++steps_ > pause_ && !goes_on()) return false;
+    if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
+    const uint64_t bit = static_cast<uint64_t>(at - base_) * program_.code.size() + pc;
+    if (std::max<uint64_t>(bit / 64, failed_log_.size()) >= most_words_) {
+      steps_ = std::max(steps_, budget_ + 1);
+      return false;
+    }
+    if (bit / 64 >= failed_.size()) failed_.resize(std::max<size_t>(bit / 64 + 1, std::min<size_t>(2 * failed_.size(), most_words_)));
+    uint64_t& word = failed_[bit / 64];
+    const uint64_t mask = uint64_t{1} << (bit % 64);
+    if (word & mask) return false;
+    word |= mask;
+    failed_log_.push_back(bit);
+    Range& range = failed_ranges_[pc];
+    if (range.begin <= range.end && range.begin > 0 && before(range.begin) == at) range.begin = at;
+    else range = {at, at};
+    return true;
+  }
+
+  void forget(size_t count) {
+    for (size_t i = count; i < failed_log_.size(); ++i) {
+      failed_[failed_log_[i] / 64] &= ~(uint64_t{1} << (failed_log_[i] % 64));
+    }
+    if (count < failed_log_.size()) std::fill(failed_ranges_.begin(), failed_ranges_.end(), nothing);
+    failed_log_.resize(count);
+  }
+
+  bool asserts(Op op, size_t at) const {
+    const size_t end = text_.size();
+    switch (op) {
+      case Op::line_begin: return at == 0 || (text_[at - 1] == '\n' && at < end);
+      case Op::line_end: return at == end || text_[at] == '\n';
+      case Op::text_begin: return at == 0;
+      case Op::text_end: return at == end;
+      case Op::text_end_or_newline: return at == end || (at + 1 == end && text_[at] == '\n');
+      default: break;
+    }
+    const bool boundary = (at > 0 && is_word(before(at))) != (at < end && is_word(at));
+    return boundary == (op == Op::word_boundary);
+  }
+
+  // Depth of recursion is that of nested groups, which the compiler caps.
+  size_t run(uint32_t start, size_t from) {
+    const size_t bottom = stack_.size();
+    stack_.push_back({start, from, from});
+    size_t found = none;
+    while (stack_.size() > bottom && found == none) {
+      State& top = stack_.back();
+      const uint32_t pc = top.pc;
+      const size_t at = top.at;
+      const Range& tried = failed_ranges_[pc];
+      const bool known = at >= tried.begin && at <= tried.end;
+      const size_t rest = known ? tried.begin : at;  // what is below is still to be tried
+      if (rest > top.low) top.at = before(rest);
+      else stack_.pop_back();
+      if (known) continue;
+      found = advance(pc, at);
+    }
+    stack_.resize(bottom);
+    return found;
+  }
+
+  // Goes on from one state until the program matches or fails; leaves alternatives on the stack.
+  size_t advance(uint32_t pc, size_t at) {
+    for (;;) {
+      if (!enter(pc, at)) return none;
+      const RegexInstruction& step = program_.code[pc];
+      size_t next = 0;
+      switch (step.op) {
+        case Op::match: return at;
+        case Op::character:
+          if (at >= text_.size() || code_at(at, next) != step.x) return none;
+          at = next;
+          ++pc;
+          break;
+        case Op::set:
+          if (at >= text_.size() || !program_.sets[step.x].has(code_at(at, next))) return none;
+          at = next;
+          ++pc;
+          break;
+        case Op::span:
+        case Op::span_all: {
+          const RegexClass& set = program_.sets[step.x];
+          size_t low = at;
+          uint32_t count = 0;
+          Range& run = runs_[pc];
+          const size_t start = at;
+          while (at < text_.size() && (step.z == 0 || count < step.z)) {
+            if (step.z == 0 && count >= step.y && at >= run.begin && at < run.end) {
+              at = run.end;  // as far as it went before
+              break;
+            }
+            if (!set.has(code_at(at, next))) break;
+            at = next;
+            if (++count == step.y) low = at;
+          }
+          if (step.z == 0) run = {start, at};
+          steps_ += count / characters_a_step;
+          if (count < step.y) return none;
+          ++pc;
+          if (step.op == Op::span && low < at) stack_.push_back({pc, before(at), low});
+          break;
+        }
+        case Op::split:
+          stack_.push_back({step.y, at, at});
+          pc = step.x;
+          break;
+        case Op::jump: pc = step.x; break;
+        case Op::ahead:
+        case Op::not_ahead:
+          if ((inner(pc + 1, at) != none) != (step.op == Op::ahead)) return none;
+          pc = step.x;
+          break;
+        case Op::behind:
+        case Op::not_behind: {
+          size_t start = at;
+          uint32_t count = step.y;
+          for (; count > 0 && start > 0; --count) start = before(start);
+          steps_ += (step.y - count) / characters_a_step;
+          const bool there = count == 0 && inner(pc + 1, start) == at;
+          if (there != (step.op == Op::behind)) return none;
+          pc = step.x;
+          break;
+        }
+        case Op::atomic:
+          at = inner(pc + 1, at);
+          if (at == none) return none;
+          pc = step.x;
+          break;
+        default:
+          if (!asserts(step.op, at)) return none;
+          ++pc;
+      }
+    }
+  }
+
+  size_t inner(uint32_t start, size_t at) {
+    const size_t marks = failed_log_.size();
+    const size_t end = run(start, at);
+    if (end != none) forget(marks);
+    return end;
+  }
+
+  struct Range {
+    size_t begin, end;
+  };
+  static constexpr Range nothing{1, 0};
+
+  const RegexProgram& program_;
+  std::string_view text_;
+  const std::atomic<bool>* cancelled_;
+  uint64_t budget_, most_words_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
+  size_t base_ = 0;
+  std::vector<State> stack_;
+  std::vector<uint64_t> failed_;
+  std::vector<uint64_t> failed_log_;
+  std::vector<Range> runs_;           // by instruction: the last span, begin to end
+  std::vector<Range> failed_ranges_;  // by instruction: positions, both included, of which all have been tried
+};
+
+}  // namespace
+
+Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
+    : where_(where), pattern_(pattern), literal_(literal) {
+  if (literal_) return;
+  program_ = compile_regex(pattern, where);
+  // Which bytes a match can begin with: all that is reachable without reading.
+  std::fill(std::begin(can_start_), std::end(can_start_), false);
+  std::vector<uint32_t> pending{0};
+  std::vector<bool> seen(program_.code.size());
+  const auto add_set = [&](const RegexClass& set) {
+    for (uint32_t code = 0; code < 128; ++code) can_start_[code] = can_start_[code] || set.has(code);
+    for (int byte = 0xC2; byte <= 0xF4; ++byte) can_start_[byte] = true;
+  };
+  while (!pending.empty()) {
+    const uint32_t pc = pending.back();
+    pending.pop_back();
+    if (seen[pc]) continue;
+    seen[pc] = true;
+    const RegexInstruction& step = program_.code[pc];
+    switch (step.op) {
+      case Op::match: can_be_empty_ = true; break;
+      case Op::character: {
+        std::string first;
+        utf::append_code(step.x, first);
+        can_start_[static_cast<uint8_t>(first[0])] = true;
+        break;
+      }
+      case Op::set: add_set(program_.sets[step.x]); break;
+      case Op::span:
+      case Op::span_all:
+        add_set(program_.sets[step.x]);
+        if (step.y == 0) pending.push_back(pc + 1);
+        break;
+      case Op::split:
+        pending.push_back(step.x);
+        pending.push_back(step.y);
+        break;
+      case Op::jump:
+      case Op::ahead:
+      case Op::not_ahead:
+      case Op::behind:
+      case Op::not_behind: pending.push_back(step.x); break;
+      case Op::atomic: pending.push_back(pc + 1); pending.push_back(step.x); break;
+      default: pending.push_back(pc + 1);
+    }
+  }
+}
+
+bool Regex::may_begin_with(uint32_t code) const {
+  std::string character;
+  utf::append_code(code, character);
+  if (literal_) return pattern_.compare(0, character.size(), character) == 0;
+  return can_be_empty_ || can_start_[static_cast<uint8_t>(character[0])];
+}
+
+void Regex::find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
+                     const std::atomic<bool>* cancelled) const {
+  out.clear();
+  if (literal_) {
+    if (pattern_.empty()) return;  // nothing, as Hugging Face's; found at every place, it would be found for ever
+    for (size_t at = text.find(pattern_); at != std::string_view::npos; at = text.find(pattern_, at + pattern_.size())) {
+      out.push_back({at, at + pattern_.size()});
+    }
+    return;
+  }
+  Matcher matcher(program_, text, budget.left(), cancelled);
+  size_t last_end = none;
+  for (size_t at = 0; at <= text.size();) {
+    size_t end = none;
+    if (can_be_empty_ || (at < text.size() && can_start_[static_cast<uint8_t>(text[at])])) end = matcher.match(at);
+    if (matcher.spent()) {
+      budget.spend(budget.left());
+      throw invalid_file(where_ + ": pattern " + pattern_.substr(0, 80) + " takes more than the cap of " +
+                         std::to_string(budget.steps()) + " steps for a text of " + std::to_string(budget.bytes()) + " bytes");
+    }
+    const size_t after = at < text.size() ? at + static_cast<size_t>(utf::sequence_length(text[at])) : at + 1;
+    if (end == none || (end == at && last_end == at)) {
+      at = after;
+      continue;
+    }
+    out.push_back({at, end});
+    last_end = end;
+    at = end;
+  }
+  budget.spend(matcher.steps());
+}
+
+}  // namespace heddle

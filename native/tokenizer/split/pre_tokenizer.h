@@ -1,0 +1,32 @@
+// The pre-tokenizers of tokenizer.json, for combinations that Splitter does not do by itself.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "tokenizer/text/normalized_text.h"
+#include "tokenizer/step_spec.h"
+
+namespace heddle {
+
+// A text and the stretches of it that are left to encode, in order; what lies between them has been dropped.
+struct Pieces {
+  struct Piece {
+    size_t begin, end;
+  };
+  NormalizedText text;
+  std::vector<Piece> pieces;
+};
+
+class PreTokenizerStep {
+ public:
+  virtual ~PreTokenizerStep() = default;
+  virtual void run(Pieces& pieces) const = 0;
+  virtual bool needs_origins() const { return false; }
+};
+
+using PreTokenizer = std::vector<std::shared_ptr<const PreTokenizerStep>>;
+
+// Throws UNSUPPORTED or INVALID_FILE, naming the step.
+PreTokenizer make_pre_tokenizer(const std::vector<StepSpec>& steps);
+
+}  // namespace heddle

@@ -1,0 +1,213 @@
+#include "tokenizer/text/charsmap.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "tokenizer/text/characters.h"
+#include "tokenizer/text/unicode.h"
+
+namespace heddle {
+namespace {
+
+using unicode::GraphemeBreak;
+
+// Far beyond SentencePiece's own rules, of which the longest have some dozen bytes.
+constexpr size_t most_key_bytes = 256, most_text_bytes = 1024;
+
+int count_characters(std::string_view text) {
+  int count = 0;
+  for (const char c : text) count += (static_cast<uint8_t>(c) & 0xC0) != 0x80;
+  return count;
+}
+
+void replace(std::vector<Change>& changes, std::string_view old_part, std::string_view new_part) {
+  const int added = count_characters(new_part) - count_characters(old_part);
+  for_each_character(new_part, [&](uint32_t code, size_t, size_t) { changes.push_back({code, 0}); });
+  for (size_t i = changes.size(); added > 0 && i > 0 && changes.size() - i < static_cast<size_t>(added); --i) {
+    changes[i - 1].change = 1;
+  }
+  if (added < 0 && !changes.empty()) changes.back().change += added;
+}
+
+}  // namespace
+
+Charsmap::Charsmap(const std::string& bytes) {
+  const auto word = [&](size_t at) {
+    uint32_t value = 0;
+    for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[at + static_cast<size_t>(i)]);
+    return value;
+  };
+  const uint32_t size = bytes.size() < 4 ? 0 : word(0);
+  if (bytes.size() < 8 || size < 4 || size % 4 != 0 || size > bytes.size() - 4) {
+    throw invalid_file("normalizer.precompiled_charsmap: expected the size of its table in the first four bytes, got " +
+                       std::to_string(size) + " of " + std::to_string(bytes.size()));
+  }
+  units_.resize(size / 4);
+  for (size_t i = 0; i < units_.size(); ++i) units_[i] = word(4 + 4 * i);
+  texts_ = bytes.substr(4 + size);
+  for (size_t begin = 0; begin < texts_.size();) {
+    const size_t end = std::min(texts_.find('\0', begin), texts_.size());
+    if (end - begin > most_text_bytes) {
+      throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " + std::to_string(most_text_bytes) +
+                         " bytes, got " + std::to_string(end - begin));
+    }
+    begin = end + 1;
+  }
+  if (!utf::is_well_formed(texts_)) throw invalid_file("normalizer.precompiled_charsmap: expected UTF-8 texts");
+}
+
+const char* Charsmap::find(std::string_view part, bool longest, size_t& length) const {
+  const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
+  const char* found = nullptr;
+  size_t node = step(units_[0]);
+  // A broken table may lead in circles.
+  for (size_t i = 0; i < part.size() && i < most_key_bytes; ++i) {
+    const auto byte = static_cast<uint8_t>(part[i]);
+    if (byte == 0) return found;
+    node ^= byte;
+    if (node >= units_.size() || (units_[node] & (1u << 31 | 0xFF)) != byte) return found;
+    const uint32_t unit = units_[node];
+    node ^= step(unit);
+    if ((unit >> 8 & 1) == 0) continue;
+    if (node >= units_.size()) return found;
+    const size_t at = units_[node] & 0x7FFFFFFF;
+    // A text must begin where a character does, and an entry end where one does.
+    const auto starts = [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; };
+    const bool good = at < texts_.size() && starts(texts_[at]) && (i + 1 == part.size() || starts(part[i + 1]));
+    if (good) {
+      found = texts_.c_str() + at;
+      length = i + 1;
+    }
+    if (!longest) return found;
+  }
+  return found;
+}
+
+bool Charsmap::may_write(uint32_t first, const std::function<bool(std::string_view)>& holds) const {
+  struct Node {
+    size_t at, depth;
+  };
+  const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
+  // Where the entries go on that have one byte more; false where there are none. `text` receives what is written for the entry that ends there.
+  const auto child = [&](size_t node, uint8_t byte, size_t& next, const char*& text) {
+    const size_t at = node ^ byte;
+    if (at >= units_.size() || (units_[at] & (1u << 31 | 0xFF)) != byte) return false;
+    next = at ^ step(units_[at]);
+    text = nullptr;
+    if ((units_[at] >> 8 & 1) == 0 || next >= units_.size()) return true;
+    const size_t begin = units_[next] & 0x7FFFFFFF;
+    if (begin < texts_.size()) text = texts_.c_str() + begin;
+    return true;
+  };
+  std::string key;
+  utf::append_code(first, key);
+  size_t node = step(units_[0]);
+  const char* text = nullptr;
+  for (const char c : key) {
+    if (!child(node, static_cast<uint8_t>(c), node, text)) return false;
+  }
+  std::vector<Node> pending{{node, key.size()}};
+  constexpr size_t most_nodes = 10'000;  // a broken table may lead in circles
+  for (size_t count = 0; !pending.empty(); ++count) {
+    if (count == most_nodes) return true;
+    const Node from = pending.back();
+    pending.pop_back();
+    if (from.depth == most_key_bytes) continue;
+    for (int byte = 1; byte < 256; ++byte) {
+      size_t next = 0;
+      if (!child(from.at, static_cast<uint8_t>(byte), next, text)) continue;
+      // A text that begins inside a character is never written.
+      if (text != nullptr && (static_cast<uint8_t>(*text) & 0xC0) != 0x80 && holds(text)) return true;
+      pending.push_back({next, from.depth + 1});
+    }
+  }
+  return false;
+}
+
+void Charsmap::run_longest(NormalizedText& text) const {
+  std::vector<Change> changes;
+  bool modified = false;
+  const std::string_view from = text.text;
+  for (size_t at = 0; at < from.size();) {
+    size_t length = 0;
+    if (const char* to = find(from.substr(at), true, length)) {
+      modified = true;
+      text.check_growth(changes.size());
+      replace(changes, from.substr(at, length), to);
+      at += length;
+      continue;
+    }
+    int size = 0;
+    changes.push_back({utf::decode(from.data() + at, size), 0});
+    at += static_cast<size_t>(size);
+  }
+  if (modified) text.transform(changes, 0);
+}
+
+void Charsmap::run(NormalizedText& text) const {
+  std::vector<Change> changes;
+  changes.reserve(text.text.size());
+  bool modified = false;
+  const std::string_view from = text.text;
+  for (size_t at = 0; at < from.size();) {
+    const size_t end = cluster_end(from, at);
+    const std::string_view cluster = from.substr(at, end - at);
+    at = end;
+    size_t length = 0;
+    if (cluster.size() < 6) {
+      if (const char* to = find(cluster, false, length)) {
+        modified = true;
+        text.check_growth(changes.size());
+        replace(changes, cluster, to);
+        continue;
+      }
+    }
+    for_each_character(cluster, [&](uint32_t code, size_t begin, size_t size) {
+      if (const char* to = find(cluster.substr(begin, size), false, length)) {
+        modified = true;
+        text.check_growth(changes.size());
+        replace(changes, cluster.substr(begin, size), to);
+      } else {
+        changes.push_back({code, 0});
+      }
+    });
+  }
+  if (modified) text.transform(changes, 0);
+}
+
+size_t cluster_end(std::string_view text, size_t at) {
+  using B = GraphemeBreak;
+  const auto read = [&](size_t from, size_t& next) {
+    int size = 0;
+    const uint32_t code = utf::decode(text.data() + from, size);
+    next = from + static_cast<size_t>(size);
+    return static_cast<B>(unicode::breaks()[code]);
+  };
+  size_t end = 0;
+  B before = read(at, end);
+  bool pictographic = before == B::pictographic;  // ExtPict Extend* since the beginning of an emoji
+  bool odd_regional = before == B::regional;
+  while (end < text.size()) {
+    size_t next = 0;
+    const B now = read(end, next);
+    if (before == B::cr && now == B::lf) return next;
+    if (before == B::cr || before == B::lf || before == B::control) return end;
+    if (now == B::cr || now == B::lf || now == B::control) return end;
+    bool joins = now == B::extend || now == B::zwj || now == B::spacing || before == B::prepend;
+    joins = joins || (before == B::l && (now == B::l || now == B::v || now == B::lv || now == B::lvt));
+    joins = joins || ((before == B::lv || before == B::v) && (now == B::v || now == B::t));
+    joins = joins || ((before == B::lvt || before == B::t) && now == B::t);
+    joins = joins || (before == B::zwj && pictographic && now == B::pictographic);
+    joins = joins || (before == B::regional && odd_regional && now == B::regional);
+    if (!joins) return end;
+    odd_regional = now == B::regional && !(before == B::regional && odd_regional);
+    if (now == B::pictographic) pictographic = true;
+    else if (now != B::extend && now != B::zwj) pictographic = false;
+    before = now;
+    end = next;
+  }
+  return end;
+}
+
+}  // namespace heddle

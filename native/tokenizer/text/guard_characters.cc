@@ -1,0 +1,91 @@
+#include "tokenizer/text/guard_characters.h"
+
+#include <utility>
+
+#include "core/error.h"
+#include "tokenizer/text/characters.h"
+#include "tokenizer/text/unicode_normalizer.h"
+
+namespace heddle {
+namespace {
+
+// Characters that are looked at for one character. A normalizer of many steps may ask for any number.
+constexpr size_t most_looks = 20'000;
+
+NormalizedText untracked(std::string_view text) {
+  NormalizedText out;
+  out.assign(text, 0, false);
+  return out;
+}
+
+std::string to_utf8(uint32_t code) {
+  std::string text;
+  utf::append_code(code, text);
+  return text;
+}
+
+}  // namespace
+
+GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string>& contents) : steps_(std::move(steps)) {
+  const auto add_first = [this](const std::string& text) {
+    if (text.empty()) return;
+    int size = 0;
+    first_.insert(utf::decode(text.data(), size));
+    NormalizedText decomposed = untracked(text.substr(0, static_cast<size_t>(size)));
+    decompose_text(decomposed, false);
+    decomposed_.insert(utf::decode(decomposed.text.data(), size));
+  };
+  RegexBudget budget(0);
+  for (const std::string& content : contents) {
+    NormalizedText text = untracked(content);
+    budget.grow(content.size());
+    text.regex_budget = &budget;
+    for (const auto& step : steps_) step->run(text);
+    add_first(content);
+    add_first(text.text);
+  }
+}
+
+uint8_t GuardCharacters::of(uint32_t code, RegexBudget& budget) const {
+  if (first_.empty()) return 0;
+  const auto become = [&](const Characters& some) {
+    Looks looks{most_looks, budget};
+    return may_become(some, code, 0, looks);
+  };
+  try {
+    const uint8_t kind = become(first_) ? begins : become(decomposed_) ? composes : uint8_t{0};
+    return static_cast<uint8_t>(kind | (may_change(code, budget) ? changes : 0));
+  } catch (const Error&) {  // a step that exceeds its limits: encoding will say so
+    return begins | changes;
+  }
+}
+
+bool GuardCharacters::may_become(const Characters& some, uint32_t code, size_t step, Looks& looks) const {
+  if (looks.left == 0) return true;
+  --looks.left;
+  if (some.count(code) > 0) return true;
+  if (step == steps_.size()) return false;
+  const auto any = [&](std::string_view text) {
+    bool found = false;
+    for_each_character(text, [&](uint32_t made, size_t, size_t) { found = found || may_become(some, made, step + 1, looks); });
+    return found;
+  };
+  if (steps_[step]->may_write(code, any)) return true;
+  NormalizedText text = untracked(to_utf8(code));
+  text.regex_budget = &looks.regex;
+  steps_[step]->run(text);
+  return any(text.text);
+}
+
+bool GuardCharacters::may_change(uint32_t code, RegexBudget& budget) const {
+  const std::string own = to_utf8(code);
+  for (const auto& step : steps_) {
+    NormalizedText text = untracked(own);
+    text.regex_budget = &budget;
+    step->run(text);
+    if (text.text != own || step->may_write(code, [](std::string_view) { return true; })) return true;
+  }
+  return false;
+}
+
+}  // namespace heddle

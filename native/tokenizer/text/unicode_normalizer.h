@@ -1,0 +1,10 @@
+// NFC, NFD, NFKC and NFKD of text that remembers its origins.
+#pragma once
+#include "tokenizer/text/normalized_text.h"
+
+namespace heddle {
+
+void decompose_text(NormalizedText& text, bool compatible);
+void compose_text(NormalizedText& text, bool compatible);
+
+}  // namespace heddle

@@ -1,0 +1,64 @@
+// The distinct words of a corpus and how often each occurs: all that training a vocabulary needs of it.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/vocabulary/added_tokens.h"
+#include "tokenizer/text/normalizer.h"
+#include "tokenizer/split/pre_tokenizer.h"
+#include "tokenizer/split/splitter.h"
+
+namespace heddle {
+
+// How text becomes words. Special tokens separate texts and are no words. Shared by threads.
+struct WordRule {
+  // By a splitter alone, as byte-level vocabularies do.
+  WordRule(std::vector<SplitStage> stages, const std::vector<std::string>& special_tokens);
+  // By the general way.
+  WordRule(Normalizer normalizer, PreTokenizer pre_tokenizer, const std::vector<std::string>& special_tokens);
+
+  bool general = false;
+  Splitter splitter;
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  bool needs_origins = false;
+  AddedTokenMatcher specials;
+};
+
+class WordCounts {
+ public:
+  explicit WordCounts(std::shared_ptr<const WordRule> rule) : rule_(std::move(rule)), slots_(1 << 12, UINT32_MAX) {}
+  WordCounts(std::vector<SplitStage> stages, const std::vector<std::string>& special_tokens)
+      : WordCounts(std::make_shared<const WordRule>(std::move(stages), special_tokens)) {}
+
+  // `text` is well-formed UTF-8. Throws ABORTED soon after `cancelled` is set.
+  void add_text(std::string_view text, const std::atomic<bool>& cancelled);
+  void add(const WordCounts& other);
+  // Puts the words in the order of their bytes, which does not depend on who counted them.
+  void sort();
+
+  struct Word {
+    uint64_t begin;  // in bytes()
+    uint32_t length;
+    uint64_t count;
+  };
+  const std::vector<Word>& words() const { return words_; }
+  const std::string& bytes() const { return bytes_; }
+  std::string_view text(const Word& word) const { return {bytes_.data() + word.begin, word.length}; }
+
+ private:
+  void add_word(const char* word, size_t length, uint64_t count = 1);
+  void rehash(size_t capacity);
+
+  std::shared_ptr<const WordRule> rule_;
+  std::string bytes_;
+  std::vector<Word> words_;
+  std::vector<uint32_t> slots_;  // open addressing: indices into words_, UINT32_MAX where free
+  std::vector<TextSegment> segments_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,80 @@
+// Finds added tokens (special ones, and words added after training) in text, as Hugging Face's AddedVocabulary does.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/models/longest_starts.h"
+
+namespace heddle {
+
+struct AddedToken {
+  std::string content;  // UTF-8, as it is searched for
+  uint32_t id = 0;
+  bool single_word = false;  // only where no word character touches it
+  bool lstrip = false;       // takes the whitespace before it along
+  bool rstrip = false;       // and after
+  bool special = false;
+  // Special tokens, and others that look like mark-up: ordinary text where not allowed and across barriers.
+  bool guarded = false;
+};
+
+// Which guarded tokens a text may hold; the others are ordinary text in it.
+struct AllowedSpecials {
+  AllowedSpecials(bool all) : all(all) {}  // NOLINT: every one or none
+  explicit AllowedSpecials(const std::vector<uint32_t>& sorted_ids) : ids(&sorted_ids) {}
+  bool has(uint32_t id) const { return all || (ids != nullptr && std::binary_search(ids->begin(), ids->end(), id)); }
+
+  bool all = false;
+  const std::vector<uint32_t>* ids = nullptr;
+};
+
+// A stretch of text, or an added token (id != no_token). Offsets in bytes.
+struct TextSegment {
+  size_t begin;
+  size_t end;
+  uint32_t id;
+};
+
+class AddedTokenMatcher {
+ public:
+  explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
+
+  bool empty() const { return tokens_.empty(); }
+
+  // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, the longest of
+  // those. `barriers` are byte offsets, ascending.
+  void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
+             const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
+
+ private:
+  struct Node {
+    uint32_t token = UINT32_MAX;  // index into tokens_
+    std::vector<std::pair<uint8_t, uint32_t>> children;  // sorted by byte
+  };
+  const Node* child(const Node& node, uint8_t byte) const;
+  size_t next_start(std::string_view text, size_t i, size_t end) const;
+  const LongestStarts& starts() const;
+
+  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens of strangers,
+  // make it cost much, an automaton made then does the rest.
+  struct Automaton {
+    std::once_flag once;
+    std::unique_ptr<const LongestStarts> made;
+  };
+  static constexpr size_t free_steps = 1 << 16, steps_a_byte = 16;
+
+  std::vector<AddedToken> tokens_;
+  std::unique_ptr<Automaton> automaton_ = std::make_unique<Automaton>();
+  std::vector<Node> nodes_;
+  bool starts_[256] = {};
+  static constexpr size_t few_starts = 4;
+  size_t start_count_ = 0;
+  char start_bytes_[few_starts] = {};  // of start_count_, if they are few
+};
+
+}  // namespace heddle

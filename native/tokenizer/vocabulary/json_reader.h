@@ -1,0 +1,73 @@
+// JSON as far as vocabularies need it: strings and whole numbers at full speed, the rest skipped.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "tokenizer/text/ascii_block.h"
+#include "tokenizer/buffers.h"
+
+namespace heddle {
+
+// Every function returns false where the text is not what it reads.
+class JsonReader {
+ public:
+  explicit JsonReader(std::string_view json) : at_(json.data()), end_(json.data() + json.size()) {}
+
+  const char* place() const { return at_; }
+  size_t left() const { return static_cast<size_t>(end_ - at_); }
+  void skip_space() {
+    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
+  }
+  bool take(char c) {
+    if (at_ < end_ && *at_ == c) return ++at_, true;
+    skip_space();
+    if (at_ == end_ || *at_ != c) return false;
+    ++at_;
+    return true;
+  }
+  bool is_next(char c) {
+    skip_space();
+    return at_ < end_ && *at_ == c;
+  }
+
+  // Appends a string as UTF-8. No lone surrogates, no malformed bytes.
+  bool string(TextBuffer& out) {
+    // Most are short and of plain characters: one block.
+    if (end_ - at_ > AsciiBlock::size && *at_ == '"') {
+      const AsciiBlock block(at_ + 1);
+      const uint32_t stops = stops_of(block);
+      const int plain = stops != 0 ? lowest_bit(stops) : AsciiBlock::size;
+      if (stops != 0 && at_[1 + plain] == '"') {
+        std::memcpy(out.room(AsciiBlock::size), at_ + 1, AsciiBlock::size);
+        out.took(static_cast<size_t>(plain));
+        at_ += plain + 2;
+        return true;
+      }
+    }
+    return any_string(out);
+  }
+  // One below 10^9.
+  bool number(uint32_t& out);
+  // Any number that a double holds: the nearest.
+  bool real(double& out);
+  // Any value; what is wrong inside it does not show.
+  bool skip_value();
+  size_t skipped_values() const { return skipped_values_; }  // keys included
+
+ private:
+  static uint32_t stops_of(const AsciiBlock& block) {
+    return block.equal('"') | block.equal('\\') | block.high() | block.controls();
+  }
+  bool any_string(TextBuffer& out);
+  bool skip_string();
+  char* character(char* to);  // null where it is malformed
+  char* escape(char* to);
+  bool hex(uint32_t& out);
+
+  const char* at_;
+  const char* end_;
+  size_t skipped_values_ = 0;
+};
+
+}  // namespace heddle

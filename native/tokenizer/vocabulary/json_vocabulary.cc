@@ -1,0 +1,241 @@
+#include "tokenizer/vocabulary/json_vocabulary.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tokenizer/hash_bytes.h"
+#include "tokenizer/vocabulary/json_reader.h"
+#include "tokenizer/text/utf.h"
+#include "tokenizer/vocabulary/vocab.h"
+
+namespace heddle {
+namespace {
+
+constexpr size_t most_token_bytes = 1 << 16;  // of fewer UTF-16 units, then: the limit that JavaScript knows
+
+constexpr size_t most_skipped_values = 1 << 20;  // as limits.jsonValues of lib/tokenizer
+
+bool read_tokens(JsonReader& in, VocabularyTexts& out) {
+  if (!in.take('{')) return false;
+  if (in.take('}')) return true;
+  out.tokens.room(in.left() / 4);  // memory that is not written to costs nothing
+  do {
+    const size_t begin = out.tokens.size();
+    uint32_t id = 0;
+    if (!in.string(out.tokens) || !in.take(':') || !in.number(id) || id > max_token_id) return false;
+    const size_t length = out.tokens.size() - begin;
+    if (length > most_token_bytes || out.token_ids.size() > max_token_id) return false;
+    out.token_lengths.push_back(static_cast<uint32_t>(length));
+    out.token_ids.push_back(id);
+  } while (in.take(','));
+  return in.take('}');
+}
+
+// Unigram: pairs of a token and its score, in the order of ids.
+bool read_pieces(JsonReader& in, VocabularyTexts& out) {
+  if (!in.take('[')) return false;
+  if (in.take(']')) return true;
+  out.tokens.room(in.left() / 4);
+  do {
+    const size_t begin = out.tokens.size();
+    double score = 0;
+    if (!in.take('[') || !in.string(out.tokens) || !in.take(',') || !in.real(score) || !in.take(']')) return false;
+    const size_t length = out.tokens.size() - begin;
+    if (length > most_token_bytes || out.token_ids.size() > max_token_id) return false;
+    out.token_lengths.push_back(static_cast<uint32_t>(length));
+    out.token_ids.push_back(static_cast<uint32_t>(out.token_ids.size()));
+    out.scores.push_back(score);
+  } while (in.take(','));
+  return in.take(']');
+}
+
+// "left right": the space goes.
+bool cut_merge(VocabularyTexts& out, size_t begin) {
+  const size_t size = out.merges.size() - begin;
+  char* const text = out.merges.room(AsciiBlock::size) - size;
+  size_t left, right;
+  if (size <= AsciiBlock::size) {  // most of them
+    const uint32_t spaces = AsciiBlock(text).equal(' ') & ((1u << size) - 1);
+    if (spaces == 0 || (spaces & (spaces - 1)) != 0) return false;
+    left = static_cast<size_t>(lowest_bit(spaces));
+    right = size - left - 1;
+    char block[AsciiBlock::size];
+    std::memcpy(block, text + left + 1, AsciiBlock::size - 1);
+    std::memcpy(text + left, block, AsciiBlock::size - 1);
+  } else {
+    char* const space = static_cast<char*>(std::memchr(text, ' ', size));
+    if (space == nullptr) return false;
+    left = static_cast<size_t>(space - text);
+    right = size - left - 1;
+    if (std::memchr(space + 1, ' ', right) != nullptr) return false;
+    std::memmove(space, space + 1, right);
+  }
+  if (left == 0 || right == 0) return false;
+  out.merges.shorten(out.merges.size() - 1);
+  out.merge_lengths.push_back(static_cast<uint32_t>(left));
+  out.merge_lengths.push_back(static_cast<uint32_t>(right));
+  return true;
+}
+
+bool read_merges(JsonReader& in, VocabularyTexts& out) {
+  if (!in.take('[')) return false;
+  if (in.take(']')) return true;
+  out.merges.room(in.left() / 2);
+  do {
+    const size_t begin = out.merges.size();
+    if (!in.is_next('[')) {
+      if (!in.string(out.merges) || out.merges.size() - begin > 2 * most_token_bytes || !cut_merge(out, begin)) return false;
+      continue;
+    }
+    (void)in.take('[');
+    if (!in.string(out.merges) || !in.take(',')) return false;
+    const size_t middle = out.merges.size();
+    if (!in.string(out.merges) || !in.take(']')) return false;
+    if (out.merges.size() - begin > 2 * most_token_bytes) return false;
+    out.merge_lengths.push_back(static_cast<uint32_t>(middle - begin));
+    out.merge_lengths.push_back(static_cast<uint32_t>(out.merges.size() - middle));
+  } while (in.take(','));
+  return in.take(']');
+}
+
+// Skips what will be a part of `rest`. Its values are counted before anything is copied.
+bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= most_skipped_values; }
+
+// Calls member(key) at each value of an object, which has to read it.
+template <class F>
+bool read_object(JsonReader& in, F&& member) {
+  if (!in.take('{')) return false;
+  if (in.take('}')) return true;
+  TextBuffer key;
+  do {
+    key.clear();
+    if (!in.string(key) || !in.take(':') || !member(key.view())) return false;
+  } while (in.take(','));
+  return in.take('}');
+}
+
+}  // namespace
+
+std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json) {
+  auto out = std::make_unique<JsonVocabulary>();
+  JsonReader in(json);
+  const char* copied = json.data();  // up to here, to rest
+  int models = 0, vocabularies = 0, lists = 0;
+  const auto replace = [&](const char* begin, const char* with) {
+    out->rest.append(copied, begin);
+    out->rest += with;
+    copied = in.place();
+  };
+  const auto in_model = [&](std::string_view key) {
+    in.skip_space();
+    const char* begin = in.place();
+    if (key == "vocab") {
+      const bool is_list = in.is_next('[');
+      if (++vocabularies > 1 || !(is_list ? read_pieces(in, out->texts) : read_tokens(in, out->texts))) return false;
+      replace(begin, is_list ? "[]" : "{}");
+      return true;
+    }
+    if (key == "merges") {
+      if (++lists > 1 || !read_merges(in, out->texts)) return false;
+      replace(begin, "[]");
+      return true;
+    }
+    return skip(in);
+  };
+  const auto at_top = [&](std::string_view key) {
+    if (key != "model") return skip(in);
+    return ++models == 1 && read_object(in, in_model);
+  };
+  if (!read_object(in, at_top) || vocabularies != 1 || in.skipped_values() > most_skipped_values) return nullptr;
+  out->rest.append(copied, json.data() + json.size());
+  if (!utf::is_well_formed(out->rest)) return nullptr;
+  return out->index() ? std::move(out) : nullptr;
+}
+
+void JsonVocabulary::place_tokens() {
+  begins_.reserve(size());
+  uint32_t begin = 0;
+  for (size_t i = 0; i < size(); ++i) {
+    begins_.data()[i] = begin;
+    begin += texts.token_lengths[i];
+  }
+}
+
+bool JsonVocabulary::index() {
+  place_tokens();
+  return fill_slots(false);
+}
+
+bool JsonVocabulary::fill_slots(bool may_repeat) const {
+  const size_t count = size();
+  size_t capacity = 1024;
+  while (capacity < 2 * count) capacity *= 2;
+  mask_ = capacity - 1;
+  slots_ = std::make_unique<ZeroTable<Slot>>(capacity);
+  constexpr size_t at_once = 64;  // so that waits for the table overlap
+  uint64_t hashes[at_once];
+  for (size_t first = 0; first < count; first += at_once) {
+    const size_t end = std::min(count, first + at_once);
+    for (size_t i = first; i < end; ++i) {
+      hashes[i - first] = hash_bytes(token(i));
+      __builtin_prefetch(&(*slots_)[hashes[i - first] & mask_], 1);
+    }
+    for (size_t i = first; i < end; ++i) {
+      const uint64_t hash = hashes[i - first];
+      const auto high = static_cast<uint32_t>(hash >> 32);
+      size_t slot = hash & mask_;
+      bool is_new = true;
+      for (; is_new && (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
+        is_new = (*slots_)[slot].hash != high || token((*slots_)[slot].token - 1) != token(i);
+      }
+      if (is_new) {
+        (*slots_)[slot] = {high, static_cast<uint32_t>(i + 1)};
+      } else if (!may_repeat) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool JsonVocabulary::check() {
+  const size_t count = texts.token_ids.size();
+  uint64_t total = 0;
+  for (size_t i = 0; i < count; ++i) {
+    total += texts.token_lengths[i];
+    if (texts.token_lengths[i] > most_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size()) return false;
+  }
+  if (total != texts.tokens.size() || !index()) return false;
+  if (!utf::is_well_formed(texts.tokens.view())) return false;
+  for (size_t i = 0; i < count; ++i) {  // nor does one begin inside a character
+    if (texts.token_lengths[i] > 0 && (token(i)[0] & 0xC0) == 0x80) return false;
+  }
+  for (size_t i = 0; i < texts.merge_tokens.size(); i += 3) {
+    const uint32_t* numbers = texts.merge_tokens.data() + i;
+    if (numbers[0] >= count || numbers[1] >= count || numbers[2] >= count) return false;
+    const std::string_view left = token(numbers[0]), right = token(numbers[1]), made = token(numbers[2]);
+    if (left.empty() || right.empty() || made.size() != left.size() + right.size()) return false;
+    if (made.substr(0, left.size()) != left || made.substr(left.size()) != right) return false;
+  }
+  return true;
+}
+
+uint32_t JsonVocabulary::find(std::string_view wanted) const {
+  const uint32_t number = number_of(wanted);
+  return number == UINT32_MAX ? number : texts.token_ids[number];
+}
+
+uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
+  std::call_once(slots_once_, [this] {
+    if (slots_ == nullptr) (void)fill_slots(true);
+  });
+  const uint64_t hash = hash_bytes(wanted);
+  const auto high = static_cast<uint32_t>(hash >> 32);
+  for (size_t slot = hash & mask_; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
+    const uint32_t number = (*slots_)[slot].token - 1;
+    if ((*slots_)[slot].hash == high && token(number) == wanted) return number;
+  }
+  return UINT32_MAX;
+}
+
+}  // namespace heddle
