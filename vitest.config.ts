@@ -42,8 +42,8 @@ if (process.env.HEDDLE_ISA) exclude.push("test/ops/baseline.test.ts");
 // They look at a clock that other work on the machine moves: each runs by itself, after the others.
 const clocked = [
   "test/data/packing.test.ts",
-  "test/data/parquet.test.ts",
-  "test/generate/lifetime.test.ts",
+  "test/data/parquet/parquet.test.ts",
+  "test/inference/lifetime.test.ts",
   "test/graph/abort.test.ts",
   "test/process/event-loop.test.ts",
   "test/process/gpu-check.test.ts",

@@ -1,7 +1,7 @@
 // How far a quantised file's logits lie from those of its dequantised weights: with activations in int8, as they are by
 // default, and node-llama-cpp's of the same file, whose activations are int8 too, each with the cache it takes where nobody says (16 bits).
 // What both are held against has activations and cache in f32: blocks in place are then within 1e-5 of the logits' range of their numbers
-// as f32 weights (test/generate/quantised.test.ts), which are as near to float64 (test/models/families.test.ts).
+// as f32 weights (test/inference/quantized.test.ts), which are as near to float64 (test/models/families.test.ts).
 // `npm run bench -- logits [--only 135M:q8_0]`
 import { LanguageModel } from "../lib/language-model/language-model.ts";
 import type { Device } from "../lib/graph/index.ts";

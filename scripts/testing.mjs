@@ -12,18 +12,18 @@ export const deviceTests = {
   ops: ["test/ops/ops.test.ts", "test/ops/products.test.ts", "test/ops/empty.test.ts"],
   models: [
     "test/graph/profile.test.ts",
-    "test/generate/golden.test.ts",
-    "test/generate/device.test.ts",
-    "test/generate/fixtures.test.ts",
-    "test/train/device.test.ts",
-    "test/train/stories260k.test.ts",
+    "test/inference/golden.test.ts",
+    "test/inference/device.test.ts",
+    "test/inference/fixtures.test.ts",
+    "test/train/language-modeling/device.test.ts",
+    "test/train/language-modeling/stories260k.test.ts",
   ],
   /** What is quick on an emulated device too. */
   quick: [
     "test/graph/profile.test.ts",
-    "test/generate/golden.test.ts",
-    "test/generate/device.test.ts",
-    "test/train/device.test.ts",
+    "test/inference/golden.test.ts",
+    "test/inference/device.test.ts",
+    "test/train/language-modeling/device.test.ts",
   ],
   /** Too much for an emulated device. */
   large: ["test/default-model/model.test.ts"],

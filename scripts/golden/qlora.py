@@ -19,7 +19,7 @@ LORA = dict(r=4, alpha=8)
 
 
 def blocks(dtype, tensor, elements):
-    """The bytes of a tensor's blocks; test/train/qlora.test.ts makes the same."""
+    """The bytes of a tensor's blocks; test/train/language-modeling/qlora.test.ts makes the same."""
     count, size, _ = next(v for k, v in quantised.TYPES.items() if k.__name__ == dtype)
     total = elements // count
     data = bytearray(((hashed(tensor, total * size) + 0.5) * 256).floor().long().tolist())

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/index.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 let folder: string;

@@ -3,7 +3,7 @@ import { readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 import { bare, folder, heddle, json, model, refused } from "./tiny.ts";
 
 describe("generate", () => {

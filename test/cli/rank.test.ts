@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 let folder: string;

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
-import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { type CliResult, runCli, startCli } from "./run.ts";
 
 export let folder: string;

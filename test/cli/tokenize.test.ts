@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
-import { tinyTokenizer } from "../generate/helpers.ts";
+import { tinyTokenizer } from "../inference/helpers.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
 
 describe("tokenize", () => {

@@ -10,7 +10,7 @@ import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { changed, foreign, i32s } from "./foreign-gguf.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);

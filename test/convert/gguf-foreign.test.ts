@@ -6,7 +6,7 @@ import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 import { f32, flag, flags, foreign, i32s, ropeFreqs, text, u32 } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;

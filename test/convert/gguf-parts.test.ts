@@ -10,7 +10,7 @@ import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { runCli } from "../cli/run.ts";
 import { expectError, expectSameBytes, temporaryFolder } from "../formats/helpers.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { partFile, partKeys, splitGguf, tensorsOf } from "./foreign-gguf.ts";
 
 let whole = "";

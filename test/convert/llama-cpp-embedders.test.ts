@@ -6,7 +6,7 @@ import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { fromJson } from "../tokenizer/samples.ts";
-import { encoderFolder, robertaTokenizer, texts } from "./encoder-files.ts";
+import { encoderFolder, robertaTokenizer, texts } from "./gguf-encoders/encoder-files.ts";
 import { onePeer } from "./llama-cpp-peer.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;

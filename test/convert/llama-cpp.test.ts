@@ -6,8 +6,8 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import type { QuantisedDType } from "../../lib/graph/dtype.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { randomGguf } from "../formats/random-gguf.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { randomGguf } from "../formats/gguf/random-gguf.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { generator, quantisedTypes } from "../ops/harness.ts";
 import { f32, foreign, ropeFreqs, splitGguf, text, u32 } from "./foreign-gguf.ts";
@@ -187,7 +187,7 @@ describe.skipIf(!installed)("what rounding costs is no more than in llama.cpp", 
     ],
   ];
 
-  // Against activations and cache in f32, whose own error is a thousandth of this (test/generate/quantised.test.ts). Which of two that
+  // Against activations and cache in f32, whose own error is a thousandth of this (test/inference/quantized.test.ts). Which of two that
   // round alike is nearer to it is chance: of one prompt their ratio varies by 20 %, in the geometric mean of these by 2 to 3 %.
   test.each(files)("%s", async (_, config, typeOf) => {
     const folder = join(temporaryFolder(), "model");

@@ -17,7 +17,7 @@ import {
   unigramKeys,
   unigramTokenizer,
   xlmRobertaTokenizer,
-} from "./encoder-files.ts";
+} from "./gguf-encoders/encoder-files.ts";
 import { foreign } from "./foreign-gguf.ts";
 
 /** Without a return, which the table of characters here leaves as it is: words of XLM-RoBERTa's end there, llama.cpp's do not. */

@@ -16,7 +16,7 @@ import {
   tensor,
 } from "../../lib/graph/index.ts";
 import { temporaryFile } from "../formats/helpers.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 import { bound, numbers, sameNumbers } from "./helpers.ts";
 
 afterEach(() => void vi.unstubAllEnvs());

@@ -8,7 +8,7 @@ import { type WriteTokenShardsOptions, writeTokenShards } from "../../lib/data/t
 import { documentsOf } from "../../lib/eval/documents.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { fixtures } from "../helpers/fixtures.ts";
-import { prefixedTokenizers, sample } from "../tokenizer/prefixed.ts";
+import { prefixedTokenizers, sample } from "../tokenizer/pipeline/prefixed.ts";
 import { temporaryFolder } from "./helpers.ts";
 
 const { write, folder } = temporaryFolder();

@@ -6,7 +6,7 @@ import { DTYPES } from "../../lib/graph/dtype.ts";
 import { compile, Device, deviceInfo, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 import { readTuning, tuningKey, writeTuning } from "../../lib/graph/tuning.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, tinyModel } from "../generate/helpers.ts";
+import { failureOf, tinyModel } from "../inference/helpers.ts";
 
 beforeAll(() => {
   vi.stubEnv("HEDDLE_EMULATE_CUDA", "2");

@@ -5,7 +5,7 @@ import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Device } from "../../lib/graph/index.ts";
 import { makeFp8 } from "../formats/fp8-folder.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 
 afterAll(() => void vi.unstubAllEnvs());
 

@@ -10,7 +10,7 @@ import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { openNcclWorld } from "../../lib/train/world/nccl-world.ts";
 import { pretrain } from "../../lib/train/stages/pretrain.ts";
 import type { World } from "../../lib/train/world/world.ts";
-import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -12,7 +12,7 @@ import {
 } from "../../lib/eval/index.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError } from "../formats/helpers.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let model: LanguageModel;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentsOf, perplexity } from "../../lib/eval/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
-import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
 let model: LanguageModel;

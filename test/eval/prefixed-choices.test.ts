@@ -1,8 +1,8 @@
 // Choices of tokenizers that put a space before a text.
 import { expect, it } from "vitest";
 import { multipleChoice } from "../../lib/eval/choice.ts";
-import { tinyModel } from "../generate/helpers.ts";
-import { prefixedTokenizers } from "../tokenizer/prefixed.ts";
+import { tinyModel } from "../inference/helpers.ts";
+import { prefixedTokenizers } from "../tokenizer/pipeline/prefixed.ts";
 
 it("choices of a chat are scored without a space in front of them", async () => {
   const messages = [{ role: "user", content: "The sky?" }];

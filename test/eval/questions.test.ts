@@ -10,7 +10,7 @@ import { scoreContinuations } from "../../lib/inference/continuations.ts";
 import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError } from "../formats/helpers.ts";
-import { failureOf, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let folder: string;
 beforeAll(async () => {

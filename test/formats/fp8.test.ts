@@ -10,7 +10,7 @@ import { writeSafetensors } from "../../lib/formats/safetensors/safetensors-writ
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Device, openDevice } from "../../lib/graph/index.ts";
 import { sft } from "../../lib/train/stages/sft.ts";
-import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { generator } from "../ops/harness.ts";
 import { makeFp8, type RawTensor } from "./fp8-folder.ts";
 import { temporaryFolder } from "./helpers.ts";

@@ -18,7 +18,7 @@ import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";
 import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";
 import { chatMlTemplate, plainTemplate, Tokenizer } from "../../lib/tokenizer/index.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 import { familyGoldens, writeFamily } from "../golden/families.ts";
 import { temporaryFolder } from "./helpers.ts";
 import { modelFolder } from "./model-folder.ts";

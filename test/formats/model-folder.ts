@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 
 /** @param layered with a layer behind pooling, which GGUF has no place for */

@@ -6,7 +6,7 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { createModel, sft } from "../../lib/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 
 /** A folder of another model, with everything that a reader may take for a part of one. */

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "vitest";
 import type { GenerateOptions, StopContext } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { anew, expectSame, type Found, own, reference } from "./beam-reference.ts";
-import { failureOf, sentences, tinyTokenizer } from "./helpers.ts";
+import { anew, expectSame, type Found, own, reference } from "../inference/beam-reference.ts";
+import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 
 const VOCABULARY = 24;
 

@@ -12,7 +12,7 @@ import {
   sft,
 } from "../../lib/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, sentences, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 import { decoderLogits, type ReferenceSizes, ReferenceWeights } from "./decoder-reference.ts";
 
 const VALUES: { [Name in keyof Required<DecoderWeightFlags>]: DecoderWeightFlags[Name][] } = {

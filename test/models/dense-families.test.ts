@@ -7,7 +7,7 @@ import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
 import { LanguageModel, sft } from "../../lib/index.ts";
 import { foreign } from "../convert/foreign-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { generator } from "../ops/harness.ts";
 
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { fingerprintOf } from "../../lib/models/fingerprint.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 
 const withEdit = async (of: LanguageModel, name: string, from: number, count: number) => {
   const tensor = of.model.weight(name);

@@ -14,7 +14,7 @@ import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { expectError } from "../formats/helpers.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 
 let folder: string;
 beforeAll(async () => {

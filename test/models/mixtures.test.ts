@@ -11,7 +11,7 @@ import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel, sft } from "../../lib/index.ts";
 import { foreign, tensorsOf } from "../convert/foreign-gguf.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const sizes = { numExperts: 4, numExpertsPerTok: 2, intermediateSize: 32 };
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];

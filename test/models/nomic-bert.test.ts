@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
-import { encoderFolder } from "../convert/encoder-files.ts";
+import { encoderFolder } from "../convert/gguf-encoders/encoder-files.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 
 const sizes = { hiddenSize: 24, intermediateSize: 40, numHiddenLayers: 2, numAttentionHeads: 3 };

@@ -14,7 +14,7 @@ import {
   sft,
 } from "../../lib/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, sentences, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 
 const sizes = { hiddenSize: 32, numHiddenLayers: 3, numAttentionHeads: 4, numKeyValueHeads: 2, vocabSize: 320 };
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];

@@ -16,7 +16,7 @@ import {
   sft,
 } from "../../lib/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, sentences, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 import { type StableLm, stableLmLogits } from "./stablelm-reference.ts";
 
 const shape: StableLm = {

@@ -8,7 +8,7 @@ import { Model } from "../../lib/models/model.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
 import { storedName } from "../../lib/models/loading/dequantize.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 
 const prompt = [5, 17, 2, 301, 44, 9, 120, 7];
 const q = "model.layers.0.self_attn.q_proj.weight";

@@ -13,7 +13,7 @@ import { dpo } from "../../lib/train/stages/dpo.ts";
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
 import { expectError } from "../formats/helpers.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
-import { tinyModel } from "../generate/helpers.ts";
+import { tinyModel } from "../inference/helpers.ts";
 import { type Client, chatModel, clientOf, greedily, greedy, type Json } from "./helpers.ts";
 
 const COMPLETIONS = "/v1/completions";

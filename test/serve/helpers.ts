@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type ModelServer, type ServeOptions, serve } from "../../lib/serve/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 /** Shows all that it is given, and has the form of calls that the server knows. */
 export const chatTemplate = [

@@ -5,7 +5,7 @@ import type { LanguageModel, ToolChoice } from "../../lib/language-model/index.t
 import { serve } from "../../lib/serve/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type Json, type Schema, validate } from "../constrain/validator.ts";
-import { failureOf, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { added } from "../tokenizer/samples.ts";
 import {
   type Json as Body,

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
-import { naiveMerge } from "./naive.ts";
+import { naiveMerge } from "./pipeline/naive.ts";
 import { added, byteLevelJson, byteNames, fromJson, plain, sentencePieceJson, splitBy } from "./samples.ts";
 
 /** Any string, lone surrogates, whitespace, digits, marks and special tokens' text included. */

@@ -1,5 +1,5 @@
 // What a model's configuration is, for readers and for the published types: declarations that are inferred from schemas keep no comments.
-// `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config-types.test.ts holds both to each other, defaults included.
+// `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config/config-types.test.ts holds both to each other, defaults included.
 import type { ModelType } from "./families.ts";
 import type { OwnValue } from "./family-format.ts";
 

@@ -1,5 +1,5 @@
 // What the stages' options are, for readers and for the published types: declarations that are inferred from schemas keep no comments.
-// `options.ts` and each stage's file have the schemas; test/train/option-types.test.ts holds both to each other, defaults included.
+// `options.ts` and each stage's file have the schemas; test/train/options/option-types.test.ts holds both to each other, defaults included.
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { LoraOptions } from "../../models/adapters/lora.ts";

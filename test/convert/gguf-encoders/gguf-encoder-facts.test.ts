@@ -1,0 +1,129 @@
+// What an encoder's GGUF file says of rotation, biases, special tokens and heads, and what it leaves unsaid.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../../lib/convert/convert.ts";
+import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
+import type { GgufValue } from "../../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
+import { openModelFiles } from "../../../lib/formats/model-files.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
+import { f32, foreign, ropeFreqs, tensorsOf, text, u32 } from "../foreign-gguf.ts";
+
+type Changes = Record<string, GgufValue | undefined>;
+
+async function configOf(path: string) {
+  const files = await openModelFiles(path);
+  files.close();
+  return files.config;
+}
+
+async function answersOf(path: string, call: "embed" | "classify") {
+  await using model = await LanguageModel.load(path);
+  return call === "embed" ? await model.embed(texts) : await model.classify(texts);
+}
+
+/** The file with its tensors changed. */
+async function withTensors(path: string, keep: (name: string) => boolean, zero: RegExp = /^$/): Promise<string> {
+  const { metadata, file } = openGguf(path);
+  file.close();
+  const tensors = tensorsOf(path)
+    .filter(({ name }) => keep(name))
+    .map((t) => (zero.test(t.name) ? { ...t, bytes: new Uint8Array((t.bytes as Uint8Array).length) } : t));
+  const target = join(temporaryFolder(), "other.gguf");
+  await writeGguf(target, { metadata: metadata.values, tensors });
+  return target;
+}
+
+describe.each([
+  ["modernbert", "modern-bert"],
+  ["nomic_bert", "nomic-bert"],
+])("rotation of %s", (modelType, arch) => {
+  const small = async (changes: Changes) => asOthersWrite(await encoderFile({ ...tiny, modelType }), changes);
+
+  test.each<[string, Changes, RegExp]>([
+    ["a factor without a type", { "rope.scaling.factor": f32(4) }, /rope.scaling.factor: 4 is not provided/],
+    ["its first name", { "rope.scale_linear": f32(2) }, /rope.scale_linear: 2 is not provided/],
+    [
+      "a part of each head",
+      { "rope.dimension_count": u32(4) },
+      /dimension_count: rotation of 4 of 8 dimensions is not/,
+    ],
+  ])("%s is refused", async (_name, changes, message) => {
+    const keys = Object.entries(changes).map(([key, value]) => [`${arch}.${key}`, value] as const);
+    const file = await small({ [`${arch}.rope.scaling.type`]: undefined, ...Object.fromEntries(keys) });
+    await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
+  });
+
+  test("a table of factors is refused", async () => {
+    const file = await foreign(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
+    await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not provided for/);
+  });
+
+  test("what changes nothing is taken", async () => {
+    const plain = await configOf(await small({}));
+    const none = { [`${arch}.rope.scaling.type`]: text("none"), [`${arch}.rope.scaling.factor`]: f32(4) };
+    const one = { [`${arch}.rope.scaling.type`]: undefined, [`${arch}.rope.scaling.factor`]: f32(1) };
+    const all = { [`${arch}.rope.dimension_count`]: u32(8), [`${arch}.rope.scale_linear`]: f32(0) };
+    for (const changes of [none, one, all]) expect(await configOf(await small(changes))).toEqual(plain);
+  });
+});
+
+test.each([
+  ["attentionBias", { attentionBias: true }],
+  ["mlpBias", { mlpBias: true }],
+])("modernbert with %s comes back", async (_name, biases) => {
+  const folder = await encoderFolder({ ...tiny, modelType: "modernbert", ...biases });
+  const file = join(temporaryFolder(), "encoder.gguf");
+  await convertModel(folder, file);
+  expect(await configOf(file)).toMatchObject({ attentionBias: false, mlpBias: false, ...biases });
+  expect(await answersOf(file, "embed")).toEqual(await answersOf(folder, "embed"));
+  expect(await answersOf(await foreign(file), "embed")).toEqual(await answersOf(folder, "embed"));
+});
+
+test("an id of the greatest number is none", async () => {
+  const none = u32(4294967295);
+  for (const modelType of ["bert", "llama"]) {
+    const folder = await encoderFolder({ ...tiny, modelType, vocabSize: 64 }, false);
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, file);
+    const ids = ["bos", "eos", "eot", "padding"].map((name) => [`tokenizer.ggml.${name}_token_id`, none]);
+    const config = await configOf(await foreign(file, Object.fromEntries(ids)));
+    expect(config).toMatchObject({ bosTokenId: null, eosTokenIds: [], padTokenId: null });
+    const minus = await foreign(file, { "tokenizer.ggml.padding_token_id": { type: "i32", value: -1 } });
+    expect((await configOf(minus)).padTokenId).toBeNull();
+    expect((await configOf(await foreign(file, { [ids[3]![0] as string]: u32(3) }))).padTokenId).toBe(3);
+  }
+});
+
+describe.each([
+  ["bert", "bert", "first"],
+  ["modernbert", "modern-bert", "mean"],
+])("a head of %s that ranks", (modelType, arch, pooling) => {
+  const labels = ["a", "b", "c"];
+  const ranker = () => encoderFile({ ...tiny, modelType, classifier: { task: "sequence", labels, pooling } });
+
+  test("is one without the key for pooling", async () => {
+    const plain = await ranker();
+    const file = await asOthersWrite(plain, { [`${arch}.pooling_type`]: undefined });
+    expect((await configOf(file)).classifier).toMatchObject({ task: "sequence", labels, pooling });
+    expect(await answersOf(file, "classify")).toEqual(await answersOf(plain, "classify"));
+  });
+
+  test("may lack its biases, which count as zeros", async () => {
+    const plain = await ranker();
+    const bias = /^cls(\.output)?\.bias$/;
+    const file = await withTensors(plain, (name) => !bias.test(name));
+    const zeros = await withTensors(plain, () => true, bias);
+    const want = await answersOf(zeros, "classify");
+    expect(want).not.toEqual(await answersOf(plain, "classify"));
+    expect(await answersOf(file, "classify")).toEqual(want);
+    const back = join(temporaryFolder(), "back");
+    await convertModel(file, back);
+    expect(await answersOf(back, "classify")).toEqual(want);
+    const half = await withTensors(plain, (name) => name !== "cls.output.bias");
+    const halfZeros = await withTensors(plain, () => true, /^cls\.output\.bias$/);
+    expect(await answersOf(half, "classify")).toEqual(await answersOf(halfZeros, "classify"));
+  });
+});

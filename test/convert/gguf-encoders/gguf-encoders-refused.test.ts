@@ -1,0 +1,99 @@
+// What encoders in GGUF files, and folders to be written as such, may not have.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "vitest";
+import { convertModel } from "../../../lib/convert/convert.ts";
+import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
+import type { GgufValue } from "../../../lib/formats/gguf/gguf-types.ts";
+import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+import { asOthersWrite, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
+import { f32, flag, tensorsOf, text, u32 } from "../foreign-gguf.ts";
+
+type Changes = Record<string, GgufValue | undefined>;
+
+describe("what is not provided is refused by its name", () => {
+  test.each<[string, object, Changes, RegExp]>([
+    ["causal", {}, { "bert.attention.causal": flag(true) }, /bert.attention.causal: expected false, got true/],
+    [
+      "causal by default",
+      {},
+      { "bert.attention.causal": undefined },
+      /attention.causal: expected false, got undefined/,
+    ],
+    [
+      "another pooling",
+      {},
+      { "bert.pooling_type": u32(5) },
+      /bert.pooling_type: expected one of 0 \(none\), .*, got 5/,
+    ],
+    ["half a pooling", {}, { "bert.pooling_type": f32(0.5) }, /pooling_type: expected one of .*, got 0.5/],
+    ["a head that is not there", {}, { "bert.pooling_type": u32(4) }, /rank without cls.output.weight is not provided/],
+    ["groups of heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: groups of heads/],
+    ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
+    ["an activation", modern, { "modern-bert.hidden_activation": text("relu") }, /hidden_activation: "relu" is not/],
+    [
+      "a head of nomic",
+      { modelType: "nomic_bert" },
+      { "nomic-bert.pooling_type": u32(4) },
+      /rank \(a reranker's head\) is not/,
+    ],
+    ["a kind of vocabulary", {}, { "tokenizer.ggml.model": text("rwkv") }, /ggml.model: "rwkv" \(known: llama, gpt2,/],
+  ])("%s", async (_name, config, changes, message) => {
+    const file = await asOthersWrite(await encoderFile({ ...tiny, ...config }), changes);
+    await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
+  });
+
+  test("tensors: segments, BERT's pooler", async () => {
+    const without = async (config: object, name: RegExp) => {
+      const path = await asOthersWrite(await encoderFile({ ...tiny, ...config }));
+      const { metadata, file } = openGguf(path);
+      file.close();
+      const target = join(temporaryFolder(), "less.gguf");
+      await writeGguf(target, {
+        metadata: metadata.values,
+        tensors: tensorsOf(path).filter((tensor) => !name.test(tensor.name)),
+      });
+      return LanguageModel.load(target);
+    };
+    await expectError(
+      () => without({}, /token_types/),
+      "INVALID_FILE",
+      /expected token_types.weight of 2 kinds of segments, got none/,
+    );
+    const ranks = { classifier: { ...classifier, pooling: "first" } };
+    await expectError(() => without(ranks, /^cls\.(weight|bias)/), "UNSUPPORTED", /rank without cls.weight is not/);
+    await expectError(
+      () => without({}, /ffn_up.bias/),
+      "INVALID_FILE",
+      /expected a weight bert.*intermediate.dense.bias/,
+    );
+  });
+
+  test("written: heads of words, other normalizers and vocabularies", async () => {
+    type Parts = Record<"normalizer" | "pre_tokenizer" | "model", Record<string, unknown> | null>;
+    const to = async (config: object, changes: Partial<Parts> = {}) => {
+      const folder = await encoderFolder({ ...tiny, ...config });
+      const path = join(folder, "tokenizer.json");
+      const json: Parts = JSON.parse(readFileSync(path, "utf8"));
+      for (const [part, change] of Object.entries(changes) as [keyof Parts, Parts["model"]][])
+        json[part] = change && { ...json[part], ...change };
+      writeFileSync(path, JSON.stringify(json));
+      return convertModel(folder, join(temporaryFolder(), "encoder.gguf"));
+    };
+    const words = { classifier: { ...classifier, task: "token" } };
+    const nomic = { modelType: "nomic_bert", classifier: { ...classifier, pooling: "first" } };
+    await expectError(() => to(nomic), "UNSUPPORTED", /a classification head has no place in GGUF of nomic-bert/);
+    await expectError(() => to(words), "UNSUPPORTED", /a classification head of tokens has no place in GGUF of bert/);
+    const tokenizer: [RegExp, Partial<Parts>][] = [
+      [/normalizer: expected BertNormalizer alone, .*, got "NFC"/, { normalizer: { type: "NFC" } }],
+      [/normalizer: expected .*, got undefined/, { normalizer: null }],
+      [/normalizer.clean_text: expected true/, { normalizer: { clean_text: false } }],
+      [/pre_tokenizer: expected BertPreTokenizer/, { pre_tokenizer: { type: "Whitespace" } }],
+      [/continuing_subword_prefix: expected ##/, { model: { continuing_subword_prefix: "@@" } }],
+      [/expected BPE, WordPiece or Unigram, got WordLevel/, { model: { type: "WordLevel" } }],
+    ];
+    for (const [message, changes] of tokenizer) await expectError(() => to({}, changes), "UNSUPPORTED", message);
+  });
+});

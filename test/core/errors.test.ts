@@ -1,0 +1,33 @@
+// Codes of errors and their documentation.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { HeddleError, type HeddleErrorCode } from "../../lib/core/errors.ts";
+
+// A record, so that the compiler finds a missing code.
+const CODES: Record<HeddleErrorCode, true> = {
+  INVALID_ARGUMENT: true,
+  SHAPE_MISMATCH: true,
+  INVALID_FILE: true,
+  NOT_FOUND: true,
+  UNSUPPORTED: true,
+  CONTEXT_OVERFLOW: true,
+  DISPOSED: true,
+  ABORTED: true,
+  NUMERICAL: true,
+  OUT_OF_MEMORY: true,
+  IO: true,
+  INTERNAL: true,
+};
+const reference = readFileSync(fileURLToPath(new URL("../../docs/errors.md", import.meta.url)), "utf8");
+
+test("docs/errors.md has one section for each error code, and no others", () => {
+  const sections = [...reference.matchAll(/^## (.+)$/gm)].map(([, title]) => title);
+  expect(sections).toEqual(Object.keys(CODES));
+});
+
+test.each(Object.keys(CODES) as HeddleErrorCode[])("the docs link of %s leads to its section", (code) => {
+  const { pathname, hash } = new URL(new HeddleError(code, "x: expected a, got b").docs);
+  expect(pathname).toBe("/heddle/docs/errors.md");
+  expect(reference).toContain(`\n## ${hash.slice(1).toUpperCase()}\n`);
+});

@@ -1,0 +1,222 @@
+// Files that would end the process or keep it for ever: each is INVALID_FILE, at once. They are a few hundred bytes.
+import { gzipSync } from "node:zlib";
+import { afterEach, describe, expect, it, test } from "vitest";
+import { ParquetTable } from "../../../lib/data/parquet/parquet.ts";
+import { checkStruct } from "../../../lib/data/parquet/thrift.ts";
+import { expectError, processorTime } from "../../formats/helpers.ts";
+import { temporaryFolder } from "../helpers.ts";
+import {
+  binary,
+  dataPage,
+  type Element,
+  element,
+  i32,
+  i64,
+  list,
+  parquetFile,
+  parquetTable,
+  struct,
+  type Thrift,
+  varint,
+} from "./parquet-bytes.ts";
+
+const { write } = temporaryFolder();
+
+async function rowsOf(bytes: Buffer): Promise<unknown[]> {
+  const table = await ParquetTable.open(write("hostile.parquet", bytes));
+  const rows = [];
+  for (const group of table.groups) for await (const row of table.rows(group)) rows.push(row);
+  return rows;
+}
+const refuses = (bytes: Buffer, message: RegExp) => expectError(() => rowsOf(bytes), "INVALID_FILE", message);
+
+const texts: Element = { name: "text", type: 6, repetition: 1, converted: 0 };
+const numbers: Element = { name: "number", type: 1, repetition: 0 };
+/** Levels of a page of the first kind: their length, then a run of one value. */
+const levels = (count: number, value = 1) => {
+  const run = Buffer.from([...varint(2 * count), value]);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(run.length);
+  return Buffer.concat([length, run]);
+};
+const text = (value: string) => Buffer.concat([Buffer.from([value.length, 0, 0, 0]), Buffer.from(value)]);
+const one = (pages: Buffer, more = {}) =>
+  parquetTable({ schema: [texts], path: ["text"], type: 6, values: 3, pages, ...more });
+
+test("what the tests make is a Parquet file", async () => {
+  const body = Buffer.concat([levels(3), ...["a", "bc", ""].map(text)]);
+  expect(await rowsOf(one(dataPage(3, 0, body)))).toEqual([{ text: "a" }, { text: "bc" }, { text: "" }]);
+});
+
+describe("a footer", () => {
+  const column = (meta: Record<number, Thrift>) => struct({ 2: i64(4), 3: struct(meta) });
+  const schema = list(12, [element({ name: "root", children: 1 }), element(texts)]);
+  const footer = (fields: Record<number, Thrift>) =>
+    parquetFile(struct({ 1: i32(1), 2: schema, 3: i64(0), 4: list(12, []), ...fields }).bytes);
+
+  it("with lists in lists, each longer than the file", async () => {
+    const bomb = Array.from({ length: 30 }, () => [0xf9, 0xff, 0xff, 0xff, 0x0f]).flat();
+    await refuses(parquetFile([0x19, ...bomb, 0, 0]), /a list of 33554431, of \d+ bytes/);
+    const nested = Array.from({ length: 40 }, () => 0x19);
+    await refuses(parquetFile([...nested, 0, 0]), /nested more than 32 deep/);
+    await refuses(parquetFile(Array.from({ length: 40 }, () => 0x1c)), /nested more than 32 deep/);
+  });
+
+  it("with texts and lists of a length below none, or that end behind it", async () => {
+    await refuses(
+      footer({ 6: { type: 8, bytes: [0xff, 0xff, 0xff, 0xff, 0x0f] } }),
+      /a text of 4294967295, of 1 bytes/,
+    );
+    await refuses(footer({ 6: { type: 8, bytes: varint(1000) } }), /a text of 1000, of 1 bytes/);
+    await refuses(footer({ 5: list(12, [], 1000) }), /a list of 1000, of 1 bytes/);
+    await refuses(footer({ 6: { type: 11, bytes: [0] } }), /a value of type 11/);
+    await refuses(parquetFile([0x15]), /end within a value/);
+  });
+
+  it("with a number of a hundred thousand bytes, which takes time with their square", async () => {
+    await refuses(
+      footer({ 7: { type: 6, bytes: [...new Array(100_000).fill(0x80), 0] } }),
+      /a number of more than 10 bytes/,
+    );
+  });
+
+  it("of structs that take more memory than there is", () => {
+    const structs = list(12, new Array(100_000).fill(struct({})));
+    const bytes = Uint8Array.from(struct({ 4: structs }).bytes);
+    expect(checkStruct(bytes, 0, 2 ** 30).end).toBe(bytes.length);
+    expect(() => checkStruct(bytes, 0, 2 ** 24)).toThrow(/take more than 16777216 bytes of memory/);
+  });
+
+  it("with a schema that goes back, has no end, or is deeper than any", async () => {
+    const back = list(12, [element({ name: "root", children: 1 }), element({ name: "text", children: -1 })]);
+    await refuses(footer({ 2: back }), /a schema with -1 columns in text/);
+    await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it says/);
+    const deep = Array.from({ length: 5000 }, () => element({ name: "a", children: 1 }));
+    await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 columns in each other/);
+  });
+
+  it("of gigabytes, as a sparse file says", async () => {
+    const bytes = footer({});
+    bytes.writeUInt32LE(0xffffffff, bytes.length - 8);
+    await refuses(bytes, /metadata of 4294967295 bytes, more than/);
+  });
+
+  it("with statistics that are a number of two hundred thousand bytes, which nobody asks for", async () => {
+    const statistics = struct({ 1: binary(Buffer.alloc(200_000, 1)) });
+    const decimal: Element = { name: "text", type: 7, length: 8, repetition: 0, converted: 5 };
+    const bytes = one(dataPage(0, 0, Buffer.alloc(0)), { schema: [decimal], type: 7, values: 0, statistics });
+    const start = processorTime();
+    expect(await rowsOf(bytes)).toEqual([]);
+    expect(processorTime() - start).toBeLessThan(1000);
+    await refuses(footer({ 4: list(12, [struct({ 1: list(12, [column({ 1: i32(6) })]), 3: i64(1) })]) }), /./);
+  });
+});
+
+describe("a page", () => {
+  it("with a run of levels or values far beyond those that there are", async () => {
+    await refuses(one(dataPage(3, 0, levels(2 ** 30))), /a run of 1073741824 values, of 3/);
+    const packed = Buffer.from([5, 0, 0, 0, ...varint(2 ** 28 + 1), 1]);
+    await refuses(one(dataPage(3, 0, packed)), /a run of 1073741824 values, of 3/);
+    const indices = Buffer.concat([levels(3), Buffer.from([1, ...varint(2 ** 30), 0])]);
+    await refuses(one(dataPage(3, 8, indices)), /a run of 536870912 values, of 3/);
+    await refuses(one(dataPage(3, 8, Buffer.concat([levels(3), Buffer.from([200, 6, 0])]))), /values of 200 bits/);
+  });
+
+  it("of differences that go back, or of none in a block", async () => {
+    const whole = (pages: Buffer) => parquetTable({ schema: [numbers], path: ["number"], type: 1, values: 3, pages });
+    const back = [...varint(128), 0xff, 0xff, 0xff, 0xff, 0x0f, 3, 0, 0, 0, 0, 0];
+    await refuses(whole(dataPage(3, 5, Buffer.from(back))), /blocks of 128 differences in -1 parts/);
+    await refuses(whole(dataPage(3, 5, Buffer.from([128, 1, 0, 3, 0]))), /in 0 parts/);
+    const lengths = Buffer.concat([levels(3), Buffer.from(back)]);
+    await refuses(one(dataPage(3, 6, lengths)), /in -1 parts/);
+    await refuses(one(dataPage(3, 7, lengths)), /in -1 parts/);
+    const wide = [...varint(128), 4, 3, 0, 0, 200, 0, 0, 0];
+    await refuses(whole(dataPage(3, 5, Buffer.from(wide))), /differences of 200 bits/);
+    const long = [...varint(128), 4, 3, ...new Array(50_000).fill(0x80), 0];
+    await refuses(whole(dataPage(3, 5, Buffer.from(long))), /a number of more than 10 bytes/);
+  });
+
+  it("whose header says how many values it has twice", async () => {
+    const first = struct({ 1: i32(3), 2: i32(0), 3: i32(3), 4: i32(3) });
+    const second = struct({ 1: i32(2 ** 31 - 1), 2: i32(0), 3: i32(3), 4: i32(0), 5: i32(0), 6: i32(0) });
+    const header = (kind: number) => struct({ 1: i32(kind), 2: i32(0), 3: i32(0), 5: first, 8: second });
+    await refuses(one(Buffer.from(header(3).bytes)), /a page's values outside 0 to 16777216/);
+    await refuses(one(Buffer.from(header(1).bytes)), /a page's kind in the column text: 1/);
+  });
+
+  it("of Zstandard that stands for far more than it says", async () => {
+    const block = (size: number, isLast = false) => {
+      const header = (size << 3) | 2 | Number(isLast); // one byte, again and again
+      return [header & 255, (header >> 8) & 255, header >> 16, 7];
+    };
+    const frame = (blocks: number[]) => Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, ...blocks]);
+    const page = (packed: Buffer) => one(dataPage(3, 0, packed, 100), { codec: 6, unpacked: 200 });
+    const bomb = Array.from({ length: 20_000 }, () => block(2 ** 17)).flat();
+    await refuses(page(frame([...bomb, ...block(1, true)])), /Zstandard data of more than 100 bytes/);
+    await refuses(page(frame([...block(2 ** 20), ...block(1, true)])), /a Zstandard block of kind 1, 1048576 bytes/);
+    const empty = Array.from({ length: 20_000 }, () => block(0)).flat();
+    await refuses(page(frame([...empty, ...block(1, true)])), /20001 Zstandard blocks for 100 bytes/);
+  });
+
+  it("of values in lists in lists, a few bytes for each of which there are gigabytes", async () => {
+    const depth = 40;
+    const path = Array.from({ length: depth }, (_, i) => `l${i}`);
+    const groups: Element[] = path.map((name) => ({ name, repetition: 2, children: 1 }));
+    const count = 2 ** 20;
+    const body = Buffer.concat([levels(count, 0), levels(count, depth), Buffer.from([0])]);
+    const bytes = parquetTable({
+      schema: [...groups, { ...numbers }],
+      path: [...path, "number"],
+      type: 1,
+      values: count,
+      pages: dataPage(count, 8, body),
+    });
+    await refuses(bytes, /more in a row group than half of the heap has room for/);
+  });
+
+  it("of numbers written as texts of a hundred thousand bytes, and of names that are no names", async () => {
+    const long = Buffer.concat([Buffer.from([0xa0, 0x86, 1, 0]), Buffer.alloc(100_000, 1)]);
+    const decimal: Element = { name: "text", type: 6, repetition: 0, converted: 5 };
+    const body = dataPage(1, 0, long);
+    await refuses(one(body, { schema: [decimal], values: 1 }), /a number of 100000 bytes/);
+    const uuid: Element = { name: "text", type: 6, repetition: 0, logical: struct({ 14: struct({}) }) };
+    await refuses(one(body, { schema: [uuid], values: 1 }), /a UUID of 100000 bytes/);
+  });
+});
+
+test("a column of the type VARIANT, whose parts may lie in each other, is not read", async () => {
+  const variant: Element = { name: "text", repetition: 0, children: 1, logical: struct({ 16: struct({}) }) };
+  const value: Element = { name: "value", type: 6, repetition: 0 };
+  const bytes = one(dataPage(1, 0, text("x")), { schema: [variant, value], path: ["text", "value"], values: 1 });
+  await expectError(() => rowsOf(bytes), "UNSUPPORTED", /hostile\.parquet: the column "text" is of the type VARIANT/);
+});
+
+describe("a page that unpacks to more than it may", () => {
+  const size = 160 << 20;
+  const packed = () => one(dataPage(3, 0, gzipSync(Buffer.alloc(size)), size), { codec: 2, unpacked: 1000 });
+  const variable = "HEDDLE_PARQUET_COLUMN_BYTES";
+  afterEach(() => {
+    delete process.env[variable];
+  });
+
+  it("is refused before it is unpacked, and the message names the bound and what raises it", async () => {
+    const bytes = packed();
+    expect(bytes.length).toBeLessThan(300_000);
+    const before = process.memoryUsage.rss();
+    await refuses(bytes, /more than 134217728 unpacked bytes in the column text .*HEDDLE_PARQUET_COLUMN_BYTES/);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(64 << 20);
+  });
+
+  it("is read where the environment allows it, and refused where it allows less", async () => {
+    const small = one(dataPage(3, 0, Buffer.concat([levels(3), ...["a", "bc", ""].map(text)])));
+    process.env[variable] = "10";
+    await refuses(small, /more than 10 unpacked bytes/);
+    process.env[variable] = "1000";
+    expect(await rowsOf(small)).toHaveLength(3);
+    process.env[variable] = String(256 << 20);
+    // It is unpacked, and refused for what it holds.
+    await expect(rowsOf(packed())).rejects.toThrow(/^(?!.*HEDDLE_PARQUET)/);
+    process.env[variable] = "many";
+    await expectError(() => rowsOf(small), "INVALID_ARGUMENT", /HEDDLE_PARQUET_COLUMN_BYTES: expected a whole number/);
+  });
+});

@@ -1,0 +1,202 @@
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { describe, expect, it } from "vitest";
+import { openCorpus } from "../../../lib/data/corpus.ts";
+import { ParquetTable } from "../../../lib/data/parquet/parquet.ts";
+import { readRows } from "../../../lib/data/rows.ts";
+import { leastOf } from "../../helpers/clock.ts";
+import { byteTokenizer, temporaryFolder } from "../helpers.ts";
+
+const { write, folder } = temporaryFolder();
+const documents = Array.from({ length: 250 }, (_, i) => `Zeile ${i} ${"mehr davon ".repeat(i % 6)}é ende.`);
+type Columns = Parameters<typeof parquetWriteBuffer>[0]["columnData"];
+
+function table(
+  name: string,
+  columnData: Columns,
+  more: Partial<Parameters<typeof parquetWriteBuffer>[0]> = {},
+): string {
+  return write(name, Buffer.from(parquetWriteBuffer({ columnData, rowGroupSize: 64, ...more })));
+}
+const texts = (name: string, more = {}) =>
+  table(
+    name,
+    [
+      { name: "id", data: documents.map((_, i) => BigInt(i)), type: "INT64" },
+      { name: "body", data: documents, type: "STRING" },
+    ],
+    more,
+  );
+const base = { tokenizer: byteTokenizer, maxSeqLength: 32, batchSize: 2, textField: "body" };
+
+async function documentsOf(files: string, more = {}): Promise<string[]> {
+  using corpus = await openCorpus({ ...base, files, ...more });
+  const ids: number[] = [];
+  for await (const batch of corpus.pass()) ids.push(...batch.targets.filter((id) => id >= 0));
+  return byteTokenizer
+    .decode([256, ...ids])
+    .split(">")
+    .slice(0, -1)
+    .map((one) => one.slice(1));
+}
+
+describe("parquet", () => {
+  it("gives the texts of a column, a document a row, by row groups; packed by any usual codec", async () => {
+    expect(await documentsOf(texts("snappy.parquet"))).toEqual(documents);
+    expect(await documentsOf(texts("plain.parquet", { codec: "UNCOMPRESSED" }))).toEqual(documents);
+    const compressors = { GZIP: (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes)) };
+    expect(await documentsOf(texts("gzip.parquet", { codec: "GZIP", compressors }))).toEqual(documents);
+    const { groups } = await ParquetTable.open(`${folder}/snappy.parquet`);
+    expect(groups).toEqual(
+      [0, 64, 128, 192].map((firstRow, index) => ({ index, firstRow, rows: Math.min(64, 250 - firstRow) })),
+    );
+  });
+
+  it("shuffles, splits and resumes with one row group in memory at a time", async () => {
+    const options = { ...base, files: texts("groups.parquet"), seed: 5, shuffleBytes: 1000 };
+    using corpus = await openCorpus(options);
+    const states: string[] = [];
+    const batches = [];
+    for (let i = 0; i < 400; i++) {
+      states.push(JSON.stringify(corpus.state()));
+      batches.push(await corpus.next());
+    }
+    for (const at of [0, 3, 150, 390]) {
+      using resumed = await openCorpus(options);
+      resumed.restore(JSON.parse(states[at]!));
+      for (let i = at; i < at + 5; i++) expect(await resumed.next()).toEqual(batches[i]);
+    }
+    const seen = byteTokenizer
+      .decode(batches.flatMap((b) => [...b.tokens]))
+      .split(">")
+      .slice(0, 250);
+    expect(seen.map((d) => d.slice(1)).sort()).toEqual([...documents].sort());
+    const split = async (side: "train" | "eval") => documentsOf(options.files, { split: side, evalFraction: 0.2 });
+    const [train, held] = [await split("train"), await split("eval")];
+    expect(held.length).toBeGreaterThan(20);
+    expect([...train, ...held].sort()).toEqual([...documents].sort());
+  });
+
+  it("gives rows to every stage: numbers as numbers, no field where there is no value, rows by number", async () => {
+    const path = table(
+      "rows.parquet",
+      [
+        { name: "prompt", data: ["one", "two", "three"], type: "STRING" },
+        { name: "completion", data: ["1", null, "3"], type: "STRING" },
+        { name: "label", data: [1n, 2n, 3n], type: "INT64" },
+      ],
+      { rowGroupSize: 2 },
+    );
+    const rows = [];
+    for await (const row of readRows(path)) rows.push(row);
+    expect(rows.map((row) => row.value)).toEqual([
+      { prompt: "one", completion: "1", label: 1 },
+      { prompt: "two", label: 2 },
+      { prompt: "three", completion: "3", label: 3 },
+    ]);
+    expect(rows.map((row) => row.where)).toEqual([1, 2, 3].map((n) => `${path}: row ${n}`));
+  });
+
+  it("names what is missing: the column, a row's text, the file", async () => {
+    const rejects = (files: string, code: string, message: RegExp, more = {}) =>
+      expect(documentsOf(files, more)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    await rejects(
+      texts("column.parquet"),
+      "INVALID_FILE",
+      /column\.parquet: expected the text column "text", got the columns id, body/,
+      { textField: "text" },
+    );
+    const holes = table("holes.parquet", [{ name: "body", data: ["a", null, "b"], type: "STRING" }]);
+    await rejects(holes, "INVALID_FILE", /holes\.parquet: row 2: expected a text in the column "body", got null/);
+    const numbers = table("numbers.parquet", [{ name: "body", data: [1, 2], type: "INT32" }]);
+    await rejects(numbers, "INVALID_FILE", /row 1: expected a text in the column "body", got 1/);
+    await rejects(`${folder}/none.parquet`, "NOT_FOUND", /none\.parquet/);
+    await rejects(
+      write("short.parquet", "PAR1"),
+      "INVALID_FILE",
+      /short\.parquet: the file ends at byte 4 without its footer and PAR1: it is cut off$/,
+    );
+    await rejects(
+      write("text.parquet", "not a table at all, whatever its name"),
+      "INVALID_FILE",
+      /text\.parquet: not a Parquet file: expected it to begin with PAR1$/,
+    );
+  });
+
+  it("refuses pages that lie: a size that goes back, more values than there are, an unpacked size of gigabytes", async () => {
+    const path = texts("pages.parquet", { codec: "UNCOMPRESSED", statistics: false });
+    const whole = readFileSync(path);
+    // The second column's first page: a thrift struct of zigzag numbers, each with a byte that says which field.
+    const start = whole.indexOf(Buffer.from("Zeile 0 "));
+    const header = whole.lastIndexOf(Buffer.from([0x15, 0x00, 0x15]), start);
+    expect(header).toBeGreaterThan(4);
+    expect(start - header).toBeLessThan(40);
+    for (const [at, bytes] of [
+      [header + 3, [0xff, 0xff, 0xff, 0xff, 0x0f]],
+      [header + 1, [0xff, 0xff, 0xff, 0xff, 0x07]],
+    ] as const) {
+      const broken = Buffer.from(whole);
+      broken.set(bytes, at);
+      await expect(documentsOf(write("lies.parquet", broken))).rejects.toMatchObject({ code: "INVALID_FILE" });
+    }
+  });
+
+  it("does not break on any broken file", async () => {
+    const whole = readFileSync(texts("fuzzed.parquet"));
+    const attempt = (bytes: Buffer) =>
+      documentsOf(write("broken.parquet", bytes)).catch((error) => {
+        expect(["INVALID_FILE", "IO"], String(error.stack)).toContain(error.code);
+      });
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length), async (length) => void (await attempt(whole.subarray(0, length)))),
+      { numRuns: 40 },
+    );
+    // The footer first: it is what sizes and offsets come from.
+    const places = fc.oneof(fc.nat(whole.length - 1), fc.integer({ min: whole.length - 600, max: whole.length - 1 }));
+    await fc.assert(
+      fc.asyncProperty(places, fc.integer({ min: 0, max: 255 }), async (at, value) => {
+        const bytes = Buffer.from(whole);
+        bytes[at] = value;
+        await attempt(bytes);
+      }),
+      { numRuns: 120, examples: [[4435, 51]] }, // a column's facts that are the value false
+    );
+  });
+});
+
+it("leaves the event loop its turn while a large row group is unpacked", async () => {
+  const long = Array.from({ length: 40_000 }, (_, i) => `${i} ${"ein langer Text ".repeat(40)}`);
+  const nested = long.map((text) => ({ messages: [{ role: "user", content: text.slice(0, 60) }] }));
+  const path = table(
+    "large.parquet",
+    [
+      { name: "body", data: long, type: "STRING" },
+      { name: "row", data: nested, type: "JSON" },
+    ],
+    { rowGroupSize: 40_000, pageSize: 2 ** 18 },
+  );
+  const large = await ParquetTable.open(path);
+  expect(large.groups).toHaveLength(1);
+  await large.column(large.groups[0]!, "body"); // compiled
+  const worstShare = async () => {
+    let worst = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      worst = Math.max(worst, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const begun = performance.now();
+    const found = await large.column(large.groups[0]!, "body");
+    const rows = [];
+    for await (const row of large.rows(large.groups[0]!)) rows.push(row);
+    const took = performance.now() - begun;
+    clearInterval(timer);
+    expect(found).toEqual(long);
+    expect(rows.at(-1)).toEqual({ body: long.at(-1), row: nested.at(-1) });
+    return worst / took;
+  };
+  // At once it would be one wait of nearly all the time; a page and a slice are small parts of it.
+  expect(await leastOf(1 / 3, worstShare)).toBeLessThan(1 / 3);
+});

@@ -1,0 +1,352 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { HeddleError } from "../../../lib/core/errors.ts";
+import { MODEL_TYPES, parseModelConfig } from "../../../lib/formats/config/config.ts";
+import { openModelFiles, readModelConfig } from "../../../lib/formats/model-files.ts";
+import { expectError, temporaryFolder } from "../helpers.ts";
+
+/** A config.json that holds what must be there. */
+const llama = {
+  model_type: "llama",
+  vocab_size: 32000,
+  hidden_size: 64,
+  intermediate_size: 172,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+};
+const granite = {
+  ...llama,
+  model_type: "granitemoehybrid",
+  num_local_experts: 0,
+  position_embedding_type: "rope",
+};
+const encoder = { ...llama, model_type: "modernbert" };
+const read = (value: unknown) => parseModelConfig(value, "config.json");
+
+describe("what is refused", () => {
+  test.each<[string, unknown, RegExp]>([
+    ["not an object", [], /config.json: expected an object, got \[\]/],
+    ["no model_type", {}, /model_type: expected a string, got nothing/],
+    [
+      "no vocab_size",
+      { ...llama, vocab_size: undefined },
+      /vocab_size: expected a whole number from 1 to 4194304, got nothing/,
+    ],
+    ["hidden_size as text", { ...llama, hidden_size: "64" }, /hidden_size: expected a whole number.*got "64"/],
+    [
+      "hidden_size beyond the cap",
+      { ...llama, hidden_size: 1e9, head_dim: 4 },
+      /hidden_size: expected a whole number from 1 to 131072/,
+    ],
+    [
+      "a billion layers",
+      { ...llama, num_hidden_layers: 1e9 },
+      /num_hidden_layers: expected a whole number from 1 to 1024/,
+    ],
+    ["half a layer", { ...llama, num_hidden_layers: 0.5 }, /num_hidden_layers: expected a whole number/],
+    ["no heads", { ...llama, num_attention_heads: 0 }, /num_attention_heads: expected a whole number from 1/],
+    [
+      "heads that do not divide",
+      { ...llama, num_attention_heads: 5 },
+      /head_dim: expected a whole number.*got 12.8|head_dim/,
+    ],
+    [
+      "groups that do not divide",
+      { ...llama, num_key_value_heads: 3 },
+      /num_key_value_heads: expected a divisor of num_attention_heads 4, got 3/,
+    ],
+    ["odd head_dim", { ...llama, head_dim: 15 }, /head_dim: expected an even number/],
+    ["epsilon 0", { ...llama, rms_norm_eps: 0 }, /rms_norm_eps: expected a number above 0/],
+    ["theta negative", { ...llama, rope_theta: -1 }, /rope_theta: expected a number above 0/],
+    [
+      "theta null in the new dialect",
+      { ...llama, rope_parameters: { rope_theta: "x" } },
+      /rope_theta: expected a number above 0.*got "x"/,
+    ],
+    ["rope_scaling a list", { ...llama, rope_scaling: [] }, /rope_scaling: expected an object/],
+    [
+      "llama3 scaling without factor",
+      { ...llama, rope_scaling: { rope_type: "llama3" } },
+      /rope_scaling.factor: expected/,
+    ],
+    ["tie as text", { ...llama, tie_word_embeddings: "yes" }, /tie_word_embeddings: expected true or false, got "yes"/],
+    [
+      "layer_types of another length",
+      { ...llama, model_type: "mistral", layer_types: ["full_attention"] },
+      /layer_types: expected num_hidden_layers 2 entries, got 1/,
+    ],
+    ["gpt2 width", { model_type: "gpt2", vocab_size: 3, n_embd: 10, n_head: 3, n_layer: 1 }, /head_dim|n_embd/],
+    ["eos a word", { ...llama, eos_token_id: "</s>" }, /eos_token_ids?.*expected/],
+  ])("INVALID_FILE: %s", async (_name, value, message) => {
+    await expectError(() => read(value), "INVALID_FILE", message);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    [
+      "a family",
+      { ...llama, model_type: "mamba" },
+      /model_type "mamba" is not provided \(no type is near; heddle lacks state-space layers; registerFamily adds types\)$/,
+    ],
+    [
+      "a family of text and images",
+      { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
+      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks pictures \(vision_config\); /,
+    ],
+    [
+      "a family of other layers",
+      { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
+      /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\); /,
+    ],
+    [
+      "a family of other attention, within one of text and images",
+      { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
+      /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\), its routing of experts; /,
+    ],
+    [
+      "layers of another kind",
+      { ...llama, layer_types: ["linear_attention", "full_attention"] },
+      /"linear_attention" is not/,
+    ],
+    ["bounds of OLMo's first models", { ...llama, model_type: "olmo2", clip_qkv: 8 }, /clip_qkv: 8 is not provided/],
+    [
+      "an olmo2 that sees both ways",
+      { ...llama, model_type: "olmo2", is_causal: false },
+      /is_causal: false is not provided/,
+    ],
+    [
+      "a llama that sees both ways by Gemma's key",
+      { ...llama, use_bidirectional_attention: true },
+      /use_bidirectional_attention: true is not provided/,
+    ],
+    [
+      "windows of a mistral that sees both ways",
+      { ...llama, model_type: "mistral", sliding_window: 4, is_causal: false },
+      /config.json: sliding_window: 4 beside attention both ways is not provided for mistral/,
+    ],
+    [
+      "longrope with temperatures of its own",
+      {
+        ...llama,
+        rope_scaling: { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], short_mscale: 1.2 },
+      },
+      /rope_scaling: short_mscale is not provided/,
+    ],
+    [
+      "an encoder's scaling",
+      { ...encoder, rope_scaling: { rope_type: "linear", factor: 2 } },
+      /config.json: rope_scaling: linear is not provided for modernbert/,
+    ],
+    [
+      "a part of an encoder's heads",
+      { ...encoder, model_type: "nomic_bert", partial_rotary_factor: 0.5 },
+      /config.json: partial_rotary_factor: 0.5 is not provided for nomic_bert/,
+    ],
+    ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
+    ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
+    ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
+    [
+      "a scaling",
+      { ...llama, rope_scaling: { rope_type: "ntk" } },
+      /config.json: rope_scaling: type "ntk" is not known \(known: default, linear, .*longrope\)/,
+    ],
+    [
+      "a scaling of sliding layers alone",
+      {
+        ...llama,
+        rope_parameters: {
+          full_attention: { rope_theta: 1, rope_type: "default" },
+          sliding_attention: { rope_theta: 2, rope_type: "linear", factor: 2 },
+        },
+      },
+      /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
+    ],
+    [
+      "gemma3 that sees both ways in part",
+      { ...llama, model_type: "gemma3_text", use_bidirectional_attention: "vision" },
+      /use_bidirectional_attention: "vision" is not provided/,
+    ],
+    [
+      "gemma2 that sees both ways",
+      { ...llama, model_type: "gemma2", use_bidirectional_attention: true },
+      /use_bidirectional_attention: true is not provided/,
+    ],
+    ["gpt_neox with ReLU", { ...llama, model_type: "gpt_neox", hidden_act: "relu" }, /hidden_act "relu" is not known/],
+    [
+      "starcoder2 with RMSNorm",
+      { ...llama, model_type: "starcoder2", norm_type: "rmsnorm" },
+      /norm_type: "rmsnorm" is not provided/,
+    ],
+    [
+      "starcoder2 with a gate",
+      { ...llama, model_type: "starcoder2", mlp_type: "gated" },
+      /mlp_type: "gated" is not provided/,
+    ],
+    [
+      "Command R7B with norms of q and k",
+      { ...llama, model_type: "cohere2", use_qk_norm: true },
+      /use_qk_norm: true is not provided/,
+    ],
+    [
+      "Phi with norms of q and k",
+      { ...llama, model_type: "phi", qk_layernorm: true },
+      /qk_layernorm: true is not provided/,
+    ],
+    ["Granite 4 with experts", { ...granite, num_local_experts: 8 }, /num_local_experts: 8 is not provided/],
+    [
+      "Granite 4 without positions",
+      { ...granite, position_embedding_type: "nope" },
+      /position_embedding_type: "nope" is not provided/,
+    ],
+    [
+      "Granite 4 with state-space layers",
+      { ...granite, layer_types: ["attention", "mamba"] },
+      /layer_types: "mamba" is not provided \(known: attention\)/,
+    ],
+    ["Granite 4 that says nothing of its layers", granite, /layer_types: "mamba" is not provided/],
+    [
+      "Granite 4 that says nothing of its positions",
+      { ...granite, position_embedding_type: undefined, layer_types: ["attention", "attention"] },
+      /position_embedding_type: .* is not provided/,
+    ],
+    [
+      "Seed-OSS with a bias on the output",
+      { ...llama, model_type: "seed_oss", attention_out_bias: true },
+      /attention_out_bias: true is not provided/,
+    ],
+    ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
+    ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
+  ])("UNSUPPORTED: %s", async (_name, value, message) => {
+    await expectError(() => read(value), "UNSUPPORTED", message);
+  });
+
+  test.each<[string, object, string]>([
+    ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
+    [
+      "llama4_text",
+      { attention_chunk_size: 8192, use_qk_norm: true },
+      "attention in chunks (attention_chunk_size), its norms of queries and keys (use_qk_norm), its routing of experts",
+    ],
+    ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
+    ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
+    ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
+    ["albert", {}, "layers that share their weights"],
+    [
+      "nemotron",
+      { hidden_act: "relu2" },
+      'its feed-forward blocks (squared ReLU without a gate), its activation ("relu2")',
+    ],
+    [
+      "stablelm",
+      { layer_norm_eps: 1e-5 },
+      "layer norms with biases in Llama's blocks (examples/own-family.ts has them)",
+    ],
+    ["other", { layer_types: ["full_attention", "chunked_attention"] }, 'its layers ("chunked_attention")'],
+    ["another", { layer_types: 3, hidden_act: ["silu"], alibi: false }, ""],
+  ])("an unknown model says what it needs: %s", (model_type, more, wanted) => {
+    let message = "";
+    try {
+      read({ ...llama, model_type, ...more });
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    expect(/; heddle lacks (.*); registerFamily adds types\)$/.exec(message)?.[1] ?? "").toBe(wanted);
+    expect(message).toContain(`model_type "${model_type}" is not provided`);
+  });
+
+  test("a folder of an unknown model whose weights are not there either", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "config.json"), JSON.stringify({ ...llama, model_type: "mamba", state_size: 16 }));
+    await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not provided .*state-space layers/);
+    writeFileSync(join(folder, "config.json"), JSON.stringify(llama));
+    await expectError(() => openModelFiles(folder), "NOT_FOUND", /expected model.safetensors/);
+  });
+
+  test("files: missing, not JSON, too deep, too large", async () => {
+    const folder = temporaryFolder();
+    const write = (text: string) => writeFileSync(join(folder, "config.json"), text);
+    await expectError(() => readModelConfig(folder), "NOT_FOUND", /config.json: cannot be read/);
+    write("{");
+    await expectError(() => readModelConfig(folder), "INVALID_FILE", /config.json: expected JSON/);
+    write(`{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}`);
+    await expectError(() => readModelConfig(folder), "INVALID_FILE", /nested at most 64 deep/);
+    write(" ".repeat(17 * 1024 * 1024));
+    await expectError(() => readModelConfig(folder), "INVALID_FILE", /at most 16777216 bytes of JSON/);
+  });
+
+  test("mistakes are named, with the nearest key", async () => {
+    const options = { modelType: "llama", vocabSize: 9, hiddenSize: 64, numHiddenLayers: 1 } as const;
+    const parse = (extra: object) => () => parseModelConfig({ ...options, ...extra });
+    await expectError(
+      parse({ numLayers: 2 }),
+      "INVALID_ARGUMENT",
+      /numLayers: expected a known key, got an unknown one/,
+    );
+    await expectError(
+      parse({ hiddenSise: 2 }),
+      "INVALID_ARGUMENT",
+      /hiddenSise: expected a known key \(nearest: hiddenSize\), got an unknown one/,
+    );
+    await expectError(
+      parse({ hiddenSize: "64" }),
+      "INVALID_ARGUMENT",
+      /model configuration: hiddenSize: expected a whole number/,
+    );
+    await expectError(
+      parse({ hiddenAct: "relu" }),
+      "INVALID_ARGUMENT",
+      /hiddenAct: expected one of silu, gelu, gelu_pytorch_tanh, got "relu"/,
+    );
+    await expectError(
+      parse({ modelType: "t5" }),
+      "UNSUPPORTED",
+      /"t5" is not provided \(no type is near; heddle lacks an encoder beside the decoder; /,
+    );
+    for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
+      await expectError(
+        parse({ modelType, hiddenAct: "silu" }),
+        "INVALID_ARGUMENT",
+        new RegExp(`hiddenAct: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`),
+      );
+    for (const modelType of ["bert", "modernbert", "nomic_bert", "camembert"])
+      await expectError(
+        parse({ modelType, numAttentionHeads: 4, numKeyValueHeads: 2 }),
+        "INVALID_ARGUMENT",
+        /hiddenSize: expected a multiple of numAttentionHeads 4, got 64/,
+      );
+    for (const more of [{ typeVocabSize: 2 }, { layerNormEpsilon: 1e-5 }])
+      await expectError(
+        parse({ modelType: "distilbert", ...more }),
+        "INVALID_ARGUMENT",
+        /layerNormEpsilon, typeVocabSize: expected 1e-12 and none/,
+      );
+  });
+
+  test("any JSON gives a configuration or a HeddleError", () => {
+    const keys = [
+      ...Object.keys(llama),
+      "rope_scaling",
+      "rope_parameters",
+      "eos_token_id",
+      "layer_types",
+      "head_dim",
+      "hidden_act",
+    ];
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...MODEL_TYPES),
+        fc.constantFrom(...keys),
+        fc.jsonValue({ maxDepth: 3 }),
+        (type, key, value) => {
+          try {
+            read({ ...llama, n_embd: 64, n_head: 4, n_layer: 2, model_type: type, [key]: value });
+          } catch (error) {
+            expect(error).toBeInstanceOf(HeddleError);
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});

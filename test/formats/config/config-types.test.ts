@@ -1,0 +1,90 @@
+// A model's configuration and its card stand twice: as schemas, which check them, and as interfaces, which tell readers of them. Here both
+// are held to each other: the same fields of the same types, and a text for each, with what it is where it is not given.
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { z } from "zod";
+import { modelConfigSchema, newModelConfig } from "../../../lib/formats/config/config.ts";
+import { type modelCardSchema, parseModelCard } from "../../../lib/formats/model-card.ts";
+import type { ropeScalingSchema } from "../../../lib/formats/config/rope-scaling.ts";
+import type {
+  ClassifierConfig,
+  ClassifierConfigInput,
+  EmbeddingConfig,
+  ModelCard,
+  ModelCardInput,
+  ModelConfig,
+  ModelConfigInput,
+  RopeScaling,
+} from "../../../lib/index.ts";
+import { type DocumentedOption, documentedOptions } from "../../helpers/option-documentation.ts";
+import type { Same } from "../../helpers/same-type.ts";
+
+type Config = z.infer<typeof modelConfigSchema>;
+type ConfigInput = z.input<typeof modelConfigSchema>;
+type Needed = "modelType" | "hiddenSize" | "numHiddenLayers";
+
+const held: [
+  Same<ModelConfig, Config>,
+  Same<ModelConfigInput, Pick<ConfigInput, Needed> & Partial<Omit<ConfigInput, Needed>>>,
+  Same<ClassifierConfig, NonNullable<Config["classifier"]>>,
+  Same<ClassifierConfigInput, NonNullable<ConfigInput["classifier"]>>,
+  Same<EmbeddingConfig, NonNullable<Config["embedding"]>>,
+  Same<{ any: RopeScaling }, { any: z.infer<typeof ropeScalingSchema> }>,
+  Same<ModelCard, z.infer<typeof modelCardSchema>>,
+  Same<ModelCardInput, z.input<typeof modelCardSchema>>,
+] = [true, true, true, true, true, true, true, true];
+
+/** What drifts is found. */
+// @ts-expect-error: a field that the interface lacks
+const missing: Same<Omit<ModelConfig, "swigluLimit">, Config> = true;
+// @ts-expect-error: one of another type, within a field
+const other: Same<ModelCard, Omit<ModelCard, "data"> & { data: { name: string; tokens: number }[] }> = true;
+
+const written = ["ModelConfigInput", "ModelCardInput", "ClassifierConfigInput"] as const;
+const parts = ["ModelCardStage", "ModelCardData", "ModelCardEvaluation"] as const;
+const scalings = ["Linear", "Dynamic", "Llama3", "Yarn", "Long", "Factors"].map((kind) => `${kind}RopeScaling`);
+const readAlone = ["ModelConfig", "ModelCard", "ClassifierConfig", "EmbeddingConfig", "GenerationConfig"];
+
+/** What fields become that are not given, in the plainest family. */
+const standards = {
+  ModelConfigInput: newModelConfig({ modelType: "llama", hiddenSize: 64, numHiddenLayers: 2, vocabSize: 90 }, {}),
+  ModelCardInput: parseModelCard({ stage: "sft" }),
+  ClassifierConfigInput: modelConfigSchema.shape.classifier.parse({ task: "token", labels: ["a"] }) ?? {},
+} as const satisfies Record<(typeof written)[number], object>;
+
+describe("configurations and cards are documented where they are read", () => {
+  let documented: Map<string, DocumentedOption[]>;
+  beforeAll(() => {
+    documented = documentedOptions(fileURLToPath(new URL("../../../lib/index.ts", import.meta.url)), [
+      ...written,
+      ...parts,
+      ...scalings,
+      ...readAlone,
+    ]);
+  });
+
+  test("the schemas have the fields of the interfaces, by the compiler", () => {
+    expect([...held, missing, other]).not.toContain(false);
+  });
+
+  test.each([...written, ...parts, ...scalings, ...readAlone])("%s: every field has a text", (name) => {
+    const fields = documented.get(name)!.filter((field) => field.name !== "ropeType");
+    expect(fields.length).toBeGreaterThan(0);
+    expect(fields.filter(({ text }) => text.length < 10).map((field) => field.name)).toEqual([]);
+  });
+
+  test.each([...written, ...parts, ...scalings])("%s: and says what it is where not given", (name) => {
+    const silent = documented.get(name)!.filter(({ optional, text }) => optional && !/\bDefault\b/.test(text));
+    expect(silent.map((field) => field.name)).toEqual([]);
+  });
+
+  test.each(written)("%s: which is what it then is", (name) => {
+    const became: Readonly<Record<string, unknown>> = { ...standards[name] };
+    const said = documented.get(name)!.flatMap(({ name: field, text }) => {
+      const value = /\bDefault ([^:\s].*)\.$/m.exec(text)?.[1];
+      return value === undefined ? [] : [[field, JSON.parse(value)] as const];
+    });
+    expect(said.length).toBeGreaterThan(1);
+    expect(Object.fromEntries(said)).toEqual(Object.fromEntries(said.map(([field]) => [field, became[field]])));
+  });
+});

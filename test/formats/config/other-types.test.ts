@@ -1,0 +1,99 @@
+// Models of types that are not provided: the message names the nearest type and the missing feature, and lists nothing else.
+import { describe, expect, test } from "vitest";
+import { HeddleError } from "../../../lib/core/errors.ts";
+import { MODEL_TYPES, parseModelConfig } from "../../../lib/formats/config/config.ts";
+
+const llama = { vocab_size: 32, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, rms_norm_eps: 1e-6 };
+
+function messageOf(config: object): string {
+  try {
+    parseModelConfig(config, "config.json");
+  } catch (error) {
+    expect(error).toBeInstanceOf(HeddleError);
+    expect((error as HeddleError).code).toBe("UNSUPPORTED");
+    return (error as Error).message;
+  }
+  throw new Error("expected the configuration to be refused");
+}
+
+/** Parts of configurations as they are published, the nearest type, and a part of what is missing. */
+const PUBLISHED: [type: string, config: object, near: string | undefined, missing: RegExp][] = [
+  ["deepseek_v3", { kv_lora_rank: 512, n_routed_experts: 256, n_shared_experts: 1 }, "qwen3_moe", /latent attention/],
+  ["deepseek_v2", { kv_lora_rank: 512 }, "qwen3_moe", /latent attention \(kv_lora_rank\)/],
+  ["qwen3_next", { linear_key_head_dim: 128, num_experts: 512 }, "qwen3_moe", /linear attention/],
+  ["qwen2_5_vl", { vision_config: {} }, "qwen2", /pictures \(vision_config\), positions within pictures/],
+  ["qwen3_vl_moe", { text_config: {}, vision_config: {} }, "qwen3_moe", /pictures/],
+  ["llama4", { text_config: { attention_chunk_size: 8192 }, vision_config: {} }, "llama", /attention in chunks/],
+  ["mllama", { text_config: {}, vision_config: {} }, "llama", /pictures/],
+  ["mistral3", { text_config: { model_type: "mistral" }, vision_config: {} }, "mistral", /pictures/],
+  ["gemma3n", { text_config: {}, vision_config: {}, audio_config: {} }, "gemma3_text", /AltUp/],
+  ["paligemma", { vision_config: {} }, "gemma", /pictures/],
+  ["mamba", { state_size: 16 }, undefined, /state-space layers \(state_size\)/],
+  ["mamba2", {}, undefined, /state-space layers/],
+  ["rwkv7", {}, undefined, /recurrent layers/],
+  ["jamba", { mamba_d_state: 16 }, "mixtral", /state-space layers/],
+  ["falcon_h1", { mamba_d_state: 16 }, "granitemoehybrid", /state-space layers/],
+  ["recurrent_gemma", { lru_width: 2560 }, "gemma", /recurrent layers \(lru_width\)/],
+  ["lfm2", { conv_L_cache: 3 }, "llama", /recurrent layers \(conv_L_cache\), convolutions/],
+  ["falcon", { alibi: true }, "gpt_neox", /\(ALiBi\) \(alibi\)/],
+  ["mpt", {}, "gpt2", /ALiBi/],
+  ["bloom", {}, "gpt2", /ALiBi/],
+  ["opt", { activation_function: "relu" }, "gpt2", /ReLU/],
+  ["gptj", {}, "phi", /biases/],
+  ["gpt_bigcode", { multi_query: true }, "gpt2", /multi-query/],
+  ["stablelm", { layer_norm_eps: 1e-5 }, "llama", /layer norms with biases/],
+  ["olmo", { clip_qkv: null }, "olmo2", /layer norms without weights/],
+  ["nemotron", { hidden_act: "relu2" }, "llama", /squared ReLU/],
+  ["internlm2", {}, "llama", /names of weights/],
+  ["minicpm", { scale_depth: 1.4, scale_emb: 12 }, "granite", /a scale of its logits \(scale_depth\)/],
+  ["dbrx", { attn_config: { clip_qkv: 8 } }, "mixtral", /routing of experts/],
+  ["phimoe", { num_local_experts: 16 }, "mixtral", /routing of experts \(num_local_experts\)/],
+  ["glm4_moe", { n_routed_experts: 128 }, "qwen3_moe", /routing of experts/],
+  ["t5", { is_encoder_decoder: true }, undefined, /an encoder beside the decoder/],
+  ["bart", { is_encoder_decoder: true }, undefined, /an encoder beside the decoder/],
+  ["whisper", { num_mel_bins: 80 }, undefined, /sound \(num_mel_bins\)/],
+  ["deberta-v2", { type_vocab_size: 0 }, "bert", /words and positions apart/],
+  ["albert", { type_vocab_size: 2 }, "bert", /share their weights/],
+  ["longformer", { attention_window: [512] }, "roberta", /sparse attention/],
+  // Types that nobody has heard of: by their name, their structure and the keys that the nearest one does not have.
+  ["llama_ultra", { hyper_width: 3 }, "llama", /^llama has no hyper_width$/],
+  ["qwen3_ultra", {}, "qwen3", /^$/],
+  ["lama", {}, "llama", /^$/],
+  ["sparsity", { num_experts: 8 }, "mixtral", /routing of experts \(num_experts\)/],
+  ["textbert2", { type_vocab_size: 2, dual_path: true }, "bert", /^bert has no dual_path$/],
+  [
+    "normal",
+    { layer_norm_eps: 1e-5, rms_norm_eps: undefined, a: 1, b: 1, c: 1, d: 1, e: 1 },
+    "gpt_neox",
+    /a, b, c, d, …$/,
+  ],
+];
+
+describe("a model of a type that is not provided", () => {
+  test.each(PUBLISHED)("names the nearest type and the missing feature: %s", (model_type, config, near, missing) => {
+    const message = messageOf({ ...llama, ...config, model_type });
+    const said =
+      /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
+        message,
+      );
+    expect(said, message).not.toBeNull();
+    expect(said![1]).toBe(model_type);
+    expect(said![2]).toBe(near);
+    expect(said![3]?.replace(/^heddle lacks /, "") ?? "").toMatch(missing);
+    if (near !== undefined) expect(MODEL_TYPES).toContain(near);
+    expect(message.length).toBeLessThan(300);
+  });
+
+  test("of options is named with the nearest spelling", () => {
+    expect(messageOf({ modelType: "lama", vocabSize: 3, hiddenSize: 16, numHiddenLayers: 1 })).toBe(
+      'config.json: model_type "lama" is not provided (nearest: llama; registerFamily adds types)',
+    );
+  });
+
+  test("is described quickly, whatever its name and keys are", () => {
+    const keys = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`${"k".repeat(50)}${i}`, i]));
+    const start = performance.now();
+    expect(messageOf({ ...llama, ...keys, model_type: "x".repeat(100_000) }).length).toBeLessThan(600);
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+});

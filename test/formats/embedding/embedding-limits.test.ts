@@ -1,0 +1,49 @@
+// How long a text may be, by the files that say it in the versions of sentence-transformers.
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { openModelFiles } from "../../../lib/formats/model-files.ts";
+import { json, newModel, read } from "./embedding-folders.ts";
+import { expectError, temporaryFolder } from "../helpers.ts";
+
+const FILE = "sentence_bert_config.json";
+const kwargs = (length: unknown) => ({ processing_kwargs: { text: { max_length: length, truncation: true } } });
+
+async function limitOf(own: object | undefined, tokenizerLength: unknown, file = FILE) {
+  const folder = temporaryFolder();
+  await using model = newModel("bert", {});
+  await model.save(folder);
+  rmSync(join(folder, FILE));
+  if (own) json(folder, file, own);
+  const config = { ...read(folder, "tokenizer_config.json"), model_max_length: tokenizerLength };
+  json(folder, "tokenizer_config.json", config);
+  const files = await openModelFiles(folder);
+  files.close();
+  return files.config.embedding;
+}
+
+test.each<[string, object | undefined, unknown, number | undefined]>([
+  ["the key", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
+  ["what the tokenizer is called with", { transformer_task: "feature-extraction", ...kwargs(7) }, 12, 7],
+  ["the tokenizer's", { transformer_task: "feature-extraction" }, 12, 12],
+  ["the tokenizer's beside null", { max_seq_length: null, ...kwargs(null) }, 12, 12],
+  ["the tokenizer's alone", undefined, 12, 12],
+  ["none", {}, 1e30, undefined],
+  ["none, of something else", { processing_kwargs: { text: "long" } }, "long", undefined],
+  ["as many as positions", {}, 512, undefined],
+])("%s", async (_, own, tokenizerLength, wanted) => {
+  expect((await limitOf(own, tokenizerLength))?.maxSeqLength).toBe(wanted);
+});
+
+test.each(["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])(
+  "sentence_%s_config.json",
+  async (name) => {
+    const own = { max_seq_length: 9, do_lower_case: true };
+    expect(await limitOf(own, 12, `sentence_${name}_config.json`)).toMatchObject({ maxSeqLength: 9, lowercase: true });
+  },
+);
+
+test("what is no length is named", async () => {
+  const wrong = /processing_kwargs.text.max_length: expected a whole number from 1, got 0/;
+  await expectError(() => limitOf(kwargs(0), 12), "INVALID_FILE", wrong);
+});

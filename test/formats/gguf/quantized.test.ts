@@ -1,0 +1,123 @@
+// Quantised blocks: what they hold, against an independent decoder (scripts/golden/quantised.py), and how they are written.
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { binding } from "../../../lib/binding/index.ts";
+import { castBytes } from "../../../lib/formats/native-cast.ts";
+import { type NumberDtype, pieceOf } from "../../../lib/formats/weight-dtype.ts";
+import { GGML_TYPES } from "../../../lib/formats/gguf/gguf-types.ts";
+import { BLOCK_TYPES, type QuantisedDType } from "../../../lib/graph/dtype.ts";
+import { generator } from "../../ops/harness.ts";
+import { expectError } from "../helpers.ts";
+
+const golden: Record<string, { bytes: string; values: number[] }> = JSON.parse(
+  readFileSync(new URL("../../golden/quantised.json", import.meta.url), "utf8"),
+);
+const types = Object.keys(BLOCK_TYPES) as QuantisedDType[];
+
+function floats(bytes: Uint8Array, from: NumberDtype): Float32Array {
+  return new Float32Array(castBytes(bytes, from, "f32", "test").buffer);
+}
+const bytesOf = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+test("both sides of the binding list the same types, and each has its number in GGUF", () => {
+  expect(binding.blockTypes().map(({ name, elements, bytes }) => ({ name, elements, bytes }))).toEqual(
+    Object.entries(BLOCK_TYPES).map(([name, { elements, bytes }]) => ({ name, elements, bytes })),
+  );
+  for (const name of types)
+    expect(GGML_TYPES.get(BLOCK_TYPES[name].ggml)).toMatchObject({ name: name.toUpperCase(), dtype: name });
+});
+
+describe.each(types)("%s", (dtype) => {
+  test("stands for the numbers that the independent decoder finds", () => {
+    const { bytes, values } = golden[dtype]!;
+    const got = floats(Buffer.from(bytes, "hex"), dtype);
+    expect(got).toHaveLength(values.length);
+    // A product and a sum, each rounded to f32; relative to the terms, which may cancel.
+    const scale = Math.max(...values.map(Math.abs));
+    for (const [i, value] of values.entries())
+      expect(Math.abs(got[i]! - value), `element ${i}`).toBeLessThanOrEqual(
+        2 ** -23 * Math.max(Math.abs(value), scale),
+      );
+  });
+});
+
+/** Root mean square error of numbers written and read, relative to theirs. */
+function roundTrip(dtype: QuantisedDType, values: Float32Array): { error: number; again: Float32Array } {
+  const again = floats(castBytes(bytesOf(values), "f32", dtype, "test"), dtype);
+  const square = (f: (i: number) => number) => values.reduce((sum, _, i) => sum + f(i) ** 2, 0);
+  return { error: Math.sqrt(square((i) => again[i]! - values[i]!) / square((i) => values[i]!)), again };
+}
+
+function normals(count: number, seed: number): Float32Array {
+  const random = generator(seed);
+  return Float32Array.from({ length: count }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    return radius * Math.cos(2 * Math.PI * random());
+  });
+}
+
+/**
+ * The error of uniform rounding: a step is the range of a group of normal numbers (±2.07 for 32 of them, ±1.77 for 16:
+ * expected extremes) over the levels, and its error step/√12. Two sides of 127; 16, 32 or 64 levels; scales are rounded too.
+ */
+const writable: Partial<Record<QuantisedDType, number>> = {
+  q8_0: 2.2 / 127 / Math.sqrt(12),
+  q4_0: 2.2 / 8 / Math.sqrt(12),
+  q5_0: 2.2 / 16 / Math.sqrt(12),
+  q4_k: (2 * 2.07) / 15 / Math.sqrt(12),
+  q6_k: 1.8 / 32 / Math.sqrt(12),
+};
+
+test("the writable types are those that say so", () => {
+  expect(binding.blockTypes().flatMap(({ name, writable: w }) => (w ? [name] : []))).toEqual(
+    types.filter((t) => t in writable),
+  );
+});
+
+describe.each(Object.entries(writable) as [QuantisedDType, number][])("writing %s", (dtype, bound) => {
+  test("normal numbers come back within the error of its levels", () => {
+    const { error } = roundTrip(dtype, normals(64 * 256, 3));
+    expect(error).toBeLessThanOrEqual(1.1 * bound);
+    expect(error).toBeGreaterThan(0.3 * bound);
+  });
+
+  test("what was written once is written the same again", () => {
+    const { again } = roundTrip(dtype, normals(8 * 256, 4));
+    // The scale of a second fit may differ in its last bit.
+    const { again: twice } = roundTrip(dtype, again);
+    for (let i = 0; i < again.length; i++) expect(Math.abs(twice[i]! - again[i]!)).toBeLessThanOrEqual(0.5 * bound);
+  });
+
+  test("zeros, tiny, large and lopsided numbers", () => {
+    expect(roundTrip(dtype, new Float32Array(256)).again).toEqual(new Float32Array(256));
+    const tiny = roundTrip(dtype, new Float32Array(256).fill(1e-12)).again;
+    for (const v of tiny) expect(Math.abs(v)).toBeLessThan(1e-7);
+    const large = roundTrip(dtype, new Float32Array(256).fill(4e5)).again;
+    for (const v of large) expect(Math.abs(v / 4e5 - 1)).toBeLessThan(0.02);
+    const positive = normals(256, 5).map((v) => 3 + 0.1 * v);
+    for (const [i, v] of roundTrip(dtype, positive).again.entries())
+      expect(Math.abs(v - positive[i]!)).toBeLessThan(dtype === "q4_k" ? 0.25 : 0.5);
+  });
+
+  test("numbers that no scale reaches are refused", async () => {
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, 1e9]) {
+      const values = new Float32Array(256);
+      values[77] = bad;
+      await expectError(() => castBytes(bytesOf(values), "f32", dtype, "test"), "NUMERICAL", /quantise: expected/);
+    }
+  });
+
+  test("from bf16 as from the same numbers in f32", () => {
+    const bf16 = castBytes(bytesOf(normals(1024, 6)), "f32", "bf16", "test");
+    const direct = castBytes(bf16, "bf16", dtype, "test");
+    expect(direct).toEqual(castBytes(castBytes(bf16, "bf16", "f32", "test"), "f32", dtype, "test"));
+  });
+});
+
+test("types that are only read, and parts of blocks, are refused", async () => {
+  await expectError(() => castBytes(new Uint8Array(1024), "f32", "q3_k", "test"), "UNSUPPORTED", /q3_k/);
+  await expectError(() => castBytes(new Uint8Array(40), "f32", "q8_0", "test"), "INVALID_ARGUMENT", /multiple of 32/);
+  await expectError(() => castBytes(new Uint8Array(40), "q8_0", "f32", "test"), "INVALID_ARGUMENT", /multiple of 34/);
+  await expectError(() => castBytes(new Uint8Array(0), 99 as never, "f32", "test"), "INVALID_ARGUMENT", /number/);
+  expect(pieceOf("q4_k")).toMatchObject({ elements: 256, bytes: 144 });
+});

@@ -1,0 +1,30 @@
+import { join } from "node:path";
+import { convertModel } from "../../../lib/convert/convert.ts";
+import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
+import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
+import type { QuantisedDType } from "../../../lib/graph/dtype.ts";
+import { materialise } from "../../ops/harness.ts";
+import { temporaryFolder } from "../helpers.ts";
+
+/**
+ * A GGUF file of a folder's model whose matrices hold blocks of random bits. Their numbers are of order 1, so norms are made
+ * small: products of 256 of them then are of order 1 as well, and errors are passed on rather than multiplied.
+ * @param typeOf of the i-th tensor of the file; undefined leaves it in f32
+ */
+export async function randomGguf(folder: string, typeOf: (i: number) => QuantisedDType | undefined): Promise<string> {
+  const plain = join(temporaryFolder(), "plain.gguf");
+  await convertModel(folder, plain);
+  const { file, metadata, entries } = openGguf(plain);
+  const tensors = [...entries.values()].map(({ name, dtype: stored, shape, offset, bytes }, i) => {
+    const floating = shape.length < 2 || name === "position_embd.weight";
+    const dtype = floating ? undefined : typeOf(i);
+    if (dtype) return { name, dtype, shape, bytes: materialise([{ dtype, shape }], i)[0] as Uint8Array };
+    const small = name.endsWith("norm.weight") ? 1 / 16 : 1;
+    const values = new Float32Array(file.bytes(offset, bytes)).map((v) => v * small);
+    return { name, dtype: stored!, shape, bytes: new Uint8Array(values.buffer) };
+  });
+  const path = join(temporaryFolder(), "random.gguf");
+  await writeGguf(path, { metadata: metadata.values, tensors });
+  file.close();
+  return path;
+}

@@ -1,0 +1,161 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Chat, type LanguageModel, Tokenizer } from "../../lib/index.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
+
+const greedy = { maxTokens: 6, temperature: 0, ignoreEos: true };
+/** Writes what it is given, so that a prompt's text shows what came through. */
+const chatTemplate = [
+  "{% if tools %}<{% for t in tools %}{{ t.name }}{% endfor %}>{% endif %}",
+  "{% for d in documents or [] %}({{ d }}){% endfor %}",
+  "{% for m in messages %}[{{ m.role }}]",
+  "{% if m.content is string %}{{ m.content }}{% elif m.content %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}",
+  "{% for c in m.tool_calls or [] %}!{{ c.name }}{% endfor %}{% endfor %}",
+  "{% if add_generation_prompt %}[assistant]{% if enable_thinking is false %}-{% endif %}{% endif %}",
+  "{# roles: 'robot' #}",
+].join("");
+
+let model: LanguageModel;
+let base: LanguageModel;
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-chat-"));
+  const trained = await tinyTokenizer();
+  const files = trained.files();
+  const tokenizer = Tokenizer.fromFiles({
+    tokenizer: files["tokenizer.json"],
+    tokenizerConfig: files["tokenizer_config.json"],
+    chatTemplate,
+  });
+  model = tinyModel({ tokenizer }, { maxPositionEmbeddings: 1024 });
+  base = tinyModel({ tokenizer: trained });
+});
+afterAll(async () => {
+  await Promise.all([model.dispose(), base.dispose(), rm(folder, { recursive: true })]);
+});
+
+/** What the model answers to a prompt that is written by hand. */
+const answerTo = async (prompt: string) =>
+  (await model.complete(model.tokenizer!.encode(prompt, { addSpecialTokens: false }), greedy)).text;
+
+test("the model sees its own format, and too old turns are dropped", async () => {
+  const chat = model.chat({ system: "S" });
+  const { text } = await chat.send("hi", greedy);
+  expect(text).toBe(await answerTo("[system]S[user]hi[assistant]"));
+  for (let i = 0; i < 6; i++)
+    await chat.send(`The cat saw the sea ${i}`, { ...greedy, contextOverflow: "truncateLeft" });
+  expect(chat.messages).toHaveLength(15);
+  expect(chat).toBeInstanceOf(Chat);
+  chat.dispose();
+});
+
+test("tools, documents and variables come through, and are kept with the conversation", async () => {
+  const tools = [{ name: "sea" }];
+  const options = { tools, documents: ["d"], variables: { enable_thinking: false } };
+  const chat = model.chat(options);
+  tools[0]!.name = "changed"; // a copy was taken
+  const { text } = await chat.send("hi", greedy);
+  const prompt = "<sea>(d)[user]hi[assistant]-";
+  expect(text).toBe(await answerTo(prompt));
+  expect(text).not.toBe(await answerTo("[user]hi[assistant]"));
+  const path = join(folder, "chat");
+  await chat.save(path);
+  const others = [chat, chat.fork(), model.chat(JSON.parse(JSON.stringify(chat))), await model.loadChat(path)];
+  const next = await answerTo(`<sea>(d)[user]hi[assistant]${text}[user]so[assistant]-`);
+  for (const one of others) {
+    expect(one.toJSON()).toEqual(chat.toJSON());
+    expect((await one.fork().send("so", greedy)).text).toBe(next);
+    one.dispose();
+  }
+});
+
+test("results of tools are sent as messages, whose other fields templates see", async () => {
+  const chat = model.chat({
+    messages: [
+      { role: "user", content: "rain" },
+      { role: "assistant", content: null, tool_calls: [{ name: "sea" }] },
+    ],
+  });
+  const said = [
+    { role: "tool", content: "No" },
+    { role: "user", content: [{ type: "text", text: "so" }] },
+  ];
+  const { text } = await chat.send(said, greedy);
+  expect(text).toBe(await answerTo("[user]rain[assistant]!sea[tool]No[user]so[assistant]"));
+  expect(chat.messages.slice(2, 4)).toEqual(said);
+  expect((await chat.send({ role: "robot", content: "beep" }, greedy)).finishReason).toBeDefined();
+  expect(chat.messages.map(({ role }) => role).slice(-2)).toEqual(["robot", "assistant"]);
+  chat.dispose();
+});
+
+test("parts of text are seen by templates that know nothing of parts", async () => {
+  const chat = model.chat({ template: "{% for m in messages %}[{{ m.content }}]{% endfor %}" });
+  const content = ["a", "b"].map((text) => ({ type: "text", text }));
+  const { text } = await chat.send({ role: "user", content }, greedy);
+  const ids = model.tokenizer!.encode("[a\nb]", { addSpecialTokens: false });
+  expect(text).toBe((await model.complete(ids, greedy)).text);
+  expect(chat.messages[0]).toEqual({ role: "user", content });
+  expect(chat.tokens).toBe(model.tokenizer!.count(`[a\nb][${text}]`));
+  chat.dispose();
+});
+
+test("a template of one's own, also of a model that has none", async () => {
+  const template = "{% for m in messages %}{{ m.content }}.{% endfor %}";
+  for (const owner of [model, base]) {
+    const chat = owner.chat({ template });
+    const ids = owner.tokenizer!.encode("hi.", { addSpecialTokens: false });
+    expect((await chat.send("hi", greedy)).text).toBe((await owner.complete(ids, greedy)).text);
+    chat.dispose();
+  }
+});
+
+test("what no template takes is refused by name", async () => {
+  const refusal = async (act: () => unknown) => {
+    const { code, message } = await failureOf(act as () => Promise<unknown>);
+    return `${code} ${message}`;
+  };
+  for (const [act, expected] of [
+    [() => base.chat({ tools: [] }), /INVALID_ARGUMENT tools: expected a model with a chat template, got one without/],
+    [
+      () => base.chat().send({ role: "user", content: null }),
+      /message of user: content: expected a string, as the model/,
+    ],
+    [() => model.chat({ tools: {} as never }), /tools: expected an array, got an object/],
+    [() => model.chat({ variables: [] as never }), /variables: expected an object, got \[\]/],
+    [() => model.chat({ template: 3 as never }), /template: expected a string, got 3/],
+    [() => model.chat({ tools: [() => 1] }), /INVALID_ARGUMENT tools: expected plain data/],
+    [() => model.chat({ variables: { count: 3n } }), /INVALID_ARGUMENT variables: expected plain data/],
+    [
+      () => model.chat({ messages: [{ role: "asistant", content: "x" }] }),
+      /message: expected \{ role: .*, got "asistant"/,
+    ],
+    [
+      () => model.chat().send({ role: "user", content: 3 as never }),
+      /content: expected a string or an array of parts, got 3/,
+    ],
+    [
+      () => model.chat().send({ role: "assistant", content: 3 as never }),
+      /content: expected a string, an array of parts or null, got 3/,
+    ],
+    [
+      () => model.chat().send({ role: "user" }),
+      /^INVALID_ARGUMENT message of user: content: expected .*, got undefined/,
+    ],
+    [() => model.chat().send({ role: "tool", content: null }), /message of tool: content: expected .*, got null/],
+    [
+      () => model.chat().send({ role: "user", content: [{ type: "text", text: "a" }, { type: "image_url" }] }),
+      /^UNSUPPORTED message of user: content\[1\]\.type: expected text, got "image_url": the model reads text/,
+    ],
+    [
+      () => model.chat().send({ role: "user", content: ["hi"] }),
+      /^INVALID_ARGUMENT message of user: content\[0\]: expected \{ type: "text", text \}, got "hi"/,
+    ],
+    [() => model.chat().send({ role: "user", content: [{ type: "text" }] }), /content\[0\]: expected .* got an object/],
+    [() => model.chat().send([]), /send: expected a text, or at least one message/],
+    [() => model.chat().send(undefined as never), /message: expected \{ role/],
+    [async () => await model.chat({ template: "missing" }).send("x"), /NOT_FOUND template/],
+  ] as const)
+    expect(await refusal(act)).toMatch(expected);
+});

@@ -1,0 +1,73 @@
+// What the graph makes of a text's hidden states itself, and of what every row has to leave it.
+import { describe, expect, test } from "vitest";
+import type { PoolingMode } from "../../lib/formats/config/config.ts";
+import { createModel } from "../../lib/language-model/index.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
+import { close, MODES, pooledBy, WIDTH } from "../formats/embedding/embedding-folders.ts";
+
+test("only the largest needs every row, and one row is none of a product", () => {
+  const kinds = MODES.map((mode) => [mode, pooledRows(mode)]);
+  expect(Object.fromEntries(kinds)).toEqual({
+    ...{ first: "first", last: "last", max: "all" },
+    ...{ mean: "sums", mean_sqrt_len: "sums", weighted_mean: "sums" },
+  });
+  expect(pooledRows(["last"])).toBe("last");
+  expect(pooledRows(["first", "last"])).toBe("sums");
+  expect(pooledRows(["mean", "max"])).toBe("all");
+  expect(pooledRows("all")).toBe("all");
+});
+
+test("the matrix: a text's ways one after the other, its own rows alone, a prompt's not", () => {
+  const texts = [
+    { tokens: 2, begin: 0, count: 2, from: 0 },
+    { tokens: 4, begin: 1, count: 3, from: 2 },
+  ];
+  const matrix = poolingMatrix(texts, ["mean", "weighted_mean", "first", "last"]);
+  const rows = Array.from({ length: 8 }, (_, r) => [...matrix.subarray(r * 5, (r + 1) * 5)]);
+  const f32 = (values: number[]) => values.map(Math.fround);
+  expect(rows).toEqual([
+    [0.5, 0.5, 0, 0, 0],
+    f32([1 / 3, 2 / 3, 0, 0, 0]),
+    [1, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0],
+    // Of the second text's four tokens the first was in the run before.
+    [0, 0, 0, 0.5, 0.5],
+    f32([0, 0, 0, 3 / 7, 4 / 7]),
+    [0, 0, 0, 0, 0],
+    [0, 0, 0, 0, 1],
+  ]);
+});
+
+const ways: (PoolingMode | PoolingMode[])[] = [...MODES, ["last", "mean", "first"], ["max", "weighted_mean"]];
+// A causal model takes more than one run for 600 tokens, an encoder a run that is longer than others.
+describe.each(["bert", "llama"] as const)("%s", (modelType) => {
+  test.each(ways.map((pooling) => [String(pooling), pooling] as const))(
+    "%s of long texts beside short ones",
+    async (_, pooling) => {
+      await using model = createModel(
+        {
+          ...{ modelType, hiddenSize: WIDTH, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 24 },
+          ...{ maxPositionEmbeddings: 1200, vocabSize: 90, initializerRange: 0.3 },
+        },
+        { seed: 1 },
+      );
+      const sequences = [600, 3, 1100, 70].map((length, s) => Array.from({ length }, (_, i) => (i * 7 + s) % 90));
+      const read = { contextLength: 1200 };
+      const all = await pooledOutputs(model.model, sequences, { ...read, pooling: "all" });
+      const promptLengths = [300, 0, 2, 1];
+      for (const lengths of [undefined, promptLengths]) {
+        const pooled = await pooledOutputs(model.model, sequences, { ...read, pooling, promptLengths: lengths });
+        for (const [s, { length }] of sequences.entries()) {
+          const states = Array.from({ length }, (_, t) => [...all[s]!.subarray(t * WIDTH, (t + 1) * WIDTH)]);
+          close(
+            pooled[s]!,
+            [pooling].flat().flatMap((mode) => pooledBy(mode, states, lengths?.[s])),
+            // Sums in f32 of up to 1,100 rows.
+            2e-5,
+          );
+        }
+      }
+    },
+  );
+});

@@ -1,0 +1,247 @@
+// Filters, tests, methods and loop variables beside what Jinja2 3.1.6 makes of the same templates, with transformers' settings.
+import { expect, test } from "vitest";
+import { renderTemplate } from "../../../lib/tokenizer/chat/jinja/render.ts";
+
+const table: [template: string, expected: string][] = [
+  ["{% for x in [1,2,3] %}{{ loop.cycle('a','b') }}{% endfor %}", "aba"],
+  [
+    "{% for x in [1,2,3] %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }};{% endfor %}",
+    "1032TrueFalse3;2121FalseFalse3;3210FalseTrue3;",
+  ],
+  ["{% for x in [1,2,3] %}{{ loop.previtem }}{{ loop.nextitem }};{% endfor %}", "2;13;2;"],
+  ["{% for x in [1,1,2] %}{{ loop.changed(x) }};{% endfor %}", "True;False;True;"],
+  ["{{ [1,2,3]|sum }}", "6"],
+  ["{{ [1.5,2]|sum }}", "3.5"],
+  ["{{ []|sum }}", "0"],
+  ["{{ [{'a':1},{'a':2}]|sum(attribute='a') }}", "3"],
+  ["{{ [{'a':1},{'a':2}]|sum('a', 10) }}", "13"],
+  ["{{ [1,2]|sum(start=5) }}", "8"],
+  [
+    "{% for k, v in [{'r':'u','c':1},{'r':'a','c':2},{'r':'u','c':3}]|groupby('r') %}{{ k }}={{ v|map(attribute='c')|join(',') }};{% endfor %}",
+    "a=2;u=1,3;",
+  ],
+  [
+    "{% for g in [{'r':'u','c':1},{'r':'a','c':2}]|groupby('r') %}{{ g.grouper }}:{{ g.list|length }};{% endfor %}",
+    "a:1;u:1;",
+  ],
+  ["{% for k, v in [{'r':'u'},{'c':2}]|groupby('r', default='z') %}{{ k }}{{ v|length }};{% endfor %}", "u1;z1;"],
+  ["{% for k, v in [{'r':'U'},{'r':'u'}]|groupby('r') %}{{ k }}{{ v|length }};{% endfor %}", "U2;"],
+  [
+    "{% for k, v in [{'r':'U'},{'r':'u'}]|groupby('r', case_sensitive=true) %}{{ k }}{{ v|length }};{% endfor %}",
+    "U1;u1;",
+  ],
+  ["{{ [3,1,2]|min }}{{ [3,1,2]|max }}", "13"],
+  ["{{ ['b','A']|min }}{{ ['b','A']|max }}", "Ab"],
+  ["{{ [{'a':2},{'a':1}]|min(attribute='a') }}", "{'a': 1}"],
+  ["{{ [1,2,3,4,5]|batch(2)|list }}", "[[1, 2], [3, 4], [5]]"],
+  ["{{ [1,2,3]|batch(2,'x')|list }}", "[[1, 2], [3, 'x']]"],
+  ["{{ [1,2,3,4,5]|slice(2)|list }}", "[[1, 2, 3], [4, 5]]"],
+  ["{{ [1,2,3,4,5]|slice(3,'x')|list }}", "[[1, 2], [3, 4], [5, 'x']]"],
+  ["{{ 'abc'|reverse }}", "cba"],
+  ["{{ [1,2,3]|reverse|list }}", "[3, 2, 1]"],
+  ["{{ 'hello world'|title }}", "Hello World"],
+  ["{{ 'a b c'|wordcount }}", "3"],
+  ["{{ 'hello world foo'|truncate(8) }}", "hello..."],
+  ["{{ 'hello world foo'|truncate(8, true) }}", "hello..."],
+  ["{{ 'hello world foo'|truncate(8, true, '') }}", "hello wo"],
+  ["{{ 'hello world foo'|truncate(11, false, '...', 0) }}", "hello..."],
+  ["{{ 'abc'|center(9) }}|", "   abc   |"],
+  [
+    "{{ 3.7|round }} {{ 3.14159|round(2) }} {{ 3.2|round(0,'ceil') }} {{ 3.8|round(method='floor') }}",
+    "4.0 3.14 4.0 3.0",
+  ],
+  ["{{ '<a>&\"'|escape }} {{ '<a>'|e }} {{ '<a>'|safe }}", "&lt;a&gt;&amp;&#34; &lt;a&gt; <a>"],
+  [
+    "{{ 'x'|default('y') }}{{ u|default('y') }}{{ ''|default('y', true) }}{{ u|d('z') }}{{ ''|default('q', boolean=true) }}",
+    "xyyzq",
+  ],
+  ["{{ [1,2,2,1]|unique|list }}", "[1, 2]"],
+  ["{{ ['a','A']|unique|list }}", "['a']"],
+  ["{{ ['a','A']|unique(case_sensitive=true)|list }}", "['a', 'A']"],
+  ["{{ [{'a':1},{'a':1},{'a':2}]|unique(attribute='a')|list|length }}", "2"],
+  [
+    "{{ [3,1,2]|sort }} {{ [3,1,2]|sort(reverse=true) }} {{ ['b','A','c']|sort }} {{ ['b','A']|sort(case_sensitive=true) }}",
+    "[1, 2, 3] [3, 2, 1] ['A', 'b', 'c'] ['A', 'b']",
+  ],
+  ["{{ 'a,b'.split(',')|join('-') }}", "a-b"],
+  ["{{ [{'a':1},{'a':2}]|join(',', attribute='a') }}", "1,2"],
+  ["{{ '%s-%d'|format('a', 3) }}", "a-3"],
+  ["{{ '%05.2f'|format(3.14159) }}", "03.14"],
+  ["{{ '%s %(x)s' if false else 'n' }}", "n"],
+  ["{{ [1,2,3]|length }} {{ [1,2]|count }} {{ 'abc'|count }}", "3 2 3"],
+  ["{{ [1,2,3,6]|select('divisibleby', 3)|list }}", "[3, 6]"],
+  ["{{ 4 is divisibleby 2 }} {{ 4 is even }} {{ 3 is odd }}", "True True True"],
+  [
+    "{{ 'a' is lower }} {{ 'A' is upper }} {{ 'a' is string }} {{ 1 is number }} {{ 1 is integer }} {{ 1.0 is float }} {{ true is boolean }}",
+    "True True True True True True True",
+  ],
+  ["{{ x is defined }} {{ x is undefined }} {{ 1 is sameas 1 }} {{ true is sameas true }}", "False True True True"],
+  [
+    "{{ 1 is eq 1 }} {{ 1 is ne 2 }} {{ 1 is lt 2 }} {{ 1 is in [1,2] }} {{ 'a' is in 'abc' }}",
+    "True True True True True",
+  ],
+  ["{{ 'a' is escaped }}", "False"],
+  ["{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a }}", "2"],
+  ["{% set c = cycler('a','b') %}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.next() }}", "abaa"],
+  ["{% set j = joiner(';') %}{{ j() }}a{{ j() }}b", "a;b"],
+  ["{{ 'a' * 3 }} {{ [1] * 2 }} {{ [1] + [2] }}", "aaa [1, 1] [1, 2]"],
+  [
+    "{{ 'a-b'.split('-') }} {{ ' a  b '.split() }} {{ 'a-b-c'.split('-', 1) }} {{ 'a-b-c'.rsplit('-', 1) }}",
+    "['a', 'b'] ['a', 'b'] ['a', 'b-c'] ['a-b', 'c']",
+  ],
+  [
+    "{{ 'abc'.startswith('a') }} {{ 'abc'.endswith('c') }} {{ 'abc'.startswith(('x','a')) }} {{ 'abc'.find('c') }} {{ 'abcb'.rfind('b') }} {{ 'abc'.index('b') }} {{ 'abab'.count('a') }}",
+    "True True True 2 3 1 2",
+  ],
+  [
+    "{{ 'Abc'.upper() }}{{ 'Abc'.lower() }}{{ 'abc'.capitalize() }}{{ 'a b'.title() }}{{ 'aB'.swapcase() }}",
+    "ABCabcAbcA BAb",
+  ],
+  [
+    "{{ 'a'.isdigit() }} {{ '1'.isdigit() }} {{ 'a'.isalpha() }} {{ 'a1'.isalnum() }} {{ ' '.isspace() }} {{ 'a'.islower() }} {{ 'A'.isupper() }}",
+    "False True True True True True True",
+  ],
+  ["{{ 'x'.join(['a','b']) }} {{ ','.join([]) }}", "axb "],
+  [
+    "{{ 'a\\nb'.splitlines() }} {{ 'a-b'.partition('-') }} {{ 'a-b-c'.rpartition('-') }}",
+    "['a', 'b'] ('a', '-', 'b') ('a-b', '-', 'c')",
+  ],
+  ["{{ 'xabc'.removeprefix('x') }} {{ 'abcx'.removesuffix('x') }}", "abc abc"],
+  [
+    "{{ 'a{}c{}'.format('b', 1) }} {{ '{x}'.format(x=2) }} {{ '{0}{1}{0}'.format('a','b') }} {{ '{:>5}|{:<5}|{:^5}'.format('a','b','c') }} {{ '{:.2f}'.format(3.14159) }}",
+    "abc1 2 aba     a|b    |  c   3.14",
+  ],
+  ["{{ '%s is %d' % ('a', 3) }} {{ '%s' % 'x' }}", "a is 3 x"],
+  ["{{ 'a'.zfill(3) }} {{ 'a'.ljust(3) }}| {{ 'a'.rjust(3) }} {{ 'a'.center(5) }}|", "00a a  |   a   a  |"],
+  ["{{ [1,2,3].index(2) }} {{ [1,2,2].count(2) }}", "1 2"],
+  ["{% for x in [1,2,3] if x > 1 %}{{ x }}{% else %}none{% endfor %}", "23"],
+  ["{% for x in [] %}{% else %}empty{% endfor %}", "empty"],
+  [
+    "{% for x in [1,2,3,4] %}{% if x == 2 %}{% continue %}{% endif %}{% if x == 4 %}{% break %}{% endif %}{{ x }}{% endfor %}",
+    "13",
+  ],
+  ["{% macro f(a, b=2) %}{{ a }}-{{ b }}{% endmacro %}{{ f(1) }} {{ f(1, 3) }} {{ f(1, b=4) }}", "1-2 1-3 1-4"],
+  ["{% macro f() %}<{{ caller() }}>{% endmacro %}{% call f() %}x{% endcall %}", "<x>"],
+  ["{% filter upper %}abc{% endfilter %}", "ABC"],
+  ["{% set x %}abc{% endset %}{{ x }}", "abc"],
+  ["{% set a, b = 1, 2 %}{{ a }}{{ b }}", "12"],
+  ["{% if 1 %}a{% elif 2 %}b{% else %}c{% endif %}", "a"],
+  ["{{ [1,2,3]|map('string')|join('+') }} {{ ['1','2']|map('int')|sum }}", "1+2+3 3"],
+  ["{{ 10|pprint }} {{ {'a':1}|pprint }}", "10 {'a': 1}"],
+  ["{{ [[1,2],[3]]|sum(start=[]) }}", "[1, 2, 3]"],
+  ["{{ 5|round(1) }} {{ 2.5|round }} {{ 3.5|round }}", "5 2.0 4.0"],
+  ["{{ 'abc'|forceescape }}", "abc"],
+  ["{{ 17|divisibleby(3) if false else 'z' }}", "z"],
+  ["{{ ['a','b','c']|join(', ')|title }}", "A, B, C"],
+  ["{{ ['a', 'b']|map('title')|map('center', 3)|list }}", "[' A ', ' B ']"],
+  ["{{ 7 % 3 }} {{ -7 % 3 }} {{ 7.5 % 2 }}", "1 2 1.5"],
+  ["{{ 2 ** 3 }}", "8"],
+  ["{{ 10.50 }} {{ 1.0 }} {{ 0.1 + 0.2 }} {{ 3.0 * 2 }}", "10.5 1.0 0.30000000000000004 6.0"],
+  ["{{ 1 is eq(1) }} {{ 1 is ne(2) }}", "True True"],
+  ["{{ 'a' is in ['a'] }} {{ 'a' is not in ['a'] }}", "True False"],
+  ["{% if 6 is divisibleby(3) %}y{% endif %}{% if 6 is not divisibleby 4 %}n{% endif %}", "yn"],
+  ["{{ true is sameas true }} {{ none is sameas none }}", "True True"],
+  ["{{ 'abc'.find('z') }} {{ 'aXbX'.replace('X','') }}", "-1 ab"],
+  ["{{ 'a b  c d'.rsplit(none, 1) }} {{ 'a b'.rsplit() }}", "['a b  c', 'd'] ['a', 'b']"],
+  ["{{ '%d%%' % 5 }} {{ '%(a)s' % {'a': 1} }} {{ '%5.1f|%-5s|%05d' % (1.25, 'a', 3) }}", "5% 1   1.2|a    |00003"],
+  [
+    "{{ '{:,}'.format(1234567) }} {{ '{:05d}'.format(42) }} {{ '{!r}'.format('a') }} {{ '{{}}'.format() }} {{ '{:d}'.format(3) }} {{ '{:5}|'.format(3) }} {{ '{:.3}'.format('abcdef') }}",
+    "1,234,567 00042 'a' {} 3     3| abc",
+  ],
+  ["{{ [1, 2.0, true]|sum }} {{ [0.1]*3|sum if false else '' }}", "4.0 "],
+  [
+    "{{ -2.5|round }} {{ 0.125|round(2) }} {{ 2.675|round(2) }} {{ 1234|round(-2) }} {{ 1250.0|round(-2) }}",
+    "-2.0 0.12 2.67 1200 1200.0",
+  ],
+  ["{{ ['b','a','C']|max }} {{ ['b','a','C']|max(case_sensitive=true) }} {{ []|min is undefined }}", "C b True"],
+  [
+    "{% for x in [1,2] %}{% for y in [1,2,3] %}{{ loop.cycle('o','e') }}{% endfor %}{{ loop.cycle('A','B') }}{% endfor %}",
+    "oeoAoeoB",
+  ],
+  [
+    "{% for x in [1,1] %}{{ loop.changed(x, 1) }}{% for y in [1,1] %}{{ loop.changed(y) }}{% endfor %};{% endfor %}",
+    "TrueTrueFalse;FalseTrueFalse;",
+  ],
+  ["{{ [{'a':{'b':2}},{'a':{'b':3}}]|sum(attribute='a.b') }} {{ [[1,2],[3,4]]|sum(attribute=1) }}", "5 6"],
+  [
+    "{{ [[1,2],[1,3],[2,4]]|groupby(0)|length }} {{ [{'a':1},{'a':2}]|groupby('a') }}",
+    "2 [(1, [{'a': 1}]), (2, [{'a': 2}])]",
+  ],
+  ["{{ ['a','b']|join(d='-') }} {{ [1,[2]]|join }} {{ 'abc'|join('-') }}", "a-b 1[2] a-b-c"],
+  ["{{ ''|wordcount }} {{ \"it's a-b\"|wordcount }}", "0 4"],
+  ["{{ 'é<b>'|escape }} {{ 5|escape }} {{ 'a'|center(4) }}| {{ 'ab'|center(5) }}|", "é&lt;b&gt; 5  a  |   ab |"],
+  ["{{ 'abc'|truncate(3, true, '', 0) }} {{ 'abcdef'|truncate(3, true, '…', 0) }}", "abc ab…"],
+  ["{{ 'a'.join('bc') }} {{ '-'.join({'a':1,'b':2}) }}", "bac a-b"],
+  ["{{ [3,1]|sort|first }} {{ ['x']|count }} {{ u|d }}|{{ none|d('x') }}", "1 1 |None"],
+  ["{{ 3 * 'ab' }} {{ [1,2] * 0 }} {{ 'a' * -1 }}|", "ababab [] |"],
+  [
+    "{{ 'Hello World'.swapcase() }} {{ 'a1'.isalpha() }} {{ ''.isdigit() }} {{ '٣'.isdigit() }} {{ 'Aa'.isupper() }}",
+    "hELLO wORLD False False True False",
+  ],
+  [
+    "{{ ' a '.strip() }}|{{ 'xax'.strip('x') }} {{ 'abc'.count('') }} {{ 'a,b,'.split(',') }} {{ 'a\\r\\nb\\n'.splitlines() }}",
+    "a|a 4 ['a', 'b', ''] ['a', 'b']",
+  ],
+];
+
+test.each(table)("%s", (template, expected) => {
+  expect(renderTemplate(template, {})).toBe(expected);
+});
+
+/** More than the limits let through, by every way in which one number asks for much. */
+const excessive = [
+  "{{ 'a'|center(1000000000) }}",
+  "{{ 'a'.ljust(1000000000) }}",
+  "{{ 'a'.zfill(1000000000) }}",
+  "{{ 'ab' * 1000000000 }}",
+  "{{ [0] * 1000000000 }}",
+  "{{ [0]|batch(1000000000, 1) }}",
+  "{{ [0]|slice(1000000000) }}",
+  "{{ '%999999999d' % 1 }}",
+  "{{ '%.999999999f' % 1 }}",
+  "{{ '{:>999999999}'.format(1) }}",
+  "{{ ([[0] * 100000] * 1000)|sum(start=[]) }}",
+  "{{ (['a' * 1000000] * 1000)|join }}",
+  "{{ ('a' * 1000000).join(['b'] * 1000) }}",
+  "{{ ('\\n' * 1000000).splitlines() }}",
+  "{% for i in range(10000) %}{% for j in range(10000) %}{{ loop.cycle(1, 2) }}{% endfor %}{% endfor %}",
+];
+
+test.each(excessive)("%s ends at a limit", (template) => {
+  const begun = performance.now();
+  expect(() => renderTemplate(template, {})).toThrow(
+    /^chat template: (?:a (?:text|format) of|an array of|more than|took more than)/,
+  );
+  expect(performance.now() - begun).toBeLessThan(5000);
+});
+
+/** What a filter cannot take is the template's fault, and said. */
+const wrong: [template: string, message: RegExp][] = [
+  ["{{ ['a']|sum }}", /sum: expected numbers, got StringValue/],
+  ["{{ [1, 'a']|max }}", /expected values of one kind to compare/],
+  ["{{ [1]|groupby }}", /groupby: expected an attribute/],
+  ["{{ [1]|batch(0) }}", /linecount: expected a whole number from 1, got 0/],
+  ["{{ 'a'|round }}", /round: expected a number, got StringValue/],
+  ["{{ '%d' % 'a' }}", /format: expected a number, got StringValue/],
+  ["{{ '%s %s' % 'a' }}", /format: expected a value for each place, got fewer/],
+  ["{{ '{x.y}'.format(x=1) }}", /format: expected/],
+  ["{{ 'abc'.index('z') }}", /index: expected a text that is there, got another/],
+  ["{% for x in [1] %}{{ loop.cycle() }}{% endfor %}", /loop.cycle: expected at least one item/],
+];
+
+test.each(wrong)("%s is refused", (template, message) => {
+  expect(() => renderTemplate(template, {})).toThrow(message);
+});
+
+test("marks of the guard stay behind their characters, and count for nothing", () => {
+  const mark = "\ue000";
+  const variables = { content: `<${mark}|end|>` };
+  const rendered = (expression: string) => renderTemplate(`{{ ${expression} }}`, variables, mark);
+  expect(rendered("content|reverse")).toBe(`>|dne|<${mark}`);
+  expect(rendered("content|truncate(1, true, '', 0)")).toBe(`<${mark}`);
+  expect(rendered("content.ljust(8) ~ '.'")).toBe(`<${mark}|end|> .`);
+  expect(rendered("content|center(9)")).toBe(` <${mark}|end|> `);
+  expect(rendered("content.count('|')")).toBe("2");
+  expect(rendered("content.find('>')")).toBe("6");
+  expect(rendered("'%s' % content")).toBe(`<${mark}|end|>`);
+});

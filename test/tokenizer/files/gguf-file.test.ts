@@ -1,0 +1,79 @@
+// Tokenizer.load of a GGUF file: its vocabulary, without the model.
+import { copyFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { convertModel } from "../../../lib/convert/convert.ts";
+import { loadTokenizerOf } from "../../../lib/language-model/load.ts";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { changed, splitGguf, text } from "../../convert/foreign-gguf.ts";
+import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+let file = "";
+let plain = "";
+beforeAll(async () => {
+  const save = async (options: object) => {
+    const folder = join(temporaryFolder(), "model");
+    await using model = tinyModel(options);
+    await model.save(folder);
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, path);
+    return path;
+  };
+  file = await save({ tokenizer: await tinyTokenizer() });
+  plain = await save({});
+});
+
+const sentence = "The cat saw the sea. 日本";
+
+test("by any name, from any of several parts, and of a model that is not known", async () => {
+  const wanted = [...(await tinyTokenizer()).encode(sentence)];
+  const unnamed = join(temporaryFolder(), "model");
+  copyFileSync(file, unnamed);
+  const unknown = await changed(file, { "general.architecture": text("jamba") });
+  for (const path of [file, unnamed, unknown, ...(await splitGguf(file, 2))]) {
+    const tokenizer = await Tokenizer.load(path, { cache: true });
+    expect([...tokenizer.encode(sentence)]).toEqual(wanted);
+  }
+});
+
+test("of a folder of GGUF files, for those who name a model", async () => {
+  const wanted = [...(await tinyTokenizer()).encode(sentence)];
+  const [first] = await splitGguf(file, 3);
+  expect([...(await loadTokenizerOf(dirname(first!))).encode(sentence)]).toEqual(wanted);
+  expect([...(await loadTokenizerOf(first!)).encode(sentence)]).toEqual(wanted);
+  const empty = temporaryFolder();
+  await expectError(() => loadTokenizerOf(empty), "NOT_FOUND", /expected one of tokenizer.json/);
+});
+
+test("what is wrong is said with the file's name", async () => {
+  await expectError(
+    () => Tokenizer.load(plain),
+    "NOT_FOUND",
+    /model.gguf: tokenizer.ggml.tokens: the file has no vocabulary$/,
+  );
+  await expectError(() => loadTokenizerOf(plain), "NOT_FOUND", /model.gguf: tokenizer.ggml.tokens/);
+  const other = await changed(file, { "tokenizer.huggingface.json": undefined, "tokenizer.ggml.model": text("rwkv") });
+  await expectError(() => Tokenizer.load(other), "UNSUPPORTED", /changed.gguf: tokenizer.ggml.model.*rwkv/);
+  const cut = join(temporaryFolder(), "cut.gguf");
+  writeFileSync(cut, "GGUF");
+  await expectError(
+    () => Tokenizer.load(cut),
+    "INVALID_FILE",
+    /cut.gguf: the file ends at byte 4 of at least 8, within version$/,
+  );
+  const [first, second] = await splitGguf(file, 2);
+  renameSync(second!, `${second}.part`);
+  await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf beside it/);
+});
+
+test("other files are what they were", async () => {
+  const folder = join(temporaryFolder(), "tokenizer");
+  mkdirSync(folder);
+  await (await tinyTokenizer()).save(folder);
+  expect((await Tokenizer.load(join(folder, "tokenizer.json"))).vocabSize).toBe((await tinyTokenizer()).vocabSize);
+  await expectError(() => Tokenizer.load(join(folder, "none.gguf")), "NOT_FOUND", /none.gguf: no such file$/);
+  await expectError(() => Tokenizer.load(3 as never), "INVALID_ARGUMENT", /path: expected a folder/);
+  const signal = AbortSignal.abort();
+  await expectError(() => Tokenizer.load(file, { signal }), "ABORTED", /Tokenizer.load: aborted/);
+});

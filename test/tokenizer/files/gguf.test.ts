@@ -1,0 +1,231 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { fixtures } from "../../helpers/fixtures.ts";
+import { readGgufMetadata } from "./read-gguf.ts";
+import { byteLevelJson, byteNames, fromJson, plain, splitBy } from "../samples.ts";
+
+const bytePieces = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+
+function spm(pieces: [string, number][], more: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    "tokenizer.ggml.model": "llama",
+    "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", ...bytePieces, ...pieces.map(([piece]) => piece)],
+    "tokenizer.ggml.scores": [0, 0, 0, ...bytePieces.map(() => 0), ...pieces.map(([, score]) => score)],
+    "tokenizer.ggml.token_type": [2, 3, 3, ...bytePieces.map(() => 6), ...pieces.map(() => 1)],
+    "tokenizer.ggml.bos_token_id": 1,
+    "tokenizer.ggml.eos_token_id": 2,
+    ...more,
+  };
+}
+
+describe("GGUF vocabularies with scores", () => {
+  const pieces: [string, number][] = [
+    ["▁", -10],
+    ["a", -11],
+    ["b", -12],
+    ["c", -13],
+    ["bc", -1],
+    ["ab", -2],
+    ["▁a", -3],
+    ["abc", -4],
+  ];
+
+  it("joins the pair with the highest score first", () => {
+    const tokenizer = Tokenizer.fromGguf(spm(pieces));
+    const id = (piece: string) => tokenizer.tokenToId(piece)!;
+    // ▁abc: bc (-1), then (a, bc) → abc (-4) and (▁, a) → ▁a (-3): ▁a first.
+    expect(plain(tokenizer, "abc")).toEqual([id("▁a"), id("bc")]);
+    expect(plain(tokenizer, "babc")).toEqual([id("▁"), id("b"), id("abc")]);
+    expect([...tokenizer.encode("é", { allowSpecial: true })]).toEqual([1, id("▁"), 3 + 0xc3, 3 + 0xa9]);
+    expect(tokenizer.decode(tokenizer.encode("abc é", { allowSpecial: true }), { skipSpecialTokens: true })).toBe(
+      "abc é",
+    );
+    expect(tokenizer.bosTokenId).toBe(1);
+    expect(tokenizer.eosTokenIds).toEqual([2]);
+    expect(tokenizer.unkTokenId).toBe(0);
+  });
+
+  it("takes the leftmost of equal scores, whatever the pieces", () => {
+    const equal: [string, number][] = [
+      ["a", -5],
+      ["b", -5],
+      ["ba", -1],
+      ["ab", -1],
+    ];
+    const tokenizer = Tokenizer.fromGguf(spm(equal, { "tokenizer.ggml.add_space_prefix": false }));
+    const id = (piece: string) => tokenizer.tokenToId(piece)!;
+    expect(plain(tokenizer, "aba")).toEqual([id("ab"), id("a")]);
+    expect(plain(tokenizer, "bab")).toEqual([id("ba"), id("b")]);
+  });
+
+  it("adds BOS and EOS as the file says", () => {
+    const both = Tokenizer.fromGguf(spm(pieces, { "tokenizer.ggml.add_eos_token": true }));
+    expect([...both.encode("a", { allowSpecial: true })].at(-1)).toBe(2);
+    const none = Tokenizer.fromGguf(spm(pieces, { "tokenizer.ggml.add_bos_token": false }));
+    expect([...none.encode("a", { allowSpecial: true })]).toEqual([none.tokenToId("▁a")]);
+  });
+
+  it("knows what ends a turn, and the chat template", () => {
+    const file = spm([["a", -1]], {
+      "tokenizer.chat_template": "{{ messages[0].content }}!",
+      "tokenizer.ggml.eot_token_id": 259n,
+    });
+    const tokenizer = Tokenizer.fromGguf(file);
+    expect(tokenizer.eosTokenIds).toEqual([2, 259]);
+    expect(tokenizer.applyChatTemplate([{ role: "user", content: "hi" }]).text).toBe("hi!");
+  });
+});
+
+describe("GGUF vocabularies with merges", () => {
+  const file = (pre: string | undefined, more: Record<string, unknown> = {}) => ({
+    "tokenizer.ggml.model": "gpt2",
+    ...(pre !== undefined && { "tokenizer.ggml.pre": pre }),
+    "tokenizer.ggml.tokens": [...byteNames, "12", "123", "Ġx", "<|end|>", "<|bos|>"],
+    "tokenizer.ggml.merges": ["1 2", "12 3", "Ġ x"],
+    "tokenizer.ggml.token_type": [...byteNames.map(() => 1), 1, 1, 1, 3, 3],
+    "tokenizer.ggml.bos_token_id": 260,
+    "tokenizer.ggml.eos_token_id": 259,
+    ...more,
+  });
+
+  it("splits as tokenizer.ggml.pre says", () => {
+    const tokens = (pre: string | undefined) => {
+      const tokenizer = Tokenizer.fromGguf(file(pre));
+      return [...tokenizer.encode("1234 x<|end|>", { allowSpecial: true })].map((id) => tokenizer.idToToken(id));
+    };
+    expect(tokens("gpt-2")).toEqual(["123", "4", "Ġx", "<|end|>"]);
+    // RoBERTa's kin among the encoders.
+    expect(tokens("roberta-bpe")).toEqual(tokens("gpt-2"));
+    expect(tokens("qwen2")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
+    expect(tokens("seed-coder")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
+    expect(tokens("smollm")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
+    expect(tokens("llama-bpe")).toEqual(["<|bos|>", "123", "4", "Ġx", "<|end|>"]);
+    expect(tokens("gpt-4o")).toEqual(["123", "4", "Ġx", "<|end|>"]);
+    expect(tokens("deepseek-v3")).toEqual(["123", "4", "Ġx", "<|end|>"]);
+    expect(tokens(undefined)).toEqual(["123", "4", "Ġx", "<|end|>"]);
+  });
+
+  it("composes characters where the model's own tokenizer does", () => {
+    const spelt = (pre: string) => plain(Tokenizer.fromGguf(file(pre)), "e\u0301").length;
+    // Pythia and OLMo, ModernBERT, Command R.
+    for (const pre of ["qwen2", "olmo", "modern-bert", "command-r"]) expect(spelt(pre), pre).toBe(2);
+    for (const pre of ["gpt-2", "smollm", "llama-bpe"]) expect(spelt(pre), pre).toBe(3);
+  });
+
+  it("equals the same vocabulary as tokenizer.json", () => {
+    const pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+    const json = fromJson(
+      byteLevelJson(
+        [
+          ["1", "2"],
+          ["12", "3"],
+          ["Ġ", "x"],
+        ],
+        { pre_tokenizer: splitBy(pattern) },
+      ),
+    );
+    const gguf = Tokenizer.fromGguf(file("gpt-2"));
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom("1", "2", "3", " ", "x", "'s", "é", "\n") }), (text) => {
+        expect(plain(gguf, text)).toEqual(plain(json, text));
+      }),
+    );
+  });
+});
+
+describe("GGUF metadata that is wrong", () => {
+  const cases: [string, Record<string, unknown>, string, RegExp][] = [
+    ["no vocabulary", {}, "NOT_FOUND", /tokens/u],
+    ["another model", { ...spm([]), "tokenizer.ggml.model": "unigram" }, "UNSUPPORTED", /unigram/u],
+    [
+      "another split",
+      {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "zzz",
+        "tokenizer.ggml.tokens": ["a"],
+        "tokenizer.ggml.merges": [],
+      },
+      "UNSUPPORTED",
+      /zzz/u,
+    ],
+    ["no scores", spm([], { "tokenizer.ggml.scores": undefined }), "INVALID_FILE", /scores/u],
+    ["too few scores", spm([["a", 1]], { "tokenizer.ggml.scores": [1] }), "INVALID_FILE", /scores/u],
+    ["NaN scores", spm([["a", Number.NaN]]), "INVALID_FILE", /scores/u],
+    [
+      "types of another length",
+      spm([], { "tokenizer.ggml.token_type": new Int32Array(3) }),
+      "INVALID_FILE",
+      /token_type/u,
+    ],
+    ["tokens that are no text", spm([], { "tokenizer.ggml.tokens": [1, 2] }), "INVALID_FILE", /tokens/u],
+    ["tokens as text", spm([], { "tokenizer.ggml.tokens": "abc" }), "INVALID_FILE", /tokens/u],
+    [
+      "a merge of one part",
+      {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": ["a"],
+        "tokenizer.ggml.merges": ["ab"],
+      },
+      "INVALID_FILE",
+      /merges/u,
+    ],
+    [
+      "a merge of unknown parts",
+      {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": ["a"],
+        "tokenizer.ggml.merges": ["a b"],
+      },
+      "INVALID_FILE",
+      /merges/u,
+    ],
+    ["a huge piece", spm([["a".repeat(100_000), 1]]), "INVALID_FILE", /characters/u],
+    [
+      "thousands of pieces of the longest length", // refused before the work is done
+      spm(Array.from({ length: 4000 }, (_, i): [string, number] => [String(i).padEnd(512, "x"), 0])),
+      "INVALID_FILE",
+      /shorter tokens/u,
+    ],
+    [
+      "a tokenizer.json inside that is none",
+      spm([["a", 1]], { "tokenizer.huggingface.json": "{" }),
+      "INVALID_FILE",
+      /tokenizer\.json|JSON/u,
+    ],
+  ];
+  for (const [name, metadata, code, message] of cases) {
+    it(name, () => {
+      let error: unknown;
+      try {
+        Tokenizer.fromGguf(metadata);
+      } catch (thrown) {
+        error = thrown;
+      }
+      expect(error).toBeInstanceOf(HeddleError);
+      expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
+    });
+  }
+});
+
+describe.skipIf(!fixtures)("GGUF files of ../shared/fixtures", () => {
+  const oracle = () =>
+    readFileSync(join(fixtures!, "tokenizers/oracle.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+  for (const [path, name] of [
+    ["stories260K/stories260K.F32.gguf", "stories260K"],
+    ["llama2-tiny-random-gguf/llama-2-tiny-random.gguf", "llama2"],
+  ] as const) {
+    it(`${name} has the ids of its tokenizer.json`, () => {
+      const tokenizer = Tokenizer.fromGguf(readGgufMetadata(join(fixtures!, path)));
+      const wrong = oracle().filter(({ text, ids }) => plain(tokenizer, text).join() !== ids[name].join());
+      expect(wrong).toEqual([]);
+    });
+  }
+});

@@ -1,0 +1,339 @@
+// Files from strangers: any bytes give a HeddleError or a tokenizer that works, never a crash.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { binding } from "../../../lib/binding/index.ts";
+import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { addonPath } from "../../helpers/addon.ts";
+import { added, byteLevelJson, fromJson, sentencePieceJson } from "../samples.ts";
+
+const sample = "It's 12 o'clock, déjà vu 日本 <s> </s>\n\n";
+
+/** Loads and, if that works, uses the tokenizer; whatever throws must be a HeddleError. */
+function survives(texts: Parameters<typeof Tokenizer.fromFiles>[0]): HeddleError | undefined {
+  try {
+    const tokenizer = Tokenizer.fromFiles(texts);
+    const { ids } = tokenizer.encodeWithOffsets(sample);
+    tokenizer.decode(ids);
+    tokenizer.encode(sample, { allowSpecial: false });
+    const decoder = tokenizer.decoder();
+    for (const id of ids) decoder.push(id);
+    decoder.flush();
+    return undefined;
+  } catch (error) {
+    expect(error).toBeInstanceOf(HeddleError);
+    expect((error as HeddleError).code).toMatch(/INVALID_FILE|UNSUPPORTED/u);
+    return error as HeddleError;
+  }
+}
+
+const small = {
+  ...sentencePieceJson(["▁", "a", "▁a", "o"], [["▁", "a"]]),
+  pre_tokenizer: {
+    type: "Sequence",
+    pretokenizers: [{ type: "Metaspace", replacement: "▁", prepend_scheme: "first", split: true }],
+  },
+  normalizer: {
+    type: "Sequence",
+    normalizers: [{ type: "NFC" }, { type: "Replace", pattern: { Regex: "a+" }, content: "b" }],
+  },
+};
+small.model.vocab = Object.fromEntries(
+  Object.entries(small.model.vocab)
+    .slice(0, 40)
+    .concat([
+      ["▁", 260],
+      ["a", 261],
+      ["▁a", 262],
+    ]),
+);
+
+describe("tokenizer.json", () => {
+  it("has Unigram's and WordPiece's tokens of at most 1024 characters", () => {
+    const parts = { ...byteLevelJson([]), decoder: null };
+    const unigram = (token: string) => ({
+      ...parts,
+      pre_tokenizer: null,
+      model: {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["?", 0],
+          ["é", -1],
+          [token, -2],
+        ],
+      },
+    });
+    const wordPiece = (token: string, longest: number) => ({
+      ...parts,
+      pre_tokenizer: { type: "Whitespace" },
+      model: {
+        type: "WordPiece",
+        unk_token: "?",
+        continuing_subword_prefix: "##",
+        max_input_chars_per_word: longest,
+        vocab: { "?": 0, é: 1, "##é": 2, [token]: 3 },
+      },
+    });
+    const long = "é".repeat(1024);
+    const message = /expected tokens of at most \d+ characters \(Unigram, WordPiece\), got \d+/u;
+    expect([...fromJson(unigram(long)).encode(long)]).toEqual([2]);
+    expect(() => fromJson(unigram(`${long}é`))).toThrow(message);
+    expect([...fromJson(wordPiece(long, 5000)).encode(`${long}é`)]).toEqual([3, 2]);
+    expect([...fromJson(wordPiece(`##${long}`, 5000)).encode(`é${long}`)]).toEqual([1, 3]);
+    expect(() => fromJson(wordPiece(`${long}ééé`, 5000))).toThrow(message);
+    // No word is as long.
+    const short = fromJson(wordPiece(`${long}ééé`, 100));
+    expect([...short.encode("ééé")]).toEqual([1, 2, 2]);
+    expect([...short.encode(`${long}ééé`)]).toEqual([0]);
+  });
+
+  it("may end anywhere", () => {
+    const text = JSON.stringify(small);
+    for (let end = 0; end < text.length; end++) {
+      expect(survives({ tokenizer: text.slice(0, end) })?.code).toBe("INVALID_FILE");
+    }
+    expect(survives({ tokenizer: text })).toBeUndefined();
+  });
+
+  it("may hold any value anywhere", () => {
+    const paths: (string | number)[][] = [];
+    const walk = (value: unknown, path: (string | number)[]) => {
+      if (path.length > 0) paths.push(path);
+      if (typeof value !== "object" || value === null) return;
+      const entries = Object.entries(value);
+      for (const [key, inner] of path.at(-1) === "vocab" ? entries.slice(0, 3).concat(entries.slice(-3)) : entries) {
+        walk(inner, [...path, Array.isArray(value) ? Number(key) : key]);
+      }
+    };
+    walk(small, []);
+    const odd = [
+      null,
+      true,
+      -1,
+      1.5,
+      4_294_967_295,
+      2 ** 53,
+      "",
+      "x",
+      "\ud800",
+      [],
+      [[]],
+      {},
+      { type: "Sequence" },
+      "NFKC",
+      "ByteLevel",
+    ];
+    for (const path of paths) {
+      for (const value of odd) {
+        const copy = structuredClone(small) as never as Record<string | number, unknown>;
+        let at = copy;
+        for (const key of path.slice(0, -1)) at = at[key] as typeof at;
+        at[path.at(-1)!] = value;
+        survives({ tokenizer: JSON.stringify(copy) });
+      }
+    }
+  });
+
+  it("may have any bytes changed", () => {
+    const text = JSON.stringify(small);
+    const edit = fc.tuple(fc.nat(text.length - 1), fc.constantFrom(...'"{}[]:,0129-.e\\u▁<> '));
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
+        const characters = [...text];
+        for (const [at, character] of edits) characters[at] = character;
+        survives({ tokenizer: characters.join("") });
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it("may lie about sizes", () => {
+    const bomb = (value: object) => survives({ tokenizer: JSON.stringify(value) })?.message;
+    expect(bomb(byteLevelJson([], { added_tokens: [added(4_000_000_000, "x")] }))).toMatch(/added_tokens\[0\]\.id/u);
+    expect(bomb({ ...byteLevelJson([]), model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } })).toMatch(/vocab/u);
+    expect(bomb(byteLevelJson([["a", "b"]], {}, { merges: [["a", "zz"]] }))).toMatch(/merges\[0\]/u);
+    expect(bomb(byteLevelJson([], { added_tokens: [added(300, "x".repeat(5000))] }))).toMatch(/characters/u);
+    let nested: object = { type: "NFC" };
+    for (let depth = 0; depth < 100; depth++) nested = { type: "Sequence", normalizers: [nested] };
+    expect(bomb(byteLevelJson([], { normalizer: nested }))).toMatch(/nested/u);
+    const wide = Array.from({ length: 1000 }, () => ({ type: "NFC" }));
+    expect(bomb(byteLevelJson([], { normalizer: { type: "Sequence", normalizers: wide } }))).toMatch(/parts/u);
+    expect(bomb({ ...byteLevelJson([]), model: { type: "Other", vocab: [] } })).toMatch(/Other/u);
+    expect(survives({ tokenizer: "[".repeat(100_000) })?.code).toBe("INVALID_FILE");
+    const deep = "[".repeat(50_000) + "]".repeat(50_000);
+    for (const place of ["added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"]) {
+      const text = JSON.stringify({ ...byteLevelJson([]), [place]: "DEEP" });
+      expect(survives({ tokenizer: text.replace('"DEEP"', deep) })?.code).toBe("INVALID_FILE");
+      expect(survives({ tokenizer: text.replace('"DEEP"', `[${deep}]`) })?.code).toBe("INVALID_FILE");
+      const inside = `{"type":${deep},"pattern":${deep},"vocab":{},"merges":[${deep}]}`;
+      expect(survives({ tokenizer: text.replace('"DEEP"', inside) })?.code).toBe("INVALID_FILE");
+    }
+  });
+
+  it("may hold a pattern that takes for ever on some texts", () => {
+    const pattern = { type: "Split", pattern: { Regex: "a*a*a*a*a*a*b" }, behavior: "Isolated" };
+    const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Sequence", pretokenizers: [pattern] } }));
+    expect([...tokenizer.encode("a")]).toEqual([0x61]);
+    expect(() => tokenizer.encode("a".repeat(20_000))).toThrowError(
+      expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/pattern/u) }),
+    );
+  });
+
+  it("may not make texts grow without end", () => {
+    const sequence = (list: string, part: object) => ({ type: "Sequence", [list]: Array(60).fill(part) });
+    const doubles = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+    const level = { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: false };
+    for (const parts of [
+      { normalizer: sequence("normalizers", doubles) },
+      { normalizer: { type: "Replace", pattern: { String: "a" }, content: "x".repeat(1 << 20) } },
+      { normalizer: { type: "Prepend", prepend: "x".repeat(1 << 20) } },
+      { normalizer: sequence("normalizers", { type: "ByteLevel" }) },
+      { pre_tokenizer: sequence("pretokenizers", level) },
+    ]) {
+      const tokenizer = fromJson(byteLevelJson([], parts));
+      expect(() => tokenizer.encode("éa".repeat(1000))).toThrowError(
+        expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/times as long/u) }),
+      );
+    }
+  });
+
+  it("may not look for nothing", () => {
+    const nothing = { type: "Replace", pattern: { String: "" }, content: "x" };
+    const split = { type: "Split", pattern: { String: "" }, behavior: "Isolated", invert: false };
+    for (const parts of [{ normalizer: nothing }, { pre_tokenizer: { type: "Sequence", pretokenizers: [split] } }]) {
+      expect(survives({ tokenizer: JSON.stringify(byteLevelJson([], parts)) })?.code).toBe("INVALID_FILE");
+    }
+  });
+
+  it("strips long runs of spaces in linear time", () => {
+    const strip = { type: "Strip", strip_left: true, strip_right: true };
+    const tokenizer = fromJson(byteLevelJson([], { normalizer: strip }));
+    const text = `\u0085 a${" ".repeat(300_000)}b \u3000`;
+    expect(tokenizer.encode(text)).toHaveLength(300_002);
+  });
+
+  it("may name tokens like JavaScript's own properties", () => {
+    const json = byteLevelJson([]);
+    const text = JSON.stringify(json).replace('"vocab":{', '"vocab":{"__proto__":300,"constructor":301,');
+    const tokenizer = Tokenizer.fromFiles({ tokenizer: text });
+    expect(tokenizer.tokenToId("__proto__")).toBe(300);
+    expect(tokenizer.idToToken(301)).toBe("constructor");
+    expect(tokenizer.tokenToId("toString")).toBeUndefined();
+  });
+});
+
+describe("files beside it", () => {
+  const tokenizer = JSON.stringify(byteLevelJson([]));
+  it("are checked as well", () => {
+    expect(survives({ tokenizer, tokenizerConfig: "{" })?.message).toMatch(/^tokenizer_config\.json/u);
+    expect(survives({ tokenizer, specialTokensMap: "[]" })?.message).toMatch(/^special_tokens_map\.json/u);
+    expect(survives({ tokenizer, tokenizerConfig: '{"chat_template": 3}' })?.code).toBe("INVALID_FILE");
+    expect(survives({ tokenizer, tokenizerConfig: '{"bos_token": 3, "eos_token": {"content": []}}' })).toBeUndefined();
+    expect(survives({ tokenizer, generationConfig: '{"eos_token_id": ["a", -1, 1e300, 3]}' })).toBeUndefined();
+  });
+
+  it("may be missing", async () => {
+    await expect(Tokenizer.load(join(tmpdir(), "heddle-no-such-folder"))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(Tokenizer.load(3 as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));
+    await expect(Tokenizer.load(folder)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await writeFile(join(folder, "tokenizer.json"), tokenizer);
+    expect((await Tokenizer.load(folder)).vocabSize).toBe(256);
+    expect((await Tokenizer.load(join(folder, "tokenizer.json"))).vocabSize).toBe(256);
+    await expect(Tokenizer.load(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    await rm(folder, { recursive: true });
+  });
+});
+
+describe("the addon itself", () => {
+  it("throws on arguments of any kind", () => {
+    const { NativeTokenizer, NativeDecoder, NativeTrainer, NativeBatch } = binding as never as Record<
+      string,
+      new (
+        ...args: unknown[]
+      ) => Record<string, (...args: unknown[]) => unknown>
+    >;
+    const odd = [
+      undefined,
+      null,
+      3,
+      -1,
+      "text",
+      {},
+      [],
+      [1],
+      new Uint32Array(5),
+      new Uint8Array(3),
+      () => 0,
+      Number.NaN,
+    ];
+    const call = (body: () => unknown) => {
+      try {
+        const result = body() as { promise?: Promise<unknown> } | undefined;
+        result?.promise?.catch(() => {});
+      } catch (error) {
+        expect(error).toBeInstanceOf(Error);
+      }
+    };
+    const real = fromJson(byteLevelJson([["a", "b"]])) as never as {
+      native: Record<string, (...args: unknown[]) => unknown>;
+    };
+    const native = real.native;
+    for (const a of odd) {
+      call(() => new NativeTokenizer!(a));
+      call(() => new NativeTrainer!(a, a));
+      for (const b of odd) {
+        call(() => new NativeDecoder!(a, b));
+        call(
+          () => new NativeTokenizer!({ tokens: a, tokenLengths: b, tokenIds: b, stages: new Uint32Array([9, 9, 9]) }),
+        );
+        for (const name of [
+          "encode",
+          "encodeWithOffsets",
+          "encodeWith",
+          "count",
+          "decodeBatch",
+          "decode",
+          "tokenBytes",
+        ]) {
+          call(() => native[name]!(a, b, a));
+          call(() => native[name]!.call(a, b, a));
+        }
+      }
+    }
+    for (const a of odd)
+      for (const b of odd) {
+        const batch = new NativeBatch!(native, 0) as Record<string, (...args: unknown[]) => unknown>;
+        const trainer = new NativeTrainer!(Uint32Array.of(0, 0, 1), []) as typeof batch;
+        for (const name of ["takeIds", "takeOffsets", "expect", "read", "run", "takeIds", "read", "close", "run"])
+          call(() => batch[name]!(a, b));
+        for (const name of ["read", "feed", "forget", "feed", "read", "trainBytes"]) call(() => trainer[name]!(a, b));
+      }
+  });
+
+  it("ends with a worker that is terminated in the middle of its work", async () => {
+    const code = `
+      const { parentPort, workerData } = require("node:worker_threads");
+      const loaded = { exports: {} };
+      process.dlopen(loaded, workerData);
+      const trainer = new loaded.exports.NativeTrainer(Uint32Array.of(0, 0, 1), []);
+      const words = Array.from({ length: 100000 }, (_, i) => (i * 2654435761).toString(36));
+      trainer.read(words, false);
+      trainer.feed(1).promise.then(() => {
+        trainer.trainBytes(60000, 1, () => parentPort.postMessage("working"));
+      });`;
+    for (let round = 0; round < 3; round++) {
+      const path = addonPath();
+      const worker = new Worker(code, { eval: true, workerData: path });
+      await new Promise((resolve, reject) => {
+        worker.once("message", resolve);
+        worker.once("error", reject);
+      });
+      expect(await worker.terminate()).toBe(1);
+    }
+  });
+});

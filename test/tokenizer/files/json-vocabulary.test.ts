@@ -1,0 +1,95 @@
+// The native reader of tokenizer.json's long parts beside JSON.parse: the same, or nothing.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { binding } from "../../../lib/binding/index.ts";
+
+const read = (json: string) => binding.readJsonVocabulary(Buffer.from(json));
+/** Any text as JSON may write it. */
+const token = fc.oneof(
+  fc.string({ unit: "binary", minLength: 1 }),
+  fc.constantFrom('"', "\\", "\n", "\u0000", "é", "👍", "0", "Ġa"),
+);
+const part = token.map((text) => text.replaceAll(" ", "_"));
+const escaped = (json: string) =>
+  json.replace(/[^\0-\x7e]/gu, (c) =>
+    [...Array(c.length).keys()].map((i) => `\\u${c.charCodeAt(i).toString(16).padStart(4, "0")}`).join(""),
+  );
+
+describe("readJsonVocabulary", () => {
+  it("reads what JSON.parse reads", () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(token, { maxLength: 20 }),
+        fc.array(fc.tuple(part, part), { maxLength: 20 }),
+        fc.anything({ maxDepth: 2 }),
+        fc.boolean(),
+        fc.boolean(),
+        fc.constantFrom(0, 1, 2),
+        (tokens, merges, other, asPairs, asEscapes, indent) => {
+          const vocab = tokens.map((text, id): [string, number] => [text, id * 7]);
+          const object = Object.fromEntries(vocab);
+          const model = {
+            a: other,
+            vocab: object,
+            b: [other],
+            merges: merges.map((m) => (asPairs ? m : m.join(" "))),
+            c: 0,
+          };
+          const plain = JSON.stringify(
+            { x: other, model, y: other },
+            (_, v) => (typeof v === "bigint" ? 0 : v),
+            indent,
+          );
+          const json = asEscapes ? escaped(plain) : plain;
+          const found = read(json);
+          if (!json.isWellFormed() || /\\ud[89a-f]/iu.test(json) || Object.hasOwn(object, "__proto__")) {
+            if (found === undefined) return;
+          }
+          expect(found).toBeDefined();
+          const parsed = JSON.parse(json) as { model: typeof model };
+          expect(JSON.parse(found!.rest)).toEqual({ ...parsed, model: { ...parsed.model, vocab: {}, merges: [] } });
+          const ids = found!.ids();
+          const entries = found!.tokens().map((text, i) => [text, ids[i]] as [string, number]);
+          expect(Object.fromEntries(entries)).toEqual(parsed.model.vocab);
+          for (const [text, id] of entries) expect(found!.find(text)).toBe(id);
+          expect(found!.find("not there at all")).toBeUndefined();
+          expect(found!.merges()).toEqual(merges.flat().map((text) => text.toWellFormed()));
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each([
+    ["no object", "[]"],
+    ["no vocabulary", '{"model":{"merges":[]}}'],
+    ["a token twice", '{"model":{"vocab":{"a":0,"a":1},"merges":[]}}'],
+    ["two models", '{"model":{"vocab":{},"merges":[]},"model":{"vocab":{},"merges":[]}}'],
+    ["an id that is no whole number", '{"model":{"vocab":{"a":1.5},"merges":[]}}'],
+    ["an id with an exponent", '{"model":{"vocab":{"a":1e3},"merges":[]}}'],
+    ["a negative id", '{"model":{"vocab":{"a":-1},"merges":[]}}'],
+    ["an id out of range", '{"model":{"vocab":{"a":4194304},"merges":[]}}'],
+    ["a merge of one part", '{"model":{"vocab":{},"merges":["a"]}}'],
+    ["a merge of three", '{"model":{"vocab":{},"merges":["a b c"]}}'],
+    ["a pair of three", '{"model":{"vocab":{},"merges":[["a","b","c"]]}}'],
+    ["a lone surrogate", '{"model":{"vocab":{"\\ud800":0},"merges":[]}}'],
+    ["a control character", '{"model":{"vocab":{"\n":0},"merges":[]}}'],
+    ["an end too soon", '{"model":{"vocab":{"a":0'],
+    ["an escape that is none", '{"model":{"vocab":{"\\x":0},"merges":[]}}'],
+    ["a comma too many", '{"model":{"vocab":{"a":0,},"merges":[]}}'],
+  ])("leaves to others: %s", (_, json) => {
+    expect(read(json)).toBeUndefined();
+  });
+
+  it("takes any bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(40), (bytes, at) => {
+        const json = Buffer.from('{"model":{"vocab":{"a":0,"b":1},"merges":["a b"]},"x":[{"y":"z"}]}');
+        json.set(bytes.subarray(0, Math.min(bytes.length, json.length - at)), at);
+        const found = binding.readJsonVocabulary(json);
+        expect(found === undefined || typeof found.rest === "string").toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

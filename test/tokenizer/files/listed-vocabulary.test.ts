@@ -1,0 +1,239 @@
+// Vocabularies that native code keeps: those of GGUF files, and tokenizer.json files of every kind of model.
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { binding } from "../../../lib/binding/index.ts";
+import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { array, gguf, key } from "../../formats/gguf/gguf-bytes.ts";
+import { temporaryFile, text, u64 } from "../../formats/helpers.ts";
+import { saysTurns, watchTurns } from "../../helpers/turns.mjs";
+import { byteLevelJson, fromJson } from "../samples.ts";
+
+const SCALAR = { string: 8, f32: 6, i32: 5 };
+const i32s = (values: readonly number[]) => Buffer.from(Int32Array.from(values).buffer);
+
+function sentencePieceFile(tokens: readonly (string | Buffer)[], scores: readonly number[], types: readonly number[]) {
+  const strings = tokens.map((token) =>
+    typeof token === "string" ? text(token) : Buffer.concat([u64(token.length), token]),
+  );
+  const keys = [
+    key("tokenizer.ggml.model", SCALAR.string, text("llama")),
+    key("tokenizer.ggml.tokens", 9, array(SCALAR.string, tokens.length, Buffer.concat(strings))),
+    key("tokenizer.ggml.scores", 9, array(SCALAR.f32, scores.length, Buffer.from(Float32Array.from(scores).buffer))),
+    key("tokenizer.ggml.token_type", 9, array(SCALAR.i32, types.length, i32s(types))),
+  ];
+  return temporaryFile(gguf({ keys }), "vocabulary.gguf");
+}
+
+/** Every split of a piece into two pieces, the piece of the highest score first. */
+function naiveMerges(
+  tokens: readonly string[],
+  scores: readonly number[],
+  types: readonly number[],
+): [string, string][] {
+  const pieces = new Map<string, number>();
+  for (const [id, token] of tokens.entries())
+    if ([1, 4].includes(types[id]!) && !pieces.has(token)) pieces.set(token, id);
+  const first = (token: string) => tokens.indexOf(token);
+  const merges = [...pieces].flatMap(([piece, id]) => {
+    const characters = [...piece];
+    return characters.slice(1).flatMap((_, i) => {
+      const [left, right] = [characters.slice(0, i + 1).join(""), characters.slice(i + 1).join("")];
+      return pieces.has(left) && pieces.has(right) ? [{ score: scores[id]!, left, right }] : [];
+    });
+  });
+  merges.sort((a, b) => b.score - a.score || first(a.left) - first(b.left) || first(a.right) - first(b.right));
+  return merges.map(({ left, right }) => [left, right]);
+}
+
+describe("merges by score", () => {
+  it("are all splits of pieces into pieces, the best first", async () => {
+    const piece = fc.string({ unit: fc.constantFrom("a", "b", "▁", "é", "👍"), minLength: 1, maxLength: 4 });
+    const entry = fc.record({ piece, score: fc.integer({ min: -5, max: 0 }), type: fc.constantFrom(1, 1, 1, 3, 4, 5) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 40 }), async (entries) => {
+        const tokens = ["<unk>", ...entries.map((one) => one.piece)];
+        const scores = [0, ...entries.map((one) => one.score)];
+        const types = [2, ...entries.map((one) => one.type)];
+        const tokenizer = await Tokenizer.load(sentencePieceFile(tokens, scores, types));
+        const { model } = JSON.parse(tokenizer.files()["tokenizer.json"]) as {
+          model: { merges: (string | string[])[] };
+        };
+        const merges = model.merges.map((merge) => (typeof merge === "string" ? merge.split(" ") : merge));
+        expect(merges).toEqual(naiveMerges(tokens, scores, types));
+        // The lists of a record are the same vocabulary.
+        const record = {
+          "tokenizer.ggml.model": "llama",
+          "tokenizer.ggml.tokens": tokens,
+          "tokenizer.ggml.scores": scores,
+          "tokenizer.ggml.token_type": types,
+        };
+        const sync = Tokenizer.fromGguf(record);
+        expect(sync.files()).toEqual(tokenizer.files());
+        for (const sample of ["aab▁é👍ba", "bbbb", tokens.join("")])
+          expect(sync.encode(sample)).toEqual(tokenizer.encode(sample));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("are bounded by the length of pieces", () => {
+    const record = (tokens: string[]) => ({
+      "tokenizer.ggml.model": "llama",
+      "tokenizer.ggml.tokens": tokens,
+      "tokenizer.ggml.scores": tokens.map(() => 0),
+    });
+    expect(() => Tokenizer.fromGguf(record(["a", "é".repeat(513)]))).toThrow(
+      "tokenizer.ggml.tokens[1]: expected at most 512 characters, got 513",
+    );
+    const long = Array.from({ length: 200 }, (_, i) => String(i).padStart(500, "x"));
+    expect(() => Tokenizer.fromGguf(record(long))).toThrow("tokenizer.ggml.tokens: expected shorter tokens");
+    expect(() => Tokenizer.fromGguf(record(["a", "b".repeat(70_000)]))).toThrow(
+      "tokenizer.ggml.tokens: expected at most 65536 characters, got 70000",
+    );
+    const nan = { ...record(["a"]), "tokenizer.ggml.scores": [Number.NaN] };
+    expect(() => Tokenizer.fromGguf(nan)).toThrow("tokenizer.ggml.scores: expected numbers, got NaN");
+  });
+});
+
+describe("GGUF arrays of strings", () => {
+  it("have the strings of the file, malformed bytes as U+FFFD, across windows of the reader", () => {
+    const strings = [
+      "",
+      "é",
+      "x".repeat(1_100_000),
+      Buffer.from("a\xffb\xe2\x96", "latin1"),
+      ...Array.from({ length: 50_000 }, (_, i) => `▁token ${i}`),
+    ];
+    const bytes = strings.map((one) => (typeof one === "string" ? text(one) : Buffer.concat([u64(one.length), one])));
+    const keys = [key("a", 9, array(SCALAR.string, strings.length, Buffer.concat(bytes)))];
+    const { metadata, file } = openGguf(temporaryFile(gguf({ keys }), "strings.gguf"));
+    expect(metadata.count("a")).toBe(strings.length);
+    expect(metadata.strings("a")).toEqual(strings.map((one) => (typeof one === "string" ? one : one.toString("utf8"))));
+    file.close();
+  });
+
+  it("are read once where a tokenizer takes them, and stay where it does not", async () => {
+    const path = sentencePieceFile(["<unk>", "a", "b", "ab"], [0, 0, 0, 1], [2, 1, 1, 1]);
+    const { metadata, file } = openGguf(path);
+    file.close();
+    const kept = await Tokenizer.fromGgufAsync(metadata.record());
+    expect(metadata.strings("tokenizer.ggml.tokens")).toEqual(["<unk>", "a", "b", "ab"]);
+    expect([...kept.encode("ab")]).toEqual([...(await Tokenizer.load(path)).encode("ab")]);
+  });
+
+  it("of a million tokens load without a long turn of the event loop", { timeout: 120_000 }, async () => {
+    const letters = Array.from({ length: 126 }, (_, i) => String.fromCharCode(0x4e00 + i));
+    const pairs = letters.flatMap((a) => letters.map((b) => a + b));
+    const tokens = ["<unk>", ...letters, ...pairs];
+    for (const pair of pairs) for (const letter of letters) if (tokens.length < 1_000_000) tokens.push(pair + letter);
+    const count = tokens.length;
+    const lengths = new Uint32Array(count).fill(9);
+    const block = Buffer.alloc(17 * count);
+    let at = 0;
+    for (const [i, token] of tokens.entries()) {
+      lengths[i] = block.write(token, at + 8);
+      block.writeUInt32LE(lengths[i]!, at);
+      at += 8 + lengths[i]!;
+    }
+    const keys = [
+      key("tokenizer.ggml.model", SCALAR.string, text("llama")),
+      key("tokenizer.ggml.tokens", 9, array(SCALAR.string, count, block.subarray(0, at))),
+      key(
+        "tokenizer.ggml.scores",
+        9,
+        array(SCALAR.f32, count, Buffer.from(Float32Array.from(tokens, (_, i) => -i).buffer)),
+      ),
+      key("tokenizer.ggml.token_type", 9, array(SCALAR.i32, count, i32s(tokens.map((_, i) => (i === 0 ? 2 : 1))))),
+    ];
+    const path = temporaryFile(gguf({ keys }), "large.gguf");
+    const watch = saysTurns ? watchTurns() : undefined;
+    const tokenizer = await Tokenizer.load(path);
+    const longest = await watch?.stop();
+    expect(tokenizer.vocabSize).toBe(count);
+    const sample = tokens.at(-1)!;
+    expect([...tokenizer.encode(sample)].map((id) => tokenizer.idToToken(id)).join("")).toContain(sample);
+    // Two million take 50 ms on a machine of its own. Other work on the machine only adds to a turn.
+    if (longest !== undefined) expect(longest, "milliseconds").toBeLessThan(100);
+  });
+});
+
+describe("tokenizer.json that native code reads", () => {
+  it("has Unigram's scores to the last bit", () => {
+    const score = fc.oneof(
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.integer(),
+      fc.constantFrom(1e-310, -0, 5e-324),
+    );
+    fc.assert(
+      fc.property(fc.array(score, { minLength: 1, maxLength: 20 }), fc.boolean(), (scores, exponents) => {
+        const shown = (n: number) => (exponents ? n.toExponential() : JSON.stringify(n));
+        const vocab = scores.map((n, i) => `["t${i}", ${shown(n)}]`).join(" ,");
+        const native = binding.readJsonVocabulary(Buffer.from(`{"model": {"type": "Unigram", "vocab": [${vocab}]}}`));
+        // Numbers that round to 0 are left to JSON.parse.
+        if (!native) return expect(scores.some((n) => n !== 0 && Math.abs(n) < 2.3e-308)).toBe(true);
+        expect([...native.scores()]).toEqual(scores.map((n) => Number(shown(n))));
+        expect(native.tokens()).toEqual(scores.map((_, i) => `t${i}`));
+        expect(native.rest).toBe('{"model": {"type": "Unigram", "vocab": []}}');
+      }),
+    );
+  });
+
+  it.each(["01", "1.", ".5", "+1", "1e", "-", "NaN", "Infinity", "0x1", "1e999"])(
+    "leaves the score %s to JSON.parse",
+    (score) => {
+      expect(binding.readJsonVocabulary(Buffer.from(`{"model":{"vocab":[["a",${score}]]}}`))).toBeUndefined();
+    },
+  );
+
+  const parts = {
+    normalizer: null,
+    pre_tokenizer: { type: "Whitespace" },
+    post_processor: null,
+    decoder: null,
+    added_tokens: [],
+  };
+  const vocab = { "[UNK]": 0, a: 1, "##b": 2, b: 3 };
+  it.each([
+    ["WordPiece", { type: "WordPiece", vocab, unk_token: "[UNK]" }],
+    ["WordLevel", { type: "WordLevel", vocab, unk_token: "[UNK]" }],
+    [
+      "Unigram",
+      {
+        type: "Unigram",
+        vocab: [
+          ["[UNK]", 0],
+          ["a", -1.5],
+          ["b", -0.1],
+        ],
+        unk_id: 0,
+      },
+    ],
+  ])("gives %s the ids, names and files that JavaScript's reader does", (_, model) => {
+    const json = JSON.stringify({ ...parts, model });
+    const native = Tokenizer.fromFiles({ tokenizer: json });
+    // A lone surrogate in a part that nobody reads has the file read by JSON.parse.
+    const parsed = Tokenizer.fromFiles({ tokenizer: json.replace("{", '{"x":"\ud800",') });
+    for (const tokenizer of [native, parsed]) expect(tokenizer.tokenToId("b")).toBe(native.tokenToId("b"));
+    expect([...native.encode("ab a c")]).toEqual([...parsed.encode("ab a c")]);
+    expect(native.files()).toEqual(parsed.files());
+    expect(native.unkTokenId).toBe(0);
+  });
+
+  it("needs merges of byte pair encoding", () => {
+    expect(() => Tokenizer.fromFiles({ tokenizer: '{"model":{"type":"BPE","vocab":{}}}' })).toThrow(
+      "model.merges: expected an array",
+    );
+  });
+});
+
+describe("ids that are far apart", () => {
+  it("are refused where they would make tables much larger than the file", () => {
+    const vocab = (id: number) => ({ ...byteLevelJson([], {}, { vocab: { "!": id }, merges: [] }), added_tokens: [] });
+    expect(() => fromJson(vocab(4_194_303))).toThrow("vocab: expected ids up to 524288 of 1 tokens, got 4194303");
+    expect(fromJson(vocab(524_288)).vocabSize).toBe(524_289);
+    const added = { ...vocab(0), added_tokens: [{ id: 4_000_000, content: "<x>", special: true }] };
+    expect(() => fromJson(added)).toThrow("vocab: expected ids up to 524288 of 2 tokens, got 4000000");
+  });
+});

@@ -1,0 +1,42 @@
+// The official library (npm tokenizers 0.23.2, below HEDDLE_TOKENIZER_ORACLE) beside this one, string by string.
+import { createRequire } from "node:module";
+import { expect } from "vitest";
+import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { oracleFolder } from "../files/packaged.ts";
+
+export interface Official {
+  encode(
+    text: string,
+    pair?: string | null,
+    options?: { addSpecialTokens?: boolean },
+  ): Promise<{ getIds(): number[]; getAttentionMask(): number[]; getTypeIds(): number[]; getOffsets(): number[][] }>;
+  decode(ids: number[], skipSpecialTokens: boolean): Promise<string>;
+}
+
+interface Library {
+  Tokenizer: { fromString(json: string): Official; fromFile(path: string): Official };
+}
+
+export function officialLibrary(): Library {
+  return createRequire(`${oracleFolder}/`)("tokenizers") as Library;
+}
+
+/** Fails at the first string whose ids differ, or every fourth string's text from its ids. */
+export async function expectEqual(
+  official: Official,
+  tokenizer: Tokenizer,
+  count: number,
+  nextText: () => string,
+): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const sample = nextText();
+    const ids = (await official.encode(sample.toWellFormed())).getIds();
+    const ours = tokenizer.encode(sample, { allowSpecial: true });
+    // Comparing text is cheaper than expect on arrays, two million times.
+    if (ours.join() !== ids.join()) expect([...ours], JSON.stringify(sample)).toEqual(ids);
+    if (i % 4 > 0) continue;
+    const decoded = await official.decode(ids, i % 8 === 0);
+    const mine = tokenizer.decode(ids, { skipSpecialTokens: i % 8 === 0 });
+    if (mine !== decoded) expect(mine, JSON.stringify(sample)).toBe(decoded);
+  }
+}

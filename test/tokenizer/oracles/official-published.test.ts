@@ -1,0 +1,35 @@
+// Published tokenizers beside the official library on a seeded sample; official.full.test.ts has a million strings.
+import { describe, expect, it } from "vitest";
+import { fixtures } from "../../helpers/fixtures.ts";
+import { generator } from "../generated-text.ts";
+import { expectEqual } from "./official-library.ts";
+import { oracleFolder } from "../files/packaged.ts";
+import { loadPublished, published, textWith } from "../files/published.ts";
+
+if (oracleFolder === undefined)
+  console.warn("HEDDLE_TOKENIZER_ORACLE is not set: published tokenizers are not compared with the official library");
+
+describe.skipIf(oracleFolder === undefined)("official library", () => {
+  const compared: string[] = [];
+
+  for (const [index, { name, path }] of published.entries()) {
+    it.skipIf(path === undefined)(name, async () => {
+      const { official, tokenizer } = await loadPublished(path!);
+      await expectEqual(official, tokenizer, 3000, textWith(tokenizer, generator(31 * index + 1)));
+      compared.push(name);
+    });
+  }
+
+  // Last: it counts what the tests above have really done.
+  it("was compared on all families that are there, ten of them in CI", () => {
+    const installed = published.filter(({ path }) => path !== undefined).map(({ name }) => name);
+    expect(compared).toEqual(installed);
+    // Three come with the shared fixtures, seven are installed by .ci/run.
+    expect(compared.length).toBeGreaterThanOrEqual(process.env.CI ? (fixtures ? 10 : 7) : 1);
+  });
+});
+
+// Without the library too: vitest fails a file without a test.
+it("fourteen families are known", () => {
+  expect(new Set(published.map(({ name }) => name)).size).toBe(14);
+});

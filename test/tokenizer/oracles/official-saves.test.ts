@@ -1,0 +1,117 @@
+// What `save` writes, of vocabularies that came in other forms, read by the official library: the same ids and texts.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { fixtures } from "../../helpers/fixtures.ts";
+import { generator } from "../generated-text.ts";
+import { expectEqual, officialLibrary } from "./official-library.ts";
+import { oracleFolder } from "../files/packaged.ts";
+import { textWith } from "../files/published.ts";
+import { readGgufMetadata } from "../files/read-gguf.ts";
+import { byteNames } from "../samples.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "heddle-saves-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const end = "<|endoftext|>";
+
+interface Model {
+  vocab: Record<string, number>;
+  merges: (string | string[])[];
+}
+
+function gpt2(): Model {
+  return JSON.parse(readFileSync(join(fixtures!, "tokenizers/gpt2/tokenizer.json"), "utf8")).model;
+}
+
+const lines = ({ merges }: Model) => merges.map((merge) => (Array.isArray(merge) ? merge.join(" ") : merge));
+
+function ranks(pattern: "gpt2" | "cl100k" | "o200k") {
+  const { vocab } = gpt2();
+  const tokens = Object.entries(vocab).filter(([token]) => token !== end);
+  const bytes = (token: string) => Buffer.from(Array.from(token, (name) => byteNames.indexOf(name)));
+  return Tokenizer.fromFiles({
+    tiktoken: tokens.map(([token, id]) => `${bytes(token).toString("base64")} ${id}\n`).join(""),
+    tiktokenOptions: { pattern, specialTokens: { [end]: vocab[end]! } },
+  });
+}
+
+function gguf(pre: string) {
+  const model = gpt2();
+  const tokens = Object.keys(model.vocab).sort((a, b) => model.vocab[a]! - model.vocab[b]!);
+  return Tokenizer.fromGguf({
+    "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.pre": pre,
+    "tokenizer.ggml.tokens": tokens,
+    "tokenizer.ggml.merges": lines(model),
+    "tokenizer.ggml.token_type": tokens.map((token) => (token === end ? 3 : 1)),
+    "tokenizer.ggml.bos_token_id": model.vocab[end]!,
+    "tokenizer.ggml.eos_token_id": model.vocab[end]!,
+  });
+}
+
+const vocabText = [
+  ..."[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , . ! hello Hello 12 ##3 the a b c e ##a ##b ##c ##e".split(" "),
+  ..."日 本 東 京 é ##é naive caf ##fe x # < > [ ] cls".split(" "),
+].join("\n");
+const unigram = new URL("../../golden/sentencepiece/unigram.model", import.meta.url);
+const ownFiles: [string, () => Tokenizer | Promise<Tokenizer>][] = [
+  ["tokenizer.model (Unigram)", () => Tokenizer.fromFiles({ model: new Uint8Array(readFileSync(unigram)) })],
+  ["vocab.txt", () => Tokenizer.fromFiles({ vocabText })],
+  [
+    "vocab.txt with case",
+    () => Tokenizer.fromFiles({ vocabText, tokenizerConfig: JSON.stringify({ do_lower_case: false }) }),
+  ],
+];
+const ofFixtures: typeof ownFiles = [
+  ["tokenizer.model (BPE)", () => Tokenizer.load(join(fixtures!, "tokenizers/llama2/tokenizer.model"))],
+  ["tiktoken's ranks, gpt2", () => ranks("gpt2")],
+  ["tiktoken's ranks, cl100k", () => ranks("cl100k")],
+  ["tiktoken's ranks, o200k", () => ranks("o200k")],
+  [
+    "vocab.json and merges.txt",
+    () => {
+      const model = gpt2();
+      return Tokenizer.fromFiles({
+        vocab: JSON.stringify(model.vocab),
+        merges: `#version: 0.2\n${lines(model).join("\n")}\n`,
+        tokenizerConfig: JSON.stringify({ bos_token: end, eos_token: end, tokenizer_class: "GPT2Tokenizer" }),
+      });
+    },
+  ],
+  ...["gpt-2", "llama-bpe", "qwen2", "gpt-4o", "deepseek-v3", "smollm"].map(
+    (pre) => [`GGUF with merges, ${pre}`, () => gguf(pre)] as (typeof ownFiles)[number],
+  ),
+  ...["stories260K/stories260K.F32.gguf", "llama2-tiny-random-gguf/llama-2-tiny-random.gguf"].map(
+    (path) =>
+      [
+        `GGUF with scores, ${path}`,
+        () => Tokenizer.fromGguf(readGgufMetadata(join(fixtures!, path))),
+      ] as (typeof ownFiles)[number],
+  ),
+];
+
+// The one difference that no tokenizer.json can tell of: text that spells a byte piece, "<0x0A>", is that piece in the official library's
+// Unigram, and plain text in SentencePiece, as in a tokenizer.model here.
+describe.skipIf(oracleFolder === undefined)("the official library loads what is saved", () => {
+  it.each([...ownFiles, ...(fixtures ? ofFixtures : [])])("of %s", async (name, load) => {
+    const tokenizer = await load();
+    const saved = join(folder, name.replaceAll(/\W+/gu, "-"));
+    await tokenizer.save(saved);
+    const official = officialLibrary().Tokenizer.fromFile(join(saved, "tokenizer.json"));
+    const seed = [...name].reduce((sum, letter) => 31 * sum + letter.charCodeAt(0), 7);
+    const again = await Tokenizer.load(saved);
+    const text = textWith(tokenizer, generator(seed));
+    const withoutBytes = () => text().replaceAll("<0x", "<0y");
+    await expectEqual(official, tokenizer, 1000, name.includes("Unigram") ? withoutBytes : text);
+    // What was saved is the official library's in everything.
+    await expectEqual(official, again, 200, textWith(tokenizer, generator(seed + 1)));
+  });
+});
+
+// Without the library too: vitest fails a file without a test.
+it("other forms are known", () => {
+  expect(ownFiles.length + ofFixtures.length).toBe(16);
+});

@@ -1,0 +1,229 @@
+// Normalizers, pre-tokenizers and post-processors, the ones that run in TypeScript included.
+
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { cpuMilliseconds } from "../../helpers/clock.ts";
+import { added, byteLevel, byteLevelJson, fromJson, plain, sentencePieceJson } from "../samples.ts";
+
+const text = (normalizer: unknown, input: string) => {
+  const tokenizer = fromJson(byteLevelJson([], { normalizer }));
+  return tokenizer.decode(tokenizer.encode(input, { allowSpecial: true }));
+};
+
+describe("normalizers", () => {
+  it("change the text as they should", () => {
+    expect(text({ type: "NFC" }, "e\u0301 ﬁ")).toBe("é ﬁ");
+    expect(text({ type: "NFD" }, "é")).toBe("e\u0301");
+    expect(text({ type: "NFKC" }, "ﬁ①\u00a0x")).toBe("fi1 x");
+    expect(text({ type: "NFKD" }, "ﬁé")).toBe("fie\u0301");
+    expect(text({ type: "Lowercase" }, "ÀB")).toBe("àb");
+    expect(text({ type: "StripAccents" }, "e\u0301")).toBe("e");
+    expect(text({ type: "Replace", pattern: { String: "." }, content: "!" }, "a.b")).toBe("a!b");
+    expect(text({ type: "Replace", pattern: { Regex: "\\s+" }, content: " " }, "a \n\u0085b")).toBe("a b");
+    expect(text({ type: "Prepend", prepend: "> " }, "a")).toBe("> a");
+    expect(text({ type: "Strip", strip_left: true, strip_right: true }, "\u2003 a b \n")).toBe("a b");
+    expect(text({ type: "Strip", strip_left: false, strip_right: true }, " a ")).toBe(" a");
+    const sequence = [
+      { type: "NFD" },
+      { type: "Sequence", normalizers: [{ type: "StripAccents" }, { type: "Lowercase" }] },
+    ];
+    expect(text({ type: "Sequence", normalizers: sequence }, "É")).toBe("e");
+  });
+
+  it("normalise each stretch between special tokens by itself", () => {
+    const tokenizer = fromJson(byteLevelJson([], { normalizer: { type: "NFC" }, added_tokens: [added(300, "<|e|>")] }));
+    // Composed with the ">" before it, the mark would break the token.
+    expect(plain(tokenizer, "e\u0301<|e|>\u0338")).toEqual([0xc3, 0xa9, 300, 0xcc, 0xb8]);
+  });
+});
+
+describe("pre-tokenizers", () => {
+  // Pairs of every two letters, and of a letter and a sign: what a piece holds shows in its ids.
+  const letters = [..."ab1 ,."];
+  const name = (letter: string) => (letter === " " ? "Ġ" : letter);
+  const merges = letters.flatMap((x) => letters.map((y): [string, string] => [name(x), name(y)]));
+  const pieces = (parts: unknown[], input: string) => {
+    const pre_tokenizer = { type: "Sequence", pretokenizers: [...parts, { ...byteLevel, use_regex: false }] };
+    const tokenizer = fromJson(byteLevelJson(merges, { pre_tokenizer }));
+    return plain(tokenizer, input).map((id) => tokenizer.decode([id]));
+  };
+
+  it("cut as they should", () => {
+    expect(pieces([{ type: "Whitespace" }], "ab,. a")).toEqual(["ab", ",.", "a"]);
+    expect(pieces([{ type: "WhitespaceSplit" }], "ab, a")).toEqual(["ab", ",", "a"]);
+    expect(pieces([{ type: "Punctuation" }], "a,,b")).toEqual(["a", ",", ",", "b"]);
+    expect(pieces([{ type: "Punctuation", behavior: "Contiguous" }], "a,,b")).toEqual(["a", ",,", "b"]);
+    expect(pieces([{ type: "Digits" }], "a11b")).toEqual(["a", "11", "b"]);
+    expect(pieces([{ type: "Digits", individual_digits: true }], "a11b")).toEqual(["a", "1", "1", "b"]);
+    expect(pieces([{ type: "BertPreTokenizer" }], "a b,")).toEqual(["a", "b", ","]);
+    expect(pieces([{ type: "CharDelimiterSplit", delimiter: "," }], "a,b")).toEqual(["a", "b"]);
+  });
+
+  it("keep, drop or merge what a pattern matches", () => {
+    const split = (behavior: string, invert = false) =>
+      pieces([{ type: "Split", pattern: { String: "," }, behavior, invert }], "a,,b");
+    expect(split("Isolated")).toEqual(["a", ",", ",", "b"]);
+    expect(split("Removed")).toEqual(["a", "b"]);
+    expect(split("Removed", true)).toEqual([",", ","]);
+    expect(split("MergedWithPrevious")).toEqual(["a,", ",", "b"]);
+    expect(split("MergedWithNext")).toEqual(["a", ",", ",b"]);
+    expect(split("Contiguous")).toEqual(["a", ",,", "b"]);
+  });
+
+  it("put a space before the text where asked", () => {
+    const spaced = fromJson(byteLevelJson(merges, { pre_tokenizer: { ...byteLevel, add_prefix_space: true } }));
+    expect(spaced.decode(plain(spaced, "ab"))).toBe(" ab");
+    expect(spaced.decode(plain(spaced, " ab"))).toBe(" ab");
+    expect(plain(spaced, "")).toEqual([]);
+  });
+
+  it("refuse, naming it, what they do not know", () => {
+    const load = (pre_tokenizer: unknown) => () => fromJson(byteLevelJson([], { pre_tokenizer }));
+    expect(load({ type: "Other" })).toThrowError(/Other/u);
+    const regex = (Regex: string) => load({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
+    for (const pattern of [
+      "(?<n>a)\\k<n>",
+      "(a)\\1",
+      "(",
+      ")",
+      "[a",
+      "a{3,2}",
+      "\\p{Nothing}",
+      "(?i)é",
+      "(?<=a+)b",
+      "*a",
+    ]) {
+      expect(regex(pattern)).toThrowError(/pre_tokenizer/u);
+    }
+    for (const pattern of ["x".repeat(5000), "((a{1000}){1000}){1000}", "((){1000}){1000}"]) {
+      expect(regex(pattern)).toThrowError(/pre_tokenizer.*at most/u);
+    }
+    expect(regex("[^a-z\\p{L}]+|\\d|(?i:it's)|\\x41|é'")).not.toThrow();
+  });
+
+  it("bound the work and the memory of patterns that strangers write", () => {
+    const load = (pattern: string) =>
+      fromJson(
+        byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
+      );
+    // How long a look-behind is, of alternatives within alternatives: each was asked twice by the one around it.
+    const start = performance.now();
+    expect(load(`(?<=${"(?:".repeat(60)}a${"|b)".repeat(60)})x`).count("axbxx")).toBe(5);
+    expect(performance.now() - start).toBeLessThan(5000);
+    // More characters than a number holds.
+    expect(() => load(`(?<=${"(?:".repeat(20)}a${"{1000})".repeat(20)})x`)).toThrowError(/look-behind|at most/u);
+    // A million characters back, at every place.
+    expect(() => load("(?<=(?:a{1000}){1000})a").count("a".repeat(60_000))).toThrowError(/takes more than the cap/u);
+    // What has failed, of a program of 18,000 steps at a million places.
+    const long = load("a+(?:(?:(?:bc){1000}){9}|x)");
+    expect(() => long.count("a".repeat(1_000_000))).toThrowError(/takes more than the cap/u);
+    expect(long.count("aaax")).toBe(4);
+  });
+
+  it("bound the steps of all searches within one text together", () => {
+    const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
+    const load = (...patterns: string[]) =>
+      fromJson(byteLevelJson([], { pre_tokenizer: { type: "Sequence", pretokenizers: patterns.map(split) } }));
+    const capped = /takes more than the cap of \d+ steps for a text of 1000000 bytes/u;
+    const text = `${"a".repeat(999)}\n`.repeat(1000);
+    const spent = (tokenizer: Tokenizer, given = text) => {
+      let message = "";
+      const ms = cpuMilliseconds(() => {
+        try {
+          tokenizer.count(given);
+        } catch (error) {
+          message = (error as Error).message;
+        }
+      });
+      expect(ms).toBeLessThan(3000); // less than a second where nothing else runs
+      return message;
+    };
+    const slow = "a*a*a*a*a*b";
+    expect(spent(load(slow), "a".repeat(1_000_000))).toMatch(capped); // one search
+    expect(spent(load("[^\\n]+", slow))).toMatch(capped); // a search for each line
+    // A large program that is started for each character, and many searches one after another.
+    expect(spent(load("a", "(?:(?:bc){1000}){9}|a"))).toMatch(capped);
+    expect(spent(load(...Array.from({ length: 60 }, () => "a(?=a{0,99}b)|a(?=a{0,99}c)")))).toMatch(capped);
+    expect(load("[^\\n]+", slow).count("a".repeat(2000))).toBe(2000);
+  });
+
+  it("match what would take other engines for ever", () => {
+    for (const pattern of ["(a+)+b", "((a|b)*c?)*d", "(a*)*b", "(a|a)*b", "(.*)*x", "a*a*a*a*a*b", "(?=(a+)+b)c"]) {
+      const tokenizer = fromJson(
+        byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
+      );
+      const start = performance.now();
+      expect(tokenizer.count("a".repeat(5000)), pattern).toBe(5000);
+      expect(performance.now() - start, pattern).toBeLessThan(5000);
+    }
+  });
+
+  it("stop at a cap of steps, and say so", () => {
+    const pattern = { Regex: "a(?=a*b)|a(?=a*c)" };
+    const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Split", pattern, behavior: "Isolated" } }));
+    expect(tokenizer.count("a".repeat(1000))).toBe(1000);
+  });
+});
+
+describe("post-processors", () => {
+  const around = (post_processor: unknown) => {
+    const tokenizer = fromJson(
+      byteLevelJson([], { post_processor, added_tokens: [added(256, "<s>"), added(257, "</s>")] }),
+    );
+    return [...tokenizer.encode("a", { allowSpecial: true })];
+  };
+  it("put ids around the text", () => {
+    expect(around(null)).toEqual([0x61]);
+    expect(around({ type: "RobertaProcessing", sep: ["</s>", 257], cls: ["<s>", 256] })).toEqual([256, 0x61, 257]);
+    const template = {
+      type: "TemplateProcessing",
+      single: [
+        { SpecialToken: { id: "<s>", type_id: 0 } },
+        { Sequence: { id: "A", type_id: 0 } },
+        { SpecialToken: { id: "</s>", type_id: 0 } },
+      ],
+      special_tokens: {
+        "<s>": { id: "<s>", ids: [256], tokens: ["<s>"] },
+        "</s>": { id: "</s>", ids: [257, 257], tokens: ["</s>", "</s>"] },
+      },
+    };
+    expect(around(template)).toEqual([256, 0x61, 257, 257]);
+    expect(around({ type: "Sequence", processors: [byteLevel, template] })).toEqual([256, 0x61, 257, 257]);
+  });
+});
+
+describe("unknown characters without byte fallback", () => {
+  const model = (fuse_unk: boolean, unk_token: string | null = "<unk>") => ({
+    type: "BPE",
+    vocab: { "<unk>": 0, "▁": 1, a: 2, "▁a": 3 },
+    merges: [["▁", "a"]],
+    unk_token,
+    fuse_unk,
+    byte_fallback: false,
+  });
+  it("become one unknown token, or one each, or nothing", () => {
+    const load = (part: unknown) =>
+      fromJson({ ...sentencePieceJson([], []), post_processor: null, added_tokens: [], model: part });
+    expect(plain(load(model(true)), "a日本a")).toEqual([3, 0, 2]);
+    expect(plain(load(model(false)), "a日本a")).toEqual([3, 0, 0, 2]);
+    expect(plain(load(model(false, null)), "a日本a")).toEqual([3, 2]);
+  });
+});
+
+describe("configuration", () => {
+  it("names special tokens as text or as objects, ends from generation_config too", () => {
+    const json = byteLevelJson([], { added_tokens: [added(256, "<s>"), added(257, "</s>"), added(258, "<pad>")] });
+    const tokenizer = Tokenizer.fromFiles({
+      tokenizer: JSON.stringify(json),
+      tokenizerConfig: JSON.stringify({ bos_token: { content: "<s>" }, eos_token: "</s>", model_max_length: 1e30 }),
+      specialTokensMap: JSON.stringify({ pad_token: "<pad>" }),
+      generationConfig: JSON.stringify({ eos_token_id: [257, 256] }),
+      chatTemplate: "T",
+    });
+    expect(tokenizer.bosTokenId).toBe(256);
+    expect(tokenizer.eosTokenIds).toEqual([257, 256]);
+    expect(tokenizer.padTokenId).toBe(258);
+    expect(tokenizer.config.modelMaxLength).toBeUndefined();
+    expect(tokenizer.config.chatTemplates).toEqual({ default: "T" });
+  });
+});

@@ -1,0 +1,133 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { added, byteLevel, byteLevelJson, fromJson, sentencePieceJson } from "../samples.ts";
+
+function stretches(tokenizer: Tokenizer, text: string, addSpecialTokens = false): [string | undefined, string][] {
+  const { ids, offsets } = tokenizer.encodeWithOffsets(text, { addSpecialTokens, allowSpecial: true });
+  return [...ids].map((id, i) => [tokenizer.idToToken(id), text.slice(offsets[2 * i], offsets[2 * i + 1])]);
+}
+
+describe("encodeWithOffsets", () => {
+  const merges: [string, string][] = [
+    ["h", "i"],
+    ["Ġ", "hi"],
+    ["Ã", "©"],
+  ];
+  const bytes = fromJson(byteLevelJson(merges, { added_tokens: [added(300, "<|end|>")] }));
+  const pieces = fromJson(sentencePieceJson(["▁", "a", "b", "▁a"], [["▁", "a"]]));
+
+  it("counts in UTF-16 units, and gives a part of a character all of it", () => {
+    expect([...bytes.encodeWithOffsets("hi hi é🎉", { allowSpecial: true }).offsets]).toEqual([
+      ...[0, 2, 2, 5, 5, 6, 6, 7], // hi, " hi", " ", é
+      ...[7, 9, 7, 9, 7, 9, 7, 9], // the four bytes of 🎉
+    ]);
+    expect(stretches(bytes, "hi<|end|>x")).toEqual([
+      ["hi", "hi"],
+      ["<|end|>", "<|end|>"],
+      ["x", "x"],
+    ]);
+  });
+
+  it("leaves what the tokenizer puts in front out", () => {
+    expect(stretches(pieces, "a b", true)).toEqual([
+      ["<s>", ""],
+      ["▁a", "a"],
+      ["▁", " "],
+      ["b", "b"],
+    ]);
+    expect([...pieces.encodeWithOffsets("b", { allowSpecial: true }).offsets]).toEqual([0, 0, 0, 0, 0, 1]); // <s>, the added ▁, b
+    expect(stretches(pieces, "a</s>é")).toEqual([
+      ["▁a", "a"],
+      ["</s>", "</s>"],
+      ["▁", ""],
+      ["<0xC3>", "é"],
+      ["<0xA9>", "é"],
+    ]);
+  });
+
+  it("differs from the official library on purpose: inserted text is empty, composed characters are whole", () => {
+    // The library: ▁ has the stretch of "b", é that of "e" alone.
+    expect(stretches(pieces, "b")).toEqual([
+      ["▁", ""],
+      ["b", "b"],
+    ]);
+    const unaccented = fromJson(
+      byteLevelJson([], {
+        normalizer: { type: "Sequence", normalizers: [{ type: "NFD" }, { type: "StripAccents" }] },
+      }),
+    );
+    expect(stretches(unaccented, "e\u0301x")).toEqual([
+      ["e", "e\u0301"],
+      ["x", "x"],
+    ]);
+  });
+
+  it("gives parts of a long text in front the place where the text begins", () => {
+    const front = fromJson(byteLevelJson(merges, { normalizer: { type: "Prepend", prepend: "▁ab" } }));
+    expect([...front.encodeWithOffsets("hi", { allowSpecial: true }).offsets]).toEqual([...Array(10).fill(0), 0, 2]);
+    const parts = fromJson(sentencePieceJson(["▁", "a", "b"], [], { normalizer: { type: "Prepend", prepend: "▁ab" } }));
+    expect(stretches(parts, "b")).toEqual([
+      ["▁", ""],
+      ["a", ""],
+      ["b", ""],
+      ["b", "b"],
+    ]);
+  });
+
+  it("follows text through normalizers", () => {
+    const nfc = fromJson(byteLevelJson(merges, { normalizer: { type: "NFC" } }));
+    expect(stretches(nfc, "e\u0301hi")).toEqual([
+      ["Ã©", "e\u0301"],
+      ["hi", "hi"],
+    ]);
+    const replaced = fromJson(
+      byteLevelJson(merges, {
+        normalizer: {
+          type: "Sequence",
+          normalizers: [{ type: "Replace", pattern: { String: "—" }, content: "hi" }, { type: "Lowercase" }],
+        },
+      }),
+    );
+    // GPT-2's split leaves "hihi" whole: h·i, h·i.
+    expect(stretches(replaced, "HI— x")).toEqual([
+      ["hi", "HI"],
+      ["hi", "—"],
+      ["Ġ", " "],
+      ["x", "x"],
+    ]);
+  });
+
+  it("gives the ids of encode and offsets in order, whatever the text", () => {
+    const slow = fromJson(
+      byteLevelJson(merges, {
+        normalizer: { type: "NFKC" },
+        pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Punctuation" }, byteLevel] },
+      }),
+    );
+    const unit = fc.oneof(
+      fc.constantFrom("h", "i", " ", "a", "b", "é", "e\u0301", "ﬁ", "🎉", "</s>", "<|end|>", "\ud800"),
+      fc.string({ unit: "binary", maxLength: 2 }),
+    );
+    fc.assert(
+      fc.property(fc.array(unit, { maxLength: 20 }), (parts) => {
+        const text = parts.join("");
+        for (const tokenizer of [bytes, pieces, slow]) {
+          const { ids, offsets } = tokenizer.encodeWithOffsets(text, { allowSpecial: true });
+          expect(ids).toEqual(tokenizer.encode(text, { allowSpecial: true }));
+          expect(offsets).toHaveLength(2 * ids.length);
+          const first = tokenizer === pieces ? 2 : 0; // BOS has 0, 0
+          for (let i = first; i < offsets.length; i += 2) {
+            expect(offsets[i]).toBeLessThanOrEqual(offsets[i + 1]!);
+            if (i > first) expect(offsets[i]).toBeGreaterThanOrEqual(offsets[i - 2]!);
+          }
+          // Together they cover the text.
+          const covered = new Uint8Array(text.length);
+          for (let i = first; i < offsets.length; i += 2) covered.fill(1, offsets[i], offsets[i + 1]);
+          expect(covered.every((one) => one === 1)).toBe(true);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+});

@@ -1,0 +1,56 @@
+// Small tokenizers that put a space before every text, in each of the ways that tokenizer.json has for it.
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+
+export const sample = [
+  "The sky is blue. A: Paris\nThe unbelievable cat is red, the dog is not.",
+  "able table cable; one two three\n\nThe end is near and the sky is near.",
+];
+
+const space = "▁";
+const replace = { type: "Replace", pattern: { String: " " }, content: space };
+const metaspace = (scheme: string, split = true) => ({
+  type: "Metaspace",
+  replacement: space,
+  prepend_scheme: scheme,
+  split,
+});
+
+/** Changes to a trained tokenizer.json. */
+const forms: Readonly<Record<string, object>> = {
+  "Prepend, as Llama 2": {
+    normalizer: { type: "Sequence", normalizers: [{ type: "Prepend", prepend: space }, replace] },
+    pre_tokenizer: null,
+  },
+  "Prepend on the general path": {
+    normalizer: { type: "Sequence", normalizers: [{ type: "NFKC" }, { type: "Prepend", prepend: space }, replace] },
+    pre_tokenizer: null,
+  },
+  "Metaspace always": { normalizer: null, pre_tokenizer: metaspace("always") },
+  "Metaspace first, unsplit": { normalizer: null, pre_tokenizer: metaspace("first", false) },
+  "Metaspace on the general path": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("always") },
+  "Metaspace first on the general path": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("first") },
+};
+
+/** Tokenizers of SentencePiece's kind by name; BOS `<s>` stands before their texts. */
+export async function prefixedTokenizers(): Promise<{ name: string; tokenizer: Tokenizer }[]> {
+  const options = { vocabSize: 330, bosToken: "<s>", eosToken: "</s>" } as const;
+  const bpe = await Tokenizer.train(sample, { ...options, algorithm: "sentencePieceBpe" });
+  const unigram = await Tokenizer.train(sample, { ...options, algorithm: "unigram" });
+  const changed = Object.entries(forms).map(([name, change]) => {
+    const files = bpe.files();
+    const json = { ...JSON.parse(files["tokenizer.json"]!), ...change };
+    const tokenizer = Tokenizer.fromFiles({
+      tokenizer: JSON.stringify(json),
+      tokenizerConfig: files["tokenizer_config.json"]!,
+    });
+    return { name, tokenizer };
+  });
+  return [{ name: "trained pieces", tokenizer: bpe }, { name: "trained Unigram", tokenizer: unigram }, ...changed];
+}
+
+/** The text of ids that follow others: a decoder leaves out the first space of a text alone. */
+export function textAfter(tokenizer: Tokenizer, before: ArrayLike<number>, ids: ArrayLike<number>): string {
+  const decode = (of: ArrayLike<number>) => tokenizer.decode(Array.from(of), { skipSpecialTokens: true });
+  const all = decode([...Array.from(before), ...Array.from(ids)]);
+  return all.slice(decode(before).length);
+}

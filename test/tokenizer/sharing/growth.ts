@@ -1,0 +1,161 @@
+// How time grows with the text: adversarial texts of one size and of one sixteen times it, through every kind of component.
+import { HeddleError, type Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { namedPatterns } from "../../../lib/tokenizer/pipeline/patterns.ts";
+import { families } from "../generated.ts";
+import { generator } from "../generated-text.ts";
+import { added, byteLevelJson, fromJson, sentencePieceJson, splitBy } from "../samples.ts";
+
+const letters = (random: () => number, count: number) => {
+  let text = "";
+  for (let i = 0; i < count; i++) text += "abcdefghij"[Math.floor(random() ** 2 * 10)];
+  return text;
+};
+const random = generator(7);
+const tenThousand = letters(random, 10_000);
+
+/** Parts that are repeated. */
+export const adversarial: Record<string, string> = {
+  "one letter": "a",
+  "letters without spaces": tenThousand,
+  spaces: " ",
+  "spaces and letters": "  a",
+  newlines: "\n ",
+  digits: "1234567890",
+  apostrophes: "'",
+  punctuation: "<",
+  "ends of lines without lines": "\r",
+  marks: "\u0301",
+  "marks in the wrong order": "\u0301\u0316",
+  "letters that decompose": "ﷺ",
+  Hangul: "한글은",
+  Chinese: "中文字符",
+  "emoji joined": "👩\u200d",
+  flags: "🇩",
+  surrogates: "\ud800",
+  "marks of spaces": "▁",
+  controls: "\u0000\u0007",
+  "added tokens": "<s></s> the foo_bar",
+  "beginnings of added tokens": "<s",
+};
+
+export function configurations(): Record<string, () => Tokenizer> {
+  const bytes = (parts: Record<string, unknown>) => () =>
+    fromJson(
+      byteLevelJson(
+        [
+          ["a", "b"],
+          ["ab", "a"],
+        ],
+        parts,
+      ),
+    );
+  const long = `${"a".repeat(1000)}b`;
+  const all: Record<string, () => Tokenizer> = {};
+  for (const [name, json] of Object.entries(families())) all[name] = () => fromJson(json);
+  for (const [name, pattern] of Object.entries(namedPatterns)) {
+    all[`pattern ${name}`] = bytes({ pre_tokenizer: splitBy(pattern) });
+    all[`pattern ${name} as a regular expression`] = bytes({ pre_tokenizer: splitBy(`(?:${pattern})`) });
+  }
+  all["SentencePiece's kind"] = () =>
+    fromJson(
+      sentencePieceJson(
+        ["▁", "a", "b", "▁a", "ab", "▁▁"],
+        [
+          ["▁", "a"],
+          ["a", "b"],
+          ["▁", "▁"],
+        ],
+      ),
+    );
+  all["long added tokens"] = bytes({ added_tokens: [added(258, long), added(259, "a"), added(260, `<${long}`)] });
+  all["long added tokens, normalized"] = bytes({
+    added_tokens: [
+      added(258, long, { normalized: true, lstrip: true, rstrip: true, single_word: true, special: false }),
+    ],
+    normalizer: { type: "NFC" },
+  });
+  all["added spaces"] = bytes({
+    added_tokens: [added(258, "<", { lstrip: true, rstrip: true }), added(259, "   ", { single_word: true })],
+  });
+  const chain = Array.from({ length: 300 }, (_, i) => "a".repeat(i + 1));
+  all["a Unigram of long tokens"] = () =>
+    fromJson({
+      ...families()["unigram-whole"]!,
+      normalizer: null,
+      model: { type: "Unigram", unk_id: 0, vocab: [["<unk>", 0], ...chain.map((text, i) => [text, -i])] },
+    });
+  // The longest there may be, of which the text has all but the end.
+  const vain = `${"a".repeat(1023)}b`;
+  all["a Unigram of one token in vain"] = () =>
+    fromJson({
+      ...families()["unigram-whole"]!,
+      normalizer: null,
+      model: {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["<unk>", 0],
+          ["a", -1],
+          [vain, -2],
+        ],
+      },
+    });
+  all["a WordPiece of one token in vain"] = () =>
+    fromJson({
+      ...families().whitespace!,
+      model: {
+        type: "WordPiece",
+        unk_token: "[UNK]",
+        continuing_subword_prefix: "##",
+        max_input_chars_per_word: 4_000_000,
+        vocab: { "[UNK]": 0, a: 1, "##a": 2, [vain]: 3, [`##${vain}`]: 4 },
+      },
+    });
+  all["a WordPiece of long tokens"] = () =>
+    fromJson({
+      ...families().whitespace!,
+      model: {
+        type: "WordPiece",
+        unk_token: "[UNK]",
+        continuing_subword_prefix: "##",
+        max_input_chars_per_word: 4_000_000,
+        vocab: Object.fromEntries(
+          ["[UNK]", ...chain, ...chain.map((text) => `##${text}`)].map((text, id) => [text, id]),
+        ),
+      },
+    });
+  return all;
+}
+
+/** Least milliseconds of processor time of a few runs; undefined where the tokenizer refuses the text. */
+function milliseconds(tokenizer: Tokenizer, text: string, runs: number): number | undefined {
+  let least = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < runs; run++) {
+    const before = process.cpuUsage();
+    try {
+      tokenizer.encode(text, { allowSpecial: true });
+    } catch (error) {
+      if (error instanceof HeddleError && error.code === "INVALID_FILE") return undefined;
+      throw error;
+    }
+    const { user, system } = process.cpuUsage(before);
+    least = Math.min(least, (user + system) / 1000);
+  }
+  return least;
+}
+
+/** What a clock of processor time cannot tell from nothing. */
+const least = 3;
+
+/**
+ * How many times as long a text takes that is sixteen times as long; undefined where it is refused. n log n is about 20, the square of n
+ * is 256.
+ */
+export function growth(tokenizer: Tokenizer, part: string, bytes: number): number | undefined {
+  const size = Buffer.byteLength(part);
+  const [short, long] = [bytes, 16 * bytes].map((wanted) => part.repeat(Math.ceil(wanted / size)));
+  const before = milliseconds(tokenizer, short!, 3);
+  const after = milliseconds(tokenizer, long!, 1);
+  if (before === undefined || after === undefined) return undefined;
+  return after / Math.max(least, before);
+}

@@ -1,0 +1,217 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { fixtures } from "../../helpers/fixtures.ts";
+import { naiveTrain } from "../pipeline/naive.ts";
+import { byteNames } from "../samples.ts";
+
+async function savedMerges(tokenizer: Tokenizer): Promise<{ merges: [string, string][]; json: unknown }> {
+  const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));
+  try {
+    await tokenizer.save(folder);
+    const json = JSON.parse(await readFile(join(folder, "tokenizer.json"), "utf8"));
+    return { merges: json.model.merges.map((merge: string) => merge.split(" ")), json };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+describe("Tokenizer.train", () => {
+  it("makes the merges worked out by hand", async () => {
+    // 5 × low, 2 × lower, 3 × widest, 6 × newest. Counts: es 9, st 9 (the greater wins), then e·st 9, then
+    // ow 7 = lo 7 (ow is greater), l·ow 7, w·est 6 = ne 6 = ew… gone: (w, est) > (n, e), n·e 6, ne·west 6,
+    // then id·est… 3: wi, id, d·est: the greatest first.
+    const words = [..."aaaaa"].map(() => "low");
+    words.push("lower", "lower", ..."aaa".split("").map(() => "widest"), ..."aaaaaa".split("").map(() => "newest"));
+    const tokenizer = await Tokenizer.train(words, { vocabSize: 257 + 8 });
+    const { merges } = await savedMerges(tokenizer);
+    expect(merges.map((pair) => pair.join(" "))).toEqual([
+      "s t",
+      "e st",
+      "o w",
+      "l ow",
+      "w est",
+      "n e",
+      "ne west",
+      "w i",
+    ]);
+    // Special token first, then bytes in the order of GPT-2's alphabet ("!" is 1), then merges.
+    expect(tokenizer.tokenToId("<|endoftext|>")).toBe(0);
+    expect(tokenizer.tokenToId("!")).toBe(1);
+    expect(tokenizer.tokenToId("st")).toBe(257);
+    expect([...tokenizer.encode("lowest", { allowSpecial: true })]).toEqual([
+      tokenizer.tokenToId("low"),
+      tokenizer.tokenToId("est"),
+    ]);
+  });
+
+  it("counts aaaa as two merged pairs", async () => {
+    const tokenizer = await Tokenizer.train(["aaaa", "aaa"], { vocabSize: 259 });
+    const { merges } = await savedMerges(tokenizer);
+    // aaaa → aa aa, aaa → aa a: (aa, aa) once, (aa, a) once; "aa" > "a".
+    expect(merges).toEqual([
+      ["a", "a"],
+      ["aa", "aa"],
+    ]);
+  });
+
+  it("equals the definition on random words", async () => {
+    const word = fc.string({ unit: fc.constantFrom("a", "b", "c", "d"), minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 30 }), async (words) => {
+        const tokenizer = await Tokenizer.train(words, { vocabSize: 257 + 40 });
+        const { merges } = await savedMerges(tokenizer);
+        expect(merges).toEqual(naiveTrain(words, 40));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("gives the same tokenizer whatever the order and the batches of the texts", async () => {
+    const texts = Array.from({ length: 200 }, (_, i) => `the ${i} cat's hats, 日本語 ${i % 7}\n\n`);
+    const forward = await savedMerges(await Tokenizer.train(texts, { vocabSize: 400, pattern: "llama3" }));
+    const backward = await savedMerges(
+      await Tokenizer.train(texts.toReversed(), { vocabSize: 400, pattern: "llama3" }),
+    );
+    expect(backward).toEqual(forward);
+    async function* stream() {
+      for (const text of texts) yield text;
+    }
+    expect(await savedMerges(await Tokenizer.train(stream(), { vocabSize: 400, pattern: "llama3" }))).toEqual(forward);
+  });
+
+  it("keeps special tokens out of the words and finds them again", async () => {
+    const specialTokens = ["<|bos|>", "<|eos|>"];
+    const texts = ["ab<|eos|>ab<|eos|>ab"];
+    const tokenizer = await Tokenizer.train(texts, { vocabSize: 260, specialTokens, eosToken: "<|eos|>" });
+    expect([...tokenizer.encode("ab<|eos|>", { allowSpecial: true })]).toEqual([tokenizer.tokenToId("ab"), 1]);
+    expect(tokenizer.bosTokenId).toBe(0);
+    expect(tokenizer.eosTokenIds).toEqual([1]);
+    expect((await savedMerges(tokenizer)).merges).toEqual([["a", "b"]]); // nothing else to merge
+    expect(tokenizer.vocabSize).toBe(259);
+  });
+
+  it("puts a given bosToken in front of every text, after saving too; none that is not given", async () => {
+    for (const algorithm of ["byteLevelBpe", "sentencePieceBpe", "unigram"] as const) {
+      const options = { vocabSize: 320, algorithm, specialTokens: ["<unk>", "<s>", "</s>"] };
+      const bare = await Tokenizer.train(["ab ab ab"], options);
+      const tokenizer = await Tokenizer.train(["ab ab ab"], { ...options, bosToken: "<s>" });
+      const saved = Tokenizer.fromFiles({ tokenizer: tokenizer.files()["tokenizer.json"]! });
+      const own = [...bare.encode("ab ab")];
+      expect(own).toEqual([...bare.encode("ab ab", { addSpecialTokens: false })]);
+      for (const one of [tokenizer, saved]) expect([...one.encode("ab ab")]).toEqual([1, ...own]);
+      const [pair] = await tokenizer.encodeInputs([["ab", "ab"]]);
+      expect([...pair!.ids].filter((id) => id === 1).length).toBe(2);
+    }
+    const bert = await Tokenizer.train(["ab ab"], { vocabSize: 40, algorithm: "wordPiece", bosToken: "[CLS]" });
+    expect([...bert.encode("ab")].slice(0, 1)).toEqual([2]);
+    expect([...bert.encode("ab")].at(-1)).toBe(3);
+  });
+
+  it("survives saving and loading", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));
+    const text = "It's 1234 o'clock — naïve 日本語 🎉\n\n  done";
+    for (const pattern of ["gpt2", "llama3", "qwen2", "o200k"] as const) {
+      const trained = await Tokenizer.train([text], {
+        vocabSize: 300,
+        pattern,
+        chatTemplate: "{{ messages[0].content }}",
+      });
+      await trained.save(folder);
+      const loaded = await Tokenizer.load(folder);
+      expect([...loaded.encode(text, { allowSpecial: true })]).toEqual([
+        ...trained.encode(text, { allowSpecial: true }),
+      ]);
+      expect(loaded.decode(loaded.encode(text, { allowSpecial: true }))).toBe(text);
+      expect(loaded.bosTokenId).toBe(trained.bosTokenId);
+      expect(loaded.eosTokenIds).toEqual(trained.eosTokenIds);
+      expect(loaded.applyChatTemplate([{ role: "user", content: "hi" }]).text).toBe("hi");
+    }
+    await rm(folder, { recursive: true });
+  });
+
+  it("reports progress and leaves the event loop free", async () => {
+    const texts = Array.from({ length: 40 }, (_, i) => "lorem ipsum dolor sit amet ".repeat(500) + i);
+    const phases = new Set<string>();
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    await Tokenizer.train(texts, { vocabSize: 320, onProgress: ({ phase }) => phases.add(phase) });
+    clearInterval(timer);
+    expect([...phases]).toEqual(["read", "merge"]);
+    expect(ticks).toBeGreaterThan(0);
+  });
+
+  it("stops when aborted, before and while it works", async () => {
+    const aborted = AbortSignal.abort();
+    await expect(Tokenizer.train(["a b"], { vocabSize: 300, signal: aborted })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+    const controller = new AbortController();
+    const texts = Array.from({ length: 200_000 }, (_, i) => (i * 2_654_435_761).toString(36));
+    const run = Tokenizer.train(texts, {
+      vocabSize: 60_000,
+      signal: controller.signal,
+      onProgress: ({ phase }) => phase === "merge" && controller.abort(),
+    });
+    await expect(run).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  it("passes on what a callback or the texts throw", async () => {
+    const boom = new Error("boom");
+    const onProgress = () => {
+      throw boom;
+    };
+    await expect(Tokenizer.train(["some text"], { vocabSize: 300, onProgress })).rejects.toBe(boom);
+    async function* broken() {
+      yield "a";
+      throw boom;
+    }
+    await expect(Tokenizer.train(broken(), { vocabSize: 300 })).rejects.toBe(boom);
+  });
+
+  it("refuses bad options by name", async () => {
+    const cases: [object, string][] = [
+      [{ vocabSize: 256 }, "vocabSize"],
+      [{ vocabSize: 1e9 }, "vocabSize"],
+      [{ vocabSize: 300, specialTokens: ["a", "a"] }, "specialTokens"],
+      [{ vocabSize: 300, specialTokens: [""] }, "specialTokens"],
+      [{ vocabSize: 300, minFrequency: 0 }, "minFrequency"],
+      [{ vocabSize: 300, eosToken: "</s>" }, "eosToken"],
+      [{ vocabSize: 300, pattern: "\\w+" }, "pattern"],
+    ];
+    for (const [options, name] of cases) {
+      const error = await Tokenizer.train(["text"], options as never).catch((e: unknown) => e);
+      expect(error).toBeInstanceOf(HeddleError);
+      expect((error as HeddleError).message).toContain(name);
+    }
+    await expect(Tokenizer.train("text" as never, { vocabSize: 300 })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    await expect(Tokenizer.train([], { vocabSize: 300 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(Tokenizer.train([1 as never], { vocabSize: 300 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  describe.skipIf(!fixtures)("against the reference of ../shared/fixtures/bpe-training", () => {
+    it("makes all 243 merges and the same ids", async () => {
+      const folder = join(fixtures!, "bpe-training");
+      const corpus = await readFile(join(folder, "corpus.en"), "utf8");
+      const reference = (await readFile(join(folder, "train-bpe-reference-merges.txt"), "utf8")).trimEnd().split("\n");
+      const vocab = JSON.parse(await readFile(join(folder, "train-bpe-reference-vocab.json"), "utf8"));
+      const tokenizer = await Tokenizer.train([corpus], { vocabSize: 500 });
+      const { merges, json } = await savedMerges(tokenizer);
+      expect(merges.map((pair) => pair.join(" "))).toEqual(reference);
+      expect(reference).toHaveLength(243);
+      expect((json as { model: { vocab: unknown } }).model.vocab).toEqual(vocab);
+      expect(tokenizer.decode(tokenizer.encode(corpus, { allowSpecial: true }))).toBe(corpus);
+    });
+  });
+
+  it("names bytes as GPT-2 does", () => {
+    expect(byteNames[0x20]).toBe("Ġ");
+    expect(byteNames[0x0a]).toBe("Ċ");
+    expect(byteNames[0xad]).toBe("Ń");
+  });
+});

@@ -1,0 +1,193 @@
+// Prompts that training puts in front of texts: those that `embed` puts there, counted by pooling or not as the model says.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import type { PoolingMode } from "../../../lib/formats/config/config.ts";
+import { trunkNames } from "../../../lib/models/heads.ts";
+import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
+import { candidateMask, contrastive } from "../../../lib/train/losses/embed-loss.ts";
+import { columnPrompts } from "../../../lib/train/examples/embed-prompts.ts";
+import { readPairs } from "../../../lib/train/examples/embed-rows.ts";
+import { TrainStep } from "../../../lib/train/loop/step.ts";
+import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import {
+  close,
+  MODES,
+  newModel,
+  pooledBy,
+  statesOf,
+  texts,
+  tokenizer,
+  unit,
+  WIDTH,
+} from "../../formats/embedding/embedding-folders.ts";
+import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+
+const prompts = { query: "query: ", passage: "passage: " };
+const data = ["cat", "dog", "tree", "mat"].flatMap((word) => [
+  { anchor: `the ${word} sat`, positive: `a ${word} is there`, negative: "in the old" },
+  { anchor: `${word} in the tree`, positive: `on the ${word}` },
+]);
+const evalScores = data.map(({ anchor, positive }, i) => ({ sentence1: anchor, sentence2: positive, score: i }));
+const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 5e-3, warmupSteps: 0, seed: 1 };
+
+/** Losses and what the last evaluation found. */
+async function run(embedding: Parameters<typeof newModel>[1], more: Partial<EmbedOptions>) {
+  await using model = newModel("bert", embedding);
+  const training = trainEmbedding(model, { data, ...options, ...more });
+  const losses: number[] = [];
+  for await (const event of training) if ("loss" in event) losses.push((event as StepEvent).loss);
+  return { losses, metrics: (await training).evalMetrics, vector: [...(await model.embed("the cat", { prompt: "" }))] };
+}
+
+describe("what training puts in front of texts", () => {
+  test("is what rows with the prompt written into them have, by name or as a text", async () => {
+    const written = (rows: typeof data) =>
+      rows.map(({ anchor, positive, negative }) => ({
+        anchor: prompts.query + anchor,
+        positive: prompts.passage + positive,
+        ...(negative && { negative: prompts.passage + negative }),
+      }));
+    const sentences = evalScores.map(({ sentence1, sentence2, score }) => ({
+      ...{ sentence1: `search ${sentence1}`, sentence2: `search ${sentence2}`, score },
+    }));
+    const by = await run({ prompts }, { data: written(data), evalData: written(data), evalScores: sentences });
+    expect(by.losses).toHaveLength(3);
+    const given = { data, evalData: data, evalScores };
+    const named = {
+      anchor: { promptName: "query" },
+      document: { promptName: "passage" },
+      sentence: "search ",
+    };
+    expect(await run({ prompts }, { ...given, prompts: named })).toEqual(by);
+    const spelt = { anchor: prompts.query, document: prompts.passage, sentence: "search " };
+    expect(await run({}, { ...given, prompts: spelt })).toEqual(by);
+    // One of them alone, and none where none is asked for, whatever the model's default is.
+    const anchors = data.map((row) => ({ ...row, anchor: prompts.query + row.anchor }));
+    const one = await run({ prompts }, { prompts: { anchor: { promptName: "query" } } });
+    expect(one).toEqual(await run({}, { data: anchors }));
+    expect(one.losses).not.toEqual(by.losses);
+    expect(await run({ prompts, defaultPromptName: "query" }, {})).toEqual(await run({}, {}));
+  });
+
+  test.each([...MODES, ["max", "mean", "first"]] as (PoolingMode | PoolingMode[])[])(
+    "includePrompt: false, pooling %s: the vectors are those of the text's own tokens, the gradient is the loss's",
+    async (pooling) => {
+      await using model = newModel("llama", { pooling, prompts, includePrompt: false });
+      const ways = [pooling].flat();
+      const columns = columnPrompts(
+        { anchor: { promptName: "query" }, document: "search " },
+        model.config.embedding!,
+        tokenizer,
+      );
+      const batch = texts.map((text, i) => ({
+        anchor: tokenizer.encode(prompts.query + text),
+        positive: tokenizer.encode(`search ${texts[(i + 1) % 3]!.slice(0, 9)}`),
+        negatives: [],
+      }));
+      const shape = { sequences: 8, sequenceLength: 19, dtype: "f32" as const };
+      const width = WIDTH * ways.length;
+      const stage = contrastive({
+        // One pair more than there are.
+        ...{ width, pairs: 4, negatives: 0, pooling, temperature: 0.5, symmetric: true, padTokenId: 0 },
+        ...{ sequenceLength: shape.sequenceLength, prompts: columns },
+      });
+      let vectors = new Float32Array();
+      const names = trunkNames(model.config);
+      const metrics = (outputs: readonly Record<string, unknown>[]) => {
+        vectors = (outputs[0]!.vectors as Float32Array).slice();
+        return {};
+      };
+      const step = await TrainStep.create(model.model, { ...stage, metrics }, shape, { names });
+      await step.evaluate(batch);
+      for (const [i, text] of texts.entries()) {
+        const states = await statesOf(model, prompts.query + text);
+        const before = tokenizer.encode("query: ").length - tokenizer.closingCount;
+        expect(before).toBeGreaterThan(1);
+        const wanted = unit(ways.flatMap((mode) => pooledBy(mode, states, before)));
+        close(vectors.subarray(i * width, (i + 1) * width), wanted, 2e-5);
+        close(await model.embed(text, { promptName: "query" }), wanted, 2e-5);
+      }
+      // Of a causal model's first token, which is the prompt's, all vectors are one.
+      if (pooling !== "first") {
+        await step.accumulate([batch]);
+        const gradients = new Map<string, Float32Array>();
+        for (const name of names)
+          gradients.set(name, await step.optimizer.gradients.get(`gradient.${name}`)!.toFloat32());
+        const square = [...gradients.values()].reduce((n, g) => g.reduce((m, v) => m + v * v, n), 0);
+        const before = new Map<string, Float32Array>();
+        for (const name of names) before.set(name, await model.model.weight(name).toFloat32());
+        const lossAt = async (by: number) => {
+          for (const name of names)
+            await model.model.weight(name).write(before.get(name)!.map((w, i) => w + by * gradients.get(name)![i]!));
+          return (await step.evaluate(batch)).loss;
+        };
+        const by = 2e-3 / Math.sqrt(square);
+        const slope = ((await lossAt(by)) - (await lossAt(-by))) / (2 * by);
+        expect(slope / square).toBeGreaterThan(0.98);
+        expect(slope / square).toBeLessThan(1.02);
+      }
+      step.dispose();
+    },
+  );
+
+  test("does not hide that two texts are one", () => {
+    const columns = columnPrompts(
+      { anchor: "query: ", document: "passage: " },
+      { pooling: "mean", normalize: true },
+      tokenizer,
+    );
+    const pair = (anchor: string, positive: string) => ({
+      anchor: tokenizer.encode(`query: ${anchor}`),
+      positive: tokenizer.encode(`passage: ${positive}`),
+      negatives: [],
+    });
+    const batch = [pair("a cat", "the cat"), pair("a dog", "a cat"), pair("the tree", "old")];
+    const mask = candidateMask(batch, { pairs: 3, negatives: 0, prompts: columns });
+    // The second document is the first anchor itself.
+    expect(Array.from(mask, (m) => m === 0)).toEqual([true, false, true, true, true, true, true, true, true]);
+  });
+
+  test("what is wrong is named", async () => {
+    const refused = (given: unknown, message: RegExp, embedding = { prompts, includePrompt: false }) =>
+      expectError(() => run(embedding, { prompts: given as never }), "INVALID_ARGUMENT", message);
+    await refused(
+      { anchor: { promptName: "qery" } },
+      / prompts.anchor.promptName: expected one of query, passage \(nearest: query\), got "qery"/,
+    );
+    await refused({ anchor: 7 }, /prompts.anchor: expected a text, or \{ promptName \} .*, got 7/);
+    await refused({ document: { name: "query" } }, /prompts.document: expected a text, or \{ promptName \}/);
+    await refused({ documnt: "a" }, /prompts: expected document, got an unknown option documnt/);
+    await refused("query: ", /prompts: expected an object with anchor, document or sentence, got "query: "/);
+    // Of a tokenizer that puts nothing behind a text, a prompt may be all that is left of one.
+    const open = { encode: (text: string) => tokenizer.encode(text).slice(0, -1), closingCount: 0 };
+    const columns = columnPrompts(
+      { anchor: "query: " },
+      { pooling: "mean", normalize: true, includePrompt: false },
+      open,
+    );
+    const reading = {
+      name: "data",
+      tokenizer: open,
+      prompts: columns,
+      lowercase: false,
+      maxLength: 3,
+      truncation: true,
+    };
+    await expectError(
+      () => readPairs([{ anchor: "the cat", positive: "old" }], { ...reading, signal: undefined }),
+      "INVALID_ARGUMENT",
+      /data: row 1: anchor: expected more tokens than the prompt's 3, got 3 tokens/,
+    );
+  });
+
+  test("is kept by a run's data: another prompt is other data", async () => {
+    const outputDir = join(temporaryFolder(), "run");
+    const first = { outputDir, saveSteps: 1, maxSteps: 2, prompts: { anchor: "query: " } };
+    await run({}, first);
+    await expectError(
+      () => run({}, { ...first, resume: true, maxSteps: 3, prompts: { anchor: "search " } }),
+      "INVALID_ARGUMENT",
+      /resume: expected the data and the seed that the run began with/,
+    );
+  });
+});

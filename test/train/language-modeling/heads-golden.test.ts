@@ -1,0 +1,168 @@
+import { describe, expect, test } from "vitest";
+import type { ClassifierConfigInput } from "../../../lib/formats/config/config.ts";
+import { classifierOutputs } from "../../../lib/language-model/embed/classify.ts";
+import { openDevice } from "../../../lib/graph/index.ts";
+import { headNames, trunkNames } from "../../../lib/models/heads.ts";
+import type { Model } from "../../../lib/models/model.ts";
+import { type ClassifierLossOptions, classification } from "../../../lib/train/losses/classify-loss.ts";
+import type { LabelledExample } from "../../../lib/train/examples/classify-rows.ts";
+import { contrastive, type PairExample } from "../../../lib/train/losses/embed-loss.ts";
+import type { Stage } from "../../../lib/train/loop/stage.ts";
+import { TrainStep } from "../../../lib/train/loop/step.ts";
+import golden from "../../golden/heads.json" with { type: "json" };
+import { type GoldenName, goldenModel, hashed } from "../../golden/weights.ts";
+
+const device = openDevice();
+
+interface StepValues {
+  trunk: string;
+  gradients: Record<string, { norm: number; first: number[] }>;
+  losses: number[];
+}
+
+/** The golden trunk with a head of hashed weights, as scripts/golden/heads.py makes it. */
+async function modelWith(trunk: string, classifier: ClassifierConfigInput): Promise<Model> {
+  const model = await goldenModel(trunk as GoldenName, device);
+  await model.addClassifier(classifier);
+  for (const name of headNames(model.config)) {
+    const bias = name.endsWith("bias");
+    const values = hashed(bias ? 501 : 500, model.weight(name).elements);
+    await model.weight(name).write(Float32Array.from(values, (v) => v * (bias ? 0.2 : 0.4)));
+  }
+  return model;
+}
+
+/** Loss, every gradient and three steps of a stage on one batch, against the golden values. */
+async function expectSteps<Batch>(
+  model: Model,
+  stage: Stage<Batch>,
+  batches: readonly Batch[],
+  shape: { sequences: number; sequenceLength: number },
+  expected: StepValues,
+): Promise<void> {
+  const names = [...trunkNames(model.config), ...headNames(model.config)];
+  const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1, names };
+  const step = await TrainStep.create(model, stage, { ...shape, dtype: "f32" }, adamw);
+  const first = await step.accumulate(batches);
+  expect(Math.abs(first.loss / expected.losses[0]! - 1)).toBeLessThan(1e-5);
+  expect(Object.keys(expected.gradients).sort()).toEqual([...names].sort());
+  // Some gradients are zero in exact arithmetic: what f32 leaves of them is small beside the whole gradient.
+  const rounding = 1e-7 * Math.hypot(...Object.values(expected.gradients).map(({ norm }) => norm));
+  for (const [weight, { norm, first: values }] of Object.entries(expected.gradients)) {
+    const got = await step.optimizer.gradients.get(`gradient.${weight}`)!.toFloat32();
+    const gotNorm = Math.sqrt(got.reduce((n, g) => n + g * g, 0));
+    expect(Math.abs(gotNorm - norm), weight).toBeLessThan(2e-5 * norm + rounding);
+    values.forEach((g, i) => {
+      expect(Math.abs(got[i]! - g), `${weight}[${i}]`).toBeLessThan(2e-5 * norm + rounding);
+    });
+  }
+  for (const [i, loss] of expected.losses.entries()) {
+    const { loss: got } = await step.run(batches, 1e-3);
+    // The third loss is the result of two updates of all weights.
+    expect(Math.abs(got / loss - 1), `loss of step ${i + 1}`).toBeLessThan(1e-4);
+  }
+  step.dispose();
+  model.dispose();
+}
+
+const sequenceCases = Object.entries(golden.sequence) as [string, (typeof golden.sequence)["last"]][];
+describe.each(sequenceCases)("classification of texts (%s) against PyTorch in float64", (_, c) => {
+  const classifier = {
+    task: "sequence",
+    labels: Array.from({ length: c.labels }, (_, i) => `label ${i}`),
+    problemType: c.problemType as ClassifierLossOptions["classifier"]["problemType"],
+    pooling: c.pooling as ClassifierLossOptions["classifier"]["pooling"],
+  } as const;
+  const examples = c.ids.map((ids, i): LabelledExample => {
+    const target = c.targets[i] as unknown as number | number[];
+    return {
+      ids: Uint32Array.from(ids),
+      at: new Int32Array(),
+      targets: Int32Array.of(typeof target === "number" ? target : 0),
+      ...(typeof target !== "number" && { values: Float32Array.from(target) }),
+    };
+  });
+  const stageOf = (sequences: number) =>
+    classification({
+      classifier: { ...classifier, labels: [...classifier.labels] },
+      sequences,
+      sequenceLength: 24,
+      padTokenId: 7,
+      outputs: 1,
+      classWeights: c.weights ?? undefined,
+      labelSmoothingFactor: c.smoothing,
+    });
+  const create = () => modelWith(c.trunk, { ...classifier, labels: [...classifier.labels] });
+
+  test("loss, every gradient and three AdamW steps, from padded batches", async () => {
+    const shape = { sequences: 4, sequenceLength: 24 };
+    await expectSteps(await create(), stageOf(4), [examples], shape, c as unknown as StepValues);
+  });
+
+  test("the same from accumulated micro-batches, one of them not full", async () => {
+    const shape = { sequences: 3, sequenceLength: 24 };
+    const parts = [examples.slice(0, 3), examples.slice(3)];
+    await expectSteps(await create(), stageOf(3), parts, shape, c as unknown as StepValues);
+  });
+
+  test("inference gives the same logits", async () => {
+    const model = await create();
+    const got = await classifierOutputs(model, c.ids, { contextLength: 24 });
+    for (const [i, logits] of c.logits.entries())
+      for (const [l, expected] of logits.entries()) expect(Math.abs(got[i]![l]! - expected)).toBeLessThan(2e-5);
+    model.dispose();
+  });
+});
+
+test.each(Object.keys(golden.token) as (keyof typeof golden.token)[])("classification of words, %s", async (name) => {
+  const c = golden.token[name];
+  const labels = ["a", "b", "c", "d"];
+  const model = await modelWith(c.trunk, { task: "token", labels });
+  const examples = c.ids.map((ids, i) => ({
+    ids: Uint32Array.from(ids),
+    at: Int32Array.from(c.at[i]!),
+    targets: Int32Array.from(c.targets[i]!),
+  }));
+  const shape = { sequences: 3, sequenceLength: 16 };
+  const stage = classification({
+    classifier: model.config.classifier!,
+    ...shape,
+    padTokenId: 0,
+    outputs: 4,
+    labelSmoothingFactor: 0,
+  });
+  await expectSteps(model, stage, [examples], shape, c as unknown as StepValues);
+});
+
+describe.each(Object.entries(golden.contrastive))("InfoNCE, %s", (_, c) => {
+  const batch = c.anchors.map(
+    (anchor, i): PairExample => ({
+      anchor: Uint32Array.from(anchor),
+      positive: Uint32Array.from(c.positives[i]!),
+      negatives: c.negatives[i] ? [Uint32Array.from(c.negatives[i])] : [],
+    }),
+  );
+  const stageOf = (pairs: number, negatives: number, width: number) =>
+    contrastive({
+      width,
+      pairs,
+      negatives,
+      pooling: c.pooling as "mean" | "last",
+      temperature: c.temperature,
+      symmetric: c.symmetric,
+      sequenceLength: 16,
+      padTokenId: 3,
+    });
+
+  test.each([
+    ["a full batch", 0],
+    ["masked places in it: a pair and a negative that are not there", 1],
+  ])("loss, every gradient and three AdamW steps: %s", async (_, more) => {
+    const model = await goldenModel(c.trunk as GoldenName, device);
+    const pairs = batch.length + more;
+    const negatives = (c.negatives.length > 0 ? 1 : 0) + more;
+    const shape = { sequences: pairs * (2 + negatives), sequenceLength: 16 };
+    const stage = stageOf(pairs, negatives, model.config.hiddenSize);
+    await expectSteps(model, stage, [batch], shape, c as unknown as StepValues);
+  });
+});

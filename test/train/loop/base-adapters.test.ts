@@ -1,0 +1,277 @@
+// A stage of the weights themselves over a model that has an adapter: what it saves must hold what the adapter has learned.
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { convertModel } from "../../../lib/index.ts";
+import { trainClassifier } from "../../../lib/train/stages/classify.ts";
+import { dpo } from "../../../lib/train/stages/dpo.ts";
+import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
+import { pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { sft } from "../../../lib/train/stages/sft.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+let folder: string;
+const ids = [5, 9, 40, 41, 42, 43];
+const rows = sentences.slice(0, 16).map((text) => ({ text }));
+const pairs = sentences
+  .slice(0, 16)
+  .map((text, i) => ({ prompt: text.slice(0, 8), chosen: text.slice(8, 20), rejected: ` ${i}` }));
+const learned = { data: rows, maxSteps: 4, perDeviceTrainBatchSize: 4, learningRate: 1e-2, lora: { r: 4 } };
+const preferred = {
+  data: pairs,
+  maxSteps: 3,
+  perDeviceTrainBatchSize: 4,
+  learningRate: 1e-3,
+  saveDtype: "f32",
+} as const;
+
+const logits = async (model: LanguageModel) => (await model.logits(ids)).flatMap((row) => [...row]);
+const apart = (a: number[], b: number[]) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
+const loaded = async (path: string) => {
+  await using model = await LanguageModel.load(path, { dtype: "f32" });
+  return await logits(model);
+};
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-base-adapters-"));
+  await using plain = tinyModel({ tokenizer: await tinyTokenizer() }, { hiddenSize: 64, initializerRange: 0.1 });
+  await plain.save(join(folder, "base"));
+  await using base = await LanguageModel.load(join(folder, "base"));
+  await sft(base, { ...learned, outputDir: join(folder, "sft") });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe("a stage without lora over a model with an adapter", () => {
+  test("saves a model that holds the adapter, whichever way it came onto the model", async () => {
+    await using base = await LanguageModel.load(join(folder, "base"));
+    await sft(base, learned);
+    await using fromFolder = await LanguageModel.load(join(folder, "sft"));
+    for (const [name, model] of Object.entries({ base, fromFolder })) {
+      const before = await logits(model);
+      const outputDir = join(folder, `dpo-${name}`);
+      await dpo(model, { ...preferred, learningRate: 1e-9, saveSteps: 2, outputDir });
+      expect(model.model.adapters.size).toBe(0);
+      const reach = apart(before, await loaded(join(folder, "base")));
+      expect(reach).toBeGreaterThan(0.05);
+      for (const path of [outputDir, join(outputDir, "checkpoint-2")])
+        expect(apart(await loaded(path), before)).toBeLessThan(1e-3 * reach);
+      expect(await loaded(outputDir)).toEqual(await logits(model));
+    }
+  });
+
+  test("resumes bit-equal from the adapter's folder", async () => {
+    const run = async (options: object) => {
+      await using model = await LanguageModel.load(join(folder, "sft"));
+      const losses: number[] = [];
+      for await (const event of dpo(model, { ...preferred, ...options })) if ("loss" in event) losses.push(event.loss);
+      return { losses, logits: await logits(model) };
+    };
+    const whole = await run({ saveSteps: 2, outputDir: join(folder, "whole") });
+    const rest = await run({ outputDir: join(folder, "rest"), resume: join(folder, "whole", "checkpoint-2") });
+    expect(rest.losses).toEqual(whole.losses.slice(2));
+    expect(rest.logits).toEqual(whole.logits);
+  });
+
+  test("keeps the adapter under a head that alone is trained", async () => {
+    await using model = await LanguageModel.load(join(folder, "sft"));
+    const outputDir = join(folder, "head");
+    const data = sentences.slice(0, 8).map((text, i) => ({ text, label: ["a", "b"][i % 2]! }));
+    await trainClassifier(model, { data, trainable: "head", maxSteps: 1, outputDir, dtype: "f32" });
+    await using again = await LanguageModel.load(outputDir, { dtype: "f32" });
+    const { probabilities } = await again.classify(sentences[1]!);
+    expect(probabilities).toEqual((await model.classify(sentences[1]!)).probabilities);
+  });
+
+  test("is not merged into the adapter's own folder, where it would be added again", async () => {
+    const adapter = join(folder, "own-adapter");
+    await using model = await LanguageModel.load(join(folder, "base"));
+    await model.model.addAdapter("one", { r: 2 }, 1);
+    await model.saveAdapter(adapter, { name: "one" });
+    expect(await failureOf(() => convertModel(adapter, `${adapter}/`, { base: join(folder, "base") }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^output: expected another folder than the adapter's own/),
+    });
+    expect((await readdir(adapter)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+  });
+
+  test("refuses an adapter over quantised weights, and names the ways out, which work", async () => {
+    const gguf = join(folder, "base.gguf");
+    await convertModel(join(folder, "base"), gguf, { dtype: "q8_0" });
+    await using model = await LanguageModel.load(gguf, { quantizedActivations: "f32" });
+    await sft(model, learned);
+    const before = await logits(model);
+    expect(await failureOf(() => dpo(model, preferred))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(
+        /lora: expected .*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\).*got none over .*q8_0/,
+      ),
+    });
+    // A stage that has no such option does not name it.
+    const text = join(folder, "text.txt");
+    await writeFile(text, "Anna likes a red ball.\n\nBen sees the old tree.");
+    expect(await failureOf(() => pretrain(model, { data: text, maxSteps: 1, maxSeqLength: 8 }))).toMatchObject({
+      message: expect.stringMatching(
+        /^model: expected one without adapter default \(base\.model\.mergeAdapter.*got it over .*q8_0$/,
+      ),
+    });
+    expect(await logits(model)).toEqual(before);
+    await dpo(model, { ...preferred, maxSteps: 1, lora: {} });
+    await model.model.mergeAdapter("default");
+    await dpo(model, { ...preferred, maxSteps: 1, outputDir: join(folder, "merged") });
+    expect(apart(await loaded(join(folder, "merged")), await logits(model))).toBeLessThan(1e-4);
+  });
+});
+
+test("a run that trains an adapter keeps it: a run of the weights is refused meanwhile", async () => {
+  await using model = await LanguageModel.load(join(folder, "sft"));
+  for await (const event of sft(model, { ...learned, maxSteps: 2 }))
+    if (event.step === 1)
+      expect(await failureOf(() => sft(model, { data: rows, maxSteps: 1 }))).toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/expected weights that no other run trains/),
+      });
+  expect(model.model.adapters.size).toBe(1);
+});
+
+test("what a run trains is neither merged nor taken off, nor merged into", async () => {
+  await using model = await LanguageModel.load(join(folder, "sft"));
+  const refused = {
+    code: "INVALID_ARGUMENT",
+    message: expect.stringMatching(/expected weights that no other run trains/),
+  };
+  for await (const event of sft(model, { ...learned, maxSteps: 2 })) {
+    if (event.step !== 1) continue;
+    expect(await failureOf(() => model.mergeAdapter())).toMatchObject(refused);
+    expect(await failureOf(() => model.removeAdapter())).toMatchObject(refused);
+  }
+  await model.mergeAdapter();
+  model.unmergeAdapters();
+  model.setActiveAdapters([]);
+  for await (const event of sft(model, { data: rows, maxSteps: 2, perDeviceTrainBatchSize: 4 }))
+    if (event.step === 1) expect(await failureOf(() => model.mergeAdapter())).toMatchObject(refused);
+  await model.mergeAdapter();
+  // Nor two at a time into the same weights, of which one would be lost.
+  model.unmergeAdapters();
+  await model.model.addAdapter("other", { r: 2 });
+  const merging = model.mergeAdapter();
+  expect(await failureOf(() => model.mergeAdapter("other"))).toMatchObject(refused);
+  await merging;
+  expect(model.model.mergedAdapters).toEqual(["default"]);
+});
+
+describe("options for an adapter that is there already", () => {
+  const more = { data: rows, maxSteps: 1, perDeviceTrainBatchSize: 4 };
+  const load = () => LanguageModel.load(join(folder, "sft"));
+
+  test.each([
+    [{ r: 32 }, /lora\.r: expected 4 \(of adapter "default".*got 32/],
+    [{ r: 4, alpha: 4 }, /lora\.alpha: expected 8 .*got 4/],
+    [{ dropout: 0.5 }, /lora\.dropout: expected 0 .*got 0\.5/],
+    [{ useRslora: true }, /lora\.useRslora: expected false .*got true/],
+    [{ targetModules: ["q_proj", "v_proj"] }, /lora\.targetModules: expected .*got q_proj, v_proj/],
+    [{ modulesToSave: ["embed_tokens"] }, /lora\.modulesToSave: expected none .*got embed_tokens/],
+  ])("%j contradicts it, and is refused", async (lora, message) => {
+    await using model = await load();
+    const before = await logits(model);
+    expect(await failureOf(() => sft(model, { ...more, lora }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
+    expect(await logits(model)).toEqual(before);
+  });
+
+  test.each([
+    {},
+    { r: 4, alpha: 8, dropout: 0, targetModules: "all-linear", modulesToSave: [] },
+    { targetModules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] },
+  ])("%j is what it has, and trains it", async (lora) => {
+    await using model = await load();
+    const before = await logits(model);
+    await sft(model, { ...more, learningRate: 1e-2, lora });
+    expect(model.model.adapters.size).toBe(1);
+    expect(await logits(model)).not.toEqual(before);
+  });
+
+  test("a preference stage refuses them before it scores anything", async () => {
+    await using model = await load();
+    const scored = vi.spyOn(AnswerScorer.prototype, "sums");
+    const options = { ...preferred, maxSteps: 1 };
+    expect((await failureOf(() => dpo(model, { ...options, lora: { r: 32 } }))).message).toMatch(/lora\.r: expected 4/);
+    expect(scored).not.toHaveBeenCalled();
+    await dpo(model, { ...options, lora: {} });
+    expect(scored).toHaveBeenCalled();
+    scored.mockRestore();
+  });
+
+  test("one that was put aside takes part again, in the reference too: the policy before the first step", async () => {
+    await using model = await load();
+    model.model.setActiveAdapters([]);
+    const rewards: number[] = [];
+    for await (const event of dpo(model, { ...preferred, maxSteps: 1, lora: {} }))
+      if ("loss" in event) rewards.push(event.metrics!.rewardChosen!, event.metrics!.rewardRejected!);
+    expect(rewards).toEqual([0, 0]);
+    expect(model.model.activeAdapters).toEqual(["default"]);
+  });
+
+  test("a run that is refused before its first step leaves no adapter behind but one that was there", async () => {
+    await using base = await LanguageModel.load(join(folder, "base"));
+    const refused = await failureOf(() => sft(base, { ...learned, loadBestModelAtEnd: true }));
+    expect(refused.message).toMatch(/^loadBestModelAtEnd: /);
+    expect(base.model.adapters.size).toBe(0);
+    await sft(base, { ...learned, lora: { r: 2 } });
+    await failureOf(() => sft(base, { ...learned, lora: {}, loadBestModelAtEnd: true }));
+    expect(base.model.activeAdapters).toEqual(["default"]);
+  });
+
+  test("another name is another adapter", async () => {
+    await using model = await load();
+    await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });
+    expect([...model.model.adapters.keys()]).toEqual(["default", "second"]);
+  });
+});
+
+describe("an adapter's folder names what it was trained on", () => {
+  const base = () => LanguageModel.load(join(folder, "base"));
+  const configOf = async (path: string) => JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
+
+  test("weights that a stage before has trained: where these were saved, or nothing", async () => {
+    await using model = await base();
+    const [trained, over] = [join(folder, "trained"), join(folder, "over-trained")];
+    await dpo(model, { ...preferred, outputDir: trained });
+    await sft(model, { ...learned, outputDir: over });
+    expect((await configOf(over)).base_model_name_or_path).toBe(trained);
+    expect(await loaded(over)).toEqual(await logits(model));
+    await using unsaved = await base();
+    await dpo(unsaved, preferred);
+    const lost = join(folder, "over-unsaved");
+    await sft(unsaved, { ...learned, outputDir: lost });
+    expect((await configOf(lost)).base_model_name_or_path).toBeNull();
+    expect((await failureOf(() => LanguageModel.load(lost))).message).toMatch(/expected a path, got none/);
+  });
+
+  test.each(["active", "merged"])(
+    "another adapter that is %s beside it: it is not loaded without that",
+    async (how) => {
+      await using model = await LanguageModel.load(join(folder, "sft"));
+      if (how === "merged") await model.model.mergeAdapter("default");
+      const stacked = join(folder, `stacked-${how}`);
+      await sft(model, { ...learned, adapter: "second", saveSteps: 2, outputDir: stacked });
+      for (const path of [stacked, join(stacked, "checkpoint-2")]) {
+        expect((await configOf(path)).heddle_beside).toEqual(["default"]);
+        const failure = await failureOf(() => LanguageModel.load(path));
+        expect(failure.code).toBe("UNSUPPORTED");
+        expect(failure.message).toContain(
+          "got one trained beside default; load the base model and then give loadAdapter",
+        );
+      }
+      await using both = await base();
+      await both.loadAdapter(join(folder, "sft"), { name: "first" });
+      await both.loadAdapter(stacked, { name: "second" });
+      const wanted = await logits(model);
+      expect(apart(await logits(both), wanted)).toBeLessThan(1e-4 * Math.max(...wanted.map(Math.abs)));
+      expect(apart(await loaded(join(folder, "sft")), wanted)).toBeGreaterThan(0.01);
+    },
+  );
+});

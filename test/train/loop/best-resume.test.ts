@@ -1,0 +1,35 @@
+// What a resumed run holds its evaluations against.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { sentences } from "../../inference/helpers.ts";
+import { bestRun, newModel } from "./best-run.ts";
+
+let folder: string;
+let corpus: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-best-resume-"));
+  corpus = join(folder, "corpus.txt");
+  await writeFile(corpus, sentences.join("\n\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+// The first run's best value, 5, is above every share and below every loss.
+test.each([
+  [
+    "another metric",
+    { metricForBestModel: "share", evaluate: ({ step }: { step: number }) => ({ share: step / 100 }) },
+    12,
+  ],
+  ["the other order", { greaterIsBetter: false }, 8],
+])("resumed with %s, a run ends with the best of what follows, and says so", async (name, more, bestStep) => {
+  const outputDir = join(folder, name.replaceAll(" ", "-"));
+  await using first = await newModel();
+  expect(await bestRun(first, corpus, { outputDir, maxSteps: 6 })).toMatchObject({ bestStep: 6 });
+  const said: string[] = [];
+  await using second = await newModel();
+  const options = { outputDir, resume: true, onWarning: (message: string) => void said.push(message), ...more };
+  expect(await bestRun(second, corpus, options)).toMatchObject({ steps: 12, bestStep });
+  expect(said).toEqual([expect.stringMatching(/^metricForBestModel: the run was resumed with another metric/)]);
+});

@@ -1,0 +1,46 @@
+// Pre-training that ends with its best evaluation; run as a program, in the folder that is named, for tests that kill it.
+import { writeSync } from "node:fs";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+/** By step: the best is neither the first nor the last, and one that is equal to the best does not replace it. */
+export const scores: Readonly<Record<number, number>> = { 2: 1, 4: 3, 6: 5, 8: 2, 10: 5, 12: 4 };
+
+export const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
+
+export const weightsOf = async ({ model }: LanguageModel) =>
+  new Map(await Promise.all(model.weightNames.map(async (n) => [n, await model.weight(n).toFloat32()] as const)));
+
+export function bestRun(base: LanguageModel, corpus: string, more: Partial<PretrainOptions> = {}) {
+  return pretrain(base, {
+    data: corpus,
+    maxSteps: 12,
+    perDeviceTrainBatchSize: 2,
+    maxSeqLength: 32,
+    learningRate: 5e-3,
+    seed: 7,
+    evalSteps: 2,
+    evaluate: ({ step }) => ({ score: scores[step]! }),
+    loadBestModelAtEnd: true,
+    metricForBestModel: "score",
+    ...more,
+  });
+}
+
+const [, script, corpus, outputDir] = process.argv;
+if (script?.endsWith("best-run.ts")) {
+  const run = bestRun(await newModel(), corpus!, {
+    outputDir: outputDir!,
+    saveSteps: 5,
+    saveTotalLimit: 1,
+    resume: "auto",
+    async evaluate({ step }) {
+      writeSync(1, `evaluate ${step}\n`);
+      await new Promise((resolve) => setTimeout(resolve, 100)); // time to be killed in
+      return { score: scores[step]! };
+    },
+  });
+  for await (const event of run) writeSync(1, `${"loss" in event ? "step" : "evaluated"} ${event.step}\n`);
+  writeSync(1, "end\n");
+}

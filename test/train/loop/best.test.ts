@@ -1,0 +1,342 @@
+// The best evaluation's weights at the end, whatever interrupts the run, and early stopping.
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { failureOf, sentences } from "../../inference/helpers.ts";
+import { bestRun, newModel, scores, weightsOf } from "./best-run.ts";
+import { worlds } from "./worlds.ts";
+
+let folder: string;
+let corpus: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-best-"));
+  corpus = join(folder, "corpus.txt");
+  await writeFile(corpus, sentences.join("\n\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const checkpoints = async (outputDir: string) =>
+  (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
+
+/** The weights after some steps of the same run. */
+async function weightsAt(step: number) {
+  await using base = await newModel();
+  const controller = new AbortController();
+  const run = bestRun(base, corpus, { signal: controller.signal });
+  await (async () => {
+    for await (const event of run) if ("loss" in event && event.step === step) controller.abort();
+  })().catch(() => undefined);
+  return weightsOf(base);
+}
+
+describe("loadBestModelAtEnd", () => {
+  test("without a folder: the model ends with the weights of the best evaluation, and its card says so", async () => {
+    await using base = await newModel();
+    const steps: number[] = [];
+    const run = bestRun(base, corpus, {
+      evaluate({ step, model }) {
+        expect(model).toBe(base);
+        steps.push(step);
+        return { score: scores[step]! };
+      },
+    });
+    const events: TrainEvent[] = [];
+    for await (const event of run) events.push(event);
+    expect(steps).toEqual([2, 4, 6, 8, 10, 12]);
+    expect(events.filter((e) => !("loss" in e)).map((e) => e.metrics)).toEqual(
+      steps.map((step) => ({ score: scores[step] })),
+    );
+    expect(await run).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 } });
+    expect(await weightsOf(base)).toEqual(await weightsAt(6));
+    expect(base.card?.evaluations).toEqual([expect.objectContaining({ name: "evaluate", metric: "score", value: 5 })]);
+  });
+
+  test("with a folder: its checkpoint stays beside those of the limit, and the finished model is that one", async () => {
+    const outputDir = join(folder, "kept");
+    await using base = await newModel();
+    const result = await bestRun(base, corpus, { outputDir, saveSteps: 3, saveTotalLimit: 1, dtype: "f32" });
+    expect(result.bestStep).toBe(6);
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    await using loaded = await LanguageModel.load(outputDir, { dtype: "f32" });
+    const [expected, kept] = [await weightsAt(6), await weightsOf(loaded)];
+    expect(kept.get("model.layers.1.mlp.up_proj.weight")).toEqual(expected.get("model.layers.1.mlp.up_proj.weight"));
+    expect(await weightsOf(base)).toEqual(expected);
+  });
+
+  test.each([
+    ["before the best", 3],
+    ["right after it", 6],
+    ["after it", 9],
+  ])("stopped %s and resumed, it is the run in one piece", async (_, stop) => {
+    const outputDir = join(folder, `stopped-${stop}`);
+    const controller = new AbortController();
+    await using first = await newModel();
+    await failureOf(async () => {
+      for await (const event of bestRun(first, corpus, { outputDir, saveTotalLimit: 1, signal: controller.signal }))
+        if ("loss" in event && event.step === stop) controller.abort();
+    });
+    await using second = await newModel();
+    const result = await bestRun(second, corpus, { outputDir, saveTotalLimit: 1, resume: true });
+    expect(result).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 } });
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+  });
+
+  test.each([
+    [6, [6, 8, 10, 12]],
+    [12, [12]],
+  ])("stopped within the evaluation of step %i, the resumed run makes it first", async (stop, expected) => {
+    const outputDir = join(folder, `within-${stop}`);
+    const controller = new AbortController();
+    await using first = await newModel();
+    const failure = await failureOf(() =>
+      bestRun(first, corpus, {
+        outputDir,
+        signal: controller.signal,
+        evaluate({ step, signal }) {
+          if (step === stop) controller.abort();
+          signal?.throwIfAborted();
+          return { score: scores[step]! };
+        },
+      }),
+    );
+    expect(failure).toBeDefined();
+    await using second = await newModel();
+    const evaluated: number[] = [];
+    for await (const event of bestRun(second, corpus, { outputDir, resume: true }))
+      if (!("loss" in event)) evaluated.push(event.step);
+    expect(evaluated).toEqual(expected);
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+  });
+
+  test.each([9, 12])("resumed from another folder after step %i, it brings its best along", async (stop) => {
+    const [from, to] = [join(folder, `from-${stop}`), join(folder, `to-${stop}`)];
+    await using first = await newModel();
+    await bestRun(first, corpus, { outputDir: from, saveSteps: 3 });
+    const source = join(from, `checkpoint-${stop}`);
+    await using second = await newModel();
+    const given = { outputDir: to, saveTotalLimit: 1 };
+    const result = await bestRun(second, corpus, { ...given, resume: source });
+    expect(result).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 }, path: to });
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+    expect(await checkpoints(to)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    // And what it has brought along is all that a further run needs.
+    await rm(from, { recursive: true });
+    await using third = await newModel();
+    expect(await bestRun(third, corpus, { ...given, resume: true })).toMatchObject({ steps: 12, bestStep: 6 });
+    expect(await weightsOf(third)).toEqual(await weightsAt(6));
+  });
+
+  test.each([
+    ["here", true],
+    ["in another folder", false],
+  ])(
+    "resumed %s where its best checkpoint is gone, it ends with the best of what follows, and says so",
+    async (name, here) => {
+      const outputDir = join(folder, `best-gone-${here}`);
+      const controller = new AbortController();
+      await using first = await newModel();
+      await failureOf(async () => {
+        for await (const event of bestRun(first, corpus, { outputDir, signal: controller.signal }))
+          if ("loss" in event && event.step === 9) controller.abort();
+      });
+      await rm(join(outputDir, "checkpoint-6"), { recursive: true });
+      const warning = new Promise<Error>((done) => process.once("warning", done));
+      await using second = await newModel();
+      const more = here
+        ? { outputDir, resume: true }
+        : { outputDir: join(folder, `gone ${name}`), resume: join(outputDir, "checkpoint-9") };
+      expect(await bestRun(second, corpus, more)).toMatchObject({ steps: 12, bestStep: 10, path: more.outputDir });
+      expect((await warning).message).toMatch(/loadBestModelAtEnd: checkpoint-6/);
+      expect(await weightsOf(second)).toEqual(await weightsAt(10));
+    },
+  );
+
+  test("killed at any moment and resumed, it is the run in one piece", async () => {
+    const outputDir = join(folder, "killed");
+    for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
+      expect(await program(outputDir, mark)).toBe("SIGKILL");
+    expect(await program(outputDir)).toBe(0);
+    await using loaded = await LanguageModel.load(outputDir, { dtype: "f32" });
+    expect((await weightsOf(loaded)).get("model.layers.0.self_attn.q_proj.weight")).toEqual(
+      (await weightsAt(6)).get("model.layers.0.self_attn.q_proj.weight"),
+    );
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    const state = JSON.parse(await readFile(join(outputDir, "checkpoint-12", "trainer_state.json"), "utf8"));
+    expect(state.best).toMatchObject({ value: 5, held: { step: 6 } });
+  });
+
+  test("by the held-out loss, where nothing else is named: the lowest", async () => {
+    await using base = await newModel();
+    const held = new Map<number, number>();
+    const run = bestRun(base, corpus, {
+      evalFraction: 0.1,
+      evalBatches: 4,
+      learningRate: 0.05, // so high that the loss goes up and down
+      evaluate: undefined,
+      metricForBestModel: undefined,
+    });
+    for await (const event of run) if (!("loss" in event)) held.set(event.step, event.evalLoss!);
+    const { bestStep, evalLoss } = await run;
+    const lowest = Math.min(...held.values());
+    expect(evalLoss).toBe(lowest);
+    expect(held.get(bestStep!)).toBe(lowest);
+  });
+
+  test("greaterIsBetter turns the order; a figure that is not a number is never the best", async () => {
+    await using base = await newModel();
+    expect(await bestRun(base, corpus, { greaterIsBetter: false })).toMatchObject({ bestStep: 2 });
+    await using other = await newModel();
+    const evaluate = ({ step }: { step: number }) => ({ score: step < 8 ? Number.NaN : step });
+    expect(await bestRun(other, corpus, { evaluate })).toMatchObject({ bestStep: 12 });
+  });
+
+  test.each([
+    { sign: 1, size: 1 },
+    { sign: -1, size: 1 },
+    { sign: 1, size: 2 },
+    { sign: -1, size: 2 },
+  ])(
+    "figures that are not finite are never the best, on any step and any rank: $size ranks, best times $sign",
+    async ({ sign, size }) => {
+      const figures: Record<number, number> = {
+        2: Number.NaN,
+        4: sign,
+        6: Number.POSITIVE_INFINITY * sign,
+        8: 2 * sign,
+        10: Number.NaN,
+        12: Number.NEGATIVE_INFINITY * sign,
+      };
+      const ranks = worlds(size).map(async (world) => {
+        await using base = await newModel();
+        const seen: number[] = [];
+        const run = bestRun(base, corpus, {
+          world,
+          greaterIsBetter: sign > 0,
+          earlyStoppingPatience: 3,
+          evaluate: ({ step }) => ({ score: figures[step]! }),
+        });
+        for await (const event of run) if (!("loss" in event)) seen.push(event.metrics!.score!);
+        return { ...(await run), seen, weights: await weightsOf(base) };
+      });
+      const results = await Promise.all(ranks);
+      for (const result of results) {
+        expect(result.seen).toEqual(Object.values(figures));
+        expect(result).toMatchObject({ steps: 12, bestStep: 8, evalMetrics: { score: 2 * sign } });
+        expect(result.weights).toEqual(results[0]!.weights);
+      }
+    },
+  );
+
+  test("ranks decide alike, by what the first of them measures", async () => {
+    const asked: number[] = [];
+    const ranks = worlds(2).map(async (world) => {
+      await using base = await newModel();
+      const result = await bestRun(base, corpus, {
+        world,
+        evaluate({ step }) {
+          asked.push(world.rank);
+          return { score: scores[step]! };
+        },
+      });
+      return { result, weights: await weightsOf(base) };
+    });
+    const [first, second] = await Promise.all(ranks);
+    expect(new Set(asked)).toEqual(new Set([0]));
+    expect([first!.result.bestStep, second!.result.bestStep]).toEqual([6, 6]);
+    expect(first!.weights).toEqual(second!.weights);
+  });
+});
+
+test("a last evaluation that is no number loses no finished model: its card leaves it out", async () => {
+  const outputDir = join(folder, "no-number");
+  await using base = await newModel();
+  const options = { maxSteps: 2, outputDir, loadBestModelAtEnd: false };
+  const evaluate = () => ({ score: Number.NaN, ratio: Number.POSITIVE_INFINITY, known: 3 });
+  const { evalMetrics } = await bestRun(base, corpus, { ...options, evaluate });
+  expect(evalMetrics).toEqual({ score: Number.NaN, ratio: Number.POSITIVE_INFINITY, known: 3 });
+  const written = JSON.parse(await readFile(join(outputDir, "model_card.json"), "utf8"));
+  expect(written.evaluations).toEqual([{ name: "evaluate", metric: "known", value: 3 }]);
+  expect(base.card!.evaluations).toEqual(written.evaluations);
+  await using loaded = await LanguageModel.load(outputDir);
+  expect(loaded.card!.evaluations).toEqual(written.evaluations);
+});
+
+describe("early stopping", () => {
+  test("stops after so many evaluations that are not better; a resumed run stays stopped", async () => {
+    const outputDir = join(folder, "early");
+    await using base = await newModel();
+    const options = { outputDir, earlyStoppingPatience: 2, loadBestModelAtEnd: true } as const;
+    expect(await bestRun(base, corpus, options)).toMatchObject({ steps: 10, bestStep: 6 });
+    await using again = await newModel();
+    expect(await bestRun(again, corpus, { ...options, resume: true })).toMatchObject({ steps: 10, bestStep: 6 });
+    expect(await weightsOf(again)).toEqual(await weightsOf(base));
+  });
+
+  test("alone it leaves the last weights; the threshold says what is better", async () => {
+    await using base = await newModel();
+    const options = { earlyStoppingPatience: 1, loadBestModelAtEnd: false, earlyStoppingThreshold: 2 };
+    const result = await bestRun(base, corpus, options);
+    expect(result.steps).toBe(4); // 3 is not better than 1 by more than 2
+    expect(result.bestStep).toBeUndefined();
+    expect(await weightsOf(base)).toEqual(await weightsAt(4));
+  });
+});
+
+describe("what does not fit is named", () => {
+  const failures: Record<string, [Parameters<typeof bestRun>[2], RegExp]> = {
+    "nothing to compare by": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
+    "only a loss that nothing measures": [{ metricForBestModel: undefined }, /metricForBestModel: expected the name/],
+    "the same, to stop early": [
+      { metricForBestModel: undefined, loadBestModelAtEnd: false, earlyStoppingPatience: 1 },
+      /metricForBestModel: expected the name/,
+    ],
+    "no interval": [{ evalSteps: undefined }, /loadBestModelAtEnd: expected evalSteps/],
+    "an unknown metric": [{ metricForBestModel: "scores" }, /metricForBestModel: expected one of score, got scores/],
+    "no numbers": [
+      { evaluate: () => ({ score: "high" }) as never },
+      /evaluate: expected an object of numbers, got .*high/,
+    ],
+    "no object": [{ evaluate: () => 5 as never }, /evaluate: expected an object of numbers, got 5/],
+    "no function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
+    "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
+  };
+  test.each(Object.entries(failures))("%s", async (name, [options, message]) => {
+    await using base = await newModel();
+    let steps = 0;
+    const failure = await failureOf(async () => {
+      for await (const event of bestRun(base, corpus, options)) steps = event.step;
+    });
+    if (options?.metricForBestModel === undefined && "metricForBestModel" in options!) expect(steps, name).toBe(0);
+    expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
+  });
+
+  test("the best checkpoint is gone", async () => {
+    const outputDir = join(folder, "gone");
+    await using base = await newModel();
+    const failure = await failureOf(async () => {
+      for await (const event of bestRun(base, corpus, { outputDir }))
+        if (event.step === 11) await rm(join(outputDir, "checkpoint-6"), { recursive: true });
+    });
+    expect(failure).toMatchObject({ code: "NOT_FOUND", message: expect.stringMatching(/best.*checkpoint-6/) });
+  });
+});
+
+/** Runs best-run.ts to its end, or until it says `mark`, when it is killed. @returns the signal, or the exit code */
+function program(outputDir: string, mark?: string): Promise<NodeJS.Signals | number | null> {
+  const jiti = fileURLToPath(new URL("../../../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
+  const script = fileURLToPath(new URL("best-run.ts", import.meta.url));
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [jiti, script, corpus, outputDir], { stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      text += chunk;
+      if (mark !== undefined && text.includes(`${mark}\n`)) child.kill("SIGKILL");
+    });
+    child.on("exit", (code, signal) => resolve(signal ?? code));
+  });
+}

@@ -1,0 +1,245 @@
+// What ends a run in the middle is named, and nothing that was trained is lost.
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { FileSink, ioError } from "../../../lib/io/atomic-files.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-failures-"));
+  await writeFile(join(folder, "train.jsonl"), sentences.map((text) => JSON.stringify({ text })).join("\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => void vi.restoreAllMocks());
+
+const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.05 });
+const options = (more: Partial<PretrainOptions> = {}): PretrainOptions => ({
+  data: join(folder, "train.jsonl"),
+  maxSteps: 8,
+  perDeviceTrainBatchSize: 2,
+  maxSeqLength: 24,
+  learningRate: 3e-3,
+  lrScheduler: "constant",
+  ...more,
+});
+
+async function run(base: LanguageModel, given: PretrainOptions) {
+  const losses: number[] = [];
+  let failure: { code: string; message: string } | undefined;
+  try {
+    for await (const event of pretrain(base, given)) if ("loss" in event) losses.push(event.loss);
+  } catch (error) {
+    failure = error as { code: string; message: string };
+  }
+  return { losses, failure };
+}
+const checkpoints = async (outputDir: string) =>
+  (await readdir(outputDir)).filter((name) => name.includes("checkpoint")).sort();
+
+async function whole(more: Partial<PretrainOptions> = {}): Promise<number[]> {
+  await using base = await newModel();
+  return (await run(base, options(more))).losses;
+}
+
+describe("a run that ends by an error", () => {
+  test("a full disk: IO that says so, the checkpoint before it stays whole, and the run goes on from there bit for bit", async () => {
+    const outputDir = join(folder, "full-disk");
+    await using base = await newModel();
+    // Room for one checkpoint and a half, then none.
+    let room = Number.POSITIVE_INFINITY;
+    const write = FileSink.prototype.write;
+    vi.spyOn(FileSink.prototype, "write").mockImplementation(async function (this: FileSink, bytes) {
+      room -= bytes.length;
+      if (room < 0) throw ioError(Object.assign(new Error("write"), { code: "ENOSPC" }), this.path, "written");
+      await write.call(this, bytes);
+    });
+    const losses: number[] = [];
+    const full = async () => {
+      for await (const event of pretrain(base, options({ outputDir, saveSteps: 2 }))) {
+        if (!("loss" in event)) continue;
+        losses.push(event.loss);
+        if (event.step === 3) room = 100_000;
+      }
+    };
+    await expect(full()).rejects.toMatchObject({
+      code: "IO",
+      message: expect.stringMatching(/full-disk.*no space left on the disk/),
+    });
+    expect(losses).toHaveLength(4);
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]); // and no half of another
+    vi.restoreAllMocks();
+    await using next = await newModel();
+    const after = await run(next, options({ outputDir, saveSteps: 2, resume: "auto" }));
+    expect(after.failure).toBeUndefined();
+    expect([...losses.slice(0, 2), ...after.losses]).toEqual(await whole());
+  });
+
+  test("a row that is broken, met after some steps: file and line are named, and the steps are saved", async () => {
+    const outputDir = join(folder, "broken-row");
+    const data = join(folder, "broken.jsonl");
+    const rows = sentences.map((text) => JSON.stringify({ text }));
+    await writeFile(data, [...rows.slice(0, 150), '{"txet": "x"}', ...rows.slice(150)].join("\n"));
+    await using base = await newModel();
+    const { losses, failure } = await run(base, options({ data, outputDir, maxSteps: 2000, seed: 1 }));
+    expect(failure).toMatchObject({
+      code: "INVALID_FILE",
+      message: expect.stringMatching(/broken\.jsonl:151: .*the text field "text", got an object with the fields txet/),
+    });
+    expect(losses.length).toBeGreaterThan(2);
+    expect(await checkpoints(outputDir)).toEqual([`checkpoint-${losses.length}`]);
+  });
+
+  test("a loss that is not a number: the step is named, finite weights are saved, no older checkpoint goes", async () => {
+    const outputDir = join(folder, "nan");
+    await using base = await newModel();
+    const given = options({ outputDir, saveSteps: 2, saveTotalLimit: 1 });
+    const name = "model.norm.weight";
+    const losses: number[] = [];
+    const poisoned = async () => {
+      for await (const event of pretrain(base, given)) {
+        if (!("loss" in event)) continue;
+        losses.push(event.loss);
+        // As a step that went wrong would leave it.
+        if (event.step === 5) await base.model.weight(name).write(new Float32Array(32).fill(Number.NaN));
+      }
+    };
+    await expect(poisoned()).rejects.toMatchObject({
+      code: "NUMERICAL",
+      message: expect.stringMatching(/step 6: expected a finite loss, got NaN/),
+    });
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-4"]); // not the broken weights of step 5
+    await using next = await newModel();
+    const after = await run(next, { ...given, resume: true });
+    expect([...losses.slice(0, 4), ...after.losses]).toEqual(await whole());
+    // With finite weights, the last step is kept beside the older one.
+    const overflow = join(folder, "overflow");
+    await using other = await newModel();
+    const unsound = async () => {
+      for await (const event of pretrain(other, { ...given, outputDir: overflow }))
+        if ("loss" in event && event.step === 5)
+          await other.model.weight("lm_head.weight").write(new Float32Array(320 * 32).fill(3e38));
+    };
+    await expect(unsound()).rejects.toMatchObject({ code: "NUMERICAL" });
+    expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
+  });
+
+  test("a gradient that is not a number, of a loss that is one: the weights stay as they were, and are saved", async () => {
+    const outputDir = join(folder, "nan-gradient");
+    await using base = await newModel();
+    // The first update leaves numbers that the second gradient overflows with.
+    const given = options({ outputDir, saveSteps: 1, saveTotalLimit: 1, learningRate: 1e25 });
+    const { losses, failure } = await run(base, given);
+    expect(losses).toHaveLength(1);
+    expect(failure).toMatchObject({
+      code: "NUMERICAL",
+      message: expect.stringMatching(/step 2: expected a finite gradient norm, got (NaN|Infinity) \(loss \d/),
+    });
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-1"]);
+    for (const name of base.model.languageWeightNames)
+      expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
+    // Left out, such a step changes nothing either.
+    const skipped = await run(base, { ...given, resume: true, maxSteps: 3, skipNonFinite: true });
+    expect(skipped.failure).toBeUndefined();
+    for (const name of base.model.languageWeightNames)
+      expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
+  });
+});
+
+test("a step that is left out takes no part in the mean of several", async () => {
+  const means = async (loggingSteps: number) => {
+    await using base = await newModel();
+    const norm = base.model.weight("model.norm.weight");
+    const whole = await norm.toFloat32();
+    // Between the first step and the second the weights are lost, and then found again.
+    const evaluate = async ({ step }: { step: number }) => {
+      await norm.write(step === 1 ? new Float32Array(whole.length).fill(Number.NaN) : whole);
+      return {};
+    };
+    const given = { maxSteps: 4, learningRate: 1e-6, evaluate, evalSteps: 1, skipNonFinite: true, loggingSteps };
+    const { losses, failure } = await run(base, options(given));
+    expect(failure).toBeUndefined();
+    return losses;
+  };
+  const single = await means(1);
+  expect(single.map(Number.isFinite)).toEqual([true, false, true, true]);
+  const [mean] = await means(4);
+  expect(mean).toBeCloseTo((single[0]! + single[2]! + single[3]!) / 3, 10);
+});
+
+describe("what would only fail in the middle of a run", () => {
+  test.each([
+    ["an outputDir that is a file", { outputDir: "train.jsonl" }, /train\.jsonl: expected a folder, got a file/],
+    ["a date that is none", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
+    ["held-out data without a token", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
+  ])("fails before its first step: %s", async (_, given, message) => {
+    await writeFile(join(folder, "short.txt"), "");
+    const places = Object.entries(given).map(([name, value]) => [
+      name,
+      name === "trainingCutoffDate" ? value : join(folder, value),
+    ]);
+    await using base = await newModel();
+    const { losses, failure } = await run(base, options(Object.fromEntries(places)));
+    expect(failure?.message).toMatch(message);
+    expect(losses).toEqual([]);
+  });
+
+  test("fails before its first step: a share of documents that holds none", async () => {
+    await using base = await newModel();
+    const { losses, failure } = await run(base, options({ evalFraction: 1e-9 }));
+    expect(failure?.message).toBe("evalFraction: expected at least one token to predict, got none");
+    expect(losses).toEqual([]);
+  });
+
+  test("options and models that are none", async () => {
+    const call = pretrain as unknown as (...given: unknown[]) => PromiseLike<unknown>;
+    await using base = await newModel();
+    for (const none of [undefined, null, 3, []]) expect(() => call(base, none)).toThrow(/pretrain: expected an object/);
+    await expect(Promise.resolve(call(undefined, options()))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "pretrain: expected a model, got undefined",
+    });
+  });
+});
+
+describe("two runs at a time", () => {
+  test("of the same weights: the second is refused, and may follow the first", async () => {
+    await using base = await newModel();
+    let second: unknown;
+    for await (const { step } of pretrain(base, options()))
+      if (step === 2) second = await run(base, options()).then(({ failure }) => failure);
+    expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run trains/) });
+    expect((await run(base, options({ maxSteps: 1 }))).losses).toHaveLength(1);
+  });
+
+  test.runIf(process.platform === "linux")("into one folder: the second is refused", async () => {
+    const outputDir = join(folder, "shared");
+    await using one = await newModel();
+    await using other = await newModel();
+    let second: unknown;
+    for await (const { step } of pretrain(one, options({ outputDir })))
+      if (step === 2) second = await run(other, options({ outputDir })).then(({ failure }) => failure);
+    expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run writes/) });
+    expect((await run(other, options({ outputDir, overwriteOutputDir: true }))).failure).toBeUndefined();
+  });
+});
+
+test("a run whose loop is left rejects instead of never settling", async () => {
+  await using base = await newModel();
+  const left = pretrain(base, options());
+  for await (const _ of left) break;
+  await expect(Promise.resolve(left)).rejects.toMatchObject({ code: "ABORTED" });
+});
+
+test("a model that is disposed of ends its run", async () => {
+  const base = await newModel();
+  let steps = 0;
+  const training = async () => {
+    for await (const _ of pretrain(base, options())) if (++steps === 2) base.model.dispose();
+  };
+  await expect(training()).rejects.toMatchObject({ code: "DISPOSED" });
+  expect(steps).toBeLessThan(4);
+});

@@ -1,0 +1,96 @@
+// A log that the disk refuses: the run ends with that error and its last step saved, and the log has no gap and no part of a line.
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { RunLog } from "../../../lib/train/loop/run-log.ts";
+import type { StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
+
+const refused = vi.hoisted(() => ({ appends: 0 }));
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof import("node:fs/promises")>();
+  return {
+    ...real,
+    async appendFile(path: string, bytes: Buffer) {
+      if (refused.appends === 0) return real.appendFile(path, bytes);
+      refused.appends -= 1;
+      await real.appendFile(path, bytes.subarray(0, bytes.length / 2)); // what there was room for
+      throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+    },
+  };
+});
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-refused-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const step = (n: number): StepEvent => ({
+  step: n,
+  maxSteps: 9,
+  loss: 1 / n,
+  learningRate: 1,
+  gradNorm: 1,
+  tokensPerSecond: 1,
+  tokensSeen: n,
+  skippedSteps: 0,
+});
+const stepsOf = async (path: string) =>
+  (await readFile(path, "utf8")).split("\n").map((line) => (line === "" ? "" : JSON.parse(line).step));
+
+test("lines that could not be written wait for the next time, and the file has no part of them", async () => {
+  const log = new RunLog(await mkdtemp(join(folder, "lines-")));
+  const at: number[] = [];
+  async function* events(): AsyncGenerator<TrainEvent, string, void> {
+    for (let n = 1; n <= 6; n++) {
+      yield step(n);
+      if (n === 2) await log.flush();
+      if (n !== 4) continue;
+      refused.appends = 1;
+      await expect(log.flush()).rejects.toMatchObject({
+        code: "IO",
+        message: expect.stringMatching(/log\.jsonl: cannot be written: no space left on the disk$/),
+      });
+      at.push(...(await stepsOf(Reflect.get(log, "path"))).filter(Number));
+    }
+    return "done";
+  }
+  for await (const _ of log.follow(events()));
+  expect(at).toEqual([1, 2]);
+  expect(await stepsOf(Reflect.get(log, "path"))).toEqual([1, 2, 3, 4, 5, 6, ""]);
+});
+
+test("what ends a run is told, and it hears of a log that is refused", async () => {
+  const outputDir = await mkdtemp(join(folder, "heard-"));
+  const clock = vi.spyOn(performance, "now");
+  let now = 0;
+  clock.mockImplementation(() => (now += 10_000)); // each event is written at once
+  try {
+    const heard: unknown[] = [];
+    async function* failing(own?: Error): AsyncGenerator<TrainEvent, string, void> {
+      try {
+        yield step(1);
+        if (own) refused.appends = 9;
+        if (own) throw own;
+        yield step(2);
+        return "done";
+      } catch (error) {
+        heard.push(error);
+        throw error;
+      }
+    }
+    const own = new Error("the data is gone");
+    const follow = async (events: AsyncGenerator<TrainEvent, string, void>) => {
+      for await (const _ of new RunLog(outputDir).follow(events));
+    };
+    await expect(follow(failing(own))).rejects.toBe(own);
+    refused.appends = 1;
+    await expect(follow(failing())).rejects.toMatchObject({ code: "IO" });
+    expect(heard).toMatchObject([own, { code: "IO" }]);
+    expect(await readdir(outputDir)).toEqual(["log.jsonl"]);
+  } finally {
+    clock.mockRestore();
+    refused.appends = 0;
+  }
+});

@@ -1,0 +1,192 @@
+// Steps that are left out, or whose loss is a spike, are told of, counted, and end a run that they take over.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { HeddleError } from "../../../lib/core/errors.ts";
+import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { StepWatch, type StepWatchOptions } from "../../../lib/train/loop/loss-spike-guard.ts";
+import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-watch-"));
+  await writeFile(join(folder, "train.jsonl"), sentences.map((text) => JSON.stringify({ text })).join("\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.05 });
+type Model = Awaited<ReturnType<typeof newModel>>;
+
+/** Loses the weights of a model between steps, and finds them again: after the steps that `bad` names the loss is none. */
+async function broken(base: Model, bad: (step: number) => boolean): Promise<Partial<PretrainOptions>> {
+  const norm = base.model.weight("model.norm.weight");
+  const whole = await norm.toFloat32();
+  const evaluate = async ({ step }: { step: number }) => {
+    await norm.write(bad(step) ? new Float32Array(whole.length).fill(Number.NaN) : whole);
+    return {};
+  };
+  return { evaluate, evalSteps: 1, skipNonFinite: true };
+}
+
+async function run(base: Model, more: Partial<PretrainOptions>) {
+  const warnings: string[] = [];
+  const events: StepEvent[] = [];
+  const running = pretrain(base, {
+    data: join(folder, "train.jsonl"),
+    maxSteps: 8,
+    perDeviceTrainBatchSize: 2,
+    maxSeqLength: 24,
+    learningRate: 1e-3,
+    onWarning: (message) => void warnings.push(message),
+    ...more,
+  });
+  let failure: HeddleError | undefined;
+  try {
+    for await (const event of running) if ("loss" in event) events.push(event);
+  } catch (error) {
+    failure = error as HeddleError;
+  }
+  return { events, warnings, failure, result: failure ? undefined : await running };
+}
+
+describe("steps that are left out", () => {
+  test("are counted in events and result, also between two reports, and the first is told of", async () => {
+    await using base = await newModel();
+    const bad = [1, 2, 5];
+    const { events, warnings, result } = await run(base, {
+      ...(await broken(base, (step) => bad.includes(step))),
+      loggingSteps: 4,
+    });
+    expect(events.map(({ step, skippedSteps, lossSpikes }) => [step, skippedSteps, lossSpikes])).toEqual([
+      [4, 2, 0],
+      [8, 3, 0],
+    ]);
+    expect(events.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+    expect(result).toMatchObject({ skippedSteps: 3, lossSpikes: 0 });
+    expect(warnings).toEqual([
+      "step 2: expected a finite loss, got NaN; left out (skipNonFinite); further ones are counted in skippedSteps",
+    ]);
+  });
+
+  test("end the run where too many are in a row, those before a resume included", async () => {
+    const message =
+      "step 6: expected fewer than 4 steps in a row to be left out (maxConsecutiveSkips), got 4, the last for a loss of NaN; a lower learningRate or maxGradNorm may help";
+    const outputDir = join(folder, "in-a-row");
+    for (const saveSteps of [0, 1]) {
+      await using base = await newModel();
+      const given = {
+        ...(await broken(base, (step) => step > 1)),
+        maxConsecutiveSkips: 4,
+        outputDir,
+        overwriteOutputDir: true,
+        saveSteps,
+      };
+      const { failure, events } = await run(base, given);
+      expect(failure).toMatchObject({ code: "NUMERICAL", message });
+      expect(events.at(-1)).toMatchObject({ step: 5, skippedSteps: 3 });
+    }
+    await using base = await newModel();
+    const broke = await broken(base, () => true);
+    const { failure } = await run(base, {
+      ...broke,
+      maxConsecutiveSkips: 4,
+      outputDir,
+      resume: join(outputDir, "checkpoint-5"),
+    });
+    expect(failure).toMatchObject({ code: "NUMERICAL", message });
+  });
+});
+
+test("a resumed run reports what one in a piece does, to the bit, whatever lies between two reports", async () => {
+  const given = { loggingSteps: 4, zLoss: 1e-4 };
+  await using base = await newModel();
+  const whole = await run(base, given);
+  expect(whole.events).toHaveLength(2);
+  const told = ({ tokensPerSecond: _, ...event }: StepEvent) => event;
+  for (const stop of [3, 4, 6]) {
+    const outputDir = join(folder, `stop-${stop}`);
+    await using first = await newModel();
+    const controller = new AbortController();
+    const { failure } = await run(first, {
+      ...given,
+      outputDir,
+      signal: controller.signal,
+      evalSteps: stop,
+      evaluate: () => {
+        controller.abort();
+        return {};
+      },
+    });
+    expect(failure?.code).toBe("ABORTED");
+    await using second = await newModel();
+    const { events } = await run(second, { ...given, outputDir, resume: true });
+    expect(events.map(told)).toEqual(whole.events.filter(({ step }) => step > stop).map(told));
+  }
+});
+
+test("options that come to nothing are told of", async () => {
+  await using base = await newModel();
+  const evaluate = () => ({ score: 1 });
+  const none =
+    "evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate";
+  const alone = "metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience";
+  const told = async (more: Partial<PretrainOptions>) => (await run(base, { maxSteps: 1, ...more })).warnings;
+  expect(await told({ evalSteps: 1, metricForBestModel: "score" })).toEqual([none, alone]);
+  expect(await told({ evalSteps: 1, metricForBestModel: "score", evaluate })).toEqual([alone]);
+  expect(await told({ evalSteps: 1, evalData: join(folder, "train.jsonl") })).toEqual([]);
+  expect(await told({ evalSteps: 1, metricForBestModel: "score", evaluate, loadBestModelAtEnd: true })).toEqual([]);
+});
+
+describe("loss spikes", () => {
+  const watched = (more: Partial<StepWatchOptions> = {}) => {
+    const warnings: string[] = [];
+    const watch = new StepWatch({ skipNonFinite: false, lossSpikeThreshold: 6, ...more }, (m) => void warnings.push(m));
+    return { watch, warnings };
+  };
+  /** Looks at losses as the trainer does. @returns the steps that were left out */
+  const look = (watch: StepWatch, losses: readonly number[], from = 0) =>
+    losses.flatMap((loss, i) => {
+      if (watch.leavesOut(from + i + 1, loss, loss)) return [from + i + 1];
+      watch.taken(loss);
+      return [];
+    });
+  const calm = Array.from({ length: 40 }, (_, i) => 3 + 0.1 * Math.sin(i));
+
+  test("are told by how the last losses scatter, counted, and left out where that is asked for", () => {
+    const { watch, warnings } = watched();
+    expect(look(watch, [...calm, 9, ...calm, 9])).toEqual([]);
+    expect(watch.counts).toEqual({ skippedSteps: 0, lossSpikes: 2 });
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(
+      /^step 41: a loss of 9 is a spike beside the 40 before it, whose mean is 3\.\d+ and standard deviation 0\.07\d*; skipLossSpikes would leave it out; further ones are counted in lossSpikes$/,
+    );
+    const leaving = watched({ skipLossSpikes: true });
+    expect(look(leaving.watch, [...calm, 9, ...calm, 9])).toEqual([41, 82]);
+    expect(leaving.watch.counts).toEqual({ skippedSteps: 2, lossSpikes: 2 });
+    expect(leaving.warnings).toHaveLength(1);
+    expect(() => look(leaving.watch, Array(20).fill(9), 100)).toThrow(
+      /^step 109: expected fewer than 10 steps in a row/,
+    );
+    expect(leaving.watch.counts.skippedSteps).toBe(10); // the step that ended the run is not complete
+  });
+
+  test("none is seen among few losses, in ones that fall or scatter little, or where none is looked for", () => {
+    expect(look(watched({ skipLossSpikes: true }).watch, [3, 3, 3, 9, 3, 9])).toEqual([]);
+    const falling = Array.from({ length: 200 }, (_, i) => 10 * Math.exp(-i / 30) + 1);
+    expect(look(watched({ skipLossSpikes: true }).watch, [...falling, 1.2])).toEqual([]);
+    expect(look(watched({ skipLossSpikes: true }).watch, [...Array(50).fill(0.001), 0.1])).toEqual([]);
+    const { watch } = watched({ skipLossSpikes: true, lossSpikeThreshold: 0 });
+    expect(look(watch, [...calm, 9])).toEqual([]);
+    expect(watch.counts).toEqual({ skippedSteps: 0 });
+  });
+
+  test("are seen by a resumed run as by one in a piece", () => {
+    const [one, two] = [watched({ skipLossSpikes: true }).watch, watched({ skipLossSpikes: true }).watch];
+    look(one, calm);
+    two.restore(JSON.parse(JSON.stringify(one.state)));
+    for (const watch of [one, two]) expect(look(watch, [9, 3], 40)).toEqual([41]);
+    expect(two.counts).toEqual(one.counts);
+  });
+});

@@ -1,0 +1,94 @@
+import { describe, expect, test } from "vitest";
+import type { Batch } from "../../../lib/data/batch.ts";
+import { compile, input, openDevice } from "../../../lib/graph/index.ts";
+import { linearLayers } from "../../../lib/models/adapters/linear-layers.ts";
+import { orthogonalised } from "../../../lib/optim/muon.ts";
+import { languageModel } from "../../../lib/train/losses/language-modeling.ts";
+import { TrainStep } from "../../../lib/train/loop/step.ts";
+import golden from "../../golden/muon.json" with { type: "json" };
+import { type GoldenName, goldenCase, goldenModel, hashed } from "../../golden/weights.ts";
+
+const device = openDevice();
+
+function batchOf(name: GoldenName): Batch {
+  const { ids, targets } = goldenCase(name);
+  const flat = Int32Array.from(targets.flat());
+  return {
+    tokens: Int32Array.from(ids.flat()),
+    targets: flat,
+    tokenCount: flat.filter((t) => t >= 0).length,
+    byteCount: 0,
+  };
+}
+
+describe.each(golden)("Muon beside AdamW against PyTorch in float64: $model, z-loss $zLoss", (given) => {
+  const name = given.model as GoldenName;
+  const create = async () => {
+    const model = await goldenModel(name, device);
+    const layers = [...linearLayers(model)].map(([layer, about]) => ({ name: `${layer}.weight`, ...about }));
+    expect(layers.map((layer) => layer.name).sort()).toEqual([...given.hidden].sort());
+    const shape = { sequences: 2, sequenceLength: goldenCase(name).ids[0]!.length, dtype: "f32" as const };
+    const stage = languageModel({ packing: "concatenate", zLoss: given.zLoss });
+    const step = await TrainStep.create(model, stage, shape, {
+      muon: {
+        names: new Set(given.hidden),
+        transposed: new Set(layers.filter(({ transposed }) => transposed).map((layer) => layer.name)),
+        rateRatio: given.rate / 1e-3,
+        momentum: given.momentum,
+        weightDecay: given.weightDecay,
+      },
+    });
+    return { model, step };
+  };
+
+  test("loss and every gradient: relative error at most 1e-5", async () => {
+    const { model, step } = await create();
+    const { loss } = await step.accumulate([batchOf(name)]);
+    expect(Math.abs(loss / given.losses[0]! - 1)).toBeLessThan(1e-5);
+    for (const [weight, expected] of Object.entries(given.gradients)) {
+      const got = await step.optimizer.gradients.get(`gradient.${weight}`)!.toFloat32();
+      expect(Math.abs(Math.hypot(...got) - expected.norm), weight).toBeLessThan(1e-5 * expected.norm + 1e-9);
+      for (const [i, g] of expected.first.entries())
+        expect(Math.abs(got[i]! - g), `${weight}[${i}]`).toBeLessThan(1e-5 * expected.norm + 1e-9);
+    }
+    step.dispose();
+    model.dispose();
+  });
+
+  test("ten steps: losses to 4 digits", async () => {
+    const { model, step } = await create();
+    for (const [i, expected] of given.losses.entries()) {
+      const { loss, gradNorm } = await step.run([batchOf(name)], 1e-3);
+      expect(Math.abs(loss / expected - 1), `loss of step ${i + 1}`).toBeLessThan(1e-4);
+      expect(Math.abs(gradNorm / given.gradNorms[i]! - 1), `norm of step ${i + 1}`).toBeLessThan(1e-3);
+    }
+    const momenta = given.hidden.map((n) => `momentum.${n}`);
+    expect([...step.optimizer.moments.keys()].filter((n) => n.startsWith("momentum."))).toHaveLength(momenta.length);
+    expect(step.optimizer.moments.has(`m.${given.hidden[0]}`)).toBe(false);
+    step.dispose();
+    model.dispose();
+  });
+});
+
+test.each([
+  [5, 12],
+  [12, 5],
+  [8, 8],
+  [1, 7],
+])("orthogonalised (%i, %i): singular values near 1, the same rows and columns", async (rows, columns) => {
+  const program = compile(() => ({ x: orthogonalised(input("g", "f32", [rows, columns])) }));
+  const executable = program.bind(device, new Map());
+  const g = Float32Array.from(hashed(3, rows * columns));
+  const { x } = await executable.run({ g });
+  // Its scale does not matter; zeros stay zeros.
+  const { x: larger } = await executable.run({ g: g.map((v) => 1000 * v) });
+  for (const [i, v] of larger.entries()) expect(v).toBeCloseTo(x[i]!, 4);
+  const { x: none } = await executable.run({ g: new Float32Array(rows * columns) });
+  expect(none.every((v) => v === 0)).toBe(true);
+  const least = Math.min(rows, columns);
+  // Rows (or columns) of the smaller side have lengths near 1: their squares add up to the singular values' squares.
+  const total = Array.from(x).reduce((n, v) => n + v * v, 0);
+  expect(total).toBeGreaterThan(least * 0.45);
+  expect(total).toBeLessThan(least * 1.5);
+  executable.dispose();
+});

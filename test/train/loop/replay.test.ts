@@ -1,0 +1,122 @@
+// Replay of an earlier stage in every stage: reported, and a part of what is learned.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import type { Run } from "../../../lib/core/run.ts";
+import { trainClassifier } from "../../../lib/train/stages/classify.ts";
+import { dpo } from "../../../lib/train/stages/dpo.ts";
+import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
+import { grpo } from "../../../lib/train/stages/grpo.ts";
+import { kto } from "../../../lib/train/stages/kto.ts";
+import { orpo } from "../../../lib/train/stages/orpo.ts";
+import { ppo } from "../../../lib/train/stages/ppo.ts";
+import { pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { trainReward } from "../../../lib/train/stages/reward.ts";
+import { sft } from "../../../lib/train/stages/sft.ts";
+import type { TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-replay-"));
+  await writeFile(join(folder, "text.txt"), sentences.join("\n\n"));
+  await writeFile(
+    join(folder, "other.txt"),
+    sentences.map((_, i) => `${i} = ${i * i}; ${i} + 1 = ${i + 1}`).join("\n\n"),
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const prompts = Array.from({ length: 8 }, (_, i) => `The ${["cat", "dog"][i % 2]} saw`);
+const pairs = prompts.map((prompt) => ({ prompt, chosen: " the sea", rejected: " a house" }));
+const judged = prompts.map((prompt, i) => ({ prompt, completion: " the sea", label: i % 2 === 0 }));
+const asked = prompts.map((prompt) => ({ prompt }));
+const shared = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 2e-3 };
+const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length)];
+type Given = typeof shared & {
+  replay?: { stage?: "sft"; data: string; weight: number; maxSeqLength: number; textField?: string };
+};
+
+const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>> = {
+  pretrain: (base, given) => pretrain(base, { ...given, data: join(folder, "other.txt"), maxSeqLength: 16 }),
+  sft: (base, given) => sft(base, { ...given, data: prompts.map((prompt) => ({ prompt, completion: " the sea" })) }),
+  classify: (base, given) =>
+    trainClassifier(base, { ...given, data: prompts.map((text, i) => ({ text, label: `${i % 2}` })) }),
+  embed: (base, given) =>
+    trainEmbedding(base, { ...given, data: prompts.map((anchor, i) => ({ anchor, positive: `${i} sea` })) }),
+  reward: (base, given) => trainReward(base, { ...given, data: pairs }),
+  dpo: (base, given) => dpo(base, { ...given, data: pairs }),
+  kto: (base, given) => kto(base, { ...given, data: judged }),
+  orpo: (base, given) => orpo(base, { ...given, data: pairs }),
+  ppo: (base, given) => ppo(base, { ...given, prompts: asked, rewards, maxCompletionLength: 4 }),
+  grpo: (base, given) => grpo(base, { ...given, prompts: asked, rewards, numGenerations: 4, maxCompletionLength: 4 }),
+};
+
+const cases = Object.keys(stages).flatMap((name) => [
+  [name, "a tied head", true] as const,
+  [name, "a head of its own", false] as const,
+]);
+test.each(cases)("%s, %s", async (name, _, tieWordEmbeddings) => {
+  const run = async (weight?: number) => {
+    await using base = tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1, tieWordEmbeddings });
+    const replay = weight === undefined ? {} : { replay: { data: join(folder, "text.txt"), weight, maxSeqLength: 16 } };
+    const reported: (number | undefined)[] = [];
+    for await (const event of stages[name]!(base, { ...shared, ...replay }))
+      if ("loss" in event) reported.push(event.metrics?.replayLoss);
+    const listed = base.card?.data.map((one) => one.name) ?? [];
+    expect(listed.includes("text.txt")).toBe(weight !== undefined);
+    const weights = await base.model.weight("model.layers.1.mlp.up_proj.weight").toFloat32();
+    return { reported, weights };
+  };
+  const [without, with_, unweighted] = [await run(), await run(1), await run(0)];
+  expect(without.reported).toEqual([undefined, undefined, undefined]);
+  for (const loss of with_.reported) expect(Math.abs(loss! - Math.log(320))).toBeLessThan(2);
+  // The same batches, learned from and only looked at.
+  expect(with_.reported[0]).toBe(unweighted.reported[0]);
+  expect(with_.reported[2]!).toBeLessThan(unweighted.reported[2]! - 0.01);
+  expect(with_.weights).not.toEqual(without.weights);
+  expect(unweighted.weights).toEqual(without.weights);
+});
+
+const chat = (question: string, answer: string) => ({
+  messages: [
+    { role: "user", content: question },
+    { role: "assistant", content: answer },
+  ],
+});
+
+test("rows of fine-tuning: the loss is that of their answers alone, as sft has it", async () => {
+  const data = join(folder, "chats.jsonl");
+  const row = chat("Who?", "Anna.");
+  await writeFile(data, `${JSON.stringify(row)}\n`.repeat(3));
+  const open = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
+  const first = async (run: Run<TrainEvent, TrainResult>) => {
+    for await (const event of run) if ("loss" in event) return event;
+    throw new Error("expected a step");
+  };
+  const one = { ...shared, maxSteps: 1 };
+  await using tuned = await open();
+  const { loss } = await first(sft(tuned, { ...one, data, maxSeqLength: 64 }));
+  await using base = await open();
+  const replay = { stage: "sft", data, weight: 1, maxSeqLength: 64 } as const;
+  const { metrics } = await first(stages.grpo!(base, { ...one, replay }));
+  expect(metrics!.replayLoss).toBeCloseTo(loss, 5);
+});
+
+test("rows of fine-tuning that are none, or too long, and options of text are named", async () => {
+  const data = join(folder, "broken.jsonl");
+  await writeFile(data, `${JSON.stringify(chat("Who?", "Anna."))}\n{"messages": [{"content": "x"}]}\n`);
+  const open = async () => tinyModel({ tokenizer: await tinyTokenizer() });
+  const replay = { stage: "sft", data, weight: 1, maxSeqLength: 32 } as const;
+  await using base = await open();
+  const refused = (given: object) => expect(stages.dpo!(base, { ...shared, replay: { ...replay, ...given } })).rejects;
+  await refused({}).toThrow(/broken\.jsonl:2: messages\[0\]\.role: expected a role/);
+  await writeFile(join(folder, "long.jsonl"), JSON.stringify(chat("Who? ".repeat(20), "Anna.")));
+  await refused({ data: join(folder, "long.jsonl") }).toThrow(/long\.jsonl:1: row: expected at most maxSeqLength = 32/);
+  await refused({ textField: "x" }).toThrow(
+    /replay: expected files of rows and no option of raw text .* got textField/,
+  );
+  await refused({ data: [{ data, weight: 1 }] }).toThrow(/got corpora with weights/);
+});

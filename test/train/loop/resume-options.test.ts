@@ -1,0 +1,123 @@
+// A run that resumes is held to the options that its losses follow from, unless a change is allowed.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { dpo } from "../../../lib/train/stages/dpo.ts";
+import { pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-resume-options-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() });
+const data = sentences.map((text) => ({ text }));
+let count = 0;
+
+/** A run of two steps, resumed as a third one with other options. */
+async function resumed(second: Partial<SftOptions>, first: Partial<SftOptions> = {}) {
+  const outputDir = join(folder, `run-${count++}`);
+  const shared = { data, perDeviceTrainBatchSize: 2, learningRate: 1e-3, outputDir };
+  await using began = await newModel();
+  await sft(began, { ...shared, maxSteps: 2, ...first });
+  await using other = await newModel();
+  const warnings: string[] = [];
+  const onWarning = (message: string) => warnings.push(message);
+  const result = await sft(other, { ...shared, maxSteps: 3, resume: true, onWarning, ...first, ...second });
+  return { result, warnings, outputDir };
+}
+
+const refusals: [string, Partial<SftOptions>, RegExp][] = [
+  [
+    "learningRate",
+    { learningRate: 2e-3 },
+    /^learningRate: expected 0\.001, as the run .* began with, got 0\.002; allow/,
+  ],
+  ["weightDecay", { weightDecay: 0.1 }, /^weightDecay: expected 0, .* got 0\.1;/],
+  ["warmupSteps", { warmupSteps: 2 }, /^warmupSteps: expected none, .* got 2;/],
+  ["lrScheduler", { lrScheduler: "linear" }, /^lrScheduler: expected "cosine", .* got "linear";/],
+  ["a scheduler of its own", { lrScheduler: () => 1 }, /^lrScheduler: expected "cosine", .* got "a function";/],
+  ["seed", { neftuneNoiseAlpha: 5 }, /^neftuneNoiseAlpha: expected 0, .* got 5;/],
+  ["accumulation", { gradientAccumulationSteps: 2 }, /^gradientAccumulationSteps: expected 1, .* got 2;/],
+  [
+    "several",
+    { adamBeta2: 0.99, maxGradNorm: 0.5 },
+    /^(adamBeta2|maxGradNorm): .* \(changed too: (maxGradNorm|adamBeta2)\);/,
+  ],
+];
+test.each(refusals)("a changed %s is refused", async (_name, options, message) => {
+  await expect(resumed(options)).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: expect.stringMatching(message),
+  });
+});
+
+test("a change that is allowed is told of, and is what the run goes on with", async () => {
+  const { result, warnings, outputDir } = await resumed({ learningRate: 2e-3, allowChangedOptions: true });
+  expect(result.steps).toBe(3);
+  expect(warnings).toEqual([
+    "resume: goes on with options that the run did not begin with: learningRate 0.002, before 0.001",
+  ]);
+  // The next run is held to the new ones.
+  const state = JSON.parse(await readFile(join(outputDir, "checkpoint-3", "trainer_state.json"), "utf8"));
+  expect(state.options).toMatchObject({ learningRate: 2e-3, weightDecay: 0, warmupSteps: null });
+});
+
+test("a longer run, and other evaluations, logs and files are no change", async () => {
+  const free = {
+    evalFraction: 0.2,
+    evalSteps: 1,
+    loggingSteps: 2,
+    saveDtype: "bf16",
+    name: "b",
+    dtype: "bf16",
+  } as const;
+  const { evalFraction, ...second } = free;
+  const { result, warnings } = await resumed({ ...second, maxSteps: 5 }, { evalFraction });
+  expect(result.steps).toBe(5);
+  expect(warnings).toEqual([]);
+});
+
+test("a checkpoint that says nothing of options goes on", async () => {
+  const { outputDir } = await resumed({});
+  const resume = join(outputDir, "checkpoint-3");
+  const file = join(resume, "trainer_state.json");
+  const { options: _, ...older } = JSON.parse(await readFile(file, "utf8"));
+  await writeFile(file, JSON.stringify(older));
+  await rm(join(resume, "checkpoint.json")); // whose digests would tell first
+  await using model = await newModel();
+  const shared = { data, perDeviceTrainBatchSize: 2, learningRate: 5e-3, maxSteps: 4, outputDir };
+  await expect(sft(model, { ...shared, resume })).resolves.toMatchObject({ steps: 4 });
+});
+
+test("options of a stage, and of its replay, are among them", async () => {
+  const pairs = [{ prompt: "The cat", chosen: " is red", rejected: " is not" }];
+  const text = join(folder, "text.txt");
+  await writeFile(text, sentences.join("\n\n"));
+  const shared = { perDeviceTrainBatchSize: 1, outputDir: join(folder, "dpo") };
+  const run = async (more: object) => {
+    await using model = await newModel();
+    return await dpo(model, { ...shared, data: pairs, maxSteps: 1, replay: { data: text, weight: 0.5 }, ...more });
+  };
+  await run({});
+  const again = { maxSteps: 2, resume: true };
+  await expect(run({ ...again, beta: 0.2 })).rejects.toThrow(/^beta: expected 0\.1, .* got 0\.2;/);
+  await expect(run({ ...again, replay: { data: text, weight: 1 } })).rejects.toThrow(/^replay: expected .*0\.5/);
+  await expect(run(again)).resolves.toMatchObject({ steps: 2 });
+});
+
+test("the data's own message comes before that of an option", async () => {
+  const file = join(folder, "corpus.txt");
+  await writeFile(file, sentences.join("\n\n"));
+  const shared = { data: file, maxSeqLength: 16, perDeviceTrainBatchSize: 2, outputDir: join(folder, "pretrain") };
+  await using model = await newModel();
+  await pretrain(model, { ...shared, maxSteps: 1 });
+  await using other = await newModel();
+  await expect(pretrain(other, { ...shared, maxSteps: 2, resume: true, seed: 3 })).rejects.toThrow(
+    /^seed: the position belongs to other data/,
+  );
+});

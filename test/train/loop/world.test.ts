@@ -1,0 +1,95 @@
+// Two trainers in one process, over halves of the data, are one trainer over all of it.
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { LanguageModel } from "../../../lib/language-model/language-model.ts";
+import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
+import { sft } from "../../../lib/train/stages/sft.ts";
+import type { World } from "../../../lib/train/world/world.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { worlds } from "./worlds.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-world-"));
+  await writeFile(join(folder, "train.txt"), sentences.join("\n\n"));
+  await writeFile(join(folder, "held.txt"), sentences.slice(0, 5).join("\n\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.05 });
+const options = (more: Partial<PretrainOptions> = {}): PretrainOptions => ({
+  data: join(folder, "train.txt"),
+  maxSteps: 8,
+  perDeviceTrainBatchSize: 2,
+  maxSeqLength: 24,
+  learningRate: 3e-3,
+  seed: 4,
+  replay: { data: join(folder, "held.txt"), perDeviceTrainBatchSize: 1 },
+  ...more,
+});
+
+async function losses(base: LanguageModel, given: PretrainOptions): Promise<number[]> {
+  const out: number[] = [];
+  for await (const event of pretrain(base, given)) if ("loss" in event) out.push(event.loss);
+  return out;
+}
+
+test("every rank makes the steps of one process with as many micro-batches; rank 0 alone writes; all resume", async () => {
+  await using alone = await newModel();
+  const expected = await losses(alone, options({ gradientAccumulationSteps: 2, replay: undefined }));
+  const run = async (world: World, name: string, more: Partial<PretrainOptions> = {}) => {
+    await using base = await newModel();
+    const given = options({ world, replay: undefined, outputDir: join(folder, name), ...more });
+    const found = await losses(base, given);
+    const weight = await base.model.weight("model.layers.1.mlp.up_proj.weight").toFloat32();
+    return { losses: found, weight };
+  };
+  const [first, second] = worlds(2);
+  const [a, b] = await Promise.all([run(first!, "rank-0"), run(second!, "rank-1")]);
+  expect(a.losses).toEqual(b.losses);
+  expect(a.weight).toEqual(b.weight);
+  for (const [i, loss] of expected.entries()) expect(Math.abs(a.losses[i]! / loss - 1)).toBeLessThan(1e-5);
+  const whole = await alone.model.weight("model.layers.1.mlp.up_proj.weight").toFloat32();
+  expect(Math.hypot(...whole.map((v, i) => v - a.weight[i]!))).toBeLessThan(1e-4 * Math.hypot(...whole));
+  expect(existsSync(join(folder, "rank-1"))).toBe(false);
+  expect(await readdir(join(folder, "rank-0"))).toEqual(expect.arrayContaining(["checkpoint-8", "model.safetensors"]));
+  await using loaded = await LanguageModel.load(join(folder, "rank-0"));
+  expect(loaded.card?.tokensSeen).toBe(8 * 2 * 2 * 24);
+
+  // Four steps, and the other four from rank 0's checkpoint on both ranks.
+  const half = { maxSteps: 4, lrScheduler: "constant" as const };
+  await Promise.all(worlds(2).map((world) => run(world, "half", half)));
+  const rest = { ...half, maxSteps: 8, resume: true };
+  const resumed = await Promise.all(worlds(2).map((world) => run(world, "half", rest)));
+  const through = await Promise.all(worlds(2).map((world, r) => run(world, `through-${r}`, { ...half, maxSteps: 8 })));
+  expect(resumed[0]!.losses).toEqual(through[0]!.losses.slice(4));
+  expect(resumed[1]!.weight).toEqual(through[0]!.weight);
+});
+
+test("replay is divided as well; sft takes a world", async () => {
+  const run = async (world: World) => {
+    await using base = await newModel();
+    return await losses(base, options({ world, maxSteps: 3 }));
+  };
+  const [a, b] = await Promise.all(worlds(2).map(run));
+  expect(a).toEqual(b);
+  const data = sentences.slice(0, 12).map((text) => ({ text }));
+  const tune = async (world: World | undefined, gradientAccumulationSteps: number) => {
+    await using base = await newModel();
+    const shape = {
+      data,
+      maxSteps: 3,
+      perDeviceTrainBatchSize: 2,
+      gradientAccumulationSteps,
+      learningRate: 1e-3,
+      seed: 1,
+    };
+    return (await sft(base, { ...shape, world })).loss;
+  };
+  const whole = await tune(undefined, 2);
+  for (const loss of await Promise.all(worlds(2).map((world) => tune(world, 1))))
+    expect(Math.abs(loss / whole - 1)).toBeLessThan(1e-5);
+});

@@ -1,0 +1,112 @@
+import { describe, expect, test } from "vitest";
+import { nearest } from "../../../lib/core/nearest-name.ts";
+import { loraNames, loraOptions } from "../../../lib/models/adapters/lora.ts";
+import { ALIASES, meantOption } from "../../../lib/train/options/option-names.ts";
+import { parameterGroupSchema, parseOptions } from "../../../lib/train/options/options.ts";
+import { pretrainSchema } from "../../../lib/train/stages/pretrain.ts";
+import { sftSchema } from "../../../lib/train/stages/sft.ts";
+import { WrittenNames } from "../../../lib/train/options/written-names.ts";
+import { stageSchemas } from "./stage-schemas.ts";
+
+const sft = Object.keys(sftSchema.shape);
+const pretrain = Object.keys(pretrainSchema.shape);
+const inner = { lora: loraNames };
+
+describe("which option a name stands for", () => {
+  test.each([
+    ["lr", "learningRate"],
+    ["learning_rate", "learningRate"],
+    ["LearningRate", "learningRate"],
+    ["learnigRate", "learningRate"],
+    ["batchSize", "perDeviceTrainBatchSize"],
+    ["batch_size", "perDeviceTrainBatchSize"],
+    ["epochs", "numTrainEpochs"],
+    ["steps", "maxSteps"],
+    ["lr_scheduler_type", "lrScheduler"],
+    ["resume_from_checkpoint", "resume"],
+    ["dataset", "data"],
+    ["rank", "lora.r"],
+    ["r", "lora.r"],
+    ["lora_alpha", "lora.alpha"],
+    ["dropout", "lora.dropout"],
+    ["targetModules", "lora.targetModules"],
+    ["qx", undefined],
+    ["somethingElseAltogether", undefined],
+  ])("of sft: %s", (name, meant) => {
+    expect(meantOption(name, sft, inner)).toBe(meant);
+  });
+
+  test("inside lora, and in a stage that has no epochs", () => {
+    for (const [name, meant] of [
+      ["rank", "r"],
+      ["lora_r", "r"],
+      ["drop", undefined],
+      ["lr", undefined],
+      ["target_modules", "targetModules"],
+    ] as const)
+      expect(meantOption(name, loraNames)).toBe(meant);
+    expect(meantOption("epochs", pretrain)).toBe("maxSteps");
+  });
+
+  test("every alias leads to an option of some stage", () => {
+    const known = stageSchemas.flatMap(({ shape }) => Object.keys(shape));
+    const inLora = loraNames.map((name) => `lora.${name}`);
+    const inGroups = Object.keys(parameterGroupSchema.shape);
+    const all = new Set([...known, ...loraNames, ...inLora, ...inGroups, "model", "tokenizer"]);
+    for (const [alias, options] of Object.entries(ALIASES))
+      expect({ alias, unknown: options.filter((option) => !all.has(option)) }).toEqual({ alias, unknown: [] });
+  });
+});
+
+test("short names are near to what one change makes of them", () => {
+  expect(nearest("lr", ["lora", "r"])).toBe("r");
+  expect(nearest("lr", ["lora"])).toBeUndefined();
+  expect(nearest("bta", ["beta", "data"])).toBe("beta");
+  expect(nearest("abc", ["axy"])).toBeUndefined();
+  expect(nearest("trian", ["train"])).toBe("train");
+});
+
+describe("lora", () => {
+  test("PEFT's names are taken, in both spellings", () => {
+    expect(loraOptions({ r: 4, lora_alpha: 8, lora_dropout: 0.5 })).toEqual({ r: 4, alpha: 8, dropout: 0.5 });
+    expect(loraOptions({ loraAlpha: 8 } as object)).toEqual({ alpha: 8 });
+    expect(loraOptions({ alpha: undefined, lora_alpha: 8 })).toEqual({ alpha: 8 });
+    const parsed = parseOptions(sftSchema, { data: "rows.jsonl", lora: { lora_alpha: 3 } }, "sft");
+    expect(parsed.lora).toEqual({ alpha: 3 });
+  });
+
+  test("messages name what was given", () => {
+    expect(() => loraOptions({ lora_alpha: 0 })).toThrow(/^lora\.lora_alpha: expected a number above 0, got 0$/);
+    expect(() => loraOptions({ alpha: 0 })).toThrow(/^lora\.alpha: expected a number above 0, got 0$/);
+    expect(() => loraOptions({ dropout: 0, lora_dropout: 0 })).toThrow(
+      /^lora\.lora_dropout: expected alone, got it beside lora\.dropout$/,
+    );
+    expect(() => parseOptions(sftSchema, { data: "rows.jsonl", lora: { rank: 4 } }, "sft")).toThrow(
+      /^lora: expected r, got an unknown option rank$/,
+    );
+    expect(() => loraOptions(3 as never)).toThrow(/^lora: expected an object of LoRA options, got 3$/);
+  });
+});
+
+test("a message in a configuration file's words", () => {
+  const written = new WrittenNames();
+  written.add("learningRate", "learning_rate");
+  written.add("lora.loraAlpha", "lora_alpha");
+  written.add("maxStep", "max_step");
+  written.add("model.hiddenSise", "hidden_sise");
+  for (const [message, expected] of [
+    ["learningRate: expected a number", "learning_rate: expected a number"],
+    ["learningRates: expected a number", "learningRates: expected a number"],
+    ["lora.loraAlpha: expected alone", "lora.lora_alpha: expected alone"],
+    ["lora.alpha: expected a number", "lora.alpha: expected a number"],
+    [
+      "lora.alpha: expected alone, got it beside lora.loraAlpha",
+      "lora.alpha: expected alone, got it beside lora.lora_alpha",
+    ],
+    ["sft: expected maxSteps, got an unknown option maxStep", "sft: expected maxSteps, got an unknown option max_step"],
+    ["model configuration: hiddenSise: expected", "model configuration: hidden_sise: expected"],
+    ["hiddenSise: expected a known key", "hiddenSise: expected a known key"],
+    ["rows.jsonl:3: learningRate", "rows.jsonl:3: learningRate"],
+  ] as const)
+    expect(written.inMessage(message)).toBe(expected);
+});

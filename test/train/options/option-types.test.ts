@@ -1,0 +1,188 @@
+// The options of stages stand twice: as schemas, which check them, and as interfaces, which tell readers of them. Here both are held to
+// each other: the same options of the same types, and a text for each, with what it is where it is not given.
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { z } from "zod";
+import type {
+  ClassifyOptions,
+  DpoOptions,
+  EmbedOptions,
+  EvaluateAt,
+  GrpoOptions,
+  KtoOptions,
+  LanguageModel,
+  OrpoOptions,
+  ParameterGroup,
+  PpoOptions,
+  PretrainOptions,
+  ReplayOptions,
+  RewardOptions,
+  SftOptions,
+  sft,
+  TrainOptions,
+  train,
+} from "../../../lib/index.ts";
+import { classifySchema } from "../../../lib/train/stages/classify.ts";
+import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "../../../lib/train/options/defaults.ts";
+import { dpoSchema } from "../../../lib/train/stages/dpo.ts";
+import { embedSchema } from "../../../lib/train/stages/embed.ts";
+import { grpoSchema } from "../../../lib/train/stages/grpo.ts";
+import { ktoSchema } from "../../../lib/train/stages/kto.ts";
+import { parameterGroupSchema, replaySchema } from "../../../lib/train/options/options.ts";
+import { orpoSchema } from "../../../lib/train/stages/orpo.ts";
+import { ppoSchema } from "../../../lib/train/stages/ppo.ts";
+import { pretrainSchema } from "../../../lib/train/stages/pretrain.ts";
+import { rewardSchema } from "../../../lib/train/stages/reward.ts";
+import { sftSchema } from "../../../lib/train/stages/sft.ts";
+import { trainSchema } from "../../../lib/train/loop/train.ts";
+import { type DocumentedOption, documentedOptions } from "../../helpers/option-documentation.ts";
+import type { Same } from "../../helpers/same-type.ts";
+
+type Call = "signal" | "world" | "onWarning";
+type Checked<Options, Schema extends z.ZodType> = Same<Omit<Options, Call>, z.input<Schema>>;
+
+const held: [
+  Checked<PretrainOptions<unknown>, typeof pretrainSchema>,
+  Checked<SftOptions<unknown>, typeof sftSchema>,
+  Checked<ClassifyOptions<unknown>, typeof classifySchema>,
+  Checked<EmbedOptions<unknown>, typeof embedSchema>,
+  Checked<RewardOptions<unknown>, typeof rewardSchema>,
+  Checked<DpoOptions<unknown>, typeof dpoSchema>,
+  Checked<KtoOptions<unknown>, typeof ktoSchema>,
+  Checked<OrpoOptions<unknown>, typeof orpoSchema>,
+  Checked<PpoOptions<unknown>, typeof ppoSchema>,
+  Checked<GrpoOptions<unknown>, typeof grpoSchema>,
+  Checked<Omit<TrainOptions<unknown>, "about" | "names" | "sequences" | "sequenceLength">, typeof trainSchema>,
+  Checked<ReplayOptions, typeof replaySchema>,
+  Checked<ParameterGroup, typeof parameterGroupSchema>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
+
+/** What drifts is found. */
+// @ts-expect-error: an option that the interface lacks
+const missing: Checked<Omit<SftOptions<unknown>, "packing">, typeof sftSchema> = true;
+// @ts-expect-error: one that is needed in one of them alone
+const needed: Checked<Omit<SftOptions<unknown>, "seed"> & { seed: number }, typeof sftSchema> = true;
+// @ts-expect-error: one of another type
+const other: Checked<Omit<SftOptions<unknown>, "seed"> & { seed?: number | string }, typeof sftSchema> = true;
+
+/** `evaluate` knows what is trained, whether it is written where the stage is called or apart from it. */
+const evaluated = (base: LanguageModel, run: typeof sft, own: typeof train<number, LanguageModel>) => {
+  const evaluate = async ({ model }: EvaluateAt) => ({ length: (await model.complete("x")).text.length });
+  const options: SftOptions = {
+    data: "rows.jsonl",
+    evaluate: async ({ model }) => ({ path: model.path?.length ?? 0 }),
+  };
+  run(base, { data: "rows.jsonl", evaluate: async ({ model }) => ({ a: (await model.complete("x")).text.length }) });
+  run(base, { data: "rows.jsonl", evaluate });
+  run(base, options);
+  return own(base, {} as never, {} as never, { maxSteps: 1, evaluate });
+};
+
+/** Rows in memory have the fields that the stage reads, and may have others; files and what comes as it is read are taken too. */
+const fed = (
+  base: LanguageModel,
+  stages: typeof import("../../../lib/index.ts"),
+  rows: AsyncIterable<{ text: string }>,
+) => {
+  interface Own {
+    prompt: string;
+    completion: string;
+    source: string;
+  }
+  const own: Own[] = [];
+  stages.sft(base, { data: own });
+  stages.sft(base, { data: rows });
+  stages.sft(base, { data: ["a.jsonl", "b.parquet"], evalData: "c.jsonl" });
+  stages.sft(base, { data: [{ messages: [{ role: "user", content: "a" }], id: 3 }, { text: "a" }] });
+  stages.kto(base, { data: own.map((row) => ({ ...row, label: true })) });
+  stages.dpo(base, { data: [{ prompt: "a", ranked: ["b", ["c", "d"]], margin: 1 }] });
+  stages.grpo(base, { prompts: [{ prompt: "a", answer: 4 }], rewards: [] });
+  stages.trainClassifier(base, {
+    data: [
+      { text: "a", label: 1 },
+      { text: "a", label: "b", id: 1 },
+    ],
+  });
+  // @ts-expect-error: a misspelt field
+  stages.sft(base, { data: [{ promt: "a", completion: "b" }] });
+  // @ts-expect-error: a field of another type
+  stages.kto(base, { data: [{ prompt: "a", completion: "b", label: "true" }] });
+  // @ts-expect-error: rows of another stage
+  stages.trainEmbedding(base, { data: rows });
+};
+
+const schemas = {
+  PretrainOptions: pretrainSchema,
+  SftOptions: sftSchema,
+  ClassifyOptions: classifySchema,
+  EmbedOptions: embedSchema,
+  RewardOptions: rewardSchema,
+  DpoOptions: dpoSchema,
+  KtoOptions: ktoSchema,
+  OrpoOptions: orpoSchema,
+  PpoOptions: ppoSchema,
+  GrpoOptions: grpoSchema,
+  TrainOptions: trainSchema,
+  ReplayOptions: replaySchema,
+  ParameterGroup: parameterGroupSchema,
+} as const satisfies Record<string, z.ZodObject>;
+const names = Object.keys(schemas) as (keyof typeof schemas)[];
+
+/** What a schema has for an option that is not given; undefined where it says nothing of it. */
+function standardOf(schema: z.ZodObject, option: string): unknown {
+  const field: z.core.$ZodType | undefined = schema.shape[option];
+  const { def } = field?._zod ?? {};
+  return def?.type === "default" ? (def as z.core.$ZodDefaultDef).defaultValue : undefined;
+}
+
+describe("the options of every stage are documented where they are read", () => {
+  let documented: Map<string, DocumentedOption[]>;
+  beforeAll(() => {
+    documented = documentedOptions(fileURLToPath(new URL("../../../lib/index.ts", import.meta.url)), [
+      ...names,
+      "LoraOptions",
+      "CorpusPart",
+      "ParameterGroup",
+    ]);
+  });
+  const textOf = (name: string, option: string) => documented.get(name)!.find((one) => one.name === option)!.text;
+
+  test("the schemas have the options of the interfaces, by the compiler", () => {
+    expect([...held, missing, needed, other]).not.toContain(false);
+    expect([evaluated, fed].map((one) => typeof one)).toEqual(["function", "function"]);
+  });
+
+  test.each([...names, "LoraOptions", "CorpusPart", "ParameterGroup"])(
+    "%s: every option has a text, and says what it is where not given",
+    (name) => {
+      const options = documented.get(name)!;
+      expect(options.length).toBeGreaterThan(3);
+      expect(options.filter(({ text }) => text.length < 10).map((one) => one.name)).toEqual([]);
+      const silent = options.filter(
+        ({ optional, text }) => optional && !/\bDefault\b|\bWithout\b|PEFT's name/.test(text),
+      );
+      expect(silent.map((one) => one.name)).toEqual([]);
+    },
+  );
+
+  test.each(names)("%s: the defaults are those of the schema", (name) => {
+    const wrong = documented.get(name)!.flatMap(({ name: option, text }) => {
+      const standard = standardOf(schemas[name], option);
+      const said = /\bDefault (.*)\.$/m.exec(text)?.[1];
+      if (standard === undefined) return said === undefined ? [] : [`${option}: the schema has none, got ${said}`];
+      return said !== undefined && JSON.parse(said) === standard
+        ? []
+        : [`${option}: expected ${standard}, got ${said}`];
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("rates that depend on lora are those that runs have", () => {
+    for (const [stage, { lora, weights }] of Object.entries(LEARNING_RATES)) {
+      const name = `${stage[0]!.toUpperCase()}${stage.slice(1)}Options`;
+      const [said, withLora] = /Default: (\S+); (\S+) with lora\.$/.exec(textOf(name, "learningRate"))!.slice(1);
+      expect({ stage, weights: Number(said), lora: Number(withLora) }).toEqual({ stage, weights, lora });
+    }
+    expect(textOf("SftOptions", "saveSteps")).toContain(`Default: ${DEFAULT_SAVE_STEPS},`);
+  });
+});

@@ -1,0 +1,164 @@
+// Rows of preference training: what becomes of them, and what is said of those that are none.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { dpo } from "../../../lib/train/stages/dpo.ts";
+import { kto } from "../../../lib/train/stages/kto.ts";
+import { orpo } from "../../../lib/train/stages/orpo.ts";
+import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
+import { RowEncoder } from "../../../lib/train/preference/rows.ts";
+import { pairs } from "../classify/sentences.ts";
+import { speaker } from "../rollout/speaker.ts";
+
+const place = speaker();
+const { load } = place;
+
+const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };
+const data = pairs(false);
+
+describe("rows", () => {
+  const rankedRows = [
+    { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."], " the old tree.", " Ben."] },
+  ];
+  test("a ranking gives a pair for every two answers that are not equally good", async () => {
+    const encoder = new RowEncoder(place.tokenizer);
+    const row = { value: rankedRows[0]!, where: "data: row 1", inFile: false };
+    const texts = pairsOf(row, encoder).map(({ chosen, rejected }) =>
+      [chosen, rejected].map(({ ids, promptLength }) =>
+        place.tokenizer.decode(ids.slice(promptLength), { skipSpecialTokens: true }),
+      ),
+    );
+    expect(texts).toEqual([
+      [" a red ball.", " the old tree."],
+      [" a small boat.", " the old tree."],
+      [" a red ball.", " Ben."],
+      [" a small boat.", " Ben."],
+      [" the old tree.", " Ben."],
+    ]);
+    await using model = await load();
+    await dpo(model, { ...common, maxSteps: 2, data: rankedRows });
+  });
+
+  test("messages: an answer begins where the prompt with the assistant's opening ends, and ends with the end token", () => {
+    const encoder = new RowEncoder(place.tokenizer);
+    const prompt = [{ role: "user", content: "Anna likes" }];
+    const row = (value: object) => ({ value: value as Record<string, unknown>, where: "data: row 1", inFile: false });
+    const [pair] = pairsOf(
+      row({ prompt, chosen: [{ role: "assistant", content: "a ball" }], rejected: "a tree" }),
+      encoder,
+    );
+    const { ids, promptLength } = pair!.chosen;
+    const opened = place.tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
+    expect([...ids.slice(0, promptLength)]).toEqual([...opened]);
+    expect(place.tokenizer.decode(ids.slice(promptLength))).toContain("a ball");
+    // Conversations that begin alike need no prompt of their own.
+    const whole = (content: string) => [...prompt, { role: "assistant", content }];
+    expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
+  });
+
+  const cases: [string, object, RegExp][] = [
+    [
+      "an empty completion",
+      { prompt: "a", chosen: " ", rejected: "b" },
+      /pairs\.jsonl:2: chosen: expected a text that is not empty, got " "/,
+    ],
+    [
+      "no prompt",
+      { chosen: "a", rejected: "b" },
+      /pairs\.jsonl:2: prompt: expected a text, or an array of messages, got nothing/,
+    ],
+    [
+      "a message without a role",
+      { prompt: [{ content: "a" }], chosen: "b", rejected: "c" },
+      /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
+    ],
+    [
+      "other fields",
+      { text: "a" },
+      /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got the field text/,
+    ],
+    [
+      "a margin that is no number",
+      { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
+      /:2: margin: expected a number, got "1"/,
+    ],
+    ["a ranking of one", { prompt: "a", ranked: ["b"] }, /:2: ranked: expected at least two answers, best first/],
+    [
+      "a prompt longer than the window",
+      { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
+      /:2: row: expected at most 64 tokens .* got \d+ tokens/,
+    ],
+  ];
+  test.each(cases)("%s is named with file and line", async (_, row, message) => {
+    const path = join(place.folder, "pairs.jsonl");
+    await writeFile(path, `${JSON.stringify(data[0])}\n${JSON.stringify(row)}\n`);
+    await using model = await load();
+    await expect(dpo(model, { ...common, maxSteps: 1, data: path })).rejects.toMatchObject({
+      code: "INVALID_FILE",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test("equal answers teach nothing: they are left out and told of; what people ranked as equal gives no pair", async () => {
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    await using model = await load();
+    const same = { prompt: "Anna likes", chosen: " a red ball.", rejected: " a red ball." };
+    const twice = [
+      { role: "user", content: "Anna likes" },
+      { role: "assistant", content: "a ball" },
+    ];
+    const tie = { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."]] };
+    await dpo(model, {
+      ...common,
+      maxSteps: 1,
+      data: [...data, same, { chosen: twice, rejected: twice }, tie],
+      onWarning,
+    });
+    const places = [1, 2].map((i) => `data: row ${data.length + i}`).join("; ");
+    expect(warnings).toEqual([`2 rows hold pairs of equal answers, which were left out: ${places}`]);
+    await expect(dpo(model, { ...common, data: [tie] })).rejects.toThrow(
+      /^data: expected at least one row, got only equal answers: data: row 1$/,
+    );
+  });
+
+  test("rows that are too long are left out or cut where that is asked for", async () => {
+    const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    await using model = await load();
+    const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
+    await dpo(model, { ...options, truncationMode: "drop" });
+    await dpo(model, { ...options, truncationMode: "keep_end" });
+    expect(warnings[0]).toMatch(/^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
+    expect(warnings[1]).toMatch(
+      /^data: 1 prompt was cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
+    );
+    await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
+      /only ones that are too long/,
+    );
+  });
+
+  test("options that do not go together, unknown names, labels that are all alike", async () => {
+    await using model = await load();
+    expect(() => dpo(model, { data, lossType: "hinge", labelSmoothing: 0.1 })).toThrow(
+      /labelSmoothing: expected 0 with lossType hinge/,
+    );
+    expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(/dpo: expected beta, got an unknown option betta/);
+    expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);
+    const row = { prompt: "Anna likes", completion: " a red ball.", label: true };
+    await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
+      /^data: expected rows with label true and with false, got 2 that are all true/,
+    );
+    // By its number the first row is held out, whatever the seed.
+    const alone = { ...common, evalFraction: 0.5 };
+    for (const run of [
+      kto(model, { ...alone, data: [row], seed: 3 }),
+      dpo(model, { ...alone, data: data.slice(0, 1), seed: 4 }),
+    ])
+      await expect(run).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
+    expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
+      /perDeviceTrainBatchSize: expected at least 2/,
+    );
+  });
+});

@@ -1,0 +1,90 @@
+// What answers are drawn from while the policy is trained: itself, or a twin with matrices rounded to bf16.
+import { expect, test } from "vitest";
+import { createModel } from "../../../lib/language-model/create.ts";
+import { completeSeeded } from "../../../lib/language-model/rollout-generate.ts";
+import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
+import { RolloutModel } from "../../../lib/train/rollout/model.ts";
+
+const config = {
+  modelType: "llama" as const,
+  vocabSize: 96,
+  hiddenSize: 48,
+  intermediateSize: 96,
+  numHiddenLayers: 2,
+  numAttentionHeads: 4,
+  numKeyValueHeads: 2,
+  maxPositionEmbeddings: 64,
+};
+const prompt = [5, 9, 2, 77, 31, 8];
+
+async function policyOf() {
+  const policy = createModel(config, { seed: 3 });
+  await policy.model.prepareForTraining(policy.model.languageWeightNames);
+  return policy;
+}
+
+test("in f32 the policy itself is the sampler", async () => {
+  await using policy = await policyOf();
+  const sampler = new RolloutModel(policy, { dtype: "f32" });
+  expect(sampler.isTwin).toBe(false);
+  expect(await sampler.refreshed()).toBe(policy);
+  sampler.dispose();
+  expect(await policy.logits(prompt, { last: true })).toHaveLength(1);
+});
+
+test("in bf16 it is a twin with rounded matrices, which follows the weights and leaves the policy as it is", async () => {
+  await using policy = await policyOf();
+  const before = await policy.logits(prompt);
+  const sampler = new RolloutModel(policy, { dtype: "bf16" });
+  expect(sampler.isTwin).toBe(true);
+  const twin = await sampler.refreshed();
+  expect(twin).not.toBe(policy);
+  for (const name of policy.model.languageWeightNames) {
+    const { dtype, shape } = twin.model.weight(name);
+    expect([name, dtype]).toEqual([name, shape.length >= 2 ? "bf16" : "f32"]);
+  }
+  // Log-probabilities of the twin are nearer to those that the bf16 training step computes than the masters' are.
+  const answer = { ids: Int32Array.from(prompt), promptLength: 1 };
+  const scorer = new AnswerScorer(policy.model, { sequences: 1, sequenceLength: 8, dtype: "bf16" });
+  const trained = (await scorer.tokens([answer]))[0]!;
+  scorer.dispose();
+  const distance = async (model: typeof policy) => {
+    const scores = (await model.score(prompt)).slice(1);
+    return Math.hypot(...Array.from(trained, (v, i) => v - scores[i]!));
+  };
+  expect(trained).toHaveLength(prompt.length - 1);
+  expect(await distance(twin)).toBeLessThan(await distance(policy));
+
+  const name = "model.layers.0.mlp.down_proj.weight";
+  const weight = policy.model.weight(name);
+  await weight.write(new Float32Array(weight.elements).fill(1 + 2 ** -8)); // halfway between two bf16 numbers: to even
+  expect(await sampler.refreshed()).toBe(twin);
+  expect(new Set(await twin.model.weight(name).read())).toEqual(new Set([0x3f80]));
+  sampler.dispose();
+  expect((await policy.logits(prompt))[0]).not.toEqual(before[0]);
+});
+
+test("a twin's draws tell their log-probabilities at the sampler's temperature, and are those of that temperature", async () => {
+  await using policy = await policyOf();
+  const temperature = 0.6;
+  const sampler = new RolloutModel(policy, { dtype: "bf16", temperature });
+  const plain = new RolloutModel(policy, { dtype: "bf16" });
+  // Sixteen rows in all: more of them at once would attend with products rounded to bf16, as drawn rows do not.
+  const options = { maxTokens: 16 - prompt.length, ignoreEos: true, topP: 0.9, repetitionPenalty: 1.3 };
+  const seeded = [1, 2, 3].map((seed) => ({ ids: prompt, seed }));
+  const drawn = await completeSeeded(await sampler.refreshed(), seeded, { ...options, temperature: 1 });
+  const expected = await completeSeeded(await plain.refreshed(), seeded, { ...options, temperature });
+  expect(drawn.map((d) => d.tokens)).toEqual(expected.map((d) => d.tokens));
+  // By an independent softmax over the plain twin's logits.
+  const twin = await plain.refreshed();
+  for (const { tokens, logprobs } of drawn) {
+    const logits = await twin.logits([...prompt, ...tokens]);
+    for (const [i, token] of tokens.entries()) {
+      const row = Array.from(logits[prompt.length - 1 + i]!, (v) => v / temperature);
+      const lse = Math.log(row.reduce((s, v) => s + Math.exp(v), 0));
+      expect(logprobs[i]!).toBeCloseTo(row[token]! - lse, 4);
+    }
+  }
+  sampler.dispose();
+  plain.dispose();
+});

@@ -1,0 +1,129 @@
+// Runs over the model's own answers, stopped and gone on with: a checkpoint keeps the rollout under way, and knows its prompts.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { LanguageModel } from "../../../lib/language-model/language-model.ts";
+import { grpo } from "../../../lib/train/stages/grpo.ts";
+import { ppo } from "../../../lib/train/stages/ppo.ts";
+import { pack, unpack } from "../../../lib/train/rollout/pack.ts";
+import { common, ppoCommon } from "./rollouts.ts";
+import { lossesOf, speaker } from "./speaker.ts";
+
+const place = speaker();
+const { load } = place;
+
+test("grpo: a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
+  // Four steps a rollout: two micro-batches, twice.
+  const options = {
+    ...common,
+    gradientAccumulationSteps: 1,
+    stepsPerGeneration: 2,
+    numIterations: 2,
+    maxSteps: 10,
+    beta: 0.05,
+  };
+  await using whole = await load();
+  const expected = await lossesOf(grpo(whole, options));
+  const outputDir = join(place.folder, "resumed");
+  const controller = new AbortController();
+  await using first = await load();
+  const before: number[] = [];
+  const interrupted = async () => {
+    for await (const event of grpo(first, { ...options, outputDir, signal: controller.signal })) {
+      if (!("loss" in event)) continue;
+      before.push(event.loss);
+      if (event.step === 6) controller.abort();
+    }
+  };
+  await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+  await using second = await load();
+  const after = await lossesOf(grpo(second, { ...options, outputDir, resume: true }));
+  expect([...before, ...after]).toEqual(expected);
+  await using finished = await LanguageModel.load(outputDir);
+  expect(finished.card).toMatchObject({ stage: "grpo" });
+});
+
+test("ppo: a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
+  const options = {
+    ...ppoCommon,
+    numMiniBatches: 2,
+    maxSteps: 10,
+    klTarget: 0.05,
+    klHorizon: 100,
+    whitenRewards: true,
+  };
+  await using whole = await load();
+  const expected = await lossesOf(ppo(whole, options));
+  const outputDir = join(place.folder, "ppo-resumed");
+  const controller = new AbortController();
+  await using first = await load();
+  const before: number[] = [];
+  const interrupted = async () => {
+    for await (const event of ppo(first, { ...options, outputDir, signal: controller.signal })) {
+      if (!("loss" in event)) continue;
+      before.push(event.loss);
+      if (event.step === 6) controller.abort();
+    }
+  };
+  await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+  await using second = await load();
+  const after = await lossesOf(ppo(second, { ...options, outputDir, resume: true }));
+  expect([...before, ...after]).toEqual(expected);
+  await using finished = await LanguageModel.load(outputDir);
+  expect(finished.card).toMatchObject({ stage: "ppo" });
+  expect(finished.model.weight("v_head.summary.weight").shape).toEqual([1, 32]);
+  expect((await finished.complete("Anna sees", { maxTokens: 4, temperature: 0 })).tokens.length).toBeGreaterThan(0);
+});
+
+test("a rollout survives JSON to the last bit", () => {
+  const value = {
+    answers: [{ ids: Int32Array.of(1, -2), logprobs: Float32Array.of(0.1, -1e-30), a: 1 / 3 }],
+    text: "$Float32Array",
+  };
+  expect(unpack(JSON.parse(JSON.stringify(pack(value))))).toEqual(value);
+});
+
+describe.each(["grpo", "ppo"] as const)("%s: a resumed run has the prompts that it began with", (name) => {
+  const own = common.prompts.map((row, i) => ({ ...row, answer: `a${i}` }));
+  /** A run of two steps, or what goes on from it. */
+  async function run(prompts: typeof own | string, resume = false, more: { refModel?: LanguageModel } = {}) {
+    await using model = await load();
+    const shared = {
+      dtype: "f32",
+      outputDir: join(place.folder, name),
+      saveSteps: 1,
+      resume,
+      overwriteOutputDir: !resume,
+      ...more,
+    } as const;
+    const maxSteps = resume ? 3 : 2;
+    return name === "grpo"
+      ? await grpo(model, { ...common, ...shared, prompts, maxSteps, beta: more.refModel ? 0.1 : 0 })
+      : await ppo(model, { ...ppoCommon, ...shared, prompts, maxSteps });
+  }
+  const refused =
+    /^resume: expected the prompts and the seed that the run began with \(\d+ rows \w+, seed 5\), got others/;
+
+  test("others, and columns that rewards would see, are refused by name; the same ones from a file are taken", async () => {
+    await run(own);
+    await expect(run(own.slice(1), true)).rejects.toThrow(refused);
+    await expect(run([...own].reverse(), true)).rejects.toThrow(refused);
+    await expect(run([{ ...own[0]!, answer: "b" }, ...own.slice(1)], true)).rejects.toThrow(refused);
+    const file = join(place.folder, `${name}.jsonl`);
+    await writeFile(file, own.map((row) => JSON.stringify(row)).join("\n"));
+    expect(await run(file, true)).toMatchObject({ steps: 3 });
+  });
+
+  test("and the reference", async () => {
+    await using refModel = await load();
+    await run(own, false, { refModel });
+    await using other = await load();
+    await other.model.prepareForTraining(["model.norm.weight"]);
+    const norm = other.model.weight("model.norm.weight");
+    await norm.write((await norm.toFloat32()).map((v) => 2 * v));
+    await expect(run(own, true, { refModel: other })).rejects.toThrow(
+      /^resume: expected the reference that the run began with \(fingerprint \w+\), got another \(\w+\); give the model/,
+    );
+    expect(await run(own, true, { refModel })).toMatchObject({ steps: 3 });
+  });
+});

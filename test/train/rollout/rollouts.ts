@@ -1,0 +1,32 @@
+// What tests of rollouts share: prompts, a reward that is easy to learn, and options for it.
+import type { GrpoOptions } from "../../../lib/train/stages/grpo.ts";
+import type { PpoOptions } from "../../../lib/train/stages/ppo.ts";
+import type { RewardFunction } from "../../../lib/train/rollout/rewards.ts";
+import { isHeldOut, prompts } from "../classify/sentences.ts";
+
+export const rows = (heldOut: boolean) => prompts.filter((p) => isHeldOut(p) === heldOut).map((prompt) => ({ prompt }));
+
+/** The share of the letter e. */
+export const letter: RewardFunction = ({ completions }) =>
+  completions.map((text) => (text.match(/e/g)?.length ?? 0) / Math.max(1, text.length));
+
+export const common = {
+  prompts: rows(false),
+  rewards: [letter],
+  maxSteps: 20,
+  perDeviceTrainBatchSize: 16,
+  gradientAccumulationSteps: 2,
+  numGenerations: 8,
+  maxCompletionLength: 12,
+  learningRate: 3e-3,
+  warmupSteps: 2,
+  seed: 5,
+} satisfies GrpoOptions;
+
+const { numGenerations: _, ...forPpo } = common;
+export const ppoCommon = {
+  ...forPpo,
+  gradientAccumulationSteps: 1,
+  numPpoEpochs: 2,
+  maxSteps: 40,
+} satisfies PpoOptions;
