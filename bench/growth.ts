@@ -1,9 +1,9 @@
 // How the cost of a token grows: with the context (a small model), with the sequences decoded at once, with the model.
 // JSON lines; `npm run bench -- plot FILE` draws them.
 
+import type { Device } from "../lib/graph/index.ts";
 import { createModel } from "../lib/language-model/create.ts";
 import { LanguageModel } from "../lib/language-model/language-model.ts";
-import type { Device } from "../lib/graph/index.ts";
 import { median, report } from "./measure.ts";
 import { benchModel, shapeNames } from "./models.ts";
 

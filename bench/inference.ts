@@ -1,7 +1,8 @@
 // Prefill, decode and decoding of eight sequences against node-llama-cpp on the same files, interleaved, with the ceilings
 // of the machine measured in between. HEDDLE_BENCH_LLAMA names the peer's folder. --only 135M or 135M:q8_0.
-import { LanguageModel } from "../lib/language-model/language-model.ts";
+
 import type { Device } from "../lib/graph/index.ts";
+import { LanguageModel } from "../lib/language-model/language-model.ts";
 import { ReadBandwidth } from "./bandwidth.ts";
 import { type Ceiling, Ceilings } from "./ceilings.ts";
 import { median, report } from "./measure.ts";

@@ -3,8 +3,9 @@
 // What both are held against has activations and cache in f32: blocks in place are then within 1e-5 of the logits' range of their numbers
 // as f32 weights (test/inference/quantized.test.ts), which are as near to float64 (test/models/families.test.ts).
 // `npm run bench -- logits [--only 135M:q8_0]`
-import { LanguageModel } from "../lib/language-model/language-model.ts";
+
 import type { Device } from "../lib/graph/index.ts";
+import { LanguageModel } from "../lib/language-model/language-model.ts";
 import { report } from "./measure.ts";
 import { benchModel, fileTypes, shapeNames } from "./models.ts";
 import { openLlamaCpp } from "./peers/llama-cpp.ts";

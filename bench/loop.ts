@@ -1,12 +1,13 @@
 // What the TypeScript loop costs: a decode step as users have it, against the same native program run back to back.
+
+import type { Device } from "../lib/graph/index.ts";
+import { prefill } from "../lib/inference/async-prefill.ts";
 import { KvCache } from "../lib/inference/cache/kv-cache.ts";
-import { LanguageModel } from "../lib/language-model/language-model.ts";
 import { resolveOptions } from "../lib/inference/generation-options.ts";
 import { sampleProgram } from "../lib/inference/programs.ts";
-import { prefill } from "../lib/inference/async-prefill.ts";
 import { samplingInputs } from "../lib/inference/sampling/sampling-inputs.ts";
 import { Sequence } from "../lib/inference/sequence.ts";
-import type { Device } from "../lib/graph/index.ts";
+import { LanguageModel } from "../lib/language-model/language-model.ts";
 import { median, report } from "./measure.ts";
 import { benchModel, shapeNames } from "./models.ts";
 

@@ -1,8 +1,8 @@
 // One case of bench/memory.ts, in a process of its own: trains some steps, and says on stdout what that took.
 import { SHAPES } from "../lib/bench/models.ts";
 import { parseModelConfig } from "../lib/formats/config/config.ts";
-import { LanguageModel } from "../lib/language-model/index.ts";
 import { type Device, type FloatDType, openDevice } from "../lib/graph/index.ts";
+import { LanguageModel } from "../lib/language-model/index.ts";
 import { adapterTensors } from "../lib/models/adapters/adapters.ts";
 import { linearLayers } from "../lib/models/adapters/linear-layers.ts";
 import { Model } from "../lib/models/model.ts";

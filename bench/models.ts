@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SHAPES as shared } from "../lib/bench/models.ts";
 import { convertModel } from "../lib/convert/convert.ts";
-import { createModel } from "../lib/language-model/create.ts";
 import type { Device } from "../lib/graph/index.ts";
+import { createModel } from "../lib/language-model/create.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 
 /** Real shapes, random weights: those of `heddle bench`, and TinyLlama's 1.1B (untied). */

@@ -1,7 +1,8 @@
 // A prompt of 512 tokens to its next one, against PyTorch in bf16 and onnxruntime-node in int8 in the same run
 // (node-llama-cpp's prefill is in the inference suite). `npm run bench -- prefill [--only 135M] [--rounds N]`
-import { LanguageModel } from "../lib/language-model/language-model.ts";
+
 import type { Device } from "../lib/graph/index.ts";
+import { LanguageModel } from "../lib/language-model/language-model.ts";
 import { type Contender, interleave, pairedRatio, report, seconds, settle } from "./measure.ts";
 import { benchModel, SHAPES, type ShapeName, shapeNames } from "./models.ts";
 import { openOnnxRuntime } from "./peers/onnxruntime.ts";

@@ -1,7 +1,8 @@
 // Speculative decoding against plain decoding of the same model, interleaved: a random model that decodes greedily soon
 // repeats itself, which is what prompt lookup lives on. The share of accepted tokens stands beside the ratio.
-import { LanguageModel } from "../lib/language-model/language-model.ts";
+
 import type { Device } from "../lib/graph/index.ts";
+import { LanguageModel } from "../lib/language-model/language-model.ts";
 import { interleave, report } from "./measure.ts";
 import { benchModel, shapeNames } from "./models.ts";
 

@@ -2,17 +2,17 @@
 import type { FloatDType } from "../lib/graph/index.ts";
 import { headNames, trunkNames } from "../lib/models/heads.ts";
 import type { Model } from "../lib/models/model.ts";
+import type { Stage } from "../lib/train/loop/stage.ts";
+import { TrainStep, type TrainStepOptions } from "../lib/train/loop/step.ts";
 import { classification } from "../lib/train/losses/classify-loss.ts";
-import { dpoStage } from "../lib/train/stages/dpo.ts";
 import { contrastive } from "../lib/train/losses/embed-loss.ts";
+import { supervised } from "../lib/train/losses/supervised.ts";
+import { dpoStage } from "../lib/train/stages/dpo.ts";
 import { grpoStage } from "../lib/train/stages/grpo.ts";
 import { ktoStage } from "../lib/train/stages/kto.ts";
 import { orpoStage } from "../lib/train/stages/orpo.ts";
 import { ppoStage } from "../lib/train/stages/ppo.ts";
 import { rewardStage } from "../lib/train/stages/reward.ts";
-import type { Stage } from "../lib/train/loop/stage.ts";
-import { TrainStep, type TrainStepOptions } from "../lib/train/loop/step.ts";
-import { supervised } from "../lib/train/losses/supervised.ts";
 
 export const stageNames = ["sft", "dpo", "kto", "orpo", "grpo", "ppo", "reward", "classify", "embed"] as const;
 export type StageName = (typeof stageNames)[number];

@@ -18,6 +18,8 @@ export {
 // What the signatures above are made of.
 export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
+export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";
+export type { Run } from "./core/run.ts";
 export type { CorpusTokenizer } from "./data/encode.ts";
 export { type LocatedRow, type RowSource, readRows } from "./data/rows.ts";
 export type { TokenShardProgress } from "./data/token-shards/write-token-shards.ts";
@@ -26,7 +28,6 @@ export {
   type WriteTokenShardsOptions,
   writeTokenShards,
 } from "./data/token-shards/write-token-shards.ts";
-export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";
 export type { Match } from "./eval/answers.ts";
 export type { Normalization, TaskResult } from "./eval/choice.ts";
 export type { Declines } from "./eval/decline.ts";
@@ -73,7 +74,6 @@ export type {
   RopeScaling,
   YarnRopeScaling,
 } from "./formats/config/config-types.ts";
-export type { FloatDtype } from "./formats/weight-dtype.ts";
 export type { BuiltInModelType } from "./formats/config/families.ts";
 export type { OwnValue, OwnValues } from "./formats/config/family-format.ts";
 export type { GenerationConfig } from "./formats/config/generation-config.ts";
@@ -86,6 +86,25 @@ export type {
 } from "./formats/model-card.ts";
 export type { QuantisedTarget } from "./formats/quantization-choice.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
+export type { FloatDtype } from "./formats/weight-dtype.ts";
+export {
+  type BuildInfo,
+  type CpuInfo,
+  type CudaDeviceInfo,
+  Device,
+  type DeviceInfo,
+  type DeviceOptions,
+  deviceInfo,
+  type FloatDType,
+  formatProfile,
+  openDevice,
+  type Profile,
+  type ProfiledOperand,
+  type ProfiledOperation,
+  type ProfileFormat,
+  profile,
+} from "./graph/index.ts";
+export type { AssistantModel } from "./inference/generation-options.ts";
 export type { EmbedTextOptions } from "./language-model/embed/embed.ts";
 export {
   Batcher,
@@ -132,24 +151,6 @@ export {
   type TopCandidate,
   type Usage,
 } from "./language-model/index.ts";
-export type { AssistantModel } from "./inference/generation-options.ts";
-export {
-  type BuildInfo,
-  type CpuInfo,
-  type CudaDeviceInfo,
-  Device,
-  type DeviceInfo,
-  type DeviceOptions,
-  deviceInfo,
-  type FloatDType,
-  formatProfile,
-  openDevice,
-  type Profile,
-  type ProfiledOperand,
-  type ProfiledOperation,
-  type ProfileFormat,
-  profile,
-} from "./graph/index.ts";
 export { type LifecycleOptions, lifecycle } from "./lifecycle/lifecycle.ts";
 export type { LifecycleEvent, LifecycleResult, StageMetrics, StageName, StageResult } from "./lifecycle/types.ts";
 export { type Calibration, type CalibrationOptions, calibration, type ReliabilityBin } from "./metrics/calibration.ts";
@@ -157,14 +158,8 @@ export { type ClassificationReport, classificationReport } from "./metrics/class
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
 export { fitTemperature } from "./metrics/temperature.ts";
 export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
-export type { CacheDType } from "./models/cache-shape.ts";
-export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
-export { type DecoderFamily, type DecoderShapeOptions, decoderFamily, type FeedForward } from "./models/define-decoder.ts";
-export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
-export type { Forward, Rows } from "./models/forward.ts";
-export type { LoadDType } from "./models/loading/load.ts";
 export type { LoraConfig, LoraOptions } from "./models/adapters/lora.ts";
-export type { Model } from "./models/model.ts";
+export type { CacheDType } from "./models/cache-shape.ts";
 export {
   type FamilyDefinition,
   type OwnConfig,
@@ -173,6 +168,17 @@ export {
   rotateHeads,
   type WidenedValue,
 } from "./models/custom-family.ts";
+export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
+export {
+  type DecoderFamily,
+  type DecoderShapeOptions,
+  decoderFamily,
+  type FeedForward,
+} from "./models/define-decoder.ts";
+export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
+export type { Forward, Rows } from "./models/forward.ts";
+export type { LoadDType } from "./models/loading/load.ts";
+export type { Model } from "./models/model.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { DecoderShape } from "./nn/decoder.ts";
 export type { DecoderNames } from "./nn/decoder-names.ts";
@@ -181,7 +187,6 @@ export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
-export type { Run } from "./core/run.ts";
 export {
   type ChatMessage,
   type DecodeOptions,
@@ -191,25 +196,9 @@ export {
   Tokenizer,
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
-export type { StageCard } from "./train/loop/stage-card.ts";
-export type { TrainableClassifier } from "./train/stages/classify.ts";
-export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/stages/classify.ts";
-export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/stages/dpo.ts";
-export { type EmbedOptions, type TrainableEmbedder, trainEmbedding } from "./train/stages/embed.ts";
 export type { TrainingPrompt, TrainingPrompts } from "./train/examples/embed-prompts.ts";
 export type { ExamplePosition, ExampleSourceOptions } from "./train/examples/example-source.ts";
 export { ExampleSource } from "./train/examples/example-source.ts";
-export { type GrpoOptions, grpo } from "./train/stages/grpo.ts";
-export { type KtoOptions, kto } from "./train/stages/kto.ts";
-export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";
-export { type OrpoOptions, orpo } from "./train/stages/orpo.ts";
-export type { ParameterMatch } from "./train/options/parameter-match.ts";
-export { type PpoOptions, ppo } from "./train/stages/ppo.ts";
-export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
-export { type PretrainOptions, pretrain } from "./train/stages/pretrain.ts";
-export { type RewardOptions, trainReward } from "./train/stages/reward.ts";
-export type { PolicyOptions } from "./train/rollout/options.ts";
-export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
 export type {
   ClassifyRow,
   EmbedRow,
@@ -224,9 +213,11 @@ export type {
   SftRow,
 } from "./train/examples/row-types.ts";
 export type { StageSetup, Trainable } from "./train/loop/run-stage.ts";
-export type { SftTrainable } from "./train/stages/sft.ts";
-export { type SftOptions, sft } from "./train/stages/sft.ts";
 export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/loop/stage.ts";
+export type { StageCard } from "./train/loop/stage-card.ts";
+export { type TrainOptions, train } from "./train/loop/train.ts";
+export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/loop/trainer.ts";
+export type { ParameterMatch } from "./train/options/parameter-match.ts";
 export type {
   AdapterOptions,
   CallOptions,
@@ -243,6 +234,20 @@ export type {
   TextData,
   TextSource,
 } from "./train/options/stage-options.ts";
-export { type TrainOptions, train } from "./train/loop/train.ts";
-export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/loop/trainer.ts";
+export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
+export type { PolicyOptions } from "./train/rollout/options.ts";
+export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
+export type { TrainableClassifier } from "./train/stages/classify.ts";
+export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/stages/classify.ts";
+export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/stages/dpo.ts";
+export { type EmbedOptions, type TrainableEmbedder, trainEmbedding } from "./train/stages/embed.ts";
+export { type GrpoOptions, grpo } from "./train/stages/grpo.ts";
+export { type KtoOptions, kto } from "./train/stages/kto.ts";
+export { type OrpoOptions, orpo } from "./train/stages/orpo.ts";
+export { type PpoOptions, ppo } from "./train/stages/ppo.ts";
+export { type PretrainOptions, pretrain } from "./train/stages/pretrain.ts";
+export { type RewardOptions, trainReward } from "./train/stages/reward.ts";
+export type { SftTrainable } from "./train/stages/sft.ts";
+export { type SftOptions, sft } from "./train/stages/sft.ts";
+export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";
 export type { World } from "./train/world/world.ts";

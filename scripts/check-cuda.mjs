@@ -62,14 +62,15 @@ const shippedFor89 = /set\(sm89_sources ([^)]+)\)/.exec(cmake)[1].split(" ");
 const shipped = (source) => architectures.filter((a) => a !== "89" || shippedFor89.includes(source));
 const folder = join(root, "native", "cuda");
 const asked = process.argv.slice(2).map((file) => basename(file));
-const sources = readdirSync(folder).filter((f) => f.endsWith(".cu") && (asked.length === 0 || asked.includes(f)));
+const paths = new Map(readdirSync(folder, { recursive: true }).map((path) => [basename(path), join(folder, path)]));
+const sources = [...paths.keys()].filter((f) => f.endsWith(".cu") && (asked.length === 0 || asked.includes(f)));
 const out = mkdtempSync(join(tmpdir(), "heddle-check-cuda-"));
 
 function compile(source) {
   const keep = join(out, source);
   mkdirSync(keep);
   const args = [
-    ...["-c", "-std=c++17", "-O3", `-I${join(root, "native")}`, "-o", join(keep, "object.o"), join(folder, source)],
+    ...["-c", "-std=c++17", "-O3", `-I${join(root, "native")}`, "-o", join(keep, "object.o"), paths.get(source)],
     ...architectures.flatMap((a) => ["-gencode", `arch=compute_${a},code=sm_${a}`]),
     ...["--compress-mode=size", "--keep", "--keep-dir", keep],
     ...["-Werror", "all-warnings", "-Xptxas=-v"],

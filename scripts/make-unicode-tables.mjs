@@ -270,7 +270,7 @@ function write(name, parts) {
     if (line) lines.push(line);
     if (tail) lines.push(tail);
   }
-  writeFileSync(new URL(`../native/tokenizer/${name}`, import.meta.url), `${lines.join("\n")}\n`);
+  writeFileSync(new URL(`../native/tokenizer/text/${name}`, import.meta.url), `${lines.join("\n")}\n`);
   console.log(`${name}: ${lines.length} lines`);
 }
 

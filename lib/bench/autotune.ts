@@ -1,8 +1,8 @@
 import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { DTYPES } from "../graph/dtype.ts";
 import { type Device, deviceInfo, type FloatDType, isFloat, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
+import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { linearLayers } from "../models/adapters/linear-layers.ts";
 import { filled, runSeconds } from "./ceilings.ts";
 import { type Layout, operands, product } from "./suites/gemm.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { convertModel } from "../convert/convert.ts";
-import { createModel } from "../language-model/create.ts";
 import type { Device } from "../graph/index.ts";
+import { createModel } from "../language-model/create.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 
 /** Real shapes: stories15M of llama2.c, SmolLM-135M. */

@@ -4,7 +4,10 @@ import type { CommandTable } from "./command.ts";
 export const commands: CommandTable = {
   generate: { about: "continue a text", load: async () => (await import("./commands/generate.ts")).command },
   chat: { about: "talk with a model", load: async () => (await import("./commands/chat.ts")).command },
-  classify: { about: "label a text, with probabilities", load: async () => (await import("./commands/classify.ts")).command },
+  classify: {
+    about: "label a text, with probabilities",
+    load: async () => (await import("./commands/classify.ts")).command,
+  },
   embed: { about: "turn a text into a vector", load: async () => (await import("./commands/embed.ts")).command },
   logits: { about: "print a model's logits", load: async () => (await import("./commands/logits.ts")).command },
   tokenize: { about: "turn text into token ids", load: async () => (await import("./commands/tokenize.ts")).command },
@@ -46,5 +49,8 @@ export const commands: CommandTable = {
     about: "measure which kernels of a CUDA device are fastest for a model",
     load: async () => (await import("./commands/autotune.ts")).command,
   },
-  info: { about: "show this build, this machine, and a model", load: async () => (await import("./commands/info.ts")).command },
+  info: {
+    about: "show this build, this machine, and a model",
+    load: async () => (await import("./commands/info.ts")).command,
+  },
 };

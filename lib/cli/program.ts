@@ -1,15 +1,15 @@
 // The command line: finds the command, runs it, and turns every failure into one line on stderr and an exit code.
 import { readFileSync } from "node:fs";
 import { HeddleError } from "../core/errors.ts";
-import { ioError } from "../io/atomic-files.ts";
 import { nearest } from "../core/nearest-name.ts";
+import { ioError } from "../io/atomic-files.ts";
 import type { AnyCommand, CommandGroup, CommandTable, OptionSpecs, OptionValues } from "./command.ts";
 import { commonOptions } from "./command.ts";
 import { commands } from "./command-list.ts";
 import { EXIT_CODES, exitCodeOf } from "./exit-code.ts";
+import { parseArguments } from "./parse.ts";
 import { stopForOutput } from "./terminal/interrupt.ts";
 import { consoleToStderr, Output, oneLine } from "./terminal/output.ts";
-import { parseArguments } from "./parse.ts";
 import { columns, commandUsage, tableUsage } from "./usage.ts";
 
 async function main(args: string[]): Promise<void> {

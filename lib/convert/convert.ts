@@ -2,29 +2,25 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { checkNames, type Names } from "../core/unknown-options.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config/config.ts";
 import { modelConfigToJson } from "../formats/config/config-json.ts";
 import { modelConfigToGguf } from "../formats/config/config-to-gguf.ts";
-import { elementCount, type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/weight-dtype.ts";
-import { DEFAULT_EMBEDDING } from "../formats/sentence-transformers/embedding-schema.ts";
-import { saveModelWeights } from "../formats/sentence-transformers/embedding-write.ts";
-import { unstackExperts } from "../formats/experts.ts";
 import { formatOf } from "../formats/config/families.ts";
+import { generationConfigToJson } from "../formats/config/generation-config.ts";
+import { ownHead } from "../formats/config/heads.ts";
+import { firstPosition } from "../formats/config/positions.ts";
+import { llama3Factors } from "../formats/config/rope-scaling.ts";
+import { unstackExperts } from "../formats/experts.ts";
 import { replaceModel } from "../formats/folder-files.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { splitGateUp } from "../formats/gate-up.ts";
-import { generationConfigToJson } from "../formats/config/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf/gguf-names.ts";
 import { addDefaultPooling } from "../formats/gguf/gguf-pooling.ts";
 import type { GgufValue } from "../formats/gguf/gguf-types.ts";
 import { writeGguf } from "../formats/gguf/gguf-write.ts";
-import { ownHead } from "../formats/config/heads.ts";
-import { exists, ioError, makeFolder, readJson } from "../io/atomic-files.ts";
-import { decodeUtf8 } from "../io/json.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
-import { readWhole } from "../io/open-file.ts";
-import { firstPosition } from "../formats/config/positions.ts";
 import {
   dtypeNames,
   fileType,
@@ -34,18 +30,28 @@ import {
   quantisedType,
   widerMatrices,
 } from "../formats/quantization-choice.ts";
-import { llama3Factors } from "../formats/config/rope-scaling.ts";
-import { type StagedFiles, writeTogether } from "../io/staged-files.ts";
+import { DEFAULT_EMBEDDING } from "../formats/sentence-transformers/embedding-schema.ts";
+import { saveModelWeights } from "../formats/sentence-transformers/embedding-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
 import { stageTokenizer, TOKENIZER_FILES } from "../formats/tokenizer-files.ts";
+import {
+  elementCount,
+  type FloatDtype,
+  isFloatDtype,
+  isNumberDtype,
+  type NumberDtype,
+} from "../formats/weight-dtype.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import { type Device, isQuantised, openDevice } from "../graph/index.ts";
+import { exists, ioError, makeFolder, readJson } from "../io/atomic-files.ts";
+import { decodeUtf8 } from "../io/json.ts";
+import { readWhole } from "../io/open-file.ts";
+import { type StagedFiles, writeTogether } from "../io/staged-files.ts";
 import { familyOf } from "../models/registry.ts";
-import { jsonWithEos } from "../tokenizer/pipeline/template-processor.ts";
 import { tokenizerToGguf } from "../tokenizer/files/gguf-write.ts";
-import { checkNames, type Names } from "../core/unknown-options.ts";
 import { namedTemplates, readTemplates } from "../tokenizer/files/template-files.ts";
+import { jsonWithEos } from "../tokenizer/pipeline/template-processor.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 

@@ -1,8 +1,8 @@
 // What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
 import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf } from "../formats/config/families.ts";
-import { ggufArchitecture } from "../formats/gguf/gguf-names.ts";
 import { yarnAttentionFactor } from "../formats/config/rope-scaling.ts";
+import { ggufArchitecture } from "../formats/gguf/gguf-names.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that the file names; of EXAONE 4's models that of 64 layers alone. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gemma-embedding", "gpt-oss", "olmo2", "cohere2", "modern-bert"]);

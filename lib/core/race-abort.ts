@@ -1,5 +1,5 @@
-import { checkSignal, HeddleError } from "./errors.ts";
 import { onAbort } from "./abort-listeners.ts";
+import { checkSignal, HeddleError } from "./errors.ts";
 
 export function aborted(signal: AbortSignal, what = "model"): HeddleError {
   return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });

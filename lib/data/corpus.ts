@@ -5,9 +5,9 @@ import { ConcatenatedRows } from "./concatenated.ts";
 import { contentSample } from "./content-sample.ts";
 import type { StreamPosition } from "./cursor.ts";
 import { type DocumentFile, openDocumentFiles } from "./documents/document-file.ts";
+import type { SeparatorRule } from "./documents/shards.ts";
 import { type CorpusTokenizer, sharedEnd } from "./encode.ts";
 import { GroupReader } from "./groups.ts";
-import type { SeparatorRule } from "./documents/shards.ts";
 
 export { type Batch, IGNORED } from "./batch.ts";
 

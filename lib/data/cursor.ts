@@ -1,8 +1,8 @@
 import { HeddleError } from "../core/errors.ts";
+import { Pacer } from "../core/pacer.ts";
 import type { EncodedDocument } from "./documents/document-file.ts";
 import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
-import { Pacer } from "../core/pacer.ts";
 
 /** Files that a message names. */
 const NAMED = 3;

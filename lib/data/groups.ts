@@ -1,6 +1,6 @@
 import { HeddleError } from "../core/errors.ts";
-import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { Pacer } from "../core/pacer.ts";
+import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 
 /** Bytes of a file that are read at once. */

@@ -1,12 +1,12 @@
 import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
+import { Pacer } from "../core/pacer.ts";
+import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { parseJson } from "../io/json.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { readWhole } from "../io/open-file.ts";
-import { untilAborted } from "../core/until-aborted.ts";
 import { linesOf } from "./lines.ts";
-import { Pacer } from "../core/pacer.ts";
 import { ParquetTable } from "./parquet/parquet.ts";
 
 /** Rows of a task: .jsonl, .parquet and .json files (an array) by name, an array of objects, or objects as they come. */

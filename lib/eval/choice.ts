@@ -1,6 +1,6 @@
+import { invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { Pacer } from "../core/pacer.ts";
 import type { RowSource } from "../data/rows.ts";
-import { invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { type Continuations, scoreContinuations } from "../inference/continuations.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { type Calibration, type CalibrationOptions, calibration } from "../metrics/calibration.ts";

@@ -1,13 +1,13 @@
-import type { RowSource } from "../data/rows.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { calibration } from "../metrics/calibration.ts";
 import { argmax, classificationReport } from "../metrics/classification.ts";
-import { type ClassifyOptions, trainClassifier } from "../train/stages/classify.ts";
 import { type LabelledRow, labelsOf, readLabelled } from "../train/examples/classify-rows.ts";
 import { splitExamples } from "../train/examples/example-source.ts";
-import { type SftOptions, sft } from "../train/stages/sft.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
+import { type ClassifyOptions, trainClassifier } from "../train/stages/classify.ts";
+import { type SftOptions, sft } from "../train/stages/sft.ts";
 import { checkFunction, checkText, checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 

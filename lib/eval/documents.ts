@@ -1,10 +1,10 @@
 import { constants } from "node:buffer";
 import { stat } from "node:fs/promises";
+import { HeddleError } from "../core/errors.ts";
 import { separatorRule } from "../data/corpus.ts";
 import { documentCount, documentEnds, documentText } from "../data/documents/documents.ts";
-import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { planShards, readShard } from "../data/documents/shards.ts";
-import { HeddleError } from "../core/errors.ts";
+import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { readWhole } from "../io/open-file.ts";

@@ -1,6 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
-import { exists } from "../io/atomic-files.ts";
 import { untilAborted } from "../core/until-aborted.ts";
+import { exists } from "../io/atomic-files.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { checkFunction, checkTextModel } from "./arguments.ts";
 

@@ -3,8 +3,8 @@
 import { binding } from "../binding/index.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
-import { hostOf } from "./native-cast.ts";
 import { mapFile } from "../io/mapped-file.ts";
+import { hostOf } from "./native-cast.ts";
 
 /** Bytes of one turn on the lane, some milliseconds' worth: what else is asked of the device comes between. */
 const TURN = 1 << 25;

@@ -3,9 +3,9 @@ import { HeddleError } from "../core/errors.ts";
 import { isQuantised } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import type { ElementView, StoredElements } from "../graph/lane-cast.ts";
+import type { LayoutChange } from "./gguf/gguf-names.ts";
 import { castTogether } from "./native-cast.ts";
 import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
-import type { LayoutChange } from "./gguf/gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /** What holds a tensor's elements, one part after the other. */

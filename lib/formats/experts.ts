@@ -3,13 +3,13 @@
 // (experts, outputs).
 import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
-import { castElements } from "./native-cast.ts";
 import type { ModelConfig } from "./config/config.ts";
-import { type FloatDtype, isFloatDtype, weightBytes } from "./weight-dtype.ts";
-import { elementsIn, sourcesOf } from "./element-sources.ts";
 import { formatOf } from "./config/families.ts";
 import type { ExpertsFormat } from "./config/family-format.ts";
+import { elementsIn, sourcesOf } from "./element-sources.ts";
+import { castElements } from "./native-cast.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
+import { type FloatDtype, isFloatDtype, weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
 /** Made of others in the file: how, and which those are. */

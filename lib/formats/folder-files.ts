@@ -1,10 +1,10 @@
 // How a save takes the place of the model that a folder held.
 import { join } from "node:path";
+import type { StagedFiles } from "../io/staged-files.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "./adapter-config.ts";
 import { HEAD_CONFIG_FILE } from "./config/heads.ts";
 import { MODEL_CARD_FILE } from "./model-card.ts";
 import { LAYER_MODULES, TEXT_LIMIT_FILES } from "./sentence-transformers/names.ts";
-import type { StagedFiles } from "../io/staged-files.ts";
 import { namesIn, removeStale, replaceTokenizer, VOCABULARY_FILES } from "./tokenizer-files.ts";
 
 /** Files that readers of a model begin with: without them nothing else in the folder is read as one. */

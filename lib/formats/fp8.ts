@@ -4,8 +4,8 @@ import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
 import { castBytes, hostOf } from "./native-cast.ts";
-import { isFloatDtype, weightBytes } from "./weight-dtype.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
+import { isFloatDtype, weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 const SUFFIX = "_scale_inv";

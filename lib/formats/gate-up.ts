@@ -1,7 +1,7 @@
 // Matrices of gate and up in one, gate first, where a family's GGUF files have two: their rows as they lie, without a copy.
 import type { ModelConfig } from "./config/config-types.ts";
-import { sourcesOf } from "./element-sources.ts";
 import { formatOf } from "./config/families.ts";
+import { sourcesOf } from "./element-sources.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 interface Names {

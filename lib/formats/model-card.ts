@@ -2,13 +2,13 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../core/errors.ts";
+import { expectedOf, gotAt } from "../core/schema-issue.ts";
+import { exists, readJson, writeJson } from "../io/atomic-files.ts";
+import { parseJson } from "../io/json.ts";
+import type { StagedFiles } from "../io/staged-files.ts";
 import type { Optional } from "./config/config-types.ts";
 import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
 import type { GgufValue } from "./gguf/gguf-types.ts";
-import { exists, readJson, writeJson } from "../io/atomic-files.ts";
-import { parseJson } from "../io/json.ts";
-import { expectedOf, gotAt } from "../core/schema-issue.ts";
-import type { StagedFiles } from "../io/staged-files.ts";
 
 /** Its file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";

@@ -1,7 +1,8 @@
 // Which tensor gets which type where a model is quantised, into a GGUF file or as it is loaded: llama.cpp's choices, as far as the
 // types that are written go.
-import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
+
 import type { TensorData } from "./tensor-data.ts";
+import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
 
 /** The quantised types that weights may be converted to. */
 export type QuantisedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";

@@ -1,8 +1,8 @@
 // Tensors on their way into a file.
 import { setImmediate } from "node:timers/promises";
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { WEIGHT_DTYPES, type WeightDtype, weightBytes } from "./weight-dtype.ts";
 import type { FileSink } from "../io/atomic-files.ts";
+import { WEIGHT_DTYPES, type WeightDtype, weightBytes } from "./weight-dtype.ts";
 
 type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
 

@@ -2,10 +2,10 @@
 import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import { countOf } from "../graph/lane-cast.ts";
-import { castElements, newRoom } from "./native-cast.ts";
-import { isNumberDtype, type NumberDtype } from "./weight-dtype.ts";
 import { inOrderOf } from "./element-sources.ts";
 import type { LayoutChange } from "./gguf/gguf-names.ts";
+import { castElements, newRoom } from "./native-cast.ts";
+import { isNumberDtype, type NumberDtype } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /** Elements of a chunk, whole blocks of every type: enough for a device's threads to share, little beside a tensor. */

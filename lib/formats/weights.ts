@@ -2,17 +2,17 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
+import { nearest } from "../core/nearest-name.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
-import type { WeightDtype } from "./weight-dtype.ts";
+import { exists, ioError, notThere, readJson } from "../io/atomic-files.ts";
+import type { MappedFile } from "../io/mapped-file.ts";
 import { kindOfWeights } from "./file-kind.ts";
 import type { StoredFp8 } from "./fp8.ts";
 import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
 import { firstPart, openGgufParts } from "./gguf/gguf-parts.ts";
-import { exists, ioError, notThere, readJson } from "../io/atomic-files.ts";
-import type { MappedFile } from "../io/mapped-file.ts";
-import { nearest } from "../core/nearest-name.ts";
 import { openSafetensors } from "./safetensors/safetensors.ts";
+import type { WeightDtype } from "./weight-dtype.ts";
 
 /** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
 export interface TensorInfo {

@@ -5,8 +5,8 @@ import type {
   ProgramDescription,
 } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { onAbort } from "../core/abort-listeners.ts";
+import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./passes/fuse.ts";

@@ -1,8 +1,8 @@
 import type { CpuInfo, NativeLaneHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import type { BuildInfo } from "../binding/info.ts";
-import { brand } from "../core/instanceof.ts";
 import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
+import { brand } from "../core/instanceof.ts";
 import { knownChoices } from "./tuning.ts";
 
 /** Where programs run: a device and the one native thread (its lane) that takes work for it, first-in first-out. */

@@ -1,8 +1,8 @@
 import type { NativeMappedFile } from "../binding/files.ts";
 import type { NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { brand } from "../core/instanceof.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { brand } from "../core/instanceof.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";

@@ -1,5 +1,5 @@
-import { brand } from "../core/instanceof.ts";
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { brand } from "../core/instanceof.ts";
 import { DTYPES, type DType, isDType } from "./dtype.ts";
 
 /**

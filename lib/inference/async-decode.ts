@@ -1,10 +1,10 @@
 import { HeddleError } from "../core/errors.ts";
+import { Pace } from "../core/yielding.ts";
 import { abortFlag } from "../graph/compile.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
-import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
-import { Pace } from "../core/yielding.ts";
 import { sampleProgram } from "./programs.ts";
+import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
 import { seriesInputs } from "./sampling/sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
 

@@ -1,19 +1,19 @@
+import { throwIfAborted } from "../core/race-abort.ts";
+import { Pace } from "../core/yielding.ts";
 import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { commonPrefix } from "../tokenizer/prompt-ids.ts";
-import { throwIfAborted } from "../core/race-abort.ts";
-import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
+import { canRunAhead, decodeAhead } from "./async-decode.ts";
+import { PromptsAhead, runShape } from "./async-prefill.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
-import { processLogits } from "./sampling/logit-processors.ts";
+import { SharedPrefixes } from "./cache/shared-prefix.ts";
 import type { Speculation } from "./generation-options.ts";
-import { Pace } from "../core/yielding.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import { scoredRows } from "./prompt-scores.ts";
-import { PromptsAhead, runShape } from "./async-prefill.ts";
 import type { Segment } from "./row-data.ts";
-import { canRunAhead, decodeAhead } from "./async-decode.ts";
+import { processLogits } from "./sampling/logit-processors.ts";
+import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
 import { type Draw, masked, samplingInputs } from "./sampling/sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
-import { SharedPrefixes } from "./cache/shared-prefix.ts";
 import { type Drafter, DraftLength, drafterOf } from "./speculative/speculate.ts";
 
 /** What a call did, for usage and timings; filled as it goes. */

@@ -1,10 +1,10 @@
 import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
 import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BeamOptions, beamsOf } from "./beam/beam-options.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { sameVocabulary } from "./speculative/same-vocabulary.ts";
 
 /** What a custom logit processor is told. */

@@ -1,5 +1,5 @@
-import type { PoolingMode } from "../formats/config/config.ts";
 import { inSlices } from "../core/slices.ts";
+import type { PoolingMode } from "../formats/config/config.ts";
 
 /** Ways of pooling, one or several, or with `all` none: every token's hidden states. */
 export type Pooling = PoolingMode | readonly PoolingMode[] | "all";

@@ -1,7 +1,7 @@
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { candidatesOf } from "./sampling/candidates.ts";
 import { PREFILL_ROWS } from "./cache/kv-cache.ts";
 import type { ResolvedOptions } from "./generation-options.ts";
+import { candidatesOf } from "./sampling/candidates.ts";
 import type { Choice, TopCandidate } from "./sequence.ts";
 
 /** Bytes of logits that one run may hold for the tokens of prompts. */

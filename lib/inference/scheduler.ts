@@ -1,17 +1,36 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import type { CacheDType } from "../models/cache-shape.ts";
+import type { Model } from "../models/model.ts";
 import { keysKeepLength } from "../models/rope-frequencies.ts";
-import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, step } from "./engine.ts";
-import { KvCache } from "./cache/kv-cache.ts";
-import type { LanguageModel } from "../language-model/language-model.ts";
-import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "./generation-options.ts";
-import { placed } from "./callback-context.ts";
-import { PieceStream } from "./piece-stream.ts";
-import { promptName } from "../language-model/prompt.ts";
-import { promptScores } from "./prompt-scores.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 import { canRunAhead, decodeAhead } from "./async-decode.ts";
-import { type Piece, Sequence } from "./sequence.ts";
+import { KvCache } from "./cache/kv-cache.ts";
 import { SharedPrefixes } from "./cache/shared-prefix.ts";
+import { placed } from "./callback-context.ts";
+import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, step } from "./engine.ts";
+import {
+  type GenerateOptions,
+  type OptionContext,
+  type ResolvedOptions,
+  resolveOptions,
+} from "./generation-options.ts";
+import { PieceStream } from "./piece-stream.ts";
+import { promptScores } from "./prompt-scores.ts";
+import { type Piece, promptName, Sequence } from "./sequence.ts";
 import { asked } from "./stop.ts";
+
+/** The parts of a language model that the scheduler uses. `LanguageModel` has them. */
+export interface SchedulableModel {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer | undefined;
+  /** Maximum number of tokens in a sequence. */
+  readonly contextLength: number;
+  readonly cacheDtype: CacheDType;
+  readonly cachePageSize: number | undefined;
+  readonly optionContext: OptionContext;
+  /** @throws HeddleError INVALID_ARGUMENT for options that need a tokenizer where there is none */
+  checkTexts(options: ResolvedOptions): void;
+}
 
 export interface SchedulerOptions {
   /** Sequences that share a run; more of them wait for their turn. */
@@ -35,7 +54,7 @@ const noDraft = async (): Promise<number[]> => [];
  * one whose own numbers make a run fail ends alone.
  */
 export class Scheduler {
-  private readonly model: LanguageModel;
+  private readonly model: SchedulableModel;
   private readonly options: SchedulerOptions;
   private readonly waiting: Scheduled[] = [];
   private readonly slots = new Map<Sequence, number>();
@@ -61,7 +80,7 @@ export class Scheduler {
   private submitted = 0;
   private drawn = 0;
 
-  constructor(model: LanguageModel, options: SchedulerOptions) {
+  constructor(model: SchedulableModel, options: SchedulerOptions) {
     this.model = model;
     this.options = options;
     const { slots, deterministic } = options;

@@ -3,9 +3,9 @@ import { Constraint } from "../constrain/index.ts";
 import { HeddleError, seedAfter } from "../core/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { AnswerText } from "./answer-text.ts";
-import { candidatesOf } from "./sampling/candidates.ts";
 import type { ResolvedOptions } from "./generation-options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
+import { candidatesOf } from "./sampling/candidates.ts";
 import { asked } from "./stop.ts";
 
 /** Why an answer ended: by an end token, a stop or its form (`stop`), or by maxTokens or the context's end (`length`). */
@@ -53,6 +53,11 @@ export function overflow(contextLength: number, tokens: number, { name = "prompt
   const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens}`;
   const more = hint ? ' (contextOverflow: "truncateLeft" drops the oldest)' : "";
   return new HeddleError("CONTEXT_OVERFLOW", expected + more);
+}
+
+/** The name of a prompt in error messages: `prompt`, or `prompt[3]` in a batch. */
+export function promptName(index: number, count: number, what = "prompt"): string {
+  return count > 1 ? `${what}[${index}]` : what;
 }
 
 /** @throws HeddleError CONTEXT_OVERFLOW for a prompt that leaves no room, unless its oldest tokens are dropped */

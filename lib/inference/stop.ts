@@ -1,6 +1,6 @@
 import { invalidArgument } from "../core/errors.ts";
-import type { StopCondition, StopContext } from "./generation-options.ts";
 import { ownContext } from "./callback-context.ts";
+import type { StopCondition, StopContext } from "./generation-options.ts";
 
 /** What a caller's condition says. @throws HeddleError INVALID_ARGUMENT where it does not say it, and what it throws itself */
 export function asked(condition: StopCondition, context: StopContext): boolean {

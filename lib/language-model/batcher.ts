@@ -1,15 +1,15 @@
 import { compiledAhead } from "../constrain/index.ts";
-import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { onAbort } from "../core/abort-listeners.ts";
+import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { throwIfAborted } from "../core/race-abort.ts";
+import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
+import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
+import { checkPromptFits, type Piece, promptName } from "../inference/sequence.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
-import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
-import { areLong, isEmptyList, type Prompt, promptIds, promptIdsAhead, promptList, promptName } from "./prompt.ts";
+import { areLong, isEmptyList, type Prompt, promptIds, promptIdsAhead, promptList } from "./prompt.ts";
 import { Reply } from "./reply.ts";
-import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
-import { checkPromptFits, type Piece } from "../inference/sequence.ts";
 
 /** Options of `model.batcher`. */
 export interface BatcherOptions {

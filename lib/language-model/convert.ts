@@ -8,13 +8,13 @@ import {
   type ConvertOptions as WholeOptions,
 } from "../convert/convert.ts";
 import { checkPath, invalidArgument } from "../core/errors.ts";
-import { makeFolder } from "../io/atomic-files.ts";
-import type { Device } from "../graph/index.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { removeLeft, temporaryName } from "../core/temp-files.ts";
+import type { Device } from "../graph/index.ts";
+import { makeFolder } from "../io/atomic-files.ts";
 import { isAdapterFolder } from "./adapters.ts";
 import { LanguageModel } from "./language-model.ts";
 import { loadLanguageModel, modelPath } from "./load.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 
 /** Options of `convertModel`. */
 export interface ConvertOptions extends WholeOptions {

@@ -1,11 +1,11 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { type ModelConfigInput, newModelConfig } from "../formats/config/config.ts";
 import { type Device, openDevice } from "../graph/index.ts";
 import type { DrawOptions } from "../models/initialize.ts";
 import { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { LanguageModel } from "./language-model.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 
 /** Options of `createModel`. */
 export interface CreateModelOptions {

@@ -1,14 +1,14 @@
-import type { HeldModel } from "../models/model-view.ts";
 import { BEAM_PAGE_SIZE, runBeams } from "../inference/beam/beam-engine.ts";
 import type { SpareStore } from "../inference/cache/cache-store.ts";
-import { Answers } from "./completion.ts";
-import { type Progress, runSequences } from "../inference/engine.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
-import type { LanguageModel } from "./language-model.ts";
+import { type Progress, runSequences } from "../inference/engine.ts";
 import type { ResolvedOptions } from "../inference/generation-options.ts";
-import { areLong, type Prompt, promptIds, promptIdsAhead, promptName } from "./prompt.ts";
 import { promptScores } from "../inference/prompt-scores.ts";
-import { checkPromptFits, type Piece, Sequence } from "../inference/sequence.ts";
+import { checkPromptFits, type Piece, promptName, Sequence } from "../inference/sequence.ts";
+import type { HeldModel } from "../models/model-view.ts";
+import { Answers } from "./completion.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
 
 /** Sequences that share one run; more of them wait for their turn. */
 const MOST_SLOTS = 32;

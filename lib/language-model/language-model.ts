@@ -1,10 +1,19 @@
-import { brand } from "../core/instanceof.ts";
 import { compiledAhead } from "../constrain/index.ts";
 import { checkPath, invalidArgument, withoutTokenizer } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { brand } from "../core/instanceof.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { ModelCard } from "../formats/model-card.ts";
 import type { FloatDType } from "../graph/index.ts";
+import { SpareStore } from "../inference/cache/cache-store.ts";
+import { eachPiece } from "../inference/engine.ts";
+import {
+  type GenerateOptions,
+  type OptionContext,
+  type ResolvedOptions,
+  resolveOptions,
+} from "../inference/generation-options.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
@@ -15,9 +24,8 @@ import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
 import { Batcher, type BatcherOptions } from "./batcher.ts";
-import { SpareStore } from "../inference/cache/cache-store.ts";
-import { type Call, callOf } from "./generation-request.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
+import type { Completion } from "./completion.ts";
 import {
   type Classification,
   classificationOf,
@@ -25,14 +33,11 @@ import {
   classifyWords,
   type TokenClassification,
 } from "./embed/classify.ts";
-import type { Completion } from "./completion.ts";
 import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
-import { eachPiece } from "../inference/engine.ts";
+import { type Call, callOf } from "./generation-request.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { logitsOf, reading, scoreOf } from "./logits.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
-import { type GenerateOptions, type OptionContext, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
 import { isEmptyList, isPrompt, type Prompt, promptList, type ReadTextOptions, textIds } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { saveLanguageModel } from "./save.ts";

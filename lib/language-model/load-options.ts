@@ -1,8 +1,8 @@
 // What loading a model may be asked.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
 import type { LoadModelOptions } from "./load.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 
 /** Options of `LanguageModel.load`. */
 export interface LoadOptions extends LoadModelOptions {

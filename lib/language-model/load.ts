@@ -1,22 +1,22 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { castTogether } from "../formats/native-cast.ts";
+import { throwIfAborted } from "../core/race-abort.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
-import { defaultModelPath } from "../formats/default-model.ts";
-import { isNumberDtype } from "../formats/weight-dtype.ts";
-import { elementsIn, headWidth, inOrderOf, qkvWidth, sourcesOf } from "../formats/element-sources.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
+import { defaultModelPath } from "../formats/default-model.ts";
+import { elementsIn, headWidth, inOrderOf, qkvWidth, sourcesOf } from "../formats/element-sources.ts";
 import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
+import { castTogether } from "../formats/native-cast.ts";
 import { isQuantisedTarget } from "../formats/quantization-choice.ts";
+import { isNumberDtype } from "../formats/weight-dtype.ts";
 import { type Device, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
 import { type LoadDType, loadModel, type NamedWeights } from "../models/loading/load.ts";
 import type { Model } from "../models/model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
-import { throwIfAborted } from "../core/race-abort.ts";
 import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
 
 export interface LoadModelOptions {

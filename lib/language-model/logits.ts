@@ -1,10 +1,10 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { holding, type ModelView } from "../models/model-view.ts";
-import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
-import type { LanguageModel } from "./language-model.ts";
-import { logitsProgram, scoreProgram } from "../inference/programs.ts";
-import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
 import { prefill } from "../inference/async-prefill.ts";
+import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
+import { logitsProgram, scoreProgram } from "../inference/programs.ts";
+import { holding, type ModelView } from "../models/model-view.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
 
 interface Options {
   contextLength: number;

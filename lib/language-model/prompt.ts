@@ -1,8 +1,9 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import type { Tokenizer } from "../tokenizer/index.ts";
 import { inSlices, type Slices } from "../core/slices.ts";
-import type { LanguageModel } from "./language-model.ts";
 import { isTokenId } from "../inference/generation-options.ts";
+import { promptName } from "../inference/sequence.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import type { LanguageModel } from "./language-model.ts";
 
 /** Text, or token ids as they are. */
 export type Prompt = string | readonly number[] | Uint32Array | Int32Array;
@@ -24,11 +25,6 @@ export interface ReadTextOptions {
    */
   truncation?: boolean | undefined;
   signal?: AbortSignal | undefined;
-}
-
-/** What messages call one of some prompts. */
-export function promptName(index: number, count: number, what = "prompt"): string {
-  return count > 1 ? `${what}[${index}]` : what;
 }
 
 /** How a prompt is read. */

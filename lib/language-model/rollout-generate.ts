@@ -1,10 +1,10 @@
 import { compiledAhead } from "../constrain/index.ts";
-import { Answers, type Completion } from "./completion.ts";
-import { runSequences } from "../inference/engine.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
-import type { LanguageModel } from "./language-model.ts";
+import { runSequences } from "../inference/engine.ts";
 import { type GenerateOptions, resolveOptions } from "../inference/generation-options.ts";
 import { Sequence } from "../inference/sequence.ts";
+import { Answers, type Completion } from "./completion.ts";
+import type { LanguageModel } from "./language-model.ts";
 
 /** A prompt with a seed of its own. */
 export interface SeededPrompt {

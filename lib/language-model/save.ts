@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
 import { modelConfigToJson } from "../formats/config/config-json.ts";
-import { saveModelWeights } from "../formats/sentence-transformers/embedding-write.ts";
-import { replaceModel } from "../formats/folder-files.ts";
 import { generationConfigToJson } from "../formats/config/generation-config.ts";
-import { makeFolder } from "../io/atomic-files.ts";
+import { replaceModel } from "../formats/folder-files.ts";
 import { writeModelCard } from "../formats/model-card.ts";
-import { writeTogether } from "../io/staged-files.ts";
+import { saveModelWeights } from "../formats/sentence-transformers/embedding-write.ts";
 import { stageTokenizer } from "../formats/tokenizer-files.ts";
 import { type FloatDType, isFloat } from "../graph/index.ts";
+import { makeFolder } from "../io/atomic-files.ts";
+import { writeTogether } from "../io/staged-files.ts";
 import { weightData } from "../models/loading/export.ts";
 import type { Model } from "../models/model.ts";
 import type { LanguageModel } from "./language-model.ts";

@@ -1,18 +1,18 @@
 import { compiledAhead } from "../constrain/index.ts";
 import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { KvCache } from "../inference/cache/kv-cache.ts";
+import { readSession, writeSession } from "../inference/cache/session-file.ts";
+import { eachPiece, newProgress, runSequences } from "../inference/engine.ts";
+import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
+import { promptScores } from "../inference/prompt-scores.ts";
+import { checkPromptFits, type Piece, Sequence } from "../inference/sequence.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
-import { eachPiece, newProgress, runSequences } from "../inference/engine.ts";
-import { KvCache } from "../inference/cache/kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
-import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
 import { areLong, type Prompt, type PromptReading, promptIds, promptIdsAhead } from "./prompt.ts";
-import { promptScores } from "../inference/prompt-scores.ts";
 import { Reply } from "./reply.ts";
-import { checkPromptFits, type Piece, Sequence } from "../inference/sequence.ts";
-import { readSession, writeSession } from "../inference/cache/session-file.ts";
 
 /** Options of `model.session`. */
 export interface SessionOptions {

@@ -1,8 +1,8 @@
 import { multipleChoice } from "../eval/index.ts";
 import type { LanguageModel } from "../language-model/index.ts";
+import type { TrainEvent } from "../train/loop/trainer.ts";
 import { trainClassifier } from "../train/stages/classify.ts";
 import { sft } from "../train/stages/sft.ts";
-import type { TrainEvent } from "../train/loop/trainer.ts";
 import type { LabelledText } from "./recipe/classification.ts";
 import { modelAfter, type Setting } from "./stages.ts";
 import type { Comparison } from "./types.ts";

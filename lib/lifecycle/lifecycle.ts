@@ -1,6 +1,6 @@
 import { checkSeed, checkSignal, HeddleError, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../language-model/index.ts";
 import { Run } from "../core/run.ts";
+import { rejectUnknownNames } from "../language-model/index.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
 /** Options of `lifecycle`. */

@@ -1,13 +1,13 @@
+import type { Run } from "../core/run.ts";
 import { createModelAsync } from "../language-model/create.ts";
 import { LanguageModel } from "../language-model/language-model.ts";
-import type { Run } from "../core/run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
+import type { TrainEvent, TrainResult } from "../train/loop/trainer.ts";
 import { dpo } from "../train/stages/dpo.ts";
 import { grpo } from "../train/stages/grpo.ts";
 import { pretrain } from "../train/stages/pretrain.ts";
 import { trainReward } from "../train/stages/reward.ts";
 import { sft } from "../train/stages/sft.ts";
-import type { TrainEvent, TrainResult } from "../train/loop/trainer.ts";
 import { developmentScore } from "./evaluate.ts";
 import type { EvaluationSets } from "./recipe/evaluation-sets.ts";
 import type { StageName } from "./types.ts";

@@ -1,15 +1,16 @@
 // Families that a program brings: what registerFamily takes, and what their forward functions are helped by.
+
+import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, describe, invalidArgument } from "../core/errors.ts";
+import { nearest } from "../core/nearest-name.ts";
 import { isOwnValue, type ModelConfig, modelConfigSchema } from "../formats/config/config.ts";
 import { snakeCase } from "../formats/config/config-json.ts";
 import { isModelType, setFormat } from "../formats/config/families.ts";
 import type { FamilyFormat, OwnValue, OwnValues } from "../formats/config/family-format.ts";
 import { familyOfArchitecture } from "../formats/gguf/gguf-names.ts";
-import { nearest } from "../core/nearest-name.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { rotate } from "../nn/rotary.ts";
-import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { decoderHead } from "./decoder-weights.ts";
 import type { Family, Head, WeightSpec } from "./family.ts";
 import { addFamily } from "./registry.ts";

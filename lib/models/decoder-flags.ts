@@ -1,7 +1,8 @@
 // Which flags of the shared decoder there are, and which go together.
+
+import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { DECODER_NAMES, type DecoderNames } from "../nn/decoder-names.ts";
-import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import type { DecoderWeightFlags } from "./decoder-weights.ts";
 
 export const PARALLEL = ["two norms", "one norm"] as const;

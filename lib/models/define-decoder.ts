@@ -1,3 +1,4 @@
+import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { Optional } from "../formats/config/config-types.ts";
@@ -7,7 +8,7 @@ import { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
 import { given } from "../nn/given.ts";
-import { checkParts, type PartKind } from "../core/checked-parts.ts";
+import type { OwnConfig } from "./custom-family.ts";
 import { checkDecoderFlags, checkParallelShape, PARALLEL } from "./decoder-flags.ts";
 import {
   type DecoderWeightFlags,
@@ -18,7 +19,6 @@ import {
   type ExpertWeights,
 } from "./decoder-weights.ts";
 import type { Family, Head, WeightSpec } from "./family.ts";
-import type { OwnConfig } from "./custom-family.ts";
 
 /** What of the shared decoder's shape decides neither weights nor caches. */
 export interface DecoderShapeOptions

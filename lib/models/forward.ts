@@ -1,3 +1,4 @@
+import { checkParts } from "../core/checked-parts.ts";
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import {
   type AttentionOptions,
@@ -25,11 +26,10 @@ import {
 import type { ForwardContext, Heads } from "../nn/context.ts";
 import type { Adapter } from "./adapters/adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
-import { checkParts } from "../core/checked-parts.ts";
 import { slidingWindow } from "./decoder-weights.ts";
 import { encodesWholeTexts } from "./family.ts";
-import type { ModelView } from "./model-view.ts";
 import { scaleName, storedName } from "./loading/dequantize.ts";
+import type { ModelView } from "./model-view.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
 export interface Rows {

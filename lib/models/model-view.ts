@@ -1,12 +1,12 @@
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
-import type { ModelConfig } from "../formats/config/config.ts";
 import { nearest } from "../core/nearest-name.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
 import type { Device, Executable, QuantizedActivations, Tensor } from "../graph/index.ts";
 import type { Adapter } from "./adapters/adapters.ts";
 import type { Family } from "./family.ts";
 import { headNames, modelWeights } from "./heads.ts";
-import type { ModelState } from "./model-state.ts";
 import { storedName } from "./loading/dequantize.ts";
+import type { ModelState } from "./model-state.ts";
 
 /** What a model and all that hold it know of it. @internal */
 export interface ModelLife {

@@ -8,18 +8,18 @@ import {
 } from "../formats/config/config.ts";
 import { type Device, type QuantizedActivations, Tensor } from "../graph/index.ts";
 import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters/adapters.ts";
-import { claimWeights, needUnclaimed } from "./model-claims.ts";
+import { linearLayers } from "./adapters/linear-layers.ts";
+import { type LoraOptions, parseLora } from "./adapters/lora.ts";
+import { mergedWeights } from "./adapters/merge.ts";
 import { embeddingLayerWeights } from "./embedding-layers.ts";
 import { shapeOf } from "./family.ts";
 import { languageHead, modelWeights } from "./heads.ts";
 import { type DrawOptions, drawWeights, initialWeights, newWeight } from "./initialize.ts";
-import { linearLayers } from "./adapters/linear-layers.ts";
-import { type LoraOptions, parseLora } from "./adapters/lora.ts";
-import { mergedWeights } from "./adapters/merge.ts";
+import { scaleName, storedName, weightOfStored, widened, widenedShape } from "./loading/dequantize.ts";
+import { claimWeights, needUnclaimed } from "./model-claims.ts";
 import { ModelState, type StateFields } from "./model-state.ts";
 import { ModelView } from "./model-view.ts";
 import { familyOf } from "./registry.ts";
-import { scaleName, storedName, weightOfStored, widened, widenedShape } from "./loading/dequantize.ts";
 
 /** A state that a model had. @internal */
 export class ModelMark {

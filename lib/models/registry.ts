@@ -6,7 +6,6 @@ import { distilbert } from "./families/distilbert.ts";
 import { electra } from "./families/electra.ts";
 import { ernie45 } from "./families/ernie4-5.ts";
 import { exaone4 } from "./families/exaone4.ts";
-import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./families/gemma.ts";
 import { glm, glm4 } from "./families/glm4.ts";
 import { gptNeox } from "./families/gpt-neox.ts";
@@ -30,6 +29,7 @@ import { camembert, roberta, xlmRoberta } from "./families/roberta.ts";
 import { seedOss } from "./families/seed-oss.ts";
 import { smollm3 } from "./families/smollm3.ts";
 import { starcoder2 } from "./families/starcoder2.ts";
+import type { Family } from "./family.ts";
 
 const builtIn: readonly Family[] = [
   llama,

@@ -1,5 +1,5 @@
-import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
 import { HeddleError } from "../core/errors.ts";
+import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { readWhole } from "../io/open-file.ts";
 import type { TextMessage } from "../language-model/index.ts";

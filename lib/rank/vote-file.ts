@@ -1,8 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HeddleError } from "../core/errors.ts";
-import { claim } from "../io/claim.ts";
 import { ioError, syncFolder } from "../io/atomic-files.ts";
+import { claim } from "../io/claim.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { openFileToWrite } from "../io/open-file.ts";
 

@@ -1,10 +1,10 @@
 // Bodies of requests: JSON, of bounded size, depth and time.
 import type { IncomingMessage } from "node:http";
 import { atOnce } from "../core/slices.ts";
+import { Refusal, unavailable } from "./http-error.ts";
 import { Intake } from "./intake.ts";
 import { JSON_LIMITS, JsonLimitError, parseInSlices } from "./json-slices.ts";
 import { inTurn, type Turns } from "./places.ts";
-import { Refusal, unavailable } from "./http-error.ts";
 
 /** Of a refused body, so many bytes are still taken and thrown away, so that the client reads the refusal before its connection ends. */
 const MOST_DISCARDED = 16 << 20;

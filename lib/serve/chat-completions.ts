@@ -1,16 +1,22 @@
 // POST /v1/chat/completions
-import { checkedMessage, checkedRenderer, conversationPrompt, type Renderer } from "../language-model/chat/conversation.ts";
+
+import { atOnce, type Slices } from "../core/slices.ts";
+import {
+  checkedMessage,
+  checkedRenderer,
+  conversationPrompt,
+  type Renderer,
+} from "../language-model/chat/conversation.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
-import { atOnce, type Slices } from "../core/slices.ts";
 import type { Delta } from "./answer.ts";
 import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
+import { invalid, Refusal } from "./http-error.ts";
 import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
 import { messagesInSlices } from "./messages.ts";
 import { inTurn } from "./places.ts";
 import { charactersOf, LONG_PROMPT } from "./prompts.ts";
-import { invalid, Refusal } from "./http-error.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { chatSchema, parsed } from "./schema.ts";
 import { toolUse } from "./tool-use.ts";

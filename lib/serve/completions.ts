@@ -1,12 +1,13 @@
 // POST /v1/completions
-import type { LanguageModel } from "../language-model/index.ts";
+
 import type { PromptScores } from "../inference/prompt-scores.ts";
+import type { LanguageModel } from "../language-model/index.ts";
 import type { Delta } from "./answer.ts";
 import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
+import { invalid, unsupported } from "./http-error.ts";
 import { joinTextLogprobs, promptLogprobs, type TextLogprobs, textLogprobs } from "./logprobs.ts";
 import { promptsOf } from "./prompts.ts";
-import { invalid, unsupported } from "./http-error.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { completionSchema, parsed } from "./schema.ts";
 import { TextOffsets } from "./text-offsets.ts";

@@ -1,11 +1,11 @@
 // What every endpoint is given.
 import type { ServerResponse } from "node:http";
-import type { LanguageModel } from "../language-model/index.ts";
 import type { Scheduler } from "../inference/scheduler.ts";
+import type { LanguageModel } from "../language-model/index.ts";
+import { Refusal, unsupported } from "./http-error.ts";
 import { jsonBytes } from "./json-parts.ts";
 import type { HandlerSettings } from "./options.ts";
 import type { Places, Turns } from "./places.ts";
-import { Refusal, unsupported } from "./http-error.ts";
 import { written } from "./written.ts";
 
 /** What the requests of a handler share. */

@@ -3,8 +3,8 @@ import { embeddingWidth } from "../formats/sentence-transformers/embedding-schem
 import { embeddingOf, embeddings as embeddingsOf, namedLimit, textReader } from "../language-model/embed/embed.ts";
 import { holding } from "../models/model-view.ts";
 import { checkModel, type Exchange, sendAnswer } from "./context.ts";
-import { promptsOf } from "./prompts.ts";
 import { invalid } from "./http-error.ts";
+import { promptsOf } from "./prompts.ts";
 import { embeddingSchema, parsed } from "./schema.ts";
 
 /** As many as OpenAI takes. */

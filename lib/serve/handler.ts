@@ -1,17 +1,17 @@
 // From a request to its endpoint: who asks, what for, and how every failure is said.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { excerpt, HeddleError } from "../core/errors.ts";
-import type { LanguageModel } from "../language-model/index.ts";
 import { Scheduler } from "../inference/scheduler.ts";
+import type { LanguageModel } from "../language-model/index.ts";
 import { encodesWholeTexts } from "../models/family.ts";
 import { BodyReader, discardBody } from "./body.ts";
 import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
 import { type Exchange, type Service, sendJson } from "./context.ts";
 import { embeddings } from "./embeddings.ts";
+import { Refusal, refusalOf, unavailable } from "./http-error.ts";
 import { type HandlerOptions, type HandlerSettings, handlerSettings, type RequestRecord } from "./options.ts";
 import { Places, Turns } from "./places.ts";
-import { Refusal, refusalOf, unavailable } from "./http-error.ts";
 import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./security.ts";
 import { ClientLost } from "./written.ts";
 

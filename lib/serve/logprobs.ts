@@ -1,9 +1,9 @@
 // Log-probabilities in OpenAI's two forms: that of chats and the older one of completions.
 
+import { pause } from "../core/slices.ts";
 import type { PromptScores } from "../inference/prompt-scores.ts";
 import type { Piece, TopCandidate } from "../inference/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { pause } from "../core/slices.ts";
 import { TextOffsets } from "./text-offsets.ts";
 
 interface TokenLogprob {

@@ -1,11 +1,12 @@
 // Texts or ids, one or several, as `prompt` and `input` take them.
-import type { LanguageModel } from "../language-model/index.ts";
+
+import { pause } from "../core/slices.ts";
 import { isTokenId } from "../inference/generation-options.ts";
+import type { LanguageModel } from "../language-model/index.ts";
 import { cutText, type TextLimit } from "../language-model/prompt.ts";
 import { withoutClosing } from "../tokenizer/prompt-ids.ts";
-import { pause } from "../core/slices.ts";
-import type { Turns } from "./places.ts";
 import { invalid, Refusal } from "./http-error.ts";
+import type { Turns } from "./places.ts";
 
 /** Characters from which on a prompt is encoded away from the event loop, where few are at once. */
 export const LONG_PROMPT = 16_384;

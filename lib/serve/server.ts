@@ -4,8 +4,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { HeddleError } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { handlerOf, type RequestHandler, type ServerStats } from "./handler.ts";
-import { type ListenSettings, type ServeOptions, serveSettings } from "./options.ts";
 import { Refusal } from "./http-error.ts";
+import { type ListenSettings, type ServeOptions, serveSettings } from "./options.ts";
 
 /** A server that listens. */
 export interface ModelServer {

@@ -1,6 +1,7 @@
 // What a request says of tools: which the model is told of, whether it has to call one, and how its calls are read.
-import type { GenerateOptions, LanguageModel } from "../language-model/index.ts";
+
 import { callTokens, checkedToolChoice, toolCallFormat, writesToolCalls } from "../language-model/chat/tool-choice.ts";
+import type { GenerateOptions, LanguageModel } from "../language-model/index.ts";
 import type { Calls } from "./answer.ts";
 import { invalid, unsupported } from "./http-error.ts";
 import { isObject } from "./schema.ts";

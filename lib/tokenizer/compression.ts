@@ -1,8 +1,8 @@
 // How far a vocabulary shortens texts, language by language.
 import { invalidArgument } from "../core/errors.ts";
+import { checkNames } from "../core/unknown-options.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { throwIfAborted } from "../io/native-jobs.ts";
-import { checkNames } from "../core/unknown-options.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** How short a tokenizer makes a corpus. */

@@ -1,8 +1,8 @@
 // What encode may be asked, and how it crosses to native code.
 import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
-import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
+import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
 
 /** Options of `encode` and its kin. */
 export interface EncodeOptions {

@@ -2,8 +2,9 @@
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
 import { checkAttached, invalidArgument } from "../core/errors.ts";
-import { apart, encodeTexts, type TakenIds } from "./text-transfer.ts";
-import { SettledTexts, TokenDecoder } from "./streaming-decoder.ts";
+import { atOnce, inSlices, type Slices } from "../core/slices.ts";
+import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
+import { finish, throwIfAborted } from "../io/native-jobs.ts";
 import {
   BATCH_NAMES,
   type Crossing,
@@ -16,13 +17,12 @@ import {
   forbiddenSearch,
   plainFlags,
 } from "./encode-options.ts";
-import { finish, throwIfAborted } from "../io/native-jobs.ts";
-import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
+import type { TokenizerFile } from "./files/tokenizer-file.ts";
 import { joinIds, makePlan, type Plan } from "./pipeline/pipeline.ts";
 import { ShortIds } from "./short-ids.ts";
-import { atOnce, inSlices, type Slices } from "../core/slices.ts";
+import { SettledTexts, TokenDecoder } from "./streaming-decoder.ts";
+import { apart, encodeTexts, type TakenIds } from "./text-transfer.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
-import type { TokenizerFile } from "./files/tokenizer-file.ts";
 import { OffsetTrimmer } from "./trim-offsets.ts";
 import { oneOf } from "./truncation.ts";
 

@@ -1,8 +1,8 @@
 // Texts and ids between JavaScript's thread and native code, in parts: each copy of megabytes would be a turn of the event loop of its own.
 import type { NativeBatch } from "../binding/tokenizer.ts";
 import { HeddleError } from "../core/errors.ts";
-import { finish } from "../io/native-jobs.ts";
 import { atOnce, inSlices, type Slices } from "../core/slices.ts";
+import { finish } from "../io/native-jobs.ts";
 
 /** UTF-16 units, and numbers, that are copied at once: half a megabyte, some milliseconds where its pages are new. */
 const PART = 1 << 18;

@@ -1,5 +1,8 @@
 // The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { atOnce, inSlices } from "../core/slices.ts";
+import { checkFlag, checkNames } from "../core/unknown-options.ts";
+import { assistantSpans, type Render, tokenMask } from "./chat/assistant-mask.ts";
 import {
   type ChatMessage,
   ChatRenderer,
@@ -13,11 +16,11 @@ import {
   type RenderedChat,
 } from "./chat/chat.ts";
 import { generatedMask } from "./chat/generation-blocks.ts";
+import { GuardCharacters } from "./chat/guard-characters.ts";
 import type { GuardedTokens } from "./chat/injection-guard.ts";
-import { assistantSpans, type Render, tokenMask } from "./chat/assistant-mask.ts";
 import { type MessageSpan, messageSpans, messageTurns } from "./chat/spans.ts";
-import { parseConfig, type TokenizerConfig } from "./files/config.ts";
 import { type EncodeOptions, Flag } from "./encode-options.ts";
+import { parseConfig, type TokenizerConfig } from "./files/config.ts";
 import {
   checkTexts,
   readFolder,
@@ -28,7 +31,9 @@ import {
 } from "./files/folder.ts";
 import { type GgufRecord, readGguf, readGgufAsync } from "./files/gguf.ts";
 import { ggufRecordOf } from "./files/gguf-file.ts";
-import { GuardCharacters } from "./chat/guard-characters.ts";
+import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
+import { readVocabularyCache, writeVocabularyCache } from "./files/vocabulary-cache.ts";
+import { configToJson, tokenizerToJson } from "./files/write.ts";
 import {
   buildInput,
   checkInputTexts,
@@ -37,17 +42,12 @@ import {
   type ModelInput,
   padInputs,
 } from "./inputs.ts";
-import { checkFlag, checkNames } from "../core/unknown-options.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
 import { type PairPart, readPairForm, readSingleForm } from "./pipeline/post-processors.ts";
-import { atOnce, inSlices } from "../core/slices.ts";
 import { buildCodec, type NativeCodec, TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
-import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
 import type { TrainOptions } from "./training/train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
-import { readVocabularyCache, writeVocabularyCache } from "./files/vocabulary-cache.ts";
-import { configToJson, tokenizerToJson } from "./files/write.ts";
 
 /**
  * Text ↔ ids, by the rules of a Hugging Face tokenizer.json, of a GGUF file's vocabulary, or of one trained here.

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Automaton, Constraint, compileRegex, compileSchema, type Mask } from "../../lib/constrain/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { failureOf, tinyTokenizer } from "../inference/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
+import { failureOf, tinyTokenizer } from "../inference/helpers.ts";
 
 const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 const pieces = [

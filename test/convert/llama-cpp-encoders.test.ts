@@ -4,7 +4,13 @@ import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { encoderFolder, robertaTokenizer, texts, unigramFile, xlmRobertaTokenizer } from "./gguf-encoders/encoder-files.ts";
+import {
+  encoderFolder,
+  robertaTokenizer,
+  texts,
+  unigramFile,
+  xlmRobertaTokenizer,
+} from "./gguf-encoders/encoder-files.ts";
 import { onePeer } from "./llama-cpp-peer.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;

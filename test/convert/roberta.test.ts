@@ -9,6 +9,7 @@ import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { foreign } from "./foreign-gguf.ts";
 import {
   texts as allTexts,
   encoderFolder,
@@ -18,7 +19,6 @@ import {
   unigramTokenizer,
   xlmRobertaTokenizer,
 } from "./gguf-encoders/encoder-files.ts";
-import { foreign } from "./foreign-gguf.ts";
 
 /** Without a return, which the table of characters here leaves as it is: words of XLM-RoBERTa's end there, llama.cpp's do not. */
 const texts = allTexts.map((text) => text.replace("\r", ""));

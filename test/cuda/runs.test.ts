@@ -1,6 +1,5 @@
 // Runs, copies and memory of a CUDA device, emulated or real: `npm run test:emulator`, scripts/gpu-check.sh.
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { mapFile } from "../../lib/io/mapped-file.ts";
 import { Executable } from "../../lib/graph/compile.ts";
 import {
   compile,
@@ -15,6 +14,7 @@ import {
   Tensor,
   tensor,
 } from "../../lib/graph/index.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { temporaryFile } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
 import { bound, numbers, sameNumbers } from "./helpers.ts";

@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest";
 import { type Batch, openCorpus } from "../../lib/data/corpus.ts";
 import type { CorpusTokenizer } from "../../lib/data/encode.ts";
 import { TokenFile } from "../../lib/data/token-shards/token-file.ts";
-import { tokenizerFingerprint } from "../../lib/data/tokenizer-fingerprint.ts";
 import { writeTokenShards } from "../../lib/data/token-shards/write-token-shards.ts";
+import { tokenizerFingerprint } from "../../lib/data/tokenizer-fingerprint.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";
 
 const { write, folder } = temporaryFolder();

@@ -1,8 +1,8 @@
 // A model of 8-bit floats on emulated devices of compute capability 9.0, whose products are wgmma's, and 8.9, whose are mma.sync's, beside the CPU.
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Device } from "../../lib/graph/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { makeFp8 } from "../formats/fp8-folder.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";

@@ -8,7 +8,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
 import { endings } from "./mutants/endings.mjs";
@@ -98,26 +98,32 @@ function run(program, args) {
   });
 }
 
-/** In `work`: compiles native/cuda/`source` with `text` in place of native/cuda/`file`, and links the test with it. */
+/** Paths below native/ of the kernels' sources by their names, which are unique. */
+const paths = new Map(
+  readdirSync(join(root, "native", "cuda"), { recursive: true }).map((path) => [basename(path), `cuda/${path}`]),
+);
+const pathOf = (file) => `native/${paths.get(file)}`;
+
+/** Compiles `source` in `work` with `text` as the content of `file`, and links the test with it. */
 async function linkMutant(work, source, file, text) {
   rmSync(join(work, "include"), { recursive: true, force: true }); // the header of the mistake before
-  const command = commands.find((c) => c.file.endsWith(`native/cuda/${source}`)).command.split(" ");
+  const command = commands.find((c) => c.file.endsWith(pathOf(source))).command.split(" ");
   const args = command.slice(command.findIndex((a) => /(^|\/)(c\+\+|g\+\+|clang\+\+)[^/]*$/.test(a)) + 1);
-  const changed = join(work, file === source ? source : "include/cuda", file === source ? "" : file);
-  if (file !== source) mkdirSync(join(work, "include", "cuda"), { recursive: true });
+  const changed = join(work, file === source ? source : join("include", paths.get(file)));
+  mkdirSync(dirname(changed), { recursive: true });
   writeFileSync(changed, text);
   const object = join(work, "mutant.o");
   const own = args.map((a, i) =>
     args[i - 1] === "-o" || args[i - 1] === "-MF" ? (a.endsWith(".d") ? `${object}.d` : object) : a,
   );
-  const input = file === source ? changed : join(root, "native", "cuda", source);
+  const input = file === source ? changed : join(root, pathOf(source));
   const compile = await run(compiler, [
     ...["-I", join(work, "include")],
-    ...own.map((a) => (a.endsWith(`native/cuda/${source}`) ? input : a)),
+    ...own.map((a) => (a.endsWith(pathOf(source)) ? input : a)),
   ]);
   if (compile.status !== 0) throw new Error(compile.stderr || `the compiler ended with ${compile.signal}`);
   const program = join(work, "mutant");
-  const others = objects.filter((o) => !o.endsWith(`native/cuda/${source}.o`));
+  const others = objects.filter((o) => !o.endsWith(`${pathOf(source)}.o`));
   const link = await run(compiler, ["-o", program, driver, object, ...others, "-pthread"]);
   if (link.status !== 0) throw new Error(link.stderr);
   return program;
@@ -126,7 +132,7 @@ async function linkMutant(work, source, file, text) {
 const asked = process.argv.slice(2);
 const pattern = new RegExp(asked.find((argument) => argument !== "--checked") ?? "");
 const chosen = mutants.filter(([name]) => pattern.test(name));
-const textOf = (file) => readFileSync(join(root, "native", "cuda", file), "utf8");
+const textOf = (file) => readFileSync(join(root, pathOf(file)), "utf8");
 let survived = 0;
 
 /** The same cases without a mistake must pass, or a mistake's being noticed would say nothing. */

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
-import { openNcclWorld } from "../../lib/train/world/nccl-world.ts";
 import { pretrain } from "../../lib/train/stages/pretrain.ts";
+import { openNcclWorld } from "../../lib/train/world/nccl-world.ts";
 import type { World } from "../../lib/train/world/world.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 

@@ -6,8 +6,8 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentsOf, perplexity } from "../../lib/eval/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
-import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let model: LanguageModel;
 let folder: string;

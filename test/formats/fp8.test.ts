@@ -2,13 +2,13 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { castElements } from "../../lib/formats/native-cast.ts";
 import { quantiseFp8, writeFp8 } from "../../lib/formats/fp8.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
+import { castElements } from "../../lib/formats/native-cast.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
 import { writeSafetensors } from "../../lib/formats/safetensors/safetensors-write.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Device, openDevice } from "../../lib/graph/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { sft } from "../../lib/train/stages/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { generator } from "../ops/harness.ts";

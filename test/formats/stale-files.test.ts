@@ -3,8 +3,8 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync }
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { createModel, sft } from "../../lib/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";

@@ -1,7 +1,6 @@
 // Activations beside quantised weights are rounded to 127 or 126 steps of a group's largest magnitude (native/ops/quant.h), whichever leaves
 // less: what few rows and many get, from stored weights and from packed ones.
 import { describe, expect, test } from "vitest";
-import { mapFile } from "../../lib/io/mapped-file.ts";
 import {
   compile,
   Dimension,
@@ -12,6 +11,7 @@ import {
   Tensor,
   tensor,
 } from "../../lib/graph/index.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { temporaryFile } from "../formats/helpers.ts";
 import { generator } from "../ops/harness.ts";
 

@@ -1,7 +1,6 @@
 // Nodes whose rows depend on their own rows alone run block by block of rows (native/runtime/plan/chains.cc). The bits are those of one
 // node after the other, which is how a device of so many threads that each would have few rows runs them.
 import { describe, expect, test } from "vitest";
-import { mapFile } from "../../lib/io/mapped-file.ts";
 import {
   add,
   assign,
@@ -24,6 +23,7 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { temporaryFile } from "../formats/helpers.ts";
 import { generator } from "../ops/harness.ts";
 

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { fuseEndings } from "../../lib/graph/passes/fuse-endings.ts";
 import {
   accumulate,
   add,
@@ -15,6 +14,7 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
+import { fuseEndings } from "../../lib/graph/passes/fuse-endings.ts";
 import { record } from "../../lib/graph/trace.ts";
 
 const [rows, width, inner] = [6, 16, 24];

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { fuse } from "../../lib/graph/passes/fuse.ts";
 import {
   add,
   compile,
@@ -16,6 +15,7 @@ import {
   tokenLogprob,
   type Value,
 } from "../../lib/graph/index.ts";
+import { fuse } from "../../lib/graph/passes/fuse.ts";
 import { record } from "../../lib/graph/trace.ts";
 import { generator } from "../ops/harness.ts";
 

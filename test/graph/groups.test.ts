@@ -1,7 +1,5 @@
 // Products of one operand by several weights run as one loop: the numbers are those of each alone.
 import { describe, expect, test } from "vitest";
-import { mapFile } from "../../lib/io/mapped-file.ts";
-import { fuse } from "../../lib/graph/passes/fuse.ts";
 import {
   accumulate,
   add,
@@ -15,7 +13,9 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
+import { fuse } from "../../lib/graph/passes/fuse.ts";
 import { record } from "../../lib/graph/trace.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { temporaryFile } from "../formats/helpers.ts";
 import { generator } from "../ops/harness.ts";
 

@@ -1,7 +1,6 @@
 // What weights in bf16 alone read is kept in bf16 by programs of the CPU, and gelu ends the product that it is of: less is written and read,
 // and no bit changes. Programs that also give out what lies between, which then stays as it is, say so.
 import { describe, expect, test } from "vitest";
-import { fuseActivations } from "../../lib/graph/passes/fuse-endings.ts";
 import {
   attention,
   compile,
@@ -19,6 +18,7 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
+import { fuseActivations } from "../../lib/graph/passes/fuse-endings.ts";
 import { narrow } from "../../lib/graph/passes/keep-bf16.ts";
 import { record } from "../../lib/graph/trace.ts";
 import { generator } from "../ops/harness.ts";

@@ -1,7 +1,6 @@
 // Where the time goes. These tests pass on every device.
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import {
   add,
   compile,
@@ -15,6 +14,7 @@ import {
   Tensor,
   tensor,
 } from "../../lib/graph/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { addonPath } from "../helpers/addon.ts";
 
 const device = openDevice();

@@ -1,8 +1,8 @@
 // Decoding queues the next step before this one's token is known. A penalty turns that off: one too small to change a logit
 // gives the same completions step by step, for comparison.
 import { afterAll, describe, expect, test, vi } from "vitest";
-import { type GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
 import { Executable } from "../../lib/graph/compile.ts";
+import { type GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "./helpers.ts";
 
 const model = tinyModel({}, { maxPositionEmbeddings: 512 });

@@ -4,6 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { runBeams } from "../../lib/inference/beam/beam-engine.ts";
+import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
+import { resolveOptions } from "../../lib/inference/generation-options.ts";
+import { Sequence } from "../../lib/inference/sequence.ts";
 import {
   type Completion,
   convertModel,
@@ -11,9 +14,6 @@ import {
   LanguageModel,
   type Prompt,
 } from "../../lib/language-model/index.ts";
-import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
-import { resolveOptions } from "../../lib/inference/generation-options.ts";
-import { Sequence } from "../../lib/inference/sequence.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { defaultCacheDtype } from "../../lib/models/cache-shape.ts";
 import { uniform, generator as uniformGenerator } from "../../lib/models/random.ts";

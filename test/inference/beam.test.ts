@@ -1,8 +1,8 @@
 // Beam search beside a plainly written one that computes every beginning anew, in all its options.
 import { describe, expect, test } from "vitest";
 import { BeamSearch } from "../../lib/inference/beam/beam-search.ts";
-import type { GenerateOptions } from "../../lib/language-model/index.ts";
 import { resolveOptions } from "../../lib/inference/generation-options.ts";
+import type { GenerateOptions } from "../../lib/language-model/index.ts";
 import { generator } from "../ops/harness.ts";
 import { anew, expectSame, type Found, NEVER, own, reference } from "./beam-reference.ts";
 import { failureOf, tinyTokenizer } from "./helpers.ts";

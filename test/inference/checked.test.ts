@@ -1,7 +1,7 @@
 // HEDDLE_CHECK=1 runs every node beside its reference: of what this package computes rightly it must not complain.
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { columnSum, compile, input, openDevice } from "../../lib/graph/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { trainEmbedding } from "../../lib/train/stages/embed.ts";
 import { newModel } from "../formats/embedding/embedding-folders.ts";
 

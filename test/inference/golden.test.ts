@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Model } from "../../lib/models/model.ts";
 import { familyOf } from "../../lib/models/registry.ts";
 import { weightByName } from "../golden/by-name.ts";

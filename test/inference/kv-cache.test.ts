@@ -1,11 +1,11 @@
 // KV caches of every type against the same model without a cache: whatever is appended, taken back, or forked.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
+import { compile, type Executable, gatherRows, input, logitsOf } from "../../lib/graph/index.ts";
+import { prefill } from "../../lib/inference/async-prefill.ts";
 import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { logitsProgram } from "../../lib/inference/programs.ts";
-import { prefill } from "../../lib/inference/async-prefill.ts";
-import { compile, type Executable, gatherRows, input, logitsOf } from "../../lib/graph/index.ts";
+import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import type { CacheDType } from "../../lib/models/cache-shape.ts";
 import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
 import type { Model } from "../../lib/models/model.ts";

@@ -1,11 +1,11 @@
 // Caches in pages beside caches whose slots have their own rows: the same bits, less memory, and no page that two write.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
+import { prefill } from "../../lib/inference/async-prefill.ts";
 import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { PagePool } from "../../lib/inference/cache/page-pool.ts";
 import { logitsProgram } from "../../lib/inference/programs.ts";
-import { prefill } from "../../lib/inference/async-prefill.ts";
+import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import type { CacheDType } from "../../lib/models/cache-shape.ts";
 import { generator } from "../ops/harness.ts";
 import { failureOf, tinyModel } from "./helpers.ts";

@@ -1,11 +1,11 @@
 // Sequences of callers that know nothing of each other, in shared runs.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import type { GenerateOptions } from "../../lib/inference/generation-options.ts";
 import { type Scheduled, Scheduler } from "../../lib/inference/scheduler.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
+import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
 let model: LanguageModel;

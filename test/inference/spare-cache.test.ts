@@ -1,8 +1,8 @@
 // The memory of a call's cache serves the next call, which sees nothing of what it held.
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import { Tensor } from "../../lib/graph/index.ts";
+import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 

@@ -9,8 +9,8 @@ import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { expectError, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const OTHER: [string, string | Uint8Array, RegExp][] = [
   ["a text", "# Notes\nnothing here", /got a text that begins with "# Notes"$/],

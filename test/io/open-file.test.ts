@@ -8,15 +8,15 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { linesOf } from "../../lib/data/lines.ts";
 import { ParquetTable } from "../../lib/data/parquet/parquet.ts";
 import { documentsOf, multipleChoice } from "../../lib/eval/index.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
 import { readJson } from "../../lib/io/atomic-files.ts";
 import { readWhole } from "../../lib/io/open-file.ts";
-import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { openRanking } from "../../lib/rank/index.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { expectError, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const folder = temporaryFolder();
 const drain = async (source: AsyncIterable<unknown>) => {

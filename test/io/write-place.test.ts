@@ -15,10 +15,10 @@ import {
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { writeText } from "../../lib/cli/terminal/output-file.ts";
-import { writeFileAtomically } from "../../lib/io/atomic-files.ts";
 import { leftIn, readTemporaryName, temporaryName } from "../../lib/core/temp-files.ts";
-import { left } from "../helpers/left.ts";
+import { writeFileAtomically } from "../../lib/io/atomic-files.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { left } from "../helpers/left.ts";
 
 const put = (path: string, text: string) => writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
 

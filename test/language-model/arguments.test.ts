@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { describe as rendering } from "../../lib/core/errors.ts";
+import { Run } from "../../lib/core/run.ts";
+import { compile, input, openDevice, scale, Tensor } from "../../lib/graph/index.ts";
 import { createModel } from "../../lib/language-model/create.ts";
 import { LanguageModel } from "../../lib/language-model/language-model.ts";
-import { compile, input, openDevice, scale, Tensor } from "../../lib/graph/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { Run } from "../../lib/core/run.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-arguments-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));

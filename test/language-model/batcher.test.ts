@@ -1,8 +1,8 @@
 // Calls that know nothing of each other, in shared runs.
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import type { Batcher } from "../../lib/language-model/batcher.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { failureOf, tinyModel } from "../inference/helpers.ts";
 
 let model: LanguageModel;

@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import type { LanguageModel, Session } from "../../lib/language-model/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
+import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 

@@ -1,9 +1,9 @@
 // What the graph makes of a text's hidden states itself, and of what every row has to leave it.
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../lib/formats/config/config.ts";
-import { createModel } from "../../lib/language-model/index.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { createModel } from "../../lib/language-model/index.ts";
 import { close, MODES, pooledBy, WIDTH } from "../formats/embedding/embedding-folders.ts";
 
 test("only the largest needs every row, and one row is none of a product", () => {

@@ -1,10 +1,10 @@
 // Answers under way: iterated, awaited, or both.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Piece } from "../../lib/inference/sequence.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import type { Reply } from "../../lib/language-model/reply.ts";
-import type { Piece } from "../../lib/inference/sequence.ts";
-import { chatModel } from "../serve/helpers.ts";
 import { failureOf } from "../inference/helpers.ts";
+import { chatModel } from "../serve/helpers.ts";
 
 let model: LanguageModel;
 beforeAll(async () => {

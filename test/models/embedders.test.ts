@@ -2,14 +2,14 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { embeddingWidths } from "../../lib/formats/sentence-transformers/embedding-schema.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { embeddingWidths } from "../../lib/formats/sentence-transformers/embedding-schema.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { profile } from "../../lib/graph/index.ts";
-import { contrastive } from "../../lib/train/losses/embed-loss.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
+import { contrastive } from "../../lib/train/losses/embed-loss.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { embedders, nameOf, readsBothWays, writeEmbedder } from "./embedder-goldens.ts";
 import { rangeOf, worst } from "./encoder-goldens.ts";

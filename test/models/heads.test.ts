@@ -5,14 +5,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { add, compile, input, mul, sum } from "../../lib/graph/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
 import { classifierLogits, headNames, trunkNames, valueHeadOutput } from "../../lib/models/heads.ts";
 import type { Model } from "../../lib/models/model.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
+import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
 import { expectError } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
 

@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { castBytes } from "../../lib/formats/native-cast.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
+import { castBytes } from "../../lib/formats/native-cast.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel, sft } from "../../lib/index.ts";

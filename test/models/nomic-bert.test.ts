@@ -3,8 +3,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { encoderFolder } from "../convert/gguf-encoders/encoder-files.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 

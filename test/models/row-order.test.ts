@@ -4,9 +4,9 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
+import { storedName } from "../../lib/models/loading/dequantize.ts";
 import { Model } from "../../lib/models/model.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { storedName } from "../../lib/models/loading/dequantize.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
 

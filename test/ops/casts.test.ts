@@ -4,10 +4,10 @@ import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { NativeLaneHandle } from "../../lib/binding/graph.ts";
 import { binding } from "../../lib/binding/index.ts";
-import { mapFile } from "../../lib/io/mapped-file.ts";
 import { DTYPES } from "../../lib/graph/dtype.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { bytesFor, castOnLane, elementsOf } from "../../lib/graph/lane-cast.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { expectError, temporaryFile } from "../formats/helpers.ts";
 import { generator } from "./harness.ts";
 

@@ -3,10 +3,10 @@ import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { NativeCastSource, NativeLaneHandle } from "../../lib/binding/graph.ts";
 import { binding } from "../../lib/binding/index.ts";
-import { mapFile } from "../../lib/io/mapped-file.ts";
 import { BLOCK_TYPES, DTYPES } from "../../lib/graph/dtype.ts";
 import { type FloatDType, isQuantised, openDevice, type QuantisedDType, Tensor } from "../../lib/graph/index.ts";
 import { bytesFor, castOnLane, countOf, type ElementView, type StoredElements } from "../../lib/graph/lane-cast.ts";
+import { mapFile } from "../../lib/io/mapped-file.ts";
 import { expectError, temporaryFile } from "../formats/helpers.ts";
 import { generator } from "./harness.ts";
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { root } from "./tools.ts";
 
-const folder = join(root, ".cmake", "release", "CMakeFiles", "heddle_core.dir", "native", "cpu");
+const folder = join(root, ".cmake", "release", "CMakeFiles", "heddle_core.dir", "native", "cpu", "isa");
 const objects = existsSync(folder) ? readdirSync(folder).filter((name) => /^isa_\w+\.cc\.o$/.test(name)) : [];
 
 test("the build has an object file per instruction set", () => {

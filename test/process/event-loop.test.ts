@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { sentences } from "../inference/helpers.ts";
 import { saysTurns } from "../helpers/turns.mjs";
+import { sentences } from "../inference/helpers.ts";
 
 const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
 

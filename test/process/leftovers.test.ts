@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { convertModel, sft } from "../../lib/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { left } from "../helpers/left.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { entry, node } from "./helpers.ts";
 
 let folder: string;

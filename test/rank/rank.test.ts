@@ -9,9 +9,9 @@ import { readItems } from "../../lib/rank/items.ts";
 import { Sampler } from "../../lib/rank/sampler.ts";
 import { RankSession } from "../../lib/rank/session.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";
-import { dpo } from "../../lib/train/stages/dpo.ts";
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
+import { dpo } from "../../lib/train/stages/dpo.ts";
 import { expectError } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { type Client, chatModel, clientOf, greedily, greedy, type Json, user } from "./helpers.ts";
 
 const CHAT = "/v1/chat/completions";

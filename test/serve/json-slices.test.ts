@@ -1,8 +1,8 @@
 // Bodies are parsed part by part, to what JSON.parse makes of them.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { JSON_PART, JsonLimitError, parseInSlices } from "../../lib/serve/json-slices.ts";
 import { atOnce } from "../../lib/core/slices.ts";
+import { JSON_PART, JsonLimitError, parseInSlices } from "../../lib/serve/json-slices.ts";
 
 const limits = { depth: 64, values: 1000 };
 const parsed = (json: string | Buffer, part: number) => atOnce(parseInSlices(Buffer.from(json), limits, part));

@@ -7,8 +7,8 @@ import { afterAll, expect, test } from "vitest";
 import * as heddle from "../../lib/index.ts";
 import * as servers from "../../lib/serve/index.ts";
 import * as tokenizers from "../../lib/tokenizer/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { type Anything, endOf, isClass, oddities } from "../helpers/surface.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-surface-"));
 const home = process.cwd();

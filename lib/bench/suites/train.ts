@@ -1,8 +1,8 @@
 import type { Batch } from "../../data/corpus.ts";
 import { parseModelConfig } from "../../formats/config/config.ts";
 import { Model } from "../../models/model.ts";
-import { languageModelling } from "../../train/losses/language-modeling.ts";
 import { TrainStep } from "../../train/loop/step.ts";
+import { languageModelling } from "../../train/losses/language-modeling.ts";
 import type { BenchSuite } from "../types.ts";
 
 interface Shape {

@@ -5,10 +5,10 @@ import { parseJson } from "../../io/json.ts";
 import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../../language-model/index.ts";
 import { defineCommand } from "../command.ts";
 import { completionJson } from "../completion.ts";
-import { LineInterrupt } from "../terminal/line-interrupt.ts";
 import { loadOptions, needTokenizer, openModel } from "../options/model-options.ts";
-import type { Output } from "../terminal/output.ts";
 import { generateOptions, samplingOptions } from "../options/sampling-options.ts";
+import { LineInterrupt } from "../terminal/line-interrupt.ts";
+import type { Output } from "../terminal/output.ts";
 
 export const command = defineCommand({
   about: "Talks with a model. Ctrl-C stops the answer, Ctrl-D ends. A base model continues what you write.",

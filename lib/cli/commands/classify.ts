@@ -3,8 +3,8 @@ import type { Classification, TokenClassification } from "../../language-model/i
 import { classifierOf } from "../../models/heads.ts";
 import { defineCommand } from "../command.ts";
 import { loadOptions, needTokenizer, openModel } from "../options/model-options.ts";
-import type { Output } from "../terminal/output.ts";
 import { textBatches, textOptions } from "../options/texts.ts";
+import type { Output } from "../terminal/output.ts";
 
 export const command = defineCommand({
   about: "Labels a text (or each of its words) with probabilities, by a model that was trained to classify.",

@@ -3,8 +3,8 @@ import type { PoolingMode } from "../../formats/config/config.ts";
 import { POOLING_MODES } from "../../formats/sentence-transformers/embedding-schema.ts";
 import { defineCommand } from "../command.ts";
 import { loadOptions, needTokenizer, openModel } from "../options/model-options.ts";
-import { shortFloat } from "../terminal/output.ts";
 import { textBatches, textOptions } from "../options/texts.ts";
+import { shortFloat } from "../terminal/output.ts";
 
 /** One way of pooling, or several between commas. */
 function poolingOf(given: string): PoolingMode | PoolingMode[] {

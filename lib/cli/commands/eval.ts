@@ -5,8 +5,8 @@ import { perplexity } from "../../eval/perplexity.ts";
 import type { LanguageModel } from "../../language-model/index.ts";
 import type { Calibration } from "../../metrics/calibration.ts";
 import { defineCommand } from "../command.ts";
-import { isLive, over } from "../terminal/live-line.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
+import { isLive, over } from "../terminal/live-line.ts";
 import type { Output } from "../terminal/output.ts";
 import { needWritable, writeText } from "../terminal/output-file.ts";
 

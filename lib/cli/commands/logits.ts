@@ -1,7 +1,7 @@
 import { defineCommand } from "../command.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
-import { shortFloat } from "../terminal/output.ts";
 import { promptOf } from "../options/prompt.ts";
+import { shortFloat } from "../terminal/output.ts";
 
 export const command = defineCommand({
   about: "Prints a model's logits for the token after each position.",

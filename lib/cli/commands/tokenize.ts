@@ -1,7 +1,8 @@
+import { HeddleError } from "../../core/errors.ts";
 import { separatorRule } from "../../data/corpus.ts";
-import { linesOf } from "../../data/lines.ts";
 import type { SeparatorRule } from "../../data/documents/shards.ts";
 import { TextDocuments } from "../../data/documents/text-documents.ts";
+import { linesOf } from "../../data/lines.ts";
 import {
   type TokenShard,
   type TokenShardProgress,
@@ -9,14 +10,13 @@ import {
   writeDocuments,
   writeTokenShards,
 } from "../../data/token-shards/write-token-shards.ts";
-import { HeddleError } from "../../core/errors.ts";
 import { loadTokenizerOf } from "../../language-model/index.ts";
 import { defineCommand } from "../command.ts";
-import { interruptible } from "../terminal/interrupt.ts";
 import { readJsonStrings } from "../options/lines.ts";
-import type { Output } from "../terminal/output.ts";
 import { givenText } from "../options/prompt.ts";
 import { Spool } from "../options/spool.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import type { Output } from "../terminal/output.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
 export const command = defineCommand({

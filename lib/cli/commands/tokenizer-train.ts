@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { linesOf } from "../../data/lines.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { linesOf } from "../../data/lines.ts";
+import { VOCABULARY_FILES } from "../../formats/tokenizer-files.ts";
 import { exists } from "../../io/atomic-files.ts";
 import { parseJsonRow } from "../../io/json.ts";
-import { VOCABULARY_FILES } from "../../formats/tokenizer-files.ts";
 import {
   type Compression,
   compressionReport,

@@ -1,13 +1,13 @@
 import type { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
+import type { EvalEvent, StepEvent, TrainResult } from "../../train/loop/trainer.ts";
 import { meantOption, sameOption } from "../../train/options/option-names.ts";
 import type { StageName } from "../../train/options/option-texts.ts";
-import type { EvalEvent, StepEvent, TrainResult } from "../../train/loop/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "../command.ts";
+import { OWN_KEYS, type StageFunction, trainStage } from "../options/train-stage.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { isLive } from "../terminal/live-line.ts";
 import { evaluated, lossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
-import { OWN_KEYS, type StageFunction, trainStage } from "../options/train-stage.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
 /** A stage's row: what it does, and its function. */

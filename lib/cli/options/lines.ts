@@ -1,5 +1,5 @@
-import { linesOf } from "../../data/lines.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { linesOf } from "../../data/lines.ts";
 import { parseJsonRow } from "../../io/json.ts";
 
 /** The JSON strings of a file that holds one a line. @throws INVALID_FILE `file:line: …` */

@@ -1,5 +1,5 @@
-import { readRows, rowError } from "../../data/rows.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { readRows, rowError } from "../../data/rows.ts";
 import { isPrompt, type Prompt } from "../../language-model/prompt.ts";
 
 /** The prompt of a command line: TEXT (`-` is stdin), or `--token-ids`. */

@@ -3,8 +3,8 @@ import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { HeddleError } from "../../core/errors.ts";
-import { ioError, makeFolder } from "../../io/atomic-files.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../../core/temp-files.ts";
+import { ioError, makeFolder } from "../../io/atomic-files.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
 export class Spool {

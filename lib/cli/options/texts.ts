@@ -1,5 +1,5 @@
-import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../../data/rows.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../../data/rows.ts";
 import { promptOf } from "./prompt.ts";
 
 /** Options of commands that read texts. */

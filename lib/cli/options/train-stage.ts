@@ -1,15 +1,15 @@
 import type { z } from "zod";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import type { Run } from "../../core/run.ts";
 import { latestCheckpoint } from "../../formats/checkpoint/checkpoint.ts";
 import type { ModelConfigInput } from "../../formats/config/config.ts";
 import { type CreateModelAsyncOptions, createModelAsync } from "../../language-model/create.ts";
 import { LanguageModel } from "../../language-model/language-model.ts";
-import type { Run } from "../../core/run.ts";
 import { Tokenizer } from "../../tokenizer/index.ts";
-import { readTrainingConfig } from "../../train/options/config-file.ts";
-import { needKnownNames } from "../../train/options/options.ts";
 import { needUsable } from "../../train/loop/output-folder.ts";
 import type { TrainEvent, TrainResult } from "../../train/loop/trainer.ts";
+import { readTrainingConfig } from "../../train/options/config-file.ts";
+import { needKnownNames } from "../../train/options/options.ts";
 import { howStopped } from "../terminal/interrupt.ts";
 import { NamedModels } from "./named-models.ts";
 

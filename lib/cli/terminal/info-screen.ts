@@ -1,8 +1,8 @@
 // What `heddle info` shows to a person. `--json` has all of it for programs.
 import type { ModelCard } from "../../formats/model-card.ts";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
-import { oneLine } from "./output.ts";
 import { columns } from "../usage.ts";
+import { oneLine } from "./output.ts";
 
 /** A label and its value; a row without a value is left out. */
 type Row = readonly [label: string, value: string | undefined];

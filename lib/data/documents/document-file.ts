@@ -2,11 +2,11 @@ import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
 import type { CorpusTokenizer, DocumentEnds } from "../encode.ts";
+import { TokenFile } from "../token-shards/token-file.ts";
 import { ParquetDocuments } from "./parquet-documents.ts";
 import { fileError, type SeparatorRule } from "./shards.ts";
 import { TextDocuments } from "./text-documents.ts";
 import { HEAD_BYTES, needText } from "./text-head.ts";
-import { TokenFile } from "../token-shards/token-file.ts";
 
 export interface EncodedDocument {
   tokens: Uint32Array;

@@ -1,6 +1,6 @@
 import { describe, HeddleError } from "../../core/errors.ts";
-import type { DocumentFile, DocumentPart, DocumentShard } from "./document-file.ts";
 import { ParquetTable, type RowGroup } from "../parquet/parquet.ts";
+import type { DocumentFile, DocumentPart, DocumentShard } from "./document-file.ts";
 
 /** The texts of one column of a Parquet file, a document a row; a shard is a row group. */
 export class ParquetDocuments implements DocumentFile {

@@ -1,7 +1,7 @@
 import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
-import { Memory } from "../../io/json-memory.ts";
 import { Pacer } from "../../core/pacer.ts";
+import { Memory } from "../../io/json-memory.ts";
 import { leafColumn, pagePreparer } from "./parquet-page.ts";
 import { checkHeader } from "./parquet-pages.ts";
 

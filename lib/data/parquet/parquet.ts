@@ -1,13 +1,13 @@
 import type { FileHandle } from "node:fs/promises";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
-import { openFile } from "../../io/open-file.ts";
 import { Pacer } from "../../core/pacer.ts";
+import { openFile } from "../../io/open-file.ts";
+import { fileError } from "../documents/shards.ts";
 import { readColumns } from "./parquet-columns.ts";
 import { readFooter } from "./parquet-footer.ts";
 import { checkPages } from "./parquet-pages.ts";
 import { BrokenText } from "./parquet-text.ts";
-import { fileError } from "../documents/shards.ts";
 
 /** Rows of a row group at most. */
 const MAX_ROWS = 2 ** 24;

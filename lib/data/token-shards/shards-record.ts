@@ -3,8 +3,8 @@
 import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
-import { exists, ioError, readJson, writeJson } from "../../io/atomic-files.ts";
 import { removeLeft } from "../../core/temp-files.ts";
+import { exists, ioError, readJson, writeJson } from "../../io/atomic-files.ts";
 import { TokenFile } from "./token-file.ts";
 import type { TokenShard } from "./write-token-shards.ts";
 

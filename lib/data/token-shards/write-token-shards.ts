@@ -1,15 +1,15 @@
 import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
-import { claim } from "../../io/claim.ts";
-import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
 import { nearest } from "../../core/nearest-name.ts";
+import { Pacer } from "../../core/pacer.ts";
+import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
+import { claim } from "../../io/claim.ts";
 import { type CorpusOptions, openFilesOf } from "../corpus.ts";
 import type { DocumentFile, EncodedDocument } from "../documents/document-file.ts";
 import { GroupReader } from "../groups.ts";
-import { Pacer } from "../../core/pacer.ts";
 import { ParallelEncoder } from "../parallel-encoder.ts";
+import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
 import { type RecordedShard, ShardsRecord, shardPath } from "./shards-record.ts";
 import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
-import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
 
 /** Options of `writeTokenShards`. */
 export interface WriteTokenShardsOptions

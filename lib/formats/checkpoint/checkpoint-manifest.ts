@@ -3,8 +3,8 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { Device } from "../../graph/index.ts";
-import { digestOfFile, digestOfText } from "../digest.ts";
 import { exists, ioError, readJson } from "../../io/atomic-files.ts";
+import { digestOfFile, digestOfText } from "../digest.ts";
 
 export const MANIFEST = "checkpoint.json";
 

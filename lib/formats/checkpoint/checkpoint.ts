@@ -6,8 +6,13 @@
 import { cp, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
-import { type Device, openDevice } from "../../graph/index.ts";
 import { leftIn, temporaryName } from "../../core/temp-files.ts";
+import { type Device, openDevice } from "../../graph/index.ts";
+import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "../../io/atomic-files.ts";
+import { mostJson } from "../../io/json-memory.ts";
+import { Digest } from "../digest.ts";
+import { writeSafetensorsTo } from "../safetensors/safetensors-write.ts";
+import type { TensorData } from "../tensor-data.ts";
 import {
   CHECKPOINT_FILE,
   Damage,
@@ -17,11 +22,6 @@ import {
   type Reading,
   readManifest,
 } from "./checkpoint-manifest.ts";
-import { Digest } from "../digest.ts";
-import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "../../io/atomic-files.ts";
-import { mostJson } from "../../io/json-memory.ts";
-import { writeSafetensorsTo } from "../safetensors/safetensors-write.ts";
-import type { TensorData } from "../tensor-data.ts";
 
 const STATE = "trainer_state.json";
 const MAX_STATE_BYTES = 1 << 28;

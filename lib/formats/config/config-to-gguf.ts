@@ -1,12 +1,12 @@
 // Model configuration → GGUF metadata (keys as llama.cpp reads them).
 import { HeddleError } from "../../core/errors.ts";
-import { type ModelConfig, rotaryDim } from "./config.ts";
-import { formatOf, isRegistered } from "./families.ts";
 import { encoderToGguf } from "../gguf/gguf-encoder.ts";
 import { familyOfArchitecture, ggufArchitecture, pairsNeighbours } from "../gguf/gguf-names.ts";
 import { embedsOtherwise, layersToGguf, poolingToGguf } from "../gguf/gguf-pooling.ts";
 import type { GgufValue } from "../gguf/gguf-types.ts";
 import { slidingPatternToGguf } from "../gguf/gguf-windows.ts";
+import { type ModelConfig, rotaryDim } from "./config.ts";
+import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
 /** What GGUF has no key for: written by this package, as a part of a configuration. */

@@ -1,18 +1,18 @@
 // A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
 import { z } from "zod";
 import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
+import { nearest } from "../../core/nearest-name.ts";
+import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedding-schema.ts";
 import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
-import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedding-schema.ts";
 import { formatOf, isModelType, MODEL_TYPES, type ModelType } from "./families.ts";
 import type { OwnValue } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
 import { languageModelConfig } from "./multimodal.ts";
-import { nearest } from "../../core/nearest-name.ts";
 import { everyFourthUnrotated } from "./positions.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
-import { expectedOf, gotAt } from "../../core/schema-issue.ts";
 import { layerTypesOf } from "./windows.ts";
 
 export type {

@@ -1,11 +1,11 @@
 // The families, and what distinguishes each in files.
 import { describe, HeddleError } from "../../core/errors.ts";
+import { nearest } from "../../core/nearest-name.ts";
 import { BERT_KIN } from "./families/bert-kin.ts";
 import { EXPERT_KIN } from "./families/expert-kin.ts";
-import type { FamilyFormat } from "./family-format.ts";
 import { GRANITE_KIN } from "./families/granite-kin.ts";
 import { LAYER_NORM_DECODERS } from "./families/layer-norm-decoders.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import type { FamilyFormat } from "./family-format.ts";
 
 export const MODEL_TYPES = [
   "llama",

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
-import { exists, readJson } from "../../io/atomic-files.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
 
 const number = z.number({ error: "a number" });
 const ids = z

@@ -1,17 +1,17 @@
 // GGUF metadata → model configuration (keys as llama.cpp reads and writes them).
 import { describe, HeddleError } from "../../core/errors.ts";
-import { type ModelConfig, type ModelType, parseModelConfig } from "./config.ts";
-import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
-import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
+import { parseJson } from "../../io/json.ts";
 import { encoderFromGguf } from "../gguf/gguf-encoder.ts";
 import type { GgufMetadata } from "../gguf/gguf-metadata.ts";
 import { familyOfArchitecture, isBothWays, pairsNeighbours } from "../gguf/gguf-names.ts";
 import { embeddingOf, layeredEmbedding, poolingFromGguf } from "../gguf/gguf-pooling.ts";
 import { ropeScalingFromGguf } from "../gguf/gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "../gguf/gguf-windows.ts";
-import { parseJson } from "../../io/json.ts";
-import { describeUnknown } from "./missing-features.ts";
 import type { WeightSource } from "../weights.ts";
+import { type ModelConfig, type ModelType, parseModelConfig } from "./config.ts";
+import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
+import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
+import { describeUnknown } from "./missing-features.ts";
 
 /** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
 export function modelConfigFromGguf(source: WeightSource): ModelConfig {

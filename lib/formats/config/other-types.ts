@@ -1,7 +1,8 @@
 // Model types that heddle does not provide: which of its own is nearest, and what a configuration says that this one does not compute.
+
+import { nearest } from "../../core/nearest-name.ts";
 import type { BuiltInModelType, ModelType } from "./families.ts";
 import { isModelType, knownModelTypes } from "./families.ts";
-import { nearest } from "../../core/nearest-name.ts";
 
 interface OtherType {
   /** Matches `model_type` of config.json, or `general.architecture` of GGUF. */

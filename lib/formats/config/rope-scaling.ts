@@ -1,8 +1,8 @@
 // How a model's rotary frequencies are stretched beyond the context it was first trained with.
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
-import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
 import { tidy } from "../gguf/gguf-metadata.ts";
+import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
 
 const positive = (most: number) =>
   z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);

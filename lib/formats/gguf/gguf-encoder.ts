@@ -2,13 +2,13 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ACTIVATIONS, isActivation } from "../config/activations.ts";
 import type { ModelConfig, ModelType } from "../config/config.ts";
-import { elementsIn } from "../element-sources.ts";
 import { formatOf } from "../config/families.ts";
+import { elementsIn } from "../element-sources.ts";
+import type { StoredTensor, WeightSource } from "../weights.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
-import type { StoredTensor, WeightSource } from "../weights.ts";
 
 type Part = Record<string, unknown>;
 

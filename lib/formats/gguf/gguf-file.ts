@@ -2,11 +2,11 @@
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every count is bounded before it is used.
 import { HeddleError } from "../../core/errors.ts";
 import { cutOff } from "../../io/cut-off.ts";
+import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 import { elementCount, type WeightDtype } from "../weight-dtype.ts";
 import { GgufMetadata } from "./gguf-metadata.ts";
 import { GgufReader } from "./gguf-reader.ts";
 import { GGML_TYPES, type GgufValue } from "./gguf-types.ts";
-import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 
 const MAX_KEYS = 65_536;
 const MAX_TENSORS = 131_072;

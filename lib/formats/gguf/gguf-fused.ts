@@ -1,8 +1,8 @@
 // Matrices of queries, keys and values in one (`attn_qkv`), where the family has three: its parts as they lie, without a copy.
 import { HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "../config/config.ts";
-import { huggingFaceName } from "./gguf-names.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "../weights.ts";
+import { huggingFaceName } from "./gguf-names.ts";
 
 const PARTS = ["q", "k", "v"] as const;
 

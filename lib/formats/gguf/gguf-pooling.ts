@@ -1,12 +1,12 @@
 // How texts become vectors, in GGUF: `<arch>.pooling_type`, numbered as in llama.cpp, and EmbeddingGemma's two layers behind it.
 import { HeddleError } from "../../core/errors.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config.ts";
-import { DEFAULT_EMBEDDING, embeddingWidths } from "../sentence-transformers/embedding-schema.ts";
 import { formatOf } from "../config/families.ts";
+import { DEFAULT_EMBEDDING, embeddingWidths } from "../sentence-transformers/embedding-schema.ts";
+import type { WeightSource } from "../weights.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { ggufArchitecture } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
-import type { WeightSource } from "../weights.ts";
 
 /** By number. "rank" is a classifier over the first token or the mean; "none" leaves every token its own vector. */
 const POOLINGS = ["none", "mean", "first", "last", "rank"] as const;

@@ -4,6 +4,7 @@ import { binding } from "../../binding/index.ts";
 import type { NativeStringList } from "../../binding/tokenizer.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { cutOff } from "../../io/cut-off.ts";
+import type { MappedFile } from "../../io/mapped-file.ts";
 import {
   GGUF_VALUE_BYTES,
   GGUF_VALUE_TYPES,
@@ -12,7 +13,6 @@ import {
   type GgufValue,
   type GgufValueType,
 } from "./gguf-types.ts";
-import type { MappedFile } from "../../io/mapped-file.ts";
 
 const WINDOW_BYTES = 1 << 20;
 /** The length that stands before each string. */

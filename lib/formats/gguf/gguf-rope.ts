@@ -1,10 +1,10 @@
 // What a GGUF file says of rotary positions: llama.cpp's keys and tables → the kinds of scaling that config.json has.
 import { describe, HeddleError } from "../../core/errors.ts";
-import type { YarnRopeScaling } from "../config/config-types.ts";
-import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 import { parseJson } from "../../io/json.ts";
+import type { YarnRopeScaling } from "../config/config-types.ts";
 import { ropeScalingFromFactors, yarnAttentionFactor } from "../config/rope-scaling.ts";
 import type { WeightSource } from "../weights.ts";
+import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 
 /**
  * How a file's frequencies are stretched, for the configuration's schema to check; null: not at all.

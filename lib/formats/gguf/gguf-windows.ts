@@ -2,9 +2,9 @@
 import { HeddleError } from "../../core/errors.ts";
 import type { ModelConfig, ModelType } from "../config/config.ts";
 import { formatOf } from "../config/families.ts";
+import { layerTypesOf, type WindowRule } from "../config/windows.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
-import { layerTypesOf, type WindowRule } from "../config/windows.ts";
 
 /** What llama.cpp takes for granted: the first files of the family lack the key; and of EXAONE 4's models it tells the one with a window by its depth. */
 function usualWindow(family: ModelType, layers: number): number | null {

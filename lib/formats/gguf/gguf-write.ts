@@ -1,9 +1,9 @@
 // Writing GGUF version 3.
 import { invalidArgument } from "../../core/errors.ts";
-import { isNumberDtype } from "../weight-dtype.ts";
-import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, ggmlNumber } from "./gguf-types.ts";
 import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "../tensor-data.ts";
+import { isNumberDtype } from "../weight-dtype.ts";
+import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, ggmlNumber } from "./gguf-types.ts";
 
 export interface GgufContent {
   metadata: ReadonlyMap<string, GgufValue>;

@@ -2,9 +2,9 @@
 // Format: https://github.com/huggingface/safetensors (README, "Format").
 import { HeddleError } from "../../core/errors.ts";
 import { cutOff } from "../../io/cut-off.ts";
-import { elementCount, type WeightDtype } from "../weight-dtype.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 import { parseStrictJson, type StrictJson } from "../../io/strict-json.ts";
+import { elementCount, type WeightDtype } from "../weight-dtype.ts";
 
 /** Every dtype a safetensors file may name, with bits per element; `dtype` is absent where heddle cannot use it. */
 const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype }>> = {

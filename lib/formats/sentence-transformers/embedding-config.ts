@@ -2,7 +2,9 @@
 // and what the Transformer's folder says of texts.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "../config/config-types.ts";
+import { joinWeights, openWeights, renameTensors, type WeightSource } from "../weights.ts";
 import { readTextLimits } from "./embedding-limits.ts";
 import {
   areDistinct,
@@ -12,16 +14,7 @@ import {
   poolingModes,
   SIMILARITIES,
 } from "./embedding-schema.ts";
-import { exists, readJson } from "../../io/atomic-files.ts";
-import {
-  EMBEDDING_LAYERS,
-  LAYER_PREFIXES,
-  MODULES,
-  POOLING_KEYS,
-  POOLING_NAMES,
-  TORCH_ACTIVATIONS,
-} from "./names.ts";
-import { joinWeights, openWeights, renameTensors, type WeightSource } from "../weights.ts";
+import { EMBEDDING_LAYERS, LAYER_PREFIXES, MODULES, POOLING_KEYS, POOLING_NAMES, TORCH_ACTIVATIONS } from "./names.ts";
 
 type Json = Record<string, unknown>;
 type Kind = (typeof MODULES)[number];

@@ -1,8 +1,8 @@
 // What the Transformer's folder of sentence-transformers says of texts: how long they may be, and whether they are put into small letters.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
-import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
+import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 import { TEXT_LIMIT_FILES } from "./names.ts";
 
 type Json = Record<string, unknown>;

@@ -1,9 +1,11 @@
 // The files of sentence-transformers for a model that embeds.
 import { dirname, join } from "node:path";
-import type { EmbeddingConfig, ModelConfig, PoolingMode } from "../config/config-types.ts";
-import { embeddingWidths, POOLING_MODES, poolingModes } from "./embedding-schema.ts";
 import { makeFolder } from "../../io/atomic-files.ts";
+import type { StagedFiles } from "../../io/staged-files.ts";
+import type { EmbeddingConfig, ModelConfig, PoolingMode } from "../config/config-types.ts";
 import { type SaveOptions, stageSafetensors, stageWeights } from "../safetensors/safetensors-write.ts";
+import type { TensorData } from "../tensor-data.ts";
+import { embeddingWidths, POOLING_MODES, poolingModes } from "./embedding-schema.ts";
 import {
   EMBEDDING_LAYERS,
   LAYER_MODULES,
@@ -12,8 +14,6 @@ import {
   POOLING_NAMES,
   TORCH_ACTIVATIONS,
 } from "./names.ts";
-import type { StagedFiles } from "../../io/staged-files.ts";
-import type { TensorData } from "../tensor-data.ts";
 
 const TYPE = "sentence_transformers.models.";
 

@@ -1,11 +1,11 @@
 import type { Mask } from "../../constrain/index.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { throwIfAborted } from "../../core/race-abort.ts";
-import type { Continuations } from "./beam-search.ts";
-import { choiceOf, type SampleResults } from "../sampling/sample-results.ts";
-import { processLogits } from "../sampling/logit-processors.ts";
 import type { LogitContext, ResolvedOptions } from "../generation-options.ts";
+import { processLogits } from "../sampling/logit-processors.ts";
+import { choiceOf, type SampleResults } from "../sampling/sample-results.ts";
 import type { Choice } from "../sequence.ts";
+import type { Continuations } from "./beam-search.ts";
 
 /** Whether the model's own distribution is what beams are chosen by: native code then finds the likeliest tokens. */
 export function isPlain(options: ResolvedOptions): boolean {

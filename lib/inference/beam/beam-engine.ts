@@ -1,17 +1,17 @@
 import type { Constraint } from "../../constrain/index.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { throwIfAborted } from "../../core/race-abort.ts";
+import { Pace } from "../../core/yielding.ts";
+import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
+import { newProgress, type Progress, RESERVED_AHEAD } from "../engine.ts";
+import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
+import type { SampleResults } from "../sampling/sample-results.ts";
+import { plainInputs } from "../sampling/sampling-inputs.ts";
+import { type Piece, type Sequence, withoutOldest } from "../sequence.ts";
 import { fill, moveBeams } from "./beam-cache.ts";
 import { changedContinuations, isPlain, plainContinuations } from "./beam-candidates.ts";
 import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
 import { BeamTexts } from "./beam-texts.ts";
-import type { SampleResults } from "../sampling/sample-results.ts";
-import { newProgress, type Progress, RESERVED_AHEAD } from "../engine.ts";
-import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
-import { Pace } from "../../core/yielding.ts";
-import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
-import { plainInputs } from "../sampling/sampling-inputs.ts";
-import { type Piece, type Sequence, withoutOldest } from "../sequence.ts";
 
 /** Positions of a page where the model's own caches have none: few, because each beam has the last page of its own. */
 export const BEAM_PAGE_SIZE = 16;

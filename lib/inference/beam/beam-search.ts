@@ -1,5 +1,5 @@
-import type { BeamOptions } from "./beam-options.ts";
 import type { Choice } from "../sequence.ts";
+import type { BeamOptions } from "./beam-options.ts";
 
 /** A beginning that is continued. */
 export interface Beam {

@@ -1,4 +1,5 @@
 import { HeddleError } from "../../core/errors.ts";
+import { raceAbort, throwIfAborted } from "../../core/race-abort.ts";
 import type { AbortFlag } from "../../graph/compile.ts";
 import type { Inputs, Outputs, Results, Tensor } from "../../graph/index.ts";
 import {
@@ -11,11 +12,10 @@ import {
 } from "../../models/cache-shape.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import { ropeRegime, turnsByLength } from "../../models/rope-frequencies.ts";
-import { raceAbort, throwIfAborted } from "../../core/race-abort.ts";
 import { BoundModel, type ProgramMaker, type RunShape } from "../bound-model.ts";
+import { rowData, type Segment } from "../row-data.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
-import { rowData, type Segment } from "../row-data.ts";
 import { Slots } from "./slots.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */

@@ -6,12 +6,12 @@
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../../core/errors.ts";
-import { writeFileAtomically } from "../../io/atomic-files.ts";
-import { parseJson } from "../../io/json.ts";
 import { openSafetensors, type SafetensorsFile } from "../../formats/safetensors/safetensors.ts";
 import { writeSafetensorsTo } from "../../formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
 import type { DType } from "../../graph/index.ts";
+import { writeFileAtomically } from "../../io/atomic-files.ts";
+import { parseJson } from "../../io/json.ts";
 import { type CacheDType, cacheTensors, isCacheDtype, MOST_SEGMENT_ROWS } from "../../models/cache-shape.ts";
 import { fingerprintOf } from "../../models/fingerprint.ts";
 import type { ModelView } from "../../models/model-view.ts";

@@ -1,7 +1,7 @@
 import { turnsByLength } from "../../models/rope-frequencies.ts";
 import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
-import type { KvCache } from "./kv-cache.ts";
 import type { Sequence } from "../sequence.ts";
+import type { KvCache } from "./kv-cache.ts";
 
 /** A shorter common beginning is computed sooner than it is copied. */
 export const LEAST_SHARED = 16;

@@ -1,6 +1,6 @@
 import { describe, HeddleError } from "../../core/errors.ts";
-import type { LogitContext, LogitProcessor } from "../generation-options.ts";
 import { ownContext } from "../callback-context.ts";
+import type { LogitContext, LogitProcessor } from "../generation-options.ts";
 
 /**
  * Lets processors change logits, in their order. What one returns is looked at: a promise, or an array of its own, would be a change

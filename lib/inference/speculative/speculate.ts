@@ -1,9 +1,9 @@
 import type { Mask } from "../../constrain/index.ts";
 import type { Model } from "../../models/model.ts";
+import { prefill } from "../async-prefill.ts";
 import { KvCache } from "../cache/kv-cache.ts";
 import type { Speculation } from "../generation-options.ts";
 import { sampleProgram } from "../programs.ts";
-import { prefill } from "../async-prefill.ts";
 import { type Draw, masked, samplingInputs } from "../sampling/sampling-inputs.ts";
 import type { Sequence } from "../sequence.ts";
 

@@ -1,6 +1,12 @@
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { rejectUnknownNames } from "../../core/generation-option-names.ts";
+import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/generation-options.ts";
+import type { Piece } from "../../inference/sequence.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
 import type { Completion } from "../completion.ts";
+import type { LanguageModel } from "../language-model.ts";
+import { Reply } from "../reply.ts";
+import { Session } from "../session.ts";
 import {
   type ChatTemplate,
   chatTemplateNames,
@@ -10,12 +16,6 @@ import {
   conversationTokens,
   type Renderer,
 } from "./conversation.ts";
-import type { LanguageModel } from "../language-model.ts";
-import { rejectUnknownNames } from "../../core/generation-option-names.ts";
-import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/generation-options.ts";
-import { Reply } from "../reply.ts";
-import type { Piece } from "../../inference/sequence.ts";
-import { Session } from "../session.ts";
 import { type ToolCall, ToolCallParser } from "./tool-calls.ts";
 import { checkedToolChoice, type ToolChoice, toolCallFormat, writesToolCalls } from "./tool-choice.ts";
 

@@ -1,7 +1,7 @@
 import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
+import { overflow } from "../../inference/sequence.ts";
 import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../../tokenizer/index.ts";
 import type { LanguageModel } from "../language-model.ts";
-import { overflow } from "../../inference/sequence.ts";
 
 /** What a chat template gets beside the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;

@@ -1,11 +1,11 @@
 import { HeddleError } from "../../core/errors.ts";
+import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import { argmax } from "../../metrics/classification.ts";
 import { sigmoid, softmax } from "../../metrics/temperature.ts";
 import { classifierOf } from "../../models/heads.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import type { EncodingWithOffsets, Tokenizer } from "../../tokenizer/index.ts";
-import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { checkLengths, pooledOutputs } from "./pooled.ts";
 
 /** What a classifier says of a text. */

@@ -1,6 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
-import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { nearest } from "../../core/nearest-name.ts";
+import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { promptIdsOf, withoutClosing } from "../../tokenizer/prompt-ids.ts";
 

@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { raceAbort } from "../../core/race-abort.ts";
 import type { EmbeddingConfig, PoolingMode } from "../../formats/config/config.ts";
 import type { Optional } from "../../formats/config/config-types.ts";
 import {
@@ -9,22 +10,14 @@ import {
   poolingModes,
 } from "../../formats/sentence-transformers/embedding-schema.ts";
 import { compile, Dimension, input } from "../../graph/index.ts";
+import { promptName } from "../../inference/sequence.ts";
 import { embeddingLayers } from "../../models/embedding-layers.ts";
 import { besideTrunk } from "../../models/forward.ts";
 import type { ModelView } from "../../models/model-view.ts";
-import { raceAbort } from "../../core/race-abort.ts";
-import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-prompts.ts";
 import type { LanguageModel } from "../language-model.ts";
+import { isEmptyList, isPrompt, promptList, type ReadTextOptions, type TextLimit, textIds } from "../prompt.ts";
+import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-prompts.ts";
 import { pooledOutputs } from "./pooled.ts";
-import {
-  isEmptyList,
-  isPrompt,
-  promptList,
-  promptName,
-  type ReadTextOptions,
-  type TextLimit,
-  textIds,
-} from "../prompt.ts";
 
 export interface EmbedTextOptions
   extends Optional<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,

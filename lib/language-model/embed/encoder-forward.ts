@@ -1,3 +1,4 @@
+import { raceAbort } from "../../core/race-abort.ts";
 import { firstPosition } from "../../formats/config/positions.ts";
 import {
   compile,
@@ -9,13 +10,19 @@ import {
   type Program,
   type Results,
 } from "../../graph/index.ts";
+import {
+  type PooledRows,
+  placeInto,
+  pooledRows,
+  poolingMatrix,
+  type TextStretch,
+  waysOf,
+} from "../../inference/pooling.ts";
 import { rowInputs, sequenceForward } from "../../models/forward.ts";
 import { classifierLogits } from "../../models/heads.ts";
 import { holding, type ModelView } from "../../models/model-view.ts";
 import { placesFor } from "../../nn/relative-bias.ts";
-import { raceAbort } from "../../core/race-abort.ts";
 import type { PooledOptions } from "./pooled.ts";
-import { type PooledRows, placeInto, pooledRows, poolingMatrix, type TextStretch, waysOf } from "../../inference/pooling.ts";
 
 /** Rows of one run, where no single sequence is longer. */
 const MOST_ROWS = 1024;

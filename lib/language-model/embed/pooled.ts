@@ -1,12 +1,19 @@
 import { HeddleError } from "../../core/errors.ts";
 import type { Inputs } from "../../graph/index.ts";
+import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
+import {
+  type Pooling,
+  placeInto,
+  pooledRows,
+  poolingMatrix,
+  type TextStretch,
+  waysOf,
+} from "../../inference/pooling.ts";
+import { pooledProgram } from "../../inference/programs.ts";
+import { promptName } from "../../inference/sequence.ts";
 import { encodesWholeTexts } from "../../models/family.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import { encodedOutputs } from "./encoder-forward.ts";
-import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
-import { type Pooling, placeInto, pooledRows, poolingMatrix, type TextStretch, waysOf } from "../../inference/pooling.ts";
-import { pooledProgram } from "../../inference/programs.ts";
-import { promptName } from "../prompt.ts";
 
 export interface PooledOptions {
   pooling: Pooling;

@@ -8,15 +8,17 @@ import {
   patternValue,
   readAdapterConfig,
 } from "../../formats/adapter-config.ts";
-import { castTensor } from "../../formats/native-cast.ts";
 import { parseModelConfig } from "../../formats/config/config.ts";
-import { sourcesOf } from "../../formats/element-sources.ts";
 import { formatOf } from "../../formats/config/families.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../../formats/config/heads.ts";
-import { exists, readJson } from "../../io/atomic-files.ts";
+import { sourcesOf } from "../../formats/element-sources.ts";
+import { castTensor } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
 import { openWeights, type StoredTensor } from "../../formats/weights.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
+import { exists, readJson } from "../../io/atomic-files.ts";
+import { tensorData } from "../loading/export.ts";
+import type { Model } from "../model.ts";
 import {
   type Adapter,
   adapterTensorNames,
@@ -25,10 +27,8 @@ import {
   type LowRank,
   savedTensorName,
 } from "./adapters.ts";
-import { tensorData } from "../loading/export.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { loraScale, parseLora } from "./lora.ts";
-import type { Model } from "../model.ts";
 import { bringsTiedHead, isHeadBesideTied, needOneHead, tiedHead } from "./tied-head.ts";
 
 const PREFIX = "base_model.model.";

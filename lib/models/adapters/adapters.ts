@@ -1,8 +1,8 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { Tensor } from "../../graph/index.ts";
-import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
 import type { Model } from "../model.ts";
 import { generator, streamOf, uniform } from "../random.ts";
+import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
 import { savedModules } from "./tied-head.ts";
 
 /** A linear layer of a model, as its forward function applies it. */

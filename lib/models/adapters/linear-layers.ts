@@ -1,7 +1,7 @@
 import { record } from "../../graph/index.ts";
-import type { LinearLayer } from "./adapters.ts";
 import { rowInputs, sequenceForward } from "../forward.ts";
 import type { Model } from "../model.ts";
+import type { LinearLayer } from "./adapters.ts";
 
 /**
  * The linear layers that a model's forward function applies, by name and in order: found by tracing it once, so that a

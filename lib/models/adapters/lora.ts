@@ -1,6 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
 import { nearest } from "../../core/nearest-name.ts";
+import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
 
 /** Low-rank adaptation (Hu et al. 2021), named as in PEFT's LoraConfig. */
 export interface LoraOptions {

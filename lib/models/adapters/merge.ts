@@ -1,10 +1,20 @@
 import { castElements } from "../../formats/native-cast.ts";
-import { accumulate, compile, type FloatDType, input, isFloat, linear, scale, Tensor, tensor } from "../../graph/index.ts";
-import type { Adapter, LowRank } from "./adapters.ts";
+import {
+  accumulate,
+  compile,
+  type FloatDType,
+  input,
+  isFloat,
+  linear,
+  scale,
+  Tensor,
+  tensor,
+} from "../../graph/index.ts";
 import type { WeightSpec } from "../family.ts";
 import { modelWeights } from "../heads.ts";
-import type { Model } from "../model.ts";
 import { transposedNumbers, widened, widenedShape } from "../loading/dequantize.ts";
+import type { Model } from "../model.ts";
+import type { Adapter, LowRank } from "./adapters.ts";
 
 /**
  * A weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type; a quantised W becomes f32, since

@@ -3,10 +3,10 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import type { WeightSource } from "../../formats/weights.ts";
-import type { Adapter } from "./adapters.ts";
 import { encodesWholeTexts } from "../family.ts";
-import { targetModules } from "./lora.ts";
 import type { Model } from "../model.ts";
+import type { Adapter } from "./adapters.ts";
+import { targetModules } from "./lora.ts";
 
 type Named = Pick<Model, "config" | "family" | "weightNames">;
 

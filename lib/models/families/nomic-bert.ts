@@ -1,6 +1,16 @@
 import type { ModelConfig } from "../../formats/config/config.ts";
 import { FAMILY_FORMATS } from "../../formats/config/families.ts";
-import { add, embedding, layerNorm, recomputable, reshape, split, swiglu, tanh, type Value } from "../../graph/index.ts";
+import {
+  add,
+  embedding,
+  layerNorm,
+  recomputable,
+  reshape,
+  split,
+  swiglu,
+  tanh,
+  type Value,
+} from "../../graph/index.ts";
 import type { ForwardContext } from "../../nn/context.ts";
 import { rotate } from "../../nn/rotary.ts";
 import type { Family, WeightSpec } from "../family.ts";

@@ -1,5 +1,5 @@
-import { castElements } from "../../formats/native-cast.ts";
 import { elementsIn, transposedView } from "../../formats/element-sources.ts";
+import { castElements } from "../../formats/native-cast.ts";
 import { type Device, isQuantised, type Tensor } from "../../graph/index.ts";
 import { shapeOf, type WeightSpec } from "../family.ts";
 

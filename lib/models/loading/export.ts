@@ -1,5 +1,5 @@
-import { castElements } from "../../formats/native-cast.ts";
 import { unstackExperts } from "../../formats/experts.ts";
+import { castElements } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
 import { type FloatDType, isQuantised, type Tensor } from "../../graph/index.ts";
 import type { WeightSpec } from "../family.ts";

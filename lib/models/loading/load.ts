@@ -1,11 +1,11 @@
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
-import { castTensor } from "../../formats/native-cast.ts";
 import { type ModelConfig, rotaryDim } from "../../formats/config/config.ts";
-import { isNumberDtype, type NumberDtype, pieceOf } from "../../formats/weight-dtype.ts";
+import { ownHead } from "../../formats/config/heads.ts";
 import { type OrderedElements, sourcesOf, transposed } from "../../formats/element-sources.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../../formats/fp8.ts";
-import { ownHead } from "../../formats/config/heads.ts";
+import { castTensor } from "../../formats/native-cast.ts";
 import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../../formats/quantization-choice.ts";
+import { isNumberDtype, type NumberDtype, pieceOf } from "../../formats/weight-dtype.ts";
 import type { StoredTensor } from "../../formats/weights.ts";
 import {
   type Device,

@@ -1,14 +1,14 @@
 // Conversations → ids: the chat template, and what of a conversation fits a context.
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { atOnce } from "../../core/slices.ts";
+import { checkFlag, checkNames, type Names } from "../../core/unknown-options.ts";
+import type { TokenizerConfig } from "../files/config.ts";
+import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
 import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./generation-blocks.ts";
 import { ChatGuard, type GuardedTokens, noteTexts } from "./injection-guard.ts";
 import { RenderTime } from "./jinja/limits.ts";
-import { UsedMarks } from "./marks.ts";
 import { explained, renderTemplate } from "./jinja/render.ts";
-import type { TokenizerConfig } from "../files/config.ts";
-import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
-import { checkFlag, checkNames, type Names } from "../../core/unknown-options.ts";
-import { atOnce } from "../../core/slices.ts";
+import { UsedMarks } from "./marks.ts";
 
 /** A message of a conversation, as chat templates read it; fields besides are handed on to them. */
 export interface ChatMessage {

@@ -6,8 +6,8 @@
 // template does to the text (trimming, splitting, joining), a guarded token's first character from a message stays broken
 // off from what follows.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
-import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./marks.ts";
 import { CHANGES, type GuardCharacters } from "./guard-characters.ts";
+import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./marks.ts";
 
 const maxDepth = 64;
 /** Of what a template gets: objects, arrays, strings, numbers. */

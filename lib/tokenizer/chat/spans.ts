@@ -1,6 +1,7 @@
 // Which tokens of a rendered conversation come from which message.
-import type { ChatMessage } from "./chat.ts";
+
 import type { Render, Span } from "./assistant-mask.ts";
+import type { ChatMessage } from "./chat.ts";
 
 /** Tokens of one message, from `begin` to before `end`: its whole turn with the mark-up around it, or its content alone. */
 export interface MessageSpan {

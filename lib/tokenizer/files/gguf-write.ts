@@ -3,9 +3,9 @@
 
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
+import { namedPatterns } from "../pipeline/patterns.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
 import { wordPieceToGguf } from "./gguf-wordpiece.ts";
-import { namedPatterns } from "../pipeline/patterns.ts";
 import { TokenType } from "./tokenizer-file.ts";
 
 /** What a Hugging Face folder says about its tokenizer. */

@@ -2,6 +2,7 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeLists } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { finish } from "../../io/native-jobs.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
 import { unigram, unigramScores, unigramVocabulary } from "./gguf-unigram.ts";
@@ -16,7 +17,6 @@ import {
   VocabularyKeys,
 } from "./gguf-vocabulary.ts";
 import { wordPiece, wordPieceIds, wordPieceTypes, wordPieceVocabulary } from "./gguf-wordpiece.ts";
-import { finish } from "../../io/native-jobs.ts";
 import { askedFor, unread } from "./model-file.ts";
 import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
 import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";

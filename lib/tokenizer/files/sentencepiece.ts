@@ -2,9 +2,9 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { stringList } from "../pipeline/pipeline.ts";
 import { templateAround } from "../pipeline/template-processor.ts";
 import type { TokenizerConfig } from "./config.ts";
-import { stringList } from "../pipeline/pipeline.ts";
 import { readFields } from "./protobuf.ts";
 import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
 import { readTokenizerFile } from "./tokenizer-json.ts";

@@ -1,7 +1,7 @@
 // The decoders of tokenizer.json as native/tokenizer/decode/decoder_steps.cc takes them.
 import type { NativeStep } from "../../binding/tokenizer.ts";
-import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 import { booleanField, type JsonObject, stringField } from "../files/tokenizer-file.ts";
+import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 
 const where = "decoder";
 const mostStripped = 1 << 20;

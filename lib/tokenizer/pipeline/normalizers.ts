@@ -1,7 +1,7 @@
 // The normalizers of tokenizer.json as native/tokenizer/text/normalizer.cc takes them.
 import type { NativeStep } from "../../binding/tokenizer.ts";
-import { readPattern, typeOf } from "./steps.ts";
 import { booleanField, invalidFile, type JsonObject, limits, stringField } from "../files/tokenizer-file.ts";
+import { readPattern, typeOf } from "./steps.ts";
 
 const where = "normalizer";
 

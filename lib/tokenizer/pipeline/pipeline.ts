@@ -1,11 +1,6 @@
 // From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList, NativeTokenizerSpec } from "../../binding/tokenizer.ts";
-import { readDecoders } from "./decoders.ts";
-import { readNormalizers } from "./normalizers.ts";
-import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
-import { readPostProcessor } from "./post-processors.ts";
-import { readPreTokenizers } from "./pre-tokenizers.ts";
 import {
   type AddedToken,
   flatten,
@@ -16,6 +11,11 @@ import {
   type TokenizerFile,
   type TokenizerModel,
 } from "../files/tokenizer-file.ts";
+import { readDecoders } from "./decoders.ts";
+import { readNormalizers } from "./normalizers.ts";
+import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
+import { readPostProcessor } from "./post-processors.ts";
+import { readPreTokenizers } from "./pre-tokenizers.ts";
 
 /** How a tokenizer works. */
 export interface Plan {

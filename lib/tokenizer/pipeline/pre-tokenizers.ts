@@ -1,8 +1,8 @@
 // The pre-tokenizers of tokenizer.json as native/tokenizer/split/pre_tokenizer.cc takes them.
 import type { NativeStep } from "../../binding/tokenizer.ts";
+import { booleanField, invalidFile, type JsonObject } from "../files/tokenizer-file.ts";
 import { recogniseSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
-import { booleanField, invalidFile, type JsonObject } from "../files/tokenizer-file.ts";
 
 const where = "pre_tokenizer";
 /** In the order of native code. */

@@ -1,6 +1,5 @@
 // What stands before and after every text, as a post-processor has it.
 import { parseConfig, type TokenizerConfig } from "../files/config.ts";
-import { readPostProcessor } from "./post-processors.ts";
 import {
   type AddedToken,
   flatten,
@@ -9,6 +8,7 @@ import {
   type JsonObject,
   type TokenizerFile,
 } from "../files/tokenizer-file.ts";
+import { readPostProcessor } from "./post-processors.ts";
 
 interface Special {
   name: string;

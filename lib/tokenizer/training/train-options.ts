@@ -1,8 +1,8 @@
 // What training of a vocabulary may be asked, checked.
 import { invalidArgument } from "../../core/errors.ts";
 import { checkNames, type Names } from "../../core/unknown-options.ts";
-import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
 import { limits } from "../files/tokenizer-file.ts";
+import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
 import { oneOf } from "../truncation.ts";
 
 /** How far `Tokenizer.train` is. */

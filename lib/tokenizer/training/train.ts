@@ -2,15 +2,15 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeTrainer } from "../../binding/tokenizer.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { inSlices } from "../../core/slices.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
-import type { TokenizerConfig } from "../files/config.ts";
-import { given } from "../text-transfer.ts";
 import { finish, throwIfAborted } from "../../io/native-jobs.ts";
+import type { TokenizerConfig } from "../files/config.ts";
+import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "../files/tokenizer-file.ts";
 import { readNormalizers } from "../pipeline/normalizers.ts";
 import { describePattern, recognisePattern } from "../pipeline/patterns.ts";
 import { readPreTokenizers } from "../pipeline/pre-tokenizers.ts";
-import { inSlices } from "../../core/slices.ts";
-import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "../files/tokenizer-file.ts";
+import { given } from "../text-transfer.ts";
 import { type CheckedOptions, checkTrainOptions, type TrainOptions } from "./train-options.ts";
 import {
   byteLevelModel,

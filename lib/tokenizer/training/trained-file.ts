@@ -1,7 +1,6 @@
 // The tokenizer.json that comes of training.
 import { byteTokenNames, characterOfByte } from "../byte-alphabet.ts";
 import type { TokenizerConfig } from "../files/config.ts";
-import { namedPatterns } from "../pipeline/patterns.ts";
 import {
   type AddedToken,
   type JsonObject,
@@ -9,6 +8,7 @@ import {
   type TokenizerFile,
   type TokenizerModel,
 } from "../files/tokenizer-file.ts";
+import { namedPatterns } from "../pipeline/patterns.ts";
 import type { CheckedOptions, TrainOptions } from "./train-options.ts";
 
 type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" | "decoder">;

@@ -1,3 +1,4 @@
+import { HeddleError } from "../../core/errors.ts";
 import {
   type LocatedRow,
   noRowsError,
@@ -9,7 +10,6 @@ import {
   stringField,
   stringsField,
 } from "../../data/rows.ts";
-import { HeddleError } from "../../core/errors.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import { wordTokens } from "../../language-model/embed/classify.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../core/errors.ts";
 import {
   type Batch,
   type Corpus,
@@ -8,10 +9,9 @@ import {
 } from "../../data/corpus.ts";
 import type { CorpusTokenizer } from "../../data/encode.ts";
 import { type MixturePart, openMixture } from "../../data/mixture.ts";
-import { invalidArgument } from "../../core/errors.ts";
+import type { BatchSource } from "../loop/trainer.ts";
 import { needFiles } from "../options/assert-files-exist.ts";
 import type { CorpusPart } from "../options/stage-options.ts";
-import type { BatchSource } from "../loop/trainer.ts";
 
 /** Files of one corpus, or several corpora with weights. */
 export type CorpusData = string | readonly string[] | readonly CorpusPart[];

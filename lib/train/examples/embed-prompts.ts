@@ -1,7 +1,12 @@
 // What stands before texts that vectors are trained on.
 import { z } from "zod";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
-import { type PromptTokenizer, promptCounter, promptOf, promptTokenCounter } from "../../language-model/embed/embed-prompts.ts";
+import {
+  type PromptTokenizer,
+  promptCounter,
+  promptOf,
+  promptTokenCounter,
+} from "../../language-model/embed/embed-prompts.ts";
 
 /** A text, or one of the model's `embedding.prompts` by its name. */
 export type TrainingPrompt = string | { promptName: string };

@@ -1,8 +1,8 @@
-import { permutation, Stream, uniformAt } from "../../data/random.ts";
 import { checkSeed, describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
 import { rejectUnknownNames } from "../../core/generation-option-names.ts";
-import { exampleFingerprint } from "./example-fingerprint.ts";
+import { permutation, Stream, uniformAt } from "../../data/random.ts";
 import type { BatchSource } from "../loop/trainer.ts";
+import { exampleFingerprint } from "./example-fingerprint.ts";
 
 /** Options of an `ExampleSource`. */
 export interface ExampleSourceOptions<Example> {

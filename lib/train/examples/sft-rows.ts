@@ -1,8 +1,8 @@
-import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
-import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
+import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
 import { isAssistant } from "../../tokenizer/chat/assistant-mask.ts";
+import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { commonPrefix, continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
 import { packBestFit } from "../../data/packing.ts";
 import { permutation, Stream } from "../../data/random.ts";
-import { HeddleError, throwIfAborted } from "../../core/errors.ts";
-import type { SftExample } from "./sft-rows.ts";
 import type { BatchSource } from "../loop/trainer.ts";
+import type { SftExample } from "./sft-rows.ts";
 
 /** Sequences of a micro-batch: (sequences · sequenceLength) each. */
 export interface SftBatch {

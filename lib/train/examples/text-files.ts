@@ -3,13 +3,13 @@
 import { open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Pacer } from "../../core/pacer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
-import { ioError, makeFolder } from "../../io/atomic-files.ts";
-import { untilAborted } from "../../core/until-aborted.ts";
+import { Pacer } from "../../core/pacer.ts";
 import { removeLeft, temporaryName } from "../../core/temp-files.ts";
-import type { CorpusData } from "./corpus-source.ts";
+import { untilAborted } from "../../core/until-aborted.ts";
+import { ioError, makeFolder } from "../../io/atomic-files.ts";
 import type { TextData, TextSource } from "../options/stage-options.ts";
+import type { CorpusData } from "./corpus-source.ts";
 
 const FOLDER = "heddle-texts";
 /** Characters that are written at once. */

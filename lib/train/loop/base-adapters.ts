@@ -2,12 +2,12 @@
 import { HeddleError } from "../../core/errors.ts";
 import { isFloat } from "../../graph/index.ts";
 import { type Adapter, adapterTensors } from "../../models/adapters/adapters.ts";
-import { claimWeights } from "../../models/model-claims.ts";
-import { headNames } from "../../models/heads.ts";
 import { linearLayers } from "../../models/adapters/linear-layers.ts";
 import { type LoraConfig, targetModules } from "../../models/adapters/lora.ts";
-import type { Model } from "../../models/model.ts";
 import { savedModules } from "../../models/adapters/tied-head.ts";
+import { headNames } from "../../models/heads.ts";
+import type { Model } from "../../models/model.ts";
+import { claimWeights } from "../../models/model-claims.ts";
 
 /**
  * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute

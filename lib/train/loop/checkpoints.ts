@@ -11,12 +11,12 @@ import {
   saveCheckpoint,
 } from "../../formats/checkpoint/checkpoint.ts";
 import { findDamage, needIntact, type Reading } from "../../formats/checkpoint/checkpoint-manifest.ts";
-import { claim } from "../../io/claim.ts";
-import { exists, ioError, makeFolder } from "../../io/atomic-files.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../../formats/model-card.ts";
-import { writeTogether } from "../../io/staged-files.ts";
 import { openWeights, type StoredTensor } from "../../formats/weights.ts";
 import { type Device, type FloatDType, openDevice, type Tensor } from "../../graph/index.ts";
+import { exists, ioError, makeFolder } from "../../io/atomic-files.ts";
+import { claim } from "../../io/claim.ts";
+import { writeTogether } from "../../io/staged-files.ts";
 import { tensorData } from "../../models/loading/export.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
 import { clearRun, isInFolder, needUsable } from "./output-folder.ts";

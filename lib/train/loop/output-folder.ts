@@ -4,8 +4,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
 import { listFolder, removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
-import { ioError } from "../../io/atomic-files.ts";
 import { WEIGHT_FILES } from "../../formats/safetensors/safetensors-write.ts";
+import { ioError } from "../../io/atomic-files.ts";
 import { LOG_FILE, RunLog } from "./run-log.ts";
 
 /** Names of the files of a finished model or adapter. */

@@ -1,14 +1,14 @@
-import type { CorpusTokenizer } from "../../data/encode.ts";
 import { HeddleError } from "../../core/errors.ts";
+import type { CorpusTokenizer } from "../../data/encode.ts";
 import { corpusSource } from "../examples/corpus-source.ts";
-import { languageModelling } from "../losses/language-modeling.ts";
-import type { TrainingOptions } from "../options/options.ts";
 import { readSftExamples } from "../examples/sft-data.ts";
 import type { SftTokenizer } from "../examples/sft-rows.ts";
 import { SftSource } from "../examples/sft-source.ts";
+import { languageModelling } from "../losses/language-modeling.ts";
+import { supervised } from "../losses/supervised.ts";
+import type { TrainingOptions } from "../options/options.ts";
 import type { Stage } from "./stage.ts";
 import type { Replay } from "./step.ts";
-import { supervised } from "../losses/supervised.ts";
 import type { BatchSource } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
 

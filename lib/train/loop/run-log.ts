@@ -1,7 +1,7 @@
 import { appendFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { linesOf } from "../../data/lines.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { linesOf } from "../../data/lines.ts";
 import { ioError } from "../../io/atomic-files.ts";
 import type { TrainEvent } from "./trainer.ts";
 

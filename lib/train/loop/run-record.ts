@@ -2,8 +2,8 @@ import { HeddleError } from "../../core/errors.ts";
 import { adapterTensors } from "../../models/adapters/adapters.ts";
 import { weightsFingerprint } from "../../models/fingerprint.ts";
 import type { Model } from "../../models/model.ts";
-import type { GroupRecord } from "./parameter-groups.ts";
 import type { RecordedOptions } from "../options/run-options.ts";
+import type { GroupRecord } from "./parameter-groups.ts";
 
 /** What of a run has to be as it began when it goes on: checkpoints keep it. */
 export interface RunRecord {

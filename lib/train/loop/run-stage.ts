@@ -1,29 +1,30 @@
 import { resolve } from "node:path";
-import type { CorpusTokenizer } from "../../data/encode.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
+import type { CorpusTokenizer } from "../../data/encode.ts";
 import { type ModelCard, parseModelCard } from "../../formats/model-card.ts";
 import { type Adapter, adapterTensors } from "../../models/adapters/adapters.ts";
-import { claimWeights } from "../../models/model-claims.ts";
-import { headNames } from "../../models/heads.ts";
 import { linearLayers } from "../../models/adapters/linear-layers.ts";
+import { headNames } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
+import { claimWeights } from "../../models/model-claims.ts";
 import type { MuonOptions } from "../../optim/muon.ts";
 import { learningRateSchedule } from "../../optim/schedule.ts";
-import { adapterThere, settleAdapters } from "./base-adapters.ts";
-import { cardOf, type StageCard } from "./stage-card.ts";
-import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "../options/defaults.ts";
-import { needRoomForRows } from "./needed-memory.ts";
 import type { TrainingOptions } from "../options/options.ts";
+import { recordedOptions } from "../options/run-options.ts";
+import type { EvaluateAt } from "../options/stage-options.ts";
+import type { World } from "../world/world.ts";
+import { adapterThere, settleAdapters } from "./base-adapters.ts";
+import { CheckpointStore } from "./checkpoints.ts";
+import { type Preparation, preparing } from "./model-rollback.ts";
+import { needRoomForRows } from "./needed-memory.ts";
 import { needApart } from "./output-folder.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
-import { type Preparation, preparing } from "./model-rollback.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
-import { recordedOptions } from "../options/run-options.ts";
 import { frozenFingerprint } from "./run-record.ts";
 import type { Stage } from "./stage.ts";
-import type { EvaluateAt } from "../options/stage-options.ts";
+import { cardOf, type StageCard } from "./stage-card.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
@@ -35,7 +36,6 @@ import {
   trainLoop,
 } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
-import type { World } from "../world/world.ts";
 
 /** What is trained: a model with its tokenizer. `LanguageModel` is one. */
 export interface Trainable {

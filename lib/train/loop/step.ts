@@ -2,11 +2,11 @@ import type { FloatDType } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
 import { seedBits } from "../../models/random.ts";
 import { Optimizer, type OptimizerOptions } from "../../optim/optimizer.ts";
+import { gather, soloWorld, type World } from "../world/world.ts";
 import { FrozenMatrices } from "./frozen-weights.ts";
 import { MetricMeans } from "./metric-mean.ts";
 import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
-import { gather, soloWorld, type World } from "../world/world.ts";
 
 export interface StepShape {
   sequences: number;

@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { invalidArgument } from "../../core/errors.ts";
-import type { LanguageModel } from "../../language-model/language-model.ts";
 import { Run } from "../../core/run.ts";
-import type { StageCard } from "./stage-card.ts";
-import { checkedStage } from "./checked-stage.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
 import { adapterShape, givenOptions, parseOptions, trainingShape } from "../options/options.ts";
+import type { AdapterOptions, CallOptions, SharedOptions, StepOptions } from "../options/stage-options.ts";
+import { checkedStage } from "./checked-stage.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
-import type { AdapterOptions, CallOptions, SharedOptions, StepOptions } from "../options/stage-options.ts";
+import type { StageCard } from "./stage-card.ts";
 import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
 /** The strict schema of the options that `train` hands on. */

@@ -3,18 +3,18 @@ import { untilAborted } from "../../core/until-aborted.ts";
 import type { Model } from "../../models/model.ts";
 import type { MuonOptions } from "../../optim/muon.ts";
 import type { OptimizerGroup } from "../../optim/optimizer.ts";
+import { checkSameOptions } from "../options/run-options.ts";
+import { gather, soloWorld, type World } from "../world/world.ts";
 import { Best, type BestOptions, type BestState } from "./best-checkpoint.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
+import { StepWatch, type StepWatchOptions, type StepWatchState } from "./loss-spike-guard.ts";
 import { MetricMeans } from "./metric-mean.ts";
-import { Meter, type MeterState } from "./throughput.ts";
 import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
-import { checkSameOptions } from "../options/run-options.ts";
 import type { RunRecord } from "./run-record.ts";
 import { type Metrics, type Stage, someOf, type Totals, totalsOf } from "./stage.ts";
 import { type Replay, type StepShape, TrainStep } from "./step.ts";
-import { StepWatch, type StepWatchOptions, type StepWatchState } from "./loss-spike-guard.ts";
+import { Meter, type MeterState } from "./throughput.ts";
 import { emitWarning } from "./warn.ts";
-import { gather, soloWorld, type World } from "../world/world.ts";
 
 /**
  * A completed optimiser step. Where loggingSteps is above 1: `loss`, `metrics` and `tokensPerSecond` are means over the steps since the

@@ -1,10 +1,21 @@
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
-import { add, concat, gatherRows, input, mul, rmsNorm, scale, sum, tokenLogprob, type Value } from "../../graph/index.ts";
+import {
+  add,
+  concat,
+  gatherRows,
+  input,
+  mul,
+  rmsNorm,
+  scale,
+  sum,
+  tokenLogprob,
+  type Value,
+} from "../../graph/index.ts";
 import { embeddingLayers } from "../../models/embedding-layers.ts";
-import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
-import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
 import { type ColumnPrompts, NO_PROMPT, textKey } from "../examples/embed-prompts.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
+import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
+import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
 
 /** Texts that belong together, and some that do not. */
 export interface PairExample {

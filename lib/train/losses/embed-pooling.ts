@@ -1,8 +1,19 @@
 // Ways of pooling in a training pass: texts lie side by side, filled up with padding that no way counts.
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { poolingModes } from "../../formats/sentence-transformers/embedding-schema.ts";
+import {
+  cast,
+  concat,
+  gatherRows,
+  input,
+  linear,
+  minimum,
+  reshape,
+  scale,
+  split,
+  type Value,
+} from "../../graph/index.ts";
 import { poolWeights } from "../../inference/pooling.ts";
-import { cast, concat, gatherRows, input, linear, minimum, reshape, scale, split, type Value } from "../../graph/index.ts";
 import type { PaddedShape } from "./classify-loss.ts";
 
 type Pooling = EmbeddingConfig["pooling"];

@@ -1,6 +1,6 @@
+import { HeddleError } from "../../core/errors.ts";
 import type { Batch } from "../../data/batch.ts";
 import type { Packing } from "../../data/corpus.ts";
-import { HeddleError } from "../../core/errors.ts";
 import { crossEntropy, input, isQuantised, type Value } from "../../graph/index.ts";
 import type { Forward } from "../../models/forward.ts";
 import type { LossContext, Stage } from "../loop/stage.ts";

@@ -1,7 +1,7 @@
 import { input } from "../../graph/index.ts";
-import { type TokenLossOptions, tokenLoss } from "./language-modeling.ts";
 import type { SftBatch } from "../examples/sft-source.ts";
 import type { Stage } from "../loop/stage.ts";
+import { type TokenLossOptions, tokenLoss } from "./language-modeling.ts";
 
 /** Next-token prediction over the counted tokens of rows: cross-entropy, the mean over all that count. */
 export const supervised: Stage<SftBatch> = {

@@ -1,17 +1,17 @@
 // What every option of training means, in a line: for `heddle train STAGE --help`. The compiler holds the tables complete.
 import type { LoraConfig } from "../../models/adapters/lora.ts";
 import type { classifySchema } from "../stages/classify.ts";
-import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "./defaults.ts";
 import type { dpoSchema } from "../stages/dpo.ts";
 import type { embedSchema } from "../stages/embed.ts";
 import type { grpoSchema } from "../stages/grpo.ts";
 import type { ktoSchema } from "../stages/kto.ts";
-import type { adapterShape, crossEntropyShape, parameterGroupSchema, replaySchema, trainingShape } from "./options.ts";
 import type { orpoSchema } from "../stages/orpo.ts";
 import type { ppoSchema } from "../stages/ppo.ts";
 import type { pretrainSchema } from "../stages/pretrain.ts";
 import type { rewardSchema } from "../stages/reward.ts";
 import type { sftSchema } from "../stages/sft.ts";
+import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "./defaults.ts";
+import type { adapterShape, crossEntropyShape, parameterGroupSchema, replaySchema, trainingShape } from "./options.ts";
 
 /** What an option means; with a second text also what it is where it is not given, if its schema does not say so. */
 export type OptionText = string | readonly [meaning: string, standard: string];

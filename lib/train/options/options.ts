@@ -1,14 +1,14 @@
 // The schemas of the options that stages share. What each option means, `stage-options.ts` says.
 import { z } from "zod";
-import type { RowSource } from "../../data/rows.ts";
 import { describe, HeddleError, isSeed, SEEDS } from "../../core/errors.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import type { RowSource } from "../../data/rows.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../../models/adapters/lora.ts";
 import { decayTypes, lrSchedulers, type OwnSchedule } from "../../optim/schedule.ts";
+import { isTexts } from "../examples/text-files.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 import type { Evaluate, ParameterGroup, TextSource } from "./stage-options.ts";
-import { isTexts } from "../examples/text-files.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);

@@ -4,8 +4,8 @@ import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { LoraOptions } from "../../models/adapters/lora.ts";
 import type { OwnSchedule } from "../../optim/schedule.ts";
-import type { ParameterMatch } from "./parameter-match.ts";
 import type { World } from "../world/world.ts";
+import type { ParameterMatch } from "./parameter-match.ts";
 
 /** Measures a model in the middle of its training. */
 export type Evaluate<Base = LanguageModel> = (

@@ -1,15 +1,21 @@
 import { z } from "zod";
-import { filesIn, type RowSource } from "../../data/rows.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { filesIn, type RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import type { Preparation } from "../loop/model-rollback.ts";
+import type { Trainable } from "../loop/run-stage.ts";
 import { dataNames } from "../loop/stage-card.ts";
 import { adapterShape, rowData, trainingShape } from "../options/options.ts";
-import type { Preparation } from "../loop/model-rollback.ts";
-import type { PairRow } from "../examples/row-types.ts";
-import type { Trainable } from "../loop/run-stage.ts";
-import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../options/stage-options.ts";
+import type {
+  AdapterOptions,
+  CallOptions,
+  EpochOptions,
+  HeldOutOptions,
+  SharedOptions,
+} from "../options/stage-options.ts";
 import type { World } from "../world/world.ts";
 import { type TruncationMode, truncationModes } from "./fit.ts";
 

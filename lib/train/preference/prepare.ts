@@ -1,7 +1,7 @@
 import type { RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
-import { settleAdapters } from "../loop/base-adapters.ts";
 import { splitExamples } from "../examples/example-source.ts";
+import { settleAdapters } from "../loop/base-adapters.ts";
 import { sequenceLengthOf, tokenizerOf } from "../loop/run-stage.ts";
 import { firstOf, type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
 import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";

@@ -1,6 +1,6 @@
 import { type LocatedRow, rowError, said } from "../../data/rows.ts";
-import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import { isAssistant } from "../../tokenizer/chat/assistant-mask.ts";
+import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { commonPrefix, continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { checkedMessages, rendered, rolesOf } from "../examples/sft-rows.ts";

@@ -1,5 +1,5 @@
-import { LanguageModel } from "../../language-model/language-model.ts";
 import { assign, compile, type Executable, type FloatDType, isFloat, Tensor, tensor } from "../../graph/index.ts";
+import { LanguageModel } from "../../language-model/language-model.ts";
 import { Model } from "../../models/model.ts";
 
 export interface RolloutOptions {

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import type { RowSource } from "../../data/rows.ts";
 import { HeddleError } from "../../core/errors.ts";
+import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { rowData } from "../options/options.ts";
-import { modelOption, number, type PreferenceOptions, preferenceShape } from "../preference/options.ts";
 import type { PromptRow } from "../examples/row-types.ts";
 import type { Trainable } from "../loop/run-stage.ts";
+import { rowData } from "../options/options.ts";
+import { modelOption, number, type PreferenceOptions, preferenceShape } from "../preference/options.ts";
 import { samplingShape } from "./draw.ts";
 import { type Reward, rewardList } from "./rewards.ts";
 

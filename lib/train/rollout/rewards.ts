@@ -6,8 +6,8 @@ import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import { continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
-import { average } from "../preference/pairs.ts";
 import type { Metrics } from "../loop/stage.ts";
+import { average } from "../preference/pairs.ts";
 import type { DrawnAnswer } from "./draw.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 

@@ -1,9 +1,9 @@
-import { permutation, Stream } from "../../data/random.ts";
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { permutation, Stream } from "../../data/random.ts";
 import { exampleFingerprint } from "../examples/example-fingerprint.ts";
-import { needSameReference } from "../preference/reference.ts";
 import type { Metrics } from "../loop/stage.ts";
 import type { BatchSource } from "../loop/trainer.ts";
+import { needSameReference } from "../preference/reference.ts";
 import { gather, soloWorld, type World } from "../world/world.ts";
 import type { PlacedPrompt } from "./draw.ts";
 import { pack, unpack } from "./pack.ts";

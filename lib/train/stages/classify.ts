@@ -1,16 +1,13 @@
 import { z } from "zod";
-import { Pacer } from "../../core/pacer.ts";
-import type { RowSource } from "../../data/rows.ts";
 import { HeddleError } from "../../core/errors.ts";
+import { Pacer } from "../../core/pacer.ts";
+import { Run } from "../../core/run.ts";
+import type { RowSource } from "../../data/rows.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierNames, trunkNames } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
-import { Run } from "../../core/run.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import type { StageCard } from "../loop/stage-card.ts";
-import { evaluateLabelled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
-import { classification } from "../losses/classify-loss.ts";
 import {
   encodeLabelled,
   type LabelledExample,
@@ -20,15 +17,24 @@ import {
   readLabelled,
 } from "../examples/classify-rows.ts";
 import { ExampleSource, splitExamples } from "../examples/example-source.ts";
-import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
-import { namesOf, stepsOf } from "../preference/options.ts";
-import { type Preparation, preparing } from "../loop/model-rollback.ts";
 import type { ClassifyRow } from "../examples/row-types.ts";
+import { type Preparation, preparing } from "../loop/model-rollback.ts";
 import { needPossible } from "../loop/run-checks.ts";
 import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
-import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../options/stage-options.ts";
+import type { StageCard } from "../loop/stage-card.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { evaluateLabelled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
+import { classification } from "../losses/classify-loss.ts";
+import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
+import type {
+  AdapterOptions,
+  CallOptions,
+  EpochOptions,
+  HeldOutOptions,
+  SharedOptions,
+} from "../options/stage-options.ts";
+import { namesOf, stepsOf } from "../preference/options.ts";
 
 const isWeights = (v: unknown): boolean =>
   typeof v === "object" &&

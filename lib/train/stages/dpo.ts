@@ -1,11 +1,17 @@
 import { z } from "zod";
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
-import type { LanguageModel } from "../../language-model/language-model.ts";
-import { add, input, mul, scale, sum, Value } from "../../graph/index.ts";
 import { Run } from "../../core/run.ts";
-import { learningRateOf } from "../options/defaults.ts";
+import { add, input, mul, scale, sum, Value } from "../../graph/index.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
 import { ExampleSource } from "../examples/example-source.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { runStage, type Trainable } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
+import { learningRateOf } from "../options/defaults.ts";
 import { givenOptions, parseOptions } from "../options/options.ts";
 import {
   type Call,
@@ -32,12 +38,6 @@ import { readPairs, settleWeights } from "../preference/prepare.ts";
 import { fingerprint, withReference } from "../preference/reference.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import type { PairRow } from "../examples/row-types.ts";
-import { runStage, type Trainable } from "../loop/run-stage.ts";
-import type { Stage } from "../loop/stage.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 
 /** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
 export const dpoSchema = z.strictObject({

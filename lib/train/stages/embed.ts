@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { noRowsError, type RowSource } from "../../data/rows.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { Run } from "../../core/run.ts";
+import { noRowsError, type RowSource } from "../../data/rows.ts";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { embeddingSchema, embeddingWidths } from "../../formats/sentence-transformers/embedding-schema.ts";
 import { embeddingLimit, embeddingOf, embeddings } from "../../language-model/embed/embed.ts";
@@ -9,10 +10,7 @@ import { dotProduct, retrieval, spearman } from "../../metrics/retrieval.ts";
 import { embeddingLayerWeights } from "../../models/embedding-layers.ts";
 import { trunkNames } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
-import { Run } from "../../core/run.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import type { StageCard } from "../loop/stage-card.ts";
-import { contrastive, type PairExample } from "../losses/embed-loss.ts";
 import {
   type ColumnPrompt,
   type ColumnPrompts,
@@ -23,14 +21,22 @@ import {
 } from "../examples/embed-prompts.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "../examples/embed-rows.ts";
 import { ExampleSource, splitExamples } from "../examples/example-source.ts";
-import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
-import { namesOf, stepsOf } from "../preference/options.ts";
-import { type Preparation, preparing } from "../loop/model-rollback.ts";
 import type { EmbedRow, ScoredRow } from "../examples/row-types.ts";
+import { type Preparation, preparing } from "../loop/model-rollback.ts";
 import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
-import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../options/stage-options.ts";
+import type { StageCard } from "../loop/stage-card.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { contrastive, type PairExample } from "../losses/embed-loss.ts";
+import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
+import type {
+  AdapterOptions,
+  CallOptions,
+  EpochOptions,
+  HeldOutOptions,
+  SharedOptions,
+} from "../options/stage-options.ts";
+import { namesOf, stepsOf } from "../preference/options.ts";
 import type { World } from "../world/world.ts";
 
 /** The strict schema of the options, as a configuration file holds them. */

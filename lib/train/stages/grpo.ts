@@ -1,28 +1,28 @@
 import { z } from "zod";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
-import type { LanguageModel } from "../../language-model/language-model.ts";
-import { input, mul, sum } from "../../graph/index.ts";
-import { tempered } from "../../models/forward.ts";
 import { Run } from "../../core/run.ts";
-import { learningRateOf } from "../options/defaults.ts";
+import { input, mul, sum } from "../../graph/index.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { tempered } from "../../models/forward.ts";
 import { MetricMeans } from "../loop/metric-mean.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Metrics, Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
 import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
+import { learningRateOf } from "../options/defaults.ts";
 import { givenOptions, parseOptions } from "../options/options.ts";
 import { type Call, flag, namesOf, number, stepsOf, whole } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
-import { preparing } from "../loop/model-rollback.ts";
 import type { DrawnAnswer } from "../rollout/draw.ts";
 import { type PolicyOptions, policyShape, promptsOf } from "../rollout/options.ts";
 import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
 import { Judge } from "../rollout/rewards.ts";
 import { RolloutSource } from "../rollout/source.ts";
-import { runStage } from "../loop/run-stage.ts";
-import type { Metrics, Stage } from "../loop/stage.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { soloWorld } from "../world/world.ts";
 
 /** How the losses of tokens make one: see TRL's `loss_type`. */

@@ -1,13 +1,19 @@
 import { z } from "zod";
-import { type LocatedRow, type RowSource, rowError, rowsError } from "../../data/rows.ts";
 import { HeddleError } from "../../core/errors.ts";
-import type { LanguageModel } from "../../language-model/language-model.ts";
-import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
-import { rowInputs } from "../../models/forward.ts";
 import { Run } from "../../core/run.ts";
-import { learningRateOf } from "../options/defaults.ts";
+import { type LocatedRow, type RowSource, rowError, rowsError } from "../../data/rows.ts";
+import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { rowInputs } from "../../models/forward.ts";
 import { ExampleSource } from "../examples/example-source.ts";
+import type { KtoRow } from "../examples/row-types.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "../losses/kto.ts";
+import { learningRateOf } from "../options/defaults.ts";
 import { givenOptions, parseOptions } from "../options/options.ts";
 import {
   type Call,
@@ -28,12 +34,6 @@ import { fingerprint, withReference } from "../preference/reference.ts";
 import { RowEncoder } from "../preference/rows.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import type { KtoRow } from "../examples/row-types.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
-import type { Stage } from "../loop/stage.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 
 /** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
 export const ktoSchema = z.strictObject({

@@ -1,10 +1,16 @@
 import { z } from "zod";
-import type { LanguageModel } from "../../language-model/language-model.ts";
-import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import { Run } from "../../core/run.ts";
-import { learningRateOf } from "../options/defaults.ts";
+import { add, input, mul, scale, sum } from "../../graph/index.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
 import { ExampleSource } from "../examples/example-source.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
 import { oddsRatioLoss } from "../losses/orpo.ts";
+import { learningRateOf } from "../options/defaults.ts";
 import { givenOptions, parseOptions } from "../options/options.ts";
 import {
   type Call,
@@ -19,12 +25,6 @@ import {
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import type { PairRow } from "../examples/row-types.ts";
-import { runStage } from "../loop/run-stage.ts";
-import type { Stage } from "../loop/stage.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 
 /** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
 export const orpoSchema = z.strictObject({

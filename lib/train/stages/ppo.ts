@@ -1,29 +1,29 @@
 import { z } from "zod";
-import type { LanguageModel } from "../../language-model/language-model.ts";
+import { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum } from "../../graph/index.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
 import { tempered } from "../../models/forward.ts";
 import { headNames } from "../../models/heads.ts";
-import { Run } from "../../core/run.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { meanReport } from "./grpo.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Metrics, Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
 import { generalisedAdvantages, whiten } from "../losses/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
+import { learningRateOf } from "../options/defaults.ts";
 import { givenOptions, parseOptions } from "../options/options.ts";
 import { type Call, flag, namesOf, number, stepsOf, whole } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { AnswerScorer, rowValues } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
-import { preparing } from "../loop/model-rollback.ts";
 import { KlControl, klOf } from "../rollout/kl-control.ts";
 import { type PolicyOptions, policyShape, promptsOf } from "../rollout/options.ts";
 import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
 import { Judge } from "../rollout/rewards.ts";
 import { RolloutSource } from "../rollout/source.ts";
-import { runStage } from "../loop/run-stage.ts";
-import type { Metrics, Stage } from "../loop/stage.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { soloWorld } from "../world/world.ts";
+import { meanReport } from "./grpo.ts";
 
 /** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
 export const ppoSchema = z.strictObject({

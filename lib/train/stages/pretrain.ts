@@ -1,14 +1,20 @@
 import { z } from "zod";
-import type { LanguageModel } from "../../language-model/language-model.ts";
 import { Run } from "../../core/run.ts";
-import { dataNames, type StageCard } from "../loop/stage-card.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
 import { corpusSource, filesOf } from "../examples/corpus-source.ts";
+import { isTexts, textFiles } from "../examples/text-files.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { dataNames, type StageCard } from "../loop/stage-card.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { languageModel } from "../losses/language-modeling.ts";
 import { crossEntropyShape, givenOptions, parseOptions, textData, trainingShape } from "../options/options.ts";
-import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
-import type { CallOptions, CrossEntropyOptions, SharedOptions, StepOptions, TextData } from "../options/stage-options.ts";
-import { isTexts, textFiles } from "../examples/text-files.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import type {
+  CallOptions,
+  CrossEntropyOptions,
+  SharedOptions,
+  StepOptions,
+  TextData,
+} from "../options/stage-options.ts";
 
 /** The strict schema of pre-training options, as a configuration file holds them. */
 export const pretrainSchema = z.strictObject({

@@ -1,11 +1,18 @@
 import { z } from "zod";
-import type { LanguageModel } from "../../language-model/language-model.ts";
-import { cast, gatherRows, input, mul, reshape, sum } from "../../graph/index.ts";
-import { classifierLogits, classifierNames, trunkNames } from "../../models/heads.ts";
 import { Run } from "../../core/run.ts";
-import { learningRateOf } from "../options/defaults.ts";
+import { cast, gatherRows, input, mul, reshape, sum } from "../../graph/index.ts";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import { classifierLogits, classifierNames, trunkNames } from "../../models/heads.ts";
 import { ExampleSource } from "../examples/example-source.ts";
+import type { PairRow } from "../examples/row-types.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { needPossible } from "../loop/run-checks.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
 import { rewardLoss } from "../losses/reward.ts";
+import { learningRateOf } from "../options/defaults.ts";
 import { givenOptions, parseOptions } from "../options/options.ts";
 import {
   type Call,
@@ -20,13 +27,6 @@ import {
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
 import { halves } from "../preference/sequences.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import type { PairRow } from "../examples/row-types.ts";
-import { needPossible } from "../loop/run-checks.ts";
-import { runStage } from "../loop/run-stage.ts";
-import type { Stage } from "../loop/stage.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 
 /** The strict schema of the options of reward modelling, as a configuration file holds them. */
 export const rewardSchema = z.strictObject({

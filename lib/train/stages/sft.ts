@@ -1,17 +1,26 @@
 import { z } from "zod";
+import { Run } from "../../core/run.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { Run } from "../../core/run.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { learningRateOf } from "../options/defaults.ts";
 import { splitExamples } from "../examples/example-source.ts";
-import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
-import { type Call, namesOf } from "../preference/options.ts";
-import { preparing } from "../loop/model-rollback.ts";
 import type { SftRow } from "../examples/row-types.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import { readSftExamples, type SftData } from "../examples/sft-data.ts";
 import { SftSource } from "../examples/sft-source.ts";
+import { preparing } from "../loop/model-rollback.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { emitWarning } from "../loop/warn.ts";
+import { supervisedBy } from "../losses/supervised.ts";
+import { learningRateOf } from "../options/defaults.ts";
+import {
+  adapterShape,
+  crossEntropyShape,
+  givenOptions,
+  parseOptions,
+  rowData,
+  trainingShape,
+} from "../options/options.ts";
 import type {
   AdapterOptions,
   CallOptions,
@@ -20,9 +29,7 @@ import type {
   HeldOutOptions,
   SharedOptions,
 } from "../options/stage-options.ts";
-import { supervisedBy } from "../losses/supervised.ts";
-import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
+import { type Call, namesOf } from "../preference/options.ts";
 
 /** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
 export const sftSchema = z.strictObject({

@@ -1,9 +1,6 @@
 import { rm, stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkPath, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { writeFileAtomically } from "../../io/atomic-files.ts";
-import { readWhole } from "../../io/open-file.ts";
-import { rejectUnknownNames } from "../../language-model/index.ts";
 import {
   allReduceNumbers,
   allReduceTensors,
@@ -12,6 +9,9 @@ import {
   newCollectiveId,
   openDevice,
 } from "../../graph/index.ts";
+import { writeFileAtomically } from "../../io/atomic-files.ts";
+import { readWhole } from "../../io/open-file.ts";
+import { rejectUnknownNames } from "../../language-model/index.ts";
 import type { World } from "./world.ts";
 
 /** Options of `openNcclWorld`. */

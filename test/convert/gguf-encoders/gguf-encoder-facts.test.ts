@@ -8,8 +8,8 @@ import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { openModelFiles } from "../../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
-import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
 import { f32, foreign, ropeFreqs, tensorsOf, text, u32 } from "../foreign-gguf.ts";
+import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 

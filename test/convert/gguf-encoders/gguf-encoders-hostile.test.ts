@@ -9,8 +9,8 @@ import type { GgufValue } from "../../../lib/formats/gguf/gguf-types.ts";
 import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { temporaryFile, temporaryFolder } from "../../formats/helpers.ts";
-import { asOthersWrite, encoderFile } from "./encoder-files.ts";
 import { f32, flag, foreign, tensorsOf, text, u32 } from "../foreign-gguf.ts";
+import { asOthersWrite, encoderFile } from "./encoder-files.ts";
 
 describe.each(["bert", "modernbert", "nomic_bert"])("files that are not whole: %s", (modelType) => {
   const sizes = { hiddenSize: 32, intermediateSize: 32, numHiddenLayers: 2, numAttentionHeads: 4 };

@@ -8,8 +8,8 @@ import type { GgufValue } from "../../../lib/formats/gguf/gguf-types.ts";
 import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
-import { asOthersWrite, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
 import { f32, flag, tensorsOf, text, u32 } from "../foreign-gguf.ts";
+import { asOthersWrite, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 

@@ -11,6 +11,7 @@ import type { TensorData } from "../../../lib/formats/tensor-data.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+import { f32, foreign, tensorsOf, u32 } from "../foreign-gguf.ts";
 import {
   asOthersWrite,
   classifier,
@@ -24,7 +25,6 @@ import {
   unigramTokenizer,
   wordPieceTokenizer,
 } from "./encoder-files.ts";
-import { f32, foreign, tensorsOf, u32 } from "../foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 

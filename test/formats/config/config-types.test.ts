@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
 import { modelConfigSchema, newModelConfig } from "../../../lib/formats/config/config.ts";
-import { type modelCardSchema, parseModelCard } from "../../../lib/formats/model-card.ts";
 import type { ropeScalingSchema } from "../../../lib/formats/config/rope-scaling.ts";
+import { type modelCardSchema, parseModelCard } from "../../../lib/formats/model-card.ts";
 import type {
   ClassifierConfig,
   ClassifierConfigInput,

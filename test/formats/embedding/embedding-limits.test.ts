@@ -3,8 +3,8 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openModelFiles } from "../../../lib/formats/model-files.ts";
-import { json, newModel, read } from "./embedding-folders.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
+import { json, newModel, read } from "./embedding-folders.ts";
 
 const FILE = "sentence_bert_config.json";
 const kwargs = (length: unknown) => ({ processing_kwargs: { text: { max_length: length, truncation: true } } });

@@ -7,6 +7,7 @@ import type { EmbeddingConfig, PoolingMode } from "../../../lib/formats/config/c
 import { saveWeights } from "../../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { expectError, temporaryFolder } from "../helpers.ts";
 import {
   close,
   f32,
@@ -23,7 +24,6 @@ import {
   WIDTH,
   wantedOf,
 } from "./embedding-folders.ts";
-import { expectError, temporaryFolder } from "../helpers.ts";
 
 describe("pooling", () => {
   test.each(["bert", "llama"] as const)("every way and several at once, of %s", async (modelType) => {

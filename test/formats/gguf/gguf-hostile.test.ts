@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../../lib/core/errors.ts";
 import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
-import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 import { expectError, temporaryFile, text, u32, u64 } from "../helpers.ts";
+import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 
 const data = Buffer.alloc(64);
 const huge = 2n ** 64n - 1n;

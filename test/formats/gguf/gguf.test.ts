@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
 import { GGML_TYPES } from "../../../lib/formats/gguf/gguf-types.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
-import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 import { expectError, f32, processorTime, temporaryFile, text, u32, u64 } from "../helpers.ts";
+import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 
 describe("reading", () => {
   test("every value type", () => {

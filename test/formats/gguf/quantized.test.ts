@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
+import { GGML_TYPES } from "../../../lib/formats/gguf/gguf-types.ts";
 import { castBytes } from "../../../lib/formats/native-cast.ts";
 import { type NumberDtype, pieceOf } from "../../../lib/formats/weight-dtype.ts";
-import { GGML_TYPES } from "../../../lib/formats/gguf/gguf-types.ts";
 import { BLOCK_TYPES, type QuantisedDType } from "../../../lib/graph/dtype.ts";
 import { generator } from "../../ops/harness.ts";
 import { expectError } from "../helpers.ts";

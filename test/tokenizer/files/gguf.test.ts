@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
-import { readGgufMetadata } from "./read-gguf.ts";
 import { byteLevelJson, byteNames, fromJson, plain, splitBy } from "../samples.ts";
+import { readGgufMetadata } from "./read-gguf.ts";
 
 const bytePieces = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 

@@ -4,9 +4,9 @@ import { describe, expect, it } from "vitest";
 import { Tokenizer, type TokenizerTexts } from "../../../lib/tokenizer/index.ts";
 import { families } from "../generated.ts";
 import { generator } from "../generated-text.ts";
+import { added, byteLevelJson, sentencePieceJson, splitBy } from "../samples.ts";
 import { loaders, survives } from "./loaders.ts";
 import { damagedBytes, damagedText } from "./mutated.ts";
-import { added, byteLevelJson, sentencePieceJson, splitBy } from "../samples.ts";
 
 const rounds = 400;
 /** Of each `damage` a tokenizer; the undamaged file must work, and some damage must be noticed. */

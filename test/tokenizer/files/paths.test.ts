@@ -2,11 +2,11 @@
 // of steps and regular expressions: the list of native/tokenizer/README.md.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { parseTokenizerFile, readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
 import { bloomPattern, namedPatterns } from "../../../lib/tokenizer/pipeline/patterns.ts";
 import { makePlan } from "../../../lib/tokenizer/pipeline/pipeline.ts";
-import { parseTokenizerFile, readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
-import { published } from "./published.ts";
 import { byteLevel, byteLevelJson, splitBy } from "../samples.ts";
+import { published } from "./published.ts";
 
 type Path = "fast" | "fast behind a normalizer" | "general";
 function pathOf({ spec }: ReturnType<typeof makePlan>): Path {

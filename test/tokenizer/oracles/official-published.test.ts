@@ -1,10 +1,10 @@
 // Published tokenizers beside the official library on a seeded sample; official.full.test.ts has a million strings.
 import { describe, expect, it } from "vitest";
 import { fixtures } from "../../helpers/fixtures.ts";
-import { generator } from "../generated-text.ts";
-import { expectEqual } from "./official-library.ts";
 import { oracleFolder } from "../files/packaged.ts";
 import { loadPublished, published, textWith } from "../files/published.ts";
+import { generator } from "../generated-text.ts";
+import { expectEqual } from "./official-library.ts";
 
 if (oracleFolder === undefined)
   console.warn("HEDDLE_TOKENIZER_ORACLE is not set: published tokenizers are not compared with the official library");

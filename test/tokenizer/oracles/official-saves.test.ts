@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
-import { generator } from "../generated-text.ts";
-import { expectEqual, officialLibrary } from "./official-library.ts";
 import { oracleFolder } from "../files/packaged.ts";
 import { textWith } from "../files/published.ts";
 import { readGgufMetadata } from "../files/read-gguf.ts";
+import { generator } from "../generated-text.ts";
 import { byteNames } from "../samples.ts";
+import { expectEqual, officialLibrary } from "./official-library.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-saves-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -2,10 +2,10 @@
 // half on small tokenizers of every component, half on the published ones that are installed.
 import { describe, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { families, generator, randomText } from "../generated.ts";
-import { expectEqual, officialLibrary } from "./official-library.ts";
 import { oracleFolder } from "../files/packaged.ts";
 import { loadPublished, published, textWith } from "../files/published.ts";
+import { families, generator, randomText } from "../generated.ts";
+import { expectEqual, officialLibrary } from "./official-library.ts";
 
 const total = 2_000_000;
 const all = Object.entries(families());

@@ -1,10 +1,10 @@
 // Every native splitter against the general path of regular expressions, which is another engine (native/tokenizer/regex*), on the same
 // random Unicode from the same seeds. A WordLevel model without words gives one unknown token a piece: offsets show the pieces.
 import { describe, expect, it } from "vitest";
+import { readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
 import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { bloomPattern, deepseekPatterns, namedPatterns } from "../../../lib/tokenizer/pipeline/patterns.ts";
 import { makePlan } from "../../../lib/tokenizer/pipeline/pipeline.ts";
-import { readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
 import { generator, randomText } from "../generated-text.ts";
 import { fromJson } from "../samples.ts";
 

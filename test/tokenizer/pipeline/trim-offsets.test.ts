@@ -1,8 +1,8 @@
 // `trim_offsets` of byte-level and RoBERTa's post-processors: values of the official library, and the library itself where it is installed.
 import { describe, expect, it } from "vitest";
+import { oracleFolder } from "../files/packaged.ts";
 import { generator, randomText } from "../generated.ts";
 import { officialLibrary } from "../oracles/official-library.ts";
-import { oracleFolder } from "../files/packaged.ts";
 import { added, byteLevel, byteLevelJson, fromJson } from "../samples.ts";
 
 const merges: [string, string][] = [

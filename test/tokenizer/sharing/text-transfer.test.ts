@@ -2,8 +2,8 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../../lib/binding/tokenizer.ts";
-import { apart, encodeTexts, given } from "../../../lib/tokenizer/text-transfer.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { apart, encodeTexts, given } from "../../../lib/tokenizer/text-transfer.ts";
 import { failureOf } from "../../inference/helpers.ts";
 
 const PART = 1 << 18;

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
-import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { cachePath } from "../../../lib/tokenizer/files/vocabulary-cache.ts";
-import { generator, randomText } from "../generated.ts";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { published } from "../files/published.ts";
+import { generator, randomText } from "../generated.ts";
 import { byteLevelJson, sentencePieceJson } from "../samples.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-cache-"));

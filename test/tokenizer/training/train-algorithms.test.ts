@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compressionReport, HeddleError, Tokenizer, type TrainAlgorithm } from "../../../lib/tokenizer/index.ts";
-import { generator, randomText } from "../generated-text.ts";
-import { naiveTrain } from "../pipeline/naive.ts";
-import { expectEqual, officialLibrary } from "../oracles/official-library.ts";
 import { oracleFolder } from "../files/packaged.ts";
+import { generator, randomText } from "../generated-text.ts";
+import { expectEqual, officialLibrary } from "../oracles/official-library.ts";
+import { naiveTrain } from "../pipeline/naive.ts";
 import { trainingText } from "../training-text.ts";
 
 const golden = JSON.parse(

@@ -1,7 +1,7 @@
 // Which labels a classifier has.
 import { expect, test } from "vitest";
-import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { splitExamples } from "../../../lib/train/examples/example-source.ts";
+import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 const COUNT = 20;

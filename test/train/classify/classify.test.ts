@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { trunkNames } from "../../../lib/models/heads.ts";
-import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { expectError } from "../../formats/helpers.ts";
 import { kinds, newModel, options, rows, tokenizer } from "../options/named-things.ts";
 

@@ -8,10 +8,10 @@ import { openWeights } from "../../../lib/formats/weights.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { embeddingLayerWeights } from "../../../lib/models/embedding-layers.ts";
 import { trunkNames } from "../../../lib/models/heads.ts";
-import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
-import { contrastive } from "../../../lib/train/losses/embed-loss.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import { contrastive } from "../../../lib/train/losses/embed-loss.ts";
+import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import { cased, close, newModel, tokenizer, unit, WIDTH } from "../../formats/embedding/embedding-folders.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
 

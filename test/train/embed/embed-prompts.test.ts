@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../../lib/formats/config/config.ts";
 import { trunkNames } from "../../../lib/models/heads.ts";
-import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
-import { candidateMask, contrastive } from "../../../lib/train/losses/embed-loss.ts";
 import { columnPrompts } from "../../../lib/train/examples/embed-prompts.ts";
 import { readPairs } from "../../../lib/train/examples/embed-rows.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import { candidateMask, contrastive } from "../../../lib/train/losses/embed-loss.ts";
+import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import {
   close,
   MODES,

@@ -2,14 +2,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile, input, openDevice } from "../../../lib/graph/index.ts";
 import { createModel } from "../../../lib/language-model/create.ts";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
-import { compile, input, openDevice } from "../../../lib/graph/index.ts";
 import { dotProduct } from "../../../lib/metrics/retrieval.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
-import { candidateMask, normalised } from "../../../lib/train/losses/embed-loss.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import { candidateMask, normalised } from "../../../lib/train/losses/embed-loss.ts";
+import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import { expectError } from "../../formats/helpers.ts";
 import { failureOf } from "../../inference/helpers.ts";
 
@@ -303,7 +303,12 @@ describe("what is wrong is named", () => {
       [pooling, { pooling_mode: "sum" }, "UNSUPPORTED", /expected one of cls, .*, got "sum"/],
       [pooling, {}, "UNSUPPORTED", /got none$/],
       [modules, [{ type: "sentence_transformers.models.CNN", path: "2_CNN" }], "UNSUPPORTED", /Dense, .* got .*CNN/],
-      [modules, [{ type: "sentence_transformers.models.Pooling", path: "../../.." }], "INVALID_FILE", /a folder's name/],
+      [
+        modules,
+        [{ type: "sentence_transformers.models.Pooling", path: "../../.." }],
+        "INVALID_FILE",
+        /a folder's name/,
+      ],
       [modules, {}, "INVALID_FILE", /an array of modules/],
     ] as const) {
       await mkdir(join(path, "1_Pooling"), { recursive: true });

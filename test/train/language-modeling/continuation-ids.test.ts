@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it, test } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { continuationIds, promptIdsOf } from "../../../lib/tokenizer/prompt-ids.ts";
+import { sftExample } from "../../../lib/train/examples/sft-rows.ts";
 import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../../lib/train/preference/rows.ts";
 import { reread } from "../../../lib/train/rollout/rewards.ts";
-import { sftExample } from "../../../lib/train/examples/sft-rows.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
 import { prefixedTokenizers, sample, textAfter } from "../../tokenizer/pipeline/prefixed.ts";
 

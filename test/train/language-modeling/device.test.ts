@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Device, openDevice } from "../../../lib/graph/index.ts";
+import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;

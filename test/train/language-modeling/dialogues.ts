@@ -6,8 +6,8 @@ import { afterAll, beforeAll } from "vitest";
 import { createModel } from "../../../lib/language-model/create.ts";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import type { StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 
 const names = ["Anna", "Ben", "Clara", "Dan", "Eva", "Finn", "Gus", "Hana"];
 const things = ["red ball", "old tree", "small boat", "green hat"];

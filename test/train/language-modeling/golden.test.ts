@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import type { Batch } from "../../../lib/data/corpus.ts";
 import { compile, logitsOf, openDevice } from "../../../lib/graph/index.ts";
 import { rowInputs, sequenceForward } from "../../../lib/models/forward.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { type GoldenCase, goldenCase, goldenModel, goldenNames } from "../../golden/weights.ts";
 
 const device = openDevice();

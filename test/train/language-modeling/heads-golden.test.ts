@@ -1,14 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { ClassifierConfigInput } from "../../../lib/formats/config/config.ts";
-import { classifierOutputs } from "../../../lib/language-model/embed/classify.ts";
 import { openDevice } from "../../../lib/graph/index.ts";
+import { classifierOutputs } from "../../../lib/language-model/embed/classify.ts";
 import { headNames, trunkNames } from "../../../lib/models/heads.ts";
 import type { Model } from "../../../lib/models/model.ts";
-import { type ClassifierLossOptions, classification } from "../../../lib/train/losses/classify-loss.ts";
 import type { LabelledExample } from "../../../lib/train/examples/classify-rows.ts";
-import { contrastive, type PairExample } from "../../../lib/train/losses/embed-loss.ts";
 import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { type ClassifierLossOptions, classification } from "../../../lib/train/losses/classify-loss.ts";
+import { contrastive, type PairExample } from "../../../lib/train/losses/embed-loss.ts";
 import golden from "../../golden/heads.json" with { type: "json" };
 import { type GoldenName, goldenModel, hashed } from "../../golden/weights.ts";
 

@@ -4,8 +4,8 @@ import { compile, logitsOf, openDevice } from "../../../lib/graph/index.ts";
 import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { rowInputs, sequenceForward } from "../../../lib/models/forward.ts";
 import type { Model } from "../../../lib/models/model.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import golden from "../../golden/lora.json" with { type: "json" };
 import { type GoldenName, goldenModel, hashed } from "../../golden/weights.ts";
 

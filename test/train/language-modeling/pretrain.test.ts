@@ -9,10 +9,10 @@ import { writeTokenShards } from "../../../lib/data/token-shards/write-token-sha
 import { createModel } from "../../../lib/language-model/create.ts";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { packedLanguageModelling } from "../../../lib/train/losses/language-modeling.ts";
-import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { packedLanguageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 
 let folder: string;
 let tokenizer: Tokenizer;

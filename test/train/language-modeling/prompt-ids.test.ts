@@ -3,10 +3,10 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createModel } from "../../../lib/language-model/create.ts";
 import { promptIds } from "../../../lib/language-model/prompt.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { sftExample } from "../../../lib/train/examples/sft-rows.ts";
 import { RowEncoder } from "../../../lib/train/preference/rows.ts";
 import { reread } from "../../../lib/train/rollout/rewards.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import { sftExample } from "../../../lib/train/examples/sft-rows.ts";
 
 const words = ["cat", "dog", "sun", "moon", "tree", "fish"];
 const colours = ["red", "blue", "big", "small", "old", "new"];

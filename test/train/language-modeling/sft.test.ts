@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packBestFit } from "../../../lib/data/packing.ts";
 import type { LocatedRow } from "../../../lib/data/rows.ts";
-import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { compile, embedding, input, type Value } from "../../../lib/graph/index.ts";
+import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { rowInputs, sequenceForward } from "../../../lib/models/forward.ts";
 import type { ForwardContext } from "../../../lib/nn/context.ts";
-import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import { sftExample } from "../../../lib/train/examples/sft-rows.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import { isStep, options, rows, steps, workplace } from "./dialogues.ts";
 
 const place = workplace();

@@ -5,12 +5,12 @@ import { openModelFiles } from "../../../lib/formats/model-files.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
 import { openDevice } from "../../../lib/graph/index.ts";
 import { loadModel } from "../../../lib/models/loading/load.ts";
-import { dpoStage } from "../../../lib/train/stages/dpo.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
-import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
 import { SftSource } from "../../../lib/train/examples/sft-source.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { supervised } from "../../../lib/train/losses/supervised.ts";
+import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
+import { dpoStage } from "../../../lib/train/stages/dpo.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
 
 if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fixtures is not there");

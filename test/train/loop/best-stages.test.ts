@@ -1,7 +1,8 @@
 // Every stage ends with its best evaluation's weights.
 import { expect, test } from "vitest";
-import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { Run } from "../../../lib/core/run.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import type { EvalEvent, TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
 import { trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
@@ -11,7 +12,6 @@ import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { ppo } from "../../../lib/train/stages/ppo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import type { EvalEvent, TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
 import { sentences } from "../../inference/helpers.ts";
 import { type bestRun, newModel, weightsOf } from "./best-run.ts";
 

@@ -14,8 +14,8 @@ import {
   type Value,
 } from "../../../lib/graph/index.ts";
 import { Model } from "../../../lib/models/model.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { goldenCase, goldenModel, goldenNames } from "../../golden/weights.ts";
 
 const device = openDevice();

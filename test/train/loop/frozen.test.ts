@@ -4,8 +4,8 @@ import { castBytes } from "../../../lib/formats/native-cast.ts";
 import { Tensor } from "../../../lib/graph/index.ts";
 import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { Model } from "../../../lib/models/model.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 
 const shape = { sequences: 2, sequenceLength: 16, dtype: "bf16" as const };

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HeddleError } from "../../../lib/core/errors.ts";
-import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { StepWatch, type StepWatchOptions } from "../../../lib/train/loop/loss-spike-guard.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
+import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;

@@ -3,8 +3,8 @@ import type { Batch } from "../../../lib/data/batch.ts";
 import { compile, input, openDevice } from "../../../lib/graph/index.ts";
 import { linearLayers } from "../../../lib/models/adapters/linear-layers.ts";
 import { orthogonalised } from "../../../lib/optim/muon.ts";
-import { languageModel } from "../../../lib/train/losses/language-modeling.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModel } from "../../../lib/train/losses/language-modeling.ts";
 import golden from "../../golden/muon.json" with { type: "json" };
 import { type GoldenName, goldenCase, goldenModel, hashed } from "../../golden/weights.ts";
 

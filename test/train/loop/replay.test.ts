@@ -3,8 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { Run } from "../../../lib/core/run.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import type { TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
 import { trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
@@ -15,7 +16,6 @@ import { ppo } from "../../../lib/train/stages/ppo.ts";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import type { TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;

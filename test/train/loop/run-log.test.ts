@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LOG_FILE } from "../../../lib/train/loop/run-log.ts";
-import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;

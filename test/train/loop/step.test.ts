@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import type { Batch } from "../../../lib/data/corpus.ts";
 import { add, crossEntropy, input, mul, openDevice, scale, sum } from "../../../lib/graph/index.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { goldenCase, goldenModel } from "../../golden/weights.ts";
 import { worlds } from "./worlds.ts";
 

@@ -1,10 +1,10 @@
 // Means by weights other than the counted positions are the same however a step, or an evaluation, is cut into batches.
 import { describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";
+import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
-import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { newModel, rows } from "../options/named-things.ts";
 import { eventsOf } from "../rollout/speaker.ts";
 

@@ -3,9 +3,9 @@ import { nearest } from "../../../lib/core/nearest-name.ts";
 import { loraNames, loraOptions } from "../../../lib/models/adapters/lora.ts";
 import { ALIASES, meantOption } from "../../../lib/train/options/option-names.ts";
 import { parameterGroupSchema, parseOptions } from "../../../lib/train/options/options.ts";
+import { WrittenNames } from "../../../lib/train/options/written-names.ts";
 import { pretrainSchema } from "../../../lib/train/stages/pretrain.ts";
 import { sftSchema } from "../../../lib/train/stages/sft.ts";
-import { WrittenNames } from "../../../lib/train/options/written-names.ts";
 import { stageSchemas } from "./stage-schemas.ts";
 
 const sft = Object.keys(sftSchema.shape);

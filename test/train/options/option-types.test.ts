@@ -22,19 +22,19 @@ import type {
   TrainOptions,
   train,
 } from "../../../lib/index.ts";
-import { classifySchema } from "../../../lib/train/stages/classify.ts";
+import { trainSchema } from "../../../lib/train/loop/train.ts";
 import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "../../../lib/train/options/defaults.ts";
+import { parameterGroupSchema, replaySchema } from "../../../lib/train/options/options.ts";
+import { classifySchema } from "../../../lib/train/stages/classify.ts";
 import { dpoSchema } from "../../../lib/train/stages/dpo.ts";
 import { embedSchema } from "../../../lib/train/stages/embed.ts";
 import { grpoSchema } from "../../../lib/train/stages/grpo.ts";
 import { ktoSchema } from "../../../lib/train/stages/kto.ts";
-import { parameterGroupSchema, replaySchema } from "../../../lib/train/options/options.ts";
 import { orpoSchema } from "../../../lib/train/stages/orpo.ts";
 import { ppoSchema } from "../../../lib/train/stages/ppo.ts";
 import { pretrainSchema } from "../../../lib/train/stages/pretrain.ts";
 import { rewardSchema } from "../../../lib/train/stages/reward.ts";
 import { sftSchema } from "../../../lib/train/stages/sft.ts";
-import { trainSchema } from "../../../lib/train/loop/train.ts";
 import { type DocumentedOption, documentedOptions } from "../../helpers/option-documentation.ts";
 import type { Same } from "../../helpers/same-type.ts";
 

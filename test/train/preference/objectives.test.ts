@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { compile, gradients, input, openDevice, sum, Tensor, tensor } from "../../../lib/graph/index.ts";
 import { Optimizer } from "../../../lib/optim/optimizer.ts";
-import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 import { oddsRatioLoss } from "../../../lib/train/losses/orpo.ts";
+import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 
 const device = openDevice();
 

@@ -1,17 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { openDevice } from "../../../lib/graph/index.ts";
 import type { Model } from "../../../lib/models/model.ts";
+import type { Stage } from "../../../lib/train/loop/stage.ts";
+import { TrainStep } from "../../../lib/train/loop/step.ts";
+import { generalisedAdvantages, groupAdvantages, whiten } from "../../../lib/train/losses/advantages.ts";
+import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
+import type { AnsweredPrompt } from "../../../lib/train/preference/sequences.ts";
 import { dpoStage } from "../../../lib/train/stages/dpo.ts";
 import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 import { ktoStage } from "../../../lib/train/stages/kto.ts";
-import { generalisedAdvantages, groupAdvantages, whiten } from "../../../lib/train/losses/advantages.ts";
 import { orpoStage } from "../../../lib/train/stages/orpo.ts";
 import { ppoStage } from "../../../lib/train/stages/ppo.ts";
-import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
-import type { AnsweredPrompt } from "../../../lib/train/preference/sequences.ts";
 import { rewardStage } from "../../../lib/train/stages/reward.ts";
-import type { Stage } from "../../../lib/train/loop/stage.ts";
-import { TrainStep } from "../../../lib/train/loop/step.ts";
 import golden from "../../golden/preference.json" with { type: "json" };
 import { goldenModel, hashed } from "../../golden/weights.ts";
 

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { createModel } from "../../../lib/index.ts";
+import type { Stage } from "../../../lib/train/loop/stage.ts";
+import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { dpoStage } from "../../../lib/train/stages/dpo.ts";
 import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 import { ktoStage } from "../../../lib/train/stages/kto.ts";
 import { orpoStage } from "../../../lib/train/stages/orpo.ts";
-import type { Stage } from "../../../lib/train/loop/stage.ts";
-import { TrainStep } from "../../../lib/train/loop/step.ts";
 
 const [sequences, sequenceLength, width] = [16, 64, 16];
 const shape = { sequences, sequenceLength, dtype: "f32" } as const;

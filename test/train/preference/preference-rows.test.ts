@@ -2,11 +2,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
+import { RowEncoder } from "../../../lib/train/preference/rows.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
-import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
-import { RowEncoder } from "../../../lib/train/preference/rows.ts";
 import { pairs } from "../classify/sentences.ts";
 import { speaker } from "../rollout/speaker.ts";
 

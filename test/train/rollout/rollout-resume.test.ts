@@ -3,9 +3,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
+import { pack, unpack } from "../../../lib/train/rollout/pack.ts";
 import { grpo } from "../../../lib/train/stages/grpo.ts";
 import { ppo } from "../../../lib/train/stages/ppo.ts";
-import { pack, unpack } from "../../../lib/train/rollout/pack.ts";
 import { common, ppoCommon } from "./rollouts.ts";
 import { lossesOf, speaker } from "./speaker.ts";
 

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { KlControl } from "../../../lib/train/rollout/kl-control.ts";
+import { type RewardFunction, type RewardInput, reread } from "../../../lib/train/rollout/rewards.ts";
 import { type GrpoOptions, grpo } from "../../../lib/train/stages/grpo.ts";
 import { type PpoOptions, ppo } from "../../../lib/train/stages/ppo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
-import { KlControl } from "../../../lib/train/rollout/kl-control.ts";
-import { type RewardFunction, type RewardInput, reread } from "../../../lib/train/rollout/rewards.ts";
-import { common, letter, ppoCommon, rows } from "./rollouts.ts";
 import { bad, pairs } from "../classify/sentences.ts";
+import { common, letter, ppoCommon, rows } from "./rollouts.ts";
 import { eventsOf, lossesOf, speaker } from "./speaker.ts";
 
 const place = speaker();

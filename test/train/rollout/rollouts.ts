@@ -1,7 +1,8 @@
 // What tests of rollouts share: prompts, a reward that is easy to learn, and options for it.
+
+import type { RewardFunction } from "../../../lib/train/rollout/rewards.ts";
 import type { GrpoOptions } from "../../../lib/train/stages/grpo.ts";
 import type { PpoOptions } from "../../../lib/train/stages/ppo.ts";
-import type { RewardFunction } from "../../../lib/train/rollout/rewards.ts";
 import { isHeldOut, prompts } from "../classify/sentences.ts";
 
 export const rows = (heldOut: boolean) => prompts.filter((p) => isHeldOut(p) === heldOut).map((prompt) => ({ prompt }));

@@ -1,4 +1,6 @@
 // Jinja's interpreter within limits, and with what Python's texts do where templates rely on it.
+
+import { jsonOf } from "../../chat-json.ts";
 import { Arguments, checkedWidth, filters, type Values } from "./filters.ts";
 import {
   type Binary,
@@ -17,17 +19,7 @@ import {
   type Statement,
   type Test,
 } from "./jinja.ts";
-import { jsonOf } from "../../chat-json.ts";
-import {
-  checkElements,
-  checkTaken,
-  giveBack,
-  LimitError,
-  renderLimits,
-  sizes,
-  spend,
-  spendText,
-} from "./limits.ts";
+import { checkElements, checkTaken, giveBack, LimitError, renderLimits, sizes, spend, spendText } from "./limits.ts";
 import { listMethods, textMethods } from "./methods.ts";
 import { formatted } from "./printf.ts";
 import { charactersOf, pythonRepr, pythonText, type RuntimeValue, stripped, textFilters } from "./repr.ts";

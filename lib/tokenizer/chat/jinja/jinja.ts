@@ -1,7 +1,8 @@
 // What is used of the package that parses and interprets templates.
+
+import { lazily } from "../../../core/lazy.ts";
 import type { RuntimeValue } from "./repr.ts";
 import type { Token } from "./tests.ts";
-import { lazily } from "../../../core/lazy.ts";
 
 // The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
 export interface Scope {

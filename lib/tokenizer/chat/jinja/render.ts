@@ -1,11 +1,11 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
 import { describe, excerpt, HeddleError } from "../../../core/errors.ts";
+import { limits } from "../../files/tokenizer-file.ts";
 import { setGlobals } from "./globals.ts";
 import { limitedInterpreter } from "./interpreter.ts";
 import { jinja } from "./jinja.ts";
 import { LimitError, RenderTime, renderLimits, withinBytes } from "./limits.ts";
 import { withTestsAsOperators } from "./tests.ts";
-import { limits } from "../../files/tokenizer-file.ts";
 import { TimeoutError } from "./watchdog.ts";
 
 /** The template called raise_exception: it does not take these messages. */
