@@ -1,4 +1,4 @@
-// What the addon keeps per JavaScript environment (main thread or worker), so that workers never share a handle.
+// The addon's state per JavaScript environment (main thread or worker), so that workers never share a handle.
 #pragma once
 #include <napi.h>
 

@@ -1,4 +1,4 @@
-// Memory that JavaScript owns. Where there is none, Node-API ends the process; JavaScript's own constructor throws.
+// Memory that JavaScript owns. Allocates through JavaScript's constructors, which throw when memory is short. Node-API would end the process.
 #pragma once
 #include <napi.h>
 

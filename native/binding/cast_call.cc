@@ -35,7 +35,7 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
   return out;
 }
 
-// { sizes, strides, start } over so many elements.
+// Reads { sizes, strides, start }, a view of `elements` elements.
 WeightView view_of(const Napi::Object& how, int64_t elements) {
   const std::vector<int64_t> sizes = integers(how.Get("sizes"), "sizes"), strides = integers(how.Get("strides"), "strides");
   if (sizes.size() != strides.size())
@@ -58,7 +58,7 @@ WeightView view_of(const Napi::Object& how, int64_t elements) {
   return none;
 }
 
-// What is read in stretches must be cut at blocks; tiles are of floats that lie plainly, and their rows whole blocks of what is made.
+// Contiguous reads must be split at blocks. Tiles need plain floats, with rows of whole blocks of the target type.
 void check_order(const WeightCast& c) {
   const WeightView& v = c.view;
   if (!v.in_stretches()) {

@@ -1,4 +1,4 @@
-// What JavaScript's NativeLane.cast asks for: elements of a file or an array in another type and order, in a tensor or an array.
+// A call of JavaScript's NativeLane.cast: converts elements of a file or an array to another type and order, in a tensor or an array.
 #pragma once
 #include <napi.h>
 
@@ -12,12 +12,12 @@ namespace heddle {
 
 class CastCall {
  public:
-  // Reads cast(source, offset, from, to, addend, count, target, at, how): `count` elements of type `from` at byte `offset` of a MappedFile or an array become
-  // elements of type `to` at byte `at` of a NativeTensor or an ArrayBuffer. With `how`, `elements` lie there, which are
-  //   viewed as { sizes, strides, start }, up to four dimensions: `count` from `first` on are made of those;
-  //   stored as 8-bit floats of `columns` a row with the blocks' `scales` (Float32Array, which is copied), or
-  //   as MXFP4 whose scales are at `scaleOffset` of `scaleSource`.
-  // Arrays, which nobody else may have until it is done, join `keep`.
+  // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements of type `from` at byte `offset` of a
+  // MappedFile or an array to elements of type `to` at byte `at` of a NativeTensor or an ArrayBuffer. `how` describes `elements` that are
+  //   viewed as { sizes, strides, start } of up to four dimensions, of which `count` are made from `first` on;
+  //   stored as 8-bit floats with `columns` per row and `scales` per block (Float32Array, copied); or
+  //   stored as MXFP4 with scales at `scaleOffset` of `scaleSource`.
+  // Appends the arrays to `keep`. Nobody else may use them until the call is done.
   CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
   // On the lane's thread.
   void run(Lane& lane);

@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// Of a file: a thread reads so much into memory of its own, where the second cache has it still for the checksum.
+// Bytes of a file that a thread reads at once: few enough to be in the second-level cache for the checksum.
 constexpr size_t piece = 1 << 18;
 
 }  // namespace

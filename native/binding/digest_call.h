@@ -1,4 +1,4 @@
-// What JavaScript's NativeLane.crc32c asks for: the checksum of bytes of an array or a file.
+// A call of JavaScript's NativeLane.crc32c: the checksum of bytes of an array or a file.
 #pragma once
 #include <napi.h>
 

@@ -1,4 +1,4 @@
-// What JavaScript's NativeLane.quantiseFp8 asks for: a matrix as 8-bit floats in blocks of 128 x 128 (ops/fp8.h).
+// A call of JavaScript's NativeLane.quantiseFp8: converts a matrix to 8-bit floats in blocks of 128 x 128 (ops/fp8.h).
 #pragma once
 #include <napi.h>
 
@@ -13,7 +13,7 @@ class Fp8Call {
   // Reads quantiseFp8(numbers, rows, columns): a Float32Array, which nobody else may have until it is done. Throws INVALID_ARGUMENT, OUT_OF_MEMORY.
   explicit Fp8Call(const Napi::CallbackInfo& info);
   Napi::Object result() const { return result_; }  // { bytes, scales }: ArrayBuffers
-  // What the lane's thread does; throws NUMERICAL for what is not finite.
+  // The work of the lane's thread. Throws NUMERICAL for values that are not finite.
   struct Work {
     const float* numbers;
     int64_t rows, columns;

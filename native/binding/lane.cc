@@ -123,7 +123,7 @@ Napi::Value LaneHandle::post(Napi::Env env, std::function<void(Lane&)> work, Nap
   for (Napi::Value v : keep)
     if (v.IsObject()) pending->keep.push_back(Napi::Persistent(v.As<Napi::Object>()));
   if (pending_.empty()) {
-    settle_.Ref(env);  // a process with work under way does not exit
+    settle_.Ref(env);  // keeps the process alive while work is pending
     Ref();
   }
   pending_.insert(pending);
@@ -308,7 +308,7 @@ Napi::Value LaneHandle::variants(const Napi::CallbackInfo& info) {
   });
 }
 
-// choose(choices: [key, name][]): which variant makes which product, instead of what was said before
+// choose(choices: [key, name][]): sets the variant of each product, replacing earlier choices
 Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const auto wrong = [] { return invalid_argument("choices: expected pairs of a key and a name, got something else"); };

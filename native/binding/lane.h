@@ -28,7 +28,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   std::shared_ptr<Storage> copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows = {});
 
  private:
-  struct Pending;  // a promise under way
+  struct Pending;  // a pending promise
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value copy(const Napi::CallbackInfo& info);
   Napi::Value cast(const Napi::CallbackInfo& info);

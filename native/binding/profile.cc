@@ -20,7 +20,7 @@ Napi::Array operands(Napi::Env env, const std::vector<Profile::Operand>& list) {
   return out;
 }
 
-// A worker that ends while its profile is under way would leave it so for the whole process.
+// Stops the profile when its worker ends, because profiling is process-wide.
 void abandon(void*) { Profile::stop(); }
 
 Napi::Value start(const Napi::CallbackInfo& info) {

@@ -1,4 +1,4 @@
-// What JavaScript's NativeLane.run asks for: a run of a program, or a series of them that waits for nobody between two.
+// A call of JavaScript's NativeLane.run: one run of a program, or a series of runs without a wait for JavaScript in between.
 #pragma once
 #include <napi.h>
 
@@ -20,7 +20,7 @@ class RunSeries {
   void run(Lane& lane);
 
  private:
-  // An input with bytes of its own for every run, end to end.
+  // An input with separate bytes for every run, stored end to end.
   struct Each {
     size_t input;
     std::vector<unsigned char> all;

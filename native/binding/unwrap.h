@@ -32,7 +32,7 @@ struct ByteView {
   size_t bytes;
 };
 
-// The bytes of a typed array or ArrayBuffer; a typed array may lie in shared memory.
+// Returns the bytes of a typed array or ArrayBuffer. A typed array may be in shared memory.
 inline ByteView byte_view(const Napi::Value& value, const char* name) {
   if (value.IsTypedArray()) {
     void* data = nullptr;

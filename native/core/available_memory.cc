@@ -1,4 +1,4 @@
-// What the system and the control groups of the process leave it of memory.
+// The memory that the system and the process's control groups have left.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -12,7 +12,7 @@ namespace heddle {
 #ifdef __linux__
 namespace {
 
-// The number after `key` at the start of a line of a small file of the system; the largest where there is none.
+// Returns the number after `key` at the start of a line in a small system file, or the largest number if it is missing.
 size_t number_in(const std::string& path, const std::string& key = "") {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
@@ -24,7 +24,7 @@ size_t number_in(const std::string& path, const std::string& key = "") {
   return SIZE_MAX;
 }
 
-// What a group may still use: its limit without what it holds, pages of files aside, which can be taken back.
+// The memory that a group may still use: its limit minus its usage, not counting reclaimable file pages.
 size_t left_of(const std::string& group, bool unified) {
   const size_t limit = number_in(group + (unified ? "/memory.max" : "/memory.limit_in_bytes"));
   const size_t used = number_in(group + (unified ? "/memory.current" : "/memory.usage_in_bytes"));

@@ -22,7 +22,7 @@ uint32_t product(uint32_t a, uint32_t b) {
   return sum;
 }
 
-// What a checksum is multiplied by when so many bytes follow.
+// The factor of a checksum that is followed by `bytes` bytes.
 uint32_t x_to_bytes(size_t bytes) {
   uint32_t power = one;
   for (uint32_t square = x_to_8; bytes; bytes >>= 1, square = product(square, square))
@@ -36,7 +36,7 @@ uint64_t word_at(const uint8_t* p) {
   return word;
 }
 
-// at[k][v]: byte v, with k zeros behind it.
+// at[k][v]: the checksum of byte v followed by k zeros.
 struct ByteTables {
   uint32_t at[8][256];
   ByteTables() {

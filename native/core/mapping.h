@@ -1,4 +1,4 @@
-// A file mapped read-only into memory: weights are computed on where they lie in the page cache, without a copy.
+// A file mapped read-only into memory. Kernels read weights from the page cache without a copy.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// A file's matrix whose rows lie in another order than kernels take them in: GGUF's rows of q and k.
+// A file's matrix with rows in a different order than kernels need: GGUF's rows of q and k.
 #pragma once
 #include <cstddef>
 #include <cstdint>

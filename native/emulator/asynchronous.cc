@@ -125,7 +125,7 @@ struct AtNamed {
   uint32_t phase;
 };
 
-// The whole warp arrives.
+// Arrival of a whole warp.
 void arrive_named(void** lanes, uint32_t) {
   AtNamed& first = *static_cast<AtNamed*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
@@ -180,13 +180,13 @@ struct AtRegisters {
   bool take;
 };
 
-// The whole warp. A warp's threads have as many each, so that warps are what is counted.
+// Called for a whole warp. Its threads have equally many registers, so counting is per warp.
 void give_registers(void** lanes, uint32_t) {
   const AtRegisters& first = *static_cast<AtRegisters*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;  // what a launch may have at most, which those kernels are compiled for
+  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;  // the maximum for this launch, which such kernels are compiled for
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
     fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " + std::to_string(first.registers) + " registers, of a warp that has " + std::to_string(w.registers));
   if (first.take) return;
@@ -204,7 +204,7 @@ void set_registers(int registers, bool take, int line) {
   if (!take) return;
   Asynchronous& s = asynchronous_state();
   const size_t warp = static_cast<size_t>(warp_of(running_thread()));
-  // The first lane to find enough takes them for its warp.
+  // The first lane that finds enough takes them for its warp.
   while (s.warps[warp].registers < registers && s.free_registers < registers - s.warps[warp].registers) {
     s.for_registers.push_back(running_thread());
     block_until_woken("setmaxnreg.inc", line);
@@ -254,7 +254,7 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
       if (g.read[i] > w.clock[i]) fatal("a copy by TMA" + at(line) + " over a tile of which nothing says that warp " + std::to_string(i) + " is done with it");
     g.in_flight = true;
   }
-  std::memset(shared_data(c.to), 0xff, c.bytes());  // it may begin to land from now on
+  std::memset(shared_data(c.to), 0xff, c.bytes());  // the copy may land from now on
   s.copies.push_back(c);
   if (now_rather_than_later()) land_number(s.copies.size() - 1);
 }
@@ -266,7 +266,7 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
 void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
-  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;  // most kernels have no use for any of this
+  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;  // most kernels use none of this
   s = Asynchronous{};
   s.warps.resize(static_cast<size_t>(warps));
   for (size_t i = 0; i < s.warps.size(); ++i) {
@@ -286,7 +286,7 @@ void synchronise_clocks() {
 }
 
 namespace {
-// A thread's bulk writes are done.
+// Completes a thread's bulk writes.
 void end_writes() {
   std::vector<int>& threads = asynchronous_state().for_writes;
   const auto ended = threads.begin() + static_cast<std::ptrdiff_t>(draw(threads.size()));
@@ -297,8 +297,8 @@ void end_writes() {
 
 bool land_something() {
   Asynchronous& s = asynchronous_state();
-  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest as late as can be
-  else if (!s.for_writes.empty()) end_writes();                                                // and writes still later
+  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest copy lands last
+  else if (!s.for_writes.empty()) end_writes();                                                // writes land after copies
   else return false;
   return true;
 }

@@ -1,4 +1,4 @@
-// What barriers and copies (asynchronous.cc) and products of warpgroups (warpgroup.cc) know of a block in common.
+// State of a block that is shared by barriers and copies (asynchronous.cc) and products of warpgroups (warpgroup.cc).
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -18,7 +18,7 @@ namespace emulator {
 constexpr int most_warps = 32, warp_lanes = 32;
 constexpr uintptr_t granule_bytes = 128;  // a line of a swizzled tile
 
-using Clock = std::vector<uint32_t>;  // per warp: how much of its past is known
+using Clock = std::vector<uint32_t>;  // the known time of each warp
 
 inline void join(Clock& to, const Clock& from) {
   for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
@@ -26,10 +26,10 @@ inline void join(Clock& to, const Clock& from) {
 
 struct Barrier {
   uint32_t count, pending;
-  int64_t bytes = 0;   // expected, less those that have come
-  uint32_t phase = 0;  // the first that is not complete
+  int64_t bytes = 0;   // expected bytes minus those that have arrived
+  uint32_t phase = 0;  // the first incomplete phase
   Clock arriving, completed;
-  int owner;           // the warp that made it, and when
+  int owner;           // the warp that initialized it, and when
   uint32_t since;
   bool fenced = false;
   std::vector<int> waiting;
@@ -39,12 +39,12 @@ struct Granule {
   bool in_flight = false;
   uintptr_t barrier = 0;  // of the last copy to it, if any
   uint32_t phase = 0;
-  int reading = 0;        // products under way
+  int reading = 0;        // running products
   uint32_t read[most_warps] = {};  // when each warp's last product ended
 };
 
 struct NamedBarrier {
-  int threads = 0, arrived = 0, line = 0;  // threads: 0 where nobody is there
+  int threads = 0, arrived = 0, line = 0;  // threads is 0 while nobody has arrived
   uint32_t phase = 0;
   bool waited_for = false;
   Clock arriving, completed;
@@ -56,7 +56,7 @@ struct BoxCopy {
   TensorMap map;
   int32_t at[4];
   uintptr_t barrier;
-  const char* from = nullptr;  // of bytes that lie together
+  const char* from = nullptr;  // source of a contiguous copy
   size_t plain_bytes = 0;
   size_t bytes() const { return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes; }
 };
@@ -67,7 +67,7 @@ struct BulkWrite {
   uintptr_t from;
   uint32_t bytes;
   bool add, read = false;
-  std::vector<char> data;  // once it is read
+  std::vector<char> data;  // set once the source is read
 };
 struct BulkWrites {
   std::vector<BulkWrite> open;
@@ -88,9 +88,9 @@ struct Warp {
   bool fenced = false;
   std::vector<Product> open;
   std::deque<std::vector<Product>> committed;
-  std::map<float*, std::vector<float>> sums;  // under way, by lane 0's
+  std::map<float*, std::vector<float>> sums;  // running products, by lane 0's address
   size_t products = 0;
-  int registers = 0;  // of each thread; 0: as launched
+  int registers = 0;  // per thread; 0: as launched
 };
 
 struct Asynchronous {
@@ -98,19 +98,19 @@ struct Asynchronous {
   std::map<uintptr_t, Barrier> barriers;
   NamedBarrier named[16];
   std::vector<Granule> granules;
-  std::vector<BoxCopy> copies;                        // under way
+  std::vector<BoxCopy> copies;                        // in flight
   std::map<int, BulkWrites> writes;                   // per thread
-  std::vector<int> for_writes;                        // threads that wait for theirs
-  std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: what its first warp to come asked for
-  int free_registers = 0;          // given back by warps, per thread
-  std::vector<int> for_registers;  // threads that wait for some
+  std::vector<int> for_writes;                        // threads that wait for their writes
+  std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: the request of its first warp
+  int free_registers = 0;          // registers that warps gave back, per thread
+  std::vector<int> for_registers;  // threads that wait for registers
   bool used = false;
 };
 
-// Of the running block.
+// The state of the running block.
 Asynchronous& asynchronous_state();
 
-std::string unfinished_writes();  // what bulk writes leave at a block's end; those that are only not complete yet are then
+std::string unfinished_writes();  // describes bulk writes that are unread at the block's end, and completes the rest
 
 inline int warp_of(int thread) { return thread / warp_lanes; }
 inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }

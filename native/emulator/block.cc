@@ -29,14 +29,14 @@ struct Options {
   std::mt19937_64 random;
 };
 
-Options* const the_options = new Options;  // never destroyed, as the block
+Options* const the_options = new Options;  // never destroyed, like the block
 inline Options& options() { return *the_options; }
 std::mutex& one_grid_at_a_time() {
   static std::mutex& m = *new std::mutex;
   return m;
 }
 
-// Read at every launch, so that one test process can go through all of them.
+// Read at every launch, so that one test process can try all settings.
 void read_options() {
   Options& o = options();
   const char* text = std::getenv("HEDDLE_EMULATOR");
@@ -54,7 +54,7 @@ void read_options() {
 
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
-// Makes the next thread that can go on the current one; null where none can, or where the block has failed.
+// Selects the next runnable thread as the current one. Returns null if there is none, or if the block has failed.
 Thread* next_thread() {
   Block& b = block();
   if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;
@@ -69,7 +69,7 @@ Thread* next_thread() {
   return b.current;
 }
 
-// To the next thread, or to the scheduler where there is none.
+// Switches to the next runnable thread, or to the scheduler.
 void yield() {
   Block& b = block();
   Thread* self = b.current;
@@ -98,7 +98,7 @@ void thread_main() {
   for (;;) yield();
 }
 
-// "threads 0-31 wait in __syncthreads (line 40)" for every run of threads that do the same.
+// Returns "threads 0-31 wait in __syncthreads (line 40)" for every run of threads in the same state.
 std::string stuck_threads() {
   Block& b = block();
   std::string text;
@@ -196,7 +196,7 @@ void fatal(const std::string& message) {
     if (b.current) b.failure += " (thread " + std::to_string(index_of(*b.current)) + ")";
   }
   if (!b.current) throw internal_error(message);
-  for (;;) yield();  // the scheduler does not come back
+  for (;;) yield();  // the scheduler does not return to this fiber
 }
 
 void barrier(int line) {
@@ -250,7 +250,7 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
 }
 
 const Epoch* current_epoch() {
-  if (!the_block) return nullptr;  // static initialisers of instrumented files
+  if (!the_block) return nullptr;  // called from static initializers of instrumented files
   Thread* t = the_block->current;
   if (!t) return nullptr;
   t->epoch.time = warp_time();

@@ -1,4 +1,4 @@
-// The memory of the running block: shared memory and its ends, cp.async, atomic operations.
+// The memory of the running block: shared memory with red zones, cp.async, atomic operations.
 #include <cstring>
 
 #include "emulator/block_state.h"

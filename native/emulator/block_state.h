@@ -1,4 +1,4 @@
-// What the block executor (block.cc) and a block's memory (block_memory.cc) know of the running block in common.
+// State of the running block, shared by the executor (block.cc) and the block's memory (block_memory.cc).
 #pragma once
 #include <functional>
 #include <memory>
@@ -28,10 +28,10 @@ struct Thread {
   std::unique_ptr<Fiber> fiber;
   Dim3 index;
   State state;
-  int line;                           // of the call that it waits in
+  int line;                           // source line of the call that it waits in
   const char* waits_for;
-  std::vector<Copy> copies;           // of cp.async, oldest first
-  std::vector<size_t> groups;         // how many of them each committed group ends after
+  std::vector<Copy> copies;           // cp.async copies, oldest first
+  std::vector<size_t> groups;         // for each committed group, the number of copies up to its end
   Epoch epoch;
 };
 
@@ -53,7 +53,7 @@ struct Block {
   const char* kernel = "";
   const std::function<void()>* body = nullptr;
   int threads = 0;
-  std::vector<Thread> thread;                // kept from block to block with their stacks
+  std::vector<Thread> thread;                // kept between blocks with their stacks
   std::vector<std::vector<Meeting>> meetings;  // per warp
   std::vector<int> ready;
   size_t next = 0;                           // of `ready`, in turn
@@ -67,11 +67,11 @@ struct Block {
   size_t shared_used = 0, dynamic_bytes = 0, capacity = 0;
 };
 
-// Never destroyed: a process may end while a lane's thread runs. Null in static initialisers that come before its own.
+// Never destroyed, because a process may end while a lane's thread runs. Null during earlier static initializers.
 extern Block* const the_block;
 inline Block& block() { return *the_block; }
 
-void check_red_zones();  // after a block: b.failure where something was written past shared memory
+void check_red_zones();  // called after a block: sets b.failure if a kernel wrote past shared memory
 
 }  // namespace emulator
 }  // namespace heddle

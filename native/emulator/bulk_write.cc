@@ -1,4 +1,4 @@
-// Writes of bytes that lie together from shared to global memory, and words by which blocks tell one another how far they are.
+// Bulk writes from shared to global memory, and the words with which blocks report their progress.
 #include <cmath>
 #include <cstring>
 
@@ -57,7 +57,7 @@ void wait_writes(int pending, bool read_only, int line) {
   BulkWrites& w = mine();
   const size_t groups = w.committed.size(), done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
   const auto unread = [](const std::vector<BulkWrite>& group) { return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; }); };
-  // The engine takes its time, in which others go on: what they do to a source that they take for free shows.
+  // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
     asynchronous_state().for_writes.push_back(running_thread());
     block_until_woken("cp.async.bulk.wait_group", line);

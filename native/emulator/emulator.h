@@ -1,10 +1,11 @@
-// A CUDA device that runs kernels as C++ on one thread of the CPU, to develop and test them where there is no GPU. Every CUDA
-// thread is a fiber; blocks run one after another. What a real device leaves open is done in the way that shows mistakes:
-// shared memory starts as NaN, asynchronous copies land as late as the program allows (or at once, or at random), threads
-// and blocks run in turn or at random. HEDDLE_EMULATOR=lazy|eager|random:SEED chooses; lazy where not set.
+// A CUDA device that runs kernels as C++ on one CPU thread, to develop and test them without a GPU. Every CUDA thread is a
+// fiber. Blocks run one after another. Undefined behaviour is resolved in the way that exposes mistakes: shared memory starts
+// as NaN, and asynchronous copies land as late as the program allows (or at once, or at random). Threads and blocks run in
+// turn or at random. HEDDLE_EMULATOR=lazy|eager|random:SEED chooses the order; the default is lazy.
 //
-// Fatal, with the kernel's name and the lines: a barrier or warp collective that some threads do not reach, lanes of a warp
-// in different collectives, a write past shared memory, misaligned vector operands, a copy in flight at a thread's end.
+// These mistakes are fatal, and reported with the kernel's name and lines: a barrier or warp collective that some threads do
+// not reach; lanes of a warp in different collectives; a write past shared memory; misaligned vector operands; a copy in
+// flight when a thread ends.
 //
 // Not modelled: timing, ordering between blocks, clusters, rounding of approximate instructions.
 #pragma once
@@ -32,23 +33,23 @@ void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, 
 
 [[noreturn]] void fatal(const std::string& message);
 
-// __shared__ memory of this block: the same for every thread that names the same key. `dynamic`: what the launch asked for.
+// __shared__ memory of this block. Every thread that passes the same key gets the same memory. `dynamic` is the launch's dynamic part.
 void* shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared();
 
 void barrier(int line);  // __syncthreads
 
-// All lanes of `mask` meet; the last to arrive computes for all of them. operands[i] is lane i's, null outside the mask.
+// All lanes of `mask` meet, and the last one to arrive computes for all. operands[i] belongs to lane i, and is null outside the mask.
 using Compute = void (*)(void** operands, uint32_t mask);
 void collective(uint32_t mask, const char* name, int line, void* operands, Compute compute);
 int lane_index();
 
-// cp.async of 4, 8 or 16 bytes, of which the first source_bytes are read and the rest are zeros.
+// cp.async of 4, 8 or 16 bytes. The first source_bytes are read, and the rest become zeros.
 void copy_async(void* to, const void* from, int bytes, int source_bytes);
 void commit_copies();
-void wait_copies(int pending);  // until at most that many of this thread's groups are under way
+void wait_copies(int pending);  // waits until at most `pending` of this thread's groups are in flight
 
-// Atomic operations, which the race detector leaves out.
+// Atomic operations, which the race detector ignores.
 uint32_t atomic_cas(uint32_t* at, uint32_t expected, uint32_t value);
 float atomic_add(float* at, float value);
 uint32_t atomic_add(uint32_t* at, uint32_t value);
@@ -56,8 +57,8 @@ uint32_t atomic_add(uint32_t* at, uint32_t value);
 // ---- memory ---------------------------------------------------------------------------------------------------------------
 
 void* allocate_device(size_t bytes);  // filled with NaN
-bool release_device(void* data);      // false: not one
-bool past_end(const void* data);      // something was written behind an allocation
+bool release_device(void* data);      // false if `data` is not an allocation
+bool past_end(const void* data);      // whether something was written past an allocation
 
 }  // namespace emulator
 }  // namespace heddle

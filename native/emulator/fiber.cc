@@ -8,7 +8,7 @@
 namespace heddle {
 namespace emulator {
 
-// Only what a called function must keep: everything else is the compiler's to save around the call.
+// Saves callee-saved registers only. The compiler saves the others around the call.
 #if defined(__x86_64__)
 asm(R"(
 .text
@@ -78,16 +78,16 @@ Fiber::Fiber() {
   void* memory = mmap(nullptr, fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(memory);
-  mprotect(stack_, 4096, PROT_NONE);  // an overflow is a fault, not another fiber's data
+  mprotect(stack_, 4096, PROT_NONE);  // a stack overflow faults instead of overwriting another fiber
 }
 
 Fiber::~Fiber() { munmap(stack_, fiber_stack_bytes); }
 
 void Fiber::start(void (*entry)()) {
-  // Stacks begin at different lines of a cache: at the same one, those of a block's fibers would push each other out at every switch.
+  // Stacks start at different cache lines. Otherwise the stacks of a block's fibers would evict each other at every switch.
   uintptr_t* top = reinterpret_cast<uintptr_t*>(stack_ + fiber_stack_bytes - colour_ * 192);
 #if defined(__x86_64__)
-  *--top = 0;  // where entry would return to; keeps the stack aligned as after a call
+  *--top = 0;  // return address of entry; keeps the stack aligned as after a call
   *--top = reinterpret_cast<uintptr_t>(entry);
   for (int i = 0; i < 6; ++i) *--top = 0;
 #else

@@ -1,5 +1,5 @@
-// Fibers: stacks that take turns on one thread, with a switch of a few instructions (ucontext saves the signal mask, which
-// costs two system calls a switch). One fiber is one CUDA thread.
+// Fibers: stacks that take turns on one thread. A switch takes a few instructions. (ucontext saves the signal mask, which
+// costs two system calls per switch.) One fiber is one CUDA thread.
 #pragma once
 #include <cstddef>
 
@@ -13,7 +13,7 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  void start(void (*entry)());  // prepares the stack: the next switch_to runs entry, which must never return
+  void start(void (*entry)());  // prepares the stack; the next switch_to runs entry, which must never return
 
   void* stack_pointer = nullptr;
 
@@ -24,7 +24,7 @@ class Fiber {
 
 constexpr size_t fiber_stack_bytes = 128 << 10;
 
-// Saves the running context's stack pointer to *from and goes on with `to`.
+// Saves the running context's stack pointer to *from and switches to `to`.
 extern "C" __attribute__((visibility("hidden"))) void heddle_fiber_switch(void** from, void* to);
 
 }  // namespace emulator

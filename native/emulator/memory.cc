@@ -1,4 +1,4 @@
-// The memory of emulated devices: the host's, filled with NaN, with a tail behind each allocation that must stay as it is.
+// Memory of emulated devices: host memory filled with NaN, with a red zone after each allocation.
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -78,7 +78,7 @@ int device_of(uintptr_t address) {
   return address < after->first + after->second.bytes + tail ? after->second.device : -1;
 }
 
-// For every access of a race build: ranges that were found last, allocations and what lies between two of them, without a lock.
+// Called for every access of a race build. Caches the ranges found last, allocations and gaps between them, without a lock.
 bool in_device(uintptr_t address) {
   struct Range {
     uintptr_t begin = 0, bytes = 0;
@@ -99,7 +99,7 @@ bool in_device(uintptr_t address) {
   }
   const auto after = a.found.upper_bound(address);
   const uintptr_t limit = after == a.found.end() ? UINTPTR_MAX : after->first;
-  uintptr_t begin = 0, end = 0;  // of the allocation before
+  uintptr_t begin = 0, end = 0;  // the previous allocation
   if (after != a.found.begin()) {
     const auto before = std::prev(after);
     begin = before->first, end = begin + before->second.bytes + tail;

@@ -15,10 +15,10 @@ namespace {
 struct Cell {
   Epoch write, read;
   bool written_in_kernel = false, read_by_many = false, in_flight = false, unwritten = false;
-  int32_t read_warp = -1;  // of all readers since the last write, -1 if several
+  int32_t read_warp = -1;  // warp of all readers since the last write, -1 if several
 };
 
-// What is known of four bytes, of each one by itself only where they were accessed apart.
+// History of four bytes. Each byte has its own only after they were accessed separately.
 struct Word {
   Cell cell;
   std::unique_ptr<std::array<Cell, 4>> parts;
@@ -27,7 +27,7 @@ struct Word {
 constexpr size_t page_bytes = 4096, word_bytes = 4;
 struct Page {
   Word word[page_bytes / word_bytes];
-  uint64_t grid = 0;  // that it is of; what it says of an earlier one is forgotten when it is next used
+  uint64_t grid = 0;  // the grid it belongs to; the history of an earlier grid is dropped on next use
 };
 
 struct Shadow {
@@ -35,7 +35,7 @@ struct Shadow {
   struct Recent {
     uintptr_t key = ~uintptr_t{0};
     Page* page = nullptr;
-  } recent[256];  // by the key's low bits
+  } recent[256];  // indexed by the key's low bits
   uint64_t grid = 1;
 
   Word& at(uintptr_t address) {
@@ -55,10 +55,10 @@ struct Shadow {
   void clear() {
     ++grid;
     for (Recent& r : recent) r = {};
-    if (pages.size() > 4096) pages.clear();  // memory that was long given back
+    if (pages.size() > 4096) pages.clear();  // mostly pages of freed memory
   }
 
-  // Calls use(cell, address) for what is known of these bytes.
+  // Calls use(cell, address) for the history of these bytes.
   template <class F> void each(uintptr_t begin, size_t bytes, F use) {
     const uintptr_t end = begin + bytes;
     for (uintptr_t address = begin; address < end;) {
@@ -73,7 +73,7 @@ struct Shadow {
       address = next;
     }
   }
-  // As if nothing had ever been done to these bytes; unwritten: whether a read of them is an error.
+  // Clears the history of these bytes. `unwritten` makes a read of them an error.
   void reset(uintptr_t begin, size_t bytes, bool unwritten) {
     for (uintptr_t address = begin; address < begin + bytes; address += word_bytes) {
       Word& w = at(address);
@@ -111,7 +111,7 @@ void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.written_in_kernel && !ordered(c.write, now)) report("a read after a write", c.write, shared);
   const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);
   if (first || ordered(c.read, now)) {
-    // Everything read before is ordered before this read only if it was by one thread, or a barrier lies between.
+    // Earlier reads are ordered before this one only if one thread made them, or a barrier separates them.
     if (first || !c.read_by_many || c.read.barriers < now.barriers || c.read_warp == warp_of(now.thread)) {
       c.read_by_many = false;
       c.read_warp = warp_of(now.thread);
@@ -142,7 +142,7 @@ void on_write(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
 }
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-// alignment: what the access needs on a device.
+// `alignment` is the alignment that the access needs on a device.
 void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
   const Epoch* now = current_epoch();
   if (!now) return;
@@ -196,7 +196,7 @@ void check_async_read(const void*, size_t) {}
 }  // namespace heddle
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-// What gcc's -fsanitize=thread calls.
+// Functions that gcc's -fsanitize=thread calls.
 extern "C" {
 #define HEDDLE_ACCESS(bytes)                                                                             \
   void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false, bytes); }                 \
@@ -220,7 +220,7 @@ void __tsan_func_exit() {}
 void __tsan_init() {}
 void __tsan_acquire(void*) {}
 void __tsan_release(void*) {}
-// Guards of local statics are atomic loads; kernels have none of their own.
+// Guards of local statics are atomic loads. Kernels have no other ones.
 unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_load(const volatile unsigned int* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }

@@ -1,10 +1,10 @@
-// The race detector of builds whose kernels are compiled with -fsanitize=thread: gcc then calls __tsan_read4(address) and its
-// kin, which race.cc defines instead of libtsan. In other builds every function here does nothing.
+// The race detector, for builds whose kernels are compiled with -fsanitize=thread. gcc then calls __tsan_read4(address) and similar
+// functions, which race.cc defines instead of libtsan. In other builds every function here does nothing.
 //
-// Happens-before by epochs (Flanagan & Freund 2009, "FastTrack"), with two counters in place of vector clocks: accesses of
-// one block are ordered by the number of __syncthreads() between, those of one warp also by __syncwarp(). Nothing orders
-// blocks. Reported: a read and a write, or two writes, of one byte that nothing orders; reads of shared memory that nobody
-// wrote; any access to the destination of a cp.async that has not been waited for.
+// Happens-before is tracked by epochs (Flanagan & Freund 2009, "FastTrack"), with two counters instead of vector clocks. Accesses of
+// one block are ordered by the __syncthreads() between them, and those of one warp also by __syncwarp(). Blocks are unordered.
+// Reported are: unordered accesses to one byte of which one is a write; reads of unwritten shared memory; any access to the
+// destination of a cp.async before it was waited for.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,21 +13,21 @@ namespace heddle {
 namespace emulator {
 
 struct Epoch {
-  int32_t thread = -1;  // of the grid: block * 1024 + index
+  int32_t thread = -1;  // thread of the grid: block * 1024 + index
   uint32_t barriers = 0, warp_syncs = 0, proxy_fences = 0;
-  uint32_t time = 0;  // of the thread's warp (warp_time)
+  uint32_t time = 0;  // time of the thread's warp (warp_time)
 };
 
 bool detecting_races();
 void begin_grid();
-void forget(const void* data, size_t bytes);  // fresh memory: nobody has written it
+void forget(const void* data, size_t bytes);  // marks new memory as unwritten
 void copy_started(const void* to, size_t bytes);
 void copy_landed(const void* to, size_t bytes);
-void written_by_copy(const void* to, size_t bytes);        // by TMA: asynchronous.cc knows what orders it
-void check_async_read(const void* data, size_t bytes);     // by wgmma or a bulk write, of what threads wrote: fence.proxy.async, then a barrier of any kind
-void count_proxy_fence();                                  // of the running thread
+void written_by_copy(const void* to, size_t bytes);        // a TMA write, which asynchronous.cc orders
+void check_async_read(const void* data, size_t bytes);     // a read by wgmma or a bulk write: what threads wrote needs fence.proxy.async, then any barrier
+void count_proxy_fence();                                  // fences of the running thread
 
-// From the block executor.
+// Provided by the block executor.
 uint32_t proxy_fences_of(int thread);
 const Epoch* current_epoch();  // null outside kernels
 bool in_shared(uintptr_t address);

@@ -1,7 +1,7 @@
-// The runtime library of emulated devices. Streams run when they are waited for, so that whatever is taken back too early shows.
+// The runtime library of emulated devices. Streams run when they are waited for, which exposes memory that is freed too early.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_89, sm_90: one of that compute capability, not 8.0; old-driver: a driver too old for this build;
-// old-device: a device that it has no kernels for.
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices of compute capability 8.0; sm_89 or sm_90: one device of that capability; old-driver: a driver
+// too old for this build; old-device: a device without kernels in this build.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -25,7 +25,7 @@ struct CudaStream {
 };
 
 struct CudaEvent {
-  CudaStream* stream = nullptr;  // of the last record
+  CudaStream* stream = nullptr;  // stream of the last record
   bool reached = true;
   std::chrono::steady_clock::time_point time;
 };
@@ -52,14 +52,14 @@ int device_count() {
   return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
 }
 
-// What waits or allocates is not allowed in a thread that records, and spoils the recording.
+// Waiting and allocating are not allowed in a thread that records. They invalidate the recording.
 bool forbidden() {
   if (capturing) capturing->invalidated = true;
   return capturing != nullptr;
 }
 
 void run(CudaStream* stream) {
-  // What follows a failed launch does not run, as on a device whose context has failed.
+  // Work after a failed launch does not run, as on a device whose context has failed.
   std::deque<Work> work;
   work.swap(stream->work);
   for (auto& w : work) w();
@@ -74,7 +74,7 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
-size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }  // 99 KB: what every architecture from sm_80 on offers
+size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }  // 99 KB, which every architecture from sm_80 on has
 
 void enqueue(cudaStream_t stream, Work work) {
   if (stream->device != current) throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " + std::to_string(current) + " is current");
@@ -180,7 +180,7 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
-// Devices 0 and 1 have a direct way to each other, others have none.
+// Only devices 0 and 1 can access each other directly.
 cudaError_t cudaDeviceCanAccessPeer(int* direct, int device, int peer) {
   if (device == peer || std::max(device, peer) >= device_count()) return cudaErrorInvalidDevice;
   *direct = device < 2 && peer < 2;
@@ -228,7 +228,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  while (!event->reached && !event->stream->work.empty()) {  // and nothing that was queued later
+  while (!event->reached && !event->stream->work.empty()) {  // but nothing that was queued later
     const Work work = std::move(event->stream->work.front());
     event->stream->work.pop_front();
     work();
@@ -268,7 +268,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsig
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
-  enqueue(stream, [graph] {  // the graph itself: one that is destroyed before it has run shows
+  enqueue(stream, [graph] {  // refers to the graph itself, which exposes a graph that is destroyed before it has run
     for (const Work& work : graph->work) work();
   });
   return cudaSuccess;

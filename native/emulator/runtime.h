@@ -1,4 +1,4 @@
-// What the parts of the emulated runtime library share.
+// Shared by the parts of the emulated runtime library.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -6,12 +6,12 @@
 namespace heddle {
 namespace emulator {
 
-constexpr size_t device_bytes = size_t{2} << 30;  // of each emulated device
+constexpr size_t device_bytes = size_t{2} << 30;  // memory of each emulated device
 
-int current_device();             // of this thread
-size_t device_shared_bytes();     // of a block
-size_t free_bytes();              // of the current device
-int device_of(uintptr_t address); // -1: of none
+int current_device();             // the device of this thread
+size_t device_shared_bytes();     // per block
+size_t free_bytes();              // free memory of the current device
+int device_of(uintptr_t address); // -1 if it belongs to no device
 
 }  // namespace emulator
 }  // namespace heddle

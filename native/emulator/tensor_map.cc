@@ -1,4 +1,4 @@
-// cuTensorMapEncodeTiled for tensors of bf16 and of bytes, with the conditions that the driver's documentation states.
+// cuTensorMapEncodeTiled for tensors of bf16 and bytes, with the conditions of the driver's documentation.
 #include <cstring>
 
 #include "cuda.h"

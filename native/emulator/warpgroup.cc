@@ -1,4 +1,4 @@
-// Products of warpgroups: descriptors, fragments, and when tiles are read and sums are there.
+// Products of warpgroups: descriptors, fragments, and the times when tiles are read and sums become visible.
 #include <cstring>
 #include <limits>
 
@@ -10,9 +10,9 @@ namespace heddle {
 namespace emulator {
 namespace {
 
-constexpr uintptr_t piece_bytes = 16;  // what a swizzle moves as a whole
+constexpr uintptr_t piece_bytes = 16;  // the unit that a swizzle moves
 
-// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): where element (i, k) lies, i being a row of a or a column of b.
+// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): gives the address of element (i, k), where i is a row of a or a column of b.
 struct Descriptor {
   uintptr_t start, leading, stride;
   bool transposed;  // i innermost
@@ -38,7 +38,7 @@ float element(uintptr_t address, bool e4m3) {
 
 int depth_of(const WarpgroupProduct& w) { return w.e4m3 ? 32 : 16; }
 
-// The warp's 16 of the 64 rows.
+// Computes the warp's 16 of the 64 rows.
 void compute(Product& p, int warp) {
   if (p.done) return;
   p.done = true;
@@ -48,8 +48,8 @@ void compute(Product& p, int warp) {
   float left[16][32];
   std::vector<float> right(static_cast<size_t>(depth * n));
   if (w.left) {
-    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A": register r of lane i holds row i / 4 + 8 (r % 2) of the warp's 16 and
-    // columns 2 (i % 4) + 8 (r / 2) and the next.
+    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two columns of one row:
+    // row i / 4 + 8 (r % 2) of the warp's 16, columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
     for (int lane = 0; lane < warp_lanes; ++lane)
       for (int r = 0; r < 4; ++r)
         for (int e = 0; e < 2; ++e)
@@ -71,8 +71,8 @@ void compute(Product& p, int warp) {
   }
 }
 
-// Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D": register r of lane i holds row i / 4 + 8 ((r / 2) % 2) of
-// the warp's 16 and column 8 (r / 4) + 2 (i % 4) + r % 2.
+// Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D". Register r of lane i holds one element:
+// row i / 4 + 8 ((r / 2) % 2) of the warp's 16, column 8 (r / 4) + 2 (i % 4) + r % 2.
 template <class F> void each_sum(const Product& p, F use) {
   const int n = p.lanes[0].n;
   for (int lane = 0; lane < warp_lanes; ++lane)
@@ -85,7 +85,7 @@ void check_reads(Product& p, int warp, int line) {
   const WarpgroupProduct& lane = p.lanes[0];
   const Descriptor b(lane.b, lane.b_transposed, lane.e4m3, line);
   const int depth = depth_of(lane);
-  // By pieces of 16 bytes, in which neighbours lie together.
+  // Compares pieces of 16 bytes, which swizzling keeps together.
   std::vector<uintptr_t> pieces, found;
   const auto read = [&](uintptr_t address) {
     if (address + piece_bytes > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
@@ -175,12 +175,12 @@ void retire(int pending) {
 
 }  // namespace
 
-// .sync.aligned: the lanes of a warp meet. `mine` is each lane's operand.
+// .sync.aligned: the lanes of a warp meet. `mine` is the lane's operand.
 static void meet(const char* name, int line, void* mine, Compute compute) { collective(0xffffffffu, name, line, mine, compute); }
 
 struct At {
   WarpgroupProduct product;
-  int number;  // the line, or what to leave pending
+  int number;  // the line, or the number of groups to leave pending
 };
 
 void warpgroup_fence(int line) {

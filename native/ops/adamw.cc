@@ -7,8 +7,9 @@
 namespace heddle {
 namespace {
 
-// param, grad f32, m f32, v f32, hyper (7) f32 = [lr, beta1, beta2, eps, weight decay, 1 - beta1^t, 1 - beta2^t],
-// factor (1) f32 that multiplies the gradient. param, m and v change in place; decay = 0 leaves weight decay out.
+// Inputs: param, grad f32, m f32, v f32, hyper (7) f32, factor (1) f32.
+// hyper = [lr, beta1, beta2, eps, weight decay, 1 - beta1^t, 1 - beta2^t]. `factor` multiplies the gradient.
+// param, m and v change in place. decay = 0 turns weight decay off.
 void check_adamw(const Node& n) {
   Check c("adamw", n, 6, 6, 0, 0);
   const Operand param = c.in(0, "param"), hyper = c.in(4, "hyper"), factor = c.in(5, "factor");

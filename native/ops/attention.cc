@@ -83,7 +83,7 @@ void check_attention_backward(const Node& n) {
   c.same_shape(dv, v), c.dtype(dv, activation_types);
 }
 
-// Probabilities are recomputed in double rather than taken from lse, whose rounding belongs to the kernels.
+// Probabilities are recomputed in double, because lse carries the kernel's rounding.
 void attention_backward(const Node& n) {
   const Tensor &q = n.in[1], &k = n.in[2];
   const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = sequence_length(n, q);
@@ -121,8 +121,8 @@ void attention_backward(const Node& n) {
   store_row(n.out[2], 0, dv);
 }
 
-// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value, so that of the
-// softmax's gradient only the mean remains: - sum over rows of p (do . o).
+// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value vector, so only the
+// mean of the softmax's gradient remains: -sum over rows of p (do . o).
 void check_sinks_backward(const Node& n) {
   Check c("attention_sinks_backward", n, 4, 4, 1, 1);
   const Operand dout = c.in(0, "do"), o = c.in(1, "o"), lse = c.in(2, "lse"), sinks = c.in(3, "sinks"), d = c.out(0, "dsinks");

@@ -1,4 +1,4 @@
-// What attention and cached_attention share: attributes, the score of one key, and the softmax over visible keys.
+// Shared by attention and cached_attention: attributes, the score of one key, and the softmax over visible keys.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -10,7 +10,7 @@ namespace heddle {
 
 struct AttentionAttributes {
   bool causal;
-  int64_t window;  // 0: none; else query i sees key j only if i - window < j, or, both ways, |i - j| <= window / 2
+  int64_t window;  // 0: unlimited. Causal: query i sees key j only if i - window < j. Bidirectional: |i - j| <= window / 2
   double scale, softcap;
 
   explicit AttentionAttributes(const Node& n)
@@ -34,7 +34,7 @@ struct AttentionAttributes {
     return window > 0 && position + window / 2 + 1 < length ? position + window / 2 + 1 : length;
   }
 
-  // How many positions before its own a query sees at most.
+  // Maximum number of earlier positions that a query sees.
   int64_t before() const { return window == 0 ? int64_t{1} << 62 : causal ? window - 1 : window / 2; }
 
   double score(double product) const {
@@ -47,7 +47,7 @@ struct AttentionAttributes {
   }
 };
 
-// Rows of a sequence: the attribute's, or where that is 0 all of q's.
+// Rows per sequence: the attribute, or all rows of q if it is 0.
 inline int64_t sequence_length(const Node& n, const Tensor& q) {
   const int64_t length = n.attr_int("sequenceLength");
   return length > 0 ? length : q.shape[0] > 0 ? q.shape[0] : 1;
@@ -58,8 +58,8 @@ struct Span {
   int64_t first, last;
 };
 
-// What row `position` of the sequence of T rows that begins at `start` sees. With `documents` (N) i32, rows of one run of
-// equal ids within a sequence are a document and see one another alone; a negative id is padding and sees nothing.
+// Returns the keys that row `position` sees in the sequence of T rows that begins at `start`. With `documents` (N) i32,
+// a run of equal ids within a sequence is one document, and its rows see only each other. A negative id is padding and sees nothing.
 inline Span visible(const AttentionAttributes& a, const Tensor* documents, int64_t start, int64_t T, int64_t position) {
   Span s{a.first(position), a.last(position, T)};
   if (!documents) return s;
@@ -71,8 +71,8 @@ inline Span visible(const AttentionAttributes& a, const Tensor* documents, int64
   return {s.first > first ? s.first : first, s.last < last ? s.last : last};
 }
 
-// Turns n scores into probabilities in place; returns the log of the sum of exponentials, -inf of none. `sink` (may be
-// null) is one more logit, which takes its share of the probability and has no value.
+// Turns n scores into probabilities in place. Returns the log of the sum of exponentials, or -inf for n = 0. `sink` (may be
+// null) is an additional logit that takes probability and has no value vector.
 inline double softmax_in_place(double* score, int64_t n, const double* sink = nullptr) {
   if (n == 0 && !sink) return -INFINITY;
   double largest = sink ? *sink : -INFINITY;

@@ -6,10 +6,11 @@
 namespace heddle {
 namespace {
 
-// q (N, H, D), cache_k and cache_v (S, KH, L, D) or, of q8 rows, (S, KH, L, D + 4), segments (G, 4) i32, sinks? (H),
-// pages? (S, M) i32, with which the caches are (P, KH, page, D) -> o (N, H, D). The cache already holds the keys and values of these rows, position p in row p mod L: with `ring`, the
-// window, only the newest L. Rows outside every segment are left as they are. With `bf16`, q, the weights of keys and an f16 cache may be
-// rounded to bf16 before they meet; here they are not.
+// Inputs: q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32, sinks? (H), pages? (S, M) i32.
+// Output: o (N, H, D). A q8 cache has rows of D + 4 bytes. With pages, the caches are (P, KH, page, D).
+// The cache already holds the keys and values of these rows, position p in row p mod L. With `ring`, it holds only the newest L positions.
+// Rows outside every segment are not written. With `bf16`, kernels may round q, the probabilities and an f16 cache to
+// bf16 before they multiply. The reference does not round.
 void check_cached_attention(const Node& n) {
   Check c("cached_attention", n, 4, 6, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
@@ -34,7 +35,7 @@ void check_cached_attention(const Node& n) {
     c.invalid("ring is " + std::to_string(ring) + ", expected the window of causal attention");
 }
 
-// A row of a head's cache, widened to D doubles.
+// Reads one row of a head's cache as D doubles.
 void load_cached(const Tensor& cache, int64_t row, int64_t D, double* to) {
   if (cache.dtype != DType::u8) return load_row(cache, row * D, D, to);
   const uint8_t* bytes = cache.as<uint8_t>() + row * cache.shape[3];

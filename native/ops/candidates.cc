@@ -8,8 +8,8 @@
 namespace heddle {
 namespace {
 
-// Language models put nearly all probability within this distance of the best token, so the buckets cover it first and
-// all that is farther shares the last one, unsplit until a cut or a draw falls there.
+// Language models put nearly all probability within this distance of the best token. The buckets cover this range first.
+// Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
 constexpr float near_range = 12.0f;
 constexpr float weightless = 87.0f;  // exp_negative is 0 from here
 constexpr int64_t block = 64;
@@ -38,7 +38,7 @@ void Candidates::spread(float range) {
   for (const Bucket& b : buckets_) mass_ += b.mass;
 }
 
-// Distances and exponentials go by vectors; additions into buckets cannot, so groups that are all far add as one.
+// Distances and exponentials are vectorized. Additions into buckets cannot be, so a group that is entirely far away adds once.
 void Candidates::add_block(int64_t begin, int64_t count) {
   const auto place = [&](Float4 distance) {
     const Float4 p = distance * width_, most = fill4(bucket_count - 1);
@@ -80,8 +80,8 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// Before the last bucket is cut into: spreads everything over the full range. Nothing has been cut so far (an earlier
-// cut would have ended before the last bucket, or have widened already), so nothing is lost.
+// Spreads all tokens over the full range before the last bucket is cut. Nothing has been cut yet: an earlier cut would have
+// ended before the last bucket, or would have widened already.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);
@@ -96,7 +96,7 @@ const std::vector<Candidates::Item>& Candidates::sorted(int bucket) {
     if (bucket_[i] == wanted) items_.push_back({(largest_ - logits_[i]) / temperature_, static_cast<int32_t>(i)});
   };
   int64_t i = 0;
-  for (; i + 16 <= n_; i += 16) {  // most groups hold none: one vector comparison passes over them
+  for (; i + 16 <= n_; i += 16) {  // most groups have no match, and one vector comparison skips them
     uint16_t any = 0;
     for (int j = 0; j < 16; ++j) any |= static_cast<uint16_t>(bucket_[i + j] == wanted);
     if (any)

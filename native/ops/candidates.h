@@ -1,5 +1,5 @@
-// The tokens that may be drawn, ordered by probability (ties by id) without sorting them all: one pass spreads them
-// over buckets of equal width in the logit, and only the bucket in which a cut or the draw falls is sorted.
+// The tokens that may be drawn, ordered by probability (ties by id) without sorting all of them. One pass spreads them
+// over buckets of equal width in the logit. Only the bucket of a cut or of the draw is sorted.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -8,14 +8,14 @@ namespace heddle {
 
 class Candidates {
  public:
-  // logits (n) divided by temperature > 0; `largest` and `smallest` bound the finite ones. Everything is a candidate.
+  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` bound the finite ones.
   // The logits must outlive the draw.
   void reset(const float* logits, int64_t n, float largest, float smallest, float temperature);
 
-  // The sum of exp((logit - largest) / temperature) over what is left.
+  // The sum of exp((logit - largest) / temperature) over the remaining candidates.
   double mass() const { return mass_; }
 
-  // Each keeps a prefix of what is left; at least one token stays.
+  // Each keeps a prefix of the remaining candidates, of at least one token.
   void keep_top_k(int64_t k);
   void keep_top_p(double p);  // the shortest prefix whose share reaches p
   void keep_min_p(double p);  // those at least p times as probable as the best
@@ -48,7 +48,7 @@ class Candidates {
   std::vector<Bucket> buckets_;    // (bucket_count): nearest first
   std::vector<Item> items_;        // the bucket sorted last
   int sorted_bucket_ = -1;
-  // What is left: whole buckets before end_, and the first end_count_ items of bucket end_.
+  // The remaining candidates: whole buckets before end_, and the first end_count_ items of bucket end_.
   int end_ = 0;
   int64_t end_count_ = 0;
   double mass_ = 0;

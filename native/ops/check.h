@@ -1,4 +1,4 @@
-// The vocabulary of every op's `check`: one wording for each way in which operands can be wrong.
+// Helpers for the `check` of every op, with one wording for each kind of mistake.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace heddle {
 
-// `OpDef::max_inputs` and `OpDef::outputs` of an op that takes or makes any number of tensors.
+// Value of `OpDef::max_inputs` and `OpDef::outputs` for an op with any number of tensors.
 constexpr int any_number = -1;
 
 // Sets of element types.
@@ -17,10 +17,10 @@ constexpr unsigned i32_only = type_bit(DType::i32);
 constexpr unsigned activation_types = f32_only | type_bit(DType::bf16);
 constexpr unsigned float_types = activation_types | type_bit(DType::f16);
 constexpr unsigned block_bits = (type_bit(DType::count) - 1) & ~(type_bit(DType::q8_0) - 1);
-constexpr unsigned weight_types = float_types | block_bits;  // of matrices that stay as a file stores them
+constexpr unsigned weight_types = float_types | block_bits;  // for matrices that keep their stored layout
 static_assert(static_cast<unsigned>(DType::count) < 32, "sets of element types are bits of an unsigned");
 
-// An operand with the name that messages give it.
+// An operand with its name in error messages.
 struct Operand {
   const char* name;
   const Tensor* tensor;
@@ -41,7 +41,7 @@ class Check {
   void rank_at_least(Operand a, int rank) const;
   void dtype(Operand a, unsigned types) const;
   void same_dtype(Operand a, Operand b) const;                // a must have b's
-  void same_dtype_or_bf16(Operand a, Operand b) const;        // a result that may be kept rounded
+  void same_dtype_or_bf16(Operand a, Operand b) const;        // for a result that may be stored in bf16
   void dim(Operand a, int axis, int64_t expected) const;
   void same_dim(Operand a, int i, Operand b, int j) const;    // "op: last dimension of a is 512, b expects 576"
   void same_shape(Operand a, Operand b) const;
@@ -60,7 +60,7 @@ class Check {
   const Node& node_;
 };
 
-// Checks shared by elementwise ops: every input and output 0 with one shape and one activation type; where the op rounds, output 0 may
+// Checks of elementwise ops: all inputs and output 0 have one shape and one activation type. With `rounds`, output 0 may
 // also be bf16.
 void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs, bool rounds = false);
 

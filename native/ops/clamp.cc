@@ -1,4 +1,4 @@
-// Values cut to an interval, and the gradient: it passes where the value lay within, the ends included.
+// Clamps values to an interval. The gradient passes where the value is inside, ends included.
 #include "ops/check.h"
 #include "ops/reference.h"
 

@@ -1,4 +1,4 @@
-// Routed experts (Shazeer et al. 2017): what the references and the kernels of route_experts share.
+// Routed experts (Shazeer et al. 2017): shared by the references and the kernels of route_experts.
 #pragma once
 #include <cmath>
 
@@ -7,8 +7,8 @@
 
 namespace heddle {
 
-// The k likeliest of E logits in falling order, ties to the lowest index, and their weights: softmax over all E, or over
-// the chosen ones alone (`normalise`). Where logits are not numbers the choice is arbitrary but valid.
+// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: softmax over all E, or over
+// the chosen ones alone (`normalise`). With NaN logits the choice is arbitrary but valid.
 inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise, float* weight, int32_t* expert) {
   double largest = -INFINITY, sum = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
@@ -40,7 +40,7 @@ inline void route_backward_row(const double* logit, const int32_t* expert, const
     for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
   const auto p = [&](int64_t e) { return std::exp(logit[e] - largest) / sum; };
   for (int64_t j = 0; j < k; ++j) mean += p(expert[j]) * dweight[j];
-  // Every expert that took part in the sum pushes the others down.
+  // Every expert in the sum lowers the weights of the others.
   if (!normalise)
     for (int64_t e = 0; e < E; ++e) dlogit[e] = -p(e) * mean;
   for (int64_t j = 0; j < k; ++j) dlogit[expert[j]] = p(expert[j]) * (dweight[j] - mean);

@@ -26,7 +26,7 @@ void gather_rows(const Node& n) {
     std::memcpy(y.as<char>() + i * bytes, x.as<char>() + rows.as<int32_t>()[i] * bytes, bytes);
 }
 
-// x (R, C), segments (R) i32 -> y (S, C): row s is the sum of the rows of x whose segment is s, zero where there are none
+// x (R, C), segments (R) i32 -> y (S, C): row s is the sum of the rows of x whose segment is s, or zero
 void check_segment_sum(const Node& n) {
   Check c("segment_sum", n, 2, 2, 1, 1);
   const Operand x = c.in(0, "x"), segments = c.in(1, "segments"), y = c.out(0, "y");

@@ -7,7 +7,7 @@
 namespace heddle {
 
 // Throws INVALID_ARGUMENT "embedding: id 70000 at row 3 is outside [0, 50257)" unless every element of `ids` (i32)
-// lies in [0, limit). With `negative_means_ignored`, elements below zero pass.
+// is in [0, limit). With `negative_means_ignored`, elements below zero pass.
 inline void check_indices(const char* op, const char* noun, const Tensor& ids, int64_t limit,
                           bool negative_means_ignored = false) {
   const int32_t* id = ids.as<int32_t>();

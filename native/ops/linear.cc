@@ -1,7 +1,7 @@
-// y = x W^T + bias with W (M, K) as PyTorch stores it, or y = x W with W (K, M) as GPT-2's Conv1D does (transposed).
-// W may be quantised. With the attribute int8, x is rounded to 8 bits by groups first (ops/quant.h): what kernels that
-// multiply integers compute. With the attribute bf16, x is rounded to bf16 first: what pairs of bf16 multiply. Where that is 2, so is W,
-// which kernels may do in the place of int8 unless rows are to have the same bits in any company.
+// y = x W^T + bias with W (M, K), PyTorch's layout, or y = x W with W (K, M), the layout of GPT-2's Conv1D (`transposed`).
+// W may be quantized. The attribute int8 rounds x to 8 bits by groups first (ops/quant.h), for kernels that multiply integers.
+// The attribute bf16 rounds x to bf16 first, and W too if it is 2. Kernels may use bf16 = 2 instead of int8, except for
+// `rowwise` nodes, whose rows must not depend on the rest of the batch.
 #include "ops/linear.h"
 
 #include <cmath>
@@ -167,7 +167,7 @@ void column_sum(const Node& n) {
   store_row(n.out[0], 0, sum);
 }
 
-// The gradient of a bias of keys is zero but for rounding: softmax does not see what all keys have in common.
+// The gradient of a bias of the keys is zero except for rounding, because softmax ignores what all keys have in common.
 SumBounds column_sum_bounds(const Node& n) {
   const Tensor& dy = n.in[0];
   const int64_t N = dy.shape[0], M = dy.shape[1];

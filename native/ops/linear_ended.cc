@@ -9,7 +9,7 @@ namespace {
 
 constexpr int most_activation = 4;
 
-// Operand `at` is a weight of x, and operand `bias`, where it is there, its bias. Returns M.
+// Checks operand `at` as a weight for x, and operand `bias`, if present, as its bias. Returns M.
 int64_t check_weight(const Check& c, const Operand& x, size_t at, const char* name, size_t bias) {
   const int m = output_axis(c.attr_flag("transposed"));
   const Operand w = c.in(at, name);
@@ -35,7 +35,7 @@ void add_all(Row& sums, const Tensor& onto) {
   for (size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];
 }
 
-// x (N, K), w, bias? (M) -> act(x W^T + bias) (N, M), and what the activation was of
+// x (N, K), w, bias? (M) -> act(x W^T + bias) (N, M), and the activation's input
 void check_linear_activation(const Node& n) {
   Check c("linear_activation", n, 2, 3, 1, 2);
   const Operand x = check_x(c);
@@ -66,7 +66,7 @@ void linear_add(const Node& n) {
   store_row(n.out[0], 0, sums);
 }
 
-// x (N, K), gate's weight and up's (M, K), their biases? (M) -> act(gate) * up (N, M), and both of them
+// x (N, K), gate's weight and up's (M, K), their biases? (M) -> act(gate) * up (N, M), and gate and up
 void check_linear_glu(const Node& n) {
   Check c("linear_glu", n, 3, 5, 1, 3);
   const Operand x = check_x(c);

@@ -1,4 +1,4 @@
-// What the noise ops draw from: Philox with the counter (position / 4, stream, step, micro-batch) and the key (seed, noise_key).
+// The random numbers of the noise ops: Philox with the counter (position / 4, stream, step, micro-batch) and the key (seed, noise_key).
 #pragma once
 #include <cstdint>
 
@@ -6,7 +6,7 @@
 
 namespace heddle {
 
-constexpr uint32_t noise_key = 0x6e6f6973;  // apart from what sampling draws
+constexpr uint32_t noise_key = 0x6e6f6973;  // differs from the key of sampling
 
 struct NoiseKey {
   uint32_t seed, step, micro, stream;
@@ -18,7 +18,7 @@ inline NoiseKey noise_key_of(const Node& n) {
           static_cast<uint32_t>(n.attr_int("stream"))};
 }
 
-// Words below it drop their element: p of all of them.
+// Random words below this value drop their element, a fraction p of all.
 inline uint32_t dropped_below(double p) { return static_cast<uint32_t>(p * 4294967296.0); }
 
 }  // namespace heddle

@@ -47,8 +47,8 @@ struct Tables {
   std::map<std::string, std::vector<const KernelDef*>> kernels_by_op;  // highest priority first
 };
 
-// Built on first use (the registrars of other files run before main in any order) and never destroyed
-// (a lane may still run while static destructors do).
+// Built on first use, because the registrars of other files run before main in any order. Never destroyed, because a lane
+// may still run during static destruction.
 Tables& tables() {
   static Tables& t = *new Tables;
   return t;
@@ -65,7 +65,7 @@ void register_kernels_once() {
 
 }  // namespace
 
-// Read at every pick, so that one process can compare.
+// Read at every pick, so that one process can compare kernels and references.
 bool Registry::references_only() {
   const char* value = std::getenv("HEDDLE_REFERENCE");
   return value && std::strcmp(value, "1") == 0;
@@ -113,7 +113,7 @@ void Registry::add(const KernelDef& kernel) {
   std::lock_guard<std::mutex> lock(t.mutex);
   t.kernels.push_back(kernel);
   auto& list = t.kernels_by_op[kernel.op];
-  // After its equals: the first registered of one priority is preferred.
+  // Inserted after kernels of equal priority: the first one registered is preferred.
   auto place = std::find_if(list.begin(), list.end(), [&](const KernelDef* k) { return k->priority < kernel.priority; });
   list.insert(place, &t.kernels.back());
 }

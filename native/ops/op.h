@@ -1,4 +1,4 @@
-// What an op is to the runtime: a check, a plain-loop reference, and kernels that may replace the reference.
+// An op: a check, a plain-loop reference, and kernels that may replace the reference.
 // Adding an op = a row in lib/graph/ops + native/ops/x.cc with HEDDLE_OP + its case file in test/ops.
 #pragma once
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace heddle {
 
 class Pool;
 
-// Attributes are numbers (booleans are 0/1); strings never cross. Names have at most 16 letters: kernels look them up in every run,
-// and a literal of that length is two numbers to the compiler.
+// Attributes are numbers (booleans are 0/1), never strings. Names have at most 16 letters, so that looking one up, which kernels
+// do in every run, compares two 64-bit numbers.
 class Attributes {
  public:
   void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a longer name
@@ -63,14 +63,14 @@ class Attributes {
   std::vector<Item> items_;
 };
 
-// One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions
-// stand at their upper bounds; during `run` they are real. An absent optional input has has_input(i) == false.
+// One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions have their
+// upper bounds. During `run` both are real. An absent optional input has has_input(i) == false.
 struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
   std::vector<bool> present;  // per input
-  const void* packed = nullptr;  // an operand in the form that the kernel asked for (KernelDef::packs), where it is kept
-  bool unpacked = false;         // not kept yet, or no room for it: the kernel does without, or makes it part by part in its scratch
+  const void* packed = nullptr;  // the packed form of an operand (KernelDef::packs), if it is kept
+  bool unpacked = false;         // the form is not kept: the kernel does without, or makes it part by part in its scratch
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
   double attr(const char* n) const { return attributes->get(n); }
@@ -84,12 +84,12 @@ enum class DeviceKind : unsigned char { cpu, cuda };
 
 struct Context {
   Pool& pool;
-  void* scratch;  // at least the bytes that the kernel's `scratch` asked for, 64-byte aligned; of the device
+  void* scratch;  // at least the bytes that the kernel's `scratch` asked for, 64-byte aligned, in device memory
   Accelerator* accelerator = nullptr;  // null: the CPU
-  int node = 0;                        // which of the program this is; kernels on a device report bad indices by it
+  int node = 0;                        // the node's number in its program; device kernels report bad indices with it
 };
 
-// Sums, element by element of output 0: what the terms' magnitudes add up to, and to what part of that f32 holds such a sum, in whatever order.
+// For each element of output 0: the sum of its terms' magnitudes, and the relative error of such a sum in f32 for any order of additions.
 struct SumBounds {
   double part = 0;
   std::vector<double> magnitudes;
@@ -102,19 +102,20 @@ struct OpDef {
   void (*reference)(const Node&);      // plain loops, one thread, float or double accumulation; the truth
   int mutates = 0;                     // bit i: input i is written in place
   int inplace = 0;                     // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
-  bool view = false;                   // output 0 is input 0's memory under another shape: nothing runs
-  bool lookup = false;                 // reads but a few rows of its operands
-  bool moves = false;                  // input 0 takes over input 1's values, and nothing else happens
-  // Bit i: a row (of the first dimension) of every output depends on that row of input i, and on all of the inputs without a bit; null: not so.
+  bool view = false;                   // no-op: output 0 is input 0's memory under another shape
+  bool lookup = false;                 // reads only a few rows of its operands
+  bool moves = false;                  // copies input 1's values to input 0 and does nothing else
+  // Bit i: row r of every output depends on input i through its row r alone. Inputs without a bit are read whole. Null: no such structure.
   int (*by_rows)(const Node&) = nullptr;
-  bool logarithms = false;             // outputs are logarithms of probabilities: what they are off by counts against 1 where they are near 0
+  bool logarithms = false;             // outputs are log-probabilities: errors near 0 are measured against 1
 
-  // Output 0 is sums of operands, which may cancel: what they are off by then counts against what was added. Null: not so.
+  // Set if output 0 consists of sums that may cancel. Errors are then measured against the magnitudes of the terms.
   SumBounds (*sums)(const Node&) = nullptr;
-  // Changes a node's attributes to those of what kernels may compute in its place; false: nothing else. Of ops that write to no operand.
+  // Changes the attributes to those of an alternative that kernels may compute instead. Returns false if there is none. Only for ops
+  // that do not write to operands.
   bool (*instead)(Attributes&) = nullptr;
 
-  // Of any input: those of ops that take any number of them have no bits beyond the 31st.
+  // Inputs beyond the 31st have no bit, and are never written.
   bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }
   bool may_share(size_t input) const { return input < 31 && (inplace >> input & 1); }
 };
@@ -123,12 +124,12 @@ struct OpDef {
 struct Packing {
   const char* layout = nullptr;  // names the form
   int input = 0;                 // which operand
-  size_t bytes = 0;              // 0: the operand serves as it is
+  size_t bytes = 0;              // 0: the kernel uses the operand's own layout
   int64_t parts = 0;             // they have equal bytes, and any range of them can be made
-  bool of_files = false;         // only of what nobody writes: a file's pages, which are given back, or copies of its rows in another order
+  bool of_files = false;         // only for read-only data: a file's pages, which are then released, or reordered copies of its rows
   int row_tile = 1;              // rows that the kernel takes at once
-  int row_block = 136;           // rows of a chain's block for which reading all weights pays: what they become should stay in the near caches
-  int row_least = 1;             // fewer rows than this may be made in another way, to other bits: a chain's block then has as many
+  int row_block = 136;           // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
+  int row_least = 1;             // fewer rows may be computed another way, to other bits: every block of a chain has at least as many
 };
 struct Packs {
   Packing (*describe)(const Node&) = nullptr;            // shapes alone are known
@@ -136,30 +137,30 @@ struct Packs {
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };
 
-// Nodes of one kernel that stand side by side and read the same first operand, and else only tensors: all at once.
+// Runs adjacent nodes of one kernel together. They read the same first operand, and otherwise only tensors.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
-// Adds output 0 to what lies there already; false, and nothing done, where that is not worth it. In f32 the bits are those of `run` and
-// an addition of its own; in bf16 the product is not rounded between.
+// Adds output 0 to the values already there. Returns false, without effect, if that is not faster. In f32 the bits equal those of `run`
+// followed by an addition. In bf16 the product is not rounded in between.
 using RunOnto = bool (*)(const Node&, Context&);
 
 struct KernelDef {
   const char* op;
   const char* name;  // architecture, operation, direction: "avx2_gemm_linear"
-  int priority;      // the highest that supports the node wins
+  int priority;      // the highest one that supports the node is used
   bool (*supports)(const Node&);
   size_t (*scratch)(const Node&, int threads);  // may be null
   void (*run)(const Node&, Context&);
   DeviceKind device = DeviceKind::cpu;
   Packs packs = {};
-  RunGroup run_group = nullptr;  // with the scratch of the one that asked for most
+  RunGroup run_group = nullptr;  // gets the largest scratch of its nodes
   RunOnto run_onto = nullptr;
 };
 
 struct Registry {
   static const OpDef* find(const std::string& name);
   static std::vector<const OpDef*> all();
-  // Null: none of that device supports the node, or HEDDLE_REFERENCE=1. The reference then runs, on the CPU alone.
+  // Returns null if no kernel of that device supports the node, or with HEDDLE_REFERENCE=1. The CPU then runs the reference.
   static const KernelDef* pick(const std::string& op, const Node& node, DeviceKind device = DeviceKind::cpu);
   static bool references_only();  // HEDDLE_REFERENCE=1
   static std::vector<const KernelDef*> kernels(const std::string& op);

@@ -1,7 +1,7 @@
-// Numbers to quantised blocks. Scales are found by least squares: several ways to round a group are tried, each with the
-// scale (and minimum) that fits its integers best, and the one with the smallest squared error is kept. Scales are
-// rounded to what the block stores before the integers are chosen. Bytes are the same everywhere: every product and every sum is rounded by
-// itself (CMakeLists.txt), and which of two zeros is the larger is said here. The kernels (cpu/quantise-inl.h) make the same.
+// Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each with the
+// scale (and minimum) that fits its integers best. The one with the smallest squared error is kept. Scales are rounded to
+// their stored precision before the integers are chosen. The bytes are the same on every machine: each product and sum is rounded
+// separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed here. The CPU kernels write the same bytes.
 #include "ops/quant_write.h"
 
 #include <cmath>
@@ -20,7 +20,7 @@ float within(float v, float low, float high) { return v < low ? low : v > high ?
 
 float inverse_of(float v) {
   const float i = 1.0f / v;
-  return std::isfinite(i) ? i : 0.0f;  // what is below the smallest scale becomes zero
+  return std::isfinite(i) ? i : 0.0f;  // values below the smallest scale become zero
 }
 
 void store_half(float v, uint8_t* to) {
@@ -28,14 +28,14 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
-// Of scales that scales of 6 bits multiply: one that would vanish, and leave minima without what is above them, is the smallest half.
+// Rounds a unit of 6-bit scales to half precision. A unit that would vanish becomes the smallest half, because its minima need it.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;
 }
 
-// The scale s for which s * integers in [low, high] is nearest to x: around the one that gives the largest magnitude
-// the integer `low` (with either sign), and those that give it a few less.
+// Finds the scale s for which s * integers in [low, high] is nearest to x. Tries scales near the one that maps the largest magnitude
+// to the integer `low` (with either sign).
 float fit_scale(const float* x, int n, float low, float high) {
   float extreme = 0;
   for (int i = 0; i < n; ++i)

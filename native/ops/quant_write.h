@@ -1,21 +1,21 @@
-// What the plain forms and the kernels that write quantised blocks share, so that both make the same bytes: no function here is compiled for an
-// instruction set.
+// Shared by the plain code and the kernels that write quantized blocks, so that both write the same bytes. No function here is
+// compiled for a particular instruction set.
 #pragma once
 #include <cstdint>
 
 namespace heddle {
 
-// A search gives the largest number of a group its integer and so many tenths more and less: of groups without a minimum, and with one.
+// Number of scales tried on each side of the obvious one, in tenths of an integer: for groups without and with a minimum.
 constexpr int scale_steps = 9, affine_steps = 10;
 
-// What a half scale times the widest integer reaches in every type that is written.
+// The largest magnitude that every written type can hold: the largest half times the widest integer.
 constexpr float largest_quantised = 65504.0f * 7;
 
-// The two units of a block of q4_k, whose scales and minima its 8 groups' are multiples of: stored at `to`, and once a group in d and dmin.
+// Writes the two units of a q4_k block to `to`, and one copy per group to d and dmin. Its 8 groups' scales and minima are multiples of them.
 void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin);
-// The multiples, integers in [0, 63], as the block stores them.
+// Writes these multiples, integers in [0, 63], in the block's layout.
 void q4_k_scales(const float* scale, const float* minimum, uint8_t* to);
-// The unit of the 16 scales of a block of q6_k: stored at `to`.
+// Writes the unit of a q6_k block's 16 scales to `to`, and returns it.
 float q6_k_unit(const float* scale, uint8_t* to);
 
 }  // namespace heddle

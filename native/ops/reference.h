@@ -1,4 +1,4 @@
-// Row access for the references: they read rows of any element type as doubles, compute in double and round once.
+// Row access for the references. They read rows of any element type as doubles, compute in double, and round once.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@ namespace heddle {
 
 using Row = std::vector<double>;
 
-// Elements [begin, begin + n) of t, widened; whole blocks of a quantised t.
+// Reads elements [begin, begin + n) of t as doubles. A quantized t is read in whole blocks.
 inline void load_row(const Tensor& t, int64_t begin, int64_t n, double* to) {
   if (is_quantised(t.dtype)) {
     std::vector<float> row(static_cast<size_t>(n));
@@ -45,8 +45,8 @@ inline void store_row(const Tensor& t, int64_t begin, const Row& from) {
   store_row(t, begin, static_cast<int64_t>(from.size()), from.data());
 }
 
-// The part of its terms' magnitudes that a sum of n terms in f32 and its reference, rounded once, lie apart at most, whatever the order of the
-// additions (Higham, Accuracy and Stability of Numerical Algorithms, 4.2).
+// Bound on the difference between a sum of n terms in f32, in any order, and its reference, as a fraction of the terms' magnitudes
+// (Higham, Accuracy and Stability of Numerical Algorithms, 4.2).
 inline double sum_rounding(int64_t n) {
   const double rounded = static_cast<double>(n) * 0x1p-24;
   return rounded < 0.5 ? rounded / (1 - rounded) : 1;

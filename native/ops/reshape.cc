@@ -1,4 +1,4 @@
-// The same elements under another shape. The planner makes it a view; the copy here is for callers without one.
+// The same elements with another shape. The planner makes it a view. The copy here is for callers without a planner.
 #include <cstring>
 
 #include "ops/check.h"

@@ -8,8 +8,8 @@ namespace heddle {
 namespace {
 
 // x (N, H, D), positions (N) i32, inv_freq (R/2) f32 with R <= D -> y like x.
-// Pair i turns by position * inv_freq[i]: the pair is (i, i + R/2), or (2i, 2i + 1) when interleaved; in x, and in y. Cosine
-// and sine are multiplied by `scale` (YaRN's attention factor); `inverse` turns backwards, which is the gradient.
+// Pair i rotates by position * inv_freq[i]. The pair is (i, i + R/2), or (2i, 2i + 1) if interleaved, in x and in y separately.
+// Cosine and sine are multiplied by `scale` (YaRN's attention factor). `inverse` rotates backwards, which is the gradient.
 void check_rope(const Node& n) {
   Check c("rope", n, 3, 3, 1, 1);
   const Operand x = c.in(0, "x"), positions = c.in(1, "positions"), inv_freq = c.in(2, "inv_freq"), y = c.out(0, "y");
@@ -37,7 +37,7 @@ void rope(const Node& n) {
     const float position = static_cast<float>(n.in[1].as<int32_t>()[i]);
     const float* inv_freq = n.in[2].as<float>() + i * per_row;
     for (int64_t j = 0; j < half; ++j) {
-      // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
+      // The angle is rounded to float, as in training. At position 8192 the rounding is visible.
       const float angle = position * inv_freq[j];
       cosine[j] = std::cos(static_cast<double>(angle)) * scale;
       sine[j] = std::sin(static_cast<double>(angle)) * scale * direction;
@@ -56,7 +56,7 @@ void rope(const Node& n) {
   }
 }
 
-// Frequencies may be one for all rows or each row's own.
+// Frequencies are shared by all rows, or given per row.
 int rope_rows(const Node& n) { return n.in[2].shape.rank > 1 ? 0b111 : 0b011; }
 
 HEDDLE_OP(rope_op, {"rope", 3, 3, 1, check_rope, rope, 0, 0b001, false, false, false, rope_rows});

@@ -1,4 +1,4 @@
-// Choosing the next token of each row of logits. The CPU's kernel is the same code over faster scans: penalties touch few
+// Chooses the next token for each row of logits. The CPU kernel is the same code with faster scans: penalties touch few
 // tokens, and cuts and draws sort only one bucket of candidates (see candidates.h).
 #include <algorithm>
 #include <cmath>
@@ -17,8 +17,9 @@ constexpr int parameters = 9;
 // params (R, 9) f32 = [temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty,
 //                      promptLength, historyLength]
 // history (R, L) i32: prompt then generated ids, historyLength of them
-// bias_ids (R, B) i32 (-1: none), bias_values (R, B) f32, rng (R, 3) i32 = [seed low, seed high, counter]
-// -> token (R) i32, logprob (R) f32 of the raw distribution, and unless K = 0 top_ids (R, K) i32, top_logprobs (R, K) f32
+// bias_ids (R, B) i32 (-1: unused), bias_values (R, B) f32
+// rng (R, 3) i32 = [seed low, seed high, counter]
+// -> token (R) i32, logprob (R) f32 of the raw distribution. If K > 0, also top_ids (R, K) i32, top_logprobs (R, K) f32.
 void check_sample(const Node& n) {
   Check c("sample", n, 6, 6, n.out.size() > 2 ? 4 : 2, 4);
   const Operand logits = c.in(0, "logits"), params = c.in(1, "params"), history = c.in(2, "history"),
@@ -68,7 +69,7 @@ Parameters read_parameters(const float* p, int64_t row, int64_t history_capacity
   return s;
 }
 
-// Reused from call to call by each thread.
+// Buffers that each thread reuses between calls.
 struct Workspace {
   std::vector<float> logits;
   std::vector<int32_t> count;    // (V): occurrences in the history, zero between uses
@@ -96,7 +97,7 @@ template <class F> void for_each_distinct(Workspace& w, const int32_t* ids, int6
   }
 }
 
-// The logits after bias and penalties, in the order of Hugging Face's processors. Returns `raw` itself when none applies.
+// Returns the logits after bias and penalties, in the order of Hugging Face's processors, or `raw` itself if none applies.
 const float* adjust(const Node& n, int64_t row, const Parameters& s, const float* raw, int64_t V, Workspace& w) {
   const int64_t L = n.in[2].shape[1], B = n.in[3].shape[1];
   const int32_t* history = n.in[2].as<int32_t>() + row * L;
@@ -140,7 +141,7 @@ void top_logprobs(const Node& n, int64_t row, const float* raw, int64_t V, doubl
   if (K == 0) return;
   using Entry = std::pair<float, int32_t>;
   const auto better = [](const Entry& a, const Entry& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); };
-  auto& heap = w.heap;  // its front is the worst of the K best so far
+  auto& heap = w.heap;  // a heap of the K best so far, with the worst in front
   heap.clear();
   for (int64_t v = 0; v < K; ++v) heap.push_back({raw[v], static_cast<int32_t>(v)});
   std::make_heap(heap.begin(), heap.end(), better);

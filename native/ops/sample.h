@@ -1,4 +1,4 @@
-// One row of the op `sample`, with the passes over its logits as the caller has them.
+// One row of the op `sample`. The caller provides the passes over its logits.
 #pragma once
 #include "ops/logit_scan.h"
 #include "ops/op.h"

@@ -13,20 +13,21 @@ struct Segment {
   int64_t first, count, slot, past;
 };
 
-// Where sequences lie in a cache (S, KH, L, ...): position p of slot s in its row p mod L. Or in pages (Kwon et al. 2023, "PagedAttention"): with a table
-// (S, M) i32 the cache is (P, KH, page, ...), and positions [i page, (i + 1) page) of slot s lie in page table[s][i], which other slots may share.
+// Maps positions to rows of a cache. Without pages the cache is (S, KH, L, ...), and position p of slot s is in its row p mod L.
+// With a page table (S, M) i32 the cache is (P, KH, page, ...) (Kwon et al. 2023, "PagedAttention"). Positions
+// [i page, (i + 1) page) of slot s are then in page table[s][i], which several slots may share.
 struct CachePlaces {
   int64_t slots, heads, capacity;  // capacity: positions of a slot
-  int64_t page = 0, pages = 0;     // positions of a page, how many there are; 0 without a table
+  int64_t page = 0, pages = 0;     // positions per page, number of pages; 0 without a table
   const int32_t* table = nullptr;  // (slots, capacity / page)
 
-  // Of a head; position < capacity, and its page is one of the cache's.
+  // The row of a head's position. Requires position < capacity and a valid page.
   int64_t row(int64_t slot, int64_t head, int64_t position) const {
     if (page == 0) return (slot * heads + head) * capacity + position % capacity;
     return (table[slot * (capacity / page) + position / page] * heads + head) * page + position % page;
   }
 };
-// pages: the node's input of that number, where it has one.
+// `pages` is the number of the node's optional page-table input.
 CachePlaces places_of(const Node& n, const Tensor& cache, size_t pages);
 void check_pages(const Check& c, const Node& n, size_t pages);
 
@@ -40,13 +41,12 @@ inline void check_segments(const Check& c, Operand segments) {
 // The last dimension of `cache` must hold rows of x's width.
 void check_cache_width(const Check& c, Operand x, Operand cache);
 
-// Attribute `ring`: 0 where a slot holds positions [0, L); w where it holds the newest L, of which rows written last
-// need those that a window of w lets them see.
+// Attribute `ring`: 0 if a slot holds positions [0, L). Otherwise the sliding window w, and a slot holds its newest L positions.
 int64_t ring_of(const Node& n);
 
-// Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. before: how many of the positions
-// before its own a segment reads, whose pages must be there too.
-// Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW where a sequence would outgrow its slot.
+// Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. `before` is the number of
+// earlier positions that a segment reads, whose pages must be present too.
+// Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW if a sequence would outgrow its slot.
 std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// Split of the last dimension into n tensors, and concat back: copies of bytes, so any element type.
+// Splits the last dimension into n tensors, and concatenates them again. Bytes are copied, so any element type works.
 #include <cstring>
 
 #include "ops/check.h"

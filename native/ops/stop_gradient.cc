@@ -1,4 +1,4 @@
-// A value that gradients do not pass: the operand itself. The planner makes it a view; the copy is for callers without one.
+// Returns its operand and blocks gradients. The planner makes it a view. The copy is for callers without a planner.
 #include <cstring>
 
 #include "ops/check.h"

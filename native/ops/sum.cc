@@ -1,4 +1,4 @@
-// The sum of all elements, and its gradient: one number spread over a shape.
+// The sum of all elements, and its gradient, which broadcasts one number to a shape.
 #include "ops/check.h"
 #include "ops/reference.h"
 

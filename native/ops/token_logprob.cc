@@ -16,7 +16,7 @@ void check_operands(const Check& c, Operand h, Operand w, Operand targets) {
   c.attr("softcap", 0, 1e6), c.attr("scale", -1e6, 1e6);
 }
 
-// What is added to the products, (V) f32: a head's bias (Phi).
+// The bias of the head (Phi), (V) f32, which is added to the products.
 void check_bias(const Check& c, size_t i, Operand w) {
   if (!c.has(i)) return;
   const Operand bias = c.in(i, "bias");
@@ -35,7 +35,7 @@ struct Logits {
 };
 
 // h (N, C), w (V, C), targets (N) i32[, bias (V) f32] -> logprob (N) f32, lse (N) f32.
-// A target below zero is ignored: its logprob is 0, and its lse (0 here) may hold any finite number.
+// A target below zero is ignored: its logprob is 0, and its lse may be any finite number (0 here).
 void check_token_logprob(const Node& n) {
   Check c("token_logprob", n, 3, 4, 2, 2);
   const Operand h = c.in(0, "h"), logprob = c.out(0, "logprob"), lse = c.out(1, "lse");
@@ -93,7 +93,7 @@ void check_token_logprob_backward(const Node& n) {
   c.same_shape(dw, w), c.dtype(dw, f32_only), c.dtype(w, float_types);
 }
 
-// The probabilities are recomputed in double rather than from lse, whose rounding belongs to the kernels.
+// Probabilities are recomputed in double, because lse carries the kernel's rounding.
 void token_logprob_backward(const Node& n) {
   const Tensor &dlogprob = n.in[0], &h = n.in[1], &w = n.in[2], &targets = n.in[3];
   const int64_t N = h.shape[0], C = h.shape[1], V = w.shape[0];
@@ -126,7 +126,7 @@ void token_logprob_backward(const Node& n) {
   if (const size_t of_bias = logprob_bias_gradient(n)) store_row(n.out[of_bias], 0, dbias);
 }
 
-// Both at once, where what the log-probabilities are differentiated with does not depend on them:
+// Value and gradient at once, for a dlogprob that does not depend on the log-probabilities:
 // dlogprob (N) f32, h, w, targets[, dlse (N) f32] -> logprob (N), lse (N), dh (N, C)[, dw (V, C) f32].
 void check_token_logprob_with_gradient(const Node& n) {
   Check c("token_logprob_with_gradient", n, 4, 5, 3, 4);

@@ -1,5 +1,5 @@
 // Elementwise functions of one operand, chosen by `function`, and their derivatives. The numbers are those of
-// lib/graph/ops/unary.ts. Outside a function's domain the result is what C's math library says: NaN or an infinity.
+// lib/graph/ops/unary.ts. Outside its domain a function returns what C's math library does: NaN or infinity.
 #include <cmath>
 
 #include "ops/activation.h"
@@ -52,7 +52,7 @@ void check_unary_backward(const Node& n) {
 
 void unary_backward(const Node& n) {
   const int64_t function = n.attr_int("function");
-  // No gradient comes from where none is wanted, whatever the slope there (the square root at 0).
+  // A zero dy gives a zero gradient even where the slope is infinite, as for the square root at 0.
   map2(n.in[0], n.in[1], n.out[0], [&](double dy, double x) { return dy == 0 ? 0 : dy * apply(function, x).derivative; });
 }
 

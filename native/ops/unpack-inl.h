@@ -1,5 +1,5 @@
-// What the blocks of each quantised type hold: their integers, scales and minima (see runtime/block_types.h). Included
-// inside a namespace of the including file's choice, so that every instruction set compiles its own.
+// Unpacks the blocks of each quantized type into integers, scales and minima (see block_types.h). Included inside a namespace
+// that the including file chooses, so that every instruction set compiles its own copy.
 // Layouts: ggml's ggml-common.h; MXFP4 also in the OCP Microscaling Formats specification 1.0 (2023).
 
 #define HEDDLE_UNPACK [[gnu::always_inline]] static inline
@@ -14,10 +14,10 @@ HEDDLE_UNPACK float half_at(const uint8_t* p) {
 #endif
 }
 
-// Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written by those with one.
+// Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written for types that have one.
 template <DType T> struct Unpack;
 
-// Sixteen bytes at a time, in the compiler's own vectors: every processor has them.
+// The compiler's 16-byte vectors, which every processor has.
 using Sixteen = uint8_t __attribute__((vector_size(16)));
 HEDDLE_UNPACK Sixteen sixteen_at(const uint8_t* p) {
   Sixteen v;
@@ -159,8 +159,8 @@ template <> struct Unpack<DType::q5_k> {
   }
 };
 
-// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. In each half of 128 elements, 64 bytes hold the
-// low nibbles of elements 0 to 63 and then 64 to 127, and 32 bytes the pairs of four runs of 32.
+// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. Each half of 128 elements has 64 bytes
+// with the low nibbles of elements 0 to 63 and then 64 to 127, and 32 bytes with the bit pairs of four runs of 32.
 template <> struct Unpack<DType::q6_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const float d = half_at(b + 208);
@@ -178,7 +178,7 @@ template <> struct Unpack<DType::q6_k> {
   }
 };
 
-// The sixteen values that iq4_nl's nibbles stand for.
+// The sixteen values of iq4_nl's nibbles.
 constexpr int8_t nonlinear_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 HEDDLE_UNPACK void look_up(const uint8_t* nibbles, const int8_t (&values)[16], int8_t* q) {
@@ -217,14 +217,14 @@ constexpr int8_t e2m1_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, 
 
 template <> struct Unpack<DType::mxfp4> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
-    // 2^(e - 128), half of the power of two that e8m0 stands for: subnormal for e below 2.
+    // 2^(e - 128), half of the value of e8m0, which is subnormal for e below 2.
     const uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23;
     __builtin_memcpy(scale, &bits, 4);
     look_up(b + 1, e2m1_values, q);
   }
 };
 
-// n elements (whole blocks) as numbers: scale * integer + minimum, each step rounded to float.
+// Converts n elements (whole blocks) to floats: scale * integer + minimum, each step rounded to float.
 template <DType T> void dequantise_blocks(const void* from, int64_t n, float* to) {
   constexpr BlockType type = block_type(T);
   constexpr int groups = type.elements / type.group;

@@ -1,4 +1,4 @@
-// What the runtime asks of a device with memory of its own. The CPU has none; native/cuda has the CUDA one.
+// The runtime's interface to a device with separate memory. native/cuda implements it. The CPU has none.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,19 +12,19 @@
 
 namespace heddle {
 
-// Work that was queued once and is queued again as a whole: on CUDA a graph, one launch.
+// Recorded work that can be queued again as a whole. On CUDA it is a graph, queued with one launch.
 class Recording {
  public:
   virtual ~Recording() = default;
 };
 
-// A matrix product c (m, n) = a b as a device chooses a kernel for it.
+// Describes a matrix product c (m, n) = a b, for the choice of a kernel.
 struct ProductDescription {
   int64_t m, n, k;
   DType a, b, c;
   bool a_transposed, b_transposed;  // stored (k, m), (n, k)
 };
-// In how many ways it can be made, the device's own choice first; key: what products are told apart by.
+// The ways to compute a product, with the device's choice first. `key` identifies the kind of product.
 struct ProductVariants {
   std::string key;
   std::vector<std::string> names;
@@ -40,7 +40,7 @@ class Accelerator {
   // ---- any thread -----------------------------------------------------------------------------------------------------------
   virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void release(void* data) noexcept = 0;
-  virtual void* allocate_host(size_t bytes) = 0;  // memory of the host that the device copies from and to by itself; throws OUT_OF_MEMORY
+  virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
   virtual void release_host(void* data) noexcept = 0;
 
   virtual ProductVariants product_variants(const ProductDescription&) const { return {}; }
@@ -67,8 +67,8 @@ class Accelerator {
   // The number that the first kernel to meet a bad index was launched with, or -1. Waits.
   virtual int fault() = 0;
 
-  // What is queued from begin_recording on is kept instead of run, until end_recording or drop_recording. Nothing else may be
-  // asked of the device in between. end_recording throws where something queued cannot be recorded.
+  // Records queued work instead of running it, until end_recording or drop_recording. No other calls are allowed in between.
+  // end_recording throws if something queued cannot be recorded.
   virtual void begin_recording() = 0;
   virtual std::shared_ptr<Recording> end_recording() = 0;
   virtual void drop_recording() noexcept = 0;

@@ -1,10 +1,9 @@
-// A job's tasks are cut into one contiguous share a thread, so that loops over the same rows find in a core's own caches
-// what it wrote there; a thread that is done takes from the ends of the others' shares. Between cores a line costs 25 to
-// 150 ns a way (the latter where two virtual CPUs lie on different dies), and a line that both have read costs the next
-// writer as much again, which is why the claims of a share have a line of their own.
-// Work is claimed by compare-and-swap on a share's word (generation, first and last chunk left), so a worker that wakes
-// late can never take a task of a job it did not read, and the caller alone can finish a job: a forked child, whose
-// workers are gone, does not hang.
+// A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the core's
+// caches. A thread that is done steals from the ends of other shares. Moving a cache line between cores costs 25 to 150 ns, so the
+// claims of a share have a separate line.
+// Work is claimed by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that wakes late
+// therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked child, which has no
+// workers, does not hang.
 #include "runtime/pool.h"
 
 #include <atomic>
@@ -96,17 +95,17 @@ struct Pool::Impl {
   std::atomic<void*> context{nullptr};
   std::atomic<int64_t> tasks{0}, base{0}, chunk{1};
   std::atomic<bool> failed{false};
-  alignas(128) std::atomic<int64_t> done{0};  // on a line of its own: what follows is read all the time
+  alignas(128) std::atomic<int64_t> done{0};  // on a separate line, because the fields after it are read constantly
 
-  // Chunks of a thread's share that nobody has taken, [begin, end). A word of an earlier generation stands for the whole
-  // share: whoever takes of it first writes it. To a thread that comes too late no share looks whole: by the time its job
-  // was over, each that was not empty had the job's generation, and no chunks.
+  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is whole: the first
+  // thread to claim from it writes the word. A late thread never sees a whole share, because at the end of its job every nonempty
+  // share has the job's generation and no chunks.
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};
   };
   alignas(128) std::unique_ptr<Share[]> shares;
 
-  // Of a Watch. Threads read `watched` once they hold tasks of a job, which it then stays valid for.
+  // Flags of the current Watch. A thread reads them while it holds tasks of a job, during which they stay valid.
   Pool::Watch::Flags flags{nullptr, nullptr};
   std::atomic<bool> watched{false};
   bool aborted() const {

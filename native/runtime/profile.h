@@ -1,4 +1,4 @@
-// Where runs spend their time, operation by operation, while somebody asks for it: of all lanes of the process.
+// Time per operation while a profile is running, over all lanes of the process.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -23,11 +23,11 @@ class Profile {
     double seconds = 0;
   };
   static bool on();
-  static void start();             // throws INVALID_ARGUMENT where a profile is under way
+  static void start();             // throws INVALID_ARGUMENT if a profile is already running
   static std::vector<Row> stop();  // since start()
 
   static void add(const std::string& op, const KernelDef* kernel, const Node& node, double seconds) { add(op, kernel, &node, 1, seconds); }
-  // Nodes side by side that one kernel ran at once: their operands follow each other, the first stands there once.
+  // Adds adjacent nodes that one kernel ran together. Their operands are concatenated, with the shared first operand once.
   static void add(const std::string& op, const KernelDef* kernel, const Node* nodes, size_t count, double seconds);
   // Counts work beside operations, which made so many bytes.
   static void add(const std::string& what, size_t bytes, double seconds);

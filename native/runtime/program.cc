@@ -176,9 +176,9 @@ void Program::plan() {
   }
 }
 
-// What a tensor takes over (a gradient), and nobody needs elsewhere, is made in the tensor: one copy less of it.
+// Computes a value that is only assigned to a tensor (a gradient) directly in the tensor, which saves a copy.
 void Program::move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena) {
-  std::vector<int> nodes_of(desc_.values.size(), 0);  // how many operands lie in a value's memory
+  std::vector<int> nodes_of(desc_.values.size(), 0);  // number of operands that use a value's memory
   for (const NodeDesc& n : desc_.nodes)
     for (int v : n.inputs)
       if (v >= 0) ++nodes_of[root_[v]];
@@ -223,7 +223,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
         if (!bound_[b]->writable()) throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
       }
     }
-  // What the writing does to what another name reads would depend on the order of nodes.
+  // If two names share memory and one is written, results would depend on the order of nodes.
   for (size_t i = 0; i < bound_.size(); ++i)
     for (size_t j = 0; j < bound_.size(); ++j)
       if (written[i] && i != j && bound_[i] == bound_[j])
@@ -313,8 +313,8 @@ void Executable::validate(const RunArguments& a) const {
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
 
-// Shapes were checked at their bounds. What holds there need not hold below: two dimensions that are different symbols of one bound,
-// one that is at most another, a number of rows that is a multiple. Nor does all scratch shrink with the sizes.
+// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail below: two symbols with equal bounds, one
+// dimension that is at most another, a number of rows that is a multiple. Scratch may also grow as sizes shrink.
 void Executable::check_sizes(uint64_t changed, int threads) {
   if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
   for (const auto& [i, symbols] : program_->sized_) {

@@ -86,7 +86,7 @@ class Program {
 
 constexpr size_t most_grouped = 8;  // nodes that run as one kernel's group
 
-// What one run brings and takes away. Sizes are checked by Executable::run.
+// Inputs and outputs of one run. Executable::run checks their sizes.
 struct RunArguments {
   std::vector<int64_t> symbols;
   std::vector<std::vector<unsigned char>> inputs;
@@ -113,7 +113,7 @@ class Executable {
   int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
 
  private:
-  // What makes a recording of a run's work hold for another run: all that kernels are launched with follows from it.
+  // The key under which a recording can be reused: it determines all launch arguments.
   struct RecordingKey {
     std::vector<int64_t> symbols;
     unsigned char *arena = nullptr, *scratch = nullptr;
@@ -175,7 +175,7 @@ class Executable {
   int scratch_threads_ = 0;                // that scratch_ holds for; 0: not known yet
   size_t scratch_ = 0;                     // of the bounds
   size_t sizes_scratch_ = 0;               // of the sizes that were resolved so far,
-  int sizes_threads_ = 0;                  // for so many threads
+  int sizes_threads_ = 0;                  // for this number of threads
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;           // of the last resolve

@@ -126,12 +126,12 @@ class TextBuffer {
   size_t size_ = 0;
 };
 
-// UTF-8 with zeros behind it, so that its last words can be read in whole blocks.
+// UTF-8 followed by zeros, so that its last words can be read in whole blocks.
 class Utf8Buffer {
  public:
   static constexpr size_t padding = 16;
 
-  // Room for so many bytes; what was there is gone.
+  // Makes room for `size` bytes and discards the old content.
   char* start(size_t bytes) {
     buffer_.reserve(bytes + padding);
     return buffer_.data();

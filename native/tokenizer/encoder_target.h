@@ -21,7 +21,7 @@ struct Encoder::Target {
   const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
   uint32_t words = 0;
 
-  // Byte range of the text that [begin, end) of the buffer stands for; end is that of a last byte, inclusive.
+  // Adds the byte range of the text for [begin, end) of the buffer, up to and including the last byte.
   void add_offsets(const char* begin, const char* end) {
     size_t first = static_cast<size_t>(begin - buffer);
     size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);

@@ -65,7 +65,7 @@ void Encoder::encode_long_cached(const char* word, const char* word_end, Target&
   if (count <= WordCache::max_long_ids) cache_.add_long(low, high, length, ids.data() + before, count);
 }
 
-// Of the ids from `before` on, whose bytes are those of the text from `word` on.
+// Adds the offsets of the ids from `before` on, whose bytes are the text from `word` on.
 void Encoder::add_token_offsets(const char* word, size_t before, Target& target) {
   for (size_t i = before; i < target.out.ids.size(); ++i) {
     const char* from = word;
@@ -87,7 +87,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     return encode_symbols(begin, dropout_.run(model.merges, symbols_, target.options.cancelled), target);
   }
   const PairMatcher* matcher = long_piece_matcher(word);
-  // A matcher finds a word that is one token by itself.
+  // A matcher finds single-token words anyway.
   const bool asks = model.ignore_merges || (model.every_byte_known && matcher == nullptr);
   const uint32_t whole = asks ? model.vocab.find(word) : no_token;
   if (whole != no_token && (model.ignore_merges || model.whole_tokens.is(whole, WholeTokens::yes))) {
@@ -113,7 +113,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   encode_symbols(begin, count, target);
 }
 
-// The first `count` of symbols_, which stand for the text from `begin` on.
+// Encodes the first `count` symbols, which represent the text from `begin` on.
 void Encoder::encode_symbols(const char* begin, size_t count, Target& target) {
   uint32_t* to = target.out.ids.room(count);
   for (size_t i = 0; i < count; ++i) to[i] = symbols_[i].id;
@@ -125,7 +125,7 @@ void Encoder::encode_symbols(const char* begin, size_t count, Target& target) {
   }
 }
 
-// What encodes a piece too long for the scanning merge loop; null: the heap does.
+// The matcher for a piece too long for the scanning merge loop, or null to use the heap.
 const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
   const TokenizerModel& model = *model_;
   if (piece.size() <= WordCache::max_bytes || !model.byte_level) return nullptr;
@@ -199,7 +199,7 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
       symbols_.push_back({id, static_cast<uint32_t>(size)});
     } else if (by_bytes) {
       // As in the library, they come before what is unknown and not written yet.
-      uint32_t left = static_cast<uint32_t>(size);  // a suffix's bytes stand for nothing of the text
+      uint32_t left = static_cast<uint32_t>(size);  // a suffix's bytes are not part of the text
       for (const char c : symbol) {
         symbols_.push_back({model.byte_ids[static_cast<uint8_t>(c)], left > 0 ? 1u : 0u});
         left -= left > 0;

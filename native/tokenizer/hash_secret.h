@@ -21,8 +21,8 @@ inline uint64_t fold(uint64_t a, uint64_t b) {
 }
 }  // namespace hash_detail
 
-// The hash of tables that are looked up by a number: which numbers meet in a slot, only this process knows. A copy of the secret beside
-// the table is read with it.
+// The hash of tables with integer keys. Collisions depend on a secret of this process. A copy of the secret is stored with the table, so
+// that both are read together.
 class NumberHash {
  public:
   uint64_t operator()(uint64_t number) const { return hash_detail::fold(number ^ seed_, multiplier_); }

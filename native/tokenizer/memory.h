@@ -8,13 +8,13 @@
 
 namespace heddle {
 
-// Room for `size` bytes with the first `used` of what was there; null where there is no memory. What is not written to costs nothing.
+// Resizes to `size` bytes and keeps the first `used`. Returns null if memory is short. Untouched pages cost nothing.
 void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noexcept;
 void give_memory(void* memory, size_t size) noexcept;
 
-// Zeros, for tables that are filled at random: in large pages where the system has them, since each page costs a fault when it is first
-// touched and a place in the translation buffer ever after. Null where there is no memory. Without `in_large_pages` only what is touched
-// takes memory. Not calloc: once malloc keeps what is freed, that writes all of its zeros itself.
+// Allocates zeroed memory for tables with random access, in large pages if possible, which save page faults and TLB entries. Returns null
+// if memory is short. Without `in_large_pages`, only touched pages take memory. calloc is unsuitable: it writes the zeros itself when
+// malloc reuses freed memory.
 void* take_zeros(size_t size, bool in_large_pages = true) noexcept;
 void give_zeros(void* memory, size_t size, bool in_large_pages = true) noexcept;
 

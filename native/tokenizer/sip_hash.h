@@ -40,7 +40,7 @@ class SipHash {
     add(word);
   }
 
-  // Of what has been added so far.
+  // The hash of everything added so far.
   Value value() const {
     SipHash last = *this;
     last.add(words_ << 59);  // the length in bytes, modulo 256, at the top

@@ -15,7 +15,7 @@ struct StepSpec {
   bool left = false, right = false;                       // Strip
   bool clean = false, chinese = false, accents = false, lower = false;  // BertNormalizer
   bool invert = false;                                    // Split
-  bool each = false;                                      // Digits: each by itself; Metaspace: split
+  bool each = false;                                      // Digits: split every digit; Metaspace: split
   bool prefix = false, cuts = false;                      // ByteLevel: a space before the text; GPT-2's pattern
   uint32_t number = 0;  // behavior of a split, scheme of a Metaspace, length of pieces, or the native pattern's kind
   uint32_t max_digits = 0;

@@ -72,7 +72,7 @@ class EncodeBatch {
     given_.read(texts, continues);
   }
 
-  // What is left to do is the job's: nothing more can be read.
+  // Hands the batch to its job. No more texts can be read.
   void begin() {
     assert_reading();
     given_.assert_idle();
@@ -104,7 +104,7 @@ class EncodeBatch {
     });
   }
 
-  // Of each text how many ids it has. From now on they can be taken.
+  // Returns the number of ids of each text. Afterwards the ids can be taken.
   Napi::Value counts(Napi::Env env) {
     state_ = State::done;
     Napi::Uint32Array counts = new_uint32_array(env, texts_.size());

@@ -17,13 +17,13 @@ class TokenizerCalls {
   // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding/tokenizer.ts. Each function keeps `calls`.
   static void define(const std::shared_ptr<TokenizerCalls>& calls, Napi::Object object);
 
-  // Of info: text, flags, barriers?
+  // `info` holds text, flags, barriers?
   void run(const Napi::CallbackInfo& info, uint32_t flags);
   void encode(const Napi::Value& text, const EncodeOptions& options, const std::vector<uint32_t>& barriers);
   const Encoding& encoding() const { return encoding_; }
 
  private:
-  static constexpr size_t output_capacity = 4096;  // ids; longer results get an array of their own
+  static constexpr size_t output_capacity = 4096;  // in ids; longer results get a separate array
 
   static TokenizerCalls& from(const Napi::CallbackInfo& info) { return *static_cast<TokenizerCalls*>(info.Data()); }
   static Napi::Value encode_call(const Napi::CallbackInfo& info);

@@ -1,4 +1,4 @@
-// Work of the tokenizer away from the JavaScript thread: a thread of its own for each job, never libuv's pool.
+// Tokenizer work away from the JavaScript thread. Each job has a new thread, and never uses libuv's pool.
 #pragma once
 #include <napi.h>
 
@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// What a job's work sees of it, on the job's thread.
+// The interface of a job for its work, on the job's thread.
 class TokenizerJob {
  public:
   virtual ~TokenizerJob() = default;

@@ -1,4 +1,4 @@
-// What a tokenizer is made of, read from JavaScript: see NativeTokenizerSpec in lib/binding/tokenizer.ts.
+// Reads the specification of a tokenizer from JavaScript (NativeTokenizerSpec in lib/binding/tokenizer.ts).
 #include <memory>
 #include <string>
 #include <utility>

@@ -67,7 +67,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   const std::shared_ptr<Workspaces>& workspaces() const { return workspaces_; }
 
  private:
-  // About what a tokenizer holds beside what others share with it, so that the garbage collector knows of a program that makes many.
+  // Approximate unshared memory of a tokenizer, reported to the garbage collector for programs that create many.
   static constexpr int64_t held = 1 << 20;
   int64_t reported_ = 0;
 
@@ -133,7 +133,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
+  // tokenBytes(id) -> Uint8Array, the bytes that the token alone decodes to; empty for an unknown id.
   Napi::Value token_bytes(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const TokenizerModel& model = *from(info.This())->model_;

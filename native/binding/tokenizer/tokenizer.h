@@ -1,4 +1,4 @@
-// What the files of the tokenizer's binding share.
+// Shared by the files of the tokenizer's binding.
 #pragma once
 #include <napi.h>
 
@@ -19,7 +19,7 @@ constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);
 
-// Options of encode that are no flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array }, or undefined.
+// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array }, or undefined.
 struct EncodeExtras {
   std::vector<uint32_t> allowed;
   bool has_allowed = false;
@@ -43,13 +43,13 @@ Napi::Value to_string(Napi::Env env, std::string_view utf8);
 Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& lengths);  // an array of the parts
 Error string_too_long(Napi::Env env, size_t bytes);  // the engine said no; what it left pending is gone
 
-// Of an object that readJsonVocabulary made; null for undefined. Throws INVALID_ARGUMENT for another.
+// Unwraps an object from readJsonVocabulary, or returns null for undefined. Throws INVALID_ARGUMENT for other values.
 std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);
 std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary);
 // Lets such an object have the texts of another of equal ones.
 void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
 
-// Of a NativeTokenizer; throws INVALID_ARGUMENT for another.
+// Unwraps a NativeTokenizer. Throws INVALID_ARGUMENT for other values.
 class Workspaces;
 struct TokenizerParts {
   std::shared_ptr<const TokenizerModel> model;

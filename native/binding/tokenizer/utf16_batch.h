@@ -18,7 +18,7 @@ class GivenTexts {
 
   explicit GivenTexts(RawBuffer<char16_t> memory = {}) : units_(std::move(memory)) {}
 
-  // Room for so many units in all.
+  // Reserves room for `units` units in total.
   void expect(size_t units) { units_.reserve(units + slack); }
 
   // Reads the strings of an array, most of them in one crossing each; the first goes on where the last text ended if it `continues` it.

@@ -1,4 +1,4 @@
-// What batches of one tokenizer work in, kept from batch to batch: memory that has been touched, and encoders that know the words.
+// The workspace of a tokenizer's batches, kept between batches: touched memory, and encoders with warm word caches.
 #pragma once
 #include <memory>
 #include <mutex>

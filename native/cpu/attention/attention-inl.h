@@ -1,6 +1,6 @@
-// Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that
-// read it; it first copies the keys and values side by side in f32, because rows that lie heads * width apart fall into
-// few cache sets and defeat the prefetchers.
+// Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that read it.
+// It first copies the keys and values into contiguous f32 rows, because rows with a stride of heads * width map to few cache
+// sets and defeat the prefetchers.
 #pragma once
 #include "cpu/attention/flash_pairs-inl.h"
 
@@ -38,7 +38,7 @@ inline Mask mask_of(const Attention& a, const int32_t* starts, int64_t sequence)
 // Whether products run on pairs of bf16.
 inline bool on_pairs(const Attention& a) { return bf16_pairs && a.pairs; }
 
-// What a thread of the forward pass holds: copies, then the work of a block.
+// The scratch of a thread in the forward pass: copies, then the work of a block.
 struct ForwardPlan {
   int64_t side, work;
 };

@@ -1,6 +1,6 @@
 // The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries
-// that read them, so nothing is summed by two threads; where such tasks are too few, the queries are dealt to a number
-// of parts fixed by the shape, whose sums are added in order.
+// that read them, so no sum is shared by threads. If there are too few such tasks, the queries are split into a number of parts that
+// the shape fixes, and the parts' sums are added in order.
 #pragma once
 #include "cpu/attention/attention_nan_fixup-inl.h"
 
@@ -66,7 +66,7 @@ inline void backward_panel(float* s, float* dp, int64_t keys, const Edges& edges
   }
 }
 
-// Rows of a panel of s and dp that no query of it sees: spread_tile reads them beside others that are seen.
+// Clears rows of a panel of s and dp that none of its queries sees, because spread_tile reads them together with visible ones.
 inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
   for (int64_t r = from * query_block; r < to * query_block; r += query_block)
     for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());

@@ -59,8 +59,8 @@ inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p) {
   return p;
 }
 
-// Panels s and dp (keys, NR) of products -> weights and gradients of scores over scale, as rows of bf16 (query_block
-// apart) and, of the latter, also as pairs of keys.
+// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale, as rows of bf16 with a stride of
+// query_block. The gradients are also written as pairs of keys.
 inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale, float softcap,
                                  const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {
 #if defined(HEDDLE_SIMD_BF16)
@@ -91,7 +91,7 @@ inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, 
 #endif
 }
 
-// Queries `lane` and on of a panel's rows [from, to), which none of them sees: spread_tile reads them beside others.
+// Clears the queries from `lane` on in a panel's rows [from, to), which none of them sees, because spread_tile reads them.
 inline void clear_pair_rows(const PairWork& w, int64_t lane, int64_t from, int64_t to) {
   for (int64_t r = from; r < to; ++r)
     for (float* rows : {w.p_rows, w.d_rows}) store(rows + (r * query_block + lane) / 2, zero());

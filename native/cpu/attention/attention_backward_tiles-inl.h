@@ -1,6 +1,6 @@
-// The gradient of attention on matrix tiles: as attention_backward_pairs-inl.h rounds, with blocks of 128 queries by 64 keys. Scores are
-// held (key, query), so that what a query needs lies in lanes; weights and gradients of scores leave as rows of queries, for the
-// gradients of keys and values, and the latter also as pairs of keys, for that of queries.
+// The gradient of attention on matrix tiles, with the rounding of attention_backward_pairs-inl.h and blocks of 128 queries by 64 keys.
+// Scores are stored as (key, query), with queries in lanes. Weights and gradients of scores are written as rows of queries, for the
+// gradients of keys and values. The gradients are also written as pairs of keys, for the gradient of queries.
 #pragma once
 #include "cpu/attention/attention_backward_pairs-inl.h"
 #include "cpu/attention/attention_tiles-inl.h"
@@ -140,7 +140,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     w.delta[i] = reduce_add(sum);
   }
   clear(w.dq, panels * padded * NR);
-  // Tiles and what vectors make of them wait for each other's stores: the next scores come between weights and their products.
+  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their products.
   const int64_t last = mask.high(end - 1, a.length);
   BackwardStep step{mask.low(position) / tile_keys * tile_keys};
   const auto advance = [&] {

@@ -1,5 +1,5 @@
-// As flash_mend-inl.h, of the gradients: queries' where a key or value that they do not see is not finite, keys' and values' where a
-// query that does not see them is not. Plain dot products: it happens once, if ever.
+// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a key or value that they do not see is not finite, and those
+// of keys and values if a query that does not see them is not finite. Uses plain dot products, because this is rare.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 #include "cpu/attention/flash_nan_fixup-inl.h"
@@ -30,7 +30,7 @@ template <class T> struct MendGradients {
   }
   bool key_finite(int64_t at) const { return row_finite(of(a.k, at), a.width) && row_finite(of(a.v, at), a.width); }
 
-  // The weight that a query gives a key, and the gradient of what that follows from: the product of both.
+  // Computes the weight p of a query for a key, and the gradient d of their product.
   void pair(int64_t query, float log_sum, int64_t key, float& p, float& d) const {
     float score = a.scale * row_dot(of(a.q, query), of(a.k, key), a.width), slope = 1;
     if (a.softcap > 0) {

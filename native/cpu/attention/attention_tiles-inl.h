@@ -1,4 +1,4 @@
-// Attention on matrix tiles where operands are bf16 or may be rounded to it; what is not goes to the table that the tiles stand above.
+// Attention on matrix tiles for operands that are bf16 or may be rounded to it. Other calls go to the kernels that the tiles replace.
 #pragma once
 #include "cpu/attention/cached_attention-inl.h"
 #include "cpu/attention/flash_tiles-inl.h"

@@ -1,7 +1,7 @@
-// Attention of new rows over the key/value cache. Few rows a segment (decoding): the rows and grouped heads that share
-// a key/value head read it together, straight from the cache, and long contexts are cut into parts of a fixed length
-// ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the batch beside it nor on the threads. Many rows
-// (prompts): blocks of queries as in training.
+// Attention of new rows over the key/value cache. With few rows per segment (decoding), the rows and grouped heads that share a
+// key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed length
+// ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the rest of the batch nor on the threads. Many rows
+// (prompts) use blocks of queries, as in training.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -26,7 +26,7 @@ inline int64_t most_parts(const CachedAttention& a) {
   return a.ring ? seen : min_of(all, seen);
 }
 
-// What a decoding task leaves per query when the context is cut: unnormalised output (width), maximum, sum.
+// Size of a decoding task's partial result per query: unnormalized output (width), maximum, sum.
 inline int64_t partial_floats(int64_t width) { return width + 2; }
 
 struct CachedPlan {
@@ -133,8 +133,8 @@ template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys
   }
 }
 
-// What comes after a block of keys and values, fetched while that is computed with: the runs of one head are too short for the
-// hardware's prefetchers. None where the pointers are null.
+// The data after a block of keys and values, which is prefetched during the computation, because the runs of one head are too short for
+// hardware prefetchers. Null pointers turn it off.
 struct Soon {
   const char *k = nullptr, *v = nullptr;
   void fetch(int64_t from, int64_t to) const {  // bytes
@@ -227,7 +227,7 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   float* v_tile = k_tile + score_keys * width;
   int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
   if (parts.count() == 1) begin = 0;
-  // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
+  // Starts at a multiple of score_keys, so that a query's sums are split the same way whatever the segment's other rows are.
   begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
   bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
   bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);

@@ -1,6 +1,6 @@
-// One block of queries against a run of keys, online softmax (Dao et al., "FlashAttention", 2022), on the register
-// tile of micro-inl.h. Queries are the vector lanes: scores are held transposed, (key, query), so that the softmax
-// needs no horizontal reductions, keys and values are only ever broadcast, and a causal edge costs single keys.
+// One block of queries against a run of keys with online softmax (Dao et al., "FlashAttention", 2022), on the register
+// tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax therefore needs no
+// horizontal reductions, keys and values are only broadcast, and a causal edge costs single keys.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -17,8 +17,8 @@ constexpr int64_t query_block = 64;             // queries of a task, in panels 
 constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
 static_assert(query_block % NR == 0, "whole panels");
 
-// Query i sees keys [low(i), high(i)): one interval, neither of whose ends ever moves back as i grows. Of a run of
-// queries, the first query's low and the last one's high therefore bound what any of them sees.
+// Query i sees the keys [low(i), high(i)). Both ends are nondecreasing in i. A run of queries therefore sees at most the keys
+// from the first query's low to the last one's high.
 struct Mask {
   bool causal;
   int64_t window;
@@ -34,7 +34,7 @@ struct Mask {
   }
 };
 
-// Of keys [key, key + n), those that queries [from, to) see: [skip, seen), relative to `key`.
+// The part of the keys [key, key + n) that queries [from, to) see: [skip, seen), relative to `key`.
 struct Seen {
   int64_t skip, seen;
 };
@@ -141,9 +141,9 @@ inline void mix_tile(const float* v, int64_t v_stride, int64_t keys, int64_t wid
 
 HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }
 
-// Turns a panel s (keys, NR) of products into exp(score - max) in place, score = scale * product, updating the running
-// maximum and sum of each lane (m, l: NR floats) and rescaling acc (width, NR) where the maximum moved. With PAIRS the
-// result is (keys / 2, NR) pairs of keys; an odd one ends with a zero.
+// Turns a panel s (keys, NR) of products into exp(score - max) in place, with score = scale * product. Updates the running
+// maximum and sum of each lane (m, l: NR floats), and rescales acc (width, NR) if the maximum changed. With PAIRS the
+// result is (keys / 2, NR) pairs of keys, padded with a zero.
 template <bool PAIRS = false>
 inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l, float* acc, int64_t width) {
   bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);  // whether scores replace products at once

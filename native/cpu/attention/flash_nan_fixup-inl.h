@@ -1,6 +1,6 @@
-// Rows that masked numbers have reached. Kernels give a masked key the weight 0 and multiply by it all the same, a tile at a time, and 0
-// times NaN or infinity is NaN. So that no edge of a mask costs anything, outputs are looked at as they are stored: a row that is not
-// finite though all that it sees is gets computed again, by itself, over what it sees alone. Rows that see such numbers stay as they are.
+// Repairs rows that NaN or infinity in masked positions has reached. Kernels multiply masked values by a weight of 0, and 0 times NaN or
+// infinity is NaN. Checking outputs while they are stored costs less than exact masks: a row that is not finite, although everything
+// it sees is, is computed again over visible keys only. Rows that see such numbers are left unchanged.
 #pragma once
 #include "cpu/attention/flash-inl.h"
 

@@ -69,7 +69,7 @@ static_assert(key_block % 2 == 0, "a pair of keys is not cut");
 
 inline int64_t flash_pair_floats(int64_t width) {
   int64_t panels = query_block * (ceil_div(width, 2) + width);
-  // Rows that are mended take flash_forward.
+  // Repaired rows use flash_forward.
   return max_of(flash_floats(width), round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16));
 }
 

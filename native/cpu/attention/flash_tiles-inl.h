@@ -1,7 +1,7 @@
-// Attention forward on matrix tiles. Panels of 32 queries meet blocks of 64 keys: scores leave the tiles for the nearest cache, become
-// weights there, row by row, and meet the values, rounded to bf16, as tiles again. Heads that share keys take a block of them in turn.
-// Blocks begin at multiples of 64 keys, and a key that a query does not see adds zero: a query's bits depend neither on what is beside
-// it nor on how queries are cut.
+// Forward attention on matrix tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in the first-level cache, become
+// weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values. Heads that share keys use a block in turn.
+// Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's bits therefore depend neither on other queries nor on
+// how queries are split.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -41,7 +41,7 @@ struct TileKeys {
   const float *k, *v;
 };
 
-// An operand's 32 rows as two tiles: the second so many floats behind the first, rows so many bytes apart, what comes next along k behind.
+// An operand's 32 rows as two tiles: `second` floats between the tiles, `stride` bytes between rows, followed by the next tiles along k.
 struct TileOperand {
   const float* at;
   int64_t second, row, step;
@@ -111,7 +111,7 @@ HEDDLE_SIMD F within(F s, F key, F first, F last) {
   return select_lt(key, first, set1(minus_infinity), select_lt(key, last, s, set1(minus_infinity)));
 }
 
-// Of each row of a panel: the running maximum, times log2 e, the running sum of weights in lanes, what both shrank by.
+// State of each row of a panel: the running maximum times log2 e, the running sum of weights in lanes, and the last rescaling factor.
 struct PanelSums {
   float max[panel_rows], shrink[panel_rows], less[panel_rows];
   float sum[panel_rows * W];
@@ -217,7 +217,7 @@ struct TileSteps {
 constexpr int64_t panel_sum_floats = sizeof(PanelSums) / sizeof(float);
 inline int64_t flash_tile_floats(int64_t panels, int64_t padded) {
   const int64_t own = panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) + panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
-  return max_of(flash_floats(padded), own);  // which rows that are mended take
+  return max_of(flash_floats(padded), own);  // used by repaired rows
 }
 
 inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float* o, int64_t row, int64_t head, int64_t padded) {
@@ -249,7 +249,7 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     clear(sums[i].sum, panel_rows * W);
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
-  // Tiles and what vectors make of them wait for each other's stores: the next scores come between weights and their products.
+  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their products.
   TileSteps step(b, stage, rooms);
   const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
   bool more = step.next(keys_of);

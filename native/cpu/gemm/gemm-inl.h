@@ -1,6 +1,6 @@
-// c = a b, blocked and packed: k in steps of at most KC. Few threads take bands of the longer operand's lines, each of which they pack
-// where the last one was, beside a copy of the shorter operand; many pack chunks of both together, then take tiles. One register
-// tile is computed by one thread in a fixed order, so the result depends neither on that nor on the number of threads.
+// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each packs the shorter operand for itself and goes through
+// bands of the longer one, which it packs into one buffer. Many threads pack chunks of both operands together and then take tiles.
+// One thread computes a register tile in a fixed order, so the result does not depend on the number of threads.
 #pragma once
 #include "cpu/gemm/gemm_tiles-inl.h"
 #include "cpu/gemm/gemv-inl.h"
@@ -106,8 +106,8 @@ inline bool skinny(const Gemm& g) {
 // Whether b's panels of pairs are kept, or will be.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
-// Narrow products, the first of LoRA's pairs and the gradients of both: on tiles as what they are or turned, though part of these is padding.
-// Few rows of x by weights are none of them.
+// Whether a narrow product goes to tiles, directly or transposed, although they are partly padding. These are the first product of a LoRA
+// pair and the gradients of both. Products of few rows of x by weights do not count.
 inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
   if (small_product(g.m, g.n, g.k)) return false;
   return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_most && g.n < g.m && on_tiles(g);
@@ -126,8 +126,8 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
-// Products of more rows than this, at most 256, may have an end: they are packed, whichever other way fewer rows or columns go. Of some
-// shapes none: INT64_MAX.
+// The number of rows, at most 256, above which a product may have a fused end, because it is then packed. Returns INT64_MAX for shapes
+// that never are.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
   if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most) return never;
@@ -161,7 +161,7 @@ inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }
 
-// Several b by one a: those that are read once through are read in one loop of the pool, where all go the same way, which each goes alone.
+// Several b by one a. Operands that are read once are read in a single loop of the pool if all use the same method.
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
   const auto all = [&](const auto& goes) {

@@ -1,4 +1,4 @@
-// One chunk of a product and one step along k: what is not packed yet is packed, and multiplied in register tiles.
+// One chunk of a product and one step along k: packs operands as needed, and multiplies in register tiles.
 #pragma once
 #include "cpu/gemm/gemm_plan-inl.h"
 #include "cpu/gemm/pack-inl.h"
@@ -124,7 +124,7 @@ inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int
   }
 }
 
-// One chunk and step along k: packs what is not there, and multiplies.
+// One chunk and step along k: packs missing panels, and multiplies.
 struct GemmChunk {
   GemmStep step;
   Pool& pool;
@@ -151,7 +151,7 @@ struct GemmChunk {
     gemm_tile(step, 0, 0, step.rows, step.columns);
   }
 
-  // Bands of rows: a thread packs each of its own as it comes to it, and all of b for itself, unless that is there.
+  // Bands of rows: a thread packs each of its bands in turn, and all of b for itself unless b is packed already.
   void bands_of_rows(bool b_there) const {
     const int64_t most_columns = tile_lines(tile_columns, NR, step.depth);
     const Bands bands(step.rows, MR, tile_lines(tile_rows, MR, step.depth), pool.threads());
@@ -167,7 +167,7 @@ struct GemmChunk {
       for (int64_t j = 0; j < step.columns; j += most_columns) gemm_tile(mine, 0, j, mine.rows, min_of(most_columns, step.columns - j));
     });
   }
-  // Bands of columns: a thread packs each of its own, unless all are there, and all of a for itself.
+  // Bands of columns: a thread packs each of its bands, unless b is packed already, and all of a for itself.
   void bands_of_columns(bool b_there) const {
     const int64_t most_rows = tile_lines(tile_rows, MR, step.depth);
     const Bands bands(step.columns, NR, tile_lines(tile_columns, NR, step.depth), pool.threads());

@@ -13,7 +13,7 @@ constexpr int64_t KC = 256;
 constexpr int64_t tile_rows = 224 / MR * MR, tile_columns = 16 * NR;
 #endif
 constexpr int64_t align_floats = 16;
-// Two steps along k become the parts of one: sums between them would lie in an outer cache, and a tile keeps them itself.
+// Two steps along k are joined into one, because a tile can keep the sums that would otherwise go to an outer cache.
 constexpr int64_t joined_steps = 2;
 // Lines of a tile of `depth` floats each, where it is `most` at KC.
 inline int64_t tile_lines(int64_t most, int64_t unit, int64_t depth) { return depth <= KC ? most : max_of(unit, most * KC / depth / unit * unit); }
@@ -86,12 +86,12 @@ inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t bias = columns + align_floats, chunk_lines = min_of(rows, chunk_rows), chunk_width = min_of(columns, chunk_columns);
   const int64_t sums = k <= KC ? 0 : threads > own_threads ? chunk_lines * chunk_width : min_of(rows * columns, most_sums);
   if (threads > own_threads) return (chunk_lines + chunk_width) * kc + 2 * align_floats + bias + sums;
-  const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);  // of joined steps, each rounded up: no sums beside them
+  const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);  // joined steps, each rounded up; they store no sums
   const auto bands = [&](int64_t depth) {
     const int64_t band = min_of(max_of(tile_rows, tile_columns) * KC, max_of(rows, columns) * depth), copy = min_of(min_of(rows, columns) + NR, short_lines) * depth;
     return threads * (band + copy + 2 * align_floats);
   };
-  // Else few lines of both, or those of a small product, of which either may be few elements that are many lines, or a single one.
+  // Otherwise both operands have few lines, or the product is small. Either may be a single line, or many lines of few elements.
   const int64_t few = 3 * own_threads * NR * KC, line = 2 * 64000 + NR * KC;
   const int64_t small = min_of(rows * kc, max_of(few, line)) + min_of(columns * kc, max_of(few, line));
   return max_of(bands(all), max_of(bands(kc), small + 2 * align_floats) + sums) + bias;

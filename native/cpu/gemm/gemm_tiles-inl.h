@@ -1,8 +1,8 @@
-// c = a b of bf16 by matrix tiles: four of c stay in registers, 32 rows by 32 columns, while k runs in steps of 32. What bounds them is how
-// fast the nearest cache and the second give operands: of k few enough steps are added up at a time that a panel of a stays in the former
-// while a band of b's panels passes from the latter, and sums between such parts, where there are several, lie beside that band. Of a k that
-// makes bands narrow a layer of some parts is packed at a time. Tasks are blocks of rows by bands. One tile is computed in a fixed order that
-// follows from k alone.
+// c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of 32. The speed of the
+// first- and second-level caches is the limit. k is therefore split into parts, so that a panel of a stays in the first-level cache
+// while a band of b's panels streams from the second. Partial sums between parts are stored next to the band. If k would make bands
+// too narrow, a layer of some parts is packed at a time. Tasks are blocks of rows by bands. A tile is computed in a fixed order that
+// depends only on k.
 #pragma once
 #include "cpu/gemm/gemm_chunk-inl.h"
 #include "cpu/gemm/pack_tiles-inl.h"
@@ -14,12 +14,12 @@ namespace HEDDLE_ISA {
 constexpr int64_t part_steps = 10;        // most steps of a part: 20 of 48 KiB of the nearest cache
 constexpr int64_t layer_steps = 40;       // most steps of a layer
 constexpr int64_t layer_rows = 16;        // most panels of rows of a task that keeps sums from layer to layer
-// Of b's panels, a band: what stays in the second cache, of 2 MiB. Beside few panels of rows, as a prompt's blocks are, bands are narrow: a is
-// packed once for all of them, threads end at the same time, and while one waits for memory the other multiplies.
+// Size of a band of b's panels: what stays in a second-level cache of 2 MiB. For few panels of rows, as in a prompt's blocks, bands are narrow:
+// a is packed once for all of them, threads finish together, and one multiplies while the other waits for memory.
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
-// What comes next, fetched into the second cache while tiles are multiplied: of each step so many rows of 64 bytes. Strides in bytes. By
-// reference: a copy, made by one wide load of what was just written in parts, would wait for the stores of tiles before it.
+// The data to prefetch into the second-level cache while tiles are multiplied: some rows of 64 bytes per step. Strides are in bytes. Passed by
+// reference, because a copy would be one wide load of fields just written separately, which stalls on earlier tile stores.
 struct Coming {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
@@ -110,7 +110,7 @@ struct TilePlan {
 // A bound for every smaller shape as well.
 inline size_t tile_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t columns = ceil_div(n, tile_side), rows = ceil_div(m, tile_side), steps = ceil_div(k, tile_depth), panel = min_of(steps, layer_steps) * tile_step_floats;
-  // Of a band: few columns of a long k, or many of a short one.
+  // Size of a band: few columns of a long k, or many of a short one.
   const int64_t band = min_of(columns * panel, max_of(narrow_columns * panel, band_floats));
   const int64_t widest = min_of(columns, band_floats / tile_step_floats);
   const int64_t sums = steps > layer_steps ? min_of(rows, layer_rows) * min_of(columns, max_of(narrow_columns, 2 * band_floats / (layer_steps * tile_step_floats))) : widest;

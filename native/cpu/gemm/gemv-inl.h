@@ -41,9 +41,9 @@ inline void arrange(float* x, int64_t n, DType w_type) {
   }
 }
 
-// RM rows of x (stride xs) by RN rows of w (stride ws): sums[j * RM + i], vectors that add up to the product. One chain of sums a lane
-// whatever RM and RN are: a row's result does not depend on the rows beside it. Meanwhile, of each row of w what lies `ahead` bytes on is
-// fetched; 0: nothing.
+// RM rows of x (stride xs) by RN rows of w (stride ws). sums[j * RM + i] are vectors whose lanes add up to the product. Each lane has one
+// chain of sums whatever RM and RN are, so a row's result does not depend on other rows. Each row of w is prefetched `ahead` bytes
+// ahead, unless that is 0.
 template <int RM, int RN, class T>
 HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));

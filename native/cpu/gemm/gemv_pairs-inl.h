@@ -86,7 +86,7 @@ inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int6
   const bf16* w = static_cast<const bf16*>(g.b) + j * g.ldb;
   const bool whole = form.rows * xs * 2 <= pair_near_bytes;
   const int64_t length = whole ? g.k : pair_part, parts = whole ? 1 : ceil_div(g.k, length);
-  // Twice as much where there is room beside x, and several rows of it take their time.
+  // Twice as far if the cache has room besides x and several rows make the loop slower.
   const int64_t fetched = form.rows > 4 && form.rows * xs * 2 <= 12288 ? 2 * pair_ahead : pair_ahead;
   const int64_t ahead = later ? later * g.ldb : fetched / form.streams / static_cast<int64_t>(sizeof(bf16));
   const bf16 *at[pair_streams], *next[pair_streams];

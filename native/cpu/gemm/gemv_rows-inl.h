@@ -1,7 +1,7 @@
-// Products with more rows of x than memory alone bounds, and fewer than pay for packing w: short texts of an encoder, parts of prompts,
-// several sequences. w, stored (n, k), is still read once and as it lies, with lanes along k. A tile is all rows of x, or an even part of
-// them, by two rows of w: 28 sums, the most that the registers hold, so that two loads of w serve them all. The rows' vectors lie side by
-// side, at one address that moves, and a part of them that stays in the nearest cache meets a block of w after the other.
+// Products with too many rows of x to be bound by memory alone, and too few to pay for packing w: short texts of an encoder, parts of
+// prompts, several sequences. w, stored as (n, k), is read once in its stored layout, with lanes along k. A tile is all rows of x, or an
+// even part of them, by two rows of w: 28 sums, the most that fit the registers, so that two loads of w serve them all. The rows'
+// vectors are interleaved at one moving address. A part of them stays in the first-level cache while blocks of w stream past.
 #pragma once
 #include "cpu/gemm/write_tile-inl.h"
 
@@ -20,7 +20,7 @@ constexpr bool wide_rows = true;
 constexpr int gemv_rows = 64;  // most rows of x: beyond, packing pays
 constexpr int rows_most = 14;  // of x in a tile
 constexpr int rows_block = W;  // of w whose sums are added up and written together
-constexpr int64_t rows_near = 28672;  // bytes of x that stay in the nearest cache, beside what passes
+constexpr int64_t rows_near = 28672;  // bytes of x that stay in the first-level cache next to streaming data
 constexpr int64_t rows_ahead = 4;     // tiles that are fetched ahead by rows of x that are one group
 
 // sums[s * R + i] [+]= row i of x by row s of N of w, vectors that add up to the product: one chain a lane, whatever R is. Meanwhile, as
@@ -111,8 +111,8 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
         const RowsForm<T>& form = rows_forms<T>[rows];
         for (int64_t tile = 0; tile < tiles; ++tile) {
           const T* b = w + (j + 2 * tile) * g.ldb + p;
-          // What comes from memory later: some tiles on, or of several groups, which have their time, this block's next part, half a tile
-          // each. After the last part come the first ones of the next block.
+          // Prefetches some tiles ahead. With several groups, which take longer, prefetches this block's next part, half a tile each. After
+          // the last part come the first parts of the next block.
           const int64_t soon = tile + (plan.groups == 1 ? rows_ahead : tiles), at = part + soon / tiles;
           const int64_t block = at < plan.parts ? j : j + rows_block, column = (at < plan.parts ? at : at - plan.parts) * plan.part;
           const T* next = w + (block + 2 * (soon % tiles)) * g.ldb + column;

@@ -41,16 +41,16 @@ void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
 struct Panels {
   int64_t count = 1, stride = 0;
 };
-// Of `lines` lines in panels of P: panels that are full; of those, the ones whose last vector is read and stored as a whole, since the row
-// has its lanes, and the panel's next line follows what they spoil.
+// Splits `lines` lines into panels of P: full panels, and among them the ones whose last vector may be read and stored whole. That is safe
+// if the row has these lanes, and the panel's next line overwrites the excess.
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)
       : full(min_of(panels, lines / P)), open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
 };
 
-// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn: a panel is narrower
-// than what a cache fetches, and rows that lie a power of two apart would drive each other out before the next panel comes.
+// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn, because a panel is
+// narrower than a prefetched unit, and rows with a power-of-two stride would evict each other before the next panel.
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
@@ -78,7 +78,7 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
   }
 }
 
-// `strided`: lines contiguous for a fixed k; otherwise there is one panel. `line`, `p` = the first one's origin in the operand.
+// `strided`: lines are contiguous for a fixed k. Otherwise there is one panel. `line` and `p` are the origin in the operand.
 template <int P, class T>
 void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
   strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels) : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);

@@ -1,4 +1,4 @@
-// Lines of bf16 as the rows of matrix tiles: of 2 TILE lines, TILE pairs of neighbouring elements at a time, a line's beside each other.
+// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time, contiguous per line.
 #pragma once
 #include "cpu/gemm/pack-inl.h"
 
@@ -10,7 +10,7 @@ constexpr int64_t tile_side = 2 * TILE;                   // of either operand t
 constexpr int64_t tile_depth = 2 * TILE;                   // elements of a line in a step along k
 constexpr int64_t tile_step_floats = tile_side * TILE;    // of either operand
 
-// Lines lie along k. What is beyond the operand is zero. Floats are rounded.
+// Lines are contiguous along k. Elements beyond the operand are zero. Floats are rounded.
 template <class T> void pack_tile_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t i = 0; i < tile_side; ++i, src += ld, dst += TILE) {

@@ -25,7 +25,7 @@ inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool
   });
 }
 
-// RM rows of pairs (stride xs) by PN panels that lie apart. sums (PN, RM, NR) go on from what they are unless these are the first pairs.
+// RM rows of pairs (stride xs) by PN separate panels. Adds to sums (PN, RM, NR), which start at zero for the first pairs.
 template <int RM, int PN>
 [[gnu::noinline]] void packed_pair_tile(int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
   constexpr int64_t ahead = 6144 / sizeof(float) / PN;

@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of LoRA's pairs. What bounds it is c, which is written in
-// runs of four panels, 256 bytes of a bf16 row at once: 0.77 of the time that gemm_tiles-inl.h takes, a panel at a time (512 by 1,536, k 16).
+// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of a LoRA pair. Writing c is the limit, so it is
+// written in runs of four panels, 256 bytes of a bf16 row at once.
 #pragma once
 #include <vector>
 
@@ -16,10 +16,10 @@ inline bool tiles_shallow(const Gemm& g) {
   return g.k > 0 && g.k <= tile_depth && g.m >= TILE && g.n >= tile_side && !g.b_packed && !g.b_unpacked && !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
 }
 inline int64_t shallow_panels_floats(int64_t n) { return ceil_div(min_of(n, shallow_columns), tile_side) * tile_step_floats; }
-// Of any k: a bound for smaller shapes as well.
+// For any k. Also a bound for smaller shapes.
 inline size_t tile_shallow_scratch(int64_t n, int threads) { return sizeof(float) * static_cast<size_t>(threads * shallow_panels_floats(n)); }
 
-// Rows [i0, i1) by `columns` of b from j0 on, whose panels lie at `b`.
+// Rows [i0, i1) by `columns` columns from j0 on, whose panels are at `b`.
 inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, int64_t columns, const float* b) {
   [[maybe_unused]] const Tiles tiles;
   alignas(64) float a[tile_step_floats], local[tile_side * shallow_run];

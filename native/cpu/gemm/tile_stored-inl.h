@@ -12,8 +12,8 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
 constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;  // of x; those that are taken at a time
-constexpr int64_t stored_steps_ahead = 6;     // that are fetched into the second cache, where there is one chunk
-constexpr int64_t stored_x_bytes = 1 << 20;   // most of more chunks: of the second cache, beside outputs now and next
+constexpr int64_t stored_steps_ahead = 6;     // steps prefetched into the second-level cache if there is one chunk
+constexpr int64_t stored_x_bytes = 1 << 20;   // limit for several chunks: the part of the second-level cache not used by current and next outputs
 
 inline bool tiles_stored(const Gemm& g) {
   return g.m >= stored_least_rows && g.m <= stored_most_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed &&
@@ -24,8 +24,8 @@ inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
   return sizeof(float) * static_cast<size_t>(threads * (min_of(round_up(m, TILE) * steps * TILE, most) + TILE));
 }
 
-// Rows of x (at most TILE) as so many columns: of each step TILE pairs of neighbouring elements, of each pair all rows. Up to W floats beyond the end are
-// written as well.
+// Packs rows of x (at most TILE) as columns: TILE pairs of neighbouring elements per step, and all rows per pair. Writes up to W floats
+// beyond the end.
 inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t columns, int64_t steps, float* to) {
   for (int64_t s = 0; s < steps; ++s, x += tile_depth) {
     F r[TILE];
@@ -37,8 +37,8 @@ inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t
   }
 }
 
-// Which rows of x a chunk has: `first` as one tile's columns, `others` as another's. Of one chunk tiles have as many columns as there are rows, of more
-// whole ones, since shapes take time to change.
+// The rows of x in a chunk: `first` in one tile's columns, `others` in another's. A single chunk has as many columns as rows. Several chunks
+// use full tiles, because changing shapes takes time.
 struct StoredRows {
   int64_t m;
   int64_t chunks() const { return ceil_div(m, stored_chunk); }
@@ -49,7 +49,7 @@ struct StoredRows {
   int64_t all() const { return chunks() > 1 ? round_up(m, TILE) : m; }
 };
 
-// Outputs of a product by all rows of x, which lie at `x` as columns, chunk by chunk.
+// Outputs of a product by all rows of x, which are packed at `x` as columns, chunk by chunk.
 struct StoredTiles {
   const Gemm& g;
   const float* x;

@@ -1,6 +1,6 @@
-// Few rows by kept panels of bf16 on matrix tiles: panels are only read, once, in the order in which they lie, those of all products of one x as one
-// loop. A thread packs x for itself, since between cores its lines would take as long as some of the panels, and once for all of its tasks. Tiles
-// are as high as there are rows, so that sums go to y without a detour. To the bits of gemm_tiles-inl.h, which adds up in the same order.
+// Few rows by kept panels of bf16 on matrix tiles. Panels are read once, in storage order, in one loop over all products of one x. Each thread
+// packs x once for all of its tasks, because moving its lines between cores would take as long as some panels. Tiles are as high as there
+// are rows, so that sums go directly to y. The bits equal those of gemm_tiles-inl.h, which adds in the same order.
 #pragma once
 #include <vector>
 
@@ -16,7 +16,7 @@ constexpr int64_t stream_steps_ahead = 5;                   // that are fetched 
 
 inline bool tiles_stream(const Gemm& g) { return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth; }
 
-// Of each step the rows of x beside each other, and no more than there are: together they leave the nearest cache room for what passes.
+// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for streaming panels.
 template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, int64_t k, float* to) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t r = 0; r < rows; ++r, x += ld) {
@@ -54,7 +54,7 @@ struct TileStream {
   }
 };
 
-// Tasks of so many panels. Of a short share four, so that threads end at the same time.
+// The number of tasks for the panels. A short share gets four, so that threads finish together.
 inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t threads) {
   const int64_t share = panels * panel_bytes / threads;
   if (share < 16384) return 1;

@@ -48,7 +48,7 @@ bool has_avxvnni() {  // compilers' own question for it is younger than the inst
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// What Linux, from 5.16 on, says of state that a process has to ask for. Older ones refuse, and so may a sandbox: then it has none.
+// Asks Linux (5.16 or newer) for extended processor state. Older kernels and some sandboxes refuse, and AMX is then off.
 template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_unused]] T argument) {
 #if defined(__linux__) && defined(__x86_64__)
   return syscall(SYS_arch_prctl, question, argument) == 0;

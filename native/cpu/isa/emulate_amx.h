@@ -1,5 +1,5 @@
-// What matrix tiles of bf16 compute, in plain code, for test builds on processors without them. test/native/emulated_tiles.cc holds it to
-// the instruction, bit for bit, on one that has it.
+// Plain code for the bf16 matrix tile instructions, for test builds on processors without them. test/native/emulated_tiles.cc compares it
+// with the instructions bit by bit on a processor that has them.
 #pragma once
 #include <cmath>
 #include <cstdint>

@@ -1,6 +1,5 @@
-// Test builds only (-DHEDDLE_EMULATE_AVX512): SIMDe stands in for AVX-512 on machines without it, so that the text of
-// simd_avx512.h runs everywhere. What SIMDe lacks, and its masked moves (0.8.2 loads and stores all sixteen lanes),
-// follow lane by lane.
+// For test builds (-DHEDDLE_EMULATE_AVX512): SIMDe replaces AVX-512 on machines without it, so that simd_avx512.h runs
+// everywhere. This file adds, lane by lane, what SIMDe lacks, and masked moves (those of 0.8.2 access all sixteen lanes).
 #pragma once
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors pass between functions of this build only
 #define SIMDE_ENABLE_NATIVE_ALIASES
@@ -92,8 +91,8 @@ static inline void mask_storeu_epi16(void* p, __mmask16 mask, __m256i v) {
     if (mask >> i & 1) std::memcpy(static_cast<int16_t*>(p) + i, lane + i, 2);
 }
 
-// VDPBF16PS: per lane, the odd products and then the even ones are added, subnormals taken and given as zero, rounding
-// to nearest even without regard to MXCSR (Intel SDM).
+// VDPBF16PS adds, per lane, the odd products and then the even ones. Subnormal inputs and results are zero. Rounding is
+// to nearest even regardless of MXCSR (Intel SDM).
 static inline float flush(float v) { return v < 1.17549435e-38f && v > -1.17549435e-38f ? 0.0f : v; }
 static inline __m512 dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
   float s[16];

@@ -1,6 +1,5 @@
-// What an instruction set offers: plain structs in, one table of functions out. The structs keep the wide code
-// (isa_*.cc) free of everything that shares inline functions with the rest of the library; native/cpu/nodes_*.cc
-// turn graph nodes into them.
+// The interface of an instruction set: plain structs in, one table of functions out. The structs keep isa_*.cc free of headers that
+// share inline functions with the rest of the library. native/cpu/nodes/ turns graph nodes into these structs.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -41,7 +40,7 @@ struct Gemm {
 struct Attention {
   int64_t batch, length, heads, kv_heads, width;
   bool causal;
-  int64_t window;  // 0: none; else key j is seen by query i iff i - window < j <= i, or, both ways, |i - j| <= window / 2
+  int64_t window;  // 0: unlimited. Causal: query i sees key j iff i - window < j <= i. Bidirectional: iff |i - j| <= window / 2
   float scale, softcap;
   DType type, o_type;
   const void *q, *k, *v;
@@ -70,7 +69,7 @@ struct CachedAttention {
   int64_t rows;            // of q: the bound on every segment
   const void* sinks = nullptr;
   DType sinks_type = DType::f32;
-  bool ring = false;   // position p lies in row p mod capacity, a multiple of 64
+  bool ring = false;   // position p is in row p mod capacity, a multiple of 64
   bool pairs = false;  // products with a bf16 cache may take their other operand rounded to bf16
 };
 
@@ -95,7 +94,7 @@ struct QuantLinear {
   DType bias_type = DType::f32;
   bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
   bool rowwise = false;  // as in Gemm
-  const void* packed = nullptr;  // w in the form of quant_pack, where there is one
+  const void* packed = nullptr;  // w in the form of quant_pack, or null
   bool unpacked = false;         // there will be one: until then its panels are made one by one, for the same results
   void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
 };
@@ -191,12 +190,12 @@ struct Kernels {
   bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum
   int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
-  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // of a weight's form for products of bf16; 0: there is none
+  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's form for bf16 products, or 0
   void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); n = 1 has one panel
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
   void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
-  size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // of the form for products of integers; 0: there is none
+  size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // size of the form for integer products, or 0
   void (*quant_pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&);  // as pairs_pack
   size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
   void (*quant_backward)(const QuantLinear&, Pool&, void* scratch);
@@ -250,7 +249,7 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
-// These put their own in the place of some.
+// Each replaces some functions.
 void with_avxvnni(Kernels& avx2);
 void with_amx(Kernels& avx512bf16);
 

@@ -104,8 +104,8 @@ void assign(const Node& n, Context& c) {
   active().cast(e, c.pool);
 }
 
-// Writes one byte of each page as it is, so that the system gives a page once: where nothing was written yet, reading would map a page of
-// zeros that they all share, and the first write would make another, and interrupt the other processors for it.
+// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read maps a shared page of zeros, and the
+// first write replaces it, which interrupts the other processors.
 void own_pages(float* data, int64_t count, Pool& pool) {
   constexpr int64_t step = 4096 / sizeof(float);  // of the smallest pages
   pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {

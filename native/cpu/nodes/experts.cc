@@ -1,5 +1,5 @@
-// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and put back. An
-// expert that one row chose reads and writes that row where it lies.
+// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and scattered. An
+// expert chosen by a single row reads and writes that row in place.
 #include <algorithm>
 #include <cstring>
 
@@ -79,7 +79,7 @@ bool floats(const Node& n) {
   return is_activation(n.out[0]);
 }
 
-// Of a product by all threads, or by one beside others.
+// Scratch of a product by all threads, or by one thread while others run other products.
 size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) { return std::max(active().gemm_scratch(m, n, k, threads), active().gemm_scratch(m, n, k, 1)); }
 
 size_t linear_product(const ExpertShape& s, int threads) { return product_bytes(s.pairs(), s.outputs, s.inputs, threads); }

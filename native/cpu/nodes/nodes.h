@@ -29,7 +29,7 @@ void register_optimizer();
 void register_sample();
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
-// What a kernel stores of operands of one type: that, or bf16.
+// Whether y has x's type or bf16, the types that a kernel may store.
 inline bool same_or_bf16(const Tensor& x, const Tensor& y) { return y.dtype == x.dtype || y.dtype == DType::bf16; }
 inline bool is_weight(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantised(t.dtype); }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }

@@ -1,11 +1,11 @@
-// Products of quantised weights and activations rounded to 8 bits: what both of its forms share.
+// Products of quantized weights and activations rounded to 8 bits: shared by both forms.
 //
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
-// The integers are exact. int8_dot-inl.h (few rows: weights are read in place; lanes are parts of a group) and
-// int8_gemm-inl.h (lanes are outputs) each add in a fixed order of their own: a row's bits depend on its form alone, and
-// rowwise products keep to the first.
+// The integers are exact. int8_dot-inl.h (few rows: weights are read in place, lanes are parts of a group) and
+// int8_gemm-inl.h (lanes are outputs) each add in a different fixed order. A row's bits depend only on the form, and
+// rowwise products always use the first.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "ops/quant.h"
@@ -57,7 +57,7 @@ struct Int8Rows {
   float* scales;   // (rows, units)
   int32_t* sums;   // (rows, 2 * units): of each half of a unit
   float* totals = nullptr;  // scale * sum of a group
-  // Of int8_dot-inl.h: values are (units, rows, unit), scales and totals of rows of `stride` units by the weights' groups.
+  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights' groups.
   int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sums of each four
   int64_t rows = 0, stride = 0;
 };
@@ -78,14 +78,14 @@ template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
   q = op(q, _mm256_shuffle_epi32(q, 0x4e));
   return _mm256_extract_epi32(op(q, _mm256_shuffle_epi32(q, 0xb1)), 0);
 }
-// Of 16 pairs of numbers: what rounding leaves of them, squared.
+// The squared rounding errors of 16 pairs of numbers.
 HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
   const F low = fnma(a, inverse, round_even(mul(a, inverse))), high = fnma(b, inverse, round_even(mul(b, inverse)));
   return fma(high, high, mul(low, low));
 }
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   const F a = load(x), b = load(x + W);
-  // Magnitudes compare as their bits do, and those of what is not finite are above all others.
+  // Magnitudes compare like their bits, with NaN and infinity above all others.
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
   const int32_t top = fold_integers(bits, [](__m256i l, __m256i r) { return _mm256_max_epi32(l, r); });
@@ -112,7 +112,7 @@ HEDDLE_SIMD int32_t fold_largest(__m256i v) {
   h = _mm_max_epi32(h, _mm_shuffle_epi32(h, 0x4e));
   return _mm_cvtsi128_si32(_mm_max_epi32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
-// What rounding leaves of a unit, squared and added in the order of fold_squares.
+// The squared rounding error of a unit, added in the order of fold_squares.
 HEDDLE_SIMD float left_by(const F (&x)[4], float inverse) {
   const F by = set1(inverse);
   F left[4];
@@ -133,7 +133,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   __m256i bits = _mm256_setzero_si256();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
-  const int32_t top = fold_largest(bits);  // magnitudes compare as their bits do, and those of what is not finite are above all others
+  const int32_t top = fold_largest(bits);  // magnitudes compare like their bits, with NaN and infinity above all others
   const bool finite = top < 0x7f800000;
   float largest;
   __builtin_memcpy(&largest, &top, 4);

@@ -1,5 +1,5 @@
-// Many rows of activations (a prompt, a batch): weights are unpacked into panels of W outputs, four neighbouring
-// elements of one output in each lane, and every panel meets all rows while it lies in the near caches.
+// Many rows of activations (a prompt, a batch). Weights are unpacked into panels of W outputs, with four neighbouring
+// elements of one output per lane. Every panel multiplies all rows while it is in the near caches.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"
 
@@ -278,7 +278,7 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
   });
 }
 
-// What a type's panels are like.
+// The layout of a type's panels.
 struct PanelPlan {
   int width, offset;
   int64_t unit_bytes;

@@ -9,7 +9,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// What is wanted next, fetched bit by bit while what is near is multiplied.
+// The lines to prefetch next, a few at a time while near data is multiplied.
 struct NextLines {
   const uint8_t *at = nullptr, *end = nullptr;
   // Where a tile of `units` units fetches from; null: the panels themselves are not near.
@@ -70,7 +70,7 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
 
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
-// Of panels that a thread widens for itself: those of signed integers take twice the bytes, and are of use where four fit the second cache.
+// Size of panels that a thread widens for itself. Signed integers take twice the bytes, and help only if four panels fit the second-level cache.
 template <class P> constexpr int64_t packed_wide_bytes = P::is_signed ? 2 * packed_task_bytes : packed_task_bytes;
 template <class P> bool packed_is_widened(int64_t m, int64_t k) {
   return packed_widens<P> && m >= packed_widen_rows && (!P::is_signed || 4 * packed_panel_bytes<Widened<P>>(k) <= packed_wide_bytes<P>);

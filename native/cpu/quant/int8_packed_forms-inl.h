@@ -1,6 +1,6 @@
-// The packed forms of int8_packed-inl.h: what a block of a panel (W outputs by 64 or 256 elements) holds, how its fours
-// and scales are read, how it is made from what the file stores. Blocks are as aligned as vectors; those beyond the
-// last element are zero. Sizes below are of 16 outputs.
+// The packed forms of int8_packed-inl.h: the content of a block of a panel (W outputs by 64 or 256 elements), how to read its groups of
+// four and its scales, and how to make it from the stored type. Blocks are aligned like vectors. Blocks beyond the last element
+// are zero. Sizes below are for 16 outputs.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 
@@ -59,16 +59,16 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
   }
 }
 
-// A form's is_parted: signs lie apart (Widened<Packed8>); is_near: no fetching ahead.
-// All blocks have what they hold in the order in which it is read: a stream is fetched a little ahead, and what lies beyond would not be there.
-// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, + 128 where the instruction takes none with a sign. q4_0: the scales, 2
-// units of 4 vectors of integers + 8, vector i with fours i (low nibbles) and i + 4 (high), which is the order that files have.
-// q5_0: integers + 16, as q4_0 with a fifth bit: before the vectors of each unit, the 64 of each four in the order in which fours are read.
+// Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching.
+// Blocks hold their fields in reading order, because prefetching runs only a little ahead of the stream.
+// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
+// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. Vector i has the fours i (low nibbles) and i + 4 (high), the file's order.
+// q5_0: integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit, in reading order.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
   static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
   static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
-  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // fours of which 16 bits hold the sum, beside activations of 127
+  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // number of fours whose sum fits 16 bits with activations up to 127
   static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes, bytes = units_at + units * each;
   static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
   // The order in which fours are read: those of one vector together.
@@ -186,8 +186,8 @@ struct Packed4K {
   }
 };
 
-// q6_k: 16 d (f16), padded; then of each two units 4 x 16 signed scales and, of each, 4 vectors of low nibbles, as in q4_0, and 2 vectors of
-// upper bit pairs, of fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
+// q6_k: 16 d (f16), padded. For each two units, 4 x 16 signed scales. For each unit, 4 vectors of low nibbles as in q4_0 and 2 vectors of
+// upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
@@ -246,9 +246,9 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Of signed integers the magnitudes, each four followed by its lanes' signs as masks: w x is |w| (x ^ mask), and |w| more where w is
-// negative, which is summed beforehand. Giving x its sign occupies a port that multiplications need; this does not.
-// 16 bits hold two products of 128 by -128, and no more.
+// Magnitudes of signed integers, each four followed by its lanes' signs as masks. w x is |w| (x ^ mask), plus |w| if w is negative,
+// which is summed beforehand. Applying the sign to x would occupy a port that multiplications need.
+// 16 bits hold at most two products of 128 by -128.
 #if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {
   static constexpr bool is_signed = false, is_parted = true, is_near = true;

@@ -100,7 +100,7 @@ template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fo
     __m512i sums[GROUPS][4];
 #pragma GCC unroll 4
     for (int u = 0; u < 4; ++u) {
-      // What is not finite, times zero, becomes an integer whose lowest byte is zero.
+      // A value that is not finite, times zero, becomes an integer whose lowest byte is zero.
       const F by = set1(inverse[0][4 * f + u]);
       const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit), by)));
       const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit + W), by)));

@@ -8,7 +8,7 @@ namespace HEDDLE_ISA {
 
 constexpr int packed_ahead = 5120;  // bytes that all streams are fetched ahead
 
-// What PN panels' streams are fetched of while they are read: the same units ahead of each, and after a panel's end what it goes on with.
+// Prefetching for PN panels' streams: the same number of units ahead in each, continuing with each stream's next panel at a panel's end.
 template <class P, int PN> struct PanelsAhead {
   static constexpr int64_t each = P::bytes / P::units, whole = each / 64 * 64;
   static constexpr int near = static_cast<int>((packed_ahead / PN + each / 2) / each), units = near < 1 ? 1 : near;
@@ -22,7 +22,7 @@ template <class P, int PN> struct PanelsAhead {
       for (int n = 0; n < PN; ++n) soon[late][n] = to < blocks ? at[n] + (to - b) * P::bytes : after[n] + (to - blocks) * P::bytes;
     }
   }
-  // The lines that begin in a unit's share: more at a time would not find room among the loads under way.
+  // Prefetches the lines that begin in a unit's share. More at a time would exceed the outstanding loads.
   [[gnu::always_inline]] void fetch(int u) const {
     const int to = u + units % P::units, late = to >= P::units, unit_of = late ? to - P::units : to;
     const int64_t first = (unit_of * each + 63) / 64 * 64;
@@ -37,7 +37,7 @@ template <class P, int PN> struct PanelsAhead {
 };
 
 #if defined(HEDDLE_SIMD_AVX512)
-// The W sums of each row and panel, in registers where those of the dot products leave room, or else in the nearest cache between two units.
+// The W sums of each row and panel: in registers if the dot products leave room, otherwise in the first-level cache between units.
 template <int RM, int PN, bool IN_REGISTERS = (RM * PN <= 12)> struct PackedSums {
   F own[PN][RM];
   template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) {
@@ -52,9 +52,9 @@ template <int RM, int PN> struct PackedSums<RM, PN, false> {
   [[gnu::always_inline]] F get(int n, int m) const { return load(own[n][m]); }
 };
 
-// RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
-// The panels are fetched ahead, and at their ends what `after` has of each; where they are near, `next` is what is wanted later, of which a
-// line is fetched for every unit.
+// RM rows from row i on by PN panels, each a continuing stream. The 16 sums of a row go to out[panel] + row * stride.
+// The panels are prefetched, and after their ends the panels in `after`. If the panels are near, one line of `next` is prefetched
+// per unit instead.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
                                   const uint8_t* const* after, const uint8_t* next) {
@@ -191,8 +191,8 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 }
 #endif
 
-// RM rows from row i on by PN panels, each of which goes on where its last one ended. The W sums of a row go to out[panel] + row * stride.
-// More sums than there are registers for lie in the nearest cache between two units.
+// RM rows from row i on by PN panels, each a continuing stream. The W sums of a row go to out[panel] + row * stride.
+// Sums that do not fit the registers are in the first-level cache between two units.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
                                   [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
@@ -258,7 +258,7 @@ template <class P, int RM, int PN>
 
 using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* const* after,
                             const uint8_t* next);
-// Tiles of one number of rows: panels beside them, as many as there are registers for or fewer, the widest first.
+// Tiles with a given number of rows, by number of panels: as many as registers allow, the widest first.
 struct PackedTiles {
   int rows;
   struct {
@@ -282,7 +282,7 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 #else
-// Panels beside four rows: sums in 16 and in 32 bits of two have no room together.
+// Panels with four rows: the 16-bit and 32-bit sums of two panels do not fit together.
 #if defined(HEDDLE_DOT_OF_FOUR)
 template <class P> constexpr int packed_beside = 2;
 #else

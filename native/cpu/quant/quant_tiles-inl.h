@@ -1,6 +1,6 @@
-// Linear layers over quantised weights by matrix tiles of bf16: what is stored becomes bf16 a band at a time, as it is packed for them, and so
-// do activations, which leaves half the error that activations in 8 bits with a scale for each group do. Tiles could multiply integers twice
-// as fast, were it not for scaling and adding up the sums of every group of 32.
+// Linear layers over quantized weights by matrix tiles of bf16. Weights become bf16 a band at a time while they are packed, and so do
+// activations. The error is half that of 8-bit activations with a scale per group. Integer tiles multiply twice as fast, but lose that
+// to scaling and adding the sums of every group of 32.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
@@ -12,7 +12,7 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 static_assert(unit == tile_depth && W == TILE);
 
-// Bytes of `fours` (four neighbours of a column in each lane) as numbers, the first two or the last two of the fours of columns 0 to 7 or 8 to 15.
+// Converts bytes of `fours` (four neighbours of a column per lane) to floats: the first or last two of each four, of columns 0 to 7 or 8 to 15.
 template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
 #if defined(HEDDLE_EMULATE_AVX512)
   uint8_t bytes[64];
@@ -50,7 +50,7 @@ template <class P> HEDDLE_SIMD void unit_as_pairs(const uint8_t* at, int u, floa
     }
   }
 }
-// What is wanted some blocks later, of this panel or, after its last step, of the next.
+// Prefetch distance, within this panel or, after its last step, in the next.
 constexpr int64_t unpack_ahead = 2048;  // bytes
 
 template <class P> void tile_panel_of_packed(const void* of, int64_t panel, int64_t s0, int64_t steps, float* to) {
@@ -148,7 +148,7 @@ inline void quant_tiles(const QuantLinear& p, Pool& pool, void* scratch) {
   gemm_tiles(g, pool, scratch, &source);
 }
 
-// Of one x.
+// Several products of one x.
 inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, void* scratch) {
   for (int i = 0, end; i < count; i = end) {
     for (end = i; end < count && !on_tiles(p[end]);) ++end;
@@ -157,7 +157,7 @@ inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, voi
   }
 }
 inline void quant_linear_tiles(const QuantLinear& p, Pool& pool, void* scratch) { quant_linears_tiles(&p, 1, pool, scratch); }
-// Of any smaller number of rows as well, and whether or not weights are kept packed by then.
+// A bound for any smaller number of rows too, whether or not packed weights are kept.
 inline size_t quant_linear_tiles_scratch(const QuantLinear& p, int threads) {
   const size_t other = without_tiles.quant_linear_scratch(p, threads);
   return p.int8 && !p.rowwise ? max_of(other, tile_scratch(p.m, p.n, p.k, threads)) : other;

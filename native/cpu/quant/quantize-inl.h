@@ -1,5 +1,5 @@
-// Numbers as quantised blocks, to the bit those of ops/quant_write.cc, which says how scales are found. Sums there run over a group's numbers one
-// after the other and are rounded at every step, so that lanes are groups here and several steps of the search are summed beside each other.
+// Writes floats as quantized blocks, bit-equal to ops/quant_write.cc, which explains how scales are found. Sums there are sequential over a
+// group and rounded at every step. Here lanes are groups, and several steps of the search are summed at once.
 #pragma once
 #include "cpu/simd/simd.h"
 #include "ops/quant_write.h"
@@ -34,7 +34,7 @@ template <int N> HEDDLE_SIMD void side_by_side(const float* x, F (&t)[N]) {
   }
 }
 
-// Of 16 groups of N numbers: the scales for which scale * integers in [LOW, HIGH] are nearest to them.
+// For 16 groups of N numbers, finds the scales for which scale * integers in [LOW, HIGH] are nearest.
 template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const float* groups, float* scale) {
   constexpr int at_once = 4;
   static constexpr FitTargets<scale_steps, at_once> targets(LOW);
@@ -232,7 +232,7 @@ template <int ELEMENTS, int BYTES, int STRETCH> void by_stretches(void (*write)(
   __builtin_memcpy(to, blocks, static_cast<size_t>(n / ELEMENTS * BYTES));
 }
 
-// Of numbers that quantise() takes: finite, and not too large.
+// Requires numbers that quantise() accepts: finite, and not too large.
 inline void quantise_blocks(DType type, const float* x, int64_t n, void* to) {
   uint8_t* b = static_cast<uint8_t*>(to);
   switch (type) {

@@ -30,7 +30,7 @@ HEDDLE_SIMD Activated gelu_erf(F x) {
   F density = mul(set1(0.39894228f), exp_nonpositive(mul(set1(-0.5f), mul(x, x))));
   return {mul(x, cdf), fma(x, density, cdf)};
 }
-// (1 + tanh(z / 2)) / 2 is sigmoid(z), whose slope e / (1 + e)^2 with e = exp(-|z|) does not cancel as 1 - tanh^2 does.
+// (1 + tanh(z / 2)) / 2 is sigmoid(z). Its slope e / (1 + e)^2 with e = exp(-|z|) has no cancellation, unlike 1 - tanh^2.
 HEDDLE_SIMD Activated gelu_tanh(F x) {
   F c = set1(2 * 0.79788456f), s = mul(x, x);
   F z = mul(mul(c, x), fma(set1(0.044715f), s, set1(1)));

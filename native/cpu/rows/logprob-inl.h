@@ -90,7 +90,7 @@ inline float exp1(float x) {
   return t[0];
 }
 
-// One row's products of the vocabulary entries from j on, and their bias where there is one.
+// Adds the bias, if any, to one row's products of the vocabulary entries from j on.
 inline void add_bias(float* row, const TokenLogprob& t, int64_t j, int64_t n) {
   if (!t.bias) return;
   for (int64_t e = 0; e < n; e += W) {
@@ -122,8 +122,8 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// The same of all but the target, which may lie among them: beside a target that has nearly all of the probability, what is left to the
-// others would be the last digits of a sum with it.
+// The same without the target. If the target has nearly all of the probability, the rest would only be the last digits of a sum that
+// includes it.
 inline void fold_others(const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
   const int64_t before = target >= 0 && target < n ? target : n;
   if (before > 0) fold_row(products, before, scale, softcap, m, s);
@@ -184,8 +184,8 @@ inline float on_target(float upstream, float of_lse, float logprob) {
   return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
 }
 
-// One row of products -> gradients with respect to them, in place and, where `rounded` is not null, as bf16 there.
-// `upstream` is the gradient of the target's log-probability, which is `known` where it is given, `of_lse` that of the logsumexp.
+// Turns one row of products into gradients in place. If `rounded` is not null, also writes them there as bf16. `upstream` is the
+// gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the log-probability, if given.
 inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
                          int64_t target, const float* known = nullptr) {
   auto slope = [&](F x) {  // d logit / d product, from the logit

@@ -7,8 +7,8 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Of the kept logits: rows are taken in as few and as equal chunks as fit. Each chunk reads w twice and dw once more, which at 32 MiB (256 rows
-// of 49,152 words in f16) took a fifth of the time where matrix tiles multiply.
+// Size of the kept logits. Rows are split into as few and as equal chunks as fit, because each chunk reads w twice and dw once more, which
+// takes a large share of the time on matrix tiles.
 constexpr int64_t kept_bytes = int64_t{64} << 20, kept_rows_least = 64;
 
 struct FusedLogprobPlan {
@@ -80,7 +80,7 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
     const int64_t rows = min_of(plan.rows, t.rows - i0);
     for (int64_t i = 0; i < rows; ++i) m[i] = minus_infinity, s[i] = 0, hit[i] = 0;
-    // A chunk of the vocabulary lies in one piece: (rows, columns) from rows * j0 on.
+    // A chunk of the vocabulary is contiguous: (rows, columns) from rows * j0 on.
     for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
       const int64_t columns = min_of(plan.columns, t.vocab - j0);
       const HeadRows w = head_rows(t, j0, columns, numbers, pool);

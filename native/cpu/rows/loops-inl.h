@@ -1,4 +1,4 @@
-// What kernels of several products share: their loops as one, and numbers of any type.
+// Shared by kernels of several products: joined loops, and loads of any type.
 #pragma once
 #include "cpu/isa/kernels.h"
 #include "cpu/simd/simd.h"
@@ -8,8 +8,8 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-// The tasks of several loops as those of one: nobody waits between them. Where each loop's can be divided among the threads,
-// a thread's stretch of them is its part of every loop, not some loops and not others, which may be of other lengths.
+// Runs the tasks of several loops as one loop, without a wait between them. If each loop's tasks can be divided among the threads, a
+// thread gets a part of every loop, because the loops' tasks may differ in length.
 // fn(loop, task, tasks of the loop, thread)
 template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
   constexpr int most = 8;  // loops at once

@@ -188,7 +188,7 @@ template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, 
     if (!a.interleaved && !a.interleaved_out) {
       turn(half, cosine, sine, x, x + half, y, y + half);
     } else {
-      // Through memory of its own: y may be x, whose pairs lie elsewhere.
+      // Uses a buffer, because y may be x and pairs are at other places in it.
       alignas(64) float first[rope_half + W], second[rope_half + W];
       for (int64_t j = 0; j < half; ++j) {
         first[j] = load1(a.interleaved ? x + 2 * j : x + j);

@@ -4,7 +4,8 @@
 constexpr int TILE = 16;                // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
 
-// Of c (0 to 3) and a (4, 5) `rows` rows; of c and b columns of 4 bytes: `columns` in 0, 1 and 6, `others` in 2, 3 and 7. As the processor reads it.
+// Tile configuration in the processor's format. Tiles of c (0 to 3) and a (4, 5) have `rows` rows. Tiles of c and b have 4-byte columns:
+// `columns` in 0, 1 and 6, `others` in 2, 3 and 7.
 struct alignas(64) TileShape {
   uint8_t palette = 1, start = 0, reserved[14] = {};
   uint16_t bytes[16] = {};

@@ -10,8 +10,8 @@
 namespace heddle {
 namespace {
 
-// A tile of what does not lie in stretches: `band` rows of a view, of each as many elements, which lie apart in the source; the rows' own
-// lie beside each other. Whole blocks of every type. Rows of a tile are padded, or they would meet in few sets of the first cache.
+// A tile of a view without contiguous runs: `band` rows whose elements are strided in the source, while equal elements of neighbouring rows
+// are adjacent. Sizes are whole blocks of every type. Rows of a tile are padded, because they would otherwise share few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 struct Room {
@@ -77,7 +77,7 @@ template <class T> void gather(const uint8_t* lying, const int64_t* offsets, int
   }
 }
 
-// Rows whose elements lie apart: a transposed matrix, and what is taken in turns.
+// Rows with strided elements: transposed and interleaved matrices.
 class Tiles {
  public:
   explicit Tiles(const WeightCast& c) : c_(c), v_(c.view), along_(c.view.along()), length_(c.view.row_length()) {
@@ -164,7 +164,7 @@ WeightView WeightView::merged() const {
     else v.sizes[v.rank] = sizes[d], v.strides[v.rank++] = strides[d];
   }
   if (v.rank == 0) v.sizes[v.rank] = 1, v.strides[v.rank++] = 1;
-  if (v.rank == 1 && v.strides[0] != 1) {  // a row of its own
+  if (v.rank == 1 && v.strides[0] != 1) {  // a single strided row
     v.sizes[1] = v.sizes[0], v.strides[1] = v.strides[0];
     v.sizes[0] = 1, v.strides[0] = 0, v.rank = 2;
   }

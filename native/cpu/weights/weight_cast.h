@@ -14,9 +14,9 @@ struct WeightView {
   int64_t sizes[4] = {}, strides[4] = {};
 
   int64_t count() const;
-  // The same without dimensions of one, and with those that lie one behind the other as one.
+  // The same view without dimensions of size 1, and with contiguous dimensions merged.
   WeightView merged() const;
-  // Whether stretches lie as they are to be: what is not plain floats must be read so, whole blocks at a time.
+  // Whether the last dimension is contiguous. Types other than plain floats require it, and are read in whole blocks.
   bool in_stretches() const { return strides[rank - 1] == 1; }
   // Else its rows are along the dimension whose elements lie closest, and have the elements of those below it.
   int along() const;
@@ -33,8 +33,8 @@ struct WeightCast {
   uint8_t* out = nullptr;
 };
 
-// As cast_run does it. Throws IO where a file has become shorter. Threads convert 16,384 elements at a time in memory of their own: nothing but `out` grows
-// with the weights.
+// Converts like cast_run. Throws IO if a file has become shorter. Threads convert 16,384 elements at a time in separate buffers, so only
+// `out` grows with the weights.
 CastFindings cast_weights(const WeightCast& cast, Pool& pool);
 
 }  // namespace heddle

@@ -94,7 +94,7 @@ CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, fl
     std::memcpy(mine.raw, raw, bytes);
     r.raw = mine.raw;
   }
-  // What is wanted as numbers is made where it is wanted.
+  // f32 results are written directly to their place.
   const bool direct = to == DType::f32 && from != DType::f32 && !misaligned(out, sizeof(float));
   const float* numbers = widened(r, direct ? reinterpret_cast<float*>(out) : mine.wide);
   if (!are_within(numbers, n, r.copied() ? FLT_MAX : largest_of(to))) return cast_plainly(r, mine.wide);

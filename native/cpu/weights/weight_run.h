@@ -8,15 +8,15 @@ namespace heddle {
 
 struct CastFindings {
   int64_t overflows = 0;   // finite numbers that became infinite
-  int64_t not_finite = 0;  // numbers of the source that are none, or infinite
+  int64_t not_finite = 0;  // source values that are NaN or infinite
 
   void add(const CastFindings& more) { overflows += more.overflows, not_finite += more.not_finite; }
 };
 
 constexpr int64_t weight_run = 16384;  // elements: with what they become they stay in a core's second cache
 
-// n elements (whole blocks of both types, at most weight_run) at `raw` become those at `out`, after adding `addend`: as cast_elements
-// (runtime/element_cast.h) does it, to the bit, which throws the same errors, but that elements which stay as they are keep their bits. Of any alignment.
+// Converts n elements (whole blocks of both types, at most weight_run) at `raw` to `out`, after adding `addend`. Bit-equal to cast_elements
+// (element_cast.h), with the same errors, except that unchanged elements keep their bits. Any alignment.
 CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, float addend, int64_t n);
 
 }  // namespace heddle

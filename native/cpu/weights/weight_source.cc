@@ -54,7 +54,7 @@ int64_t widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
   return overflows;
 }
 
-// Of ggml: 17 bytes a block, the scale first, element j beside element j + 16.
+// ggml's layout: 17 bytes per block, the scale first, and elements j and j + 16 in one byte.
 void gather_mxfp4(const WeightSource& s, int64_t begin, int64_t n, uint8_t* to) {
   const int64_t first = begin / mxfp4_block, blocks = n / mxfp4_block;
   uint8_t *halves = room().stored, *exponents = reinterpret_cast<uint8_t*>(room().wide);

@@ -1,4 +1,4 @@
-// Stored weights as they lie in a file or an array: plainly, as 8-bit floats with scales beside them, or as MXFP4 whose scales are elsewhere.
+// Stored weights in a file or an array: plain elements, 8-bit floats with separate scales, or MXFP4 with separate scales.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Attention over whole sequences, without the matrix of scores: keys and values pass through shared memory in tiles of 32, and
-// each row keeps the maximum, the sum and the output so far (Milakov & Gimelshein 2018; Dao 2023, "FlashAttention-2"). A warp
-// has four query rows; its lanes are the tile's keys while scores are made, and the head's dimensions while values are added.
+// Attention over whole sequences without storing the matrix of scores. Keys and values pass through shared memory in tiles of 32. Each
+// row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023, "FlashAttention-2"). A warp has four query
+// rows. Its lanes hold the tile's keys while scores are computed, and the head's dimensions while values are added.
 #include "cuda/attention/attention.cuh"
 
 namespace heddle {

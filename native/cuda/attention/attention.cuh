@@ -1,4 +1,4 @@
-// What the attention kernels share: scores, and which keys a row sees.
+// Shared by the attention kernels: scores, and the keys that a row sees.
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "ops/attention.h"

@@ -1,4 +1,4 @@
-// What the gradient kernels of attention share: their operands, and what is made before them.
+// Shared by the gradient kernels of attention: their operands, and the values computed before them.
 #pragma once
 #include "cuda/attention/attention.cuh"
 
@@ -15,11 +15,11 @@ struct BackwardArguments {
   Scores scores;
 };
 
-// Queues the kernels that fill spans and means, which lie in the scratch.
+// Queues the kernels that fill spans and means, which are in the scratch.
 BackwardArguments prepare_backward(const Node& n, Context& c);
 size_t backward_scratch(const Node& n, int threads);
 
-// On sm_90a alone: attention_gradients_take_warpgroups says where. Operands of bf16; scratch of its own, at a multiple of 16.
+// Only on sm_90a (see attention_gradients_take_warpgroups), for bf16 operands. `scratch` is separate and 16-byte aligned.
 void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch);
 size_t warpgroup_backward_scratch(const Node& n);
 

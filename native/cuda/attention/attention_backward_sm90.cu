@@ -1,14 +1,14 @@
-// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024, "FlashAttention-3"): five products for each
-// tile of queries and block of keys. A block has 128 keys and goes through the queries that see them. One thread copies tiles (TMA), two warpgroups have
-// 64 keys each; their gradients stay in registers. Every block adds its part of dq to sums of f32 in global memory, which another thread hands to the
-// copy engine.
+// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024, "FlashAttention-3"): five
+// products for each tile of queries and block of keys. A block has 128 keys and goes through the queries that see them. One thread
+// copies tiles (TMA). Two warpgroups have 64 keys each, with their gradients in registers. Every block adds its part of dq to f32
+// sums in global memory through the copy engine.
 //
 //   S' = K Q'   dP' = V dO'   P' = 2^(S' - lse)   dv += P' dO   dS' = P' (dP' - mean) dscore   dk += dS' Q   dq += (dS')' K
 //
-// Sums of f32 depend on their order, and here they have one: blocks add to a tile from the last one that its queries see to the first, each waiting for the
-// one before (a word for each tile and head says how many have added). Where every row sees what is before it, the last block of keys has the shortest way,
-// so that each comes to a tile just after the one that it waits for ("FlashAttention-3" has the same order in its deterministic mode). Blocks take their
-// numbers as they begin: whom a block waits for has begun before.
+// The order of additions is fixed, because f32 sums depend on it: blocks add to a tile from the last block that its queries see to the
+// first. A word per tile and head counts the blocks that have added, and each block waits for its predecessor. With a causal mask the
+// last block of keys has the fewest queries, so each block reaches a tile just after its predecessor. FlashAttention-3 uses the same
+// order in its deterministic mode. Blocks take their numbers when they start, so a predecessor has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
 

@@ -1,5 +1,5 @@
-// A block of attention's gradients on sm_90a (attention_backward_sm90.cu): what lies where in shared memory and scratch, the products that its warpgroups ask
-// for, and what becomes of scores between them.
+// A block of attention's gradients on sm_90a (attention_backward_sm90.cu): the layout of shared memory and scratch, the products of its
+// warpgroups, and the computation on scores between them.
 #pragma once
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
@@ -16,8 +16,8 @@ constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast
 constexpr int copying = 24, multiplying = 240;  // registers of the warpgroups' threads
 static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
 
-// What is known of a tile's queries, of one head, before their gradients. Queries that see nothing, and those beyond the sequence, have an infinite lse
-// instead of a span: their weights are 0.
+// Precomputed values of a tile's queries for one head. Queries that see nothing, and those beyond the sequence, have an infinite
+// lse, which makes their weights 0.
 struct alignas(16) QueryFacts {
   float lse[queries], mean[queries];  // lse: as a power of two
   int32_t first[queries], last[queries];  // the keys that each sees
@@ -27,8 +27,8 @@ struct alignas(8) TileFacts {
   int32_t first, last;
 };
 
-// Tiles of keys and values (128, width) and of queries (64, width): boxes of 64 columns side by side. dS' (128, 64) is one box. Of dq the warpgroups make a
-// box of columns each, or of one box every other tile.
+// Tiles of keys and values (128, width) and of queries (64, width) consist of adjacent boxes of 64 columns. dS' (128, 64) is one box. Each
+// warpgroup computes one box of columns of dq. If there is only one box, the warpgroups alternate by tile.
 template <int width_> struct Plan {
   static constexpr int width = width_, boxes = (width + 63) / 64, stages = boxes > 1 ? 2 : 4;
   static constexpr int own_box = keys * line_bytes, own_bytes = boxes * own_box;
@@ -58,7 +58,7 @@ struct Maps {
 };
 
 #if HEDDLE_SM90A
-// A tile of `boxes` boxes, of so many bytes each.
+// Copies a tile of `boxes` boxes of `bytes` bytes each.
 template <int boxes, int bytes> __device__ inline void copy(unsigned char* tile, const CUtensorMap* map, int head, int row, int sequence, uint64_t* full) {
   HEDDLE_ROLLED  // few registers are left here
   for (int i = 0; i < boxes; ++i) ptx::copy_box(tile + i * bytes, map, 64 * i, head, row, sequence, full);
@@ -90,8 +90,8 @@ __device__ inline void multiply_weights(float (&part)[32], const unsigned char* 
   ptx::commit_products();
 }
 
-// s: a warpgroup's S' (64 keys, queries), becomes weights times what their gradient is multiplied by beside the scale. p: the weights, rounded. A lane's
-// first key is `key`, the other the eighth after it; of every eight queries it has two.
+// s holds a warpgroup's S' (64 keys, queries), and becomes the weights times the score's derivative without the scale. p receives the
+// rounded weights. A lane has the keys `key` and key + 8, and two of every eight queries.
 template <bool masked, bool capped>
 __device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryFacts& facts, int key, const Scores& scores) {
   const float to_power = (capped ? scores.softcap : scores.scale) * log2_e, to_cap = capped ? scores.scale / scores.softcap : 0.0f;

@@ -1,7 +1,7 @@
-// Attention over whole sequences on the tensor cores of sm_90a, forward (Shah et al. 2024, "FlashAttention-3"): one thread copies tiles of keys
-// and values into rings (TMA), two warpgroups have 64 query rows each. A warpgroup asks for the scores of the next tile before it multiplies
-// the weights of this one by its values, so that one tile's softmax runs while tensor cores are busy with the other products; and the
-// warpgroups take turns in asking, so that the one's products run during the other's softmax.
+// Forward attention over whole sequences on the tensor cores of sm_90a (Shah et al. 2024, "FlashAttention-3"). One thread copies tiles of
+// keys and values into rings (TMA). Two warpgroups have 64 query rows each. A warpgroup issues the scores of the next tile before it
+// multiplies this tile's weights by its values, so that the softmax of one tile overlaps with products of another. The warpgroups
+// take turns (ping-pong), so that one warpgroup's products overlap with the other's softmax.
 //
 //   S (64, keys) = Q K'          wgmma, both in shared memory
 //   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its part of the left operand of

@@ -1,4 +1,4 @@
-// What the attention kernels on tensor cores share.
+// Shared by the attention kernels on tensor cores.
 #pragma once
 #include "cuda/attention/attention.cuh"
 
@@ -46,7 +46,7 @@ __device__ inline float quad_sum(float v) {
   return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// Of a tile of a warp's sixteen rows: what a lane knows of its two, lane / 4 and the eighth after it. Weights are 2^(to_power * (score - largest)).
+// A lane's state for its two of a warp's sixteen rows, lane / 4 and lane / 4 + 8. Weights are 2^(to_power * (score - largest)).
 struct RunningRows {
   float largest[2], sum[2];  // so far; of the lane's columns
 

@@ -1,8 +1,8 @@
-// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"), in two passes
-// without atomics, so that its bits depend on the operands alone: one block for 64 queries makes dq, one for 64 keys dk and dv.
+// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two passes avoid
+// atomics, so that the bits depend only on the operands: a block computes dq for 64 queries, another dk and dv for 64 keys.
 //
-//   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: of a row's dO over its output, made before
-//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO    the second pass makes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands
+//   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: a row's dO . O, computed before
+//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO    the second pass computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"

@@ -88,7 +88,7 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
   }
 }
 
-// At least one block, so that wrong segments are found where there are no rows.
+// At least one block, so that wrong segments are reported even without rows.
 unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows) : 1u; }
 
 void cache_write(const Node& n, Context& c) {
@@ -98,9 +98,9 @@ void cache_write(const Node& n, Context& c) {
          segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are taken in parts of this many positions (few in tests, so that there are parts), whose results are folded in their order:
-// by one block that goes through all of them or, where there are few rows, by blocks of their own and a kernel after them
-// (Dao et al. 2023, "Flash-Decoding"). Either way a row's bits are the same.
+// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts' results are combined
+// in order, either by one block that goes through all of them or, with few rows, by separate blocks and a final kernel
+// (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part

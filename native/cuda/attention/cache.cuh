@@ -1,4 +1,4 @@
-// What the kernels of the key/value cache share: where rows lie, which keys a row sees, the operands of cached attention.
+// Shared by the kernels of the key/value cache: addresses of rows, the keys that a row sees, the operands of cached attention.
 #pragma once
 #include "cuda/attention/attention.cuh"
 #include "ops/q8_rows.h"
@@ -12,15 +12,15 @@ struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
-// Position p of a sequence lies in row p mod L, or in its page. ring: 0, or the window for whose sake older positions may be overwritten.
+// Position p of a sequence is in row p mod L, or in its page. ring: 0, or the sliding window that allows overwriting older positions.
 struct CacheShape {
   int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
-  int64_t page, pages;              // positions of a page, how many pages there are; 0 where there is no table
+  int64_t page, pages;              // positions per page, number of pages; 0 without a table
   const int32_t* table;             // (S, L / page)
 
   __device__ int32_t page_of(int64_t slot, int64_t position) const { return table[slot * (L / page) + position / page]; }
   __device__ bool has(int32_t number) const { return number >= 0 && number < pages; }
-  // Of a head. A page that there is not is reported, and another one read: what comes of it is thrown away.
+  // The row of a head's position. An invalid page is reported and another page is read; the result is discarded.
   __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
     if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
     const int32_t number = page_of(slot, position);
@@ -61,7 +61,7 @@ struct CachedArguments {
 struct Visible {
   int64_t slot, first, last;
 };
-// Of row `i` of a segment.
+// The keys that row `i` of a segment sees.
 __device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& segment, int64_t i) {
   const int64_t position = segment.past + i, length = static_cast<int64_t>(segment.past) + segment.count;
   Visible keys{segment.slot, 0, length};

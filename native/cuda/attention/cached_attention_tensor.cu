@@ -1,13 +1,13 @@
-// Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8 rows. All heads that share a head of keys, and
-// all rows of a segment, are rows of one operand (Shazeer 2019, "Fast Transformer Decoding", has the heads so): a block makes 16 of them, so that
-// a key is read once for 16. Its warps share the positions out, sixteen at a time in turn, each with a ring of its own; positions are cut into parts that may have
-// blocks of their own (Dao et al. 2023, "Flash-Decoding"), whose results are folded in their order.
+// Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8 rows. All heads that
+// share a key head, and all rows of a segment, are rows of one operand (as in Shazeer 2019, "Fast Transformer Decoding"). A block
+// computes 16 rows, so that a key is read once for 16. Its warps take sixteen positions each in turn, each with a separate ring.
+// Positions are split into parts that may have separate blocks (Dao et al. 2023, "Flash-Decoding"), and are combined in order.
 //
-//   S (16, 16 keys) = Q K'   sums in registers      P = 2^(S - maximum so far), rounded: a lane's sums are its part of the left operand of
+//   S (16, 16 keys) = Q K'   sums in registers      P = 2^(S - maximum so far), rounded; a lane's sums are its part of the left operand of
 //   O (16, D) = O 2^(...) + P V
 //
-// Sixteens and parts begin at multiples from position 0 on, and so a row's bits do not depend on the rows beside it. Rows of f32 are cut into terms, each
-// rounded to the cache's type, whose products add up to what f32 would give: reading the cache takes longer than that.
+// Groups of sixteen and parts begin at fixed multiples of the position, so a row's bits do not depend on other rows. f32 rows are split
+// into terms, each rounded to the cache's type, whose products add up to the f32 result. Reading the cache takes longer than that.
 #include "cuda/attention/cached_attention_tensor.cuh"
 
 namespace heddle {
@@ -16,7 +16,7 @@ namespace {
 
 using namespace cached;
 
-constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads: with more of them parts need no blocks of their own
+constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads beyond which parts do not need separate blocks
 int64_t part_of(int64_t L) { return HEDDLE_EMULATED ? 208 : cached_part(L); }  // few in tests, so that there are parts
 int64_t parts_of(int64_t L) { return L / part_of(L) + 2; }                       // a window may begin and end within a part
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_of(L) && rows * H <= most_split_rows; }
@@ -31,14 +31,14 @@ struct Fold {
   }
   __device__ float operator()(float so_far, float of_part) const { return fmaf(of_part, share, so_far * kept); }
 };
-// What values are multiplied by in the end. A sink is one more logit that has no value.
+// The final factor of the output. A sink is an additional logit without a value vector.
 __device__ inline float output_factor(const CachedArguments& a, int64_t head, float largest, float sum) {
   const Fold sink(largest, a.sinks.data ? a.sinks[head] * log2_e : -INFINITY);
   const float total = sink(sum, a.sinks.data ? 1.0f : 0.0f);
   return total > 0 ? sink.kept / total : 0.0f;
 }
 
-// A block's work on a tile of rows; part: the one that has this block, of those that the tile sees, or negative where it goes through all of them.
+// A block's work on a tile of rows. `part` is the block's part of the positions, or negative if the block processes all parts.
 template <class P> __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_t kv_head, int own_part) {
   using Type = typename P::Type;
   constexpr int width = P::width, warps = P::warps;
@@ -338,7 +338,7 @@ void cached_attention(const Node& n, Context& c) {
   const bool split = splits(rows, H, L);
   const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5),
                           Scores(n), n.attr_flag("causal"), fault_of(c), split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
-  // Segments that have no rows in common have at most so many tiles; of others, blocks make several. At least one: wrong segments are found where there are no rows.
+  // The maximum number of tiles of disjoint segments. Blocks loop if segments overlap. At least one block runs, to report wrong segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;
   const dim3 grid(static_cast<unsigned>(tiles > 0 ? tiles : 1), static_cast<unsigned>(a.shape.KH), split ? static_cast<unsigned>(parts) : 1u);
   if (k.dtype == DType::bf16) run<Bf16>(c, a, grid);
@@ -347,8 +347,8 @@ void cached_attention(const Node& n, Context& c) {
   if (split && rows > 0) launch(c, "cached_attention", {dim3(static_cast<unsigned>(rows), static_cast<unsigned>(H)), dim3(static_cast<unsigned>((a.shape.D + warp_size - 1) / warp_size * warp_size))}, fold_tensor_parts_kernel, a);
 }
 
-// Rows of 16 bytes at a time; of q8 rows 32 numbers. Caches of f32 have no tensor cores that would be exact enough. What few models have, q8 rows of
-// more than 128, is left to the other kernel.
+// Loads take 16 bytes of a row, or 32 numbers of a q8 row. No tensor core is exact enough for f32 caches. The other kernel
+// handles q8 rows of more than 128, which are rare.
 bool supports(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1];
   const int64_t D = q.shape[2];

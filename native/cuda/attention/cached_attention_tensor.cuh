@@ -1,5 +1,5 @@
-// The operands of cached_attention_tensor.cu: which rows a block has, the types that they meet the cache in, and how rows of a cache come to shared memory
-// and from there, of q8 rows, to fragments.
+// The operands of cached_attention_tensor.cu: the rows of a block, the element types of products, and the way of cache rows to shared
+// memory and, for q8 rows, on to fragments.
 #pragma once
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/attention/cache.cuh"
@@ -35,7 +35,7 @@ struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
   static constexpr int width = width_, terms = terms_, warps = width <= 128 ? 4 : terms > 2 ? 1 : 2, threads = warps * warp_size, blocks = terms > 2 ? 2 : 3;  // of a multiprocessor, as shared memory allows
-  static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;  // q8: the scale after D bytes; 16 more than width, so that rows lie in different banks
+  static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;  // q8: the scale follows D bytes; 16 extra bytes put rows into different banks
   static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes, query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
   static constexpr size_t shared = query_bytes + static_cast<size_t>(warps) * ring_bytes;  // and output_floats, where a block goes through several parts
@@ -79,8 +79,8 @@ __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int
   return last.first == own.first && last.count == own.count && last.slot == own.slot && last.past == own.past;
 }
 
-// Sixteen numbers of a q8 row, of which lane t of a quad wants 2 t, 2 t + 1, 2 t + 8 and 2 t + 9: those are bytes 4 t to 4 t + 3, a load. Where the queries'
-// number d lies to match.
+// Lane t of a quad needs the numbers 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of sixteen. It loads bytes 4 t to 4 t + 3 of a q8 row instead, and
+// the queries are permuted to match. Returns the place of the queries' number d.
 __device__ inline int place_in_sixteen(int d) { return d / 4 * 2 + d % 2 + d % 4 / 2 * 8; }
 // Bytes i and j of two words as bf16: with their sign turned they are the low bits of 2^23 + 128 + byte, from which that is taken; no bit is lost.
 __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second, int j) {

@@ -65,7 +65,7 @@ Groups group(const Context& c, const char* name, const Tensor& experts, int64_t 
 
 // ---- their products -----------------------------------------------------------------------------------------------------------
 
-// y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p], w (E, M, K) or, the other way round, (E, K, M)
+// y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p], w (E, M, K) or, transposed, (E, K, M)
 struct Products {
   View x, w, bias;
   Out y;
@@ -95,7 +95,7 @@ template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_ke
   if (lane == 0) a.store(pair, expert, m, sum);
 }
 
-// What few_pairs_kernel and grouped_kernel ask of weights, of single elements or of blocks.
+// Access to weights of single elements or of blocks, for few_pairs_kernel and grouped_kernel.
 struct SingleWeights {
   View w;
   __device__ float product(const View& x, int64_t x_at, int64_t row, int64_t K, int lane) const {
@@ -154,7 +154,7 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   return {-1, 0, 0};
 }
 
-// grid: as TileGrid has it, with so many columns of tiles
+// grid: that of TileGrid, with its number of tile columns
 template <class Weights> __global__ void __launch_bounds__(tiled::threads, 2) grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
   const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
   if (tile.expert < 0) return;  // the whole block

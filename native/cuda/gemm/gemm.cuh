@@ -6,7 +6,7 @@
 namespace heddle {
 namespace cuda {
 
-// What becomes of sums before they are stored, while they are f32 in registers. All that is (m, n) lies as c does.
+// Operations on f32 sums in registers before they are stored. All (m, n) operands have c's layout.
 struct Ending {
   int activation = -1;                   // as activated() numbers them; -1: none
   View onto{nullptr, DType::f32};        // (m, n), added last: c's own memory, even
@@ -42,8 +42,8 @@ void gemm_tensor(const Context& context, const char* name, const Gemm& g, const 
 void gemm_tf32(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 
-// Calls run(strip) for parts of the product's rows, as many as grids of tiles of tile_m rows take: their second dimension is small. What has
-// several strips is too many tiles to be cut into parts.
+// Calls run(strip) for strips of the product's rows, because a grid's second dimension is limited. A product with several strips has
+// too many tiles to be split along its depth.
 template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   const int64_t most = int64_t{65535} * tile_m;
   const auto skip = [](auto& x, int64_t elements) {
@@ -59,8 +59,8 @@ template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   }
 }
 
-// The product that block blockIdx.z of a launch with parts makes: sums of its part of the depth, to its place in the workspace; of a gated product
-// the second factor's behind the first's.
+// The product of block blockIdx.z in a launch with parts: sums over its part of the depth, written to its place in the workspace. A gated
+// product stores the second factor's sums after the first's.
 __device__ inline Gemm part_of(Gemm g, int64_t part) {
   if (gridDim.z == 1) return g;
   const int64_t begin = blockIdx.z * part, elements = g.m * g.n;

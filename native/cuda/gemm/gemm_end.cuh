@@ -1,5 +1,6 @@
-// The end of a product: sums become what is stored. After CUTLASS's epilogues (Thakkar et al.): sums of tensor cores go through shared memory, 16 rows
-// by 32 columns of a warp at a time, so that what is read and written lies together, and so that the code of activations is there once, not once a register.
+// The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores go through shared
+// memory, 16 rows by 32 columns per warp, so that global accesses are contiguous, and activation code exists once instead of once
+// per register.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 
@@ -69,8 +70,8 @@ __device__ inline void put_fragment(float* own, int j, float c0, float c1, float
   *reinterpret_cast<float2*>(to + 8 * end_pitch) = float2{c2, c3};
 }
 
-// Ends what the warp's lanes put: 16 rows from `row0` on, 32 columns from `column0` on; of a gated product 16 columns, the second factor's 16 beside them.
-// All lanes call it, between putting one four and the next.
+// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16 columns, followed by the
+// second factor's 16. All lanes call it between two puts of four.
 template <bool gated> __device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
   constexpr int columns = gated ? end_columns / 2 : end_columns, width = 4, lanes = columns / width;  // lanes of a row
   const int lane = threadIdx.x % warp_size;

@@ -1,13 +1,13 @@
-// The body of the products on tensor cores from sm_80 on, of operands of any type: cp.async brings 16-byte pieces of both operands into a ring of
-// three or four stages, fragments come from there, mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.) and
-// "Dissecting Ampere" (Sun et al. 2022) for what the instructions do.
+// The body of products on tensor cores from sm_80 on, for operands of any type. cp.async copies 16-byte pieces of both operands into a ring of
+// three or four stages, fragments are loaded from there, and mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.)
+// and "Dissecting Ampere" (Sun et al. 2022).
 //
-// An operand's tile lies in shared memory as it is stored, so that neighbours stay neighbours: (lines, depth) where the depth k is
-// innermost, (depth, lines) where it is not. What differs between types is an Operand:
+// A tile in shared memory keeps the operand's layout: (lines, depth) if the depth k is innermost, (depth, lines) otherwise. An Operand
+// has the parts that depend on the type:
 //
-//   Element                                      what a tile holds
+//   Element                                      the element type of a tile
 //   depth, step                                  elements of depth in a stage (128 bytes), and in a fragment
-//   place<count, depth_innermost>(r, p)          where piece p of line r lies in a tile whose lines have `count` elements
+//   place<count, depth_innermost>(r, p)          the place of piece p of line r in a tile whose lines have `count` elements
 //   load_left, load_right<depth_innermost, count>   fragments: of 16 rows of a; of 16 columns of b
 //   multiply(c, a, b)                            mma.sync of such fragments
 #pragma once

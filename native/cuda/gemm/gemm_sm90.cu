@@ -1,11 +1,10 @@
-// The bf16 matrix product on the tensor cores of sm_90a. Blocks stay for the whole product and make one tile of 128 rows after another: one
-// warpgroup copies (one thread of it asks the tensor memory accelerator for boxes), two multiply 64 rows each (wgmma), and a ring of stages
-// lies between, whose barriers count the bytes that came and the warps that are done. After CUTLASS's warp-specialised persistent
-// kernels (Thakkar et al.), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu
-// (Shankhdhar 2024).
+// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent and compute one tile of 128 rows after another. One warpgroup
+// copies (one of its threads issues TMA copies), and two warpgroups multiply 64 rows each (wgmma). They share a ring of stages, whose
+// barriers count arrived bytes and finished warps. After CUTLASS's warp-specialized persistent kernels (Thakkar et al.),
+// "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
 //
-// A stage's tile of an operand lies as the operand is stored, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
-// (64 depths, 64 rows) boxes side by side where the rows are innermost; the product's descriptors say which.
+// A stage's tile keeps the operand's layout, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or adjacent boxes of
+// (64 depths, 64 rows) if the rows are innermost. The descriptors of the product distinguish the two.
 #include "cuda/gemm/gemm_sm90.cuh"
 
 namespace heddle {
@@ -21,7 +20,7 @@ template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
 
-// Of a gated product, b_map is of boxes of half a tile's columns, and up_map like it: a tile has both factors' side by side.
+// In a gated product, the boxes of b_map and up_map have half a tile's columns. A tile holds both factors next to each other.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(threads, 1)
 tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
@@ -68,13 +67,13 @@ tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_
   ptx::take_registers<232>();
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size, warp = threadIdx.x % warpgroup / warp_size;
   float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * end_floats;
-  // What a descriptor's address grows by for the next 16 depths.
+  // The increment of a descriptor's address for the next 16 depths.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     float sum[T::n / 2];
     HEDDLE_UNROLL
     for (int r = 0; r < T::n / 2; ++r) sum[r] = 0;
-    int before = -1;  // the stage that the products under way read
+    int before = -1;  // the stage that the running products read
     for (int64_t d = 0; d < deep; ++d, at.advance()) {
       const unsigned char *a_tile = ring + at.stage * T::stage_bytes + consumer * box_bytes, *b_tile = ring + at.stage * T::stage_bytes + T::a_bytes;
       ptx::wait_barrier(&full[at.stage], at.parity);

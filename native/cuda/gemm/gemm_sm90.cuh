@@ -1,4 +1,4 @@
-// What the products of sm_90a share beside sm90_tiles.cuh: who copies and who multiplies, a ring between them, the end of a tile.
+// Shared by the products of sm_90a, in addition to sm90_tiles.cuh: producer and consumers, the ring between them, the end of a tile.
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
@@ -8,7 +8,7 @@ namespace heddle {
 namespace cuda {
 namespace sm90 {
 
-constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;  // warpgroups that multiply, 64 rows each, beside one that copies
+constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;  // warpgroups that multiply, 64 rows each, in addition to one that copies
 constexpr int waiting_bytes = consumers * warpgroup / warp_size * end_floats * static_cast<int>(sizeof(float));
 
 // Tiles of 128 rows in a ring of stages, after which sums wait to be stored.
@@ -40,8 +40,8 @@ template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages]
   __syncthreads();
 }
 
-// Ends a warp's 16 rows from `row0` on, from column `column0` on: its registers of a warpgroup's sums. Of a gated product the first half of the columns
-// is the one factor's, the second half the other's.
+// Ends a warp's 16 rows from `row0`, from column `column0` on, given its registers of a warpgroup's sums. In a gated product the first half
+// of the columns belongs to one factor, the second half to the other.
 template <bool gated, int registers>
 __device__ inline void end_sums(const Gemm& g, float* own, int64_t row0, int64_t column0, const float (&sum)[registers]) {
   HEDDLE_ROLLED

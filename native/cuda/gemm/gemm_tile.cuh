@@ -1,8 +1,8 @@
-// The body of every product on the ordinary multiply-add units: a block makes a tile of 64 x 64 from tiles of 64 rows and 64
-// columns, tile_k deep, in shared memory; each of 256 threads makes 4 x 4 of it in registers, so that of 8 values read from
-// shared memory 16 multiply-adds follow. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
+// The body of products on the ordinary multiply-add units. A block computes a tile of 64 x 64 from tiles of 64 rows and 64 columns, tile_k
+// deep, in shared memory. Each of 256 threads computes 4 x 4 of it in registers, with 16 multiply-adds per 8 values from
+// shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
 //
-// What differs between products is how a side's tile is filled: from single elements, from quantised blocks, from rows by number.
+// Products differ in how a tile is filled: from single elements, from quantized blocks, or from indexed rows.
 #pragma once
 #include "cuda/quant/quant.cuh"
 

@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads) route_kernel(View logits, float* weig
     sum += expf(best - largest);
     if (lane == 0) {
       experts[row * k + j] = static_cast<int32_t>(at);
-      weights[row * k + j] = expf(logits[row * E + at] - largest);  // as it is: what is not a number stays so
+      weights[row * k + j] = expf(logits[row * E + at] - largest);  // not clamped, so that NaN stays NaN
     }
   }
   if (!normalise) {

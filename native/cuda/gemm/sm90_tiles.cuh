@@ -1,4 +1,4 @@
-// What the products of sm_90a share: the order of tiles, positions in a ring of stages.
+// Shared by the products of sm_90a: the order of tiles, positions in a ring of stages.
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "cuda/ptx/ptx_sm90.cuh"

@@ -1,7 +1,7 @@
-// Tiles of bf16 in shared memory as tensor cores want them: copied 16 bytes at a time (cp.async), read by ldmatrix.
+// Tiles of bf16 in shared memory for tensor cores: copied 16 bytes at a time (cp.async) and read by ldmatrix.
 //
-// A tile lies as its operand is stored, (rows, columns). Its pieces of 16 bytes are swizzled: piece p of row r lies at p ^ (r % 8),
-// so that the eight rows of one piece that ldmatrix reads at once lie in different banks. Rows have at least 8 pieces.
+// A tile has its operand's layout, (rows, columns). Pieces of 16 bytes are swizzled: piece p of row r is at p ^ (r % 8). The
+// eight rows of a piece that one ldmatrix reads are therefore in different banks. Rows have at least 8 pieces.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -10,7 +10,7 @@ namespace cuda {
 
 constexpr int piece = 8;  // elements of 2 bytes
 
-// Where piece p of row r lies in a tile whose rows have `pieces` of them.
+// The place of piece p of row r in a tile whose rows have `pieces` pieces.
 template <int pieces> __device__ inline int swizzled(int r, int p) { return (r * pieces + (p ^ (r & 7))) * piece; }
 
 // Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end, column_end).

@@ -1,5 +1,5 @@
-// Every PTX instruction that the kernels use, with its meaning in C++ beside it. Section numbers and figures are those of
-// NVIDIA's "Parallel Thread Execution ISA"; test/emulator holds each fragment layout against its tables.
+// Every PTX instruction that the kernels use, with its meaning in C++. Section numbers and figures are those of NVIDIA's "Parallel
+// Thread Execution ISA". test/emulator compares each fragment layout with its tables.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "ops/fp8.h"
@@ -106,7 +106,7 @@ __device__ inline void commit_copies() {
 #endif
 }
 
-// Until at most `pending` of this thread's committed groups are under way.
+// Waits until at most `pending` of this thread's committed groups are in flight.
 template <int pending> __device__ inline void wait_copies() {
 #if HEDDLE_EMULATED
   emulator::wait_copies(pending);
@@ -116,8 +116,8 @@ template <int pending> __device__ inline void wait_copies() {
 }
 
 // ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements. Lane i gives the
-// address of row i % 8 of matrix i / 8. Register r of lane i then holds, of matrix r, elements 2 (i % 4) and 2 (i % 4) + 1 of row
-// i / 4; with trans, of column i / 4.
+// address of row i % 8 of matrix i / 8. Register r of lane i then holds elements 2 (i % 4) and 2 (i % 4) + 1 of row i / 4 of
+// matrix r, or of column i / 4 with trans.
 template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -151,9 +151,9 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
 #endif
 }
 
-// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). With g = lane / 4 and
-// t = lane % 4: a0 holds (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..), rows and columns of a; b0 holds
-// rows 2t.. and b1 rows 2t + 8.. of b's column g; c0, c1 are (g, 2t..), c2, c3 (g + 8, 2t..).
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane / 4, t = lane % 4.
+// a0 holds (row, column) (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..).
+// b0 holds rows 2t.. and b1 rows 2t + 8.. of b's column g. c0, c1 are (g, 2t..); c2, c3 are (g + 8, 2t..).
 #if HEDDLE_EMULATED
 inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
 // The warp's product of pairs of 16-bit numbers, of which `number` makes floats.

@@ -1,5 +1,5 @@
-// Writes of many bytes from shared to global memory by the copy engine of sm_90, and words in global memory by which blocks tell one another how far
-// they are. As in ptx.cuh the PTX and its meaning stand side by side.
+// Bulk writes from shared to global memory by the copy engine of sm_90, and words in global memory with which blocks report their
+// progress. As in ptx.cuh, each instruction has its meaning in C++.
 #pragma once
 #include "cuda/ptx/ptx_sm90.cuh"
 

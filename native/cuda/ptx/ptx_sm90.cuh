@@ -58,7 +58,7 @@ __device__ inline void arrive(uint64_t* barrier HEDDLE_LINE) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 #endif
 }
-// mbarrier.arrive.expect_tx: and the phase is to wait for so many bytes more.
+// mbarrier.arrive.expect_tx: arrives, and makes the phase wait for `bytes` more bytes.
 __device__ inline void arrive_expecting(uint64_t* barrier, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::arrive(barrier, bytes, line);
@@ -82,8 +82,8 @@ __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LI
 #endif
 }
 
-// bar.sync (9.7.13.1): one of the barriers 1 to 15 of a block, by `threads` of its threads, whole warps of them. Nobody goes on before so many
-// have come; what each did before is then seen by all. arrive_named counts as coming, and does not wait.
+// bar.sync (9.7.13.1) on one of a block's barriers 1 to 15, for `threads` of its threads in whole warps. Waits until that many have
+// arrived. Their earlier writes are then visible to all. arrive_named arrives without waiting.
 __device__ inline void sync_named(int barrier, int threads HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::named_barrier(barrier, threads, true, line);
@@ -142,9 +142,9 @@ __device__ inline void prefetch_map(const void* map) {
 #endif
 }
 
-// setmaxnreg (9.7.20.5): registers of each of the warpgroup's threads from here on. Taking waits until others of the block have given as many
-// back: a block has those that it was launched with and no more, which of `threads` threads are 65536 / threads, in eights, for each of
-// them. Of 384 threads that is 168, so that three warpgroups share 504: more would be waited for forever.
+// setmaxnreg (9.7.20.5) sets the number of registers of each of the warpgroup's threads. Taking registers waits until other warps have given
+// them back, because a block keeps its registers from launch: 65536 / threads per thread, rounded down to a multiple of 8. With 384
+// threads that is 168, so three warpgroups share 504. Asking for more waits forever.
 template <int threads> constexpr bool registers_fit(int of_all_warpgroups) { return of_all_warpgroups * 128 <= 65536 / threads / 8 * 8 * threads; }
 template <int registers> __device__ inline void take_registers(HEDDLE_ONLY_LINE) {
   static_assert(registers % 8 == 0 && registers >= 24 && registers <= 256, "what the instruction takes");
@@ -187,7 +187,7 @@ __device__ inline void commit_products(HEDDLE_ONLY_LINE) {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #endif
 }
-// wgmma.wait_group (9.7.15.7.3): until at most `pending` of the committed groups are under way.
+// wgmma.wait_group (9.7.15.7.3): waits until at most `pending` of the committed groups are in flight.
 template <int pending> __device__ inline void wait_products(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::warpgroup_wait(pending, line);
@@ -209,9 +209,9 @@ template <int registers> __device__ inline void pin_all(float (&v)[registers]) {
   for (int r = 0; r < registers; ++r) pin(v[r]);
 }
 
-// wgmma.mma_async.sync.aligned.m64nNk16.f32.bf16.bf16 (9.7.15.5.2): d (64, N) (+)= a (64, 16) b (16, N), both in shared memory; N = 64, 128
-// or 256. Warp w of the warpgroup holds rows 16 w to 16 w + 15: register r of lane i is row i / 4 + 8 (r / 2 % 2), column 8 (r / 4) + 2 (i % 4) +
-// r % 2. transposed: rows (a) or columns (b) innermost. It runs on by itself until wait_products.
+// wgmma.mma_async.sync.aligned.m64nNk16.f32.bf16.bf16 (9.7.15.5.2): d (64, N) (+)= a (64, 16) b (16, N), both in shared memory.
+// N = 64, 128 or 256. Warp w of the warpgroup holds rows 16 w to 16 w + 15. Register r of lane i is row i / 4 + 8 (r / 2 % 2),
+// column 8 (r / 4) + 2 (i % 4) + r % 2. `transposed`: rows (a) or columns (b) innermost. Runs asynchronously until wait_products.
 template <bool a_transposed, bool b_transposed, int registers>
 __device__ inline void multiply_tiles(float (&d)[registers], uint64_t a, uint64_t b, bool add HEDDLE_LINE) {
   static_assert(registers == 32 || registers == 64 || registers == 128, "N is twice as many");
@@ -232,7 +232,7 @@ __device__ inline void multiply_e4m3_tiles(float (&d)[64], uint64_t a, uint64_t 
 #endif
 }
 
-// The same with a in registers, which must stay as they are until the wait: register r of lane i holds row i / 4 + 8 (r % 2) of the warp's 16,
+// The same with a in registers, which must not change until the wait. Register r of lane i holds row i / 4 + 8 (r % 2) of the warp's 16,
 // depths 2 (i % 4) + 8 (r / 2) and the next. N = 64, 96 or 128.
 template <bool b_transposed, int registers>
 __device__ inline void multiply_registers(float (&d)[registers], const uint32_t (&a)[4], uint64_t b, bool add HEDDLE_LINE) {

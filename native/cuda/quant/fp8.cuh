@@ -47,7 +47,7 @@ struct Fp8Gemm {
   Out c;
   int64_t m, n, k;
 
-  // What becomes of sums.
+  // The end of the product.
   __device__ Gemm end() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
 };
 // By wgmma, on sm_90a: x rounded, rows of both a multiple of 16 bytes at addresses of 16.

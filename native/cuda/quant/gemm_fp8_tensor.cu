@@ -1,9 +1,9 @@
 // The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with stages of 128
-// depths, which are the blocks that share a scale. Each stage's sums are begun anew, scaled and added to others in f32, as gemm_fp8_sm90.cu does and
-// for the same reason ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
+// depths, the size of the blocks that share a scale. The sums of each stage start at zero, are scaled, and are added in f32, as in
+// gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //
-// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 beside m16n8k16): its tiles and their
-// loads are those of pairs of bytes.
+// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 and m16n8k16). Tiles and
+// loads therefore treat pairs of bytes like bf16.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_multistage.cuh"
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int group = activation_group, few_threads = 256, most_rows = 4;
 
-// What rounding leaves of a group, squared, in steps: added in the order of round_activations, so that all choose alike.
+// The squared rounding error of a group, in units of the step. Added in the order of round_activations, so that all choose alike.
 __device__ inline float left_by(float v, float inverse, int lane) {
   const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
   const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
@@ -80,7 +80,7 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
 
 constexpr int tile_m = 64, tile_n = 64, tile_runs = 4, warps_n = 2, threads = 4 * warp_size;
 constexpr int words = tile_runs * 4;
-// Rows 20 words apart: the words that one fragment's lanes read, (row g, word t) at 20 g + t, lie in 32 different banks.
+// Rows are 20 words apart, so that the words (row g, word t) of one fragment, at 20 g + t, are in 32 different banks.
 constexpr int pitch = words + 4;
 
 // Four warps make 32 x 32 of the tile each. A stage is four runs deep: activations are copied, weights are taken apart.

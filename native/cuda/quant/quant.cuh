@@ -25,8 +25,8 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// `count` elements of x from `at`, a multiple of 8, on: one look at the type for all of them, and 16 bytes a load where x begins at a multiple
-// of that (all lanes find the same).
+// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a time if x is
+// aligned to that (uniform over the lanes).
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
   static_assert(count % 8 == 0, "whole loads of every type");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
@@ -72,8 +72,8 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// The 16 bytes from p on as words. Blocks of even sizes lie at odd multiples of 2 every other time: whole words are then read around p, which
-// is never a block's beginning, and shifted into place; nothing behind the 16 bytes is read.
+// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p are then read and
+// shifted into place. This is safe because p is never a block's beginning, and nothing after the 16 bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -98,7 +98,7 @@ __device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a |
 // Bits 0-3 to bit 0 of bytes 0-3.
 __device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081u & 0x01010101u; }
 
-// The signed bytes that four nibbles (one a byte) stand for in a table of 16, given as four words.
+// Looks up four nibbles (one per byte) in a table of 16 signed bytes, given as four words.
 __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
   const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;  // prmt takes a nibble a byte
   const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
@@ -125,7 +125,7 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
     HEDDLE_UNROLL
     for (int i = 0; i < 4; ++i) run.q[i] = take(read[i], i);
   };
-  // Of 256 elements: which half of 128, which of its four runs of 32, and where in that.
+  // The position in 256 elements: the half of 128, its run of 32, and the place in the run.
   const int half = r / 8, quarter = r % 8 / 2, at = r % 2 * 16;
   switch (T) {
     case DType::q8_0:
@@ -197,14 +197,14 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       words(b + 8 + 16 * g, [&](uint32_t w, int) { return nonlinear_bytes(w >> 4 * (r % 2) & 0x0f0f0f0fu); });
       break;
     }
-    default:  // mxfp4: 2^(e - 128), half of the power of two that e8m0 stands for; subnormal for e below 2
+    default:  // mxfp4: 2^(e - 128), half of the value of e8m0; subnormal for e below 2
       run.scale = __uint_as_float(b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23);
       words(b + 1, [&](uint32_t w, int) { return e2m1_bytes(w >> 4 * r & 0x0f0f0f0fu); });
   }
   return run;
 }
 
-// Stands for "known at run time" among the types that kernels are compiled for.
+// Marks the kernel variant whose type is known only at run time.
 constexpr DType any_block = DType::u8;
 
 // A matrix of quantised rows, read by kernels that know its type (T), or find it out at every run (any_block).
@@ -247,7 +247,7 @@ template <DType T> struct BlockRows {
   }
 };
 
-// Calls use(rows): the types that most files have get kernels of their own, the rest share one.
+// Calls use(rows). Common types have specialized kernels, and the others share one.
 template <class F> void with_block_rows(const View& w, int64_t width, F use) {
   const uint8_t* data = static_cast<const uint8_t*>(w.data);
   if (w.type == DType::q8_0) use(BlockRows<DType::q8_0>{data, w.type, width});

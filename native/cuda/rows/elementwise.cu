@@ -1,4 +1,4 @@
-// Ops without neighbours: each thread makes elements of its own. Outputs may share an operand's memory.
+// Elementwise ops: each thread computes separate elements. Outputs may share an operand's memory.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"

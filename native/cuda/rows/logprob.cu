@@ -157,7 +157,7 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     const float* bias = n.has_input(6) ? n.in[6].as<float>() : nullptr;
     PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
     launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
-    // Those with a bias are of token_logprob_backward alone, whose gradients of logits stay in f32.
+    // Only token_logprob_backward has a bias. Its gradients of logits stay in f32.
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product, n.out[of_bias].as<float>() + begin, N, width);
     const View gradient{to.data, to.type};

@@ -1,4 +1,4 @@
-// What kernels share: elements of any type as floats, reductions over a warp and a block, activation functions.
+// Shared by kernels: elements of any type as floats, reductions over a warp and a block, activation functions.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "cuda/ptx/ptx.cuh"
@@ -52,7 +52,7 @@ inline Out out(const Tensor& t) { return {t.data, t.dtype}; }
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
-// Whether every floating operand is of single elements: quantised weights have kernels of their own.
+// Whether no floating operand is quantized. Quantized weights have separate kernels.
 inline bool no_quantised(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && is_quantised(n.in[i].dtype)) return false;
@@ -119,7 +119,7 @@ __device__ inline Activated gelu_tanh(float x) {
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
 }
-// Those that end products too (not of the CPU's kernels): 3 relu, 4 its square. NaN stays NaN, as native/ops/unary.cc has it.
+// Includes the activations at the end of products: 3 relu, 4 its square. NaN stays NaN, as in native/ops/unary.cc.
 __device__ inline float activated(int activation, float x) {
   if (activation < 3) return activate(activation, x).value;
   const float positive = x <= 0.0f ? 0.0f : x;

@@ -1,6 +1,6 @@
-// Choosing the next token of each row, as native/ops/sample.cc does: the order of tokens is by distance from the best logit,
-// ties by id, and every cut keeps a prefix of that order. The order is never made: a cut or a draw is the smallest key (bits of
-// the distance, then the id) whose prefix holds enough, found bit by bit with a pass over the row for each. One block a row.
+// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit, then by id, and
+// every cut keeps a prefix. The tokens are not sorted: a cut or a draw is the smallest key (bits of the distance, then the id)
+// whose prefix has enough mass, found bit by bit with one pass over the row per bit. One block per row.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 
@@ -84,7 +84,7 @@ struct Candidates {
 
 // The smallest key up to `most` of which enough(key) holds; `most` where it holds of none. First the distance, then the id.
 template <class F> __device__ Key first_key(Key most, int64_t V, F enough) {
-  Key low = 0, high = most >> 32;  // the answer lies in [low, high]
+  Key low = 0, high = most >> 32;  // the answer is in [low, high]
   while (low < high) {
     const Key middle = (low + high) / 2;
     if (enough(middle << 32 | 0xffffffffu)) high = middle;

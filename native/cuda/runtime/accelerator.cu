@@ -136,7 +136,7 @@ void* CudaAccelerator::allocate(size_t bytes) {
   return data;
 }
 
-// cudaFree waits for the device, so that no kernel that is under way loses its memory.
+// cudaFree waits for the device, so that no running kernel loses its memory.
 void CudaAccelerator::release(void* data) noexcept {
   if (cudaSetDevice(index_) == cudaSuccess) cudaFree(data);
 }
@@ -210,8 +210,8 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   empty();
 }
 
-// The direct way to another device's memory (NVLink, PCIe peers), where there is one and nobody has opened it yet; without it copies go
-// through the host. The current device must be this one.
+// Opens direct access to another device's memory (NVLink, PCIe peers) if possible. Otherwise copies go through the host. The current
+// device must be this one.
 void CudaAccelerator::open_way_to(int device) {
   if (device < 64 && (peers_ >> device & 1)) return;
   int direct = 0;
@@ -263,7 +263,7 @@ int CudaAccelerator::fault() {
   return word - 1;
 }
 
-// Of this thread alone: others may allocate meanwhile.
+// Affects this thread only: other threads may allocate meanwhile.
 void CudaAccelerator::begin_recording() {
   make_current();
   check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");

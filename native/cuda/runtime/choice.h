@@ -42,7 +42,7 @@ struct GemmChoice {
   GemmKernel kernel;
   int tile_m, tile_n;
   int stages;   // of the ring in shared memory; 1: none
-  int splits;   // parts of the depth, each with sums of its own in the workspace, added up in their order
+  int splits;   // parts of the depth, each with separate sums in the workspace, which are added in order
   int64_t part; // depth of a part, a multiple of gemm_depth; the last may be shorter
 
   bool operator==(const GemmChoice& o) const {
@@ -98,7 +98,7 @@ inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device
 }
 inline GemmChoice small_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 64, 64, 3, 1, g.k}; }
 
-// Of products that tensor cores make at all.
+// For products that can use tensor cores.
 inline bool takes_warpgroups(const GemmShape& g, const DeviceProperties& device) {
   return g.a == DType::bf16 && device.capability == 90 && device.sm90a && g.k >= gemm_depth;
 }
@@ -135,14 +135,15 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
 // one by one.
 inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
 
-// Otherwise mma.sync where there is some (DeviceProperties::e4m3): 128 x 128 tiles where they give every multiprocessor one, else 64 x 64. What a row
-// becomes does not depend on that.
+// Otherwise mma.sync if the device has it (DeviceProperties::e4m3), with 128 x 128 tiles if every multiprocessor gets one, else 64 x 64.
+// A row's bits do not depend on this choice.
 inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& device) {
   return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
 }
 
-// Positions of a part of cached attention on tensor cores, in a cache of L a slot: of its parts each may have a block. Short ones keep multiprocessors busy with
-// few sequences; of long sequences there are enough, and adding them up would cost more. L alone decides: a row's bits must not depend on the rows beside it.
+// Positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part may have its own block. Short parts keep
+// multiprocessors busy with few sequences. Long sequences have enough parts, and combining more of them would cost time. Only L
+// decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
 // Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.

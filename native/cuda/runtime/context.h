@@ -1,5 +1,5 @@
-// What kernels need of the accelerator that runs them. The accelerator itself, in device.h, takes headers of the standard library that would be
-// most of what a small kernel file compiles, once for each architecture.
+// The parts of the accelerator that kernels need. device.h includes large headers of the standard library, which every kernel file
+// would compile once per architecture.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -15,7 +15,7 @@ void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 // not: CMakeLists.txt.
 bool has_e4m3_code();
 
-// Of the accelerator that a context names.
+// The stream of the context's accelerator.
 cudaStream_t stream_of(const Context&);
 const DeviceProperties& properties_of(const Context&);
 void make_current(const Context&);  // CUDA's current device is per thread
@@ -26,7 +26,7 @@ struct Fault {
   int node;
 #if defined(__CUDACC__) || defined(__global__)
   __device__ void report() const { atomicCAS(word, 0, node + 1); }
-  // Whether any kernel of this run has reported one. What outlives a run (weights, moments, caches) is then left alone.
+  // Whether a kernel of this run has reported a fault. Kernels then leave weights, moments and caches unchanged.
   __device__ bool reported() const { return *word != 0; }
 #endif
 };

@@ -1,4 +1,4 @@
-// The accelerator of a CUDA lane: a device, a stream on it, and the word in which kernels report bad indices. What kernels need of it is in context.h.
+// The accelerator of a CUDA lane: a device, a stream, and the word in which kernels report bad indices. Kernels use context.h instead.
 #pragma once
 #include <cstdint>
 #include <mutex>
@@ -12,7 +12,7 @@ namespace cuda {
 
 class CudaAccelerator final : public Accelerator {
  public:
-  CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
+  CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED if the device is missing or has no kernels in this build
   ~CudaAccelerator() override;
 
   const std::string& name() const override { return name_; }

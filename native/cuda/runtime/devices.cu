@@ -8,14 +8,14 @@ namespace {
 
 std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
 
-// The number of devices; where there is none, why not.
+// Returns the number of devices. If it is 0, `problem` says why.
 int count_devices(std::string& problem) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess) return count;
   cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
   int driver = 0, needed = 0;
-  cudaDriverGetVersion(&driver);  // 0: there is no driver
+  cudaDriverGetVersion(&driver);  // 0 without a driver
   cudaRuntimeGetVersion(&needed);
   cudaGetLastError();
   if (status == cudaErrorInsufficientDriver && driver > 0)

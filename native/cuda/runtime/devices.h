@@ -21,11 +21,11 @@ struct CudaDevice {
 };
 
 bool cuda_built();                        // false: compiled without nvcc
-std::vector<CudaDevice> cuda_devices();   // empty where there is no driver or no GPU
+std::vector<CudaDevice> cuda_devices();   // empty without a driver or GPU
 std::string cuda_problem();               // why it is empty, where a driver is there all the same; else empty
 
-// A stream of its own on device `index`. tf32: products of f32 may use tensor cores, which round their operands to 10 bits after the point.
-// Throws UNSUPPORTED where there is no such device.
+// Opens a new stream on device `index`. With tf32, f32 products may use tensor cores, which round their operands to 10 mantissa bits.
+// Throws UNSUPPORTED if there is no such device.
 std::shared_ptr<Accelerator> open_cuda(int index, bool tf32 = false);
 
 }  // namespace heddle

@@ -6,8 +6,8 @@
 #pragma once
 #include "cuda/runtime/context.h"
 
-// HEDDLE_UNROLL: before loops whose index picks registers; left as loops, the array would lie in slow local memory.
-// HEDDLE_ROLLED: before loops of threads that have few registers.
+// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in slow local memory.
+// HEDDLE_ROLLED precedes loops of threads that have few registers.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
@@ -31,7 +31,7 @@
 namespace heddle {
 namespace cuda {
 
-// More than 48 KB is asked for by attribute. They count what a kernel declares as well, of which those that are launched with some have little.
+// More than 48 KB of shared memory needs an attribute. The limit includes statically declared memory, for which this leaves room.
 constexpr size_t default_shared_bytes = (48 << 10) - 2048;
 
 struct Grid {

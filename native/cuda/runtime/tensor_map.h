@@ -10,8 +10,8 @@ namespace cuda {
 // Whether this driver can. Any thread.
 bool has_tensor_maps();
 
-// A matrix (rows, columns) of bf16 whose rows lie ld elements apart: 16-byte addresses, ld a multiple of 8, none of them 0. Boxes are of
-// (box_rows, 64), at most 256 rows, and lie in shared memory with the 128-byte swizzle. Throws INTERNAL where the driver refuses.
+// Makes the map of a bf16 matrix (rows, columns) with a row stride of ld elements. Addresses are 16-byte aligned, ld is a multiple of 8,
+// and no size is 0. Boxes are (box_rows, 64), at most 256 rows, with the 128-byte swizzle. Throws INTERNAL if the driver refuses.
 CUtensorMap map_of_matrix(const void* data, int64_t rows, int64_t columns, int64_t ld, int box_rows);
 
 // The same of bytes: ld a multiple of 16, boxes of (box_rows, 128).

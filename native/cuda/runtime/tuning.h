@@ -14,7 +14,7 @@ namespace cuda {
 
 using GemmTable = std::map<std::string, std::string>;  // gemm_key: variant_name
 
-// Numbers of rows stand for all up to the next power of two.
+// A number of rows represents all numbers up to the next power of two.
 inline std::string gemm_key(const GemmShape& g) {
   int64_t m = 8;
   while (m < g.m) m *= 2;
@@ -28,8 +28,8 @@ inline std::string variant_name(const GemmChoice& c) {
   return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
 }
 
-// What may make a product, choose_gemm's own choice first; each has a name of its own. Products whose rows must not depend on each other,
-// and those of few rows, have one.
+// The candidates for a product, with unique names and choose_gemm's choice first. Products with independent rows, and those with few rows,
+// have one candidate.
 inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceProperties& device) {
   std::vector<GemmChoice> all{choose_gemm(g, device)};
   const GemmKernel own = all[0].kernel;

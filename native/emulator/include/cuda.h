@@ -1,4 +1,4 @@
-// In place of CUDA's driver header for the emulator: tensor maps, under CUDA's own names.
+// Replaces CUDA's driver header in the emulator: tensor maps, under CUDA's names.
 #pragma once
 #include <cstdint>
 
@@ -18,7 +18,7 @@ enum CUtensorMapFloatOOBfill { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 };
 namespace heddle {
 namespace emulator {
 
-// What an emulated map holds, the innermost dimension first.
+// The content of an emulated map, innermost dimension first.
 struct TensorMap {
   static constexpr uint64_t valid = 0x70616d20726f7374;
   uint64_t magic;

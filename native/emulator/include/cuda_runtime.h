@@ -1,5 +1,5 @@
-// In place of CUDA's header when native/cuda is compiled by a C++ compiler for the emulator: the part of the language and of
-// the runtime library that native/cuda uses, under CUDA's own names.
+// Replaces CUDA's header when a C++ compiler compiles native/cuda for the emulator. Has the part of the language and of
+// the runtime library that native/cuda uses, under CUDA's names.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -41,14 +41,14 @@ template <class T> struct Shuffle {
   int source;
 };
 
-// Every lane takes the value of lane `source`, which must take part.
+// Every lane takes the value of lane `source`, which must participate.
 template <class T> T shuffle(uint32_t mask, T value, int source, const char* name, int line) {
   Shuffle<T> mine{value, value, source};
   collective(mask, name, line, &mine, [](void** lanes, uint32_t taking_part) {
     for (int i = 0; i < 32; ++i) {
       if (!(taking_part >> i & 1)) continue;
       Shuffle<T>& to = *static_cast<Shuffle<T>*>(lanes[i]);
-      if (to.source < 0 || to.source > 31) continue;  // CUDA: the lane keeps its own
+      if (to.source < 0 || to.source > 31) continue;  // as in CUDA, the lane keeps its value
       if (!(taking_part >> to.source & 1)) fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not take part");
       to.result = static_cast<Shuffle<T>*>(lanes[to.source])->value;
     }
@@ -105,18 +105,18 @@ inline unsigned __float_as_uint(float f) {
   std::memcpy(&u, &f, 4);
   return u;
 }
-// Byte i of the result: of the eight of b:a, the one that the low three bits of the selector's nibble i name.
+// Byte i of the result is the byte of b:a that the low three bits of the selector's nibble i select.
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   const uint64_t bytes = uint64_t{b} << 32 | a;
   unsigned result = 0;
   for (int i = 0; i < 4; ++i) result |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
   return result;
 }
-// The low word of high:low after shifting right by `shift` (of which the low five bits count).
+// Returns the low word of high:low after shifting right by the low five bits of `shift`.
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((uint64_t{high} << 32 | low) >> (shift & 31));
 }
-// c plus the products of four pairs of signed bytes.
+// Returns c plus the products of four pairs of signed bytes.
 inline int __dp4a(int a, int b, int c) {
   for (int i = 0; i < 4; ++i) c += static_cast<int8_t>(a >> 8 * i) * static_cast<int8_t>(b >> 8 * i);
   return c;
@@ -194,7 +194,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 namespace heddle {
 namespace emulator {
 
-// Runs when the stream is synchronised, and no earlier: arguments that do not live that long show.
+// Runs when the stream is synchronized and no earlier, which exposes arguments that do not live that long.
 void enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t function_attributes(cudaFuncAttributes* attributes);
 

@@ -112,7 +112,7 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
     for (int r : c.shared) first[r] = std::min(first[r], static_cast<int>(c.begin)), last[r] = std::max(last[r], static_cast<int>(c.end) - 1);
 }
 
-// What one thread's kernels ask for, of whole blocks.
+// Scratch of one thread's kernels for whole blocks.
 size_t Executable::chain_kernel_bytes(const Chain& c) const {
   size_t most = 0;
   for (size_t i = c.begin; i < c.end; ++i) {
@@ -126,13 +126,13 @@ size_t Executable::chain_kernel_bytes(const Chain& c) const {
   }
   return padded(most);
 }
-// What one thread needs: its kernels' scratch, then what the chain makes.
+// Memory of one thread: its kernels' scratch, then the chain's values.
 size_t Executable::chain_thread_bytes(size_t chain) const {
   return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(program_->chains_[chain].row_block);
 }
 
-// Whether the chain has been run, but for the sums that are `done`: not where its rows are few for the threads, a weight has no packed
-// form yet, or the bits would be others than those of one node after the other.
+// Runs the chain, except for the sums that are `done`. Returns false, without effect, if it has too few rows for the threads, if a weight is
+// not packed yet, or if the bits would differ from running node by node.
 bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc_;
   const Chain& c = program_->chains_[chain];

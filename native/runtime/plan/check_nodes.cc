@@ -1,5 +1,5 @@
-// HEDDLE_CHECK=1: every node runs beside its reference, with sentinels after every buffer it may write. HEDDLE_CHECK=1e-5, say, allows no larger difference
-// than that, whatever the types.
+// HEDDLE_CHECK=1 compares every node with its reference, with sentinels after every buffer it may write. HEDDLE_CHECK=1e-5 sets the
+// largest allowed difference for all types.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,8 +13,8 @@ namespace {
 constexpr unsigned char sentinel = 0xa5;
 constexpr size_t guard_bytes = 64;
 
-// The largest difference in units of the reference's largest magnitude, but of no smaller one than `least`. Exact for integers. Of sums, a difference
-// that rounding of their terms explains is none: it is large beside a result in which they cancel.
+// The largest difference, relative to the reference's largest magnitude or to `least`, whichever is larger. Exact for integers. For sums,
+// differences within the rounding of their terms are ignored, because they are large relative to a sum that cancels.
 double difference(const Tensor& got, const Tensor& expected, double least, const SumBounds& sums) {
   const int64_t n = got.shape.size();
   if (got.dtype == DType::i32 || got.dtype == DType::u8) return std::memcmp(got.data, expected.data, got.bytes()) ? INFINITY : 0;
@@ -32,7 +32,7 @@ double difference(const Tensor& got, const Tensor& expected, double least, const
 
 // A debugging aid's threshold, not a test's: rounding of the output type plus reordered sums.
 double allowed(DType t) { return t == DType::f32 ? 1e-3 : t == DType::f16 ? 4e-3 : 3e-2; }
-// What lies between operands and a result may be rounded as the operands are.
+// Intermediate values may be rounded like the operands.
 double allowed(const Node& n, DType result, const Accelerator* device) {
   const char* text = std::getenv("HEDDLE_CHECK");
   const double asked = text ? std::strtod(text, nullptr) : 0;
@@ -128,7 +128,7 @@ void Executable::run_checked(size_t i, Context& context) {
       throw internal_error(name + " wrote past output " + std::to_string(k) + " of shape " + to_string(node.out[k].shape));
   }
   HostCopy got(node, op, device);
-  // What is wrong beside a reference, in words; nothing: it is as good.
+  // Describes the difference from a reference, or returns an empty string.
   const auto differs = [&](Node& expected) {
     op.reference(expected);
     SumBounds sums;

@@ -5,7 +5,7 @@
 
 namespace heddle {
 
-// A value that needs memory from node `first` (which writes it) to node `last` (which reads it last), inclusive.
+// A value that needs memory from its writer, node `first`, to its last reader, node `last`, inclusive.
 struct Interval {
   size_t bytes;
   int first, last;

@@ -1,5 +1,5 @@
-// A run on an accelerator. Everything is queued: inputs, kernels, outputs, and waited for once. A run that is like the one before
-// (the same sizes in the same memory, as when decoding) is recorded, and then queued again with one call.
+// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. A run with the same sizes and
+// memory as the one before, as in decoding, is recorded, and later queued with one call.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -25,7 +25,7 @@ void wait_quietly(Accelerator& device) {
   try {
     device.wait();
   } catch (const Error&) {
-    // What made the run fail is thrown already.
+    // The cause of the failure is already being thrown.
   }
 }
 
@@ -112,7 +112,7 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   } catch (const Error& e) {
     device.drop_recording();
     if (std::strcmp(e.code(), "ABORTED") == 0) throw;
-    recordable_ = false;  // a kernel does what cannot be recorded: the run goes the long way, or fails there by itself
+    recordable_ = false;  // a kernel cannot be recorded: run without a recording, which may report an error
     return queue_run(a, lane, context);
   } catch (...) {
     device.drop_recording();  // the host's memory has run out: the stream must not go on recording

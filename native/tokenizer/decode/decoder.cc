@@ -176,8 +176,7 @@ class Writer {
       put(texts_.vocab().bytes(id), ids_left);
     }
   }
-  // The texts of all; ids that there are none of add nothing. What is written may alias nothing that is read here, so the end
-  // stays in a register.
+  // Appends the texts of all ids. Unknown ids add nothing. The output does not alias the input, so its end stays in a register.
   void put_all(const uint32_t* ids, size_t count) {
     char* to = memory_.data() + size_;
     const TokenTexts::Text* texts = texts_.data();

@@ -1,4 +1,4 @@
-// The decoders of tokenizer.json, for combinations that Decoder does not do by itself.
+// The decoders of tokenizer.json, for combinations that Decoder does not support.
 #pragma once
 #include <memory>
 #include <string>
@@ -49,7 +49,7 @@ class DecoderPipeline {
   std::unique_ptr<Chain> chain_ = std::make_unique<Chain>();
 };
 
-// The byte that a token of the form <0xAB> stands for, else -1.
+// The byte value of a token of the form <0xAB>, or -1.
 int byte_of_token(std::string_view text);
 
 }  // namespace heddle

@@ -1,5 +1,5 @@
-// Of each byte of a text the longest of some contents that begins there, in time linear in the text whatever the contents: Aho and
-// Corasick's automaton (1975) of the contents read backwards, run over the text from its end.
+// For each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs the automaton of
+// Aho and Corasick (1975) for the reversed strings over the text from its end.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,7 +14,7 @@ class LongestStarts {
  public:
   static constexpr uint32_t none = UINT32_MAX;
 
-  // Of equal contents the first counts.
+  // Of equal strings the first one is used.
   explicit LongestStarts(const std::vector<std::string_view>& contents);
 
   // found[i]: the number of the content that begins at byte i, or none.

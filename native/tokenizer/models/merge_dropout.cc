@@ -51,7 +51,7 @@ size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols,
   }
   for (uint32_t i = 0; i + 1 < n; ++i) update(i);
 
-  // Of the pairs that are not left out in a step the best is merged; all of them take part in the next step.
+  // Each step merges the best of the pairs that are not dropped. Dropped pairs take part again in the next step.
   size_t steps = 0;
   while (!heap_.empty()) {
     if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {

@@ -41,8 +41,8 @@ enum class DecodeKind : uint8_t {
   steps = 2           // by decoder_steps
 };
 
-// What is known of tokens so far: whether the merges make the token of its own bytes, as those of most do. Words are then
-// found in the vocabulary without merging. Threads find out the same.
+// Caches whether merging a token's bytes yields that token, as for most tokens. Words that are such tokens need no merging. The value is
+// deterministic, so threads may race.
 class WholeTokens {
  public:
   enum State : uint8_t { unknown, yes, no };
@@ -54,7 +54,7 @@ class WholeTokens {
   std::unique_ptr<std::atomic<uint8_t>[]> states_;
 };
 
-// What tokens decode to, short ones in place: sixteen bytes are copied for each and the rest is written over.
+// The decoded text of tokens, with short ones inline. Sixteen bytes are copied for each, and the excess is overwritten.
 class TokenTexts {
  public:
   static constexpr size_t block = 16, most = block - 1;
@@ -82,7 +82,7 @@ struct ContinuingTokens {
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
   std::shared_ptr<const JsonVocabulary> vocabulary;  // what it was made of, for all tokenizers that share it; null: other files
-  Vocab vocab;  // byte-level tokens hold the bytes they stand for
+  Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
   bool byte_level = true;  // symbols start as bytes, else as characters
   bool ignore_merges = false;
@@ -94,7 +94,7 @@ struct TokenizerModel {
   WholeTokens whole_tokens;       // where every_byte_known
   LongPieces long_pieces;  // of byte-level models
 
-  // Of byte pair encoding: what a word's later characters are written with, and its last.
+  // For BPE: the prefix of a word's later characters, and the suffix of its last one.
   std::string subword_prefix, word_suffix;
 
   Trie trie;                         // of WordPiece and Unigram
@@ -126,7 +126,7 @@ struct TokenizerModel {
   Vocab names;                      // DecodeKind::steps: tokens as they are written, by id
   bool strip_first_space = false;   // of the decoded text
   std::vector<uint8_t> is_special;  // by id
-  std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)
+  std::vector<int16_t> byte_value;  // by id: the byte of a <0xXX> token, else -1 (byte_fallback only)
   std::unique_ptr<Vocab> own_text;  // where it is not what `vocab` says:
   const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // by id: what it decodes to
   // Made when first asked for:

@@ -142,7 +142,7 @@ class Builder {
       if (length > spec_.max_word_characters + prefix) return false;  // longer words are unknown
       most += prefix;
     }
-    if (length <= most && token.size() <= 4 * most) return true;  // bytes that are no characters count too
+    if (length <= most && token.size() <= 4 * most) return true;  // invalid bytes count too
     throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) + " characters (Unigram, WordPiece), got " +
                        std::to_string(length));
   }
@@ -153,7 +153,7 @@ class Builder {
     if (spec_.decode_kind == DecodeKind::byte_fallback) model_->byte_value.resize(model_->text().size(), -1);
   }
 
-  // What the token decodes to.
+  // Adds the text that the token decodes to.
   void add_text(uint32_t id, std::string_view name) {
     TokenizerModel& model = *model_;
     std::string text;
@@ -287,7 +287,7 @@ class Builder {
     }
   }
 
-  // Those of numbers_, whose left and right parts lie one after the other in bytes_.
+  // Adds the merges in numbers_, whose left and right parts are consecutive in bytes_.
   void add_merges(const std::string_view* parts, size_t count) {
     uint32_t ids[2 * at_once];
     model_->vocab.find_all(parts, ids, 2 * count);
@@ -314,7 +314,7 @@ class Builder {
     }
   }
 
-  // Appends what the part stands for; false if no text can contain it.
+  // Appends the bytes of the part. Returns false if no text can contain it.
   bool append(std::string_view part) {
     if (spec_.byte_level) return alphabet_.to_bytes(part, bytes_);
     bytes_.append(part);

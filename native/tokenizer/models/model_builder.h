@@ -13,7 +13,7 @@ namespace heddle {
 
 struct JsonVocabulary;
 
-// Of tokens that Unigram and WordPiece look for: what added tokens may have, and the longest pieces that training makes.
+// Maximum length of tokens for Unigram and WordPiece, which is also the limit for added tokens and trained pieces.
 constexpr uint32_t max_matched_characters = 1024;
 
 struct SpecAddedToken {

@@ -159,8 +159,8 @@ bool PairMatcher::covers(std::string_view piece) const {
   return true;
 }
 
-// Whether a and b stay as they are side by side: undoing the later of the two merges again and again, no pair across the
-// border would have been joined before it. Of one rank the left pair is joined first, hence + 1.
+// Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border may have a lower
+// rank than that merge. Of equal ranks the left pair is merged first, hence + 1.
 bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   for (;;) {
     const Merge merge = merges_.find(a, b);
@@ -240,7 +240,7 @@ void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancel
         next = stack.back();
         stack.pop_back();
         at -= steps_[next].length;
-        continue;  // goes on with the next shorter one
+        continue;  // tries the next shorter one
       }
       const size_t end = at + steps_[next].length;
       if (dead[end] || (!stack.empty() && !fit(stack.back(), next, scratch))) continue;

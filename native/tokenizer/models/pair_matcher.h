@@ -1,8 +1,7 @@
-// Byte pair encoding of long pieces without a heap: from left to right, always the longest token that can stand after the
-// one before, stepping back where none can. Two tokens can stand side by side when the merges would not have joined
-// anything across their border; that and the fact that every beginning of an encoding is the encoding of its text
-// make the result that of the merge loop (the idea of Hendrik van Antwerpen's and Alexander Neubeck's "So many tokens, so
-// little time", GitHub 2024). Linear in practice, and at worst in the text times the longest token.
+// Byte pair encoding of long pieces without a heap. Goes from left to right, always with the longest token that fits after the
+// previous one, and backtracks if none fits. Two tokens fit if no merge would have joined bytes across their border. Every prefix of an
+// encoding is the encoding of its text, so the result equals that of the merge loop (Hendrik van Antwerpen and Alexander Neubeck, "So many
+// tokens, so little time", GitHub 2024). Linear in practice, and at worst O(text times longest token).
 #pragma once
 #include <array>
 #include <atomic>
@@ -20,14 +19,14 @@ namespace heddle {
 
 class PairMatcher {
  public:
-  // Null where the method does not hold: a byte without a token, two merges of one rank, or a vocabulary beyond all that
-  // are in use (8 MiB of tokens, 512 bytes a token).
+  // Returns null if the method does not apply: a byte without a token, two merges with one rank, or a vocabulary larger than any in use
+  // (8 MiB of tokens, 512 bytes per token).
   static std::unique_ptr<const PairMatcher> build(const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
 
   // Whether the method holds for this piece: it does unless a late token (see late_) is in it.
   bool covers(std::string_view piece) const;
 
-  // What one thread keeps from piece to piece: whether pairs of tokens fit (direct-mapped), and memory.
+  // A thread's state between pieces: a direct-mapped cache of fitting pairs, and buffers.
   class Scratch {
     friend class PairMatcher;
     static constexpr int bits = 16;
@@ -69,8 +68,8 @@ class PairMatcher {
 
   const MergeTable& merges_;
   std::vector<Token> tokens_;  // by id
-  // Tokens whose merges all come before those that make their parts, so that they are not made in the order of ranks: Llama 3 has
-  // a few dozen. By their first two bytes, and a bit for each such pair of bytes.
+  // Tokens whose merges all precede the merges of their parts, so that merging by rank never makes them. Llama 3 has a few dozen. Sorted by
+  // their first two bytes, with a bit per pair of bytes.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
   struct Step {
@@ -79,7 +78,7 @@ class PairMatcher {
   };
   std::vector<Step> steps_;  // by id: what stepping back asks, apart from the rest of a token
   std::vector<Node> nodes_;  // depth first
-  std::vector<std::array<uint32_t, 256>> wide_;  // children by byte, 0 where there is none
+  std::vector<std::array<uint32_t, 256>> wide_;  // children by byte, 0 if absent
   std::vector<uint32_t> pairs_;  // the node of two bytes, 0 where no token begins with them
   Id bytes_[256];                // the token of each byte
 };
@@ -87,7 +86,7 @@ class PairMatcher {
 // The matcher of a model: made when enough text in long pieces has come for it to pay.
 class LongPieces {
  public:
-  // The matcher for a piece of so many bytes, or null: not yet, or never with this vocabulary.
+  // Returns the matcher for a piece of `size` bytes, or null if it is not built yet or not possible for this vocabulary.
   const PairMatcher* for_piece(size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const;
 
  private:

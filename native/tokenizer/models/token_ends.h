@@ -1,5 +1,5 @@
-// Of each end in a text the tokens that end there, in time linear in the text and in what is found, however long the beginnings of
-// tokens are that come to nothing: Aho and Corasick's automaton (1975) over a trie.
+// For each position of a text, the tokens that end there, in time linear in the text and the matches, however long failed prefixes are.
+// Uses the automaton of Aho and Corasick (1975) over a trie.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -13,7 +13,7 @@ class TokenEnds {
   // The trie has to stay as and where it is. Without the token of no bytes.
   explicit TokenEnds(const Trie& trie);
 
-  // The node of the longest end of (what `node` stands for, then `byte`) that is in the trie.
+  // Returns the node of the longest suffix of (the string of `node`, then `byte`) that is in the trie.
   uint32_t step(uint32_t node, uint8_t byte) const {
     for (;; node = shorter_[node]) {
       const uint32_t next = trie_.child(node, byte);
@@ -21,7 +21,7 @@ class TokenEnds {
       if (node == Trie::root) return Trie::root;
     }
   }
-  // The longest token that what `node` stands for ends with, as its node; root: none.
+  // Returns the node of the longest token that is a suffix of `node`'s string, or the root.
   uint32_t token(uint32_t node) const { return token_[node]; }
   // The longest one below a token.
   uint32_t next_token(uint32_t token) const { return token_[shorter_[token]]; }

@@ -51,7 +51,7 @@ void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomi
 std::vector<double> expected_counts(const UnigramCorpus& corpus, const Occurrences& occurrences,
                                     const std::vector<Piece>& pieces, const UnigramOptions& options);
 
-// Of the best cut of each word: how often each piece is in it.
+// Counts each piece in the best segmentation of each word.
 std::vector<double> viterbi_counts(const UnigramCorpus& corpus, const Occurrences& occurrences,
                                    const std::vector<Piece>& pieces, const UnigramOptions& options);
 

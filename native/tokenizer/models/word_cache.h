@@ -19,7 +19,7 @@ class WordCache {
  public:
   static constexpr size_t max_bytes = 16;
   static constexpr size_t inline_ids = 3;
-  static constexpr size_t max_ids = 11;  // the rest lies beside the entries
+  static constexpr size_t max_ids = 11;  // more ids are stored outside the entries
 
   // The word's bytes, zero-padded.
   struct Key {
@@ -53,7 +53,7 @@ class WordCache {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(&key), _mm_and_si128(bytes, mask));
 #else
     std::memcpy(&key, word, max_bytes);
-    // Of the bytes as they lie in memory: shifts would need to know their order.
+    // Masks bytes in memory order. Shifts would depend on endianness.
     static const uint64_t ones[4] = {UINT64_MAX, UINT64_MAX, 0, 0};
     Key mask;
     std::memcpy(&mask, reinterpret_cast<const char*>(ones) + max_bytes - length, max_bytes);

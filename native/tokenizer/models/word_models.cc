@@ -17,7 +17,7 @@ void add_unknown(const TokenizerModel& model, std::string_view word, std::vector
   out.push_back({model.unknown, 0, static_cast<uint32_t>(word.size())});
 }
 
-// What is unknown may be a token when put together; else, where the vocabulary has them, it is its bytes.
+// Unknown characters may be a token together. Otherwise they become bytes, if the vocabulary has byte tokens.
 void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& tokens) {
   std::vector<PieceToken> resolved;
   bool changed = false;
@@ -80,7 +80,7 @@ void encode_continuing(const TokenizerModel& model, std::string_view word, size_
   }
 }
 
-// Steps down a trie, beyond which a piece of so many bytes is cut by an automaton instead; no usual vocabulary comes near.
+// Limit of trie steps for a piece of `bytes` bytes, after which an automaton takes over. Usual vocabularies stay far below it.
 size_t most_steps(size_t bytes) { return 24 * bytes + 256; }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Models other than byte pair encoding: a piece of text to tokens, each with the bytes of the piece it stands for.
+// Models other than BPE. They convert a piece of text to tokens, each with its range of bytes in the piece.
 #pragma once
 #include <atomic>
 #include <string_view>
@@ -13,13 +13,13 @@ struct PieceToken {
   uint32_t begin, end;
 };
 
-// The longest token that the rest of the word begins with, again and again; words with a part that has none, or with
-// more than `max_word_characters`, are unknown as a whole (Wu et al. 2016, as BERT has it). Linear in the word: where walks down the
-// trie come to nothing too often, LongestStarts does the rest.
+// WordPiece (Wu et al. 2016, as in BERT): repeatedly takes the longest token that is a prefix of the rest of the word. A word with an
+// unmatched part, or with more than `max_word_characters`, is unknown as a whole. Linear in the word: after too many failed trie walks,
+// LongestStarts does the rest.
 void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out);
 
-// The segmentation of the greatest sum of scores (Kudo 2018), found by Viterbi's algorithm. Linear in the piece and in the tokens that
-// occur in it: where walks down the trie come to nothing too often, TokenEnds finds them. Throws ABORTED soon after `cancelled` is set.
+// The segmentation with the greatest sum of scores (Kudo 2018), found by Viterbi's algorithm. Linear in the piece and in its matching
+// tokens: after too many failed trie walks, TokenEnds finds them. Throws ABORTED soon after `cancelled` is set.
 class UnigramEncoder {
  public:
   void encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled, std::vector<PieceToken>& out);

@@ -1,7 +1,6 @@
-// Regular expressions of tokenizer files, in the syntax and with the meaning of Oniguruma's Ruby mode, without groups
-// that are referred to. Backtracking over a small program; what failed once is not tried again, so that nested
-// repetition costs no more than (length of the program) x (length of the text) a match, and a budget of steps bounds
-// all matches of a text together.
+// Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without back-references. The matcher
+// backtracks over a small program and never retries a failed state. A match therefore costs at most (length of the program) x (length of
+// the text), and a budget of steps bounds all matches of a text together.
 #pragma once
 #include <atomic>
 #include <cstdint>

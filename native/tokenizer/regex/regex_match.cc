@@ -37,7 +37,7 @@ class Matcher {
   // What takes about as long as a step: entries that are filled, characters that are gone over.
   static constexpr uint64_t instructions_a_step = 8;
   static constexpr uint64_t characters_a_step = 2;
-  // Of 8 bytes, for what has failed: a program of some thousand steps would take kilobytes for each of the text.
+  // Limit of the table of failed states, in words of 8 bytes. A large program would need kilobytes per byte of text.
   static constexpr uint64_t base_words = 1 << 24;
   static constexpr uint64_t words_a_byte = 16;
   uint64_t steps() const { return steps_; }
@@ -64,7 +64,7 @@ class Matcher {
     return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data());
   }
 
-  // Looks at the flag, and at the budget, once in so many steps.
+  // Checks the flag and the budget once every few steps.
   bool goes_on() {
     if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
     pause_ = std::min(budget_, steps_ + 0x10000);
@@ -136,7 +136,7 @@ class Matcher {
     return found;
   }
 
-  // Goes on from one state until the program matches or fails; leaves alternatives on the stack.
+  // Runs from one state until the program matches or fails. Alternatives stay on the stack.
   size_t advance(uint32_t pc, size_t at) {
     for (;;) {
       if (!enter(pc, at)) return none;

@@ -11,7 +11,7 @@ uint32_t regex_category(std::string_view name);  // bits of the categories whose
 void add_word(RegexClass& set);   // \w inside a class
 void add_space(RegexClass& set);  // \s
 
-// Adds what \p{name} or [[:name:]] stands for; false for an unknown name.
+// Adds the characters of \p{name} or [[:name:]]. Returns false for an unknown name.
 bool name_class(std::string_view name, RegexClass& set, bool in_class);
 
 // Whether (?i) may mean more than the character itself.

@@ -1,4 +1,4 @@
-// What a pattern says, as a tree: regex_parse.cc makes it, regex_compile.cc makes a program of it.
+// The syntax tree of a pattern. regex_parse.cc builds it, and regex_compile.cc compiles it.
 #pragma once
 #include <memory>
 #include <string>

@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// What becomes of the stretches that match: Hugging Face's SplitDelimiterBehavior.
+// The treatment of matches: Hugging Face's SplitDelimiterBehavior.
 enum class Behavior : uint32_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct Part {
@@ -58,7 +58,7 @@ void cut(Pieces& pieces, Behavior behavior, F&& find) {
   pieces.pieces = std::move(out);
 }
 
-// Every character for which is_match(code) holds is a match of its own.
+// Every character with is_match(code) is a separate match.
 template <class F>
 void cut_at_characters(Pieces& pieces, Behavior behavior, F&& is_match) {
   cut(pieces, behavior, [&](std::string_view text, std::vector<Part>& parts) {

@@ -1,4 +1,4 @@
-// The pre-tokenizers of tokenizer.json, for combinations that Splitter does not do by itself.
+// The pre-tokenizers of tokenizer.json, for combinations that Splitter does not support.
 #pragma once
 #include <memory>
 #include <vector>

@@ -1,5 +1,5 @@
-// The split patterns by hand. Each next() takes the way of the pattern's regular expression; before it stands a short way for
-// pieces that lie, with the byte after them, within sixteen bytes of ASCII, which is most of most texts.
+// Hand-written split patterns. Each next() follows the pattern's regular expression. A fast path comes first, for pieces that end within
+// sixteen bytes of ASCII, which most do.
 #pragma once
 #include "tokenizer/split/split_reader.h"
 #include "tokenizer/split/splitter.h"
@@ -58,7 +58,7 @@ struct Gpt2 {
   }
 };
 
-// What cl100k and o200k share after their words and numbers:
+// The alternatives of cl100k and o200k after words and numbers:
 //  ?[^\s\p{L}\p{N}]+[\r\n]* (with `slash` also /) | \s*[\r\n]+ | \s+(?!\S) | \s+
 inline const char* next_other(const Reader& text, const char* p, Char first, bool slash) {
   const char* start = first.ascii == ' ' ? p + 1 : p;
@@ -91,7 +91,7 @@ struct Cl100k {
       const AsciiBlock block(p);
       const uint32_t letters = block.letters();
       const Start start = starts.of[static_cast<uint8_t>(*p)];
-      // A word, or one behind a character that is no letter, digit or newline.
+      // A word, optionally preceded by a character other than a letter, digit or newline.
       if (start == Start::apostrophe) {
         if (const size_t length = contraction(p, end, true)) return p + length;
       }

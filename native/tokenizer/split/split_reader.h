@@ -1,4 +1,4 @@
-// What the split patterns share: characters with their flags, and the ends of runs of them.
+// Shared by the split patterns: characters with their flags, and the ends of runs.
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-// Splitter::run: a loop of its own for each pattern that stands alone, which is nearly always.
+// Splitter::run, with a specialized loop for each pattern that is the only one, the usual case.
 #pragma once
 #include "tokenizer/split/split_bloom.h"
 #include "tokenizer/split/split_deepseek.h"

@@ -10,7 +10,7 @@ enum class SplitKind : uint8_t {
   gpt2 = 0,         // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
   cl100k = 1,       // GPT-4, Llama 3, Qwen 2 and 3: at most `max_digits` in \p{N}{1,k}
   o200k = 2,        // GPT-4o, and without `contractions` Mistral's Tekken
-  digits = 3,       // each \p{N} by itself (max_digits 1) or runs of them (max_digits 0); the text between stays whole
+  digits = 3,       // single \p{N} (max_digits 1) or runs of them (max_digits 0); the text between stays whole
   space_runs = 4,   // before every run of U+2581
   each_space = 5,   // before every U+2581
   cjk_runs = 6,     // DeepSeek 3: runs of [一-龥぀-ゟ゠-ヿ] by themselves; the text between stays whole

@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// U+0021..7E, U+00A1..AC and U+00AE..FF stand for themselves, the other 68 bytes in order for U+0100..U+0143.
+// U+0021..7E, U+00A1..AC and U+00AE..FF map to themselves, and the other 68 bytes, in order, to U+0100..U+0143.
 constexpr bool is_printable_byte(uint32_t code) {
   return (code >= 0x21 && code <= 0x7E) || (code >= 0xA1 && code <= 0xAC) || (code >= 0xAE && code <= 0xFF);
 }
@@ -29,8 +29,8 @@ class ByteAlphabet {
 
   int byte(uint32_t character) const { return character < alphabet_end ? byte_of_[character] : -1; }
 
-  // Writes the bytes that `text`, UTF-8, stands for, at most as many, and returns where they end. Null if a character is not of the
-  // alphabet.
+  // Writes the bytes that the UTF-8 `text` represents, at most as many as it has, and returns their end. Returns null for a character
+  // outside the alphabet.
   char* to_bytes(std::string_view text, char* out) const {
     for (size_t i = 0; i < text.size(); ++i) {
       auto code = static_cast<uint32_t>(static_cast<uint8_t>(text[i]));

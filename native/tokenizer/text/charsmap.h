@@ -14,8 +14,8 @@ class Charsmap {
  public:
   explicit Charsmap(const std::string& bytes);  // throws INVALID_FILE
 
-  // As Hugging Face's library: by grapheme clusters of less than six bytes, else by characters, each replaced as a whole
-  // by what the shortest entry that it begins with stands for.
+  // Like Hugging Face's library: replaces grapheme clusters of less than six bytes, or else characters, as a whole by the value of
+  // the shortest entry that is their prefix.
   void run(NormalizedText& text) const;
 
   // As SentencePiece: the longest entry at each place, left to right.
@@ -25,7 +25,7 @@ class Charsmap {
   bool may_write(uint32_t first, const std::function<bool(std::string_view)>& holds) const;
 
  private:
-  // What the shortest (or longest) entry that `part` begins with is replaced by, and its length; null if there is none.
+  // Finds the shortest (or longest) entry that is a prefix of `part`. Returns its replacement and length, or null.
   const char* find(std::string_view part, bool longest, size_t& length) const;
 
   std::vector<uint32_t> units_;

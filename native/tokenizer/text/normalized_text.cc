@@ -56,7 +56,7 @@ void NormalizedText::transform(const std::vector<Change>& changes, size_t remove
                           : origins.empty()            ? Origin{0, 0}
                                                        : origins[from < origins.size() ? from : origins.size() - 1];
     if (change.change <= 0) skip(1 + static_cast<size_t>(-change.change));
-    // What is gone after it belongs to it: offsets leave no hole.
+    // Removed text belongs to the character before it, so that offsets have no gaps.
     if (change.change < 0 && at > 0) origin.end = std::max(origin.end, origins[at - 1].end);
     const size_t before = new_text.size();
     utf::append_code(change.code, new_text);

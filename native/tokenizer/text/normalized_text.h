@@ -23,7 +23,7 @@ struct Change {
 
 class NormalizedText {
  public:
-  // Without `tracked` there are no origins.
+  // Origins are recorded only if `tracked`.
   void assign(std::string_view text, size_t offset, bool tracked);
 
   std::string text;             // well-formed UTF-8
@@ -42,7 +42,7 @@ class NormalizedText {
   // Replaces all of the text, of which the first `removed` characters leave nothing behind.
   void transform(const std::vector<Change>& changes, size_t removed);
 
-  // Puts `content` before the text, if there is any; it has no extent of its own.
+  // Prepends `content` to a nonempty text. Its offsets are empty.
   void prepend(std::string_view content);
 };
 
@@ -55,7 +55,7 @@ class TextBuilder {
   }
   size_t size() const { return out_.text.size(); }
   void keep(size_t begin, size_t end);
-  void put(std::string_view content, size_t begin, size_t end);  // in the place of [begin, end) of the old text
+  void put(std::string_view content, size_t begin, size_t end);  // replaces [begin, end) of the old text
   NormalizedText take() { return std::move(out_); }
 
  private:

@@ -169,7 +169,7 @@ class Precompiled : public NormalizerStep {
   bool longest_;
 };
 
-// Each byte becomes the character that stands for it.
+// Maps each byte to its character in the byte alphabet.
 class ByteLevel : public NormalizerStep {
  public:
   void run(NormalizedText& text) const override {

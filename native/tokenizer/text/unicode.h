@@ -84,7 +84,7 @@ const BlockTable<uint8_t>& scripts();          // 0, or 1 + an index into the na
 const BlockTable<uint8_t>& segment_scripts();  // classes of the UnicodeScripts pre-tokenizer; 0 is of any
 const BlockTable<uint8_t>& breaks();           // GraphemeBreak
 
-uint8_t script_named(std::string_view name);  // 0 if there is none; case, spaces, "-" and "_" do not matter
+uint8_t script_named(std::string_view name);  // 0 if unknown; ignores case, spaces, "-" and "_"
 
 enum class GraphemeBreak : uint8_t {
   other, cr, lf, control, extend, zwj, regional, prepend, spacing, l, v, t, lv, lvt, pictographic

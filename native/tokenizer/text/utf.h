@@ -21,7 +21,7 @@ size_t ascii_length(std::string_view bytes);
 // Writes the UTF-16 of well-formed UTF-8 to `out`, which has room for a unit a byte, and returns how many units it took.
 size_t to_utf16(std::string_view bytes, char16_t* out);
 
-// Appends one code point, which is no surrogate.
+// Appends one code point, which must not be a surrogate.
 inline void append_code(uint32_t code, std::string& out) {
   if (code < 0x80) {
     out += static_cast<char>(code);
@@ -72,12 +72,12 @@ inline const char* previous(const char* p) {
   return p;
 }
 
-// Where the characters of well-formed UTF-8 begin and end, by their bytes: in UTF-16 units or in bytes. Those of ASCII are the
-// bytes' own.
+// Maps byte positions in well-formed UTF-8 to the start and end of their character, in UTF-16 units or in bytes. For ASCII it is the
+// identity.
 class OffsetMap {
  public:
   OffsetMap(std::string_view text, bool in_bytes);
-  // Of the character that the byte is of; the text's length at its end.
+  // The start of the byte's character, or the text's length at its end.
   uint32_t start(size_t byte) const { return start_.empty() ? static_cast<uint32_t>(byte) : start_[byte]; }
   uint32_t end(size_t byte) const {
     if (start_.empty()) return static_cast<uint32_t>(byte + 1);
@@ -90,8 +90,8 @@ class OffsetMap {
   std::vector<uint32_t> start_;  // (bytes + 1), or none for ASCII
 };
 
-// Length of the longest well-formed prefix of `bytes` that is one character, or 0; `skip` receives how many bytes one
-// U+FFFD stands for when it is 0 (the maximal subpart rule of Unicode, which Rust and WHATWG follow).
+// Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes that one U+FFFD replaces
+// (the maximal subpart rule of Unicode, which Rust and WHATWG follow).
 int character_length(const char* bytes, size_t length, int& skip);
 
 bool is_well_formed(std::string_view bytes);

@@ -22,7 +22,7 @@ class Trainer {
  public:
   Trainer(const SymbolWords& words, const TrainOptions& options)
       : words_(words), options_(options), tokens_(words.alphabet), symbol_(words.symbols) {
-    // What is written like a symbol is that symbol ("##" alone, with "##" as the prefix).
+    // A merge whose text equals a symbol is that symbol ("##" alone, with "##" as the prefix).
     for (uint32_t i = 0; i < tokens_.size(); ++i) merged_.emplace(tokens_[i], i);
     lay_out();
     for (uint32_t i = 0; i < pairs_.size(); ++i) push(i);

@@ -35,9 +35,8 @@ struct TrainedMerge {
   uint32_t left, right, token;
 };
 
-// The merges, best first. Of pairs equally frequent the one whose bytes are lexicographically greater comes first
-// (first part first). The same words give the same merges, whatever their order. A token occurs in two merges only if
-// both make the same bytes.
+// Returns the merges, best first. Ties go to the pair with the lexicographically greater bytes, comparing the first parts first. The result
+// does not depend on the order of words. A token occurs in two merges only if both make the same bytes.
 std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions& options);
 
 // Over the 256 bytes.
@@ -47,7 +46,7 @@ struct AlphabetOptions {
   double coverage = 1;         // share of the text's characters that the alphabet is to have; the rarest are left out
   uint32_t limit = UINT32_MAX;  // characters at most
   uint64_t min_count = 1;      // rarer ones are left out
-  std::string subword_prefix;  // a word's later characters are symbols of their own, written with it
+  std::string subword_prefix;  // marks a word's later characters, which are separate symbols
 };
 
 // The characters of words, most frequent first, of equals the lesser code point.

@@ -110,7 +110,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
     }
     if (common > 0 && (open.empty() || open.back().first < common)) open.emplace_back(common, first);
   }
-  // Words that occur more than once hold substrings of which there is one place only.
+  // A word that occurs more than once may have substrings with a single position.
   for (uint32_t i = 0; i < size; ++i) {
     const uint32_t s = suffixes[i];
     if (count[s] < 2 || reach[s] < 2) continue;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr double least_expected = 0.5;  // pieces that are expected less often go, as in SentencePiece
 
-// Asymptotic series behind a shift to x ≥ 7: absolute error below 1e-10.
+// Asymptotic series after a shift to x ≥ 7: absolute error below 1e-10.
 double digamma(double x) {
   double result = 0;
   for (; x < 7; ++x) result -= 1 / x;

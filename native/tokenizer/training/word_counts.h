@@ -14,7 +14,7 @@
 
 namespace heddle {
 
-// How text becomes words. Special tokens separate texts and are no words. Shared by threads.
+// Splits text into words. Special tokens separate texts and are not words. Shared by threads.
 struct WordRule {
   // By a splitter alone, as byte-level vocabularies do.
   WordRule(std::vector<SplitStage> stages, const std::vector<std::string>& special_tokens);

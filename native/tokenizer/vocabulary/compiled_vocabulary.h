@@ -12,7 +12,7 @@
 
 namespace heddle {
 
-// Empty where a merge names or makes a token that is not there, as in vocabularies whose merges leave a prefix out.
+// Returns an empty string if a merge refers to a missing token, as in vocabularies whose merges omit a prefix.
 std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_view source);
 
 // Null for anything but what compile_vocabulary made of this very source: another version, another source, bytes missing or changed.

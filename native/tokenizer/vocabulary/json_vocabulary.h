@@ -25,8 +25,8 @@ struct JsonVocabulary {
     return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
   }
 
-  // After the texts have been filled in. False where they are none of a file: a token twice, lengths that do not add up, ids out of
-  // range, malformed UTF-8, merges of tokens that are not there or do not make what they say.
+  // Validates the texts after they have been filled in. Returns false for duplicate tokens, lengths that do not add up, ids out of range,
+  // malformed UTF-8, and merges of missing tokens or with a wrong result.
   bool check();
   // After the texts have been filled in, where tokens may be there twice: the first of them is found then. Most such vocabularies are asked
   // for few tokens or none, so the table is made by the first search.

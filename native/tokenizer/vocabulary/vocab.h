@@ -64,7 +64,7 @@ class Vocab {
   uint32_t find(std::string_view bytes, uint64_t hash) const;
   void put(uint32_t id, std::string_view bytes);
   void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
-  void reserve_slots(size_t count);  // so many findable tokens
+  void reserve_slots(size_t count);  // reserves slots for `count` tokens
 
   std::string arena_;
   std::vector<Token> tokens_;
@@ -95,7 +95,7 @@ class MergeTable {
   }
   size_t size() const { return used_; }
 
-  // Before merges are added: keeps those of two bytes in a table of their own as well.
+  // Call before merges are added. Also keeps merges of two bytes in a separate table.
   void index_bytes(const uint32_t* byte_ids);
   Merge find_bytes(uint8_t left, uint8_t right) const { return bytes_[static_cast<size_t>(left) << 8 | right]; }
 

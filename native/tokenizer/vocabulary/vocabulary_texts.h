@@ -26,8 +26,8 @@ struct VocabularyTexts {
 // `name` where the lengths add up to more than the text.
 void add_parts(const char* name, std::u16string_view text, const std::vector<uint32_t>& lengths, TextBuffer& out, IdBuffer& out_lengths);
 
-// Of texts in UTF-16 and their lengths in its units. Lone surrogates become U+FFFD. Throws INVALID_FILE where the lengths add up to
-// more than a text, or there is not one id a token.
+// Converts joined UTF-16 texts with their lengths in units. Lone surrogates become U+FFFD. Throws INVALID_FILE if the lengths exceed
+// the text, or if the numbers of ids and tokens differ.
 VocabularyTexts to_vocabulary_texts(std::u16string_view tokens, const std::vector<uint32_t>& token_lengths,
                                     const std::vector<uint32_t>& token_ids, std::u16string_view merges,
                                     const std::vector<uint32_t>& merge_lengths);
