@@ -15,7 +15,7 @@ export {
   markdownSummary,
   type TunedProduct,
 } from "./bench/index.ts";
-// What the signatures above are made of.
+// Types in the signatures above.
 export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";

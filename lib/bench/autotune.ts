@@ -15,15 +15,15 @@ export interface AutotuneOptions {
   allowTf32?: boolean | undefined;
   /** Whose layers' products are measured. Default: the embedded model. */
   model?: string | undefined;
-  /** Numbers of rows; each stands for all up to the next power of two. Default 16, 64, 256, 1024 and 4096. */
+  /** Numbers of rows. Each represents all numbers up to the next power of two. Default: 16, 64, 256, 1024 and 4096. */
   rows?: readonly number[] | undefined;
-  /** Of the activations in training. Given, the products of forward and backward passes are measured in it as well. */
+  /** Element type of activations in training. If given, forward and backward products are measured too. */
   training?: FloatDType | undefined;
   /** Rounds that count. Default 7. */
   rounds?: number | undefined;
   /** Where choices are kept. Default: HEDDLE_TUNING, or the user's cache folder; null: nowhere. */
   path?: string | null | undefined;
-  /** Told of each product as it is measured. */
+  /** Called for each measured product. */
   onResult?: ((result: TunedProduct) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -50,7 +50,7 @@ export interface TunedProduct {
   chosen: string;
 }
 
-/** What `autotune` measured. */
+/** The results of `autotune`. */
 export interface AutotuneReport {
   /** The card, its driver, and the version of the kernels. */
   device: string;
@@ -59,7 +59,7 @@ export interface AutotuneReport {
   path?: string;
 }
 
-/** What another variant must be faster by than the device's own choice, or noise would decide. */
+/** Minimum gain over the device's choice. Smaller gains are noise. */
 const LEAST_GAIN = 0.03;
 
 interface Product {
@@ -71,10 +71,10 @@ interface Product {
 }
 
 /**
- * Measures the few kernels and tiles that a CUDA device weighs against each other for the products of a model's layers, and keeps the names
- * of the fastest in a file that devices of the same name and driver consult from then on. Results of other tiles differ in their last
- * bits; deterministic generation takes no notice of the file.
- * @throws HeddleError UNSUPPORTED for a device that has nothing to choose, INVALID_ARGUMENT, what loading a model throws, INVALID_FILE or IO of the
+ * Measures the candidate kernels and tiles of a CUDA device for the products of a model's layers. Stores the names of the fastest in a file
+ * that devices with the same name and driver use afterwards. Other tiles change the last bits of results. Deterministic generation
+ * ignores the file.
+ * @throws HeddleError UNSUPPORTED for a device without a choice, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
  *   file, ABORTED
  */
 export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {

@@ -43,7 +43,7 @@ export interface BenchOptions {
   baseline?: string | undefined;
   /** Share of its speed that a case may lose, beyond the noise. Default 0.05. */
   maxRegression?: number | undefined;
-  /** Told of each result as it comes. */
+  /** Called for each result. */
   onResult?: ((result: BenchResult) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -77,9 +77,9 @@ function checkOptions(options: BenchOptions): void {
 }
 
 /**
- * Measures this build on this machine: every case beside a ceiling (a large matrix product, a long read) measured in the same rounds, its
- * median with an interval. With a baseline, cases that are slower by more than `maxRegression` and more than noise explains are
- * named; such a case is measured again first.
+ * Benchmarks this build on this machine. Every case is measured in the same rounds as a ceiling (a large matrix product, a long read), and
+ * reported as a median with an interval. With a baseline, reports cases that are slower by more than `maxRegression` and by more than
+ * noise. Such a case is first measured again.
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {

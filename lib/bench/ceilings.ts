@@ -38,8 +38,8 @@ interface Ceiling {
 }
 
 /**
- * What the device does at most, measured when it is asked for: a large matrix product of ours, and on the CPU a read of more than the
- * caches hold, on a GPU a copy within its memory, which the driver makes (bytes read and written).
+ * Ceilings of a device, measured on demand: a large matrix product, and the memory bandwidth. On the CPU that is a read of more than the
+ * caches hold, on a GPU a copy within its memory by the driver (bytes read and written).
  */
 export class Ceilings {
   private readonly device: Device;

@@ -1,8 +1,8 @@
 const STEPS = 1_000_000;
 
 /**
- * Steps a second of a fixed chain of floating point operations in JavaScript: the pace of a core of this machine now. Nothing of
- * this package takes part in it, so a slower kernel cannot hide behind it.
+ * Measures the current speed of a core: steps per second of a fixed chain of floating-point operations in JavaScript. No code of this package
+ * is involved, so a slower kernel cannot affect it.
  */
 export function clockRate(): number {
   let best = 0;

@@ -76,10 +76,9 @@ export function parseShare(text: string, name: string): number {
 }
 
 /**
- * Whether a case lost more than `most` of its speed beyond its noise: even the upper end of the median's interval, over what
- * the machine did in the same rounds, is below what the baseline's median allows. Noise only slows down, so the upper end is the
- * side to look at. And it must be slower by itself too: a case that the machine's bandwidth does not bound does not gain where that is
- * greater than it was.
+ * Whether a case lost more than `most` of its speed beyond noise. The upper end of the median's interval, relative to the machine's speed in
+ * the same rounds, must be below the limit from the baseline's median. Noise only slows down, so the upper end counts. The absolute value
+ * must be slower too, because a case that is not bound by bandwidth does not profit from a faster memory.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
   if (!base) return false;

@@ -3,9 +3,9 @@ import { type Device, deviceInfo } from "../graph/index.ts";
 
 const indexOf = (device: Device) => Number(device.name.split(":")[1]);
 
-/** What nvidia-smi says of a card, in the order asked for; nothing where it is not there or the device is not a card. */
+/** Queries nvidia-smi for fields of a card. Undefined without nvidia-smi or for other devices. */
 function ask(device: Device, fields: readonly string[]): string[] | undefined {
-  // CUDA numbers the cards that the process may see, nvidia-smi all of them: with one card there is no doubt.
+  // CUDA numbers only visible cards, nvidia-smi all of them. With one card they agree.
   const visible = (process.env.CUDA_VISIBLE_DEVICES ?? "").split(",").filter(Boolean);
   const index = visible[indexOf(device)] ?? String(indexOf(device));
   const { status, stdout } = spawnSync(

@@ -1,16 +1,16 @@
 import type { Device } from "../graph/index.ts";
 
-/** What a case's value counts; greater is better. */
+/** Unit of a case's value; greater is better. */
 export type BenchUnit = "GFLOP/s" | "GB/s" | "tokens/s" | "MB/s";
 
-/** What a machine can do at most, as far as this package's own simplest work shows it: a large product, a long read. */
+/** A ceiling of the machine, as measured by simple work of this package: a large product, a long read. */
 export type CeilingName = "f32" | "bf16" | "read";
 
 /** Something that is measured. Greater is better. */
 export interface BenchCase {
   readonly name: string;
   readonly unit: BenchUnit;
-  /** What one run does, in the unit's numerator: 10⁹ floating point operations, tokens, 10⁶ bytes. */
+  /** Work of one run in the unit's numerator: 10⁹ floating-point operations, tokens, or 10⁶ bytes. */
   readonly work: number;
   /** The ceiling over it, and how much of that one run needs: floating point operations, or bytes read. */
   readonly bound?: { readonly ceiling: CeilingName; readonly amount: number } | undefined;
@@ -37,18 +37,18 @@ export interface BenchResult {
   /** In `unit`, the median over the rounds. */
   value: number;
   unit: BenchUnit;
-  /** Share of the ceiling that was measured in the same rounds, the median; null where there is none. */
+  /** Median share of the ceiling measured in the same rounds, or null. */
   roofline: number | null;
   /**
-   * The ceiling that `roofline` is a share of, as it was measured: floating point operations or bytes a second. The share of products is
-   * what others call MFU, that of bytes MBU, though over what this machine reached, not over what its maker promises.
+   * The measured ceiling of `roofline`, in floating-point operations or bytes per second. The share is also known as MFU for products and MBU
+   * for bytes, but relative to this machine's measured rate instead of the vendor's.
    */
   ceiling: { name: CeilingName; value: number } | null;
   /** In `unit`: what the median is between with 90 % confidence. */
   interval: [low: number, high: number];
   /**
-   * The value over what the machine itself did in the same rounds (bandwidth for what reads memory, else the clock), so that a run
-   * on a slower minute can be held against it; and its interval.
+   * The value relative to the machine's speed in the same rounds (bandwidth for memory-bound cases, else the clock), so that runs at
+   * different times can be compared; and its interval.
    */
   relative: { value: number; interval: [low: number, high: number] };
   rounds: number;
@@ -56,7 +56,7 @@ export interface BenchResult {
   baseline?: { value: number; change: number } | undefined;
 }
 
-/** What a run measured, and on what: without the machine a number says nothing. */
+/** The results of a run, with a description of the machine. */
 export interface BenchReport {
   machine: Record<string, string | number>;
   results: BenchResult[];

@@ -59,12 +59,12 @@ export interface NativeLaneHandle {
   readonly arenaBytes: number;
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
-  /** All of `from` to the beginning of `to`, a tensor of this lane, so many times; the seconds it took, as one double. */
+  /** Copies all of `from` to the beginning of `to`, a tensor of this lane, `times` times. Resolves with the seconds it took, as one double. */
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
   /**
-   * `count` elements of type `from` at byte `offset` become those of type `to` at byte `at` of `target`, on the lane's threads; types by number. An array is
-   * nobody else's until the promise settles. Two doubles: finite numbers that became infinite, numbers of the source that are not finite.
-   * With `how`, `count` elements from `first` on of what it makes of the `elements` there.
+   * Converts `count` elements of type `from` at byte `offset` to type `to` at byte `at` of `target`, on the lane's threads. Types are numbers.
+   * An array must not be used until the promise settles. Resolves with two doubles: the number of finite values that became infinite, and
+   * the number of source values that are not finite. `how` describes a view of the source, of which `count` elements from `first` on are made.
    */
   cast(
     source: NativeMappedFile | Uint8Array,
@@ -100,7 +100,7 @@ export interface NativeLaneHandle {
     c: number,
     layout: "NN" | "NT" | "TN",
   ): { key: string; names: string[] };
-  /** Which variant makes which product from now on, instead of what was said before. */
+  /** Sets the variant for each product, replacing earlier choices. */
   choose(choices: readonly (readonly [key: string, name: string])[]): void;
   /** Resolves when all ranks have come. */
   join(id: Uint8Array, rank: number, size: number): Promise<void>;
@@ -114,7 +114,7 @@ export interface NativeLaneHandle {
     flag: AbortFlagHandle | undefined,
     /** Indices of inputs that are read when the run begins, not now: what runs before it on the lane may write them. */
     late?: readonly number[],
-    /** A series of so many runs: indices of inputs that hold the data of each end to end, and pairs of an input and the output of the run before that it is. Outputs hold those of all runs, end to end. */
+    /** The number of runs in a series. Also given: indices of inputs that hold the data of all runs end to end, and pairs of an input and the output of the previous run that feeds it. Outputs hold those of all runs, end to end. */
     count?: number,
     each?: readonly number[],
     feed?: readonly number[],
@@ -130,7 +130,7 @@ export interface NativeRowOrder {
 /** Runs of one operation over operands of the same types and sizes; operands as in `ProgramDescription.values`. */
 export interface NativeProfileRow {
   op: string;
-  /** "" for what is no operation. */
+  /** Empty for work that is not an operation. */
   kernel: string;
   inputs: readonly number[];
   outputs: readonly number[];
@@ -152,7 +152,7 @@ export interface GraphBinding {
   NativeTensor: {
     /** In the memory of the lane's device; of the CPU without one. */
     new (bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
-    /** The mapped file itself on the CPU, a copy of it elsewhere and where its rows lie in another order. */
+    /** On the CPU the mapped file itself. A copy on other devices, and if the rows are reordered. */
     new (
       file: NativeMappedFile,
       offset: number,

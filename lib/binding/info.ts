@@ -14,7 +14,7 @@ export interface CudaDeviceInfo {
 
 /** The addon, and what CUDA devices it finds. */
 export interface BuildInfo {
-  /** Of the package that the addon was built of. */
+  /** Version of the package that the addon was built from. */
   version: string;
   /** The C++ compiler and its version. */
   compiler: string;

@@ -41,10 +41,10 @@ function binaryPath(): string {
   return nodeGypBuild.path(root);
 }
 
-/** What the addon exports. @throws HeddleError UNSUPPORTED where none loads */
+/** Loads the addon and returns its exports. @throws HeddleError UNSUPPORTED if none loads */
 export function loadAddon(): unknown {
-  // dlopen rather than require: each copy of this module (ESM and CommonJS in one process) then gets an addon
-  // instance of its own, and so errors of its own HeddleError class.
+  // dlopen instead of require: each copy of this module (ESM and CommonJS in one process) gets its own addon
+  // instance, and so throws errors of its HeddleError class.
   const loaded: { exports: unknown } = { exports: {} };
   try {
     process.dlopen(loaded, binaryPath());

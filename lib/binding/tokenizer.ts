@@ -50,7 +50,7 @@ export interface NativeTokenizerSpec {
   added: NativeAddedToken[];
   /** Three numbers a stage: kind, maxDigits, contractions. */
   stages: Uint32Array;
-  /** What added tokens look like in normalised text; text itself goes through it if `usesNormalizer`. */
+  /** Normalizes added tokens, and the text too if `usesNormalizer`. */
   normalizer: NativeStep[];
   usesNormalizer: boolean;
   /** Instead of `stages`, prefix and marks. */
@@ -92,20 +92,20 @@ export interface NativeJob<T> {
   cancel(): void;
 }
 
-/** Options of encode that are no flags. */
+/** Options of encode other than flags. */
 export interface NativeEncodeExtras {
   /** Ids of special tokens whose text is recognised, where flag 2 does not say all. */
   allowed?: Uint32Array | undefined;
   /** Share of merges left out by chance, below 1, and the seed of that chance. */
   dropout?: number | undefined;
   seed?: number | undefined;
-  /** Of a single text: UTF-16 offsets, ascending, that no guarded token may span or end at. */
+  /** For a single text: ascending UTF-16 offsets that no guarded token may span or end at. */
   barriers?: Uint32Array | undefined;
 }
 
 /** Texts that are encoded together: they are read, then run once, then their ids are taken; then it is closed, which gives its memory back. */
 export interface NativeBatch {
-  /** Room for so many UTF-16 units in all. */
+  /** Reserves room for `units` UTF-16 units in total. */
   expect(units: number): void;
   /** The first of the strings goes on where the last text ended if it `continues` it. */
   read(strings: readonly string[], continues: boolean): void;
@@ -122,10 +122,10 @@ export interface NativeBatch {
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;
-  /** Of the tables behind it, which tokenizers of equal vocabularies share within a process. */
+  /** Identifies the tables, which tokenizers with equal vocabularies share within a process. */
   readonly modelNumber: number;
   readonly output: Uint32Array;
-  /** The number of ids put into `output`, or an array of their own where they do not fit there. */
+  /** Returns the number of ids written to `output`, or a separate array if they do not fit. */
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
   encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
   encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
@@ -133,7 +133,7 @@ export interface NativeTokenizer {
   decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
   count(text: string, flags: number): number;
   decode(ids: Uint32Array, skipSpecial: boolean): string;
-  /** What an id adds to any text, where that is always the same. */
+  /** The text that an id adds in any context, if it is always the same. */
   settledText(id: number): string | undefined;
   /**
    * What the normalizer may do to each character of a well-formed text. 1: a guarded token may begin with what becomes of it;
@@ -156,7 +156,7 @@ export type NativeProgress = (done: number, total: number) => void;
 
 /** One job at a time. */
 export interface NativeTrainer {
-  /** What the next feed counts; the first of the strings goes on where the last text ended if it `continues` it. */
+  /** Reads texts for the next feed. If `continues`, the first string continues the last text. */
   read(strings: readonly string[], continues: boolean): void;
   /** Lets go what has been read and not fed. */
   forget(): void;

@@ -9,9 +9,9 @@ export interface OptionSpec {
   about: string;
   /** May be given more than once; its value is then an array. */
   repeated?: boolean;
-  /** What a string has to look like, whether the command reads it or not; `value` says it in words. */
+  /** Pattern of a valid string, checked even if the command does not read it. `value` describes it. */
   pattern?: RegExp;
-  /** What messages of the library call it, where that is not its own name in camelCase. */
+  /** Name in the library's messages, if it is not the camelCase name. */
   named?: string;
 }
 
@@ -44,16 +44,16 @@ export const commonOptions = {
   model: { kind: "string", value: "M", about: "a Hugging Face folder, a .gguf file, a checkpoint folder, or default" },
 } as const satisfies OptionSpecs;
 
-/** What a running command is given. */
+/** The arguments of a running command. */
 export interface Invocation<S extends OptionSpecs> {
   options: OptionValues<S> & OptionValues<typeof commonOptions>;
   positionals: string[];
   out: Output;
 }
 
-/** One command; each lies in a file of its own and is listed in commands.ts. */
+/** A command. Each has a separate file and is listed in command-list.ts. */
 export interface Command<S extends OptionSpecs = OptionSpecs> {
-  /** What it does, in one line. */
+  /** One-line description. */
   about: string;
   /** Positional arguments as the usage shows them, such as `IN OUT`, and how many are allowed. */
   positionals?: { usage: string; least: number; most: number };
@@ -61,10 +61,10 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   /** Common options that have no meaning here: what is expected instead of each. */
   without?: { readonly [K in keyof typeof commonOptions]?: string };
   /**
-   * What to say of an option that it does not take, where that belongs somewhere else. @param near one of its own that is spelt alike
+   * Returns an error for an option that belongs elsewhere. @param near a similar option of this command
    */
   elsewhere?(): Promise<(name: string, near: string | undefined) => HeddleError | undefined>;
-  /** What its usage says after the options. */
+  /** Additional text after the options in its usage. */
   more?(): Promise<string>;
   run(invocation: Invocation<S>): Promise<void>;
 }

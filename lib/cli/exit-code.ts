@@ -1,7 +1,7 @@
 import { HeddleError } from "../core/errors.ts";
 import { stoppedWith } from "./terminal/interrupt.ts";
 
-/** What `heddle --help` says of exit codes. */
+/** The exit codes as listed by `heddle --help`. */
 export const EXIT_CODES: readonly (readonly [string, string])[] = [
   ["0", "all was done"],
   ["1", "this machine or heddle failed: a full disk, no memory, a loss that is no number; bench: something is slower"],
@@ -12,7 +12,7 @@ export const EXIT_CODES: readonly (readonly [string, string])[] = [
 /** Failures that are not the caller's. */
 const OWN_FAULTS = new Set(["INTERNAL", "OUT_OF_MEMORY", "NUMERICAL"]);
 
-/** What systems say of a path or a port that a caller named and may not have; anything else is trouble of the machine. */
+/** System errors about a path or port that the caller named. All others are problems of the machine. */
 const REFUSED = new Set(["EACCES", "EPERM", "EISDIR", "ELOOP", "ENAMETOOLONG", "EADDRINUSE", "EADDRNOTAVAIL"]);
 
 /** The exit code of a process whose command ended with this error. */
@@ -23,7 +23,7 @@ export function exitCodeOf(error: unknown): number {
   return OWN_FAULTS.has(error.code) ? 1 : 2;
 }
 
-/** Without the system's word for it, it is a file that is no such thing as was expected, or that native code could not open to read. */
+/** Without a system error, the file is of another kind, or native code could not open it. */
 function isRefused(error: HeddleError): boolean {
   let cause: unknown = error;
   while (cause instanceof HeddleError) cause = cause.cause;

@@ -81,8 +81,8 @@ async function profiled(work: () => Promise<void>, out: Output): Promise<void> {
 }
 
 /**
- * Options by what the library's messages call them. One that a command does not take is not what such a message means, nor, beside a
- * configuration file, one that was not given.
+ * Maps names in the library's messages to options. Excludes options that the command does not take and, with a configuration file, options
+ * that were not given.
  */
 function flagsOf(
   specs: OptionSpecs,

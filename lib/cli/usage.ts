@@ -29,7 +29,7 @@ function columnsOfTerminal(): number {
   return Math.max(LEAST, Math.min(MOST, process.stdout.columns ?? MOST));
 }
 
-/** Text in lines of at most `width` characters; `first`: of the first line. A longer word is a line of its own. */
+/** Wraps text to `width` characters, the first line to `first`. A longer word gets a separate line. */
 function wrapped(text: string, width: number, first = width): string[] {
   const lines: string[] = [];
   let line = "";

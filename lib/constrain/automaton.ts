@@ -27,7 +27,7 @@ interface Way {
 /** Where a document stands. States are shared: the same one means the same continuations. */
 export class State {
   /** @internal */ readonly ways: readonly Way[];
-  /** What was read is a whole document. */
+  /** Whether the text so far is a complete document. */
   readonly whole: boolean;
   /** @internal By byte; null: not allowed, undefined: not known yet. */ next: (State | null | undefined)[] = [];
 
@@ -104,7 +104,7 @@ export class Automaton {
     return at;
   }
 
-  /** Whether the state is at a character of a string that may have any, and at least so many more. */
+  /** Whether the state is inside a string that may take any characters, and at least `characters` more. */
   isFree(state: State, characters: number): boolean {
     state.room ??= this.freeCharacters(state) ?? 0;
     return state.room >= characters;
@@ -121,7 +121,7 @@ export class Automaton {
       return of.kind === "bytes" && of.character;
     });
     if (!way) return undefined;
-    // Beside it there may be the string's own end alone.
+    // The only other way may be the end of the string.
     const other = state.ways.find((one) => one !== way);
     const end = other && this.grammar.nodes[other.node]!;
     if (end && !(end.kind === "bytes" && end.edges.every(([low, high]) => low === QUOTE && high === QUOTE)))

@@ -23,11 +23,11 @@ import { accepts, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa }
 import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 
 /**
- * The documents that satisfy a schema, as a grammar. Properties come in the schema's order; white space is nothing, one space or a line
- * end with an indentation. Where `type` is missing, its keywords say it; properties that a schema with `properties` does not name come
- * only with `additionalProperties`; `oneOf` is read as `anyOf`.
+ * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space is empty, one space, or a
+ * line end with an indentation. A missing `type` follows from the keywords. With `properties`, other properties need
+ * `additionalProperties`. `oneOf` is treated as `anyOf`.
  * @param schema a JSON schema (drafts 4 to 2020-12), as plain data
- * @throws HeddleError INVALID_ARGUMENT for what is no schema, exceeds a limit, or no document satisfies; UNSUPPORTED for a keyword, by its pointer
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or unsatisfiable schema, or one beyond a limit; UNSUPPORTED for a keyword, with its pointer
  */
 export function compileSchema(schema: unknown): Grammar {
   return atOnce(compiling(schema));
@@ -75,7 +75,7 @@ export class SchemaCompiler {
     this.combiner = new Combiner((work) => this.spend(work));
   }
 
-  /** The rule of what satisfies the schema, and others beside it. */
+  /** The rule of documents that satisfy the schema and `others`. */
   *rule(others: readonly JsonValue[] = []): Slices<number> {
     const { root, name } = this.document;
     if (typeof root !== "boolean" && !isObject(root))

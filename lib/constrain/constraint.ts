@@ -1,4 +1,4 @@
-// One document under way, token by token.
+// One document in progress, token by token.
 import { HeddleError } from "../core/errors.ts";
 import { inSlices } from "../core/slices.ts";
 import type { Automaton, State } from "./automaton.ts";
@@ -49,7 +49,7 @@ function masksOf(automaton: Automaton, of: TokenTries, vocabSize: number, ends: 
   return found;
 }
 
-/** What a sequence's text has to be. */
+/** The constraint on a sequence's text. */
 export class Constraint {
   private readonly automaton: Automaton;
   private readonly tokens: TokenSource;
@@ -60,8 +60,8 @@ export class Constraint {
   private allowance: Allowance = { looks: FIRST_LOOKS };
 
   /**
-   * @param of.vocabSize of the model @param of.ends tokens that end the text, which they are no part of
-   * @throws HeddleError UNSUPPORTED for a tokenizer whose tokens' bytes do not simply follow each other
+   * @param of.vocabSize the model's vocabulary size @param of.ends end tokens, which are not part of the text
+   * @throws HeddleError UNSUPPORTED for a tokenizer whose text is not the concatenation of its tokens' bytes
    */
   constructor(automaton: Automaton, of: { tokens: TokenSource; vocabSize: number; ends: ReadonlySet<number> }) {
     checkTokens(of.tokens);
@@ -119,7 +119,7 @@ export class Constraint {
     return out;
   }
 
-  /** Takes over a token that a mask allowed, of this document or of one that goes on from it. */
+  /** Accepts a token that a mask of this document or of a fork of it allowed. */
   accept(token: number): void {
     if (this.ends.has(token)) return;
     const state = this.masks?.after(this.state, token);
@@ -139,7 +139,7 @@ export class Constraint {
     return made;
   }
 
-  /** Makes what the first mask needs, for tokens that are accepted before there is one. */
+  /** Prepares the first mask, for tokens that are accepted before it is made. */
   async prepare(): Promise<void> {
     await this.prepared();
   }

@@ -1,4 +1,4 @@
-// What a schema says, keyword by keyword, and what two say together.
+// The facts of a schema, keyword by keyword, and their conjunction.
 import { invalidArgument } from "../core/errors.ts";
 import type { Bound } from "./numbers.ts";
 import { isObject, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
@@ -10,7 +10,7 @@ export type All = readonly JsonValue[];
 
 /** The keywords of one schema, references and combinations aside. */
 export interface Facts {
-  /** What `type` says; undefined: nothing. */
+  /** Types allowed by `type`; undefined: any. */
   types: ReadonlySet<TypeName> | undefined;
   /** The types that the keywords speak of. */
   implied: ReadonlySet<TypeName>;
@@ -23,7 +23,7 @@ export interface Facts {
   high: Bound | undefined;
   multiples: readonly number[];
   properties: ReadonlyMap<string, All>;
-  /** Of other properties; undefined: nothing. */
+  /** Schemas of additional properties; undefined: unconstrained. */
   additional: All | undefined;
   required: readonly string[];
   minProperties: number;
@@ -85,7 +85,7 @@ const SPEAKS_OF: Partial<Record<Keyword, TypeName>> = {
   multipleOf: "number",
 };
 
-/** What keywords say. @throws HeddleError INVALID_ARGUMENT for values that they cannot have */
+/** Reads keywords. @throws HeddleError INVALID_ARGUMENT for invalid values */
 export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string, combiner: Combiner): Facts {
   const of = <T>(keyword: Keyword, read: (value: JsonValue, where: string) => T, otherwise: T): T => {
     const value = keywords.get(keyword);
@@ -111,7 +111,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
     minLength: of("minLength", count, 0),
     maxLength: of("maxLength", count, INFINITE),
     patterns: of("pattern", (value, at) => [{ source: text(value, at), where: at }], []),
-    // Of numbers a format is a note (int32, double).
+    // The format of a number is only an annotation (int32, double).
     formats:
       types && !types.has("string") ? [] : of("format", (value, at) => [{ name: text(value, at), where: at }], []),
     low: numeric

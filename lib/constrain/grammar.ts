@@ -4,7 +4,7 @@ import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, Work } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 
-/** What a free edge asks of its rule's counter, and does to it. */
+/** The condition of a free edge on its rule's counter, and its effect. */
 export const Guard = { none: 0, count: 1, enough: 2 } as const;
 
 /** An edge that reads nothing: `count` needs room for one more and counts it, `enough` needs the least number. */
@@ -44,7 +44,7 @@ export interface Grammar {
   readonly nodes: readonly GrammarNode[];
   readonly rules: readonly Rule[];
   readonly root: number;
-  /** Texts that an added token may stand for; other added tokens stand for no text here. */
+  /** Texts that added tokens may represent. Other added tokens match no text here. */
   readonly markup?: readonly string[];
 }
 
@@ -52,7 +52,7 @@ export interface Grammar {
 export class GrammarBuilder {
   readonly nodes: GrammarNode[] = [{ kind: "end" }];
   readonly rules: Rule[] = [];
-  /** What messages call the whole. */
+  /** Name of the grammar in messages. */
   readonly where: string;
   /** The budget of the compilation. */
   readonly work: Work;

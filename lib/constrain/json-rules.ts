@@ -5,7 +5,7 @@ import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 import type { JsonValue } from "./schema.ts";
 
-/** Spaces and tabs after a line end: deeper indentation there is none, so that white space always ends. */
+/** Maximum indentation after a line end, so that white space always ends. */
 const MOST_SPACES = 20;
 const MOST_TABS = 8;
 
@@ -71,7 +71,7 @@ export class JsonRules {
     return this.builder.literal(rule, text, then);
   }
 
-  /** A string of so many characters. */
+  /** A string of `least` to `most` characters. */
   string(least: number, most: number): number {
     const { builder } = this;
     if (least > most) return this.never();
@@ -104,7 +104,7 @@ export class JsonRules {
     return this.begin(rule, builder.choice(rules.map((one) => builder.call(one, END))));
   }
 
-  /** What nothing satisfies. */
+  /** A rule that matches nothing. */
   never(): number {
     return this.either([]);
   }

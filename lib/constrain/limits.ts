@@ -11,18 +11,18 @@ export const limits = {
   values: 50_000,
   /** UTF-16 units of its strings and names. */
   text: 2 << 20,
-  /** Of a name that other properties may not have. */
+  /** Length of a name that additional properties may not have. */
   nameLength: 1024,
-  /** Schemas that allOf, anyOf beside other keywords and $ref make of one. */
+  /** Alternatives that allOf, $ref, and anyOf with other keywords make of one schema. */
   alternatives: 256,
   rules: 20_000,
   /** Rules that call each other before a byte is read. */
   chain: 500,
-  /** States of the automaton behind a schema, those of its strings' patterns included. */
+  /** States of a schema's automaton, including those of its patterns. */
   nodes: 200_000,
   patternLength: 10_000,
   patternDepth: 100,
-  /** Of one pattern, before it is made deterministic and after. */
+  /** States of one pattern, before and after determinization. */
   patternNodes: 50_000,
   patternStates: 10_000,
 } as const;

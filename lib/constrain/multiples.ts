@@ -19,8 +19,8 @@ export function multiplesOf(modulus: number): Machine {
 }
 
 /**
- * What all of some integers divide, between two bounds, in decimal; undefined for more than are listed. Those that are read back as the
- * number beside them are left out.
+ * Lists the common multiples of some integers between two bounds, in decimal, or returns undefined if there are too many. Excludes values that
+ * JSON.parse would round to a neighbour.
  */
 export function listedMultiples(moduli: readonly number[], least: bigint, most: bigint): string[] | undefined {
   let step = 1n;

@@ -11,7 +11,7 @@ export interface Bound {
   exclusive: boolean;
 }
 
-/** What numbers a schema allows. */
+/** The numbers that a schema allows. */
 export interface NumberRule {
   integer: boolean;
   low: Bound | undefined;
@@ -24,7 +24,7 @@ const INTEGER_DIGITS = 21;
 const FRACTION_DIGITS = 22;
 /** Digits of integers that are read back as they stand: of more, what is read back of a multiple need not be one. */
 const EXACT_DIGITS = 15;
-/** Of it, ten times a rest and a digit are a number still. */
+/** Largest divisor for which ten times a remainder plus a digit is exact. */
 const LARGEST_MULTIPLE = 10 ** (EXACT_DIGITS - 1);
 /** Work of reading the bounds of a rule, of what its numbers are multiples of, and of each multiple that is listed. */
 const RULE = 10_000;
@@ -194,7 +194,7 @@ function* boundedDfa(
     const written = concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places))));
     return yield* dfaInSlices(written, "plain", where, work);
   }
-  // Beside an excluded bound, digits that reading back rounds away would reach it.
+  // Near an excluded bound, digits that are rounded away on reading would reach it.
   const room = [low, high].map((bound) =>
     bound?.exclusive ? 15 - decimalOf(bound.value, where).whole.length : places,
   );

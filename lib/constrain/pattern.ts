@@ -53,9 +53,9 @@ const CLASSES: Readonly<Record<string, CodePoints>> = {
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
 
 /**
- * Parses a pattern. Flags there are none; `.` is all but line ends. Greedy or not is the same here, named groups are groups.
- * @param where what messages call it
- * @throws HeddleError INVALID_ARGUMENT for what is no pattern or too long, UNSUPPORTED for what is not regular: look-around, back references, \b
+ * Parses a pattern without flags. `.` excludes line ends. Greedy and lazy quantifiers are equivalent here, and named groups are groups.
+ * @param where the pattern's name in messages
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or long pattern, UNSUPPORTED for look-around, back references and \b
  */
 export function parsePattern(source: string, where: string, work = new Work()): Pattern {
   if (source.length > limits.patternLength) throw tooLarge(where, limits.patternLength, "characters");
@@ -282,7 +282,7 @@ function anchored(pattern: Pattern, place: Place): Pattern {
     if (!withAnchors.has(part)) return part;
     if (part.kind !== "either" && part.kind !== "concat") throw unsupported(where, "an anchor in the middle");
     const inner = { ...place, first: first && i === 0 && !starts, last: last && i === parts.length - 1 && !ends };
-    // What is open around a group is open within each of its alternatives that has no anchor there.
+    // An open side of a group is open in each of its alternatives without an anchor there.
     if (inner.first) openStart = false;
     if (inner.last) openEnd = false;
     return anchored(part, inner);

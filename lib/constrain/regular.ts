@@ -8,7 +8,7 @@ import { ANYTHING, type Pattern } from "./pattern.ts";
 /** Bytes from `low` to `high` lead to a state. */
 export type Edge = readonly [low: number, high: number, to: number];
 
-/** Deterministic; from every state an accepting one can be reached, unless there is none at all. */
+/** A deterministic automaton. An accepting state is reachable from every state, unless there is none. */
 export interface Dfa {
   start: number;
   accepting: readonly boolean[];
@@ -18,7 +18,7 @@ export interface Dfa {
 /** How characters are written: as they are, or as within a string of JSON. */
 export type Writing = "plain" | "json";
 
-/** What messages say there are too many of. */
+/** Name of the limited quantity in messages. */
 const STATES = "states of its automaton";
 
 /** Work of a node and an edge before a pattern is made deterministic, and of an edge after that. */
@@ -104,7 +104,7 @@ class Nfa {
 
   private *addRepeat(part: Pattern, least: number, most: number, from: number): Slices<number> {
     let node = this.after(from);
-    // A part without states of its own is nothing, however often.
+    // A part without states is empty, however often it repeats.
     const once = this.free.length;
     for (let i = 0; i < least; i++) {
       if (this.work.isDue) yield;
@@ -188,7 +188,7 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Sl
   const spend = (amount: number) => work.spend(amount, where);
   const mark = new Int32Array(nfa.free.length).fill(-1);
   let round = 0;
-  /** What can be reached without a byte; of it, the nodes that bytes lead on from, and the end. */
+  /** The epsilon closure, reduced to nodes with byte edges and the end. */
   const closure = (nodes: readonly number[]): number[] => {
     round++;
     const stack = [...nodes];
@@ -293,11 +293,11 @@ export interface Machine {
   start: number;
   accepts(state: number): boolean;
   edgesOf(state: number): readonly Edge[];
-  /** What messages say there are too many of. */
+  /** Name of the limited quantity in messages. */
   states: string;
 }
 
-/** What both accept. @throws HeddleError INVALID_ARGUMENT naming the cap */
+/** The intersection of two automata. @throws HeddleError INVALID_ARGUMENT with the exceeded limit */
 export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, work: Work): Slices<Dfa> {
   const other: Machine =
     "edgesOf" in b
@@ -352,7 +352,7 @@ export function* accepts(
   return accepting[state]!;
 }
 
-/** Strings of so many characters, as within JSON's quotes. */
+/** Strings of `least` to `most` characters, as within JSON quotes. */
 export function lengthDfa(least: number, most: number, where: string, work: Work): Slices<Dfa> {
   return dfaInSlices({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, work);
 }

@@ -1,4 +1,4 @@
-// What a caller asks an answer to be.
+// The response format that a caller requests.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
@@ -15,7 +15,7 @@ import { callableTools, compileToolCalls } from "./tool-calls.ts";
 /** A JSON schema, as plain data. */
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 
-/** A schema with what OpenAI puts beside it; `name`, `description` and `strict` change nothing here. */
+/** A schema in OpenAI's wrapper. `name`, `description` and `strict` have no effect here. */
 export interface NamedSchema {
   schema: JsonSchema;
   name?: string | undefined;
@@ -24,9 +24,8 @@ export interface NamedSchema {
 }
 
 /**
- * What an answer is: any text, a JSON object, JSON that satisfies a schema, a text that matches a regular expression as a whole, or a
- * call of a tool.
- * Names are OpenAI's; the schema may lie in `json_schema` or `jsonSchema`, as it does there.
+ * Form of an answer: any text, a JSON object, JSON that satisfies a schema, a full match of a regular expression, or a tool call. Names are
+ * OpenAI's. The schema may also be in `json_schema` or `jsonSchema`.
  */
 export type ResponseFormat =
   | { type: "text" }
@@ -43,7 +42,7 @@ export type ResponseFormat =
  */
 export interface ToolCallsFormat {
   type: "tool_calls";
-  /** Functions as OpenAI has them, `{ type: "function", function: { name, parameters } }`, or what stands in `function` alone. */
+  /** Functions in OpenAI's form, `{ type: "function", function: { name, parameters } }`, or only the `function` part. */
   tools: readonly unknown[];
   /** The only one that may be called. */
   name?: string | undefined;
@@ -70,14 +69,14 @@ const MOST_KEPT_BYTES = 128 << 20;
 const LONGEST_KEPT = 1 << 16;
 
 /**
- * The automaton of a format; undefined for any text.
- * @throws HeddleError INVALID_ARGUMENT for what is no format, no schema or no pattern; UNSUPPORTED for a part that is not understood
+ * Compiles a format to an automaton, or returns undefined for plain text.
+ * @throws HeddleError INVALID_ARGUMENT for an invalid format, schema or pattern; UNSUPPORTED for an unsupported part
  */
 export function compileFormat(format: ResponseFormat): Automaton | undefined {
   return atOnce(compiling(format));
 }
 
-/** A format that has been compiled, in the place of what it was compiled from. */
+/** A compiled format that replaces its source. */
 class CompiledFormat {
   readonly automaton: Automaton | undefined;
 
@@ -137,7 +136,7 @@ function* compiling(format: ResponseFormat): Slices<Automaton | undefined> {
 }
 
 function* schemaAutomaton(schema: unknown, work: Work): Slices<Automaton> {
-  // What is looked up is what would be compiled: the caller's own object may change.
+  // Look up a copy, because the caller's object may change.
   const document = yield* SchemaDocument.read(schema, work);
   return yield* automatonOf(
     document.size,

@@ -24,7 +24,7 @@ const ANNOTATIONS = new Set([
   ...["contentEncoding", "contentMediaType", "contentSchema", "discriminator", "externalDocs", "xml"],
 ]);
 
-/** What would constrain, and is not understood, unless its value makes it say nothing. */
+/** Unsupported keywords that would constrain, with a test for values that have no effect. */
 const HARMLESS = new Map<string, (value: JsonValue) => boolean>([
   ["uniqueItems", (value) => value === false],
   ["unevaluatedProperties", (value) => value === true],
@@ -56,10 +56,10 @@ function isEmptyObject(value: JsonValue): boolean {
   return isObject(value) && Object.keys(value).length === 0;
 }
 
-/** A schema and all within it, as plain data of its own. */
+/** A copy of a schema as plain data. */
 export class SchemaDocument {
   readonly root: JsonValue;
-  /** What messages call it. */
+  /** Name in messages. */
   readonly name: string;
   /** Values and characters of its text together: how large a copy of it is. */
   readonly size: number;
@@ -82,12 +82,12 @@ export class SchemaDocument {
     return new SchemaDocument(root, name, reader.values + reader.length, reader.places);
   }
 
-  /** What messages call an object or array of the schema: its JSON pointer. */
+  /** The JSON pointer of an object or array of the schema, for messages. */
   where(value: object): string {
     return this.places.get(value) ?? this.name;
   }
 
-  /** What a reference names. @throws HeddleError INVALID_ARGUMENT, or UNSUPPORTED for one that leaves the schema */
+  /** Resolves a reference. @throws HeddleError INVALID_ARGUMENT, or UNSUPPORTED for an external one */
   resolve(reference: JsonValue, where: string): JsonValue {
     if (typeof reference !== "string") throw invalidArgument(where, "a reference such as #/$defs/name", reference);
     if (reference !== "#" && !reference.startsWith("#/"))
@@ -129,7 +129,7 @@ class SchemaReader {
     if (!isArray && !isPlain(value)) throw invalidArgument(where, "JSON", value);
     const out: JsonValue[] | SchemaObject = isArray ? [] : Object.create(null);
     this.places.set(out, where);
-    // By index: a hole is no JSON.
+    // By index, so that holes are refused.
     const keys = isArray ? value.keys() : Object.keys(value);
     for (const key of keys) {
       const member = (value as Record<string | number, unknown>)[key];
@@ -170,7 +170,7 @@ class SchemaReader {
 
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
-  // Another realm's object has another prototype, above which there is none either.
+  // Plain objects of other realms have a different prototype, which is also at the top of its chain.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
@@ -184,12 +184,12 @@ function unescapePointer(part: string): string {
   try {
     text = decodeURIComponent(part);
   } catch {
-    // A percent sign that stands for itself.
+    // A literal percent sign.
   }
   return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
-/** The keywords of a schema that constrain. @throws HeddleError UNSUPPORTED naming what is not understood and where it stands */
+/** The constraining keywords of a schema. @throws HeddleError UNSUPPORTED with the keyword and its place */
 export function keywordsOf(schema: SchemaObject, where: string): Map<Keyword, JsonValue> {
   const out = new Map<Keyword, JsonValue>();
   for (const [key, value] of Object.entries(schema)) {

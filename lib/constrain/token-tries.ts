@@ -1,11 +1,11 @@
 // The bytes of a vocabulary's tokens as trees, laid out so that a walk reads memory from the beginning to the end.
 import { unsupported } from "./limits.ts";
 
-/** What of a tokenizer is needed here: `Tokenizer` is one. */
+/** The required part of a tokenizer. `Tokenizer` implements it. */
 export interface TokenSource {
   /** Highest id + 1. */
   readonly vocabSize: number;
-  /** Tokens that stand for no text of their own, but for those of mark-up that a grammar names and that are not special. */
+  /** Tokens that match no text, except non-special mark-up that a grammar names. */
   readonly addedTokens: readonly {
     readonly id: number;
     readonly content?: string | undefined;
@@ -56,7 +56,7 @@ export function checkTokens(source: TokenSource): void {
     );
 }
 
-/** Yields every so many steps: see `inSlices`. */
+/** Yields regularly: see `inSlices`. */
 export function* makeTries(source: TokenSource): Generator<void, TokenTries, undefined> {
   const count = source.vocabSize;
   const hidden = new Set(source.addedTokens.map(({ id }) => id));
@@ -116,7 +116,7 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
   return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf, markup };
 }
 
-/** How many characters a token is that strings of JSON hold as they are; −1: it is none. */
+/** Number of characters of a token that can be inside a JSON string unescaped, or −1 if it cannot. */
 function plainCharacters(bytes: Uint8Array): number {
   let count = 0;
   for (let i = 0; i < bytes.length; count++) {
@@ -185,7 +185,7 @@ class TreeBuilder {
     };
   }
 
-  /** What is deeper on the path has nothing more below it. */
+  /** Ends the deeper part of the path, which has no more children. */
   private leave(depth: number): void {
     while (this.path.length > depth) this.ends[this.path.pop()!] = this.size;
   }

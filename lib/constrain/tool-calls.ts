@@ -6,7 +6,7 @@ import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
 import type { Work } from "./limits.ts";
 import { isObject, type JsonValue, SchemaDocument } from "./schema.ts";
 
-/** What begins and ends a call. */
+/** The marks around a call. */
 export const TOOL_CALL = { open: "<tool_call>", close: "</tool_call>" } as const;
 
 /** A tool that may be called, and its arguments' schema as it has been read. */
@@ -35,7 +35,7 @@ export function* callableTools(tools: unknown, work: Work, name?: string | undef
     if (!isObject(called) || typeof called.name !== "string" || called.name === "")
       throw invalidArgument(where, "a function with a name", called);
     if (name !== undefined && called.name !== name) continue;
-    // Without a schema there are no arguments.
+    // A missing schema means no arguments.
     const schema = called.parameters ?? { type: "object", additionalProperties: false };
     out.push({ name: called.name, parameters: yield* SchemaDocument.read(schema, work, `${where}.parameters`) });
   }
@@ -45,8 +45,8 @@ export function* callableTools(tools: unknown, work: Work, name?: string | undef
 }
 
 /**
- * One call, or with `several` one after another, a line each.
- * @throws HeddleError INVALID_ARGUMENT for what is no schema or too large, UNSUPPORTED for a keyword, by its pointer
+ * Compiles the grammar of one call, or with `several` of consecutive calls, one per line.
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a keyword, with its pointer
  */
 export function* compileToolCalls(tools: readonly CallableTool[], several: boolean, work: Work): Slices<Grammar> {
   const builder = new GrammarBuilder("tools", work);

@@ -59,13 +59,13 @@ export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors" | undefined;
   /**
-   * Element type of the matrices, in small letters or capitals. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
-   * vectors, biases, position tables and the layers that choose experts are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
-   * matrix that makes the logits is then wider (see quantisedType). `fp8` is for safetensors: 8-bit floats with a scale for each 128 × 128 for
-   * the matrices of layers, as DeepSeek-V3's and Qwen3-FP8's folders have them, and bf16 for the rest.
+   * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones become f32 in safetensors. In
+   * GGUF, vectors, biases, position tables and expert routers are always f32, as llama.cpp requires. Quantized types need GGUF, and the head
+   * is then wider (see quantisedType). `fp8` needs safetensors: matrices of layers become 8-bit floats with a scale per block of 128 × 128, as
+   * in the folders of DeepSeek-V3 and Qwen3-FP8, and the rest bf16.
    */
   dtype?: FloatDtype | QuantisedTarget | "fp8" | undefined;
-  /** Of a safetensors output; default 5 GB. */
+  /** Maximum size of a safetensors file. Default: 5 GB. */
   maxShardBytes?: number | undefined;
   /** Threads of the CPU that convert; as for `openDevice` where not given. */
   threads?: number | undefined;
@@ -81,7 +81,7 @@ export const CONVERT_NAMES: Names<ConvertOptions> = {
   onProgress: true,
 };
 
-/** What `convertModel` wrote. */
+/** The result of `convertModel`. */
 export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */
@@ -150,8 +150,8 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
 }
 
 /**
- * What llama.cpp takes in f32 alone, or keeps so: tables of positions and of segments, biases of experts (a matrix of them a layer),
- * and the layers that choose experts or labels.
+ * Tensors that llama.cpp requires or keeps in f32: position and token-type tables, biases of experts (a matrix per layer), expert routers and
+ * classification heads.
  */
 const KEPT_F32 =
   /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.[qk]_norm\.weight$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
@@ -240,7 +240,7 @@ async function toGguf(
   options: ConvertOptions,
 ): Promise<ConvertResult> {
   const { config } = model;
-  // What the model has no place for is named before its tensors are.
+  // Report unsupported metadata before any tensors.
   const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
   const tensors = planTensors(model, "gguf", options.dtype, deviceOf(options)).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
@@ -250,7 +250,7 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
-  // What a GGUF file's factor makes of its tables is in those that are written.
+  // The written tables already include the GGUF file's factor.
   const kind = config.ropeScaling?.ropeType;
   const architecture = metadata.get("general.architecture")?.value;
   if (kind !== "linear" && kind !== "yarn")
@@ -330,7 +330,7 @@ async function tokenizerJson(folder: string, path: string): Promise<unknown> {
   return JSON.parse((await Tokenizer.load(folder)).files()["tokenizer.json"]!);
 }
 
-/** What ends a text: generation_config.json knows more, and is what transformers goes by; config.json's come first. */
+/** End tokens. transformers uses those of generation_config.json, which may have more. config.json's come first. */
 function endsOf({ config, generation }: ModelFiles): number[] {
   const ends = generation.eosTokenIds ?? config.eosTokenIds;
   const first = config.eosTokenIds.filter((id) => ends.includes(id));

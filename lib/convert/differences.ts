@@ -1,4 +1,4 @@
-// What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
+// Properties that a GGUF file cannot express for llama.cpp, which goes by the architecture's name. heddle stores them under additional keys.
 import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf } from "../formats/config/families.ts";
 import { yarnAttentionFactor } from "../formats/config/rope-scaling.ts";
@@ -56,7 +56,7 @@ function unreadTables({ ropeScaling }: ModelConfig, gguf: string): string | fals
 /** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
 const TANH_GELU = new Set(["gptneox"]);
 
-/** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
+/** Models that llama.cpp cannot open, because tensors have another shape or are unexpected. */
 function unopened(config: ModelConfig, gguf: string): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
   const fewerKeyHeads = config.numKeyValueHeads !== numAttentionHeads;
@@ -78,7 +78,7 @@ function unopened(config: ModelConfig, gguf: string): string[] {
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }
 
-/** What programs over llama.cpp know nothing of when they embed, and heddle keeps under keys of its own. */
+/** Embedding settings that llama.cpp ignores and heddle stores under additional keys. */
 function embedsOtherwise({ embedding }: ModelConfig): string[] {
   const { prompts = {}, defaultPromptName: name, truncateDim, maxSeqLength, lowercase } = embedding ?? {};
   const what = [
@@ -92,7 +92,7 @@ function embedsOtherwise({ embedding }: ModelConfig): string[] {
   return what.filter((text) => typeof text === "string");
 }
 
-/** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
+/** Describes how llama.cpp's results from the GGUF file differ from the model. Empty for most published models. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
   const { defaults, windowsUnscaled, encoder, experts } = formatOf(modelType);

@@ -1,4 +1,4 @@
-/** What waits for a signal, and its one listener. */
+/** The functions that wait for a signal, and their common listener. */
 interface Waiting {
   functions: Set<() => void>;
   fire(): void;
@@ -7,12 +7,12 @@ interface Waiting {
 const waitingFor = new WeakMap<AbortSignal, Waiting>();
 
 /**
- * Has a function called once when a signal fires. Any number of calls may share a signal: they have one listener of it together, as
- * beyond ten of them Node warns of a leak of memory.
- * @returns takes it back
+ * Calls a function once when a signal fires. All calls for a signal share one listener, because Node warns of a memory leak if there are
+ * more than ten.
+ * @returns a function that cancels it
  */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
-  const own = () => act(); // the same function may wait twice
+  const own = () => act(); // the same function may be registered twice
   const waiting = waitingFor.get(signal) ?? listenTo(signal);
   waiting.functions.add(own);
   return () => {
@@ -33,6 +33,6 @@ function listenTo(signal: AbortSignal): Waiting {
     },
   };
   signal.addEventListener("abort", waiting.fire, { once: true });
-  waitingFor.set(signal, waiting); // behind it: what is no signal has thrown
+  waitingFor.set(signal, waiting); // only after an invalid signal has thrown
   return waiting;
 }

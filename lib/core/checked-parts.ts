@@ -5,9 +5,9 @@ import { nearest } from "./nearest-name.ts";
 export type PartKind = "string" | "function" | "object" | "boolean" | "number" | readonly (string | boolean | number)[];
 
 /**
- * Holds an object that an author wrote to its parts.
- * @param where its name in messages
- * @throws HeddleError INVALID_ARGUMENT for a name that is none, for a part of another kind, and for one that is needed and not there
+ * Checks the parts of an object that a library user wrote.
+ * @param where the object's name in messages
+ * @throws HeddleError INVALID_ARGUMENT for unknown names, wrong kinds and missing required parts
  */
 export function checkParts(
   where: string,

@@ -25,7 +25,7 @@ export type HeddleErrorCode =
 export class HeddleError extends Error {
   override readonly name = "HeddleError";
   readonly code: HeddleErrorCode;
-  /** Of a program's own, too: what stages throw comes through as it is. @param options.cause what it came of, as of any Error */
+  /** Programs may throw it too, and stages pass it on unchanged. @param options.cause the underlying error */
   constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
@@ -36,7 +36,7 @@ export class HeddleError extends Error {
     return `https://unpkg.com/heddle/docs/errors.md#${this.code.toLowerCase()}`;
   }
 
-  /** What a log of JSON lines holds of it: of an error, JSON.stringify leaves the message out. */
+  /** Includes the message, which JSON.stringify leaves out of an Error. */
   toJSON(): { name: string; code: HeddleErrorCode; message: string } {
     const { name, code, message } = this;
     return { name, code, message };
@@ -69,41 +69,41 @@ export function checkAttached(name: string, value: unknown): void {
   if (isDetached(value)) throw invalidArgument(name, "an array that has its memory", value);
 }
 
-/** Throws INVALID_ARGUMENT for options that are no object, before one of them is read. */
+/** Throws INVALID_ARGUMENT unless the options are an object. Call it before reading them. */
 export function checkObject(name: string, value: unknown): void {
   if (typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
     throw invalidArgument(name, "an object", value);
 }
 
-/** Throws INVALID_ARGUMENT for what is no path: anything but a string, and an empty one. */
+/** Throws INVALID_ARGUMENT unless the path is a nonempty string. */
 export function checkPath(name: string, value: unknown, expected = "a path"): asserts value is string {
   if (typeof value !== "string" || value === "") throw invalidArgument(name, expected, value);
 }
 
-/** A call that reads text was made of a model that has no tokenizer. */
+/** The error for a call that reads text on a model without a tokenizer. */
 export function withoutTokenizer(name: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);
 }
 
-/** What a seed may be, wherever one is taken: what every generator of numbers here tells apart. */
+/** The values of a seed: those that every random generator here distinguishes. */
 export const SEEDS = "a whole number from 0 to 2^53 - 1";
 
 export function isSeed(seed: unknown): seed is number {
   return Number.isSafeInteger(seed) && (seed as number) >= 0;
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no seed */
+/** @throws HeddleError INVALID_ARGUMENT unless it is a seed */
 export function checkSeed(seed: unknown, name = "seed"): asserts seed is number {
   if (!isSeed(seed)) throw invalidArgument(name, SEEDS, seed);
 }
 
-/** The seed that so many come before, around the largest: beyond it, neighbours are the same. */
+/** Returns seed + count, wrapping around the largest safe integer, beyond which neighbours are equal. */
 export function seedAfter(seed: number, count: number): number {
   const room = Number.MAX_SAFE_INTEGER - seed;
   return count <= room ? seed + count : count - room - 1;
 }
 
-/** Throws INVALID_ARGUMENT for what is given as a signal and is none. Another realm's AbortSignal is one. */
+/** Throws INVALID_ARGUMENT unless it is undefined or an AbortSignal, of any realm. */
 export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
   if (signal === undefined) return;
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>;

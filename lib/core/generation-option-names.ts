@@ -1,7 +1,7 @@
 import { checkObject, HeddleError } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
-/** What transformers, vLLM and OpenAI call options of generation: for the message alone. */
+/** Names of options in transformers, vLLM and OpenAI's API, for error messages. */
 const MEANT: Readonly<Record<string, string>> = {
   maxNewTokens: "maxTokens",
   maxCompletionTokens: "maxTokens",

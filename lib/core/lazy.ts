@@ -1,4 +1,4 @@
-// Modules that most programs never need, loaded where they are first used: `import` would have every start pay for them.
+// Loads modules on first use that most programs never need. `import` would make every start pay for them.
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);

@@ -1,6 +1,6 @@
 /**
- * The candidate with the smallest edit distance to `name`, if it is near enough to be a likely misspelling. Of a short name only one change
- * counts: two make anything of it (`lr` is no misspelling of `lora`).
+ * Returns the candidate with the smallest edit distance to `name`, if it is a likely misspelling. Short names allow only one change: `lr` is
+ * not a misspelling of `lora`.
  */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;

@@ -1,4 +1,4 @@
-/** How long synchronous work may go on before timers, sockets and signals get their turn, in milliseconds. */
+/** Maximum time of synchronous work before yielding to timers, sockets and signals, in milliseconds. */
 const SLICE_MS = 8;
 
 /**
@@ -14,7 +14,7 @@ export class Pacer {
     return performance.now() - this.#since > SLICE_MS;
   }
 
-  /** Resolves after the event loop has gone round once. */
+  /** Resolves after one turn of the event loop. */
   async rest(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#since = performance.now();

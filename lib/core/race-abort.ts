@@ -19,7 +19,7 @@ export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined):
   return new Promise<T>((resolve, reject) => {
     const stop = () => reject(aborted(signal));
     let forget: (() => void) | undefined;
-    // First: where the signal is none after all, nobody else waits for the work.
+    // Subscribe first: if the signal is invalid, nobody else handles a rejection of the work.
     work.then(resolve, reject).finally(() => forget?.());
     if (signal.aborted) stop();
     else forget = onAbort(signal, stop);

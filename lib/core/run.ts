@@ -1,15 +1,15 @@
 import { HeddleError } from "./errors.ts";
 
-/** Methods, so that work of a kind is work of a wider kind. */
+/** Methods rather than properties, so that the type is covariant in the result. */
 interface Outcome<Result> {
   resolve(result: Result): void;
   reject(reason: unknown): void;
 }
 
 /**
- * Work that reports as it goes: an async iterable of its events, and a promise of its result. It starts when it is first
- * iterated or awaited. Leaving the loop early stops it, and the promise then rejects with ABORTED. (An AbortSignal stops it too, and
- * saves the last completed step.)
+ * A task that reports its progress: an async iterable of its events, and a promise of its result. It starts when it is first iterated or
+ * awaited. Leaving the loop early stops it, and the promise then rejects with ABORTED. (An AbortSignal stops it too, and saves the last
+ * completed step.)
  *
  * @example
  * for await (const event of pretrain(model, options)) console.log(event.step);
@@ -22,7 +22,7 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
   private readonly settled: Promise<Result>;
   private readonly outcome: Outcome<Result>;
 
-  /** @param what it is, for messages */
+  /** @param what name of the task, for messages */
   constructor(start: () => AsyncGenerator<Event, Result, void>, what = "run") {
     this.start = start;
     this.what = what;
@@ -31,10 +31,10 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
       outcome = { resolve, reject };
     });
     this.outcome = outcome;
-    this.settled.catch(() => undefined); // a run that is only iterated reports its failure there
+    this.settled.catch(() => undefined); // a run that is only iterated reports its error there
   }
 
-  /** Its events as they come; it ends with the result, or throws what went wrong. */
+  /** Iterates over the events. Ends with the result, or throws the error. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Event, Result, undefined> {
     this.generator ??= this.start();
     try {
@@ -45,7 +45,7 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
       this.outcome.reject(error);
       throw error;
     } finally {
-      // Left by break or by a throw of the loop's own; else it is settled, and this changes nothing.
+      // If the loop was left by break or throw, reject the promise. Otherwise it is settled, and this has no effect.
       this.abandon();
     }
   }
@@ -60,23 +60,23 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
     return this.settled.then(fulfilled, rejected);
   }
 
-  /** As a promise's. */
+  /** Like Promise's. */
   // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
   catch<B = never>(rejected?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Result | B> {
     return this.then(null, rejected);
   }
 
-  /** As a promise's. */
+  /** Like Promise's. */
   finally(settled?: (() => void) | null): Promise<Result> {
     return this.then().finally(settled);
   }
 
-  /** @internal Reads it to its end where nobody does. */
+  /** @internal Iterates to the end if nobody else does. */
   protected drain(): void {
     if (!this.generator) readAll(this);
   }
 
-  /** @internal It will have no result, unless it has one. */
+  /** @internal Rejects the promise, unless it is settled. */
   protected abandon(): void {
     const { what } = this;
     const message = `${what}: its loop was left before the end, so that it has no result`;
@@ -84,7 +84,7 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
   }
 }
 
-/** Reads something to its end; what goes wrong there is told to whoever awaits it. */
+/** Iterates to the end. Errors are reported to whoever awaits the result. */
 export function readAll(steps: AsyncIterable<unknown>): void {
   void (async () => {
     for await (const _ of steps);

@@ -1,4 +1,4 @@
-// What a schema finds wrong, in the wording of every other message: `name: expected X, got Y`.
+// Formats schema issues like all other messages: `name: expected X, got Y`.
 import type { z } from "zod";
 import { describe } from "./errors.ts";
 
@@ -11,7 +11,7 @@ const KINDS: Readonly<Record<string, string>> = {
   string: "a text",
 };
 
-/** What was expected at an issue: the schema's own words where it has some, else what zod's mean. */
+/** The expected value of an issue: the schema's message if it has one, else derived from zod's. */
 export function expectedOf(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_value") return `one of ${issue.values.join(", ")}`;
   if (issue.code === "invalid_type" && issue.message.startsWith("Invalid input"))
@@ -29,7 +29,7 @@ function bound(origin: string, relation: string, limit: number | bigint): string
   return `a number ${relation === "at most" || relation === "at least" ? "of " : ""}${relation} ${limit}`;
 }
 
-/** What was there instead, in a few words. */
+/** The actual value of an issue, in a few words. */
 export function gotAt(issue: z.core.$ZodIssue, value: unknown): string {
   let got = value;
   for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | null | undefined)?.[step];

@@ -1,4 +1,4 @@
-// Long work of JavaScript's thread in pieces, between which others have their turn.
+// Runs long work on JavaScript's thread in slices, and yields to the event loop in between.
 import { throwIfAborted } from "./errors.ts";
 import { lazily } from "./lazy.ts";
 

@@ -1,5 +1,5 @@
-// Names of what is written under another name first. Whose they are stands in them, so that what a process left that was ended in the
-// middle can be told from what another is writing, and be removed by the next that comes.
+// Names of temporary files and folders. They identify their process. A later process can therefore distinguish leftovers of a dead process
+// from the files of a live one, and remove them.
 import { readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { hostname } from "node:os";
@@ -14,16 +14,16 @@ function host(): string {
 }
 
 /**
- * When a process began, as the kernel counts; undefined where it does not say. A container that starts again has its host's name and gives its processes the
- * numbers of those before: only by this are they told apart.
+ * Returns when a process started, in kernel ticks; undefined if unknown. A restarted container has the same host name and reuses process
+ * ids, so that only the start time distinguishes its processes.
  */
 function beginning(pid: number): string | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    // Required, not imported: an import reads all that node:fs exports, and so loads every kind of stream.
+    // Use require: an import would evaluate all exports of node:fs, and so load every kind of stream.
     const { readFileSync } = createRequire(import.meta.url)("node:fs") as typeof import("node:fs");
     const line = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const ticks = line.slice(line.lastIndexOf(")") + 2).split(" ")[19]; // a process's name may hold anything
+    const ticks = line.slice(line.lastIndexOf(")") + 2).split(" ")[19]; // a process's name may contain any character
     return ticks === undefined || !/^[0-9]{1,20}$/.test(ticks) ? undefined : BigInt(ticks).toString(36);
   } catch {
     return undefined;
@@ -32,7 +32,7 @@ function beginning(pid: number): string | undefined {
 
 let owner: string | undefined;
 
-/** `stem.host.pid-beginning.random` with `ending` behind it: a name that nobody has, and that says who made it. */
+/** Returns a unique name that identifies its process: `stem.host.pid-beginning.random` followed by `ending`. */
 export function temporaryName(stem: string, ending = ""): string {
   const random = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
   if (owner === undefined) {
@@ -42,11 +42,11 @@ export function temporaryName(stem: string, ending = ""): string {
   return `${stem}.${host()}.${owner}.${random}${ending}`;
 }
 
-/** What a temporary name says. */
+/** The parts of a temporary name. */
 export interface TemporaryName {
   stem: string;
   ending: string;
-  /** Whether the process that made it has ended; undefined for another machine's, of which nothing is known. */
+  /** Whether its process has ended; undefined for another machine's. */
   ended: boolean | undefined;
 }
 
@@ -61,7 +61,7 @@ export function readTemporaryName(name: string): TemporaryName | undefined {
 function hasEnded(pid: number, began: string | undefined): boolean {
   if (!isAlive(pid)) return true;
   const now = began === undefined ? undefined : beginning(pid);
-  return now !== undefined && now !== began; // another process has its number
+  return now !== undefined && now !== began; // another process has reused the id
 }
 
 function isAlive(pid: number): boolean {
@@ -73,15 +73,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** A file or folder that an ended process left. */
+/** A file or folder that a dead process left. */
 export interface Left {
   path: string;
   stem: string;
 }
 
 /**
- * What ended processes left in a folder: those of this machine, and of others what has not changed for a day. Nothing where the folder
- * cannot be read.
+ * Finds leftovers of dead processes in a folder: those of this machine, and others that have not changed for a day. Returns nothing if the
+ * folder cannot be read.
  * @param isOurs whether the caller makes such names
  */
 export async function leftIn(
@@ -101,18 +101,18 @@ export async function leftIn(
 async function isOld(path: string): Promise<boolean> {
   return stat(path).then(
     ({ mtimeMs }) => Date.now() - mtimeMs > ONE_DAY,
-    () => false, // gone meanwhile
+    () => false, // removed in the meantime
   );
 }
 
-/** Removes what leftIn finds. What cannot be removed is only litter. */
+/** Removes the leftovers that leftIn finds. Errors are ignored, because leftovers are harmless. */
 export async function removeLeft(folder: string, isOurs: Parameters<typeof leftIn>[1]): Promise<void> {
   for (const { path } of await leftIn(folder, isOurs)) await rm(path, { recursive: true, force: true }).catch(() => {});
 }
 
 const swept = new Set<string>();
 
-/** Removes files that ended processes were writing into a folder, once in the life of this process. */
+/** Removes temporary files of dead processes from a folder, once in the life of this process. */
 export async function removeLeftFiles(folder: string): Promise<void> {
   if (swept.has(folder)) return;
   if (swept.size >= 4096) swept.clear();
@@ -120,5 +120,5 @@ export async function removeLeftFiles(folder: string): Promise<void> {
   await removeLeft(folder, ({ stem, ending }) => stem.startsWith(".") && ending === TEMPORARY_FILE);
 }
 
-/** The ending of files that removeLeftFiles removes; their stems begin with a dot. */
+/** The ending of files that removeLeftFiles removes. Their stems begin with a dot. */
 export const TEMPORARY_FILE = ".tmp";

@@ -1,11 +1,11 @@
-// Options by name: what nobody reads would be left out in silence.
+// Checks option names, because unknown options would be silently ignored.
 import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
 /** The names of an options object; the compiler sees to it that they are all there. */
 export type Names<T> = Readonly<Record<keyof T & string, true>>;
 
-/** What other libraries call them: for the message alone. */
+/** Names in other libraries, for error messages. */
 const MEANT: Readonly<Record<string, string>> = {
   addSpecial: "addSpecialTokens",
   allowedSpecial: "allowSpecial",
@@ -17,7 +17,7 @@ const MEANT: Readonly<Record<string, string>> = {
   maxLength: "truncation",
 };
 
-/** @throws HeddleError INVALID_ARGUMENT for options that are no object, or hold a name that is none of `names` */
+/** @throws HeddleError INVALID_ARGUMENT unless the options are an object with names from `names` */
 export function checkNames<T>(options: T, names: Names<T>): void {
   checkObject("options", options);
   for (const name in options) if ((names as Record<string, boolean>)[name] !== true) throw unknownName(name, names);

@@ -21,7 +21,7 @@ export async function* untilAborted<T>(
   // One listener for all values: a promise of the signal would keep a reaction for each.
   let stop: ((error: HeddleError) => void) | undefined;
   const listener = () => stop?.(aborted());
-  /** Settles as what `call` gives, or with ABORTED before. What comes after that is told to nobody, a rejection included. */
+  /** Settles like the result of `call`, or rejects with ABORTED first. Later results and rejections are ignored. */
   const heard = <R>(call: () => R | PromiseLike<R>): Promise<R> =>
     new Promise((resolve, reject) => {
       if (signal.aborted) throw aborted();
@@ -38,11 +38,11 @@ export async function* untilAborted<T>(
         isOpen = false;
         return;
       }
-      // Of an iterable of promises what these give, as `for await` has it.
+      // Awaits promises from a sync iterable, like `for await`.
       yield await heard<T>(() => step.value);
     }
   } catch (error) {
-    isOpen = signal.aborted; // else it failed by itself, and has nothing to return from
+    isOpen = signal.aborted; // otherwise the source has failed and needs no return()
     throw error;
   } finally {
     if (isOpen && signal.aborted) void leave(iterator);

@@ -2,8 +2,8 @@
 const SLICE_MS = 4;
 
 /**
- * What JavaScript makes of runs, piece by piece: where that takes long, timers and sockets get their turn between two pieces. A run that is
- * ready when JavaScript comes for it is answered before the loop goes round, so the work of many runs adds up.
+ * Yields to the event loop between pieces of long work, so that timers and sockets get their turn. Runs that finish quickly are handled
+ * without a turn of the event loop, so their work adds up.
  */
 export class Pace {
   private spent = 0;

@@ -3,15 +3,15 @@ import type { GroupReader } from "./groups.ts";
 export interface Batch {
   /** (B, T), row by row */
   tokens: Int32Array;
-  /** (B, T): the token after each of `tokens`; -100 where there is none to learn */
+  /** (B, T): the token after each of `tokens`; -100 to learn none */
   targets: Int32Array;
-  /** (B, T), of packed documents: the position of each token in its own document. Without it rows are positions 0 to T − 1. */
+  /** (B, T), for packed documents: the position of each token in its document. Absent: positions 0 to T − 1 in each row. */
   positions?: Int32Array;
-  /** (B, T), of packed documents: which of its row's documents a token is of, −1 for padding. Documents do not see each other. */
+  /** (B, T), for packed documents: index of each token's document in its row, −1 for padding. Documents do not see each other. */
   documents?: Int32Array;
-  /** how many targets are not -100 */
+  /** number of targets that are not -100 */
   tokenCount: number;
-  /** bytes of UTF-8 text of the documents that begin in this batch */
+  /** size of the documents that begin in this batch, as UTF-8 text in bytes */
   byteCount: number;
 }
 
@@ -23,11 +23,11 @@ export interface Made<Position> {
   after: Position;
 }
 
-/** How a stream of documents becomes rows. */
+/** Makes rows from a stream of documents. */
 export interface BatchMaker<Position> {
   readonly start: Position;
-  /** The batch at a position and the position after it: a function of the position alone. @param check throws to stop */
+  /** Returns the batch at a position and the position after it, as a pure function of the position. @param check throws to stop */
   make(reader: GroupReader, from: Position, check: () => void): Promise<Made<Position>>;
-  /** All documents once. */
+  /** Iterates over all documents once. */
   pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch>;
 }

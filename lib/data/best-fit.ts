@@ -8,12 +8,12 @@ import type { GroupReader } from "./groups.ts";
 import { packBestFit } from "./packing.ts";
 import { permutation, Stream } from "./random.ts";
 
-/** A place among packed rows: where the documents of a round begin, and how many of its rows are done. */
+/** A position among packed rows: the start of a round's documents, and the number of its rows that are done. */
 export interface PackedPosition extends StreamPosition {
   row: number;
 }
 
-/** Rows that are packed together, at least: the more there are, the fuller they get. */
+/** Minimum number of rows that are packed together: more rows are filled more evenly. */
 const ROUND_ROWS = 256;
 
 /** Tokens `from` to `from + length` of a document, and the targets one further. */
@@ -21,22 +21,22 @@ interface Piece {
   tokens: Uint32Array;
   from: number;
   length: number;
-  /** Of the document's text, where the piece is its first. */
+  /** Size of the document's text, if this is its first piece; else 0. */
   bytes: number;
-  /** The target of the last token, where the document itself ends without it. */
+  /** Target of the last token, if the document does not contain its end token. */
   end?: number;
 }
 
 interface Round {
   pieces: Piece[];
-  /** Pieces of each row, by index. */
+  /** Piece indices of each row. */
   rows: number[][];
   after: StreamPosition;
 }
 
 /**
- * Whole documents, several a row, best fit first (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"): only documents longer
- * than a row are cut. Some hundred rows are packed together, in a round; a round depends on where it begins alone.
+ * Packs several whole documents into each row, best fit first (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Only
+ * documents longer than a row are cut. Some hundred rows are packed together in a round, which depends only on its start position.
  */
 export class BestFitRows implements BatchMaker<PackedPosition> {
   readonly start: PackedPosition = { ...START, row: 0 };
@@ -75,7 +75,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
       const round = this.#pack(cursor, start);
       this.#last = { key, round };
       round.catch(() => {
-        if (this.#last?.round === round) this.#last = undefined; // a failure is reported, and tried again if asked again
+        if (this.#last?.round === round) this.#last = undefined; // an error is reported, and the next call retries
       });
     }
     return this.#last!.round;
@@ -99,7 +99,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
       Uint32Array.from(pieces, ({ length }) => length),
       maxSeqLength,
     );
-    // Bins come longest piece first; batches take them in an order by chance.
+    // Bins are sorted by their longest piece. Batches take them in a random order.
     const order = await permutation(
       bins.length,
       this.#seed,
@@ -128,8 +128,8 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
 }
 
 /**
- * The pieces of a document: all but its last token are inputs, and that one too where the document does not hold its own end. A cut
- * document's targets go on over the cut.
+ * Cuts a document into pieces. All tokens but the last are inputs; the last one is too if the document does not contain its end token. The
+ * targets of a piece continue into the next one.
  */
 function* cut(
   { tokens, bytes, closes }: EncodedDocument,
@@ -145,7 +145,7 @@ function* cut(
   }
 }
 
-/** A batch that is filled row by row; what is left of a row is padding. */
+/** A batch that is filled row by row. The rest of a row is padding. */
 class Rows {
   readonly batch: Batch & Required<Pick<Batch, "positions" | "documents">>;
   readonly #length: number;

@@ -10,7 +10,7 @@ export interface RowsOptions {
   maxSeqLength: number;
 }
 
-/** Documents end to end, cut into rows of one length: every position has a target, and rows begin and end anywhere. */
+/** Joins documents and cuts them into rows of one length. Every position has a target, and rows begin and end anywhere. */
 export class ConcatenatedRows implements BatchMaker<StreamPosition> {
   readonly start = START;
   readonly #options: RowsOptions;
@@ -53,7 +53,7 @@ export class ConcatenatedRows implements BatchMaker<StreamPosition> {
   }
 }
 
-/** Copies the endless stream of tokens, from a position on. */
+/** Copies from the endless stream of tokens, starting at a position. */
 class Filler {
   #byteCount = 0;
   readonly #cursor: DocumentCursor;
@@ -62,7 +62,7 @@ class Filler {
     this.#cursor = cursor;
   }
 
-  /** Fills `stream`; returns how much of it, which is less only after the last epoch. */
+  /** Fills `stream`. Returns the number of tokens, which is smaller only after the last epoch. */
   async fill(stream: Int32Array): Promise<number> {
     const cursor = this.#cursor;
     let filled = 0;
@@ -75,13 +75,13 @@ class Filler {
       stream.set(part, filled);
       filled += part.length;
       cursor.skip(part.length);
-      // Only once another token is needed: the last one must stay at hand for positionOfLast.
+      // Advance only if another token is needed: positionOfLast needs the last one.
       if (filled < stream.length) cursor.advance();
     }
     return filled;
   }
 
-  /** Where the token that was copied last stands. */
+  /** Returns the position of the token that was copied last. */
   positionOfLast(): StreamPosition {
     const at = this.#cursor.position;
     return { ...at, token: at.token - 1 };

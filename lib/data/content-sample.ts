@@ -2,17 +2,17 @@ import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import { fileError } from "./documents/shards.ts";
 
-/** Bytes that are read at one place. */
+/** Number of bytes read at one offset. */
 const WINDOW = 4096;
-/** Places of one file at most, and of all files about: 1 MiB and 8. */
+/** Maximum number of windows in one file, and approximate maximum in all files: 1 MiB and 8. */
 const MOST_OF_FILE = 256;
 const MOST_OF_ALL = 2048;
 
 /**
- * A short text that tells contents apart at the cost of some reads: SHA-256 over windows of 4 KiB, from the first byte of each file to the
- * last in equal steps, 256 of them a file where there are few files and two where there are thousands. Files that these windows cover (of up
- * to 1 MiB, where there are at most eight) are told apart whatever has changed in them; of larger ones a change that all windows miss is
- * not seen. Times are no part of it: copies of a corpus are the same corpus.
+ * Returns a short hash of contents at the cost of a few reads: SHA-256 over windows of 4 KiB, in equal steps from the first byte of each
+ * file to the last. There are 256 windows per file if there are few files, and two if there are thousands. The windows cover whole files
+ * of up to 1 MiB if there are at most eight files, and then any change is detected. In larger files, changes between the windows are
+ * missed. Timestamps are not part of the hash: copies of a corpus are the same corpus.
  * @throws HeddleError NOT_FOUND, IO
  */
 export async function contentSample(paths: readonly string[]): Promise<string> {

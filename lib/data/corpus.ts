@@ -19,9 +19,9 @@ export type Packing = "concatenate" | "bestFit";
 
 export interface CorpusOptions {
   /**
-   * One path, or several, by the ends of their names: `.jsonl` (rows that are objects with a text field), `.parquet` (a text
-   * column, read by row groups), `.tokens` (what `writeTokenShards` wrote, or a folder of them; mapped, so that they may be larger
-   * than memory); all else is text.
+   * One or several paths. The format follows from the extension. `.jsonl`: rows that are objects with a text field. `.parquet`: a text
+   * column, read by row groups. `.tokens`: output of `writeTokenShards`, or a folder of it; memory-mapped, so it may be larger than
+   * memory. All other files are text.
    */
   files: string | readonly string[];
   tokenizer: CorpusTokenizer;
@@ -43,33 +43,33 @@ export interface CorpusOptions {
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
   textField?: string | undefined;
   /**
-   * How documents become rows: `"concatenate"` (the default) sets them end to end and cuts; `"bestFit"` puts whole documents
-   * together, which then have positions of their own and do not see each other; only those longer than a row are cut.
+   * `"concatenate"` (the default) joins documents and cuts them into rows. `"bestFit"` packs whole documents, which have separate
+   * positions and do not see each other. It cuts only those longer than a row.
    */
   packing?: Packing | undefined;
   /** Which side of a split by `evalFraction` this corpus reads. Default `"train"`. */
   split?: "train" | "eval" | undefined;
-  /** The share of documents that only the `"eval"` side reads, chosen by chance. Default 0. */
+  /** The share of randomly chosen documents that only the `"eval"` side reads. Default 0. */
   evalFraction?: number | undefined;
-  /** Decides which documents are held out. Default 0: the same ones, whatever the seed of the order. */
+  /** Seed of the choice of held-out documents. Default 0: the same documents for every seed of the order. */
   splitSeed?: number | undefined;
-  /** How much text is in memory, and so shuffled together, in bytes. Default 64 MiB; less text is also encoded only once. */
+  /** Size of the text that is in memory and shuffled together, in bytes. Default 64 MiB. A smaller corpus is also encoded only once. */
   shuffleBytes?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** A position in the data: of the next batch's first token. JSON keeps it. */
+/** The position of the next batch's first token in the data, for JSON. */
 export interface CorpusState {
   version: 1;
   epoch: number;
   group: number;
   document: number;
   token: number;
-  /** with best-fit packing: how many of the rows are done that were packed together from there */
+  /** with best-fit packing: number of completed rows of the current round */
   row?: number;
-  /** what the position is a position in: seed, files, separators, split */
+  /** identifies the data that the position refers to: seed, files, separators, split */
   fingerprint: string;
-  /** of what the files hold: large ones by samples, see `contentSample`. Absent in older positions. */
+  /** hash of the files' contents, sampled for large files (see `contentSample`). Absent in older positions. */
   contents?: string;
 }
 
@@ -77,20 +77,19 @@ export interface Corpus<State = CorpusState> {
   readonly batchSize: number;
   readonly maxSeqLength: number;
   /**
-   * The next batch. The epochs never end. Concatenated documents follow each other, BOS and EOS between them, and are cut into
-   * rows.
+   * Returns the next batch. The epochs never end. Concatenated documents are joined with BOS and EOS between them, and cut into rows.
    *
    * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, DISPOSED
    */
   next(options?: { signal?: AbortSignal }): Promise<Batch>;
   /**
-   * All documents once, in the order of the files; the last row is filled up with targets of -100. The position of `next` stays
-   * as it is.
+   * Iterates over all documents once, in the order of the files. The last row is padded with targets of -100. The position of `next` does
+   * not change.
    */
   pass(options?: { maxBatches?: number; signal?: AbortSignal }): AsyncGenerator<Batch>;
   /** The position after the last batch that `next` gave. */
   state(): State;
-  /** Goes to a position: from there `next` gives the batches that it gave from there before. */
+  /** Moves to a position, from which `next` gives the same batches as before. */
   restore(state: State): void;
   /** Frees the text. Later calls throw DISPOSED. */
   dispose(): void;
@@ -117,7 +116,7 @@ export async function openCorpus(options: CorpusOptions): Promise<Corpus> {
   }
 }
 
-/** The files of a corpus, opened. The caller closes them. */
+/** Opens the files of a corpus. The caller closes them. */
 export async function openFilesOf(
   options: Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField">,
 ): Promise<DocumentFile[]> {
@@ -154,7 +153,7 @@ class StreamedCorpus implements Corpus {
     this.#contents = contents;
     this.#reader = new GroupReader(files, options);
     const { packing = "concatenate", seed = 0 } = options;
-    // A maker's positions are those that it made itself.
+    // Each maker only receives positions that it has made.
     const makers = { concatenate: () => new ConcatenatedRows(options), bestFit: () => new BestFitRows(options, seed) };
     this.#maker = makers[packing]() as unknown as BatchMaker<Position>;
     this.#position = this.#maker.start;
@@ -163,7 +162,7 @@ class StreamedCorpus implements Corpus {
       .join("; ");
   }
 
-  /** What a position is one in, each under the option that says it. */
+  /** Facts that a position depends on, each under the option that determines it. */
   #facts(): [option: string, fact: string][] {
     const {
       shuffle = true,
@@ -176,7 +175,7 @@ class StreamedCorpus implements Corpus {
     const { documentSeparator = "blank-line", packing = "concatenate" } = this.#options;
     const sizes = this.#files.map(({ path, size }) => `${path.replace(/^.*[\\/]/, "")}:${size}`).join(",");
     const order = shuffle ? `seed ${seed} over ${this.#reader.groupBytes}` : "in order";
-    // How documents are packed decides which row a position is one of; so does the length of a row.
+    // The packing and the length of a row determine the row of a position.
     const ends = sharedEnd(this.#options.tokenizer) === undefined ? "" : ", ends learned";
     const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}${ends}`;
     return [
@@ -190,7 +189,7 @@ class StreamedCorpus implements Corpus {
   }
 
   next({ signal }: { signal?: AbortSignal } = {}): Promise<Batch> {
-    // One at a time: each batch begins where the one before ended.
+    // Make one batch at a time, because each begins where the one before ended.
     const batch = this.#queue.then(async () => {
       this.#check(signal);
       const ahead = this.#ahead?.from === this.#position ? this.#ahead.made : undefined;
@@ -198,7 +197,7 @@ class StreamedCorpus implements Corpus {
       const { batch, after } = await (ahead ?? this.#make(this.#position, signal));
       this.#check(signal);
       this.#position = after;
-      // The next batch is made while the caller computes on this one. Its failure is told when it is asked for.
+      // The next batch is made while the caller computes on this one. An error is reported when that batch is requested.
       const made = this.#make(after);
       made.catch(() => undefined);
       this.#ahead = { from: after, made };
@@ -213,7 +212,7 @@ class StreamedCorpus implements Corpus {
   }
 
   async *pass({ maxBatches = Number.POSITIVE_INFINITY, signal }: { maxBatches?: number; signal?: AbortSignal } = {}) {
-    // A reader of its own: in order, and without a trace on the position of `next`.
+    // A separate reader, in file order, does not affect the position of `next`.
     this.#passReader ??= new GroupReader(this.#files, { ...this.#options, shuffle: false });
     let count = 0;
     if (maxBatches < 1) return;
@@ -273,7 +272,7 @@ class StreamedCorpus implements Corpus {
   }
 }
 
-/** What `documentSeparator` means. @throws HeddleError INVALID_ARGUMENT for a text that no line holds */
+/** Parses `documentSeparator`. @throws HeddleError INVALID_ARGUMENT for a text that cannot be a line */
 export function separatorRule(separator = "blank-line"): SeparatorRule {
   if (separator === "blank-line") return { kind: "blank" };
   if (separator === "line") return { kind: "lines" };

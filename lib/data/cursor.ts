@@ -4,10 +4,10 @@ import type { EncodedDocument } from "./documents/document-file.ts";
 import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
 
-/** Files that a message names. */
+/** Number of files that a message lists. */
 const NAMED = 3;
 
-/** A place in the endless stream of documents: of a token of one of them. */
+/** The position of a token in the endless stream of documents. */
 export interface StreamPosition {
   epoch: number;
   group: number;
@@ -17,7 +17,7 @@ export interface StreamPosition {
 
 export const START: StreamPosition = { epoch: 0, group: 0, document: 0, token: 0 };
 
-/** Goes through the documents of a reader, epoch after epoch, from any place on. */
+/** Iterates over the documents of a reader, epoch after epoch, from any position. */
 export class DocumentCursor {
   readonly pacer = new Pacer();
   readonly #reader: GroupReader;
@@ -29,8 +29,8 @@ export class DocumentCursor {
   #wasEmpty: boolean;
 
   /**
-   * @param check throws where the work should stop
-   * @param options.least tokens of a document that is of use: an epoch without one ends the work
+   * @param check throws to stop the work
+   * @param options.least minimum number of tokens of a usable document: an epoch without one ends the work
    */
   constructor(
     reader: GroupReader,
@@ -53,7 +53,7 @@ export class DocumentCursor {
     return { ...this.#at };
   }
 
-  /** The document at the position; undefined after the last epoch. @throws HeddleError INVALID_FILE where there is no token at all */
+  /** Returns the document at the position; undefined after the last epoch. @throws HeddleError INVALID_FILE without any token */
   async current(): Promise<EncodedDocument | undefined> {
     const at = this.#at;
     for (;;) {
@@ -61,7 +61,7 @@ export class DocumentCursor {
       if (this.pacer.isDue()) await this.pacer.rest();
       if (at.epoch >= this.#epochs) return undefined;
       if (at.group >= this.#reader.groupCount) {
-        // A whole epoch gave nothing: so will every other.
+        // A whole epoch had no document, so every other epoch would be empty too.
         if (this.#wasEmpty && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments(this.#reader);
         this.#wasEmpty = true;
         Object.assign(at, { ...START, epoch: at.epoch + 1 });
@@ -81,12 +81,12 @@ export class DocumentCursor {
     }
   }
 
-  /** Past some tokens of the current document. */
+  /** Skips tokens of the current document. */
   skip(tokens: number): void {
     this.#at.token += tokens;
   }
 
-  /** To the start of the next document. */
+  /** Moves to the start of the next document. */
   advance(): void {
     Object.assign(this.#at, { document: this.#at.document + 1, token: 0 });
   }
@@ -100,7 +100,7 @@ function noDocuments({ paths, isSplit }: GroupReader): HeddleError {
   );
 }
 
-/** Some files of what may be thousands, for a message. */
+/** Names some of the files, of which there may be thousands, for a message. */
 function firstOf(paths: readonly string[]): string {
   return paths.length <= NAMED
     ? paths.join(", ")

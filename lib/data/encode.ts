@@ -7,9 +7,9 @@ interface CorpusEncodeOptions {
   addPrefixSpace?: boolean | undefined;
 }
 
-/** What a corpus needs of a tokenizer: `Tokenizer` has it. Of several tokens that end a text the corpus sets the first. */
+/** The tokenizer methods that a corpus needs. `Tokenizer` implements them. If several tokens can end a text, the corpus uses the first. */
 export interface CorpusTokenizer {
-  /** Token ids of a text. The corpus asks for no special tokens and sets those between documents itself. */
+  /** Returns the token ids of a text. The corpus adds special tokens between documents itself. */
   encode(text: string, options?: CorpusEncodeOptions): Uint32Array | readonly number[];
   /** Ids of many texts, away from the JavaScript thread. Long documents and token shards are encoded with it, if it is there. */
   encodeBatch?:
@@ -21,9 +21,9 @@ export interface CorpusTokenizer {
   readonly bosTokenId?: number | null | undefined;
   readonly eosTokenId?: number | null | undefined;
   readonly eosTokenIds?: readonly number[] | undefined;
-  /** Ids are below it. Of token files: what they are checked against. */
+  /** Exclusive upper bound of the ids. Token files are checked against it. */
   readonly vocabSize?: number | undefined;
-  /** A token by its id, undefined where there is none. Of token files: what tells one tokenizer's from another's. */
+  /** Returns a token by its id, or undefined. Token files use it to identify the tokenizer. */
   idToToken?: ((id: number) => string | undefined) | undefined;
 }
 
@@ -74,8 +74,8 @@ export function sliceOptions({ continues }: Pick<DocumentSlice, "continues">): C
 /**
  * Encodes a document of any length without blocking the event loop.
  *
- * @returns its ids, with BOS in front and EOS behind where asked for and where the tokenizer has them. Where both are
- *   the same token, as in GPT-2, it stands in front only.
+ * @returns its ids, with BOS at the start and EOS at the end, if requested and if the tokenizer has them. If both are the same token, as
+ *   in GPT-2, it is only at the start.
  */
 export async function encodeDocument(
   text: string,
@@ -115,24 +115,24 @@ export function joinDocument(
 }
 
 /**
- * The one token that begins documents and ends them, where a tokenizer has one for both. An encoded document does not end with it then: the
- * next one, set behind it, begins with it. Where documents do not see each other it has to be the last one's target.
+ * Returns the token that both begins and ends documents, if a tokenizer has the same for both. An encoded document then does not end with
+ * it, because the next document begins with it. If documents do not see each other, it must be the last token's target.
  */
 export function sharedEnd(tokenizer: CorpusTokenizer): number | undefined {
   const { bosTokenId, eosTokenId = tokenizer.eosTokenIds?.[0] } = tokenizer;
   return eosTokenId != null && eosTokenId === bosTokenId ? eosTokenId : undefined;
 }
 
-/** Where the slice that begins at `from` ends. */
+/** Returns the end of the slice that begins at `from`. */
 export function sliceEnd(text: string, from: number, most = SLICE_CHARACTERS): number {
   const limit = from + most;
   if (limit >= text.length) return text.length;
   const line = text.lastIndexOf("\n", limit - 1) + 1;
-  // Not between two line breaks, nor between a line break and the spaces that tokenizers join to it.
+  // Do not cut between two line breaks, nor between a line break and the spaces that tokenizers join to it.
   if (line > from + most / 2 && /\S/.test(text[line]!)) return line;
   for (let at = limit; at > from + most / 2; at--) {
     if (text[at] === " " && /\S/.test(text[at - 1]!) && /\S/.test(text[at + 1] ?? " ")) return at;
   }
   const unit = text.charCodeAt(limit);
-  return unit >= 0xdc00 && unit <= 0xdfff ? limit - 1 : limit; // not inside a surrogate pair
+  return unit >= 0xdc00 && unit <= 0xdfff ? limit - 1 : limit; // do not cut a surrogate pair
 }

@@ -3,12 +3,12 @@ import { Pacer } from "../core/pacer.ts";
 import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 
-/** Bytes of a file that are read at once. */
+/** Number of bytes of a file that are read at once. */
 const SHARD_BYTES = 4 * 2 ** 20;
 const SHUFFLE_BYTES = 64 * 2 ** 20;
-/** Parts of all files at most, about: each is known by its place, whatever its size. */
+/** Approximate maximum number of parts of all files, because each part takes memory. */
 const MAX_SHARDS = 2 ** 20;
-/** Bytes of all files at most, 64 TiB: a part of more would be too large to read, and a sparse file may say anything. */
+/** Maximum total size of all files, 64 TiB. Parts of larger files would not fit in memory, and a sparse file can claim any size. */
 const MAX_BYTES = 2 ** 46;
 
 export interface GroupOptions {
@@ -27,10 +27,10 @@ interface Shard extends DocumentPart {
 }
 
 /**
- * The order in which documents are read. In every epoch the shards of all files are put in a random order and taken in groups of
- * about `shuffleBytes`; a group is in memory as a whole and its documents are read in a random order. Both orders are pure
- * functions of seed, epoch and group, so any place can be gone to at once. A corpus smaller than a group is shuffled
- * perfectly, stays in memory, and is encoded only once.
+ * Determines the order in which documents are read. In every epoch, the shards of all files are put in a random order and taken in groups
+ * of about `shuffleBytes`. A group is in memory as a whole, and its documents are read in a random order. Both orders are pure functions
+ * of seed, epoch and group, so any position can be reached directly. A corpus smaller than a group is shuffled perfectly, stays in memory,
+ * and is encoded only once.
  */
 export class GroupReader {
   readonly groupCount: number;
@@ -59,16 +59,16 @@ export class GroupReader {
     this.groupCount = Math.ceil(this.#shards.length / Math.max(1, this.#shardsOfGroup));
   }
 
-  /** Whether some of the documents are held out from others. */
+  /** Whether some documents are held out. */
   get isSplit(): boolean {
     return (this.#options.evalFraction ?? 0) > 0;
   }
 
-  /** The documents of a group, in their order of this epoch. */
+  /** Opens a group, with its documents in the order of this epoch. */
   open(epoch: number, group: number): Promise<Group> {
     const known = this.#open;
     if (known?.group === group && known.epoch === epoch) return known.opened;
-    // One group only: the documents are there already, encoded in part, and only their order is new.
+    // With a single group, the documents are already loaded and partly encoded, and only their order changes.
     const loaded =
       known && this.groupCount === 1 ? known.opened.then((one) => one.documents) : this.#load(epoch, group);
     const opened = loaded.then(
@@ -76,7 +76,7 @@ export class GroupReader {
     );
     this.#open = { epoch, group, opened };
     opened.catch(() => {
-      if (this.#open?.opened === opened) this.#open = undefined; // a failure is reported, and tried again if asked again
+      if (this.#open?.opened === opened) this.#open = undefined; // an error is reported, and the next call retries
     });
     return opened;
   }
@@ -112,7 +112,7 @@ export class GroupReader {
   }
 }
 
-/** Uniform in [0, 1), by the place of the document on disk: neither order nor shard size moves it across the split. */
+/** Uniform in [0, 1), by the document's position on disk. Neither order nor shard size moves a document across the split. */
 function heldOutDraw(file: number, position: number, splitSeed: number): number {
   const high = Math.floor(position / 2 ** 32);
   return uniformAt(splitSeed, Stream.split + 16 * high, file, position % 2 ** 32);
@@ -132,15 +132,15 @@ export class Group {
     return this.documents.count;
   }
 
-  /** The document at a place of the order, encoded. */
+  /** Returns the document at an index of the order, encoded. */
   async read(place: number, encode: Encode): Promise<EncodedDocument> {
     return await this.documents.read(this.#order ? this.#order[place]! : place, encode);
   }
 }
 
 /**
- * The documents of a group: where their bytes are and, for a corpus that stays in memory, their tokens from the first time that
- * they are read. Nothing here is an object per document: there may be a million.
+ * The documents of a group: the locations of their bytes and, for a corpus that stays in memory, their tokens once encoded. It avoids an
+ * object per document, because there may be a million documents.
  */
 class Documents {
   count = 0;
@@ -152,7 +152,7 @@ class Documents {
     this.#cache = keepsTokens ? new TokenCache() : undefined;
   }
 
-  /** @param kept which documents of the shard belong to this side of the split */
+  /** @param kept indices of the shard's documents that belong to this side of the split */
   add(shard: DocumentShard, kept: number[]): void {
     if (kept.length > 0) this.#shards.push({ shard, kept: Uint32Array.from(kept), first: this.count });
     this.count += kept.length;
@@ -182,12 +182,12 @@ class Documents {
   }
 }
 
-/** Token ids of many documents, end to end in a few large arrays. */
+/** Token ids of many documents, concatenated in a few large arrays. */
 class TokenCache {
   static readonly #chunkTokens = 2 ** 18;
   readonly #chunks: Uint32Array[] = [];
-  #free = 0; // where the last chunk's unused part begins
-  /** five numbers a document: chunk + 1 (0: not known), offset, tokens, bytes, whether it closes */
+  #free = 0; // start of the last chunk's unused part
+  /** five numbers per document: chunk + 1 (0: not encoded yet), offset, tokens, bytes, closes (0 or 1) */
   #index = new Uint32Array(0);
 
   get(document: number): EncodedDocument | undefined {

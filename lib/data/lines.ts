@@ -5,15 +5,15 @@ import { ioError } from "../io/atomic-files.ts";
 import { openFile } from "../io/open-file.ts";
 import { needText } from "./documents/text-head.ts";
 
-/** A line longer than this is refused. */
+/** Maximum length of a line. */
 const MAX_LINE = 256 << 20;
 
 /**
- * The lines of a UTF-8 file, which end at "\n" alone: other characters that some programs take for line ends stay in the
- * text. Broken bytes become U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The time it takes is linear in the file. Of what
- * is no file, standard input and other open descriptors alone are read.
- * @param options.strict INVALID_FILE `path:line: …` for bytes that are no UTF-8
- * @param options.keepMark a byte-order mark at the beginning is text; default false: it is dropped
+ * Iterates over the lines of a UTF-8 file. Only "\n" ends a line; other Unicode line separators stay in the text. Invalid bytes become
+ * U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The time is linear in the size of the file.
+ * Besides files, only standard input and other open descriptors are read.
+ * @param options.strict throw INVALID_FILE `path:line: …` for bytes that are not UTF-8
+ * @param options.keepMark keep a byte-order mark at the beginning as text; default false: it is dropped
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, also for a compressed file
  */
 export async function* linesOf(
@@ -28,7 +28,7 @@ export async function* linesOf(
   }
   if (isFolder) throw new HeddleError("INVALID_FILE", `${path}: expected a file, got a folder`);
   const decoder = new TextDecoder("utf-8", { ignoreBOM: keepMark });
-  // Parts of a line that goes on, joined once it ends: a long line is not read again with every part.
+  // Parts of an incomplete line. They are joined only at its end, so that a long line is not copied for every part.
   let parts: string[] = [];
   let length = 0;
   const add = (part: string) => {
@@ -42,7 +42,7 @@ export async function* linesOf(
   };
   let number = 0;
   let before: Buffer[] = []; // the bytes of `parts`
-  /** @param bytes gives the last part's, which are only looked at where something may be broken */
+  /** @param bytes returns the last part's bytes, which are only needed if a character may be invalid */
   const joined = (bytes: () => Buffer) => {
     const line = parts.length === 1 ? parts[0]! : parts.join("");
     number += 1;
@@ -78,7 +78,7 @@ export async function* linesOf(
 
 const NEWLINE = 0x0a;
 
-/** The bytes of a chunk's line. */
+/** Returns the bytes of a chunk's line. */
 function lineOf(chunk: Buffer, index: number): Buffer {
   let start = 0;
   for (let i = 0; i < index; i++) start = chunk.indexOf(NEWLINE, start) + 1;

@@ -3,9 +3,9 @@ import type { Batch } from "./batch.ts";
 import { type Corpus, type CorpusOptions, type CorpusState, openCorpus } from "./corpus.ts";
 import { Stream, uniformAt } from "./random.ts";
 
-/** One of several corpora, and how much of the rows it gives. */
+/** One of several corpora, with its share of the rows. */
 export interface MixturePart extends Pick<CorpusOptions, "files" | "documentSeparator" | "textField"> {
-  /** Its share of the rows is weight / the sum of all weights. Default 1. */
+  /** Relative weight. The corpus gives weight / the sum of all weights of the rows. Default 1. */
   weight?: number;
 }
 
@@ -13,19 +13,19 @@ export type MixtureOptions = Omit<CorpusOptions, "files" | "documentSeparator" |
   parts: readonly MixturePart[];
 };
 
-/** A position in a mixture: how many rows were drawn, and the position of each corpus. JSON keeps it. */
+/** A position in a mixture, for JSON: the number of drawn rows, and the position of each corpus. */
 export interface MixtureState {
   version: 1;
   rows: number;
   parts: CorpusState[];
-  /** the weights and the seed that drew the rows */
+  /** the weights and the seed of the draws */
   fingerprint: string;
 }
 
 /**
- * Several corpora in one: each row of a batch comes from one of them, drawn by chance by the weights. The draw of a row is a function of
- * the seed and the row's number, and each corpus goes on at its own pace, through as many epochs as its weight makes it.
- * `pass` goes through all of them, one after the other.
+ * Combines several corpora. Each row of a batch comes from a corpus drawn at random by weight. The draw is a function of the seed and the
+ * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora, one
+ * after the other.
  *
  * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not above 0
  *
@@ -61,7 +61,7 @@ class MixedCorpus implements Corpus<MixtureState> {
   readonly batchSize: number;
   readonly maxSeqLength: number;
   readonly #corpora: readonly Corpus[];
-  /** Where each corpus's share of [0, 1) ends. */
+  /** Upper end of each corpus's share of [0, 1). */
   readonly #ends: readonly number[];
   readonly #seed: number;
   readonly #fingerprint: string;
@@ -90,7 +90,7 @@ class MixedCorpus implements Corpus<MixtureState> {
         for (let i = 0; i < this.batchSize; i++) rows.push(await this.#drawn().next(options));
         return joined(rows, this.batchSize, this.maxSeqLength);
       } catch (error) {
-        this.restore(before); // a call that fails takes nothing
+        this.restore(before); // an aborted or failed call consumes nothing
         throw error;
       }
     });
@@ -98,7 +98,7 @@ class MixedCorpus implements Corpus<MixtureState> {
     return batch;
   }
 
-  /** The corpus that gives the next row. */
+  /** Returns the corpus of the next row. */
   #drawn(): Corpus {
     const row = this.#rows++;
     const draw = uniformAt(this.#seed, Stream.mixture, Math.floor(row / 2 ** 32), row % 2 ** 32);
@@ -156,7 +156,7 @@ class MixedCorpus implements Corpus<MixtureState> {
   }
 }
 
-/** Batches of one row as one batch; rows that are missing at the end are padding. */
+/** Joins batches of one row into one batch. Rows that are missing at the end are padding. */
 function joined(rows: readonly Batch[], count: number, length: number): Batch {
   const join = (pick: (row: Batch) => Int32Array, missing: number) => {
     const out = new Int32Array(count * length).fill(missing, rows.length * length);

@@ -1,15 +1,15 @@
 /**
- * Puts items into bins of one capacity, each into the fullest bin that it still fits in, longest first (best-fit decreasing;
- * Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Items of one length keep their order, so an order drawn
- * by chance decides which of them meet.
+ * Packs items into bins of one capacity, longest first. Each goes into the fullest bin with enough room (best-fit decreasing; Ding et al.
+ * 2024, "Fewer Truncations Improve Language Modeling"). Items of one length keep their order, so that a random order decides which of them
+ * share a bin.
  *
- * @param lengths of the items, 1 to `capacity` each
- * @returns the items of each bin, by index; bins in the order in which they were opened
+ * @param lengths length of each item, 1 to `capacity`
+ * @returns item indices of each bin, with bins in the order in which they were opened
  */
 export function packBestFit(lengths: ArrayLike<number>, capacity: number): number[][] {
   const byLength = sortedByLength(lengths, capacity);
   const bins: number[][] = [];
-  // Bins by the room they have left; the tree tells the least room of at least some size that any bin has.
+  // Bins by their free room. The tree finds the smallest free room that is large enough.
   const withRoom: number[][] = Array.from({ length: capacity + 1 }, () => []);
   const rooms = new NextTree(capacity + 1);
   for (const item of byLength) {
@@ -35,7 +35,7 @@ export function packBestFit(lengths: ArrayLike<number>, capacity: number): numbe
   }
 }
 
-/** Indices, longest first; equal lengths in their order (a counting sort). */
+/** Returns indices, longest first. Equal lengths keep their order (a counting sort). */
 function sortedByLength(lengths: ArrayLike<number>, capacity: number): Uint32Array {
   const starts = new Uint32Array(capacity + 2);
   for (let i = 0; i < lengths.length; i++) starts[capacity - lengths[i]! + 1]!++;
@@ -45,7 +45,7 @@ function sortedByLength(lengths: ArrayLike<number>, capacity: number): Uint32Arr
   return out;
 }
 
-/** A set of small whole numbers that finds the next one from some number on, in logarithmic time. */
+/** A set of small integers that finds the next one from a given number, in logarithmic time. */
 class NextTree {
   private readonly leaves: number;
   private readonly filled: Uint8Array;
@@ -68,7 +68,7 @@ class NextTree {
     if (from >= this.leaves) return -1;
     let node = this.leaves + from;
     if (this.filled[node]) return from;
-    // Up to the first right neighbour that holds something, then down to its smallest.
+    // Go up to the first non-empty right sibling, then down to its smallest number.
     while (node > 1) {
       if (node % 2 === 0 && this.filled[node + 1]) {
         node += 1;

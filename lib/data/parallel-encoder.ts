@@ -8,9 +8,9 @@ import {
   sliceOptions,
 } from "./encode.ts";
 
-/** Characters that go to native code at once: enough for all its threads. */
+/** Number of characters passed to native code at once, enough for all its threads. */
 const BATCH_CHARACTERS = 2 ** 21;
-/** Characters that may wait or be under way: then no more documents are read. */
+/** Maximum number of pending characters. At this limit, no more documents are read. */
 const MOST_CHARACTERS = 2 ** 23;
 
 interface Waiting {
@@ -36,7 +36,7 @@ export class ParallelEncoder {
     this.#signal = signal;
   }
 
-  /** Back-pressure: whether more should be asked for now. */
+  /** Backpressure: whether to request more documents now. */
   get hasRoom(): boolean {
     return this.#characters + this.#underWay < MOST_CHARACTERS;
   }

@@ -35,7 +35,7 @@ export function philox(
   return [c0, c1, c2, c3];
 }
 
-/** The upper 32 bits of the 64-bit product of two unsigned 32-bit words. */
+/** Returns the upper 32 bits of the 64-bit product of two unsigned 32-bit words. */
 function multiplyHigh(a: number, b: number): number {
   const aHigh = a >>> 16;
   const aLow = a & 0xffff;
@@ -46,14 +46,14 @@ function multiplyHigh(a: number, b: number): number {
   return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0;
 }
 
-/** The stream numbers in use: draws of different purposes never meet. */
+/** The stream numbers in use, one for each purpose, so that draws are independent. */
 export const Stream = { shards: 1, documents: 2, split: 3, rollouts: 8, mixture: 9, rows: 10 } as const;
 
 /**
- * A uniform number in [0, 1) with 53 bits, a pure function of its arguments.
+ * Returns a uniform number in [0, 1) with 53 bits, a pure function of its arguments.
  *
  * @param seed any integer of up to 53 bits
- * @param stream which purpose (one of `Stream`) the draw serves
+ * @param stream purpose of the draw (one of `Stream`)
  * @param major,minor the position of the draw within the stream, integers in [0, 2^32)
  */
 export function uniformAt(seed: number, stream: number, major: number, minor: number): number {
@@ -62,10 +62,10 @@ export function uniformAt(seed: number, stream: number, major: number, minor: nu
 }
 
 /**
- * A random order of 0 … n-1 (Fisher–Yates), a pure function of its arguments.
+ * Returns a random order of 0 … n-1 (Fisher–Yates), a pure function of its arguments.
  *
  * @param n less than 2^32
- * @param major,part which permutation of the stream: for instance the epoch and the group of shards
+ * @param major,part identify the permutation in the stream, for instance by epoch and group of shards
  */
 export async function permutation(
   n: number,
@@ -80,7 +80,7 @@ export async function permutation(
   const pacer = new Pacer();
   const words = new Uint32Array(4);
   for (let i = n - 1; i > 0; i--) {
-    // Four draws of 32 bits from a block.
+    // A block gives four draws of 32 bits.
     if ((i & 3) === 3 || i === n - 1) words.set(philox([i >>> 2, major >>> 0, stream >>> 0, part >>> 0], key));
     const j = Math.floor((words[i & 3]! / 2 ** 32) * (i + 1));
     const moved = order[i]!;

@@ -9,20 +9,20 @@ import { readWhole } from "../io/open-file.ts";
 import { linesOf } from "./lines.ts";
 import { ParquetTable } from "./parquet/parquet.ts";
 
-/** Rows of a task: .jsonl, .parquet and .json files (an array) by name, an array of objects, or objects as they come. */
+/** Rows of a task: .jsonl, .parquet and .json files (an array) by path, an array of objects, or an iterable of objects. */
 export type RowSource<Row = object> = string | readonly string[] | Iterable<Row> | AsyncIterable<Row>;
 
-/** A row with the place that messages about it name: `pairs.jsonl:12`, `pairs.parquet: row 12`, or `data: row 3` of rows in memory. */
+/** A row with its location for messages: `pairs.jsonl:12`, `pairs.parquet: row 12`, or `data: row 3` for rows in memory. */
 export interface LocatedRow {
   readonly value: Readonly<Record<string, unknown>>;
   readonly where: string;
-  /** Whether it comes from a file: what is wrong with it is then INVALID_FILE, else INVALID_ARGUMENT. */
+  /** Whether it comes from a file. Errors in it are then INVALID_FILE, else INVALID_ARGUMENT. */
   readonly inFile: boolean;
 }
 
 /**
- * Reads rows in order, a file line by line (a Parquet file by row groups, a .json file that is an array at once). Empty lines are left out. The event loop gets its turn
- * between rows, however much is done with each, and the signal is heard while a row is waited for.
+ * Reads rows in order: a file line by line, a Parquet file by row groups, a .json file (an array) at once. Empty lines are skipped. Yields
+ * to the event loop between rows, however long the caller works on each. The signal also interrupts waiting for a row.
  * @param name of the option that gave the source, for messages
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
  */
@@ -68,13 +68,13 @@ async function* rowsOf(
   }
 }
 
-/** What a message says was got in words of its own, where no value of the row shows it: `605 tokens`. */
+/** The "got" part of a message in custom words, if no value of the row shows it: `605 tokens`. */
 class Said {
   constructor(readonly text: string) {}
 }
 export const said = (text: string): Said => new Said(text);
 
-/** The fields of a row, for messages: what is missing may be there under another name. */
+/** Lists the fields of a row, for messages: a missing field may exist under another name. */
 export function fieldsOf({ value }: LocatedRow): string {
   const names = Object.keys(value).map((name) => name.slice(0, 40));
   if (names.length === 0) return "an empty object";
@@ -82,7 +82,7 @@ export function fieldsOf({ value }: LocatedRow): string {
 }
 
 /**
- * What is wrong with a row: `pairs.jsonl:12: label: expected a string, got 3`; of a field that is not there
+ * Returns the error for a row: `pairs.jsonl:12: label: expected a string, got 3`, or for a missing field
  * `pairs.jsonl:12: label: expected a string, got nothing beside the fields text, class`.
  */
 export function rowError(row: LocatedRow, field: string, expected: string, got: unknown): HeddleError {
@@ -94,14 +94,14 @@ export function rowError(row: LocatedRow, field: string, expected: string, got: 
   );
 }
 
-/** What is wrong with rows taken together, named by the file that the first of them comes from. */
+/** Returns the error for rows as a whole, with the file of the first one. */
 export function rowsError({ where, inFile }: LocatedRow, expected: string, got: string): HeddleError {
   // `pairs.jsonl:12`, `pairs.parquet: row 12`, `data: row 3`
   const place = where.replace(/:( row )?\d+$/, "");
   return new HeddleError(inFile ? "INVALID_FILE" : "INVALID_ARGUMENT", `${place}: expected ${expected}, got ${got}`);
 }
 
-/** What is wrong with a source that gave nothing of use: named by its files, or else by the option that gave it. */
+/** Returns the error for a source without a usable row, with its files, or else the option that gave it. */
 export function noRowsError(source: RowSource, name: string, expected: string, got = "none"): HeddleError {
   const files = filesIn(source);
   return new HeddleError(
@@ -110,7 +110,7 @@ export function noRowsError(source: RowSource, name: string, expected: string, g
   );
 }
 
-/** A field that has to be a string; with `empty: false` one that is more than blanks. */
+/** Reads a field that must be a string; with `empty: false` it must not be blank. */
 export function stringField(row: LocatedRow, field: string, { empty = true }: { empty?: boolean } = {}): string {
   const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
   if (typeof value !== "string") throw rowError(row, field, "a string", value);
@@ -118,13 +118,13 @@ export function stringField(row: LocatedRow, field: string, { empty = true }: { 
   return value;
 }
 
-/** A field that may be absent (or null). */
+/** Reads a field that may be absent (or null). */
 export function optionalField<T>(row: LocatedRow, field: string, read: (row: LocatedRow, field: string) => T) {
   const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
   return value === undefined || value === null ? undefined : read(row, field);
 }
 
-/** A field that has to be an array of strings. */
+/** Reads a field that must be an array of strings. */
 export function stringsField(row: LocatedRow, field: string): readonly string[] {
   const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
   if (!Array.isArray(value)) throw rowError(row, field, "an array of strings", value);
@@ -136,7 +136,7 @@ export function stringsField(row: LocatedRow, field: string): readonly string[] 
 async function* rowsOfFile(path: string, signal: AbortSignal | undefined): AsyncGenerator<LocatedRow, void, undefined> {
   let line = 0;
   const most = mostJson();
-  // What a pipe is to give may never come.
+  // A pipe may never deliver its data.
   for await (const text of untilAborted(linesOf(path, { strict: true }), signal, path)) {
     line += 1;
     if (text.trim() === "") continue;
@@ -161,13 +161,13 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
   }
 }
 
-/** Whether a .json file is an array; many hold a row a line. What is wrong with it, reading says. */
+/** Whether a .json file is an array. Many have one row per line instead. Errors in it are reported by reading. */
 async function isArray(path: string): Promise<boolean> {
   for await (const line of linesOf(path)) if (line.trim() !== "") return line.trimStart().startsWith("[");
   return false;
 }
 
-/** The rows of a .json file, which are in memory together. */
+/** Reads the rows of a .json file, which is in memory as a whole. */
 async function* rowsOfArray(
   path: string,
   signal: AbortSignal | undefined,
@@ -176,7 +176,7 @@ async function* rowsOfArray(
   const bytes = await readWhole(path, mostJson(), { what: "bytes of JSON" }).catch((error: unknown) => {
     throw ioError(error, path, "read");
   });
-  // Lines say which of them it is.
+  // Reading by lines reports the invalid one.
   if (!isUtf8(bytes)) for await (const _ of linesOf(path, { strict: true }));
   // The size bounds the number of values: see mostJson.
   const rows = parseJson(bytes, path, { values: Number.POSITIVE_INFINITY }) as unknown[];
@@ -188,7 +188,7 @@ async function* rowsOfArray(
   }
 }
 
-/** The rows of a Parquet file, one row group in memory at a time. Columns without a value are left out. */
+/** Reads the rows of a Parquet file, with one row group in memory at a time. Columns without a value are left out. */
 async function* rowsOfTable(
   path: string,
   signal: AbortSignal | undefined,
@@ -208,7 +208,7 @@ async function* rowsOfTable(
   }
 }
 
-/** The files that rows come from; none where they are in memory. */
+/** Returns the files of a row source; none if the rows are in memory. */
 export function filesIn(source: RowSource | undefined): readonly string[] {
   if (typeof source === "string") return [source];
   return Array.isArray(source) && source.every((s) => typeof s === "string") ? source : [];

@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import type { CorpusTokenizer } from "./encode.ts";
 
-/** A text whose tokens tell apart tokenizers of one vocabulary that split differently. */
+/** A text that tokenizers with the same vocabulary but different splitting encode differently. */
 const PROBE = "The 2nd Über-test:\n\tif (x != 1024) { return “naïve” + 'ca fé'; }  \r\n日本語 🙂 DON'T   stop";
 const fingerprints = new WeakMap<CorpusTokenizer, string>();
 
 /**
- * What tokens are tokens of: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It does not depend
- * on the file that the tokenizer came from. 64 hexadecimal digits.
+ * Identifies a tokenizer: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It does not depend on the
+ * tokenizer's file. 64 hexadecimal digits.
  */
 export function tokenizerFingerprint(tokenizer: CorpusTokenizer): string {
   const known = fingerprints.get(tokenizer);

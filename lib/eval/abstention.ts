@@ -1,4 +1,4 @@
-/** What became of one question. */
+/** The outcome of one question. */
 export interface Outcome {
   /** Marked as having no true answer. */
   unanswerable: boolean;
@@ -11,7 +11,7 @@ export interface Outcome {
 export interface Abstention {
   answerable: number;
   unanswerable: number;
-  /** Share of unanswerable questions that were declined; null where there are none. */
+  /** Share of unanswerable questions that were declined, or null without any. */
   declined: number | null;
   /** The rest of them: answers that were made up. */
   invented: number | null;
@@ -34,7 +34,7 @@ export function abstentionOf(outcomes: readonly Outcome[]): Abstention {
   };
 }
 
-/** Share of answerable questions that were answered right; null where there are none. */
+/** Share of answerable questions that were answered correctly, or null without any. */
 export function accuracyOf(outcomes: readonly Outcome[]): number | null {
   const answerable = outcomes.filter((o) => !o.unanswerable);
   return answerable.length > 0 ? answerable.filter((o) => o.correct).length / answerable.length : null;

@@ -12,14 +12,14 @@ import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, needRoom, promptOf, type Question, readQuestions } from "./questions.ts";
 
-/** What a choice's log-likelihood is divided by before choices are compared. @useDeclaredType */
+/** The divisor of a choice's log-likelihood before choices are compared. @useDeclaredType */
 export type Normalization = (typeof normalizations)[number];
 export const normalizations = ["none", "tokens", "characters", "bytes"] as const;
 
 export interface ChoiceOptions extends AskOptions {
   /**
-   * Default `none`: the likeliest choice as a whole. Of lm-evaluation-harness's metrics `characters` (code points) is acc_norm and `bytes`
-   * (UTF-8) is acc_bytes; in ASCII they are one.
+   * Default `none`: the likeliest choice. In lm-evaluation-harness, `characters` (code points) is acc_norm and `bytes` (UTF-8) is acc_bytes. For
+   * ASCII they are equal.
    */
   normalization?: Normalization | undefined;
   /** Which choices mean "I do not know". */
@@ -44,7 +44,7 @@ export interface ChoiceAnswer extends Outcome {
 
 /** Fields that every task reports, and the answers one by one. */
 export interface TaskResult<Answer> {
-  /** Share of the answerable questions that were answered right. NaN where there are none. */
+  /** Share of answerable questions that were answered correctly, or NaN without any. */
   accuracy: number;
   /** Expected calibration error of the answers that were given, made-up ones included. */
   ece: number;
@@ -54,7 +54,7 @@ export interface TaskResult<Answer> {
   answers: Answer[];
 }
 
-/** What `multipleChoice` measured. */
+/** The results of `multipleChoice`. */
 export type ChoiceResult = TaskResult<ChoiceAnswer>;
 
 const OPTIONS = ["chat", "system", "template", "normalization", "declines", "calibration", "onProgress", "signal"];
@@ -121,7 +121,7 @@ export function resultOf<Answer extends Outcome>(
 
 interface Score {
   logprob: number;
-  /** What each normalisation divides by. */
+  /** The divisor of each normalization. */
   lengths: Readonly<Record<Normalization, number>>;
 }
 

@@ -31,14 +31,14 @@ export interface ComparisonRow {
   count: number;
 }
 
-/** Where a label stands after a text; `{text}` stands for the text. */
+/** The default template for a label after a text; `{text}` is the text. */
 export const LABEL_TEMPLATE = "{text}\nLabel:";
 
 /** Options of `compareClassifiers`. */
 export interface CompareOptions {
   /** All labels; those of the rows where not given. */
   labels?: readonly string[] | undefined;
-  /** How a text is put to a generative model, which goes on with a label. Default LABEL_TEMPLATE. */
+  /** Prompt template for a generative model, which continues with a label. Default: LABEL_TEMPLATE. */
   template?: string | undefined;
   normalization?: Normalization | undefined;
   signal?: AbortSignal | undefined;
@@ -101,7 +101,7 @@ async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Pro
   return read;
 }
 
-/** What a text becomes for a generative model. */
+/** The prompt for a text. */
 function prompted(text: string, template = LABEL_TEMPLATE): string {
   return template.replaceAll("{text}", () => text);
 }

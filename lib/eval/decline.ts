@@ -1,8 +1,8 @@
 import { HeddleError } from "../core/errors.ts";
 
 /**
- * Answers that decline: the model says that it does not know. Matched against the answer in lower case with plain apostrophes;
- * a pattern may stand anywhere in it. What a caller gives instead of them (texts or regular expressions) replaces them all.
+ * Patterns of answers that decline, in which the model says that it does not know. They are matched anywhere in the answer, in lower case with
+ * plain apostrophes. A caller's texts or regular expressions replace all of them.
  */
 export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:do(?:es)? not|don't|doesn't|did not|didn't|cannot|can't|could not|couldn't) (?:\w+ )?(?:know|answer|say|tell|find|determine|have (?:\w+ )?(?:information|answer|knowledge))\b/,

@@ -9,15 +9,15 @@ import { ioError } from "../io/atomic-files.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { readWhole } from "../io/open-file.ts";
 
-/** Bytes of a file that is read in parts, which end where documents do. */
+/** Size of the parts of a large file. Parts end at document boundaries. */
 const PART_BYTES = 2 ** 24;
-/** Of a file that is read at once; Node.js has no longer text. */
+/** Maximum size of a file that is read at once, the limit of Node.js strings. */
 const MAX_BYTES = 2 ** 31 - 1;
 
 /**
- * The documents of an evaluation file: a text file is one, or as many as `documentSeparator` makes of it; a .jsonl file has one a row
- * (a string, or an object with `text`), a .parquet file one a row too, in its column `text`.
- * @param options.documentSeparator of a text file, as pre-training has it (`blank-line`, `line`, or a text); default `file`
+ * Yields the documents of an evaluation file. A text file is one document, or is split by `documentSeparator`. A .jsonl file has one per row
+ * (a string, or an object with `text`), and a .parquet file one per row in its column `text`.
+ * @param options.documentSeparator for text files, as in pre-training (`blank-line`, `line`, or a text). Default: `file`.
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */
 export async function* documentsOf(
@@ -70,7 +70,7 @@ export async function* documentsOf(
   if (rows === 0) throw noRowsError(path, "file", "at least one row with a text");
 }
 
-/** The documents of a text file, told apart as pre-training does it. */
+/** Splits a text file into documents like pre-training. */
 async function* separated(path: string, separator: string): AsyncGenerator<string, void, undefined> {
   const { size } = await stat(path).catch((error: unknown) => {
     throw ioError(error, path, "read");

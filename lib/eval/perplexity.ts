@@ -11,12 +11,12 @@ const MOST_PATH = 4096;
 export interface PerplexityOptions {
   /** Tokens that a window moves by; half the context length where not given. */
   stride?: number | undefined;
-  /** Told of the tokens that are scored so far. */
+  /** Called with the number of tokens scored so far. */
   onProgress?: ((state: { tokens: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** What `perplexity` measured. */
+/** The results of `perplexity`. */
 export interface PerplexityResult {
   /** Mean negative log-likelihood of a scored token, in nats. */
   nll: number;
@@ -24,7 +24,7 @@ export interface PerplexityResult {
   perplexity: number;
   /** Scored tokens. */
   tokens: number;
-  /** Negative log-likelihood in bits over the UTF-8 bytes that the scored tokens stand for. */
+  /** Negative log-likelihood in bits per UTF-8 byte of the scored text. */
   bitsPerByte: number;
 }
 

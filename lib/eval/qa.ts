@@ -19,7 +19,7 @@ export interface QaOptions extends AskOptions {
   stop?: readonly string[] | undefined;
   /** 0 (the default): the likeliest answer. */
   temperature?: number | undefined;
-  /** Of answers that are drawn. Default 0. */
+  /** Seed of sampled answers. Default: 0. */
   seed?: number | undefined;
   /** How a decline is told: see DECLINE_PATTERNS. */
   declines?: DeclineOption | undefined;
@@ -85,7 +85,7 @@ export async function questionAnswering(
     throwIfAborted(signal, "qa");
   }
   const answers: QaAnswer[] = [];
-  // A chat ends its turn by itself; a text goes on.
+  // A chat ends its turn. Plain text needs a stop condition.
   for (const [plain, indices] of [false, true].map((p) => [p, indicesOf(prompts, p)] as const)) {
     const stop = options.stop ?? (plain ? ["\n"] : []);
     for (let from = 0; from < indices.length; from += BATCH) {

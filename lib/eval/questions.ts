@@ -11,7 +11,7 @@ import {
 import type { LanguageModel, TextMessage } from "../language-model/index.ts";
 import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 
-/** What a row asks. */
+/** The question of a row. */
 export interface Question {
   row: LocatedRow;
   /** Text that the model continues as it is. */
@@ -34,7 +34,7 @@ export interface AskOptions {
   chat?: boolean | undefined;
   /** Instructions before the question, in a chat. */
   system?: string | undefined;
-  /** How a question is put to a model without a chat; `{question}` stands for it. */
+  /** Prompt template for models without a chat template; `{question}` is the question. */
   template?: string | undefined;
 }
 
@@ -122,7 +122,7 @@ export async function promptOf(
   return made;
 }
 
-/** Throws unless the context holds so many tokens. */
+/** Throws unless the context holds `tokens` tokens. */
 export function needRoom({ contextLength }: LanguageModel, asked: Question, tokens: number): void {
   if (tokens > contextLength)
     throw rowError(

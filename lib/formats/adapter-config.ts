@@ -9,7 +9,7 @@ export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
 /** Rank of an adapter's update at most: what training takes, so that whatever it saved loads. It bounds what a file can ask of memory. */
 export const MAX_ADAPTER_RANK = 4096;
 
-/** What adapter_config.json says. */
+/** The content of adapter_config.json. */
 export interface AdapterFileConfig {
   r: number;
   alpha: number;
@@ -26,7 +26,7 @@ export interface AdapterFileConfig {
   fanInFanOut: boolean;
   /** The model that the adapter was trained on, as its author called it. */
   baseModel: string | undefined;
-  /** Adapters that were in effect while this one was trained, by their names: it computes what it learned beside them alone. */
+  /** Names of adapters that were active during training. This adapter gives its trained results only together with them. */
   beside?: string[] | undefined;
   /** CAUSAL_LM where not given. */
   taskType?: (typeof TASKS)[number] | undefined;

@@ -11,7 +11,7 @@ const TURN = 1 << 25;
 
 const shown = (sum: number) => `crc32c:${sum.toString(16).padStart(8, "0")}`;
 
-/** Of bytes that come one after the other, by the thread of a device while the event loop goes on. */
+/** A streaming digest, computed by a device's thread without blocking the event loop. */
 export class Digest {
   private readonly lane: Device["lane"];
   private sum = 0;
@@ -20,7 +20,7 @@ export class Digest {
     this.lane = hostOf(device).lane;
   }
 
-  /** Goes on with `bytes`, which nobody changes until the promise settles. */
+  /** Adds `bytes`, which must not change until the promise settles. */
   async update(bytes: Uint8Array): Promise<void> {
     await this.take(bytes, bytes.length);
   }
@@ -30,7 +30,7 @@ export class Digest {
     return shown(this.sum);
   }
 
-  /** Goes on with a file, on all of the device's threads. @internal */
+  /** Adds a file, with all of the device's threads. @internal */
   async take(source: Parameters<Device["lane"]["crc32c"]>[0], bytes: number, signal?: AbortSignal): Promise<void> {
     for (let at = 0; at < bytes; at += TURN) {
       throwIfAborted(signal, "digest");
@@ -40,13 +40,13 @@ export class Digest {
   }
 }
 
-/** Of a text, at once: for little. */
+/** The digest of a short text, computed synchronously. */
 export function digestOfText(text: string): string {
   return shown(binding.crc32c(Buffer.from(text)));
 }
 
 /**
- * Of a file.
+ * The digest of a file.
  * @throws HeddleError NOT_FOUND, IO, ABORTED
  */
 export async function digestOfFile(

@@ -8,12 +8,12 @@ import { castTogether } from "./native-cast.ts";
 import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
-/** What holds a tensor's elements, one part after the other. */
+/** The sources of a tensor's elements, in order. */
 export function sourcesOf({ sources, file, offset, bytes }: StoredTensor): StoredElements[] {
   return sources?.() ?? [{ data: file, offset, bytes }];
 }
 
-/** Elements in an array of their own. */
+/** Elements in a separate array. */
 export function elementsIn(data: Uint8Array, view?: ElementView): StoredElements {
   return { data, offset: 0, bytes: data.length, ...(view && { view }) };
 }
@@ -25,9 +25,9 @@ export interface OrderedElements {
 }
 
 /**
- * A tensor's elements in the order that the other format has them in.
+ * A tensor's elements in the other format's order.
  * @param to the direction of `change`
- * @throws HeddleError INVALID_FILE for rows that are not so many heads of an even width
+ * @throws HeddleError INVALID_FILE unless the rows are heads of an even width
  */
 export async function inOrderOf(
   device: Device,
@@ -88,7 +88,7 @@ function qkvView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"
   const width = qkvWidth(tensor, heads);
   const columns = columnsOf(tensor);
   const [count, inner] = to === "gguf" ? [3, heads] : [heads, 3];
-  // What is the outer of both in the result is the inner one of the source.
+  // The outer dimension of the result is the inner one of the source.
   return {
     sizes: [count, inner, width, columns],
     strides: [width * columns, count * width * columns, columns, 1],

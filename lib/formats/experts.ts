@@ -115,7 +115,7 @@ function gptOssStacks(weights: WeightSource): Map<string, Stack> {
 
 const HALVES = /^(.*\.block_sparse_moe)\.(input|output)_linear\.weight$/;
 
-/** Granite: `input_linear` has each expert's gate and behind it its up, `output_linear` its down. */
+/** Granite: `input_linear` has each expert's gate followed by up, `output_linear` its down. */
 function graniteStacks(weights: WeightSource): Map<string, Stack> {
   const stacks = new Map<string, Stack>();
   for (const name of weights.names()) {
@@ -169,7 +169,7 @@ function misshapen({ name, dtype, storedDtype, shape, fp8 }: StoredTensor, expec
 function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Turns): StoredTensor {
   const [experts, ...rest] = fused.shape;
   const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
-  // What has sources of its own (8-bit floats) cannot be taken in turns where it lies.
+  // Tensors with several sources (8-bit floats) cannot be deinterleaved in place.
   if (fused.sources || fused.shape.length !== rank || !isFloatDtype(fused.dtype) || outputs % step !== 0)
     throw misshapen(fused, `floats of ${rank} dimensions`);
   const rows = outputs / step;
@@ -186,8 +186,8 @@ function fromFused(name: string, fused: StoredTensor, rank: number, { step, part
 }
 
 /**
- * MXFP4 as transformers stores it, blocks (experts, outputs, groups, 16) with neighbours in one byte and scales apart, as
- * ggml does: 17 bytes a group of 32, the scale first, element j beside element j + 16.
+ * Converts MXFP4 from transformers' layout, blocks (experts, outputs, groups, 16) with neighbours in one byte and separate scales, to ggml's:
+ * 17 bytes per group of 32, the scale first, and elements j and j + 16 in one byte.
  */
 function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { step, part }: Turns): StoredTensor {
   const [experts, outputs, groups, half] = blocks.shape as [number, number, number, number];
@@ -232,7 +232,7 @@ export function stackGgufExperts(weights: WeightSource, config: ModelConfig): We
   };
 }
 
-/** Stacks on their way to a folder, as transformers has them there. Of floats. @param device whose threads put them in order */
+/** Converts stacks of floats to transformers' layout for a folder. @param device its threads reorder them */
 export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return [...tensors];
@@ -276,7 +276,7 @@ function fused(tensors: readonly TensorData[], device: Device, how: "turns" | "h
     const name = turns
       ? `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`
       : `${prefix.replace(/\.experts$/, "")}.${kind === "gate" ? "input" : "output"}_linear.weight`;
-    // One part lies behind the other, each (experts, rows, inputs).
+    // The parts are consecutive, each (experts, rows, inputs).
     const view = turns
       ? { sizes: [experts, inputs, rows, parts.length], strides: [rows * inputs, 1, inputs, experts * rows * inputs] }
       : { sizes: [experts, parts.length, rows, inputs], strides: [rows * inputs, experts * rows * inputs, inputs, 1] };

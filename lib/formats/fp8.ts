@@ -1,5 +1,5 @@
-// Weights of 8-bit floats as DeepSeek-V3's and Qwen3's folders hold them: a matrix of F8_E4M3 and, beside it, `…_scale_inv`, what each
-// 128 × 128 of it is to be multiplied by (quant_method "fp8", weight_block_size [128, 128]).
+// Weights of 8-bit floats in the layout of DeepSeek-V3's and Qwen3's folders: a matrix of F8_E4M3 and a tensor `…_scale_inv` with the factor
+// of each block of 128 × 128 (quant_method "fp8", weight_block_size [128, 128]).
 import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
@@ -18,9 +18,8 @@ export interface StoredFp8 {
 }
 
 /**
- * The same weights with matrices of 8-bit floats as bf16, which is what they were rounded from; their `fp8` says how they lie. The scales are
- * no weights of their own any more.
- * @throws HeddleError INVALID_FILE for a matrix without its scales, or with others than its blocks have
+ * Presents matrices of 8-bit floats as bf16, the type they were rounded from. Their `fp8` describes the storage. The scales are hidden.
+ * @throws HeddleError INVALID_FILE for a matrix without scales, or with the wrong number of scales
  */
 export function readFp8(weights: WeightSource): WeightSource {
   const matrices = new Map<string, TensorInfo>();
@@ -84,7 +83,7 @@ function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: St
  */
 export const EIGHT_BITS = /\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
-/** What config.json says of such a folder. */
+/** The quantization entry of config.json for such a folder. */
 export const FP8_CONFIG = {
   quant_method: "fp8",
   fmt: "e4m3",

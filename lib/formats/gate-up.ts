@@ -9,7 +9,7 @@ interface Names {
   parts: readonly [gate: string, up: string];
 }
 
-/** Of a weight's name with `from` in it: what the whole and its halves are called. */
+/** Given a weight's name that contains `from`, returns the names of the whole and its halves. */
 function namesOf(name: string, { modelType }: ModelConfig, from: "whole" | "gate"): Names | undefined {
   const { gateUp } = formatOf(modelType);
   if (gateUp === undefined) return undefined;

@@ -39,17 +39,17 @@ export interface ModelCardData {
 
 /** A figure that was measured of a model. */
 export interface ModelCardEvaluation {
-  /** What was done, such as "held-out". */
+  /** Name of the evaluation, such as "held-out". */
   name: string;
-  /** What the value is, such as "bitsPerByte". */
+  /** Name of the metric, such as "bitsPerByte". */
   metric: string;
   /** The figure, in the metric's unit. */
   value: number;
-  /** What was measured on. Default: unknown. */
+  /** The evaluation data. Default: unknown. */
   data?: string | undefined;
 }
 
-/** What model_card.json says of a model: what it is, where it comes from, and until when its data reaches. */
+/** The content of model_card.json: the model's stage, its origin, and the cut-off date of its data. */
 export interface ModelCard {
   /** The model's name. Default: it has none. */
   name?: string | undefined;
@@ -59,7 +59,7 @@ export interface ModelCard {
   stages?: ModelCardStage[] | undefined;
   /** The checkpoint this one was trained from, by its name; null for random weights. Default null. */
   parent: string | null;
-  /** What it was trained on, in all stages. Default: nothing is said. */
+  /** Training data of all stages. Default: empty. */
   data: ModelCardData[];
   /** Tokens seen in this stage and all before it, counting repetitions. Default 0. */
   tokensSeen: number;
@@ -67,17 +67,17 @@ export interface ModelCard {
   trainingCutoffDate: string | null;
   /** The model's licence, such as MIT. Default: unknown. */
   licence?: string | undefined;
-  /** What wrote it, for example "heddle 0.1.0". Default: unknown. */
+  /** Software that wrote it, for example "heddle 0.1.0". Default: unknown. */
   createdWith?: string | undefined;
   /** When it was written, as ISO 8601 has it. Default: unknown. */
   createdAt?: string | undefined;
-  /** What the model is good for and what not, in sentences. Default: nothing is said. */
+  /** Intended use and limitations, in sentences. Default: empty. */
   notes?: string | undefined;
-  /** What was measured of it. Default: nothing. */
+  /** Evaluation results. Default: empty. */
   evaluations: ModelCardEvaluation[];
 }
 
-/** What a caller writes: everything but `stage` may be left out. */
+/** A card as given by a caller. Only `stage` is required. */
 export interface ModelCardInput extends Pick<ModelCard, "stage">, Optional<Omit<ModelCard, "stage">> {}
 
 const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most ${most} characters`);
@@ -141,9 +141,8 @@ export function parseModelCard(value: unknown): ModelCard {
 }
 
 /**
- * The same of a file. No model is lost for what its card says of it: a field that is none of its kind is left out, as unknown ones are, and
- * told in a warning.
- * @throws HeddleError INVALID_FILE for what is no card: no object, or one without a stage
+ * Reads a card from a file. Invalid and unknown fields are dropped with a warning, so that a bad card does not prevent loading a model.
+ * @throws HeddleError INVALID_FILE unless it is an object with a stage
  */
 function readCard(value: unknown, path: string): ModelCard {
   const parsed = modelCardSchema.safeParse(value);

@@ -29,15 +29,15 @@ export interface ModelFiles {
   layout: WeightLayout;
   generation: GenerationConfig;
   card: ModelCard | undefined;
-  /** What to give Tokenizer.load: a folder that holds a vocabulary, a GGUF file with a vocabulary, or nothing. */
+  /** The path for Tokenizer.load: a folder or GGUF file with a vocabulary, or undefined. */
   tokenizerPath: string | undefined;
   /** Gives up the weight files. */
   close(): void;
 }
 
 /**
- * Opens a model: a Hugging Face folder (config.json beside safetensors), a checkpoint folder of heddle, a .safetensors
- * file beside its config.json, or a .gguf file (of one in several parts, any of them). Reads the headers only.
+ * Opens a model: a Hugging Face folder (config.json and safetensors), a checkpoint folder, a .safetensors file with its config.json, or a
+ * .gguf file (any part of a split one). Reads only the headers.
  * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openModelFiles(path: string): Promise<ModelFiles> {
@@ -47,7 +47,7 @@ export async function openModelFiles(path: string): Promise<ModelFiles> {
   } catch (error) {
     throw notThere(error, path);
   }
-  // The first folders of sentence-transformers have the Transformer in one of its own.
+  // Early sentence-transformers folders have the Transformer in a subfolder.
   const transformer = isFolder ? await transformerOf(path) : undefined;
   if (transformer !== undefined) return openAt(join(path, transformer), true, path);
   return openAt(path, isFolder);
@@ -65,13 +65,13 @@ async function openAt(path: string, isFolder: boolean, outer?: string): Promise<
   }
 }
 
-/** The folder of the Transformer within one of sentence-transformers. The config.json beside it says but a version there. */
+/** The Transformer's folder within a sentence-transformers folder, whose config.json contains only a version. */
 async function transformerOf(folder: string): Promise<string | undefined> {
   const found = (await readModules(folder))?.find(({ kind }) => kind === "Transformer")?.folder;
   return found === "" ? undefined : found;
 }
 
-/** Of a folder without weights that can be read: that its model is unknown says more. */
+/** For a folder without readable weights, prefers the error about an unknown model. */
 async function explained(error: unknown, folder: string): Promise<never> {
   if (error instanceof HeddleError && ["NOT_FOUND", "UNSUPPORTED"].includes(error.code))
     await readModelConfig(folder).catch((other) => {
@@ -94,7 +94,7 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   const files = modules && (await readEmbeddingConfig(outer, modules, config));
   if (files) {
     config.embedding = files.embedding;
-    // Saved from the trunk alone, whatever class config.json names: there is no head to miss.
+    // Saved without a head, whatever class config.json names, so a missing head is fine.
     const { architecture, encoder, trunk = LLAMA_TRUNK } = formatOf(config.modelType);
     if (
       files.embedding &&
@@ -165,7 +165,7 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
   );
 }
 
-/** Weights that lie beside the trunk. */
+/** Weights outside the trunk. */
 const HEADS = /^(embedding_layers|lm_head|embed_out|score|classifier|v_head|cls|head|decoder)\./;
 
 /**

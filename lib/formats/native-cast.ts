@@ -46,8 +46,8 @@ export interface Cast {
 }
 
 /**
- * The same bits by the threads of a device, while the event loop goes on.
- * @param roomFor memory for so many bytes, or more
+ * The same bits, computed by the threads of a device without blocking the event loop.
+ * @param roomFor returns memory for at least this many bytes
  * @throws HeddleError as castBytes; IO, OUT_OF_MEMORY, ABORTED
  */
 export async function castElements(
@@ -64,7 +64,7 @@ export async function castElements(
 }
 
 /**
- * What sources give one after the other, in one array.
+ * Casts several sources into one array, in order.
  * @throws HeddleError as castElements
  */
 export async function castTogether(

@@ -1,5 +1,5 @@
-// Which tensor gets which type where a model is quantised, into a GGUF file or as it is loaded: llama.cpp's choices, as far as the
-// types that are written go.
+// The choice of a type for each tensor of a quantized model, in a GGUF file or while loading. Follows llama.cpp, as far as the types can be
+// written.
 
 import type { TensorData } from "./tensor-data.ts";
 import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
@@ -11,7 +11,7 @@ const TARGETS: readonly QuantisedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
-/** What llama.cpp calls its mixes: a plain type for most matrices and others for some, which it picks by their names and places. */
+/** Names of llama.cpp's mixes: one type for most matrices, and others for some, chosen by name and position. */
 const MIXES = /^(ud-)?(q[2-8]_k_(xs|s|m|l|xl)|iq[23]_m|iq3_xs)$/;
 
 /** Whether a name is one of a mix of types, such as q4_k_m. */
@@ -23,13 +23,12 @@ export function isQuantisedTarget(dtype: unknown): dtype is QuantisedTarget {
   return TARGETS.includes(dtype as QuantisedTarget);
 }
 
-/** What takes the place of a type whose blocks do not fit the rows: a little wider, in blocks of 32. */
+/** Replacements for types whose blocks do not fit the rows: slightly wider, in blocks of 32. */
 const SMALLER_BLOCKS: Partial<Record<QuantisedTarget, NumberDtype>> = { q4_k: "q5_0", q6_k: "q8_0" };
 
 /**
- * The type of one matrix. The one that makes the logits (the embedding where they are tied) is q6_k at least: errors there
- * reach every token. Rows that are not whole blocks of 256 become q5_0 (for q4_k) or q8_0 (for q6_k), those that are not
- * whole blocks of 32 become f16.
+ * The type of one matrix. The head (or the tied embedding) is at least q6_k, because its errors reach every token. Rows that are not a
+ * multiple of 256 become q5_0 (for q4_k) or q8_0 (for q6_k). Rows that are not a multiple of 32 become f16.
  */
 export function quantisedType(
   wanted: QuantisedTarget,

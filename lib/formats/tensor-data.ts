@@ -10,7 +10,7 @@ type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
 export interface TensorData {
   name: string;
   dtype: WeightDtype;
-  /** What a safetensors file calls the type, where that is not its name in capitals. */
+  /** Name of the type in safetensors, if it is not the upper-case name. */
   stored?: string;
   /** Is written behind all others of a safetensors file, if it is aligned there. */
   late?: boolean;
@@ -96,7 +96,7 @@ export async function writeTensor(sink: FileSink, tensor: TensorData, signal: Ab
   if (written !== expected) throw invalidArgument(`tensor ${tensor.name}: bytes`, `${expected} bytes`, written);
 }
 
-/** The whole of a tensor's bytes; of several, one behind the other. */
+/** Collects all bytes of one tensor, or of several in order. */
 export async function collect(...tensors: readonly TensorData[]): Promise<Uint8Array> {
   const given = await Promise.all(tensors.map(({ bytes }) => (typeof bytes === "function" ? bytes() : bytes)));
   if (given.length === 1 && given[0] instanceof Uint8Array) return given[0];

@@ -8,14 +8,14 @@ import { castElements, newRoom } from "./native-cast.ts";
 import { isNumberDtype, type NumberDtype } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
-/** Elements of a chunk, whole blocks of every type: enough for a device's threads to share, little beside a tensor. */
+/** Elements per chunk, in whole blocks of every type: enough work for all threads, small compared with a tensor. */
 const CHUNK = 1 << 19;
 
 /** Memory for chunks, kept from one stream to the next: new memory costs more than what is written into it. */
 export class ChunkRooms {
   private readonly free: ArrayBuffer[] = [];
 
-  /** At least so many bytes; nobody else's until `give`. */
+  /** Takes a buffer of at least `bytes` bytes, exclusively until `give`. */
   take(bytes: number): ArrayBuffer {
     const found = this.free.findIndex((room) => room.byteLength >= bytes);
     if (found >= 0) return this.free.splice(found, 1)[0]!;
@@ -42,9 +42,9 @@ export interface StreamOptions {
 }
 
 /**
- * Yields the tensor's bytes; nothing but the chunk at hand and the next, which is made meanwhile, is held (a quantised matrix that is transposed is held
- * whole). A chunk is the caller's until the next is asked for.
- * @throws HeddleError UNSUPPORTED for a type that is no number, NUMERICAL where a value does not fit the type, or with `finite` is none, IO
+ * Yields the tensor's bytes. Only the current chunk and the next one, which is made meanwhile, are in memory, except for a transposed
+ * quantized matrix, which is held whole. A chunk is valid until the next one is requested.
+ * @throws HeddleError UNSUPPORTED for other types, NUMERICAL for a value that does not fit the type or with `finite` is not finite, IO
  */
 export async function* streamTensor(tensor: StoredTensor, options: StreamOptions): AsyncGenerator<Uint8Array> {
   const { device, dtype, change, to, finite = false, rooms = new ChunkRooms() } = options;
@@ -74,7 +74,7 @@ export async function* streamTensor(tensor: StoredTensor, options: StreamOptions
     }
     if (next) yield await next;
   } finally {
-    await next?.catch(() => {}); // a caller that goes away leaves one under way
+    await next?.catch(() => {}); // a caller that leaves early has a pending chunk
     for (const room of mine) if (room) rooms.give(room);
   }
 }

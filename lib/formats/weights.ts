@@ -1,4 +1,4 @@
-// One view of a model's weights, whatever file they lie in.
+// A uniform view of a model's weights in any file format.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
@@ -14,7 +14,7 @@ import { firstPart, openGgufParts } from "./gguf/gguf-parts.ts";
 import { openSafetensors } from "./safetensors/safetensors.ts";
 import type { WeightDtype } from "./weight-dtype.ts";
 
-/** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
+/** A tensor's header. `dtype` is absent for types that heddle does not compute with. */
 export interface TensorInfo {
   name: string;
   /** The format's own name of the type: "F32", "BF16", "Q4_K". */
@@ -33,7 +33,7 @@ export interface StoredTensor extends TensorInfo {
   offset: number;
   /** Where it does not lie as it is shaped (a stack of experts, 8-bit floats): what holds its elements, one part after the other. `file` and `offset` are a part's. */
   sources?: () => StoredElements[];
-  /** Of a matrix of 8-bit floats that lies at `offset`, a byte a number; `dtype` and `bytes` are of what it stands for. */
+  /** For a matrix of 8-bit floats stored at `offset`, one byte per number. `dtype` and `bytes` then describe the decoded matrix. */
   fp8?: StoredFp8;
 }
 
@@ -103,7 +103,7 @@ function source(
 }
 
 /**
- * Opens weights: a `.gguf` file (or any of the parts that one was split into) or a `.safetensors` file, or a folder with
+ * Opens weights: a `.gguf` file (or any part of a split one), a `.safetensors` file, or a folder with
  * `model.safetensors`, `model.safetensors.index.json` or one GGUF model. The content decides, not the extension.
  * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */

@@ -25,8 +25,8 @@ export interface GradientOptions {
  *
  * @param loss (1) f32
  * @param seed the gradient of the loss itself, (1) f32; typically an input that holds 1
- * @param options.collect is told of each gradient when it is whole
- * @throws HeddleError INVALID_ARGUMENT where the loss does not depend on one of `wrt`, UNSUPPORTED where an op on the way has no vjp
+ * @param options.collect called with each gradient when it is complete
+ * @throws HeddleError INVALID_ARGUMENT if the loss does not depend on one of `wrt`, UNSUPPORTED if an op between them has no vjp
  */
 export function gradients(loss: Value, wrt: readonly Value[], seed: Value, options: GradientOptions = {}): Value[] {
   needValue("gradients: loss", loss);

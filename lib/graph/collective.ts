@@ -5,8 +5,8 @@ import { checkDevice, type Device } from "./device.ts";
 import { checkTensor, type Tensor } from "./tensor.ts";
 
 /**
- * What one rank makes and hands to all others, for `joinCollective`.
- * @throws HeddleError UNSUPPORTED where NCCL is not installed, or the build has no CUDA
+ * Creates the id that one rank shares with all others for `joinCollective`.
+ * @throws HeddleError UNSUPPORTED without NCCL, or in a build without CUDA
  */
 export function newCollectiveId(): Uint8Array {
   return new Uint8Array(binding.collectiveId());

@@ -17,9 +17,9 @@ import { arrayOf, checkTensor, type Tensor, type TensorData } from "./tensor.ts"
 import { record, type Trace } from "./trace.ts";
 import { type Dimension, type Node, showShape, Value } from "./value.ts";
 
-/** What a traced function returns: named results that each run copies out. */
+/** The named results of a traced function. Each run copies them out. */
 export type Results = Record<string, Value>;
-/** What a run takes: by each input's name a typed array of its element type (`TensorData`). */
+/** The inputs of a run: for each name, a typed array of its element type (`TensorData`). */
 export type Inputs = Record<string, ArrayLike<number> & ArrayBufferView>;
 
 /** A graph, planned natively. Bind it to tensors to run it; one program may be bound many times. */
@@ -51,9 +51,9 @@ export class Program<R extends Results = Results> {
   }
 
   /**
-   * Joins the program with the tensors it names.
-   * @throws NOT_FOUND where one is missing, SHAPE_MISMATCH where one does not fit, INVALID_ARGUMENT where one that the program writes has
-   * two names, UNSUPPORTED where the device has no kernel for an op
+   * Binds the program to the tensors it names.
+   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for one that does not fit, INVALID_ARGUMENT if the program writes a tensor
+   * that has two names, UNSUPPORTED if the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
     checkDevice(device);
@@ -90,7 +90,7 @@ export function abortFlag(): AbortFlag {
   return new binding.AbortFlag();
 }
 
-/** Of a series. */
+/** Maximum number of runs in a series. */
 const MOST_RUNS = 4096;
 
 export interface StartOptions {
@@ -102,7 +102,7 @@ export interface StartOptions {
 
 async function abortable(running: Promise<void>, signal: AbortSignal, flag: AbortFlagHandle): Promise<void> {
   const abort = () => flag.abort();
-  running.catch(() => {}); // where the signal is none after all, nobody else waits for the run
+  running.catch(() => {}); // if the signal is invalid, nobody else waits for the run
   if (signal.aborted) abort();
   const forget = onAbort(signal, abort);
   try {
@@ -195,7 +195,7 @@ export class Executable<R extends Results = Results> {
 
 /**
  * Traces `build` and plans it. Pure in `build`: keep the program and run it many times.
- * @throws HeddleError INVALID_ARGUMENT where `build` returns no record of values that it traced, SHAPE_MISMATCH where operands do not fit
+ * @throws HeddleError INVALID_ARGUMENT unless `build` returns a record of values that it traced, SHAPE_MISMATCH if operands do not fit
  */
 export function compile<R extends Results>(build: () => R): Program<R> {
   if (typeof build !== "function") throw invalidArgument("compile", "a function", build);

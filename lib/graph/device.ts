@@ -23,7 +23,7 @@ export class Device {
     this.lane = new binding.NativeLane(threads, cudaDevice, allowTf32);
   }
 
-  /** Whether products of bf16 matrices have instructions of their own here, and so are faster than those of f32. */
+  /** Whether the device has instructions for bf16 products, which makes them faster than f32. */
   get multipliesBf16(): boolean {
     return this.kind === "cuda" || ["avx512bf16", "amx"].includes(binding.cpuInfo().isa);
   }
@@ -43,7 +43,7 @@ export class Device {
   }
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no device */
+/** @throws HeddleError INVALID_ARGUMENT unless it is a device */
 export function checkDevice(device: unknown): asserts device is Device {
   if (!(device instanceof Device)) throw invalidArgument("device", "a Device, as openDevice() gives", device);
 }
@@ -58,13 +58,13 @@ const devices = new Map<string, Device>();
 /** Options of `openDevice`. */
 export interface DeviceOptions {
   /**
-   * HEDDLE_DEVICE or `auto` where not given. `auto` is the CPU for now: the CUDA kernels have not run on hardware yet, so
-   * they are used only where asked for, and a warning says so once where there is a CUDA device.
+   * Default: HEDDLE_DEVICE, or `auto`. `auto` is the CPU for now. The CUDA kernels have not run on hardware yet, so
+   * they are used only on request. If there is a CUDA device, a warning says so once.
    */
   device?: string | Device | undefined;
   /**
-   * Threads of the CPU. Where not given: HEDDLE_THREADS, or as many as the process has CPUs, or as many as its control group pays for
-   * (a container's `--cpus`, a pod's limit) where those are fewer.
+   * Number of CPU threads. Default: HEDDLE_THREADS, or the smaller of the number of CPUs and the CPU limit of the control group (a
+   * container's `--cpus`, a pod's limit).
    */
   threads?: number | undefined;
   /**
@@ -137,12 +137,12 @@ function openCuda(name: string, allowTf32: boolean): Device {
   });
 }
 
-/** What `deviceInfo` tells. */
+/** The result of `deviceInfo`. */
 export interface DeviceInfo extends BuildInfo {
   cpu: CpuInfo;
 }
 
-/** What this build and this machine offer. */
+/** Describes this build and this machine. */
 export function deviceInfo(): DeviceInfo {
   return { ...binding.info(), cpu: binding.cpuInfo() };
 }

@@ -1,4 +1,4 @@
-// The graph: values, ops, differentiation, compilation. What families, losses and stages are written in.
+// The graph: values, ops, differentiation, compilation. Families, losses and stages are written with it.
 import "../core/node-version.ts";
 
 export type { CpuInfo } from "../binding/graph.ts";

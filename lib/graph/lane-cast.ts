@@ -4,7 +4,7 @@ import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { HeddleError, throwIfAborted } from "../core/errors.ts";
 import { BLOCK_TYPES, bytesOf, DTYPES, type FloatDType, isQuantised, type QuantisedDType } from "./dtype.ts";
 
-/** A strided view: element (i, j, …) of the result, row-major, is element start + i · strides[0] + j · strides[1] + … of what lies there. Up to 4 dimensions. */
+/** A strided view of up to 4 dimensions: element (i, j, …) of the row-major result is element start + i · strides[0] + j · strides[1] + … of the source. */
 export interface ElementView {
   sizes: readonly number[];
   strides: readonly number[];
@@ -16,11 +16,11 @@ export interface StoredElements {
   data: NativeMappedFile | Uint8Array;
   offset: number;
   bytes: number;
-  /** Of 8-bit floats (e4m3), `columns` a row: the scales of blocks of 128 × 128. They are cast from f32 (the products), or from bf16 (these rounded to it). */
+  /** For 8-bit floats (e4m3) with `columns` per row: the scales of blocks of 128 × 128. The products are f32, or rounded to bf16. */
   fp8?: { scales: Float32Array; columns: number };
-  /** Of MXFP4 as 16 bytes a block, neighbours in one byte: its scales, a byte a block. */
+  /** For MXFP4 as 16 bytes per block with neighbours in one byte: its scales, one byte per block. */
   mxfp4?: { data: NativeMappedFile | Uint8Array; offset: number };
-  /** What is taken of them; all, in their order, where it is not given. What is not plain floats is taken in whole rows of blocks, its last stride 1. */
+  /** The view to convert. Default: all elements in order. Types other than plain floats need whole rows of blocks with a last stride of 1. */
   view?: ElementView;
 }
 
@@ -74,16 +74,16 @@ function lyingIn({ bytes, fp8, mxfp4 }: StoredElements, dtype: NumberDType): num
   return mxfp4 ? bytes * 2 : elementsOf(dtype, bytes);
 }
 
-/** Of a source's elements, `count` from `first` on; whole blocks of both types. */
+/** A range of a source's elements, in whole blocks of both types. */
 export interface ElementRange {
   first: number;
   count: number;
 }
 
 /**
- * Casts all of `source`, or a range of it, to byte `at` of `target` on. Files are read by the lane's threads, and nothing but `target` grows with the tensor.
- * @throws HeddleError INVALID_ARGUMENT for parts of elements or blocks and for a view beyond what lies there, UNSUPPORTED for a quantised type that is only
- *   read, NUMERICAL for a number that a quantised type does not hold, IO, ABORTED
+ * Casts all of `source`, or a range of it, to `target` from byte `at` on. The lane's threads read files. Only `target` grows with the tensor.
+ * @throws HeddleError INVALID_ARGUMENT for partial elements or blocks and for a view outside the source, UNSUPPORTED for a quantized type that
+ *   can only be read, NUMERICAL for a number that a quantized type cannot hold, IO, ABORTED
  */
 export async function castOnLane(
   lane: NativeLaneHandle,

@@ -20,27 +20,27 @@ export interface ProfiledOperation {
   inputs: readonly ProfiledOperand[];
   outputs: readonly ProfiledOperand[];
   calls: number;
-  /** Of all calls together. */
+  /** Total over all calls. */
   seconds: number;
-  /** Of inputs and outputs, of one call. An op may read a part of them alone (a row of an embedding, the written part of a cache). */
+  /** Size of inputs and outputs per call. An op may read only a part of them (a row of an embedding, the used part of a cache). */
   bytes: number;
-  /** Multiplications and additions of one call; undefined for ops that are no matrix products. */
+  /** Multiplications and additions per call; undefined for ops other than matrix products. */
   flops: number | undefined;
 }
 
-/** What {@link profile} found. */
+/** The result of {@link profile}. */
 export interface Profile {
   /** From beginning to end. */
   seconds: number;
-  /** The longest first. What is left of `seconds` was spent in JavaScript, in tokenizers and in waiting. */
+  /** Longest first. The rest of `seconds` was spent in JavaScript, in tokenizers and in waiting. */
   operations: readonly ProfiledOperation[];
 }
 
 /**
- * Runs `work` and tells where its time went, operation by operation. All that this process computes meanwhile is counted,
- * other models and worker threads included. On the CPU the operations run as they always do; a CUDA device is waited for after each.
+ * Runs `work` and measures the time per operation. Counts everything that this process computes meanwhile, including other models
+ * and worker threads. On the CPU operations run as usual. A CUDA device is waited for after each one.
  *
- * @throws HeddleError INVALID_ARGUMENT while another profile is under way; and whatever `work` throws
+ * @throws HeddleError INVALID_ARGUMENT while another profile is running, and any error of `work`
  * @example
  * const { result, profile: found } = await profile(() => model.complete("The capital of France is"));
  * console.log(formatProfile(found));
@@ -71,9 +71,9 @@ export interface ProfileFormat {
 }
 
 /**
- * A profile as a table for people: share of the time, calls, time of a call, billions of arithmetic operations and of bytes a second,
+ * Formats a profile as a table: share of the time, calls, time per call, billions of arithmetic operations and of bytes per second,
  * kernel, operands.
- * @throws HeddleError INVALID_ARGUMENT for what is no profile, or options that are no whole numbers of at least 1
+ * @throws HeddleError INVALID_ARGUMENT unless it is a profile, and the options are integers of at least 1
  */
 export function formatProfile(found: Profile, options: ProfileFormat = {}): string {
   checkObject("profile", found);
@@ -137,7 +137,7 @@ const sizeOf = ({ shape }: ProfiledOperand) => shape.reduce((n, d) => n * d, 1);
 const rowsOf = (operand: ProfiledOperand) => sizeOf(operand) / (operand.shape.at(-1) || 1);
 const last = ({ shape }: ProfiledOperand) => shape.at(-1)!;
 
-/** Rows of the first operand by the `most` matrices behind it: what follows these is added. */
+/** Rows of the first operand times the `most` matrices after it. Further operands are added. */
 const byWeights =
   (most: number) =>
   ({ inputs: [x, ...others] }: Operands) =>
@@ -146,7 +146,7 @@ const byWeights =
       .filter(({ shape }) => shape.length === 2) // no bias
       .reduce((n, w) => n + 2 * rowsOf(x!) * sizeOf(w), 0);
 
-/** Operand `h` (rows, width) by the one behind it, w (vocabulary, width), as often as there are products of that size. */
+/** Operand `h` (rows, width) times the next one, w (vocabulary, width), for each product of that size. */
 const byVocabulary =
   (h: number, products: (outputs: readonly ProfiledOperand[]) => number) =>
   ({ inputs, outputs }: Operands) =>

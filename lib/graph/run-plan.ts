@@ -3,7 +3,7 @@ import { bytesOf } from "./dtype.ts";
 import { holderOf, holds, type TensorData } from "./tensor.ts";
 import type { Dimension, Value } from "./value.ts";
 
-/** What a traced function takes and returns by name. */
+/** A named input or output of a traced function. */
 export interface Slot {
   name: string;
   value: Value;
@@ -33,7 +33,7 @@ export interface Series {
 
 type Given = Readonly<Record<string, ArrayLike<number> & ArrayBufferView>>;
 
-/** What a run needs to know of a program's inputs and outputs, worked out once: a run is a token, and may take a fraction of a millisecond. */
+/** Precomputed facts about a program's inputs and outputs. A run may take less than a millisecond, so they are computed once. */
 export class RunPlan {
   private readonly symbols: readonly Dimension[];
   private readonly inputs: readonly InputPlan[];
@@ -140,12 +140,12 @@ export class RunPlan {
     return Object.fromEntries(this.outputs.map(({ name, value }, i) => [name, arrayOf(value.dtype, results[i]!)]));
   }
 
-  /** Where an input lies. @throws INVALID_ARGUMENT for a name that is none's */
+  /** The place of an input. @throws INVALID_ARGUMENT for an unknown name */
   inputPlace(name: string): number {
     return placeOf(this.inputs, "input", name);
   }
 
-  /** Where an output lies. @throws INVALID_ARGUMENT for a name that is none's */
+  /** The place of an output. @throws INVALID_ARGUMENT for an unknown name */
   outputPlace(name: string): number {
     return placeOf(this.outputs, "output", name);
   }

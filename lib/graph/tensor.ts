@@ -17,7 +17,7 @@ export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, lengt
   return new Uint16Array(buffer, offset, length);
 }
 
-/** What kind of typed array holds elements of a type: of any realm, and of subclasses such as Buffer too. */
+/** The typed arrays that can hold elements of a type, from any realm, including subclasses such as Buffer. */
 const HOLDERS: Partial<Record<DType, readonly string[]>> = {
   f32: ["Float32Array"],
   i32: ["Int32Array"],
@@ -26,7 +26,7 @@ const HOLDERS: Partial<Record<DType, readonly string[]>> = {
 };
 const BYTE_HOLDER = ["Uint8Array"];
 
-/** The name of the typed array that a type's elements lie in. */
+/** The name of the typed array for a type's elements. */
 export function holderOf(dtype: DType): string {
   return (HOLDERS[dtype] ?? BYTE_HOLDER)[0]!;
 }
@@ -46,9 +46,9 @@ export class Tensor {
   readonly shape: readonly number[];
   /** Whether ops may write it; false where it maps a file. */
   readonly writable: boolean;
-  /** Of a matrix of 8-bit floats (its bytes, u8): the scale of each 128 × 128 of it. */
+  /** For a matrix of 8-bit floats (u8): the scale of each block of 128 × 128. */
   readonly scale: Tensor | undefined;
-  /** Of a matrix whose rows lie in another order than its name says: row r of each block of as many rows is its row rowOrder[r] of that block. */
+  /** For a matrix with reordered rows: stored row r of each block of `rowOrder.length` rows is the matrix's row rowOrder[r] of that block. */
   readonly rowOrder: Int32Array | undefined;
   /** @internal */ readonly native: NativeTensorHandle;
 
@@ -79,9 +79,9 @@ export class Tensor {
   }
 
   /**
-   * A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing).
-   * @param options.order of the rows, where they lie in another one: row r of each block of `order.length` rows is the file's row order[r] of that block
-   * @param options.lying whether they may stay as they lie, for `ordered` later: on the CPU, which reads them in the file. Else they are copied into their order
+   * A read-only tensor over a part of a mapped file, without a copy on the CPU. The part must be aligned to the element size, except for quantized types.
+   * @param options.order the order of reordered rows: row r of each block of `order.length` rows is the file's row order[r] of that block
+   * @param options.lying whether the rows may stay in the file's order on the CPU, for `ordered` later. Otherwise they are copied in order.
    * @internal
    */
   static mapped(
@@ -105,7 +105,7 @@ export class Tensor {
     return new Tensor(device, dtype, [...shape], native, false, { rowOrder: stays ? order : undefined });
   }
 
-  /** Of a mapped matrix with a `rowOrder`: a copy whose rows lie in their order. The device's lane makes it before anything else that is asked of it. @internal */
+  /** Copies a mapped matrix with a `rowOrder` so that its rows are in order. The device's lane does it before later calls. @internal */
   ordered(device: Device): Tensor {
     const { dtype, shape, rowOrder } = this;
     if (!rowOrder) throw new HeddleError("INTERNAL", "ordered: expected rows in another order, got them in order");
@@ -113,7 +113,7 @@ export class Tensor {
     return new Tensor(device, dtype, shape, new binding.NativeTensor(this.native, device.lane, rows), false);
   }
 
-  /** Of a copy of `data`, which is taken before the call returns. */
+  /** Makes a tensor from a copy of `data`, which is taken before the call returns. */
   static async from(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {
     const t = Tensor.zeros(device, dtype, shape);
     await t.write(data);
@@ -138,7 +138,7 @@ export class Tensor {
   get elements(): number {
     return elements(this.shape);
   }
-  /** What they take in memory. */
+  /** Size in bytes. */
   get bytes(): number {
     return byteLength(this.dtype, this.shape);
   }
@@ -212,7 +212,7 @@ export class Tensor {
     await this.copySeconds(source, 1);
   }
 
-  /** @internal The seconds that the device takes to copy all of `source` so many times. */
+  /** @internal The seconds that the device takes to copy all of `source` `times` times. */
   async copySeconds(source: Tensor, times: number): Promise<number> {
     return new Float64Array(await this.device.lane.copy(source.native, this.native, times))[0]!;
   }
@@ -231,7 +231,7 @@ export class Tensor {
   }
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no tensor */
+/** @throws HeddleError INVALID_ARGUMENT unless it is a tensor */
 export function checkTensor(name: string, tensor: unknown): asserts tensor is Tensor {
   if (!(tensor instanceof Tensor)) throw invalidArgument(name, "a Tensor", tensor);
 }
@@ -247,7 +247,7 @@ function elements(shape: readonly number[]): number {
 const bits = new Uint32Array(1);
 const float = new Float32Array(bits.buffer);
 
-/** What holds numbers: any typed array but of BigInts, or a plain array. */
+/** Requires numbers: a plain array, or any typed array except those of BigInts. */
 function needNumbers(data: ArrayLike<number>): void {
   const hold = ArrayBuffer.isView(data)
     ? !/^(Big|Data)/.test(String((data as TensorData)[Symbol.toStringTag]))
@@ -255,7 +255,7 @@ function needNumbers(data: ArrayLike<number>): void {
   if (!hold) throw invalidArgument("data", "an array of numbers", data);
 }
 
-/** Numbers of bf16 or f16 bits. @throws HeddleError INVALID_ARGUMENT for what is no array of numbers */
+/** Converts bf16 or f16 bits to numbers. @throws HeddleError INVALID_ARGUMENT unless it is an array of numbers */
 export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
   needNumbers(data);
   const out = new Float32Array(data.length);
@@ -281,7 +281,7 @@ export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
   return out;
 }
 
-/** bf16 bits of numbers, rounded to nearest even. @throws HeddleError INVALID_ARGUMENT for what is no array of numbers */
+/** Converts numbers to bf16 bits, rounded to nearest even. @throws HeddleError INVALID_ARGUMENT unless it is an array of numbers */
 export function toBf16(data: Float32Array): Uint16Array {
   needNumbers(data);
   const out = new Uint16Array(data.length);

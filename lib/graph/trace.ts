@@ -12,7 +12,7 @@ export class Trace {
   /** @internal Within `recomputable`. */ inSegment = false;
 }
 
-/** What is recorded now: one place for all copies of the package, as a program that imports and requires it has, whose values then go together. */
+/** The active trace. All copies of the package (ESM and CommonJS) share it, so that their values can be combined. */
 const active: { trace?: Trace | undefined } = sharedPlace();
 
 function sharedPlace(): { trace?: Trace | undefined } {
@@ -52,8 +52,8 @@ export function activeTrace(): Trace {
 }
 
 /**
- * Marks what `build` traces as a part that a backward pass may compute again from its inputs instead of keeping what lies
- * between: a layer, for instance. Inside another such part it is of that.
+ * Marks the nodes that `build` traces, such as a layer, as recomputable: a backward pass may compute them again from their inputs
+ * instead of keeping intermediate values. A nested part belongs to the outer one.
  */
 export function recomputable<T>(build: () => T): T {
   if (typeof build !== "function") throw invalidArgument("recomputable", "a function", build);
@@ -116,7 +116,7 @@ export function repeatNode(node: Node, inputs: readonly (Value | undefined)[]): 
 
 /**
  * Adds a node to the active trace. Only lib/graph/ops calls it.
- * @throws HeddleError INVALID_ARGUMENT for an attribute that is no number, or an output of no shape
+ * @throws HeddleError INVALID_ARGUMENT unless attributes are numbers and outputs have a shape
  */
 export function addNode(
   op: string,

@@ -1,5 +1,5 @@
-// The file of products whose kernel was measured on a device (`heddle autotune`): written whole or not at all, and believed in nothing but names,
-// which the device passes over where it has no kernel of that name for a product.
+// The file with the measured kernel of each product on a device (`heddle autotune`). It is replaced atomically. Only names of kernels are
+// read from it, and the device ignores names that it does not have for a product.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -17,7 +17,7 @@ const MOST_CHOICES = 20_000;
 const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
 const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
 
-/** HEDDLE_TUNING (a path, or `off`), or a file in the user's cache folder; undefined where there is to be none. */
+/** The path from HEDDLE_TUNING, or a file in the user's cache folder. Undefined if HEDDLE_TUNING is `off`. */
 export function tuningPath(): string | undefined {
   const given = process.env.HEDDLE_TUNING;
   if (given === "off") return undefined;
@@ -25,7 +25,7 @@ export function tuningPath(): string | undefined {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "heddle", "tuning.json");
 }
 
-/** What measurements are of: the card, its driver, and this version of the kernels. */
+/** The key of measurements: the card, its driver, and the version of the kernels. */
 export function tuningKey({ name, computeCapability, driver }: CudaDeviceInfo): string {
   return `${name}, ${computeCapability}, driver ${driver}, heddle ${binding.info().version}`;
 }
@@ -72,8 +72,8 @@ function checkedChoices(path: string, device: string, choices: unknown): Choices
 }
 
 /**
- * Puts a device's choices into the file, in place of those that it had for the same products; all else in it stays.
- * @throws HeddleError INVALID_FILE where a file is there that is none of ours, IO
+ * Adds a device's choices to the file, replacing those for the same products.
+ * @throws HeddleError INVALID_FILE if the existing file is of another kind, IO
  */
 export function writeTuning(path: string, device: string, choices: Choices): void {
   const all = readTuning(path);
@@ -95,7 +95,7 @@ export function writeTuning(path: string, device: string, choices: Choices): voi
 
 const told = new Set<string>();
 
-/** What was measured on such a device; a file that cannot be used is told of once, and passed over. */
+/** Returns the measured choices for a device. An unusable file is ignored with one warning. */
 export function knownChoices(device: CudaDeviceInfo): Choices {
   const path = tuningPath();
   if (path === undefined) return new Map();

@@ -12,7 +12,7 @@ export class Dimension {
   /**
    * @param name in messages
    * @param bound the size that a run brings at most
-   * @throws HeddleError INVALID_ARGUMENT for a bound that is no whole number of at least 1
+   * @throws HeddleError INVALID_ARGUMENT unless the bound is an integer of at least 1
    */
   constructor(name: string, bound: number) {
     if (typeof name !== "string") throw invalidArgument("dimension: name", "a string", name);
@@ -55,7 +55,7 @@ export function fixed(dim: Dim | undefined, what: string): number {
   throw new HeddleError("SHAPE_MISMATCH", `${what}: expected a fixed dimension, got ${dim ?? "none"}`);
 }
 
-/** What is known of a value before there are data. */
+/** The type and shape of a value. */
 export interface TensorType {
   readonly dtype: DType;
   readonly shape: Shape;
@@ -63,7 +63,7 @@ export interface TensorType {
 
 const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeInteger(dim) && (dim as number) >= 0);
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor, or one of more elements than numbers can count */
+/** @throws HeddleError INVALID_ARGUMENT for an invalid type, or one with too many elements */
 export function checkType(type: TensorType, what: string): void {
   if (typeof type !== "object" || type === null) throw invalidArgument(what, "a dtype and a shape", type);
   const { dtype, shape } = type;
@@ -99,9 +99,9 @@ export class Value implements TensorType {
   readonly shape: Shape;
   /** @internal */ source: Source;
   /**
-   * Values come from ops, `input` and `tensor`; nobody else has a source for one.
-   * @param what names the value in messages
-   * @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor
+   * Values come from ops, `input` and `tensor`. Other code has no source to pass.
+   * @param what the value's name in messages
+   * @throws HeddleError INVALID_ARGUMENT for an invalid type
    */
   constructor(type: TensorType, source: Source, what = "value") {
     checkType(type, what);
@@ -114,7 +114,7 @@ export class Value implements TensorType {
   get rank(): number {
     return this.shape.length;
   }
-  /** The dimension at `i`; negative counts from the end. @throws HeddleError SHAPE_MISMATCH where there is none */
+  /** The dimension at `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if there is none */
   dim(i: number): Dim {
     if (!Number.isInteger(i)) throw invalidArgument("dim", "a whole number", i);
     const d = this.shape.at(i);

@@ -9,10 +9,10 @@ import { seriesInputs } from "./sampling/sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
 
 const LATE_IDS = ["ids"];
-/** Steps that follow each other without JavaScript, of models whose step takes hardly longer than to hear of it, take about so long together. */
+/** Target duration of a series of steps without JavaScript, for models whose steps are very short. */
 const SERIES_MS = 8;
 const MOST_STEPS = 16;
-/** Steps are lost where a sequence ends among them: at most one for so many tokens. */
+/** A series loses steps when a sequence ends. It has at most one step per this many tokens. */
 const TOKENS_A_STEP = 8;
 
 /** A sequence that decodes, and where its keys and values are. */
@@ -29,21 +29,21 @@ export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
       const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
       const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
       const decodes = sequence.context.length - cache.ids(slot).length === 1 && sequence.limit > 0;
-      // What may follow is known only once a token has come.
+      // A constraint needs each token before the next mask is known.
       return plain && logitProcessors.length === 0 && !sequence.constraint && decodes;
     }) &&
     roomAfter(cache, all, 1) > 0
   );
 }
 
-/** Steps that all sequences have room for after `pending` ones that are under way, in themselves and in the cache's memory. */
+/** Number of steps that all sequences and the cache's memory have room for after `pending` queued ones. */
 function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): number {
   const { capacity } = cache;
   const rooms = all.map(({ sequence }) => Math.min(sequence.room, capacity - sequence.context.length + 1) - pending);
   return Math.min(cache.pagesAhead, ...rooms);
 }
 
-/** A series of steps under way: `token[step · rows + row]` and so on, once it is done. */
+/** A queued series of steps, with results `token[step · rows + row]` and so on when done. */
 interface Steps {
   count: number;
   results: SampleResults;
@@ -51,13 +51,12 @@ interface Steps {
 }
 
 /**
- * Decodes with a run always waiting behind the one under way, which takes the ids that this one draws from its outputs: the
- * device never waits for JavaScript. Where steps are short, a run is several of them. Ends when a sequence has ended or has no
- * room; tokens that were drawn after an end are dropped, while the others' are theirs. It also ends where one of several steps
- * fails, which the caller may then do one by one: those before it are good, and perhaps the last that are wanted.
- * @param options.account is told of each run's pieces and milliseconds
- * @param options.enough whether to end with the runs that are under way
- * @returns what each run drew, in the order of its steps
+ * Decodes with one run always queued behind the running one. The queued run takes its ids from the running run's outputs, so the device
+ * never waits for JavaScript. If steps are short, a run is several of them. Ends when a sequence has ended or has no room. Tokens after a
+ * sequence's end are dropped. Also ends if one of several steps fails. The steps before it are valid, and the caller may retry one by one.
+ * @param options.account called with each run's number of pieces and milliseconds
+ * @param options.enough whether to end with the queued runs
+ * @returns the pieces of each run, in order of its steps
  */
 export async function* decodeAhead(
   cache: KvCache,
@@ -125,13 +124,13 @@ export async function* decodeAhead(
       steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));
       before = now;
       yield pieces;
-      // Of a sequence alone nothing more is wanted; of several, the others' tokens are.
+      // Stop if all sequences have ended. Otherwise the next run still has tokens of the others.
       if (next && all.every(({ sequence }) => sequence.finishReason)) return;
       if (next) current = next;
     } while (next);
   } finally {
     unwanted.abort();
-    // What the slots hold is settled when the caller goes on.
+    // The content of slots must be final when the caller continues.
     for (const run of [current, next]) await run?.done.catch(() => {});
   }
 }

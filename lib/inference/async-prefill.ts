@@ -3,7 +3,7 @@ import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { prefillProgram } from "./programs.ts";
 import type { Segment } from "./row-data.ts";
 
-/** Of the programs that a cache's runs go through. */
+/** The shape of a cache's programs. */
 export function runShape(
   cache: KvCache,
   {
@@ -21,7 +21,7 @@ export function runShape(
   };
 }
 
-/** Runs of parts of prompts, of which one always waits behind the one under way: the device does not wait for JavaScript. */
+/** Runs parts of prompts with one part always queued behind the running one, so that the device does not wait for JavaScript. */
 export class PromptsAhead {
   private readonly cache: KvCache;
   private last: Promise<void> | undefined;

@@ -4,10 +4,10 @@ import type { HeldModel, ModelView } from "../models/model-view.ts";
 import type { ProgramShape } from "./programs.ts";
 
 export type ProgramMaker = (model: ModelView, shape: ProgramShape) => Program;
-/** What a run is planned for, beside the cache. */
+/** The shape of a run, without the cache. */
 export type RunShape = Omit<ProgramShape, "cache">;
 
-/** What programs are planned for and bound to. */
+/** The cache that programs are planned for and bound to. */
 export interface BoundCache {
   readonly shape: CacheShape;
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -45,8 +45,8 @@ export class BoundModel {
   }
 
   /**
-   * Goes over to a model as it is now. No run is under way.
-   * @throws HeddleError NOT_FOUND for an adapter that is no longer there, DISPOSED; nothing has changed then
+   * Switches to the current state of a model. No run may be pending.
+   * @throws HeddleError NOT_FOUND for an adapter that was removed, DISPOSED. Nothing changes in that case.
    */
   renew(model: ModelView, adapters: readonly string[] | undefined): void {
     const names = namesOf(model, adapters);
@@ -58,7 +58,7 @@ export class BoundModel {
     this.names = names;
   }
 
-  /** A program over a cache. Of runs with the same shape (the same object), as decoding makes one a token, it is that of the run before. */
+  /** Returns a program over a cache. Runs with the same shape object, as in decoding, reuse the previous program. */
   executable(program: ProgramMaker, shape: RunShape, cache: BoundCache): Executable {
     if (this.last?.program !== program || this.last.shape !== shape)
       this.last = {

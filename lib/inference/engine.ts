@@ -16,7 +16,7 @@ import { type Draw, masked, samplingInputs } from "./sampling/sampling-inputs.ts
 import type { Choice, Piece, Sequence } from "./sequence.ts";
 import { type Drafter, DraftLength, drafterOf } from "./speculative/speculate.ts";
 
-/** What a call did, for usage and timings; filled as it goes. */
+/** Progress of a call, for usage and timings. */
 export interface Progress {
   prefilledTokens: number;
   prefillMs: number;
@@ -30,23 +30,23 @@ export function newProgress(): Progress {
   return { prefilledTokens: 0, prefillMs: 0, decodedTokens: 0, decodeMs: 0, firstTokenMs: undefined };
 }
 
-/** Rows of a prompt that a deterministic sequence takes at a time. */
+/** Rows of a prompt per run in deterministic mode. */
 export const DETERMINISTIC_ROWS = 64;
-/** Tokens for which room is taken at once; beyond them the cache grows as it is needed. */
+/** Tokens for which cache memory is reserved ahead. Beyond them the cache grows on demand. */
 export const RESERVED_AHEAD = 1024;
 
 export interface RunOptions {
   signal?: AbortSignal | undefined;
   progress?: Progress | undefined;
-  /** How the next tokens are guessed, for runs that check several at once. */
+  /** How drafts are made, for runs that verify several tokens at once. */
   speculation?: Speculation | undefined;
 }
 
 /**
- * The generation loop: each run takes all active sequences one step further, prompts in chunks and the others by a token
- * (or, with a drafter, by those that it guessed right), and every sequence whose last id was fed draws its next. Sequences
- * beyond the cache's slots wait until one is free; what prompts have in common is computed once.
- * @returns what each run drew; `eachPiece` gives them one by one
+ * The generation loop. Each run advances all active sequences: prompts by a chunk, and the others by a token, or with a drafter by the
+ * tokens that it guessed right. Every sequence whose last id was processed draws its next one. Sequences beyond the cache's slots wait.
+ * Common prefixes of prompts are computed once.
+ * @returns the pieces of each run; `eachPiece` flattens them
  */
 export async function* runSequences(
   cache: KvCache,
@@ -58,7 +58,7 @@ export async function* runSequences(
   try {
     yield* loop(cache, sequences, { ...options, drafter, ahead });
   } finally {
-    await ahead.settled().catch(() => {}); // what went wrong has been told
+    await ahead.settled().catch(() => {}); // the error has been reported already
     drafter?.dispose();
   }
 }
@@ -76,7 +76,7 @@ async function* loop(
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   const started = performance.now();
   const deterministic = sequences.some((s) => s.options.deterministic);
-  // What one sequence computed is no use to another whose bits must not depend on it, nor where it is not what that one would compute.
+  // Do not share KV rows when the run is deterministic, or when RoPE depends on the sequence length.
   const isolated = sequences.length > 1 && (deterministic || keysKeepLength(cache.model.config));
   const shared = new SharedPrefixes(cache, deterministic ? DETERMINISTIC_ROWS : 1);
   const waiting = sequences.filter((s) => !s.finishReason);
@@ -132,7 +132,7 @@ async function* loop(
     const running = new Map([...slots].filter(([sequence]) => !shared.waits(sequence)));
     const run = await nextRun(cache, running, { deterministic, draft });
     const { segments, ready, scoring } = run;
-    // Before the first part of a prompt is under way: the cache does not grow meanwhile.
+    // Reserve before the first part of a prompt is queued, because the cache cannot grow while a run is pending.
     await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
     if (ready.length + scoring.length === 0 && running.size === slots.size && !drafter) {
       await ahead.start(segments, deterministic, signal);
@@ -240,15 +240,15 @@ function takeBack(cache: KvCache, slot: number, context: readonly number[]): voi
 }
 
 /**
- * The same, for a run that goes on with the context. (Of one that has ended the last id may lie behind the context's end, and behind the length from
- * which keys turn otherwise: nothing is computed of that length.)
+ * The same, for a run that continues the context. (The last id of an ended sequence may be beyond the context, and beyond a length at which
+ * RoPE changes. Nothing is computed for that length.)
  */
 export function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   takeBack(cache, slot, context);
   cache.fit(slot, context.length);
 }
 
-/** Rows of a run, one behind the other, that score tokens of a prompt. */
+/** Consecutive rows of a run that score tokens of a prompt. */
 interface Scoring {
   sequence: Sequence;
   /** The first of them: its place among the run's rows, and its position in the sequence. */
@@ -257,7 +257,7 @@ interface Scoring {
   count: number;
 }
 
-/** What a run is of. */
+/** The content of a run. */
 export interface Run {
   segments: Segment[];
   /** Turn i belongs to segment i. */
@@ -285,7 +285,7 @@ export async function nextRun(
     if (room === 0) break;
     const { isScoring } = sequence;
     const free = isScoring ? Math.min(room, scorable) : room;
-    // Where a prompt is cut must not depend on who else takes room, where bits matter.
+    // In deterministic mode, the chunks of a prompt must not depend on other sequences.
     const cut = !deterministic ? free : isScoring ? Math.min(DETERMINISTIC_ROWS, mostScored) : DETERMINISTIC_ROWS;
     const part = ids.slice(0, cut);
     if (part.length === 0 || part.length > free) continue;
@@ -296,7 +296,7 @@ export async function nextRun(
     scorable -= count;
     const { length } = sequence.context;
     const whole = part.length === ids.length;
-    // Only decoding sequences speculate: after a prompt there is one draw.
+    // Only decoding sequences speculate. A prompt ends with a single draw.
     const guess = whole && part.length === 1 ? cache.sameRotation(length, await draft(sequence)) : [];
     const segment = { slot, ids: [...part, ...guess], length };
     run.segments.push(segment);

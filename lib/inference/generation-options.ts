@@ -7,7 +7,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BeamOptions, beamsOf } from "./beam/beam-options.ts";
 import { sameVocabulary } from "./speculative/same-vocabulary.ts";
 
-/** What a custom logit processor is told. */
+/** The argument of a custom logit processor. */
 export interface LogitContext {
   /** Ids of the prompt and of what was generated so far, as they are at this step: a copy, made when it is read. */
   readonly ids: readonly number[];
@@ -23,7 +23,7 @@ export interface LogitContext {
  */
 export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
 
-/** What a stop condition is told: what a logit processor is, of the answer with its newest token. */
+/** The argument of a stop condition. Like that of a logit processor, but including the newest token. */
 export interface StopContext extends LogitContext {
   /** The answer's text so far, as its pieces gave it: without what may yet be a stop text, or is a part of a character. Empty without a tokenizer. */
   readonly text: string;
@@ -59,8 +59,8 @@ export interface GenerateOptions {
   /** Change a step's logits in place, one after another, before a token is chosen. */
   logitProcessors?: readonly LogitProcessor[] | undefined;
   /**
-   * Same seed, same tokens, whatever runs beside: equal prompts of one call too have equal answers. Where not given, every answer has a
-   * random one of its own. A whole number from 0 to 2^53 - 1.
+   * The same seed gives the same tokens regardless of other calls. Equal prompts of one call then have equal answers. An integer from 0 to
+   * 2^53 - 1. Default: a random seed per answer.
    */
   seed?: number | undefined;
   /**
@@ -69,9 +69,9 @@ export interface GenerateOptions {
    */
   stop?: string | StopCondition | readonly (string | number | StopCondition)[] | undefined;
   /**
-   * What the answer is: `{ type: "json_schema", schema }`, `{ type: "json_object" }`, `{ type: "regex", pattern }`, or `{ type: "text" }`,
-   * the default. It is then always the beginning of such a document, and a whole one where finishReason is "stop": end tokens can come
-   * only there, and the answer ends where nothing can follow. What a stop text cuts short has finishReason "length".
+   * Form of the answer: `{ type: "json_schema", schema }`, `{ type: "json_object" }`, `{ type: "regex", pattern }`, or `{ type: "text" }`,
+   * the default. The answer is always a prefix of such a document, and complete if finishReason is "stop". End tokens are allowed only
+   * after a complete document, and the answer ends when nothing can follow. An answer cut by a stop text has finishReason "length".
    */
   responseFormat?: ResponseFormat | undefined;
   /**
@@ -80,8 +80,8 @@ export interface GenerateOptions {
    */
   deterministic?: boolean | undefined;
   /**
-   * Speculative decoding from the text itself: what followed when the last tokens came before is guessed, at most so many
-   * tokens (up to 15), and checked in one run. The output is the same; text that repeats its prompt comes sooner.
+   * Speculative decoding by prompt lookup: guesses up to this number of tokens (at most 15) from an earlier occurrence of the last tokens,
+   * and verifies them in one run. The output does not change. Text that repeats its prompt is faster.
    */
   promptLookupNumTokens?: number | undefined;
   /**
@@ -101,16 +101,16 @@ export interface GenerateOptions {
    * a session or another prompt holds. Refused with beams, and with contextOverflow `truncateLeft`, which may drop tokens.
    */
   promptLogprobs?: number | undefined;
-  /** Samples for each prompt: of a given seed, sample i uses seed + i. With `numBeams`, of which there may be no more: the n best, best first. */
+  /** Number of samples per prompt. With a seed, sample i uses seed + i. With `numBeams`, the n best (n ≤ numBeams), best first. */
   n?: number | undefined;
   /**
-   * Beam search: so many beginnings are continued side by side, and of their continuations those with the largest sums of log-probabilities
-   * stay; 1 (the default) is none, up to 128. The model's own `num_beams` where not given, unless it or the call samples or speculates.
-   * As transformers' beam search without sampling: penalties, `logitBias` and `logitProcessors` change log-probabilities, `responseFormat` takes some
-   * away, and they are not normalised again; a finished text scores by the sum over all its new tokens, the end token with them, divided by
-   * their count to the power `lengthPenalty`.
-   * Nothing is known before the end, so `generate` gives the pieces of the best text when the search for it is over. Beside options that
-   * sample (temperature above 0, topK, topP, minP, seed) or speculate, and in a session or chat, it is refused.
+   * Number of beams, up to 128. Beam search continues this many hypotheses and keeps those with the largest sums of log-probabilities. 1
+   * turns it off. Default: the model's `num_beams`, unless the model or the call samples or speculates.
+   * Follows transformers' beam search without sampling. Penalties, `logitBias` and `logitProcessors` change log-probabilities, and
+   * `responseFormat` removes tokens, without normalizing again. A finished text's score is the sum over all its new tokens, including the
+   * end token, divided by their count to the power `lengthPenalty`.
+   * `generate` returns the pieces of the best text at the end of the search. Excludes options that sample (temperature above 0, topK, topP,
+   * minP, seed) or speculate, and cannot be used in a session or chat.
    */
   numBeams?: number | undefined;
   /** With `numBeams`: above 0 favours long texts, below 0 short ones, 0 compares sums. 1 where neither the caller nor the model says one. */
@@ -133,7 +133,7 @@ export interface GenerateOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What drafts for another model: a LanguageModel is one. */
+/** A model that drafts for another one. LanguageModel implements it. */
 export interface AssistantModel {
   readonly model: Model;
   readonly contextLength: number;
@@ -164,7 +164,7 @@ export interface ResolvedOptions {
   seed: number | undefined;
   deterministic: boolean;
   speculation: Speculation | undefined;
-  /** Of what the answer has to be. */
+  /** Automaton of the response format. */
   automaton: Automaton | undefined;
   vocabSize: number;
   stopTexts: readonly string[];
@@ -180,7 +180,7 @@ export interface ResolvedOptions {
   signal: AbortSignal | undefined;
 }
 
-/** What options are checked against. */
+/** The context for checking options. */
 export interface OptionContext {
   vocabSize: number;
   tokenizer?: Tokenizer | undefined;
@@ -227,7 +227,7 @@ export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
 const MOST_SAMPLES = 1024;
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no options, and for names that none has */
+/** @throws HeddleError INVALID_ARGUMENT unless it is an options object with known names */
 export function checkOptionNames(options: GenerateOptions): void {
   rejectUnknownNames(options, Object.keys(NAMES));
 }
@@ -362,7 +362,7 @@ function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {
     throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
   const pairs: [number, number][] = [];
   for (const [key, value] of bias instanceof Map ? bias : Object.entries(bias)) {
-    // Of texts only an object's own names of numbers: "" would be 0.
+    // Strings must be decimal numbers. Number("") would be 0.
     const id = typeof key === "number" || /^\d+$/.test(key) ? Number(key) : key;
     if (!isTokenId(id, vocabSize)) throw invalidArgument("logitBias", `token ids below ${vocabSize}`, key);
     if (typeof value !== "number" || Number.isNaN(value) || Math.fround(value) === Number.POSITIVE_INFINITY)

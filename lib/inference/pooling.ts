@@ -1,19 +1,19 @@
 import { inSlices } from "../core/slices.ts";
 import type { PoolingMode } from "../formats/config/config.ts";
 
-/** Ways of pooling, one or several, or with `all` none: every token's hidden states. */
+/** One or several pooling modes, or `all` for every token's hidden states. */
 export type Pooling = PoolingMode | readonly PoolingMode[] | "all";
 
-/** What a run has to give of its rows: one a text, weighted sums of them, or (`all`) every one. */
+/** The rows that a run returns: one per text, weighted sums, or all. */
 export type PooledRows = "first" | "last" | "sums" | "all";
 
-/** Ways of pooling as a list; of `all` there are none. */
+/** Pooling modes as a list, empty for `all`. */
 export function waysOf(pooling: Pooling): readonly PoolingMode[] {
   if (pooling === "all") return [];
   return typeof pooling === "string" ? [pooling] : pooling;
 }
 
-/** What a run gives for ways of pooling. All but the largest are linear in the rows, so that no row has to leave the graph for them. */
+/** The rows that pooling modes need. All modes except `max` are linear in the rows, and are computed in the graph. */
 export function pooledRows(pooling: Pooling): PooledRows {
   const ways = waysOf(pooling);
   if (pooling === "all" || ways.includes("max")) return "all";
@@ -29,7 +29,7 @@ export interface TextStretch {
   from: number;
 }
 
-/** What each row of a run counts in each text's pooled vectors. @returns (texts · ways, rows) */
+/** The weight of each row of a run in each text's pooled vectors. @returns (texts · modes, rows) */
 export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): Float32Array {
   const ways = waysOf(pooling) as readonly LinearMode[];
   const rows = texts.reduce((n, { count }) => n + count, 0);
@@ -77,10 +77,9 @@ export async function placeInto(
 }
 
 /**
- * What the hidden states of a text's tokens become, one way of pooling after the other: where the largest is one of the ways, for which
- * all of them have to be there.
- * @param rows (tokens, width) @param from tokens before it (a prompt's) are left out, but that the first token stays the first
- * @returns (ways · width)
+ * Pools the hidden states of a text's tokens with several modes. Used if `max` is among them, which needs all rows.
+ * @param rows (tokens, width) @param from tokens before it (a prompt's) are left out, except that "first" keeps the first token
+ * @returns (modes · width)
  */
 function poolTokens(
   rows: Float32Array,
@@ -96,7 +95,7 @@ function poolTokens(
       for (let t = from; t < tokens; t++)
         for (let c = 0; c < width; c++) {
           const v = rows[t * width + c]!;
-          // What is no number is kept, to be named.
+          // NaN is kept, so that it is reported.
           if (!(v <= to[c]!)) to[c] = v;
         }
     } else to.set(weighted(rows, width, poolWeights(mode, tokens, from)));
@@ -107,7 +106,7 @@ function poolTokens(
 /** Ways of pooling that are sums of a text's rows, each by its weight. */
 type LinearMode = Exclude<PoolingMode, "max">;
 
-/** What each token counts in a sum. Tokens before `from` count nothing, but that the first token stays the first. */
+/** The weight of each token in a sum. Tokens before `from` have weight 0, except that "first" keeps the first token. */
 export function poolWeights(mode: LinearMode, tokens: number, from = 0): Float64Array {
   const weights = new Float64Array(tokens);
   const count = tokens - from;

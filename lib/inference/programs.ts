@@ -21,13 +21,13 @@ import type { PooledRows } from "./pooling.ts";
 
 /** Upper bounds of a program's symbolic dimensions. */
 export interface Bounds {
-  /** Rows of one run: a chunk of prefill, or one row a sequence when decoding. */
+  /** Rows of one run: a chunk of prefill, or one row per sequence in decoding. */
   rows: number;
   /** Rows of which logits are wanted. */
   logitRows: number;
 }
 
-/** What a program is planned for. `top`: how many of the likeliest tokens each sampled row also reports. */
+/** The shape a program is planned for. `top` is the number of likeliest tokens reported per sampled row. */
 export interface ProgramShape extends Bounds {
   cache: CacheShape;
   top: number;
@@ -138,9 +138,9 @@ export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
 }
 
 /**
- * Forward to one vector a segment, to weighted sums of rows, or to every row's: `pooled` hidden states, and with `head` the classifier's
- * `logits` of them. Of sums, input `pool` (segments · ways, rows) holds each row's weight and `carried` (segments · ways, width) what chunks
- * before gave.
+ * A forward pass that returns one vector per segment, weighted sums of rows, or all rows as `pooled`, or with `head` the classifier's
+ * `logits`. For sums, the input `pool` (segments · modes, rows) has each row's weight, and `carried` (segments · modes, width) the sums of
+ * earlier chunks.
  */
 export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean; ways: number }) {
   return (model: ModelView, shape: ProgramShape): Program =>

@@ -23,11 +23,11 @@ export function promptScores(
 }
 
 /**
- * What the model says of a prompt's own tokens, found while the prompt is computed: row i says it of token i + 1. All samples of
- * one prompt share it.
+ * Log-probabilities of a prompt's tokens, collected while the prompt is processed. Row i scores token i + 1. All samples of one prompt share
+ * them.
  */
 export class PromptScores {
-  /** Of the prompt's tokens; null for the first, before which nothing stands. */
+  /** Log-probabilities of the prompt's tokens; null for the first one. */
   readonly logprobs: (number | null)[];
   /** The likeliest tokens in each place, if any are wanted. */
   readonly top: (TopCandidate[] | null)[] | undefined;
@@ -48,7 +48,7 @@ export class PromptScores {
     return this.known >= this.ids.length;
   }
 
-  /** The rows among `rows` from position `past` on that score a token of the prompt: so many, from the first on. */
+  /** Number of rows, among `rows` rows from position `past` on, that score a token of the prompt. */
   rowsOf(past: number, rows: number): number {
     return Math.max(0, Math.min(rows, this.ids.length - 1 - past));
   }

@@ -1,21 +1,20 @@
 import type { Inputs } from "../graph/index.ts";
 
-/** A stretch of one sequence that a run processes: its new ids, after what the slot already holds. */
+/** The part of one sequence that a run processes: its new ids, after the slot's content. */
 export interface Segment {
   slot: number;
   ids: ArrayLike<number>;
   /**
-   * Of the sequence without drafts, where these ids are not its end or hold drafts; what is held with these otherwise. Rows
-   * whose rotation depends on the length turn by it, and drafts as they would one by one.
+   * Length of the sequence without drafts. Default: the slot's content plus these ids. Needed if these ids are not the end of the sequence or
+   * include drafts, because RoPE may depend on the length.
    */
   length?: number;
 }
 
 /**
- * The inputs that say which rows there are: the ids, and `each` of one run or of several that follow each other, end to end,
- * where every run goes on where the one before ended.
- * @param pastOf tokens that a slot holds before the first run
- * @param options.turns whether the rows' rotation depends on the length of their sequence
+ * The inputs that describe the rows of a run: the ids, and `each` for one run or for several consecutive runs, end to end.
+ * @param pastOf number of tokens in a slot before the first run
+ * @param options.turns whether RoPE depends on the length of the sequence
  */
 export function rowData(
   segments: readonly Segment[],

@@ -33,13 +33,13 @@ export interface SchedulableModel {
 }
 
 export interface SchedulerOptions {
-  /** Sequences that share a run; more of them wait for their turn. */
+  /** Maximum number of sequences per run. More wait for their turn. */
   slots: number;
-  /** The same bits whatever runs beside: nothing is then taken over from one sequence to another. */
+  /** Makes bits independent of other sequences. No rows are then shared between sequences. */
   deterministic: boolean;
 }
 
-/** A sequence and its way out. */
+/** A sequence and the stream of its pieces. */
 export interface Scheduled {
   readonly sequence: Sequence;
   readonly stream: PieceStream;
@@ -48,30 +48,29 @@ export interface Scheduled {
 const noDraft = async (): Promise<number[]> => [];
 
 /**
- * Continuous batching (Yu et al. 2022, "Orca"): sequences of callers that know nothing of each other share runs. One joins between two
- * runs where a slot is free, and leaves when it ends, while the others go on. Slots keep what they held, so that a prompt which begins
- * like an earlier one continues from there. A sequence whose reader falls behind pauses; one whose reader has left gives its place at once;
- * one whose own numbers make a run fail ends alone.
+ * Continuous batching (Yu et al. 2022, "Orca"): sequences of independent callers share runs. A sequence joins between two runs when a slot is
+ * free, and leaves when it ends. Slots keep their content, so that a prompt with a common prefix continues from there. A sequence whose
+ * reader falls behind pauses. A sequence whose reader has left frees its slot at once. A sequence that makes a run fail ends alone.
  */
 export class Scheduler {
   private readonly model: SchedulableModel;
   private readonly options: SchedulerOptions;
   private readonly waiting: Scheduled[] = [];
   private readonly slots = new Map<Sequence, number>();
-  /** What has a slot, by the index that its pieces carry. */
+  /** Sequences with a slot, by the index of their pieces. */
   private readonly running = new Map<number, Scheduled>();
-  /** What conditions of callers have thrown, by the same index. */
+  /** Errors that callers' conditions have thrown, by the same index. */
   private readonly failures = new Map<number, { error: unknown }>();
   private readonly free: number[];
   private readonly cache: KvCache;
   private readonly shared: SharedPrefixes;
-  /** The run under way: its own end, and what it is of. */
+  /** The current run: its abort controller, and its rows. */
   private run: { controller: AbortController; rows: ReadonlyMap<Sequence, number> } | undefined;
-  /** Of a run that failed: each is then run alone, so that the one at fault shows. */
+  /** Sequences of a failed run. Each is run alone, to find the one at fault. */
   private suspects = new Set<Sequence>();
-  /** Whether the last run was ended for one that left: those that decode then go first, so that nobody can hold them up for ever. */
+  /** Whether the last run was aborted because a caller left. Decoding sequences then go first, so that aborts cannot starve them. */
   private interrupted = false;
-  /** Whether somebody has come, left or has room again since the loop last looked. */
+  /** Whether a sequence has joined, left or resumed since the loop last checked. */
   private changed = false;
   private wake: (() => void) | undefined;
   private busy = false;
@@ -96,13 +95,13 @@ export class Scheduler {
     return { running, waiting: this.waiting.length, tokens: this.drawn };
   }
 
-  /** What options mean here. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
+  /** Resolves options for the scheduler. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
   resolve(options: GenerateOptions): ResolvedOptions {
     if (this.closed !== undefined) throw this.closed;
     const { model } = this;
     model.model.assertLive();
     const { deterministic } = this.options;
-    // A model's own beam search has no place among others' steps.
+    // The model's default beam search does not apply to shared runs.
     const resolved = resolveOptions(
       { ...options, numBeams: options.numBeams ?? 1, deterministic },
       model.optionContext,
@@ -113,8 +112,8 @@ export class Scheduler {
   }
 
   /**
-   * The continuations of some prompts, `n` of each, in order; they begin when there are slots for them.
-   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, before anything begins; DISPOSED
+   * Submits prompts, `n` samples of each, in order. They begin when slots are free.
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, before any of them begins; DISPOSED
    */
   submit(prompts: readonly (readonly number[])[], options: GenerateOptions): Scheduled[] {
     const { model } = this;
@@ -141,8 +140,8 @@ export class Scheduler {
   }
 
   /**
-   * A caller's functions are told of its own sequences, the first of which is 0; and a condition that fails ends its sequence, where it would
-   * lose what the run has drawn for the others.
+   * Wraps a caller's functions. They get indices of the caller's sequences, from 0 on. A condition that throws ends only its sequence, because
+   * the other sequences of the run must keep their tokens.
    */
   private contained(options: ResolvedOptions, index: number, place: number): ResolvedOptions {
     const { logitProcessors, stopConditions } = options;
@@ -161,7 +160,7 @@ export class Scheduler {
     };
   }
 
-  /** Ends what is under way with `error`, and frees the cache. */
+  /** Ends all sequences with `error`, and frees the cache. */
   async close(error: HeddleError = new HeddleError("ABORTED", "scheduler: closed")): Promise<void> {
     this.closed ??= error;
     for (const { stream } of this.waiting.splice(0)) stream.end(this.closed);
@@ -183,7 +182,7 @@ export class Scheduler {
     return one;
   }
 
-  /** Its run is ended where nobody waits for it any more, or most of it is the prompt of the one that left. */
+  /** Aborts the current run if fewer of its rows are still wanted than not. */
   private left(one: Scheduled): void {
     const at = this.waiting.indexOf(one);
     if (at >= 0) this.waiting.splice(at, 1);
@@ -225,7 +224,7 @@ export class Scheduler {
           });
       }
     } catch (error) {
-      // A defect: nobody is left waiting for it.
+      // An internal error: fail all callers instead of leaving them waiting.
       for (const { stream } of this.waiting.splice(0)) stream.end(error);
       for (const sequence of [...this.slots.keys()]) this.finish(sequence, error);
     } finally {
@@ -234,12 +233,12 @@ export class Scheduler {
     }
   }
 
-  /** Takes a sequence off its slot, which keeps what it holds for the next prompt that begins alike. */
+  /** Releases a sequence's slot. The slot keeps its content for prompts with a common prefix. */
   private finish(sequence: Sequence, error?: unknown): void {
     const slot = this.slots.get(sequence);
     if (slot === undefined) return;
     this.slots.delete(sequence);
-    // The last is taken where no slot holds a beginning: the one that was left first.
+    // Without a common prefix, the last free slot is taken: the least recently used one.
     this.free.unshift(slot);
     this.suspects.delete(sequence);
     this.shared.forget(sequence);
@@ -255,7 +254,7 @@ export class Scheduler {
   private async admit(): Promise<void> {
     const { cache, free, waiting, slots } = this;
     if (waiting.length === 0) return;
-    // Those under way end with the model that they began with; then nothing that it computed is used again.
+    // Running sequences keep the model's old state. The cache switches when they have ended.
     if (slots.size === 0) cache.renew(this.model.model);
     else if (!cache.isOf(this.model.model)) return;
     const anew = this.options.deterministic || keysKeepLength(cache.model.config);
@@ -282,7 +281,7 @@ export class Scheduler {
     return new Map([...this.slots].filter(([sequence]) => this.isWanted(sequence) && !this.isPaused(sequence)));
   }
 
-  /** One run, or several that need no look from here between them. */
+  /** Runs once, or several times without a check in between. */
   private async advance(active: ReadonlyMap<Sequence, number>): Promise<void> {
     let group: ReadonlyMap<Sequence, number> = active;
     try {
@@ -312,7 +311,7 @@ export class Scheduler {
     for (const sequence of slots.keys()) if (!active.has(sequence)) shared.forget(sequence);
   }
 
-  /** Which of the active sequences the next run is of: none that waits for a beginning that another computes. */
+  /** The active sequences of the next run, without those that wait for a prefix that another one computes. */
   private nextGroup(active: ReadonlyMap<Sequence, number>): ReadonlyMap<Sequence, number> {
     let group = [...active].filter(([sequence]) => !this.shared.waits(sequence));
     if (group.length === 0) {
@@ -347,7 +346,7 @@ export class Scheduler {
     await cache.reserve(Math.max(...[...group.keys()].map((s) => s.context.length)));
     const choices = await step(cache, run, { deterministic, draftTokens: 0, signal });
     this.give(ready.flatMap((turn, i) => accept(turn, choices[i]!)));
-    // Those of which the prompt alone was wanted end without a piece.
+    // Sequences that only score their prompt end without a piece.
     for (const { sequence } of ready) if (sequence.limit === 0) this.finish(sequence);
   }
 
@@ -368,7 +367,7 @@ export class Scheduler {
   }
 
   private failed(group: ReadonlyMap<Sequence, number>, error: unknown): void {
-    // Runs ahead may have written more than was given.
+    // Queued runs may have written more rows than were delivered.
     for (const [sequence, slot] of group)
       if (this.slots.has(sequence)) this.cache.truncate(slot, sequence.context.length - 1);
     if (error instanceof HeddleError && error.code === "ABORTED") this.interrupted = true;

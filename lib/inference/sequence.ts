@@ -40,7 +40,7 @@ export interface Piece {
   score?: number;
 }
 
-/** What the sampler says of one sequence. */
+/** The sampler's result for one sequence. */
 export interface Choice {
   token: number;
   logprob: number;
@@ -48,7 +48,7 @@ export interface Choice {
   topLogprobs?: Float32Array;
 }
 
-/** @param hint at what a caller can do who has not said yet what to do then */
+/** @param hint whether to mention `contextOverflow` in the message */
 export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
   const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens}`;
   const more = hint ? ' (contextOverflow: "truncateLeft" drops the oldest)' : "";
@@ -70,7 +70,7 @@ export function checkPromptFits(
   throw overflow(contextLength, tokens, { ...(name !== undefined && { name }), hint: contextOverflow === "error" });
 }
 
-/** One sequence under way: its ids, what of them the model sees, and when it ends. */
+/** A running sequence: its ids, its context, and its stop conditions. */
 export class Sequence {
   readonly index: number;
   readonly options: ResolvedOptions;
@@ -86,11 +86,11 @@ export class Sequence {
   /** Tokens that a drafter guessed, and those of them that came true. */
   draftedTokens = 0;
   acceptedTokens = 0;
-  /** What its text has to be. */
+  /** The constraint on its text. */
   readonly constraint: Constraint | undefined;
-  /** What the model says of its prompt's tokens. */
+  /** Scores of its prompt's tokens. */
   readonly scores: PromptScores | undefined;
-  /** Of the hypothesis that it is, with beam search. */
+  /** Score of the hypothesis, with beam search. */
   score: number | undefined;
   /** Most tokens that are generated. */
   readonly limit: number;
@@ -111,7 +111,7 @@ export class Sequence {
       contextLength: number;
       tokenizer: Tokenizer | undefined;
       scores?: PromptScores | undefined;
-      /** What messages call its prompt. */
+      /** Name of its prompt in messages. */
       name?: string;
       /** Whether the prompt's array is to be the sequence's: a copy of a million ids keeps the event loop. */
       takesPrompt?: boolean;
@@ -123,7 +123,7 @@ export class Sequence {
     this.ids = of.takesPrompt ? (prompt as number[]) : [...prompt];
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;
-    // Of what is far too long no copy.
+    // Avoids copying prompts that are far too long.
     this.context = prompt.length > of.contextLength ? withoutOldest(prompt, of.contextLength) : [...prompt];
     this.limit = this.lengthLimit(of.name);
     this.tokenizer = of.tokenizer;

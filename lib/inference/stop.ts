@@ -2,7 +2,7 @@ import { invalidArgument } from "../core/errors.ts";
 import { ownContext } from "./callback-context.ts";
 import type { StopCondition, StopContext } from "./generation-options.ts";
 
-/** What a caller's condition says. @throws HeddleError INVALID_ARGUMENT where it does not say it, and what it throws itself */
+/** Calls a stop condition. @throws HeddleError INVALID_ARGUMENT unless it returns a boolean; passes on its errors */
 export function asked(condition: StopCondition, context: StopContext): boolean {
   const answer: unknown = condition(ownContext(context));
   if (typeof answer === "boolean") return answer;
@@ -12,7 +12,7 @@ export function asked(condition: StopCondition, context: StopContext): boolean {
 }
 
 /**
- * Finds stop texts in a stream of text pieces. What may be the beginning of a stop text is held back until it is decided.
+ * Finds stop texts in a stream of text pieces. Text that may be the start of a stop text is held back until it is decided.
  */
 export class StopMatcher {
   private readonly stops: readonly string[];

@@ -105,7 +105,7 @@ export async function readJson(
   return parseJson(bytes, path, limits);
 }
 
-/** What is told all bytes of a file, in order; nobody changes them until the promise settles. */
+/** Receives all bytes of a file in order. They must not change until the promise settles. */
 export interface Reader {
   update(bytes: Uint8Array): Promise<void>;
 }
@@ -118,16 +118,16 @@ export class FileSink {
   position = 0;
 
   private constructor(
-    /** What messages call the file. */
+    /** Path of the file in messages. */
     readonly path: string,
     private readonly handle: FileHandle,
     private readonly reader: Reader | undefined,
   ) {}
 
   /**
-   * @param shown what messages call the file, where it is written under a temporary name
-   * @param how.reader is told the bytes while they are written
-   * @param how.mode who may read and write it, where that is not as for any new file
+   * @param shown path in messages, if the file has a temporary name
+   * @param how.reader receives the bytes while they are written
+   * @param how.mode permissions, if they differ from those of a new file
    */
   static async create(
     path: string,
@@ -201,7 +201,7 @@ export class FileSink {
   }
 }
 
-/** What a system says that does not synchronise folders, or not for those who may not read them: renames there are as durable as they are. */
+/** Error codes of systems that cannot fsync a folder, or not without read permission. Renames are then as durable as they get. */
 const NO_SYNC: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EACCES", "EPERM"]);
 
 /** Makes renames inside `folder` durable. Platforms and file systems that cannot sync a folder are left as they are. */
@@ -245,11 +245,11 @@ async function placeOf(path: string): Promise<{ place: string; mode?: number }> 
   throw new HeddleError("IO", `${path}: cannot be written: expected a file, got links that lead nowhere`);
 }
 
-/** A file that is on the disk whole, under a temporary name beside its own. */
+/** A complete file under a temporary name next to its target. */
 export interface StagedFile {
   readonly temporary: string;
   readonly place: string;
-  /** What messages call it. */
+  /** Path in messages. */
   readonly path: string;
 }
 
@@ -271,7 +271,7 @@ export async function stageFile(path: string, body: (sink: FileSink) => Promise<
   return { temporary, place, path };
 }
 
-/** Gives a staged file its name, in place of what has it. */
+/** Renames a staged file to its target, replacing it. */
 export async function placeFile({ temporary, place, path }: StagedFile): Promise<void> {
   await rename(temporary, place).catch((error: unknown) => {
     throw ioError(error, path, "replaced");
@@ -283,9 +283,8 @@ export async function discardFile({ temporary }: Pick<StagedFile, "temporary">):
 }
 
 /**
- * Writes a file that appears at `path` complete or not at all: temporary name beside it, fsync, rename, folder fsync.
- * On any error (also one thrown by `body`) the temporary file is removed and what was at `path` stays; of a process that was killed the
- * next one that writes into the folder removes it.
+ * Writes a file atomically: temporary file, fsync, rename, fsync of the folder. On any error, also in `body`, the temporary file is removed
+ * and the old file stays. If the process is killed, the next one that writes into the folder removes the temporary file.
  */
 export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
   const staged = await stageFile(path, body);

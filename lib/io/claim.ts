@@ -4,14 +4,13 @@ import { createServer } from "node:net";
 import { HeddleError } from "../core/errors.ts";
 
 /**
- * Claims a file or folder for one run among all processes of this machine. On Linux a socket's name in the kernel's own space stands for
- * it: it vanishes with its process, however that ends, so that a killed run never locks out the one that resumes it. Elsewhere nothing is
- * claimed.
+ * Claims a file or folder for one run among all processes of this machine. On Linux the lock is an abstract socket, which disappears with
+ * its process, so that a killed run never locks out the run that resumes it. Other systems have no lock.
  *
- * @param path what is there
- * @param name of the option that named it, for the message
- * @returns gives it back
- * @throws HeddleError INVALID_ARGUMENT where another run writes it
+ * @param path the file or folder
+ * @param name the option that named it, for the message
+ * @returns a function that releases the claim
+ * @throws HeddleError INVALID_ARGUMENT if another run has claimed it
  */
 export async function claim(path: string, name: string, kind: "file" | "folder" = "folder"): Promise<() => void> {
   if (process.platform !== "linux") return () => {};

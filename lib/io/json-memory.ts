@@ -9,8 +9,8 @@ export function mostJson(): number {
 }
 
 /**
- * What a packed file may become in memory: a few bytes of one can stand for more than the heap holds, and a process that has no more of
- * it ends. Half of what the heap may grow to, for the other half is the rest of the program's.
+ * A budget for unpacking files. A few compressed bytes can exceed the heap, and running out of heap ends the process. The budget is half of
+ * the heap limit, because the rest of the program needs the other half.
  */
 export class Memory {
   left = Math.floor(getHeapStatistics().heap_size_limit / 2);

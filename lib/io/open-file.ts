@@ -20,7 +20,7 @@ const DESCRIPTOR = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/(?:self|\d+)\/fd\/\d+)$/;
  * @throws HeddleError INVALID_FILE for pipes, sockets and devices; the system's own errors
  */
 export async function openFile(path: string, { pipes = false }: OpenFileOptions = {}): Promise<FileHandle> {
-  // Of a pipe that may be read, waiting for what comes is the point.
+  // Waiting is intended when a pipe may be read.
   if (pipes && DESCRIPTOR.test(path)) return await open(path, constants.O_RDONLY);
   return await checked(path, constants.O_RDONLY);
 }
@@ -42,7 +42,7 @@ async function checked(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-/** What is no regular file, for messages. */
+/** Names the kind of an irregular file, for messages. */
 export function kindOf(found: Stats): string {
   if (found.isDirectory()) return "a folder";
   return found.isFIFO() ? "a pipe" : found.isSocket() ? "a socket" : "a device";

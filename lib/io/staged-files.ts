@@ -12,7 +12,7 @@ import {
   syncFolder,
 } from "./atomic-files.ts";
 
-/** Files that are on the disk, each under a temporary name beside its own, until all are. */
+/** Files that are written under temporary names until all of them are complete. */
 export class StagedFiles {
   private staged: StagedFile[] = [];
   private readonly before = new Set<string>();

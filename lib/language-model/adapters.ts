@@ -16,14 +16,14 @@ import type { Model } from "../models/model.ts";
 /** The name of an adapter that was not given one. */
 export const DEFAULT_ADAPTER = "default";
 
-/** Whether a path is a folder with an adapter and no model of its own. */
+/** Whether a path is a folder with an adapter but no model. */
 export async function isAdapterFolder(path: string): Promise<boolean> {
   return existsSync(join(path, ADAPTER_CONFIG_FILE)) && !existsSync(join(path, "config.json"));
 }
 
 /**
- * Where the base of an adapter's folder lies: beside the folder's own path, or from the current directory.
- * @param given instead of what its adapter_config.json names
+ * Resolves the path of an adapter's base, relative to the adapter's folder or the current directory.
+ * @param given overrides the path in adapter_config.json
  */
 export async function basePath(folder: string, given?: string): Promise<string> {
   const { baseModel, beside = [] } = await readAdapterConfig(folder);
@@ -68,7 +68,7 @@ export async function saveAdapter(
   model.assertLive();
   const [adapter] = model.adaptersOf([name]);
   await makeFolder(folder);
-  // Heads were trained beside the adapter, and mean nothing without it.
+  // Heads were trained together with the adapter, and are useless without it.
   const heads = headNames(model.config).map((head) => [head, adapter!.saved.get(head) ?? head] as const);
   const whole = { ...adapter!, saved: new Map([...adapter!.saved, ...heads]) };
   await writeTogether(async (files) => {

@@ -16,13 +16,13 @@ export interface BatcherOptions {
   /** Answers that share a run, up to 32; more of them wait for their turn. 8 where not given. */
   slots?: number | undefined;
   /**
-   * Answers have the same bits, log-probabilities included, whatever is answered beside them; prompts are processed more slowly, and none
-   * goes on from an earlier one. Without it they agree within rounding.
+   * Makes the bits of answers, including log-probabilities, independent of other answers. Prompts are then processed more slowly, and no
+   * prefix cache is used. Without it, answers agree within rounding.
    */
   deterministic?: boolean | undefined;
 }
 
-/** What is under way. */
+/** Current load of a batcher. */
 export interface BatcherCounts {
   /** Answers that share runs now. */
   running: number;
@@ -37,11 +37,11 @@ const MOST_SLOTS = 32;
 const DEFAULT_SLOTS = 8;
 
 /**
- * Lets calls that know nothing of each other share the model's runs (continuous batching), as `heddle serve` does: each joins between two runs
- * and leaves when it ends, so that eight at once take little longer than one. It has a KV cache, in which a prompt that begins like an earlier
- * one goes on from there. Whoever reads slowly pauses his own answer alone, and one that fails fails alone. Options that need runs of their own
- * (numBeams, assistantModel, promptLookupNumTokens, adapters) are refused; it goes through the model's active adapters, and follows what
- * changes the weights between two answers.
+ * Continuous batching: independent calls share the model's runs, as in `heddle serve`. A call joins between two runs and leaves when it
+ * ends, so eight at once take little longer than one. The KV cache is reused for prompts with a common prefix. A slow reader pauses only
+ * its own answer, and an answer that fails does so alone. Options that need separate runs (numBeams, assistantModel,
+ * promptLookupNumTokens, adapters) are refused. The batcher uses the model's active adapters, and follows changes of the weights between
+ * two answers.
  *
  * @example
  * await using batcher = model.batcher({ slots: 16 });
@@ -87,12 +87,12 @@ export class Batcher {
     }
   }
 
-  /** How many answers are under way and how many wait at present, and the tokens of all so far. */
+  /** Number of running and waiting answers, and of all tokens generated so far. */
   get counts(): BatcherCounts {
     return this.scheduler.counts;
   }
 
-  /** Ends answers under way with DISPOSED, and frees the cache. The model stays. */
+  /** Ends pending answers with DISPOSED, and frees the cache. The model stays loaded. */
   async dispose(): Promise<void> {
     await this.scheduler.close(new HeddleError("DISPOSED", "batcher: used after dispose()"));
   }

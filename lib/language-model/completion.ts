@@ -1,10 +1,10 @@
 import { newProgress, type Progress } from "../inference/engine.ts";
 import type { FinishReason, Piece, Sequence, TopCandidate } from "../inference/sequence.ts";
 
-/** Tokens of a call. */
+/** Token counts of a call. */
 export interface Usage {
   promptTokens: number;
-  /** Of these, those that a session held already, or that another prompt of the call computed. */
+  /** Prompt tokens that a session already held, or that another prompt of the call computed. */
   cachedTokens: number;
   completionTokens: number;
   /** With speculative decoding: tokens that were guessed, and those of them that came true. */
@@ -18,7 +18,7 @@ export interface Timings {
   loadMs: number;
   /** Tokens of prompts, those that were held already left out; 0 where none was computed. */
   prefillTokensPerSecond: number;
-  /** Of all sequences of the call together; 0 where none was computed. */
+  /** Total over all sequences of the call; 0 if nothing was decoded. */
   decodeTokensPerSecond: number;
   /** From the call to its first new token. */
   timeToFirstTokenMs: number;
@@ -84,7 +84,7 @@ export class CompletionBuilder {
   }
 }
 
-/** What becomes of the sequences of one call. */
+/** Collects the answers of one call's sequences. */
 export class Answers {
   readonly progress = newProgress();
   private readonly sequences: readonly Sequence[];

@@ -1,4 +1,4 @@
-// Conversion of what needs a loaded model first: an adapter's base with the adapter merged into it. All else is lib/convert.
+// Conversions that need a loaded model: an adapter merged into its base. lib/convert has all others.
 import { rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import {
@@ -18,7 +18,7 @@ import { loadLanguageModel, modelPath } from "./load.ts";
 
 /** Options of `convertModel`. */
 export interface ConvertOptions extends WholeOptions {
-  /** Of an adapter's folder: the model that it belongs to, a folder, a .gguf file or `default`, where its adapter_config.json does not name one that is there. */
+  /** The base of an adapter's folder: a folder, a .gguf file or `default`. Needed if adapter_config.json does not name an existing one. */
   base?: string | undefined;
   /** Where an adapter is merged; as for `LanguageModel.load`. */
   device?: string | Device | undefined;
@@ -29,15 +29,16 @@ const MERGED = ".heddle-merged";
 
 /**
  * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantised) or `default`, to a GGUF file or a folder
- * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
- * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
- * are taken along. Converting gemma's norms there and back may change their last bit.
+ * with safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer, the configuration and the
+ * model card are converted too, and so are differences in layout (RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed
+ * matrices). Converting gemma's norms there and back may change their last bit.
  *
- * Of a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged into it, by way
- * of a folder beside the output that it takes away again (or the next conversion there does, where the process was killed). The base is loaded for that: quantised matrices that the adapter changes are then f32.
+ * For a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged. This loads the
+ * base, and uses a temporary folder next to the output, which the next conversion removes if the process was killed. Quantized matrices
+ * that the adapter changes become f32.
  *
- * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite),
- *   ABORTED. An output file appears complete or not at all
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or
+ *   infinite), ABORTED. An output file appears complete or not at all.
  */
 export async function convertModel(
   input: string,

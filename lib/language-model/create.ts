@@ -10,7 +10,7 @@ import { LanguageModel } from "./language-model.ts";
 /** Options of `createModel`. */
 export interface CreateModelOptions {
   tokenizer?: Tokenizer | undefined;
-  /** Of the random weights: the same seed gives the same weights on every machine. A whole number from 0 to 2^53 - 1. Default 0. */
+  /** Seed of the random weights, an integer from 0 to 2^53 - 1. The same seed gives the same weights on every machine. Default: 0. */
   seed?: number | undefined;
   device?: string | Device | undefined;
   threads?: number | undefined;
@@ -20,11 +20,11 @@ export interface CreateModelOptions {
 export interface CreateModelAsyncOptions extends CreateModelOptions, DrawOptions {}
 
 /**
- * A model with random weights (f32), ready to be trained. They are drawn before it returns: 3 s for 100 million, the one thing here
- * that keeps the event loop, which `createModelAsync` does not.
- * @param config config.json's names in camelCase, or a config.json; sizes that are left out follow from the others, vocabSize and the
- *   special ids from the tokenizer
- * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY where there is no room for its weights
+ * Creates a model with random f32 weights for training. Drawing them blocks the event loop, about 3 s for 100 million weights.
+ * `createModelAsync` does not block it.
+ * @param config config.json's names in camelCase, or a config.json. Missing sizes follow from the others, and vocabSize and the special
+ *   ids from the tokenizer.
+ * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY if the weights do not fit
  * @example
  * const base = createModel({ modelType: "llama", hiddenSize: 320, numHiddenLayers: 8 }, { tokenizer, seed: 1 });
  */

@@ -10,20 +10,20 @@ import { Answers } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
 
-/** Sequences that share one run; more of them wait for their turn. */
+/** Maximum number of sequences per run. More wait for their turn. */
 const MOST_SLOTS = 32;
 
-/** The continuations of some prompts that a caller asks for at once, which share a cache. */
+/** A generation request: prompts of one call, which share a cache. */
 export interface Call {
-  /** What becomes of them: to be given the pieces. */
+  /** Collects the pieces of the answers. */
   answers: Answers;
-  /** What each run draws, as they are read. */
+  /** The pieces of each run. Reading them drives the generation. */
   runs: AsyncIterable<readonly Piece[]>;
   signal: AbortSignal | undefined;
 }
 
 /**
- * A call of some prompts; of such as are long later, when their texts have become ids.
+ * Starts a request. Long prompts are tokenized off-thread first.
  * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
  */
 export function callOf(
@@ -40,7 +40,7 @@ export function callOf(
     return newCall(model, ids, { options, spare });
   }
   const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
-  // Of the model as it is now, whatever becomes of it meanwhile.
+  // Hold the model's current state, which may change meanwhile.
   const held = model.model.hold();
   return promptIdsAhead(prompts, { ...reading, nameOf, check, signal })
     .then((ids) => newCall(model, ids, { options, spare, held }))
@@ -83,7 +83,7 @@ async function* run(
   const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
   const slots = Math.min(wanted, together);
   const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
-  // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
+  // Other devices split attention by the cache's capacity. Reusing memory would make bits depend on earlier calls.
   const spare = model.device.kind === "cpu" ? store : undefined;
   let cache: KvCache;
   try {

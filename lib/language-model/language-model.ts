@@ -43,7 +43,7 @@ import { Reply } from "./reply.ts";
 import { saveLanguageModel } from "./save.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
-/** What a LanguageModel is made of. */
+/** The parts of a LanguageModel. */
 export interface Parts {
   model: Model;
   tokenizer?: Tokenizer | undefined;
@@ -58,12 +58,12 @@ export interface Parts {
 }
 
 /**
- * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
- * may run at once. State is explicit, in `session()` and `chat()`.
+ * A model with its tokenizer: text in, text out. It is stateless: calls are independent, and any number may run at once. State is explicit,
+ * in `session()` and `chat()`.
  *
- * A call goes through the weights and adapters that are there when it begins (a generator's, when its first piece is asked for), whatever is
- * merged, removed or made active before it ends. Training alone writes weights in place: a call under way beside it sees each step from
- * then on, over keys of the steps before.
+ * A call uses the weights and adapters that exist when it begins (for a generator, when its first piece is requested), even if adapters are
+ * merged, removed or activated before it ends. Training writes weights in place: a call that runs meanwhile sees each step, over keys
+ * from earlier steps.
  *
  * @example
  * const model = await LanguageModel.load("default");
@@ -76,7 +76,7 @@ export class LanguageModel {
   tokenizer: Tokenizer | undefined;
   /** Generation defaults that came with the model. */
   readonly generation: GenerationConfig;
-  /** What it is and where it comes from: stage, parent, data, tokens seen, cut-off date. */
+  /** The model card: stage, parent, data, tokens seen, cut-off date. */
   card: ModelCard | undefined;
   /** Most tokens of a sequence. */
   readonly contextLength: number;
@@ -130,16 +130,16 @@ export class LanguageModel {
     }
   }
 
-  /** What kind of model it is, and its sizes. */
+  /** The model's type and sizes. */
   get config(): ModelConfig {
     return this.model.config;
   }
 
   /**
-   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart), and awaited, before or after
-   * that, gives what `complete` does. With `numBeams` those of a prompt come together, when the search for its best text is over.
-   * @param prompt text, token ids, or an array of those; an empty array is a prompt without a token, and refused
-   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read
+   * Streams new tokens for one prompt, or for several at once (`piece.index` is the prompt). Awaiting it, before or after iterating, gives
+   * the result of `complete`. With `numBeams`, the pieces come together at the end of the search.
+   * @param prompt text, token ids, or an array of those. An empty array is an empty prompt, which is refused.
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL, on reading
    */
   generate(prompt: Prompt, options?: GenerateOptions): Reply<Completion>;
   generate(prompts: readonly Prompt[], options?: GenerateOptions): Reply<Completion[]>;
@@ -160,7 +160,7 @@ export class LanguageModel {
       const all = answers.finish(model.loadMs);
       return isSingle ? all[0]! : all;
     };
-    // Of several answers to one prompt there is no one that is the whole.
+    // With several answers there is no single result to await.
     const n = options?.n ?? 1;
     const several = () => invalidArgument("n", "1 where one answer is awaited (completeAll returns several)", n);
     return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
@@ -183,8 +183,8 @@ export class LanguageModel {
   }
 
   /**
-   * The continuations of several prompts, `n` of each, in order, with `numBeams` the best first. Each equals what it is alone, whatever runs beside; what
-   * prompts have in common from the beginning on is computed once.
+   * Completes several prompts, `n` times each, in order. With `numBeams` the best come first. Each answer equals that of a separate call.
+   * Common prefixes are computed once.
    */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
@@ -201,7 +201,7 @@ export class LanguageModel {
     return new Chat(this, options);
   }
 
-  /** A KV cache of its own, which reuses what prompts have in common. */
+  /** Creates a session: a KV cache that is reused for prompts with a common prefix. */
   session(options: SessionOptions = {}): Session {
     return Session.open(this, options);
   }
@@ -213,10 +213,10 @@ export class LanguageModel {
   }
 
   /**
-   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on. A file is bound to
-   * its model by a fingerprint of the configuration, the adapters and the weights: of all of them in models of up to 16 MB, of larger ones
-   * the small tensors and pieces of each large one, which another training changes, and the edit of a few rows may not.
-   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, damaged, or of another model
+   * Loads a session that `session.save` wrote with the same model. It continues with the same bits. A file is bound to its model by a
+   * fingerprint of the configuration, the adapters and the weights. Models of more than 16 MB are sampled: training changes the
+   * fingerprint, but a manual edit of a few rows may not.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE for other files, damaged sessions, and sessions of another model
    */
   async loadSession(path: string): Promise<Session> {
     this.model.assertLive();
@@ -264,10 +264,11 @@ export class LanguageModel {
   }
 
   /**
-   * A text's label with its probabilities, by the model's classification head; of several texts, one each. An empty array is no texts.
+   * Classifies a text, or each of several texts, with the model's classification head. Returns labels with probabilities. An empty array
+   * gives an empty result.
    * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
    */
-  // Of what may be anything (`any`), the next holds.
+  // This overload keeps `any` out of the next one.
   async classify<T extends readonly never[]>(
     none: 0 extends 1 & T ? never : T,
     options?: ReadTextOptions,
@@ -307,10 +308,11 @@ export class LanguageModel {
   }
 
   /**
-   * A text as a vector (hidden size, or what the model's layers make), of length 1 unless the model's own configuration says otherwise; of
-   * several texts, one each. An empty array is no texts. A model that was not trained to embed gives the mean of its hidden states.
-   * @param options.pooling instead of the model's own, as `normalize` and `truncateDim`
-   * @param options.promptName one of the model's prompts, put in front of each text
+   * Embeds a text, or each of several texts, as a vector of the hidden size or the width of the model's layers. Vectors have length 1
+   * unless the model's configuration says otherwise. An empty array gives an empty result. A model without an embedding configuration
+   * returns the mean of its hidden states.
+   * @param options.pooling overrides the model's pooling, like `normalize` and `truncateDim`
+   * @param options.promptName one of the model's prompts, prepended to each text
    * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
    */
   async embed<T extends readonly never[]>(
@@ -393,14 +395,14 @@ export class LanguageModel {
     this.model.setActiveAdapters(names);
   }
   /**
-   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
+   * Removes an adapter and frees its tensors after running calls that use it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged or being trained
    */
   removeAdapter(name = DEFAULT_ADAPTER): void {
     this.model.removeAdapter(name);
   }
 
-  /** Frees the weights, and the memory that the last call's cache left. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
+  /** Frees the weights and cached memory. Running calls end with DISPOSED. Sessions keep their memory until they are disposed too. */
   async dispose(): Promise<void> {
     this.spare.dispose();
     this.model.dispose();
@@ -410,7 +412,7 @@ export class LanguageModel {
     await this.dispose();
   }
 
-  /** @internal What options are checked against. */
+  /** @internal The context for checking options. */
   get optionContext(): OptionContext {
     const { config, generation, tokenizer } = this;
     const eosTokenIds = generation.eosTokenIds ?? (config.eosTokenIds.length > 0 ? config.eosTokenIds : undefined);
@@ -422,7 +424,7 @@ export class LanguageModel {
     };
   }
 
-  /** @internal What needs a tokenizer. */
+  /** @internal Refuses options that need a tokenizer on a model without one. */
   checkTexts({ stopTexts, automaton }: ResolvedOptions): void {
     if (this.tokenizer) return;
     if (stopTexts.length > 0)
@@ -437,7 +439,7 @@ export class LanguageModel {
     return resolved;
   }
 
-  /** What a call gives, run by run as it is read; of prompts that are not long at once. */
+  /** Starts a request. Returns a promise if prompts are long. */
   private call(prompts: readonly Prompt[], options: GenerateOptions): Call | Promise<Call> {
     return callOf(this, prompts, { options: this.resolve(options), spare: this.spare });
   }

@@ -1,4 +1,4 @@
-// What loading a model may be asked.
+// Options for loading a model.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
@@ -11,8 +11,8 @@ export interface LoadOptions extends LoadModelOptions {
   /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */
   cacheDtype?: CacheDType | undefined;
   /**
-   * Keeps keys and values of calls with several sequences in pages of so many tokens (16, 32, 64, 128 or 256): what sequences have in common
-   * from the beginning on is in memory once, and each takes what it holds. Results do not change. Default: rows for each of them.
+   * Page size of KV caches with several sequences, in tokens (16, 32, 64, 128 or 256). Common prefixes are then stored once, and each
+   * sequence takes only the memory it needs. Results do not change. Default: contiguous rows per sequence.
    */
   cachePageSize?: number | undefined;
 }

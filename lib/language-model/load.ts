@@ -42,7 +42,7 @@ export interface LoadModelOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Everything a folder or file says of a model. */
+/** Everything that a folder or file contains about a model. */
 export interface LoadedModel {
   model: Model;
   config: ModelConfig;
@@ -61,8 +61,8 @@ export function modelPath(name: string): string {
 }
 
 /**
- * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file beside its config.json, a .gguf file, or `default`.
- * @param base of an adapter's folder, instead of what its adapter_config.json names
+ * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file with its config.json, a .gguf file, or `default`.
+ * @param base overrides the base in an adapter's adapter_config.json
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
  */
 export async function loadLanguageModel(

@@ -21,7 +21,7 @@ function checkFits(tokens: number, contextLength: number): void {
     throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
 }
 
-/** What becomes of the ids of a prompt, by the model as it is now. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED */
+/** Runs `use` on a prompt's ids with the current state of the model. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED */
 export async function reading<T>(
   { model, tokenizer, contextLength }: LanguageModel,
   prompt: unknown,
@@ -106,7 +106,7 @@ export async function scoreOf(
         signal,
       });
       const logprobs = (results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1));
-      // −∞ is an answer (a token that the model rules out), NaN is none.
+      // −∞ is valid (the model rules the token out). NaN is not.
       const broken = logprobs.findIndex(Number.isNaN);
       if (broken >= 0)
         throw new HeddleError("NUMERICAL", `score of position ${i + 1 + broken}: expected a number, got NaN`);

@@ -17,7 +17,7 @@ export function isPrompt(value: unknown): value is Prompt {
   );
 }
 
-/** How texts are read that become a vector or a label. */
+/** Options for reading texts to embed or classify. */
 export interface ReadTextOptions {
   /**
    * Cuts texts that are longer than the context (to embed them: than the model's `embedding.maxSeqLength`), which are otherwise refused: at their end (or where the tokenizer's own `truncation` says), and
@@ -27,19 +27,19 @@ export interface ReadTextOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** How a prompt is read. */
+/** Options for tokenizing a prompt. */
 export interface PromptReading {
   tokenizer: Tokenizer | undefined;
   vocabSize: number;
   addSpecialTokens?: boolean;
-  /** What messages call it. */
+  /** Name of the prompt in error messages. */
   name?: string;
-  /** Whether something is to follow: what the tokenizer puts behind a text is then left out. */
+  /** Whether the model continues the text. If so, trailing special tokens such as EOS are left out. */
   goesOn?: boolean;
 }
 
 /**
- * The ids of a prompt, at once: of those that are not `areLong`.
+ * Tokenizes a prompt synchronously. Use `promptIdsAhead` for prompts that are `areLong`.
  * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
 export function promptIds(prompt: unknown, reading: PromptReading): number[] {
@@ -52,15 +52,15 @@ export function promptIds(prompt: unknown, reading: PromptReading): number[] {
   return ids;
 }
 
-/** Characters of texts, and ids, that are read at once: .8 and 1 ms. */
+/** Maximum number of characters, and of ids, that are read synchronously. */
 const LONG_TEXT = 1 << 14;
 const LONG_IDS = 1 << 17;
-/** Ids that are copied before it is asked whether others are to have their turn. */
+/** Number of ids copied before yielding to the event loop. */
 const SLICE_IDS = 1 << 14;
 /** Ids that may follow before a prompt's array grows, which copies it. */
 const ROOM_IDS = 1 << 10;
 
-/** Whether prompts are so long together that to read them at once would keep the event loop. */
+/** Whether tokenizing the prompts synchronously would block the event loop noticeably. */
 export function areLong(prompts: readonly unknown[]): boolean {
   let [characters, ids] = [0, 0];
   for (const prompt of prompts)
@@ -70,10 +70,9 @@ export function areLong(prompts: readonly unknown[]): boolean {
 }
 
 /**
- * The ids of prompts, as promptIds has them, however long they are: texts are encoded by threads of their own, together, and what
- * JavaScript makes of their ids is made in slices.
- * @param reading.nameOf what messages call prompt i
- * @param reading.check says whether so many tokens of prompt i are too many, before they are copied
+ * Tokenizes prompts without blocking the event loop. Texts are encoded on the tokenizer's threads, and ids are copied in slices.
+ * @param reading.nameOf returns the name of prompt i in messages
+ * @param reading.check called with the token count of prompt i before its ids are copied; throws if it is too long
  * @throws HeddleError as promptIds; ABORTED
  */
 export async function promptIdsAhead(
@@ -81,13 +80,13 @@ export async function promptIdsAhead(
   reading: Omit<PromptReading, "name"> & {
     nameOf: (i: number) => string;
     check?: ((tokens: number, i: number) => void) | undefined;
-    /** Of what is longer than this, one id more is enough. */
+    /** Maximum number of ids needed. Longer texts may stop one id later. */
     most?: number | undefined;
     signal?: AbortSignal | undefined;
   },
 ): Promise<number[][]> {
   const { nameOf, check, most = Number.POSITIVE_INFINITY, signal, ...rest } = reading;
-  // What is checked is what is used, whatever the caller does with his array meanwhile.
+  // Copy first: the caller may change its array while we wait.
   const own = Array.from(prompts, (prompt, i) => {
     checkPrompt(prompt, { ...rest, name: nameOf(i) });
     return typeof prompt === "string" ? prompt : prompt.slice();
@@ -117,7 +116,7 @@ function* copied(
 ): Slices<number[]> {
   const count = wanted(lengthOf(prompt, given, reading));
   const ids: number[] = new Array(count + ROOM_IDS);
-  ids.length = count; // engines keep the room behind it
+  ids.length = count; // engines keep the capacity
   for (let from = 0; from < count; from += SLICE_IDS) {
     fill(ids, given, { from, to: Math.min(count, from + SLICE_IDS) }, reading);
     yield;
@@ -125,7 +124,7 @@ function* copied(
   return ids;
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no prompt, and for text without a tokenizer */
+/** @throws HeddleError INVALID_ARGUMENT unless it is a prompt, and for text without a tokenizer */
 function checkPrompt(prompt: unknown, { tokenizer, name = "prompt" }: PromptReading): asserts prompt is Prompt {
   if (!isPrompt(prompt)) throw invalidArgument(name, `a string or an array of token ids${hintFor(prompt)}`, prompt);
   if (typeof prompt === "string" && !tokenizer)
@@ -161,7 +160,7 @@ function fill(
       );
 }
 
-/** What a caller who gave something else may have meant. */
+/** A hint at what the caller may have meant. */
 function hintFor(prompt: unknown): string {
   const first: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
   if (typeof first !== "object" || first === null) return "";
@@ -174,7 +173,7 @@ export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   if (isPrompt(prompts)) return [prompts];
   if (!Array.isArray(prompts) || prompts.length === 0)
     throw invalidArgument(what, `a string, token ids, or an array of those${hintFor(prompts)}`, prompts);
-  const all: unknown[] = Array.from(prompts); // a hole is no prompt
+  const all: unknown[] = Array.from(prompts); // turns holes into undefined, which is refused
   const wrong = all.findIndex((prompt) => !isPrompt(prompt));
   if (wrong >= 0)
     throw invalidArgument(promptName(wrong, all.length, what), `a string or token ids${hintFor(prompts)}`, all[wrong]);

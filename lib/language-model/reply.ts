@@ -3,10 +3,10 @@ import { Run, readAll } from "../core/run.ts";
 import type { Piece } from "../inference/sequence.ts";
 
 /**
- * An answer under way. Iterate over its pieces as they come, await it for the whole, or both: first the loop, then the whole with its usage,
- * timings and finishReason. It starts when it is first read, and its pieces are read once. Leaving the loop early ends the answer, and the
- * whole then rejects with ABORTED. As a generator it can be stepped through by `next()` too. Whatever is awaitable is awaited where an async
- * function returns it: one that is to hand on the pieces returns `{ reply }`.
+ * A streaming answer. Iterate over its pieces, await it for the whole, or both: first the loop, then the whole with its usage, timings and
+ * finishReason. It starts on the first read, and its pieces can be read once. Leaving the loop early ends the answer, and awaiting it then
+ * rejects with ABORTED. It is also a generator with `next()`. An async function that returns a reply awaits it; return `{ reply }` to pass
+ * on the stream.
  *
  * @example
  * const reply = model.generate("Once upon a time", { maxTokens: 40 });
@@ -19,18 +19,18 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
   private read = false;
   private readonly unawaitable: (() => HeddleError) | undefined;
 
-  /** @internal @param unawaitable why there is no whole, where there is none */
+  /** @internal @param unawaitable the error for awaiting a reply without a single result */
   constructor(start: () => AsyncGenerator<Piece, Whole, undefined>, unawaitable?: () => HeddleError) {
     super(start, "reply");
     this.unawaitable = unawaitable;
   }
 
-  /** The next piece, or, behind the last one, the whole as `value` with `done`. @throws HeddleError as the call does that the reply is of */
+  /** Returns the next piece. After the last one, `value` is the whole and `done` is true. @throws HeddleError like the call that made the reply */
   next(): Promise<IteratorResult<Piece, Whole>> {
     return this.pieces.next();
   }
 
-  /** Ends the answer where it is: no more pieces come, and the whole, if it is awaited, rejects with ABORTED. Of a complete one it changes nothing. */
+  /** Ends the answer early. Awaiting it then rejects with ABORTED. Has no effect on a complete answer. */
   async return(value: Whole | PromiseLike<Whole>): Promise<IteratorResult<Piece, Whole>> {
     const last = await this.pieces.return(value);
     this.abandon(); // it may not have begun
@@ -72,7 +72,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     return Promise.reject<Whole>(this.unawaitable()).then(fulfilled, rejected);
   }
 
-  /** @internal What a loop reads comes to its end there. */
+  /** @internal Ends what a loop reads. */
   protected override drain(): void {
     if (this.read) return;
     readAll(this);

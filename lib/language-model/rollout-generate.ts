@@ -6,7 +6,7 @@ import { Sequence } from "../inference/sequence.ts";
 import { Answers, type Completion } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 
-/** A prompt with a seed of its own. */
+/** A prompt with its seed. */
 export interface SeededPrompt {
   ids: readonly number[];
   /** A safe integer of at least 0. */

@@ -16,24 +16,23 @@ import { Reply } from "./reply.ts";
 
 /** Options of `model.session`. */
 export interface SessionOptions {
-  /** Most tokens it may hold; the model's context length where not given. */
+  /** Maximum number of tokens. Default: the model's context length. */
   contextLength?: number | undefined;
   /** Element type of the KV cache; the model's where not given: f32, bf16, f16 or q8. */
   cacheDtype?: CacheDType | undefined;
   /**
-   * Names of the adapters it goes through; where not given, at each call the model's active ones. Of adapters that are merged later, the
-   * update comes with the weights; after the removal of one, calls are refused.
+   * Names of the adapters to use. Default: the model's active ones at each call. If an adapter is merged later, its update is part of the
+   * weights. If one is removed, calls are refused.
    */
   adapters?: readonly string[] | undefined;
 }
 
 /**
- * Explicit generation state: a KV cache and the ids it belongs to. Each call gives a whole prompt; what it has in common with
- * what the session holds, from the beginning on, is not computed again. One call at a time; the model itself serves many
- * sessions at once.
+ * Explicit generation state: a KV cache and its ids. Each call passes a whole prompt. The prefix that it shares with the session's content is
+ * not computed again. A session serves one call at a time, and a model serves many sessions at once.
  *
- * Each call is of the model as it is when the call begins, and ends with those weights and adapters, unless a step of training writes into
- * them. What was held before the model changed (trained, adapters merged, unmerged or replaced, others active) is then computed again.
+ * Each call uses the model's state at its beginning, unless a training step writes to the weights. Cached content from before a change of
+ * the model (training, or adapters merged, unmerged, replaced or activated) is computed again.
  */
 export class Session {
   readonly languageModel: LanguageModel;
@@ -41,7 +40,7 @@ export class Session {
   /** Names of the adapters that it was opened with, if any were named. */
   private readonly named: readonly string[] | undefined;
   private busy = false;
-  /** Copies that are being made of it: several at once, and no call beside them, which would write what they read. */
+  /** Number of forks in progress. Several may run at once, but no other call, which would write what they read. */
   private forking = 0;
 
   /** @internal Use model.session(). */
@@ -128,8 +127,8 @@ export class Session {
   }
 
   /**
-   * Writes what it holds to a file, which appears complete or not at all; `model.loadSession` goes on from it.
-   * @throws HeddleError INVALID_ARGUMENT where the model has changed since that was computed; IO, DISPOSED
+   * Writes the session to a file, atomically. `model.loadSession` continues from it.
+   * @throws HeddleError INVALID_ARGUMENT if the model has changed since the content was computed; IO, DISPOSED
    */
   async save(path: string): Promise<void> {
     await this.saveWith(path, undefined);
@@ -149,7 +148,7 @@ export class Session {
     for await (const _ of this.exclusively(() => run(this)));
   }
 
-  /** A session of its own that holds the same. No other call begins until it is there. */
+  /** Returns an independent copy of the session. Other calls wait until it is made. */
   async fork(): Promise<Session> {
     if (this.busy) throw secondCall();
     this.forking++;

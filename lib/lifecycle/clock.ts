@@ -14,14 +14,14 @@ interface Running {
 }
 
 /**
- * Estimates the time left from steps that this run has done: what is left of the running stage at its own pace, the stages to come
- * by the plan's seconds, times how this machine compares with the plan. Vocabularies say nothing of how fast steps are.
+ * Estimates the remaining time from completed steps: the rest of the running stage at its measured pace, and later stages by the plan's
+ * seconds, scaled by this machine's speed. Tokenizer training is ignored, because it does not reflect the speed of steps.
  */
 export class Clock {
   private readonly plan: Plan;
   private readonly now: () => number;
   private readonly finished = new Set<StageName>();
-  /** Of finished stages' work in this run: what the plan says it takes, and what it took. */
+  /** Planned and actual seconds of finished work in this run. */
   private planned = 0;
   private taken = 0;
   private running: Running | undefined;

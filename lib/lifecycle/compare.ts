@@ -75,7 +75,7 @@ export async function* compareClassifiers(
     }
     const comparison: Comparison = {
       labels,
-      // A head of random weights knows nothing: one label in so many.
+      // A random head is at chance level.
       discriminative: { before: 1 / labels.length, after: result.evalMetrics?.accuracy ?? Number.NaN },
       generative: said,
       examples,

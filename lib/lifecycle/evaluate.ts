@@ -35,8 +35,8 @@ export async function evaluate(
 }
 
 /**
- * What preference tuning is for, as one number to choose a checkpoint by: exact answers to questions that have one, less a quarter of the
- * share of invented ones, less the calibration error.
+ * A score for choosing checkpoints of preference tuning: the share of exact answers, minus a quarter of the share of invented ones, minus
+ * the calibration error.
  */
 export async function developmentScore(
   model: LanguageModel,

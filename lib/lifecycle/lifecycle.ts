@@ -5,18 +5,18 @@ import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
 /** Options of `lifecycle`. */
 export interface LifecycleOptions {
-  /** Where everything goes. A folder that holds a run with the same options is gone on with. */
+  /** Output folder. A run with the same options in it is resumed. */
   out?: string | undefined;
   /** Minutes for all stages on two cores: steps scale with it. Default 20. */
   budgetMinutes?: number | undefined;
-  /** Of data and training. Default 1. */
+  /** Seed of data and training. Default: 1. */
   seed?: number | undefined;
   /** A tiny model and a few steps: the machinery in seconds, nothing is learned. */
   quick?: boolean | undefined;
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Told of a budget that is too short to learn from, before the run. Default: process.emitWarning. */
+  /** Called before the run if the budget is too short to learn from. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;
 }
 

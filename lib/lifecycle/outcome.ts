@@ -1,4 +1,4 @@
-// What the lesson is to show, and what a run has shown by its figures: the report's lead and the command's last lines follow it.
+// The goals of the lesson, and the goals that a run's figures have reached. The report's lead and the command's last lines use them.
 import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
 import { percent } from "./report/names.ts";
 import type { StageMetrics, StageName, StageResult } from "./types.ts";
@@ -43,7 +43,7 @@ export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">
   return outcome;
 }
 
-/** What is said of a budget that is too short for the lesson, before the run; undefined where it is long enough. */
+/** The warning about a budget that is too short for the lesson, or undefined. */
 export function shortBudget(plan: Plan): string | undefined {
   if (plan.quick) return undefined;
   const reference = planOf({ seed: plan.seed, budgetMinutes: REFERENCE_MINUTES, quick: false });

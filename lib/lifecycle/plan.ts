@@ -1,7 +1,7 @@
 import { fullSize, quickSize, type RecipeSize } from "./recipe/recipe.ts";
 import type { StageName } from "./types.ts";
 
-/** What one stage is given. */
+/** The plan of one stage. */
 export interface StagePlan {
   steps: number;
   /** About how long it takes on the two cores of the default budget, evaluation included: for the time that is left. */
@@ -10,7 +10,7 @@ export interface StagePlan {
 
 /** A run of the lesson, laid down before it starts: a resumed run follows the same plan. */
 export interface Plan {
-  /** Of the models: the stage is added to it. */
+  /** Name of the models, to which the stage is appended. */
   name: string;
   seed: number;
   budgetMinutes: number;

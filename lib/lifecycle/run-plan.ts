@@ -29,7 +29,7 @@ export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads"
   stages?: readonly StageName[];
 }
 
-/** Runs the stages of a plan of one's own, as the embedded model is made. @throws as `lifecycle` */
+/** Runs the stages of a custom plan, which is how the embedded model is made. @throws like `lifecycle` */
 export async function* runPlan(
   out: string,
   plan: Plan,
@@ -130,7 +130,7 @@ class Life {
     }
   }
 
-  /** What was measured of the model that a stage begins with. */
+  /** The measurement of the model that a stage starts from. */
   private async before(name: TrainedStage): Promise<Measurement | undefined> {
     const { work, signal } = this.setting;
     if (name === "reward") return undefined;

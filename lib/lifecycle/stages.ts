@@ -13,19 +13,19 @@ import type { EvaluationSets } from "./recipe/evaluation-sets.ts";
 import type { StageName } from "./types.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** What the stages are given besides their own options. */
+/** The setting shared by stages. */
 export interface Setting {
   work: Workspace;
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** What checkpoints are chosen by: names, countries and wordings that neither training nor the evaluation has. */
+  /** Sets for choosing checkpoints, with names, countries and wordings that neither training nor the evaluation uses. */
   development: EvaluationSets;
-  /** Options of a stage to try instead of its own: scripts/lifecycle/trial.ts compares them. */
+  /** Options that override a stage's, for scripts/lifecycle/trial.ts. */
   trial?: Readonly<Record<string, unknown>>;
 }
 
-/** A training under way, and the model that it trains; whoever asked for it disposes of both. */
+/** A running training and its model. The caller disposes of both. */
 export interface Training {
   model: LanguageModel;
   run: Run<TrainEvent, TrainResult>;
@@ -60,7 +60,7 @@ const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence
 const answering =
   "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories as its corpus' grammar writes them. It is often wrong about everything else, the stories of others included.";
 
-/** What the model cards say of each stage. */
+/** Entries of the model cards, by stage. */
 const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {
   pretrain: {
     data: [
@@ -178,7 +178,7 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       learningRate: 1e-4,
       warmupSteps: 5,
       beta: 0.02,
-      // Of a prompt that is always answered rightly the rewards differ by nothing but noise, which a deviation of its own would make large.
+      // Rewards of a prompt that is always answered correctly differ only by noise. Scaling by their own deviation would amplify it.
       scaleRewards: "batch",
       // Rewards say little of questions that it answers rightly every time: examples of fine-tuning keep those answers.
       replay: { ...replayOf(work, 0.5), stage: "sft", data: work.data("sft") },
@@ -222,7 +222,7 @@ function best({ work, development, signal }: Setting, stage: "dpo" | "grpo", mod
   } as const;
 }
 
-/** Text of pre-training beside every step: without it small models forget how to write, and what they knew. */
+/** Replays pre-training text in every step. Without it small models forget how to write, and what they knew. */
 function replayOf(work: Workspace, weight: number) {
   return {
     data: work.data("stories", "facts", "knowledge"),

@@ -37,8 +37,8 @@ export async function saveTokenizer(tokenizer: Tokenizer, path: (name: string) =
 }
 
 /**
- * What held-out text costs where nothing is known but the vocabulary, every token the same: log2 of its size a token. Before,
- * the tokens are the bytes.
+ * Bits per byte of held-out text under a uniform distribution over the vocabulary: log2 of its size per token. Before the stage, tokens are
+ * bytes.
  */
 export function tokenizerMetrics(
   tokenizer: Tokenizer,

@@ -7,21 +7,21 @@ export type StageName = (typeof stageNames)[number];
 
 /** Held-out figures, as far as they apply; shares are between 0 and 1. */
 export interface StageMetrics {
-  /** Of held-out stories and knowledge. */
+  /** Bits per byte of held-out stories and knowledge. */
   bitsPerByte?: number;
   /** Share of capitals that complete a statement in a wording never trained on. */
   capitals?: number;
   /** Share of exact answers to questions about facts that were asked for in training, in wordings that were not. */
   exactMatch?: number;
-  /** Of countries that do not exist: share of questions that are not declined. */
+  /** Share of questions about made-up countries that are not declined. */
   inventedRate?: number;
   /** Share of exact answers to every question that has one: also about countries that no training data ask about. */
   answerableExactMatch?: number;
   /** Expected calibration error of the answers. */
   ece?: number;
-  /** Of the reward model: share of held-out pairs of which it prefers the better. */
+  /** Share of held-out pairs for which the reward model prefers the better answer. */
   rewardAccuracy?: number;
-  /** Of the classifiers: share of right labels. */
+  /** Share of correct labels of the classifiers. */
   accuracy?: number;
 }
 
@@ -34,16 +34,16 @@ export interface StageResult {
   metrics: { before: StageMetrics; after: StageMetrics };
 }
 
-/** What `heddle lifecycle --json` ends with. */
+/** The final line of `heddle lifecycle --json`. */
 export interface LifecycleResult {
   stages: StageResult[];
-  /** What the lesson is to show and these figures do not, such as "answers 1.2 % of the questions exactly"; empty where all was reached. */
+  /** Goals of the lesson that the figures miss, such as "answers 1.2 % of the questions exactly"; empty if all are reached. */
   missed: string[];
   /** The path of report.html. */
   report: string;
 }
 
-/** What a run tells of itself. `secondsLeft` estimates all that is to come, from steps of this run: undefined before there are some. */
+/** Progress of a run. `secondsLeft` estimates the remaining time from completed steps, and is undefined before there are any. */
 export type LifecycleEvent =
   | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number | undefined }
   | {
@@ -58,13 +58,13 @@ export type LifecycleEvent =
   | { type: "evaluation"; stage: StageName; secondsLeft: number | undefined }
   | { type: "done"; stage: StageName; result: StageResult; secondsLeft: number | undefined };
 
-/** What was measured of a model at one moment of its life. */
+/** A measurement of a model after a stage. */
 export interface Measurement {
   metrics: StageMetrics;
   /** Further shares: of questions about new countries answered rightly, of answerable ones declined. */
   newCountries?: number;
   wronglyDeclined?: number;
-  /** Of multiple-choice questions answered rightly by log-likelihood. */
+  /** Share of multiple-choice questions answered correctly by log-likelihood. */
   choice?: number;
   calibration?: Pick<Calibration, "ece" | "eceInterval" | "bins" | "count">;
   samples: Sample[];

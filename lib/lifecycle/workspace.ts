@@ -16,9 +16,9 @@ import {
   stageNames,
 } from "./types.ts";
 
-/** What a finished stage leaves in the state. */
+/** The record of a finished stage in the state. */
 export interface StageRecord extends StageResult {
-  /** Of the model after the stage; `pretrain` also has the one before, of random weights. */
+  /** The measurement after the stage. `pretrain` also has one of the random weights before it. */
   measurement?: Measurement;
   before?: Measurement;
   comparison?: Comparison;
@@ -35,8 +35,8 @@ interface State {
 }
 
 /**
- * The folder of a run: `lifecycle.json` (the plan, and what is done), `data/`, and a folder for each stage. Everything is written
- * whole or not at all, so that a run that was killed at any moment goes on where it was.
+ * The folder of a run: `lifecycle.json` (the plan and finished stages), `data/`, and a folder per stage. All files are written atomically, so
+ * that a killed run can resume.
  */
 export class Workspace {
   readonly folder: string;
@@ -139,7 +139,7 @@ export class Workspace {
     return names.map((name) => this.path("data", `${name}.jsonl`));
   }
 
-  /** The steps that a stage has logged; of one that trains nothing there are none. */
+  /** The logged steps of a stage; empty for a stage without training. */
   async losses(stage: StageName): Promise<LossPoint[]> {
     const text = await readWhole(this.path(stage, LOG_FILE), MOST_LOG_BYTES).then(String, () => "");
     const events = text.split("\n").map((line) => eventOf(line) as Partial<LossPoint> | undefined);

@@ -1,4 +1,4 @@
-// What the figures may be asked, checked: a wrong argument is an error that names it, not a figure of something else.
+// Argument checks for metrics: a wrong argument is an error that names it.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 
 /** An array, or a typed array of numbers. */
@@ -6,14 +6,14 @@ export function isList(value: unknown): value is ArrayLike<unknown> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no array, or has another length where one is given */
+/** @throws HeddleError INVALID_ARGUMENT unless it is an array, of the given length if any */
 export function checkList(name: string, value: unknown, length?: number): asserts value is ArrayLike<unknown> {
   if (!isList(value)) throw invalidArgument(name, "an array", value);
   if (length !== undefined && value.length !== length)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${length} values, got ${value.length}`);
 }
 
-/** Not a number is one: a model may give it, and the figure is none then either. */
+/** NaN is allowed: a model may return it, and the metric is then NaN too. */
 export function checkNumbers(name: string, value: unknown, length?: number): asserts value is ArrayLike<number> {
   checkList(name, value, length);
   if (!Array.isArray(value)) {

@@ -18,9 +18,9 @@ const LEAST = 0.01;
 const MOST = 100;
 
 /**
- * The temperature under which held-out labels are likeliest: temperature scaling (Guo et al. 2017). It changes no answer, only
- * how sure the model says it is. In the manner of Platt (1999), one more example is thought of that is of every label a little,
- * so that a model that is right on every held-out example does not become infinitely sure.
+ * Temperature scaling (Guo et al. 2017): finds the temperature that maximizes the likelihood of held-out labels. It changes the
+ * confidence of answers, not the answers. As in Platt (1999), one additional example has a little of every label, so that a model that
+ * is right on every example does not become infinitely confident.
  * @param logits one (labels) an example @param truth label indices
  * @returns a temperature from 0.01 to 100; 1 without examples
  * @throws HeddleError INVALID_ARGUMENT

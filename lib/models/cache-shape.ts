@@ -42,7 +42,7 @@ export interface CacheShape {
   slots: number;
   capacity: number;
   dtype: CacheDType;
-  /** What the capacity may grow to. */
+  /** Maximum capacity. */
   context: number;
   /** Layers that keep all positions keep them in `count` pages of `size` positions, which slots take as they grow. Default: each slot has its own rows. */
   pages?: { size: number; count: number } | undefined;
@@ -77,15 +77,15 @@ export interface LayerCache {
 }
 
 /**
- * A sliding layer keeps its window and one run beside it: the first of a run's rows still sees a whole window after the last
- * was written, and as many tokens can be taken back.
+ * A sliding layer keeps its window plus one run. The first row of a run then still sees a whole window after the last row was written, and
+ * one run of tokens can be taken back.
  */
 export function layerCache(
   config: ModelConfig,
   layer: number,
   { capacity: rows, context, pages }: Pick<CacheLayout, "capacity" | "context" | "pages">,
 ): LayerCache {
-  const capacity = pages ? context : rows; // what lies in pages never becomes a ring as the cache grows
+  const capacity = pages ? context : rows; // a paged cache never becomes a ring as it grows
   const window = slidingWindow(config, layer);
   if (window === undefined) return { rows: capacity, ring: 0 };
   const ring = Math.ceil((window + MOST_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;

@@ -16,7 +16,7 @@ import type { Family, Head, WeightSpec } from "./family.ts";
 import { addFamily } from "./registry.ts";
 import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
 
-/** The type of a registered family's own value, from that of its default: `false` stands for any boolean, and so on. */
+/** Widens the type of a custom value's default: `false` becomes boolean, and so on. */
 export type WidenedValue<V> = V extends boolean
   ? boolean
   : V extends number
@@ -31,15 +31,15 @@ export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "ow
 };
 
 /**
- * How a registered family's files are written as GGUF, and read. All of its configuration goes along, so that this package reads it back;
- * what llama.cpp makes of such a file depends on what it has under that architecture's name.
+ * How a registered family is written to and read from GGUF files. The whole configuration is included, so that this package can read it
+ * back. Whether llama.cpp can use the file depends on its support for the architecture's name.
  */
 export interface OwnGguf {
   /** `general.architecture`: a name that no other family has. */
   architecture: string;
   /**
-   * Names of tensors in transformers and what they are called in GGUF, both without `.weight` and `.bias`; `{layer}` stands for the
-   * layer's number. They come before Llama's names, which hold for all others.
+   * Maps transformers' tensor names to GGUF names, both without `.weight` and `.bias`. `{layer}` is the layer's number. All other
+   * tensors use Llama's names.
    */
   names?: Readonly<Record<string, string>> | undefined;
 }
@@ -50,7 +50,7 @@ export interface FamilyDefinition<Own extends OwnValues = OwnValues> {
   modelType: string;
   /** The class that transformers has for it, such as `StableLmForCausalLM`: `architectures` of config.json. */
   architecture: string;
-  /** What a configuration is where neither config.json nor the caller says it. */
+  /** Defaults for values that neither config.json nor the caller gives. */
   defaults?: Partial<Omit<ModelConfig, "modelType" | "own">> | undefined;
   /** Keys of its config.json that have another name here, such as `{ layer_norm_eps: "layerNormEpsilon" }`. */
   keys?: Readonly<Record<string, Exclude<keyof ModelConfig, "modelType" | "own">>> | undefined;
@@ -182,7 +182,7 @@ function checkField(where: string, name: unknown): void {
   throw invalidArgument(where, `a field of configurations${near ? ` (nearest: ${near})` : ""}`, name);
 }
 
-/** What an author's function returns is looked at where it can still be named. */
+/** Checks the result of a custom function while the family's name is known.  */
 function checkedHead(modelType: string, head: unknown): Head {
   checkParts(
     `${modelType}.head()`,

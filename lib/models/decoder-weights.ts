@@ -19,12 +19,12 @@ export type DecoderWeightFlags = Pick<
 
 /** The weights of a layer's routed experts. */
 export interface ExpertWeights {
-  /** What a layer calls the block. Default: `mlp`. */
+  /** Name of the block in a layer. Default: `mlp`. */
   block?: string | undefined;
   router: string;
   /** Width of an expert. */
   width: number;
-  /** Width of the expert that all tokens go through. Default: there is none. */
+  /** Width of the shared expert. Default: no shared expert. */
   shared?: number | undefined;
   /** Whether the router and the experts have biases. */
   bias?: boolean | undefined;
@@ -44,7 +44,7 @@ export function decoderWeights(
   flags: DecoderWeightFlags = {},
   blocks: {
     experts?: ((layer: number) => ExpertWeights | undefined) | undefined;
-    /** Of a feed-forward block that is not the decoder's own. */
+    /** Weights of a custom feed-forward block. */
     feedForward?: ((layer: number) => Readonly<Record<string, WeightSpec>>) | undefined;
   } = {},
 ): Map<string, WeightSpec> {
@@ -131,7 +131,7 @@ export function decoderWeights(
   return out;
 }
 
-/** Experts' matrices lie in stacks, (experts, outputs, inputs): lib/formats/experts.ts makes them of official folders. */
+/** Experts' matrices are stacked, (experts, outputs, inputs). lib/formats/experts.ts stacks those of official folders. */
 function routedWeights(
   out: Map<string, WeightSpec>,
   prefix: string,
@@ -152,9 +152,9 @@ function routedWeights(
 }
 
 /**
- * The window of a layer, undefined where it sees everything before it, or both ways everything. Of Gemma 3's both ways, transformers makes
- * `sliding_window // 2 + 1` of the file's number, and a query sees keys less far away than that (configuration_gemma3.py,
- * `_bidirectional_window_overlay` in modeling_gemma3.py): half the file's number to either side, as `attention` has it without `causal`.
+ * The window of a layer, or undefined for full attention. For bidirectional Gemma 3, transformers turns the file's number into
+ * `sliding_window // 2 + 1`, and a query sees keys at smaller distances (configuration_gemma3.py, `_bidirectional_window_overlay` in
+ * modeling_gemma3.py). That is half the file's number on either side, the meaning of `attention` without `causal`.
  */
 export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;

@@ -20,7 +20,7 @@ import {
 } from "./decoder-weights.ts";
 import type { Family, Head, WeightSpec } from "./family.ts";
 
-/** What of the shared decoder's shape decides neither weights nor caches. */
+/** Options of the shared decoder that affect neither weights nor caches. */
 export interface DecoderShapeOptions
   extends Optional<
     Pick<
@@ -37,7 +37,7 @@ export interface DecoderShapeOptions
     >
   > {}
 
-/** A feed-forward block of one's own, in the place of down(act(gate) · up). */
+/** A custom feed-forward block instead of down(act(gate) · up). */
 export interface FeedForward<Config = OwnConfig> {
   /** Its weights in a layer, by their names below the block: `{ "up_proj.weight": { shape: [inner, width], init: "normal" } }`. */
   weights(config: Config, layer: number): Readonly<Record<string, WeightSpec>>;
@@ -45,17 +45,17 @@ export interface FeedForward<Config = OwnConfig> {
   forward(context: ForwardContext, x: Value, prefix: string, config: Config, layer: number): Value;
 }
 
-/** What a family on the shared decoder has that Llama has not. */
+/** The differences of a family on the shared decoder from Llama. */
 export interface DecoderFamily<Config = OwnConfig> {
-  /** What decides which weights there are, or how it follows from the configuration. */
+  /** Flags that decide which weights exist, or a function of the configuration that returns them. */
   flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
   /** The weights of a layer's routed experts; undefined where it has one block for all rows. `shape` then has `experts` too. */
   experts?: ((config: Config, layer: number) => ExpertWeights | undefined) | undefined;
-  /** What else differs from Llama's shape. @param standard what the decoder has otherwise, such as `standard.rotary(layer)` */
+  /** Other differences from Llama. @param standard the decoder's defaults, such as `standard.rotary(layer)` */
   shape?: ((config: Config, standard: DecoderShape) => DecoderShapeOptions) | undefined;
   /** In layers without routed experts. Default: down(act(gate) · up) with the configuration's hiddenAct. */
   feedForward?: FeedForward<Config> | undefined;
-  /** What its head does to logits. */
+  /** The head's operations on logits. */
   logits?: ((config: Config) => Omit<Head, "weight">) | undefined;
 }
 
@@ -155,7 +155,7 @@ function weightsOf<Config>(block: FeedForward<Config>, config: Config, layer: nu
 
 /** A family of the package whose forward pass is lib/nn/decoder.ts. */
 export function builtInDecoder(modelType: BuiltInModelType, options: DecoderFamily<ModelConfig> = {}): Family {
-  // Built-in families read no values of their own.
+  // Built-in families have no custom values.
   const family = decoderFamily(options as DecoderFamily) as unknown as Pick<Family, "weights" | "forward" | "head">;
   return {
     modelTypes: [modelType],

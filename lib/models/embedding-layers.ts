@@ -29,7 +29,7 @@ const ACTIVATIONS = {
   silu: (x: Value) => mul(x, sigmoid(x)),
 } as const;
 
-/** What pooled hidden states become behind the layers. @param x (rows, pooled width) f32 @returns (rows, width) f32 */
+/** Applies the layers after pooling. @param x (rows, pooled width) f32 @returns (rows, width) f32 */
 export function embeddingLayers(
   { linear, weight }: Pick<ForwardContext, "linear" | "weight">,
   { embedding }: ModelConfig,

@@ -22,7 +22,7 @@ export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
 export interface Head {
   /** Name of the (vocabulary, width) matrix: the embedding's where they are tied. */
   weight: string;
-  /** Name of a (vocabulary) vector. Default: there is none. */
+  /** Name of the (vocabulary) bias vector. Default: no bias. */
   bias?: string | undefined;
   softcap?: number | undefined;
   scale?: number | undefined;
@@ -45,7 +45,7 @@ export interface Family {
   forward(context: ForwardContext, config: ModelConfig): Value;
   /** Where logits come from: which of its weights, and what is done to the products. */
   head(config: ModelConfig): Head;
-  /** Of a family that attends both ways: it makes hidden states of whole texts, and generates nothing. */
+  /** Set for bidirectional families, which encode whole texts and do not generate. */
   readonly encoder?: EncoderHeads;
 }
 
@@ -54,11 +54,11 @@ export function encodesWholeTexts({ family, config }: { family: Family; config: 
   return family.encoder !== undefined || config.useBidirectionalAttention === true;
 }
 
-/** What lies between an encoder's hidden states and its classifier. */
+/** The layers between an encoder's hidden states and its classifier. */
 export interface EncoderHeads {
   /** Whether its programs depend on how long the longest text is: `context.longest`. */
   readonly byDistance?: boolean | undefined;
-  /** Of a configuration with a classifier. */
+  /** Weights for a configuration with a classifier. */
   classifierWeights(config: ModelConfig): Map<string, WeightSpec>;
   /** @param x (rows, width), hidden states or what was pooled of them @returns (rows, width), what the classifier reads */
   classifierInput(context: Pick<ForwardContext, "linear" | "weight">, config: ModelConfig, x: Value): Value;

@@ -15,18 +15,17 @@ interface Part {
   tensor: Tensor;
   at: number;
   length: number;
-  /** Of whole blocks of rows that lie in another order: that order. */
+  /** The order of reordered rows, for whole blocks of rows. */
   rowOrder?: Int32Array | undefined;
 }
 
 /**
- * SHA-256 over what keys and values depend on: the trunk's configuration, the weights, the adapters and how activations meet quantised
- * weights. Two models with the same fingerprint can use each other's KV caches.
+ * SHA-256 over everything that keys and values depend on: the trunk's configuration, the weights, the adapters, and the rounding of
+ * activations. Models with the same fingerprint can use each other's KV caches.
  *
- * Of the weights and adapters the smallest tensors are read whole, up to 16 MB of them together; of each larger one the first and the last
- * kilobyte and 62 between them at equal distances. So any difference of models of up to 16 MB is found, and in a larger one what changes a
- * 60th of a matrix in one piece, or nearly all weights, as training does. What lies between the pieces (a few rows of a large matrix that
- * were edited by hand) is not. That takes about 50 ms of a model of 1.1B.
+ * The smallest tensors are read whole, up to 16 MB in total. Of each larger tensor, the first and last kilobyte and 62 evenly spaced ones
+ * between them are read. This detects every difference in models of up to 16 MB. In larger models it detects changes to a contiguous 60th
+ * of a matrix, and changes to nearly all weights, such as training. It misses small manual edits between the samples.
  */
 export async function fingerprintOf(model: ModelView, adapters: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
@@ -102,7 +101,7 @@ function* piecesOf(tensor: Tensor): Iterable<Part> {
     yield* inOrder(tensor, Math.floor(((tensor.bytes - length) * i) / (PIECES - 1)), length);
 }
 
-/** The bytes [at, at + length) of a tensor, whose rows may lie in another order. */
+/** The bytes [at, at + length) of a tensor, with reordered rows put in order. */
 function* inOrder(tensor: Tensor, at: number, length: number): Iterable<Part> {
   const { bytes, shape, rowOrder } = tensor;
   if (!rowOrder) return yield { tensor, at, length };

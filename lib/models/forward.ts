@@ -37,7 +37,7 @@ export interface Rows {
   positions: Value;
 }
 
-/** What dropout draws from, in training alone. */
+/** The random inputs of dropout, in training. */
 export interface ForwardNoise {
   /** (3) i32: seed, step, micro-batch; asked for where it is needed. */
   key(): Value;
@@ -67,7 +67,7 @@ function checkedAttend({ config }: ModelView, attend: Attend): ForwardContext["a
 
 interface ContextOptions {
   lengths: ForwardContext["lengths"];
-  /** Of the activations. */
+  /** Element type of the activations. */
   dtype: FloatDType;
   /** Matrices are cast to it; undefined: they enter as they are stored. */
   matrices?: FloatDType | undefined;
@@ -77,15 +77,15 @@ interface ContextOptions {
   rowwise?: boolean | undefined;
   /** Adapters that take part, in this order. */
   adapters: readonly Adapter[];
-  /** Told of every linear layer. */
+  /** Called for every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   /** Whether rows of q and k may lie as a file has them; else the model puts them in order. */
   asStored?: boolean | undefined;
   /** How activations meet quantised matrices. */
   activations: QuantizedActivations;
-  /** Of a training pass. */
+  /** Noise of a training pass. */
   noise?: ForwardNoise | undefined;
-  /** Of uniform noise on the embeddings, (rows, width). */
+  /** Scale of uniform noise on the embeddings (rows, width). */
   embeddingNoise?: ((width: number) => number) | undefined;
   attend: Attend;
   longest?: number | undefined;
@@ -175,9 +175,9 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
 export interface Forward {
   /** Hidden states after the last norm, (rows, width). */
   hidden: Value;
-  /** What makes logits of the next token of them. A classifier may have none: its matrix enters the trace when it is read. */
+  /** The head for next-token logits. A classifier may have none, so its matrix enters the trace on first use. */
   readonly head: LogitHead;
-  /** Layers beside the trunk by name, over `hidden` or what was made of it: heads. */
+  /** Applies a head by name to `hidden`, or to a value derived from it. */
   linear: ForwardContext["linear"];
   /** A weight by its Hugging Face name, as it enters the trace. */
   weight: ForwardContext["weight"];
@@ -213,7 +213,7 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
   return {
     hidden: hiddenOf(model, context),
     get head() {
-      // What attends both ways has seen the token that its logits would be of.
+      // A bidirectional model has already seen the token that its logits would predict.
       if (!model.family.encoder) needGeneration(model);
       const head = model.family.head(model.config);
       if (!context.has(head.weight))
@@ -256,14 +256,14 @@ export function tempered<Head extends { scale?: number | undefined; softcap?: nu
   return { ...head, scale: scale / temperature, ...(softcap && { softcap: softcap / temperature }) };
 }
 
-/** Layers beside the trunk without a pass through it, over what was made of one: those behind pooling. */
+/** Gives access to layers after pooling without running the trunk. */
 export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "weight"> {
   return contextOf(model, {} as Rows, {
     dtype: "f32",
     adapters: model.adaptersOf(undefined),
     activations: model.quantizedActivations,
     lengths: () => 0,
-    attend: (_, { v }) => v, // there is no layer that attends
+    attend: (_, { v }) => v, // unused: these layers have no attention
   });
 }
 
@@ -274,7 +274,7 @@ export interface SequenceForwardOptions {
   longest?: number | undefined;
   /** How activations meet narrow weights. Default f32. */
   activations?: QuantizedActivations | undefined;
-  /** Of the activations. Default f32. */
+  /** Element type of the activations. Default: f32. */
   dtype?: FloatDType | undefined;
   /**
    * (rows) i32: runs of equal ids within a sequence are documents that do not see each other, negative ids are padding.
@@ -285,13 +285,13 @@ export interface SequenceForwardOptions {
   weights?: Map<string, Value> | undefined;
   /** Names of the adapters that take part; default: the model's active ones. */
   adapters?: readonly string[] | undefined;
-  /** Told of every linear layer. */
+  /** Called for every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   /** Whether rows of q and k may lie as a file has them. Default: the model puts them in order. */
   asStored?: boolean | undefined;
-  /** Of a training pass: what the adapters' dropout draws from. Without it nothing is dropped. */
+  /** The random inputs of the adapters' dropout, in training. Without it nothing is dropped. */
   noise?: ForwardNoise | undefined;
-  /** Of a training pass: uniform noise on the embeddings, ± alpha / √(sequenceLength · width). Default 0: none. */
+  /** Uniform noise on the embeddings in training, ± alpha / √(sequenceLength · width). Default: 0. */
   neftuneNoiseAlpha?: number | undefined;
 }
 
@@ -322,11 +322,11 @@ export function sequenceForward(model: ModelView, rows: Rows, options: SequenceF
 }
 
 /**
- * New rows of several sequences over their KV caches. Where rotation depends on a sequence's length (turnsByLength), the
- * program has an input `lengths` (rows) i32; where the cache has pages, `pages` (slots, entries) i32 says which are whose.
+ * The forward pass for new rows of several sequences over their KV caches. If RoPE depends on the sequence's length (turnsByLength), the
+ * program has an input `lengths` (rows) i32. A paged cache has an input `pages` (slots, entries) i32, the page table.
  * @param segments (count, 4) i32: first row, row count, slot, past length
- * @param options.rowwise a row's bits do not depend on the rows of other sequences beside it
- * @param options.wanted (wanted rows) i32: the rows whose hidden states are returned; all where not given
+ * @param options.rowwise a row's bits do not depend on rows of other sequences
+ * @param options.wanted (wanted rows) i32: the rows whose hidden states are returned. Default: all.
  */
 export function cachedForward(
   model: ModelView,

@@ -9,8 +9,8 @@ import type { WeightSpec } from "./family.ts";
 import { familyOf } from "./registry.ts";
 
 /**
- * Every weight of a model: its family's, and those of the heads that its configuration names. A classifier does without
- * the language-modelling head, as does what generates nothing, so that is optional then (a tied one is the embedding, and is always there).
+ * Every weight of a model: those of its family, and those of the heads in its configuration. Classifiers and models that do not generate
+ * do not need the language-modeling head, so it is optional for them. A tied head is the embedding and always exists.
  */
 export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   const family = familyOf(config.modelType);
@@ -42,13 +42,13 @@ export function languageHead(config: ModelConfig): string[] {
   return [own, bias].filter((name) => name !== undefined).filter((name) => trunk.has(name));
 }
 
-/** Names of the weights that are heads, layers behind pooling among them: what is not the trunk. */
+/** Names of the weights outside the trunk: heads, and layers after pooling. */
 export function headNames(config: ModelConfig): string[] {
   const trunk = familyOf(config.modelType).weights(config);
   return [...modelWeights(config).keys()].filter((name) => !trunk.has(name));
 }
 
-/** Those that a classifier's logits depend on: what training "the head alone" means. A value head and layers behind pooling stay as they are. */
+/** Names of the weights of the classification head, which "the head alone" trains. A value head and layers after pooling are not included. */
 export function classifierNames(config: ModelConfig): string[] {
   return headNames(config).filter((name) => !name.startsWith(EMBEDDING_LAYERS) && !name.startsWith(`${VALUE_HEAD}.`));
 }
@@ -59,7 +59,7 @@ export function trunkNames(config: ModelConfig): string[] {
   return [...familyOf(config.modelType).weights(config).keys()].filter((name) => !heads.includes(name));
 }
 
-/** What transformers calls a trunk without a head: `LlamaModel`. */
+/** Whether the architecture is a trunk without a head, such as `LlamaModel`. */
 function isBare({ architectures }: ModelConfig): boolean {
   return architectures?.some((name) => /Model$/.test(name) && !/LMHeadModel$/.test(name)) ?? false;
 }

@@ -91,7 +91,7 @@ export async function drawWeights(
   }
 }
 
-/** What is to be drawn, where there is room for it. A device's memory is its own, and says itself that it is full. */
+/** Returns the weights to draw, after checking that memory suffices. Devices check their own memory. */
 function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec][] {
   const specs = [...modelWeights(config)].filter(([, { optional }]) => !optional);
   const parameters = parametersOf(specs);

@@ -1,4 +1,4 @@
-// What two users at a time would spoil for each other: the weights of one model.
+// Exclusive claims on a model's weights, for calls that change them.
 import { HeddleError } from "../core/errors.ts";
 import type { ModelView } from "./model-view.ts";
 

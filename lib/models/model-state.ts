@@ -2,7 +2,7 @@ import type { ModelConfig } from "../formats/config/config.ts";
 import type { Executable, Tensor } from "../graph/index.ts";
 import type { Adapter } from "./adapters/adapters.ts";
 
-/** How many states have a tensor: the last that lets go of it frees it. */
+/** Number of states that hold a tensor. The last one to release it frees it. */
 const holders = new WeakMap<Tensor, number>();
 
 function hold(tensor: Tensor): void {
@@ -26,13 +26,13 @@ export interface StateFields {
   readonly active: readonly string[];
   /** Names of the adapters whose updates are in the weights. */
   readonly merged: readonly string[];
-  /** What was compiled for these tensors, by key. */
+  /** Programs compiled for these tensors, by key. */
   readonly programs: Map<string, unknown>;
 }
 
 /**
- * What a model is between two changes. It stays as it is: a change makes another state, and whoever began with this one goes on with it. Its
- * tensors stay until all have let go of it; what it has in common with another stays with that. (Training alone writes weights in place.)
+ * The immutable state of a model between two changes. A change makes a new state, and running calls keep the old one. Tensors are freed
+ * when the last state that holds them is released. Only training writes weights in place.
  */
 export class ModelState implements StateFields {
   readonly config: ModelConfig;
@@ -69,7 +69,7 @@ export class ModelState implements StateFields {
     hold(tensor);
   }
 
-  /** A bound program that no call is running; undefined where there is none under this key. */
+  /** Takes an idle bound program with this key, or returns undefined. */
   takeIdle(key: string): Executable | undefined {
     const found = this.idle.get(key);
     this.idle.delete(key);

@@ -8,14 +8,14 @@ import { headNames, modelWeights } from "./heads.ts";
 import { storedName } from "./loading/dequantize.ts";
 import type { ModelState } from "./model-state.ts";
 
-/** What a model and all that hold it know of it. @internal */
+/** State shared by a model and everything that holds it. @internal */
 export interface ModelLife {
   live: boolean;
   /** See `ModelView.weightsVersion`. */
   version: number;
 }
 
-/** What stays as it is for a model's whole life. @internal */
+/** Properties that never change during a model's life. @internal */
 export interface ModelTraits {
   readonly family: Family;
   readonly device: Device;
@@ -23,7 +23,7 @@ export interface ModelTraits {
   readonly temperature: number;
 }
 
-/** What can be read of a model: its configuration, weights and adapters. */
+/** Read access to a model: its configuration, weights and adapters. */
 export abstract class ModelView {
   readonly family: Family;
   readonly device: Device;
@@ -67,7 +67,7 @@ export abstract class ModelView {
     return held.state === this.state && held.weightsVersion === this.weightsVersion;
   }
 
-  /** What kind of model it is, and its sizes. */
+  /** The model's type and sizes. */
   get config(): ModelConfig {
     return this.state.config;
   }
@@ -84,8 +84,8 @@ export abstract class ModelView {
   }
 
   /**
-   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`; under `storedName` those whose rows
-   * lie in another order, which have their own name only once `weight` was asked for them.
+   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. Weights with reordered rows are under
+   * `storedName`, and under their own name only after `weight` was called for them.
    */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.state.tensors;
@@ -114,8 +114,8 @@ export abstract class ModelView {
   }
 
   /**
-   * The weight as it was loaded: its rows may lie in another order (`Tensor.rowOrder`), which a pass that minds it reads without a copy. Also
-   * for its type and shape.
+   * The weight as it was loaded. Its rows may be reordered (`Tensor.rowOrder`), which a pass that handles it reads without a copy. Also use
+   * it for the type and shape.
    * @throws HeddleError NOT_FOUND, DISPOSED
    */
   asStored(name: string): Tensor {
@@ -127,7 +127,7 @@ export abstract class ModelView {
   get parameterCount(): number {
     return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
   }
-  /** Bytes of the weights as they lie in memory or in the mapped file. */
+  /** Size of the weights in memory or in the mapped file, in bytes. */
   get weightBytes(): number {
     return this.weightNames.reduce((n, name) => n + this.asStored(name).bytes, 0);
   }
@@ -193,7 +193,7 @@ export abstract class ModelView {
   }
 }
 
-/** A model as it was at one moment. What it reads stays until it is released. @internal */
+/** A snapshot of a model. Its tensors stay until it is released. @internal */
 export class HeldModel extends ModelView {
   private readonly version: number;
   private held = true;

@@ -21,7 +21,7 @@ import { ModelState, type StateFields } from "./model-state.ts";
 import { ModelView } from "./model-view.ts";
 import { familyOf } from "./registry.ts";
 
-/** A state that a model had. @internal */
+/** An earlier state of a model. @internal */
 export class ModelMark {
   readonly state: ModelState;
 
@@ -46,9 +46,9 @@ export interface ModelOptions {
 }
 
 /**
- * A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. Calls under way when it
- * changes (adapters are merged, removed or made active) end with the weights and adapters that they began with; a session or a chat is of
- * the changed model from its next call on. A step of training writes weights in place: calls under way see it from their next run on.
+ * A Transformer: a configuration and its weights on a device, without text or tokenizer. Running calls keep the weights and adapters that
+ * they began with when adapters are merged, removed or activated. Sessions and chats use the changed model from their next call on. A
+ * training step writes weights in place, and running calls see it from their next run on.
  */
 export class Model extends ModelView {
   private constructor(
@@ -168,7 +168,7 @@ export class Model extends ModelView {
     this.change({ config, programs: this.state.programs });
   }
 
-  /** Gives the trunk a value head with random weights: a number a token, beside the language-modelling head. */
+  /** Adds a value head with random weights, which gives one number per token. */
   async addValueHead({ seed = 0 }: { seed?: number | undefined } = {}): Promise<void> {
     await this.reconfigure({ ...this.config, valueHead: true }, seed);
   }
@@ -196,8 +196,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Makes the named weights writable f32 tensors, as training needs them: mapped, 16-bit and quantised ones are copied and widened.
-   * Programs made before are forgotten; calls under way go on with the weights that they began with.
+   * Makes the named weights writable f32 tensors for training. Mapped, 16-bit and quantized weights are copied and converted. Compiled
+   * programs are dropped. Running calls keep the weights they began with.
    */
   async prepareForTraining(names: readonly string[]): Promise<void> {
     if (names.some((name) => this.state.unmerged.has(name))) this.settleMerged();
@@ -225,15 +225,15 @@ export class Model extends ModelView {
     this.life.version++;
   }
 
-  /** @throws HeddleError NOT_FOUND for a name that is no adapter's */
+  /** @throws HeddleError NOT_FOUND for an unknown adapter */
   setActiveAdapters(names: readonly string[]): void {
     this.adaptersOf(names);
     this.change({ active: [...new Set(names)], programs: this.state.programs });
   }
 
   /**
-   * Puts a new LoRA adapter on the model, and makes it active beside those that are. It changes no output before it is trained.
-   * @throws HeddleError INVALID_ARGUMENT for an option, a target without a layer, or a name that is taken
+   * Adds a new LoRA adapter and activates it in addition to the active ones. It does not change outputs until it is trained.
+   * @throws HeddleError INVALID_ARGUMENT for a wrong option, a target without a layer, or a used name
    */
   async addAdapter(name: string, options: LoraOptions = {}, seed = 0): Promise<Adapter> {
     checkSeed(seed);
@@ -261,8 +261,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
+   * Removes an adapter and frees its tensors after running calls that use it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged or being trained
    */
   removeAdapter(name: string): void {
     const [adapter] = this.adaptersOf([name]);
@@ -280,11 +280,10 @@ export class Model extends ModelView {
   }
 
   /**
-   * Adds an adapter's update into the weights, so that it costs nothing more; it is then no longer active. The weights
-   * before it are kept for `unmergeAdapters`. Merged equals unmerged within the rounding of the weights' type; quantised weights
-   * that it changes become f32.
-   * Calls under way go on with the weights as they were.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
+   * Adds an adapter's update to the weights, so that it has no further cost. The adapter is then inactive. The previous weights are kept
+   * for `unmergeAdapters`. Outputs agree within the rounding of the weights' type. Quantized weights that it changes become f32.
+   * Running calls keep the previous weights.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged already, or if it or the weights it changes are being trained
    */
   async mergeAdapter(name: string): Promise<void> {
     const [adapter] = this.adaptersOf([name]);
@@ -311,9 +310,9 @@ export class Model extends ModelView {
   }
 
   /**
-   * Puts back the weights from before `mergeAdapter`, to the byte, and makes the merged adapters active again. Calls under way go on with the
-   * merged weights.
-   * @throws HeddleError INVALID_ARGUMENT where a run trains one of them
+   * Restores the exact weights from before `mergeAdapter`, and activates the merged adapters again. Running calls keep the merged
+   * weights.
+   * @throws HeddleError INVALID_ARGUMENT if one of them is being trained
    */
   unmergeAdapters(): void {
     const { unmerged, active, merged } = this.state;
@@ -324,8 +323,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Adds the active adapters' updates into the weights for good, in f32, so that nothing of them is rounded away: for training that goes
-   * on with the weights themselves. The adapters are gone then; the model computes what it did.
+   * Adds the active adapters' updates to the weights permanently, in f32, so that nothing is rounded away, for training that continues with
+   * the full weights. Removes the adapters. Outputs do not change.
    */
   async absorbAdapters(): Promise<void> {
     const adapters = this.adaptersOf();
@@ -347,7 +346,7 @@ export class Model extends ModelView {
     throw new HeddleError("INVALID_ARGUMENT", `adapter: expected a name that is free, got ${describe(name)}`);
   }
 
-  /** Frees the weights. What is bound to them (sessions) keeps them until it is disposed too. */
+  /** Frees the weights. Sessions keep them until they are disposed too. */
   dispose(): void {
     if (!this.life.live) return;
     this.life.live = false;

@@ -94,8 +94,8 @@ export function ropeRegime(config: ModelConfig, length: number): number {
 }
 
 /**
- * Whether keys keep the frequencies of the length that their sequence had when they were computed (dynamic scaling): a sequence that goes on
- * from another's beginning would then say other things than by itself.
+ * Whether cached keys depend on the length that their sequence had when they were computed (dynamic scaling). Such keys must not be reused
+ * for another sequence with the same prefix.
  */
 export function keysKeepLength({ ropeScaling: scaling }: ModelConfig): boolean {
   return scaling?.ropeType === "dynamic";

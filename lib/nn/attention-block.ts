@@ -96,7 +96,7 @@ function projections(context: ForwardContext, x: Value, block: AttentionBlock): 
   return [project("q"), project("k"), project("v")];
 }
 
-/** Of q or k, over the last dimension. */
+/** Normalizes q or k over the last dimension. */
 function normed(context: ForwardContext, { norm, prefix, names }: AttentionBlock, which: "q" | "k", x: Value): Value {
   if (!norm) return x;
   const name = `${prefix}.${which === "q" ? names.queryNorm : names.keyNorm}`;
@@ -109,7 +109,7 @@ function eachNormed(x: Value, weight: Value, eps: number): Value {
   const [rows, heads, width] = [x.dim(0), Number(x.dim(1)), x.last];
   const one = affine(sum(weight), 0, 1);
   const plain = layerNorm(x, broadcast(one, [width]), { eps }).y;
-  // The weights beside each row, as an outer product: there is no op that repeats them.
+  // Repeats the weights for each row by an outer product, because there is no op for it.
   const ones = broadcast(one, [rows, 1], x.dtype as FloatDType);
   const beside = linear(ones, reshape(weight, [1, heads * width]), undefined, { transposed: true });
   return mul(plain, reshape(beside, x.shape));

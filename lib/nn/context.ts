@@ -13,8 +13,8 @@ export interface Heads {
 }
 
 /**
- * What a model's forward function is given. The same function serves training (whole sequences) and generation (rows of
- * several sequences over their KV caches): only `attend` differs.
+ * The argument of a model's forward function. One function serves training (whole sequences) and generation (rows of several sequences
+ * over their KV caches). Only `attend` differs.
  */
 export interface ForwardContext {
   /** (rows) i32 */
@@ -41,7 +41,7 @@ export interface ForwardContext {
    * @param options.transposed the weight is stored (in, out), as GPT-2's are
    */
   linear(x: Value, prefix: string, options?: { transposed?: boolean | undefined }): Value;
-  /** Whether what `linear` makes of `prefix`, q or k, has neighbours that turn together, as its weight's rows lie in a GGUF file. */
+  /** Whether the output of `linear` for `prefix`, q or k, is in GGUF's row order, where RoPE pairs are neighbours. */
   interleaved(prefix: string): boolean;
   /**
    * The linear layers `prefix` of routed experts: each row through the matrices of those that it was given.

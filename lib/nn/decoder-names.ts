@@ -1,6 +1,6 @@
 import { given } from "./given.ts";
 
-/** What a decoder's weights are called, without `.weight` and `.bias`. */
+/** The names of a decoder's weights, without `.weight` and `.bias`. */
 export interface DecoderNames {
   embedding: string;
   /** Before a layer's number. */
@@ -8,17 +8,17 @@ export interface DecoderNames {
   /** The last norm. */
   norm: string;
   head: string;
-  /** Of a layer: attention, and what lies in it. */
+  /** Attention in a layer, and its parts. */
   attention: string;
   qkv: string;
   output: string;
   queryNorm: string;
   keyNorm: string;
-  /** Of a layer: the feed-forward block, and what lies in it where gate and up are one projection. */
+  /** The feed-forward block of a layer, and its parts if gate and up are one projection. */
   mlp: string;
   gateUp: string;
   down: string;
-  /** Of a layer: its norms. */
+  /** The norms of a layer. */
   beforeAttention: string;
   afterAttention: string;
   beforeMlp: string;

@@ -21,8 +21,8 @@ export interface DecoderShape {
   /** LayerNorm instead of RMSNorm, also of q and k. It has biases (GPT-NeoX, StarCoder 2) or none (Cohere). */
   layerNorm?: "biased" | "plain" | undefined;
   /**
-   * Whether attention and the feed-forward block both read the layer's input, and join the stream together: each through a norm of its own
-   * (GPT-NeoX), or both through one (Cohere).
+   * Parallel blocks: attention and the feed-forward block both read the layer's input and are added together. Each has its own norm
+   * (GPT-NeoX), or they share one (Cohere).
    */
   parallel?: "two norms" | "one norm" | undefined;
   /** 1 if the weights of norms are stored as offsets from one (Gemma). */
@@ -43,13 +43,13 @@ export interface DecoderShape {
   activation?: Activation | undefined;
   /** Projections in one: q, k, v and gate, up (Phi-3), gate, up alone (GLM 4), or each head's q, k, v (GPT-NeoX). */
   fused?: boolean | "gate_up" | "qkv by head" | undefined;
-  /** Whether neighbours of a head turn together, in the place of its halves (GLM 4, Cohere). */
+  /** Whether RoPE pairs neighbours of a head instead of its halves (GLM 4, Cohere). */
   interleaved?: boolean | undefined;
   /** Whether attention has sinks (gpt_oss). */
   sinks?: boolean | undefined;
   /** The routed experts of a layer, undefined where it has one block for all rows. */
   experts?: ((layer: number) => ExpertsShape | undefined) | undefined;
-  /** In the place of the gated block: x (rows, width), the block's prefix → (rows, width). */
+  /** Replaces the gated block: x (rows, width), the block's prefix → (rows, width). */
   feedForward?: ((x: Value, prefix: string, layer: number) => Value) | undefined;
   /** Whether a row sees those before it alone. Default true. */
   causal?: boolean | undefined;

@@ -5,7 +5,7 @@ import { type RelativeBias, relativeAttention } from "./relative-bias.ts";
 /** Names of an encoder's weights, without what the model's begin with and without `.weight` and `.bias`. */
 export interface EncoderNames {
   embeddings: { word: string; position: string; tokenType: string; norm: string; project: string };
-  /** Before those of a layer, its number behind it. */
+  /** Prefix of a layer's names, followed by its number. */
   layers: string;
   layer: {
     query: string;
@@ -45,13 +45,13 @@ export const BERT_NAMES: EncoderNames = {
 /** Sizes and flags of BERT and its kin: learned positions, attention both ways, layer norms on the blocks' outputs. */
 export interface EncoderShape {
   names: EncoderNames;
-  /** What the names begin with: `bert.`. */
+  /** Prefix of all names, such as `bert.`. */
   prefix: string;
   layers: number;
   heads: number;
   headDim: number;
   eps: number;
-  /** Of GELU; default none. */
+  /** The approximation of GELU. Default: none. */
   approximate?: "tanh" | "none";
   /** Whether tokens are of kinds of segments (all but DistilBERT). */
   segments?: boolean;

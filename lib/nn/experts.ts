@@ -15,7 +15,7 @@ import {
 } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
-/** What routed experts of a layer are like beside their weights. */
+/** Options of a layer's routed experts. */
 export interface ExpertsShape {
   /** Experts a row is given to. */
   perToken: number;
@@ -23,7 +23,7 @@ export interface ExpertsShape {
   normalise: boolean;
   /** Name of the layer that chooses, below the block's prefix: `gate` (Qwen 3, Mixtral), `router` (gpt_oss). */
   router: string;
-  /** What a layer calls the block. Default: `mlp`. */
+  /** Name of the block in a layer. Default: `mlp`. */
   block?: string | undefined;
   /** Whether `shared_expert`, which every row goes through, adds what it says times σ of `shared_expert_gate`'s one logit (Qwen 2). */
   shared?: boolean | undefined;
@@ -44,7 +44,7 @@ export function routedExperts(context: ForwardContext, x: Value, prefix: string,
   return shape.shared ? add(said, sharedExpert(context, x, prefix, shape.unit)) : said;
 }
 
-/** One expert for all rows, each with a share of its own. @param x (rows, width) @returns (rows, width) */
+/** The shared expert, weighted by a gate per row. @param x (rows, width) @returns (rows, width) */
 function sharedExpert(context: ForwardContext, x: Value, prefix: string, unit: ExpertsShape["unit"]): Value {
   const project = (v: Value, name: string) => context.linear(v, `${prefix}.shared_expert.${name}_proj`);
   const said = project(unit(project(x, "gate"), project(x, "up")), "down");

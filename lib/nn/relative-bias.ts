@@ -2,7 +2,7 @@
 import { cast, concat, embedding, linear, reshape, scale, split, type Value } from "../graph/index.ts";
 import type { ForwardContext, Heads } from "./context.ts";
 
-/** What a family's table of biases is. */
+/** Describes a family's table of biases. */
 export interface RelativeBias {
   /** Name of the table, (buckets, heads), without `.weight`. */
   name: string;
@@ -16,8 +16,8 @@ const BUCKETS = 32;
 const MAX_DISTANCE = 128;
 
 /**
- * T5's bucket of a distance, key minus query: half of them for keys behind the query; of each half, the first half tells single distances
- * apart and the others grow with the logarithm up to MAX_DISTANCE. In 32-bit steps, as models were trained with.
+ * T5's bucket of a distance, key minus query. Half of the buckets are for keys after the query. In each half, the first buckets hold single
+ * distances, and the others grow logarithmically up to MAX_DISTANCE. Computed in f32, as in training.
  */
 export function bucketOf(distance: number): number {
   const { fround, log } = Math;
@@ -54,7 +54,7 @@ export function relativeConstants(positions: number, heads: number): Map<string,
   ]);
 }
 
-/** x's last dimension n times, one behind the other. */
+/** Repeats x's last dimension n times. */
 function repeated(x: Value, n: number): Value {
   if (n === 1) return x;
   const half = repeated(x, n >> 1);

@@ -14,32 +14,33 @@ import {
   type Value,
 } from "../graph/index.ts";
 
-/** The sizes of a matrix. */
+/** Returns the sizes of a matrix. */
 const sizes = (matrix: Value): [number, number] => [matrix.dim(0) as number, matrix.dim(1) as number];
 
 /** Hyper-parameters of Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"). */
 export interface MuonOptions {
-  /** Matrices that it updates, by name; all other parameters are AdamW's. */
+  /** Names of the matrices that Muon updates. AdamW updates all other parameters. */
   names: ReadonlySet<string>;
-  /** Those of them that are stored (inputs, outputs). */
+  /** Names of those that are stored as (inputs, outputs). */
   transposed?: ReadonlySet<string>;
-  /** Its learning rate as a multiple of AdamW's. */
+  /** Muon's learning rate as a multiple of AdamW's. */
   rateRatio: number;
-  /** Of the Nesterov momentum. Default 0.95. */
+  /** Nesterov momentum. Default 0.95. */
   momentum?: number;
-  /** Decoupled, times its learning rate. Default 0. */
+  /** Decoupled weight decay, multiplied by its learning rate. Default 0. */
   weightDecay?: number;
 }
 
 export const MUON_DEFAULTS = { momentum: 0.95, weightDecay: 0 } as const;
 
-/** The quintic of the reference implementation: steep at 0, so that five steps bring every singular value near 1. */
+/** Coefficients of the reference implementation's quintic. It is steep at 0, so that five steps bring every singular value near 1. */
 const [A, B, C] = [3.4445, -4.775, 2.0315] as const;
 const STEPS = 5;
 const EPSILON = 1e-7;
 
 /**
- * The nearest matrix with orthogonal rows or columns, about: five Newton–Schulz steps, X ← aX + (b·XXᵀ + c·(XXᵀ)²)X, from X = G / ‖G‖.
+ * Approximates the nearest matrix with orthogonal rows or columns by five Newton–Schulz steps from X = G / ‖G‖: X ← aX + (b·XXᵀ +
+ * c·(XXᵀ)²)X.
  * Singular values end within about 0.7 to 1.2.
  * @param g (rows, columns) f32 @returns (rows, columns)
  */
@@ -48,7 +49,7 @@ export function orthogonalised(g: Value): Value {
   const norm = affine(globalNorm([g]), 1, EPSILON);
   let x = mul(g, broadcast(reciprocal(norm), g.shape));
   for (let i = 0; i < STEPS; i++) {
-    // Of the two Gram matrices the smaller. It is symmetric: a product with its transpose is one with itself.
+    // Use the smaller of the two Gram matrices. It is symmetric, so a product with its transpose is a product with itself.
     const gram = rows <= columns ? linear(x, x) : transposedProduct(x, x);
     const polynomial = add(scale(gram, B), scale(linear(gram, gram), C));
     const turned = rows <= columns ? linear(polynomial, x, undefined, { transposed: true }) : linear(x, polynomial);
@@ -58,7 +59,7 @@ export function orthogonalised(g: Value): Value {
 }
 
 /**
- * In a trace: one Muon step in place. Momentum m ← μ·m + (1 − μ)·g, Nesterov's u = μ·m + (1 − μ)·g, and
+ * Adds one in-place Muon step to a trace. Momentum m ← μ·m + (1 − μ)·g; Nesterov's u = μ·m + (1 − μ)·g;
  * w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalised(u).
  * Reads the input `muon.momentum`, (1) f32.
  * @param operands.factor (1) f32: multiplies the gradient (clipping)

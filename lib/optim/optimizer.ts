@@ -20,48 +20,54 @@ export interface AdamWOptions {
   beta2?: number;
   eps?: number;
   weightDecay?: number;
-  /** Largest global L2 norm of the gradient; 0 clips nothing. */
+  /** Maximum global L2 norm of the gradient; 0: no clipping. */
   maxGradNorm?: number;
 }
 
-/** Parameters with a rate or a decay of their own. */
+/** Parameters with a separate rate or decay. */
 export interface OptimizerGroup {
   names: ReadonlySet<string>;
-  /** Multiplies their learning rate, Muon's of Muon's matrices. Default 1. */
+  /** Multiplies the learning rate of these parameters, or Muon's rate for Muon's matrices. Default 1. */
   rateRatio?: number | undefined;
-  /** In place of the decay of all, Muon's of Muon's matrices. It applies to the whole group, vectors included, as in PyTorch's groups. */
+  /**
+   * Replaces the common decay, or Muon's decay for Muon's matrices. It applies to the whole group, vectors included, as in PyTorch's
+   * groups.
+   */
   weightDecay?: number | undefined;
 }
 
 export interface OptimizerOptions extends AdamWOptions {
-  /** No parameter is in two. */
+  /** A parameter may be in at most one group. */
   groups?: readonly OptimizerGroup[] | undefined;
-  /** Some matrices by Muon; the gradient's norm and its clipping are over all parameters. */
+  /** Options of Muon for some matrices. The gradient's norm and its clipping are over all parameters. */
   muon?: MuonOptions | undefined;
 }
 
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
-/** Whether a parameter is a matrix, or a stack of them. Biases of experts and norms of each head are as many vectors; an adapter may be named bias. */
+/**
+ * Whether a parameter is a matrix, or a stack of matrices. Biases of experts and norms of heads are stacks of vectors. An adapter may be
+ * named bias.
+ */
 function decays(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$|\.[qk]_norm\.weight$/.test(name);
 }
 
 /**
- * AdamW over named f32 parameters, or Muon for some of them: gradients and moments are persistent tensors beside them. AdamW's decay
- * applies to matrices only (embeddings included), not to norms and biases, unless these are in a group with a decay of its own.
+ * AdamW over named f32 parameters, or Muon for some of them. Gradients and moments are persistent tensors. AdamW's decay applies only to
+ * matrices (embeddings included), not to norms and biases, unless their group has a separate decay.
  */
 export class Optimizer {
   readonly names: readonly string[];
-  /** Gradients by `gradient.<name>`: what the step's program accumulates into. */
+  /** Gradients by `gradient.<name>`. The step's program accumulates into them. */
   readonly gradients = new Map<string, Tensor>();
-  /** AdamW's first and second moments by `m.<name>` and `v.<name>`, Muon's by `momentum.<name>`: what a checkpoint keeps. */
+  /** AdamW's first and second moments by `m.<name>` and `v.<name>`, and Muon's momentum by `momentum.<name>`. Checkpoints store them. */
   readonly moments = new Map<string, Tensor>();
-  /** Updates done; the bias correction's exponent. */
+  /** Number of updates, the exponent of the bias correction. */
   steps = 0;
   private readonly options: Required<AdamWOptions>;
   private readonly muon: Required<Omit<MuonOptions, "transposed">> | undefined;
-  /** The first one is of parameters that are in none of the caller's. */
+  /** The first group holds the parameters that are in none of the caller's groups. */
   private readonly groups: readonly Omit<OptimizerGroup, "names">[];
   private readonly norm: Executable<{ gradNorm: Value }>;
   private readonly update: Executable<Record<string, never>>;
@@ -81,7 +87,7 @@ export class Optimizer {
         this.moments.set(`${m}.${name}`, Tensor.zeros(device, "f32", shape));
     }
     const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
-    // On its own, so that a gradient that is not finite can be refused before it has touched anything.
+    // A separate program, so that a gradient that is not finite is rejected before any update.
     const norm = compile(() => ({
       gradNorm: globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p))),
     }));
@@ -111,7 +117,7 @@ export class Optimizer {
     this.update = update.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
   }
 
-  /** Inside a trace: a gradient enters its tensor, over what was there or, with `keep` (1, of 1), added to it. */
+  /** Stores a gradient in its tensor, inside a trace. It overwrites the tensor, or is added to it with `keep` (1, of value 1). */
   static collect(name: string, gradient: Value, keep?: Value): void {
     const state = tensor(`gradient.${name}`, "f32", gradient.shape);
     if (keep) accumulate(state, gradient, keep);
@@ -119,8 +125,8 @@ export class Optimizer {
   }
 
   /**
-   * Updates the parameters from the gradients. Where these are not all finite, nothing changes: one NaN among them, scaled by
-   * their norm, would become every weight's.
+   * Updates the parameters from the gradients. If these are not all finite, nothing changes: scaling by their norm would otherwise turn
+   * one NaN into a NaN of every weight.
    * @param learningRate AdamW's; Muon's is `rateRatio` times it
    * @returns the gradients' L2 norm before clipping
    */
@@ -139,7 +145,7 @@ export class Optimizer {
     return gradNorm[0]!;
   }
 
-  /** What a group's parameters are updated by in step t. */
+  /** The rates of a group's update in step t. */
   private ratesOf(group: number, learningRate: number, t: number): Record<string, Float32Array> {
     const { rateRatio = 1, weightDecay: decay } = this.groups[group]!;
     const { beta1, beta2, eps, weightDecay } = this.options;

@@ -1,14 +1,15 @@
 import { invalidArgument } from "../core/errors.ts";
 
-/** How the learning rate goes from its peak on, in the names of TRL and transformers. `constant_with_warmup` is `constant`. */
+/** Shapes of the learning rate schedule, by the names of TRL and transformers. `constant_with_warmup` is `constant`. */
 export const lrSchedulers = ["cosine", "linear", "constant", "constant_with_warmup", "warmup_stable_decay"] as const;
 export type LrScheduler = (typeof lrSchedulers)[number];
-/** Along which curve the rate falls at the end of `warmup_stable_decay`. */
+/** Shapes of the decay at the end of `warmup_stable_decay`. */
 export const decayTypes = ["cosine", "linear", "1-sqrt"] as const;
 export type DecayType = (typeof decayTypes)[number];
 /**
- * A schedule of one's own: the share of learningRate that a step has, after the warm-up where there is one. Pure, so that a resumed run goes on alike.
- * @param at.step of the whole run, from 1 as in the log
+ * A custom schedule: the multiple of learningRate in a step, after the warm-up if there is any. It must be pure, so that a resumed run has
+ * the same rates.
+ * @param at.step step of the whole run, from 1 as in the log
  */
 export type OwnSchedule = (at: { step: number; maxSteps: number }) => number;
 
@@ -19,31 +20,33 @@ export interface ScheduleOptions {
   maxSteps: number;
   /** Default "cosine". */
   lrScheduler?: LrScheduler | OwnSchedule;
-  /** Steps of linear warm-up. Counts before `warmupRatio` where it is above 0. */
+  /** Steps of linear warm-up. Takes precedence over `warmupRatio` if it is above 0. */
   warmupSteps?: number;
   /** Warm-up as a share of `maxSteps`, rounded up. */
   warmupRatio?: number;
-  /** The rate at the end, as a share of the peak, for all but constant ones. Default 0. */
+  /** The final rate, as a share of the peak, except for constant schedules. Default 0. */
   minLearningRateRatio?: number;
-  /** Of `warmup_stable_decay`: steps in which the rate falls, up to the last. Counts before `decayRatio`. */
+  /** Length of the decay of `warmup_stable_decay`, in steps, up to the last step. Takes precedence over `decayRatio`. */
   decaySteps?: number | undefined;
-  /** The same as a share of `maxSteps`, rounded up. Default 0.1, as in the paper. */
+  /** The length of the decay as a share of `maxSteps`, rounded up. Default 0.1, as in the paper. */
   decayRatio?: number | undefined;
   /** Default "cosine", as in transformers. */
   decayType?: DecayType | undefined;
 }
 
-/** The learning rate of an optimiser step, counted from 1 as in the log. */
+/** Returns the learning rate of an optimiser step, counted from 1 as in the log. */
 export type Schedule = (step: number) => number;
 
 /**
- * A pure function from step to learning rate, so that a resumed run needs no state of it.
+ * Returns a pure function from step to learning rate, so that a resumed run needs no state of it.
  *
- * The warm-up rises by equal parts: step 1 has peak / warmup, step `warmup` the peak. From there cosine and linear fall,
- * warmup_stable_decay in its last steps alone (Hu et al. 2024, "MiniCPM"), and reach `minLearningRateRatio` of the peak at step
- * `maxSteps`; later steps keep that. (transformers counts steps from 0, so
- * that its first step of a warm-up has rate 0 and changes nothing, and its last step has not quite arrived. Here the first step counts, and the last has the rate at the end: with a floor of 0, where there
- * is more than one step, it changes nothing.)
+ * The warm-up rises linearly: step 1 has peak / warmup, step `warmup` has the peak. From there, cosine and linear decay to
+ * `minLearningRateRatio` of the peak at step `maxSteps`, and later steps keep that rate. warmup_stable_decay decays only in its last steps
+ * (Hu et al. 2024, "MiniCPM").
+ *
+ * transformers counts steps from 0. Its first warm-up step has rate 0 and changes nothing, and its last step has not reached the final
+ * rate. Here the first step has a rate above 0, and the last step has the final rate: with a minimum of 0 and more than one step, the last
+ * step changes nothing.
  *
  * @throws HeddleError INVALID_ARGUMENT
  */
@@ -63,7 +66,7 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
   const falls = decayOf(options);
   if (!(floor >= 0 && floor <= 1)) throw invalidArgument("minLearningRateRatio", "a number in [0, 1]", floor);
 
-  // A run of one step would have the rate at the end alone, which is 0 by default, and change nothing: it is all warm-up.
+  // A run of one step would only have the final rate, which is 0 by default, and change nothing. Treat it as all warm-up.
   const asked = warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * maxSteps);
   const warmup = maxSteps === 1 ? 1 : Math.min(maxSteps, asked);
   return (step) => {
@@ -71,20 +74,20 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
     if (lrScheduler === "constant" || lrScheduler === "constant_with_warmup") return learningRate;
     if (typeof lrScheduler === "function") return learningRate * shareOf(lrScheduler, step, maxSteps);
     const falling = falls ? Math.min(falls.steps, maxSteps - warmup) : maxSteps - warmup;
-    if (falls?.steps === 0) return learningRate; // decayRatio 0: stable to the end
+    if (falls?.steps === 0) return learningRate; // decayRatio 0: constant until the end
     const progress = falling > 0 ? Math.min(1, Math.max(0, (step - (maxSteps - falling)) / falling)) : 1;
     const share = shareLeft(falls?.type ?? (lrScheduler === "linear" ? "linear" : "cosine"), progress);
     return learningRate * (floor + (1 - floor) * share);
   };
 }
 
-/** What of the peak is left when a share of the fall is over. */
+/** Share of the peak that remains at a point of the decay. */
 function shareLeft(type: DecayType, progress: number): number {
   if (type === "linear") return 1 - progress;
   return type === "cosine" ? (1 + Math.cos(Math.PI * progress)) / 2 : 1 - Math.sqrt(progress);
 }
 
-/** How `warmup_stable_decay` falls; undefined for others. */
+/** Options of the decay of `warmup_stable_decay`; undefined for other schedules. */
 function decayOf(options: ScheduleOptions): { steps: number; type: DecayType } | undefined {
   const { lrScheduler, maxSteps, decaySteps, decayRatio = 0.1, decayType = "cosine" } = options;
   if (lrScheduler !== "warmup_stable_decay") {

@@ -5,20 +5,20 @@ import type { RankState } from "./session.ts";
 
 /** Options of `openRanking`. */
 export interface RankOptions {
-  /** Prompts: .jsonl rows with `prompt`, `question` or `messages` (and `answers`, where they are there already), or lines of text. */
+  /** Prompts: .jsonl rows with `prompt`, `question` or `messages` (and optionally `answers`), or lines of text. */
   prompts: string;
-  /** Where votes go: a .jsonl file that dpo and trainReward read. What it holds already is not asked again. */
+  /** Output file for votes: a .jsonl file for dpo and trainReward. Prompts that it already contains are not asked again. */
   out: string;
-  /** Answers a prompt. Default 2. */
+  /** Number of answers to a prompt. Default 2. */
   numAnswers?: number | undefined;
-  /** Default 0.9: answers have to differ. */
+  /** Default 0.9, because answers have to differ. */
   temperature?: number | undefined;
   topP?: number | undefined;
-  /** Of an answer at most. Default: as for generation, and what the context has room for. */
+  /** Maximum number of tokens of an answer. Default: as for generation, within the context. */
   maxTokens?: number | undefined;
   /** The same seed gives the same answers. A whole number from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
-  /** Prompts that are texts are what a user says in a chat. Default: where the model has a chat template. */
+  /** Treat text prompts as user messages in a chat. Default: if the model has a chat template. */
   chat?: boolean | undefined;
   /** Default: a free one. */
   port?: number | undefined;
@@ -36,19 +36,19 @@ const NAMES: readonly (keyof RankOptions)[] = [
   "port",
 ];
 
-/** A page where people judge answers, until it is closed. */
+/** A local web page on which people judge answers, until it is closed. */
 export interface Ranking {
-  /** Where the page is, on this machine alone. */
+  /** URL of the page, reachable only from this machine. */
   readonly url: string;
   readonly state: RankState;
-  /** Closes the page: votes are on disk already. @throws HeddleError IO */
+  /** Closes the page. Votes are already on disk. @throws HeddleError IO */
   close(): Promise<void>;
 }
 
 /**
- * Opens a local web page on which people say which of a model's answers is better. Every vote is on disk before the page shows the next
- * prompt; a run that was stopped, however it was, goes on where it was.
- * @param model not needed where all prompts bring their answers
+ * Opens a local web page on which people choose the better of a model's answers. Every vote is on disk before the page shows the next
+ * prompt. A run that was stopped, even by a kill, continues where it was.
+ * @param model not needed if all prompts have answers
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT
  * @example
  * await using ranking = await openRanking(model, { prompts: "prompts.jsonl", out: "pairs.jsonl" });
@@ -68,7 +68,7 @@ export async function openRanking(
     throw invalidArgument("port", "a whole number of 0 to 65535", port);
   checkSeed(seed);
   const chat = options.chat ?? model?.tokenizer?.hasChatTemplate ?? false;
-  // The page and its server, which few who import the package ask for.
+  // Load the page and its server lazily, because few users of the package need them.
   const [{ readItems }, { Sampler }, { serveRanking }, { RankSession }] = await Promise.all([
     import("./items.ts"),
     import("./sampler.ts"),

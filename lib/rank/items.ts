@@ -4,23 +4,23 @@ import { ioError } from "../io/atomic-files.ts";
 import { readWhole } from "../io/open-file.ts";
 import type { TextMessage } from "../language-model/index.ts";
 
-/** Of a file with a prompt on each line, at most: people judge them one by one. */
+/** Maximum size of a file with a prompt on each line, because people judge prompts one by one. */
 const MAX_TEXT_BYTES = 1 << 28;
 
-/** What people judge: a prompt with two or more answers. */
+/** A prompt with two or more answers to judge. */
 export interface RankItem {
-  /** Its place in the file of prompts, from 0. */
+  /** Its index in the file of prompts, from 0. */
   readonly id: number;
-  /** As preference training reads it: a text that is continued, or messages. */
+  /** The prompt as for preference training: a text to continue, or messages. */
   readonly prompt: string | readonly TextMessage[];
   /** Given with the prompt, or sampled later. */
   answers?: readonly string[] | undefined;
 }
 
 /**
- * The prompts of a file: .jsonl rows with `prompt` (a text or messages) or `question`, and `answers` where they are there already;
- * or a text file with a prompt on each line.
- * @param chat texts are what a user says in a chat, not the beginning of a text
+ * Reads the prompts of a file: .jsonl rows with `prompt` (a text or messages) or `question`, and optionally `answers`; or a text file with
+ * a prompt on each line.
+ * @param chat treat texts as user messages in a chat, not as the beginning of a text
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */
 export async function readItems(path: string, { chat }: { chat: boolean }): Promise<RankItem[]> {

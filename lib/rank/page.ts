@@ -1,4 +1,4 @@
-/** The page. Its content comes from script.ts; without a script it says so. */
+/** The HTML page. script.ts renders its content; without JavaScript it shows a message. */
 export const PAGE = `<!doctype html>
 <html lang="en">
 <head>
@@ -35,7 +35,7 @@ export const PAGE = `<!doctype html>
 </html>
 `;
 
-/** Two answers, of which one stands higher. */
+/** Icon: two answers, one higher than the other. */
 export const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect x="4" y="6" width="10" height="22" rx="3" fill="#2f6b5e"/><rect x="18" y="14" width="10" height="14" rx="3" fill="#a9a398"/>
 </svg>

@@ -2,26 +2,26 @@ import { HeddleError, seedAfter } from "../core/errors.ts";
 import type { TextMessage } from "../language-model/index.ts";
 import type { RankItem } from "./items.ts";
 
-/** Gives several answers to a prompt. */
+/** Generates several answers to a prompt. */
 export type Answering = (
   prompt: string | readonly TextMessage[],
   options: { count: number; seed: number; signal: AbortSignal },
 ) => Promise<string[]>;
 
 export interface SamplerOptions {
-  /** Answers a prompt. */
+  /** Number of answers to a prompt. */
   count: number;
   seed: number;
-  /** Prompts ahead of the current one whose answers are made before they are asked for. */
+  /** Number of prompts after the current one for which answers are generated in advance. */
   ahead?: number;
 }
 
-/** How often a prompt is asked anew when answers are empty or the same. */
+/** Maximum number of tries for a prompt whose answers are empty or equal. */
 const TRIES = 4;
 /** Prompts whose seeds lie between those of two rounds of tries. */
 const IDS = 2 ** 20;
 
-/** Makes answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
+/** Generates answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
 export class Sampler {
   private readonly answer: Answering;
   private readonly options: SamplerOptions;
@@ -39,7 +39,7 @@ export class Sampler {
     this.options = options;
   }
 
-  /** Which prompts come next, in order. */
+  /** Sets the prompts that come next, in order. */
   want(queue: readonly RankItem[]): void {
     this.wanted = queue.slice(0, 1 + (this.options.ahead ?? 3));
     this.running ??= this.run().finally(() => {
@@ -47,7 +47,7 @@ export class Sampler {
     });
   }
 
-  /** Why a prompt has no answers; undefined while there is hope. */
+  /** Why a prompt has no answers; undefined while it can still get them. */
   problemOf(item: RankItem): string | undefined {
     return item.answers ? undefined : this.problems.get(item.id);
   }

@@ -1,6 +1,6 @@
 /**
- * The page's script. It holds no vote: every judgement goes to the server and counts when the server answers, so that a reload
- * shows where one was. Keys repeat while they are held; only their first press counts.
+ * The page's script. It stores no vote: the server receives every judgement, which counts once the server has answered. A reload therefore
+ * continues at the same prompt. Keys repeat while they are held; only their first press counts.
  */
 export const SCRIPT = `"use strict";
 const $ = (id) => document.getElementById(id);
@@ -125,9 +125,9 @@ async function ask(path, body) {
     picked = [];
     notice("");
   } catch (error) {
-    picked = []; // what was not kept is judged anew
+    picked = []; // judge again, because it was not saved
     const voted = body.ranking ? body.id : undefined;
-    // An answer that got lost on its way is no vote that did.
+    // Only the response may have been lost, not the vote.
     if ((await refresh()) && !(voted !== undefined && (state.current ? state.current.id : "done") !== voted))
       notice("Not kept: " + error.message, true);
   } finally {
@@ -147,7 +147,7 @@ function pick(i) {
   } else show();
 }
 
-/** What was picked, best first; the rest is one group of equals. */
+/** The picked answers, best first. The rest form one group of equals. */
 function vote() {
   const { id, answers } = state.current;
   const rest = answers.map((_, i) => i).filter((i) => !picked.includes(i));

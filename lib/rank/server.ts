@@ -6,7 +6,7 @@ import { SCRIPT } from "./script.ts";
 import type { RankSession, RankState } from "./session.ts";
 import { STYLE } from "./style.ts";
 
-/** A request of the page: a judgement fits many times over. */
+/** Maximum size of a request body, far above that of a judgement. */
 const MOST_BODY = 64 << 10;
 const LOOPBACK = "127.0.0.1";
 
@@ -23,10 +23,10 @@ export interface RankServer {
 }
 
 /**
- * Serves the page on this machine alone: it listens on the loopback address, and answers only requests that name it as their host,
- * so that no web page elsewhere can speak to it through a name of its own (DNS rebinding).
- * @param port 0 takes a free one
- * @throws HeddleError IO where the port is taken
+ * Serves the page only on this machine. It listens on the loopback address, and answers only requests with that address as their host.
+ * Other web pages therefore cannot reach it through a DNS name (DNS rebinding).
+ * @param port 0 selects a free one
+ * @throws HeddleError IO if the port is taken
  */
 export async function serveRanking(session: RankSession, { port = 0 }: { port?: number } = {}): Promise<RankServer> {
   const server = createServer((request, response) => {
@@ -76,7 +76,7 @@ async function answer(session: RankSession, server: Server, request: IncomingMes
       : refusal(404, "path: not known");
   }
   if (request.method !== "POST") return refusal(405, "method: expected GET or POST");
-  // A form of another site cannot send this type without being asked first.
+  // A form on another site cannot send this type without a CORS preflight.
   if (!/^application\/json\b/.test(request.headers["content-type"] ?? ""))
     return refusal(415, "content-type: expected application/json");
   return json(await change(session, path, await bodyOf(request)));

@@ -3,14 +3,14 @@ import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";
 import { VoteFile, type WrittenRow } from "./vote-file.ts";
 
-/** What the page shows. */
+/** The state that the page shows. */
 export interface RankState {
   total: number;
   /** Prompts that are done, dismissed ones included. */
   judged: number;
   /** Prompts that were dismissed: they have no judgement, and do not come again. */
   dismissed: number;
-  /** Prompts that were put off in this run; they come again at the end. */
+  /** Number of prompts that were skipped in this run. They come again at the end. */
   skipped: number;
   /** `sampled`: where there are too few answers to judge, those that there are. */
   current: {
@@ -30,7 +30,7 @@ interface Vote {
   offset: number;
 }
 
-/** The judging of a list of prompts: which is next, what was said, and taking it back. Votes lie in a file, nothing else is state. */
+/** The session of judging a list of prompts: the next prompt, votes, and undo. The file of votes is the only state. */
 export class RankSession {
   private readonly file: VoteFile;
   private readonly sampler: Sampler;
@@ -38,7 +38,7 @@ export class RankSession {
   private readonly queue: RankItem[];
   private readonly votes: Vote[];
   private readonly skipped = new Set<number>();
-  /** One change after another: a vote is on disk before the next is looked at. */
+  /** Serialises changes: a vote is on disk before the next change is processed. */
   private last: Promise<unknown> = Promise.resolve();
 
   private constructor(file: VoteFile, sampler: Sampler, queue: RankItem[], votes: Vote[]) {
@@ -50,7 +50,7 @@ export class RankSession {
     this.prepare();
   }
 
-  /** Goes on where the file of votes ends. @throws HeddleError IO, INVALID_FILE */
+  /** Resumes where the file of votes ends. @throws HeddleError IO, INVALID_FILE */
   static async open(items: readonly RankItem[], path: string, sampler: Sampler): Promise<RankSession> {
     const { file, rows } = await VoteFile.open(path);
     const { queue, votes } = matched(items, rows);
@@ -112,7 +112,7 @@ export class RankSession {
     });
   }
 
-  /** Puts the current prompt off to the end. */
+  /** Moves the current prompt to the end. */
   skip(id: number): Promise<RankState> {
     return this.change(async () => {
       const item = this.currentOf(id);
@@ -121,7 +121,7 @@ export class RankSession {
     });
   }
 
-  /** Takes the last vote back, out of the file too, and shows its prompt again. */
+  /** Removes the last vote, also from the file, and shows its prompt again. */
   undo(): Promise<RankState> {
     return this.change(async () => {
       const vote = this.votes.at(-1);
@@ -159,12 +159,12 @@ export class RankSession {
     return done;
   }
 
-  /** Answers of the current prompt and of those after it. */
+  /** Requests answers to the current prompt and the next ones. */
   private prepare(): void {
     this.sampler.want(this.queue);
   }
 
-  /** The current item, if the page speaks of it: a second key press must not judge what it did not see. */
+  /** Returns the current item, if the page refers to it: a second key press must not judge an item that was not shown. */
   private currentOf(id: number): RankItem {
     const [item] = this.queue;
     if (!item || item.id !== id)
@@ -206,7 +206,7 @@ function rowOf(
   return { prompt, ranked, ...(bad && { bad: true }) };
 }
 
-/** Which prompts the file judges already: rows and prompts are matched by the prompt, in order. */
+/** Finds the prompts that the file already judges. Rows and items are matched by their prompts, in order. */
 function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { queue: RankItem[]; votes: Vote[] } {
   const open = new Map<string, RankItem[]>();
   for (const item of items) {
@@ -219,13 +219,13 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
     item.answers = answersOf(row.value) ?? item.answers;
     return [{ item, isDismissal: row.value.dismissed === true, offset: row.offset, place }];
   });
-  // Only what ends the file can be taken back: from the last row on, as far as rows are ours.
+  // Only our rows at the end of the file can be undone, back to the last row that is not ours.
   for (const [i, vote] of votes.entries()) if (vote.place - i !== rows.length - votes.length) vote.offset = -1;
   const judged = new Set(votes.map(({ item }) => item));
   return { queue: items.filter((item) => !judged.has(item)), votes };
 }
 
-/** The answers that a row judged, so that they are shown again when it is taken back. */
+/** Returns the answers that a row judged, to show them again after an undo. */
 function answersOf({ chosen, rejected, ranked, answers }: WrittenRow["value"]): string[] | undefined {
   const listed = Array.isArray(ranked) ? ranked.flat() : answers;
   const all = Array.isArray(listed) ? listed : [chosen, rejected];

@@ -6,15 +6,15 @@ import { claim } from "../io/claim.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { openFileToWrite } from "../io/open-file.ts";
 
-/** A row of the file and where it begins, in bytes. */
+/** A row of the file and its start, in bytes. */
 export interface WrittenRow {
   readonly offset: number;
   readonly value: Readonly<Record<string, unknown>>;
 }
 
 /**
- * A .jsonl file to which votes are appended, each on disk before it counts. What a killed process wrote in part is cut off when the file is
- * opened, and the last vote can be taken back.
+ * A .jsonl file to which votes are appended. Each is on disk before it counts. A partial row of a killed process is removed when the file
+ * is opened. The last vote can be undone.
  */
 export class VoteFile {
   readonly path: string;
@@ -30,15 +30,15 @@ export class VoteFile {
   }
 
   /**
-   * Opens or makes the file, for this run alone.
-   * @returns it, and the rows that it holds
-   * @throws HeddleError IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT where another run writes it
+   * Opens or creates the file, and claims it for this run.
+   * @returns the file and its rows
+   * @throws HeddleError IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT if another run writes it
    */
   static async open(path: string): Promise<{ file: VoteFile; rows: WrittenRow[] }> {
     const handle = await openOrMake(path);
     let release = () => {};
     try {
-      // What another run is writing must not be taken for what a killed one left.
+      // Claim it first, because a row that another run is writing looks like a partial row of a killed one.
       release = await claim(path, "out", "file");
       const bytes = await handle.readFile();
       const { rows, end } = rowsOf(bytes, path);
@@ -55,7 +55,7 @@ export class VoteFile {
     }
   }
 
-  /** Appends a row and waits until it is on disk. @returns where it begins */
+  /** Appends a row and waits until it is on disk. @returns its start */
   async append(value: object): Promise<number> {
     await this.needOwn();
     const offset = this.end;
@@ -65,14 +65,14 @@ export class VoteFile {
         done += (await this.handle.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
       await this.handle.sync();
     } catch (error) {
-      await this.handle.truncate(offset).catch(() => {}); // a full disk: what was there stays as it was
+      await this.handle.truncate(offset).catch(() => {}); // if the disk is full, existing rows stay unchanged
       throw ioError(error, this.path, "written");
     }
     this.end = offset + bytes.length;
     return offset;
   }
 
-  /** Takes back the last row, which begins at `offset`. */
+  /** Removes the last row, which begins at `offset`. */
   async removeLast(offset: number): Promise<void> {
     await this.needOwn();
     try {
@@ -84,7 +84,7 @@ export class VoteFile {
     this.end = offset;
   }
 
-  /** Throws where somebody else has written to the file: nothing of theirs may be overwritten. */
+  /** Throws if another process has written to the file, so that its data is not overwritten. */
   private async needOwn(): Promise<void> {
     const { size } = await this.handle.stat();
     if (size !== this.end)
@@ -97,7 +97,7 @@ export class VoteFile {
   }
 }
 
-/** For reading and writing at any place: append mode would write at the end alone. */
+/** Opens it for reading and writing at any position. Append mode would only write at the end. */
 async function openOrMake(path: string): Promise<FileHandle> {
   try {
     return await openFileToWrite(path);
@@ -106,7 +106,7 @@ async function openOrMake(path: string): Promise<FileHandle> {
   }
 }
 
-/** The rows of the file, and where the last whole one ends. Only the last line may be broken: a write that was cut off. */
+/** Parses the rows of the file, and finds the end of the last whole one. Only the last line may be broken, by an interrupted write. */
 function rowsOf(bytes: Buffer, path: string): { rows: WrittenRow[]; end: number } {
   const rows: WrittenRow[] = [];
   const most = mostJson();

@@ -1,4 +1,4 @@
-// What of an answer has become certain, choice by choice: the same steps whether it is streamed or sent whole.
+// The decided part of an answer, choice by choice. Streamed and whole answers take the same steps.
 
 import type { PromptScores } from "../inference/prompt-scores.ts";
 import type { Scheduled } from "../inference/scheduler.ts";
@@ -11,7 +11,7 @@ export interface Delta {
   calls: ToolCall[];
   /** The tokens, but for the one that ends the answer. */
   tokens: readonly Piece[];
-  /** With the first of them: what the model says of the prompt's tokens, where that was asked for. */
+  /** With the first one: scores of the prompt's tokens, if requested. */
   scores?: PromptScores;
   finishReason?: "stop" | "length" | "tool_calls";
 }
@@ -75,7 +75,7 @@ export interface UsageBody {
   prompt_tokens_details: { cached_tokens: number };
 }
 
-/** Of all choices together; a prompt counts once, however many answers it has. */
+/** Usage of all choices. A prompt counts once, however many answers it has. */
 export function usageOf(all: readonly Scheduled[], n: number): UsageBody {
   let [prompt, cached, completion] = [0, 0, 0];
   for (const [i, { sequence }] of all.entries()) {

@@ -6,7 +6,7 @@ import { Intake } from "./intake.ts";
 import { JSON_LIMITS, JsonLimitError, parseInSlices } from "./json-slices.ts";
 import { inTurn, type Turns } from "./places.ts";
 
-/** Of a refused body, so many bytes are still taken and thrown away, so that the client reads the refusal before its connection ends. */
+/** Maximum bytes of a refused body that are read and discarded, so that the client reads the refusal before the connection ends. */
 const MOST_DISCARDED = 16 << 20;
 
 export interface BodyLimits {

@@ -112,12 +112,12 @@ function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {
   };
 }
 
-/** On the average of a whole conversation no token stands for more. */
+/** Upper bound of the average number of characters per token in a conversation. */
 const MOST_CHARACTERS_A_TOKEN = 128;
 
 /**
- * What cannot fit the context is not rendered first, which would keep the event loop.
- * @returns characters @throws Refusal 400
+ * Refuses conversations that cannot fit the context before rendering them, which would block the event loop.
+ * @returns number of characters @throws Refusal 400
  */
 function checkSize({ contextLength }: LanguageModel, said: unknown, messages: number): number {
   const most = contextLength * MOST_CHARACTERS_A_TOKEN;

@@ -1,4 +1,4 @@
-// What every endpoint is given.
+// The context of every endpoint.
 import type { ServerResponse } from "node:http";
 import type { Scheduler } from "../inference/scheduler.ts";
 import type { LanguageModel } from "../language-model/index.ts";
@@ -8,7 +8,7 @@ import type { HandlerSettings } from "./options.ts";
 import type { Places, Turns } from "./places.ts";
 import { written } from "./written.ts";
 
-/** What the requests of a handler share. */
+/** Shared state of a handler's requests. */
 export interface Service {
   model: LanguageModel;
   settings: HandlerSettings;

@@ -32,7 +32,7 @@ export async function embeddings(exchange: Exchange): Promise<void> {
     const list: unknown[] = Array.isArray(given.input) ? given.input : [given.input];
     const texts = list.map((one) => (isText(one) ? read(one as string) : one));
     const ids = await promptsOf(Array.isArray(given.input) ? texts : texts[0], how).ids();
-    // Of a list of ids, `list` has each id: no text, as their sequence is none.
+    // For a list of ids, `list` has single ids, which are not texts.
     const lengthOf = await promptLength();
     const promptLengths = ids.map((one, i) => (isText(list[i]) ? lengthOf(one) : 0));
     const bare = promptLengths.findIndex((length, i) => length > 0 && ids[i]!.length <= length);

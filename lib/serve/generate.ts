@@ -11,14 +11,14 @@ import type { Prompts } from "./prompts.ts";
 
 /** How an endpoint writes its choices. */
 export interface Form {
-  /** What its ids begin with. */
+  /** Prefix of its ids. */
   id: string;
-  /** What answers and parts of them call themselves. */
+  /** The `object` field of answers and chunks. */
   object: string;
   chunk: string;
-  /** What opens a streamed choice. */
+  /** The first chunks of a streamed choice. */
   opening(index: number): object[];
-  /** What is to be made ready before a part is written. */
+  /** Prepares a chunk before it is written. */
   prepare?(index: number, delta: Delta): Promise<void>;
   /** Parts of a streamed choice. */
   more(index: number, delta: Delta): object[];

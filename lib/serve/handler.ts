@@ -15,7 +15,7 @@ import { Places, Turns } from "./places.ts";
 import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./security.ts";
 import { ClientLost } from "./written.ts";
 
-/** What is under way. */
+/** Current load of the server. */
 export interface ServerStats {
   /** Sequences that share the model's runs now. */
   running: number;
@@ -27,20 +27,20 @@ export interface ServerStats {
   tokens: number;
 }
 
-/** A handler of requests, for a server of one's own. */
+/** A request handler for your own server. */
 export interface RequestHandler {
   (request: IncomingMessage, response: ServerResponse): void;
   readonly stats: ServerStats;
   /**
-   * Refuses new requests, lets answers end for so many milliseconds (default 10,000) and ends the rest; frees the caches. The model
-   * stays.
+   * Refuses new requests, waits up to `timeout` milliseconds (default 10,000) for answers to end, aborts the rest and frees the caches. The
+   * model stays loaded.
    */
   close(timeout?: number): Promise<void>;
   /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Runs of embeddings at once: each has a cache of its own. */
+/** Maximum number of concurrent embedding runs. Each has its own cache. */
 const EMBEDDINGS_AT_ONCE = 2;
 /** Long prompts that become ids at once: each takes a thread, and memory of some times its size. */
 const ENCODINGS_AT_ONCE = 2;
@@ -53,9 +53,9 @@ const POSTS: Readonly<Record<string, (exchange: Exchange) => Promise<void>>> = {
 };
 
 /**
- * A plain `(request, response)` function that answers as OpenAI's server does, of a model that stays the caller's. It reads requests'
- * bodies itself, or, behind a parser such as `express.json()`, takes `request.body` (whose bounds are then the parser's: 100 kB unless it is
- * told another `limit`). Mounted below a path, as by `app.use("/llm", handler)`, it is at `/llm/v1/…`.
+ * Creates a plain `(request, response)` function with OpenAI's API for a model. The caller keeps the model. The handler reads request bodies
+ * itself, or uses `request.body` after a parser such as `express.json()`, with the parser's limits (100 kB by default). Mounted by
+ * `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
  * @throws HeddleError INVALID_ARGUMENT, DISPOSED
  * @example
  * const handler = createHandler(model, { apiKeys: [key] });
@@ -90,7 +90,7 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
     const controller = new AbortController();
     let counted: Partial<RequestRecord> = {};
     const path = pathOf(request);
-    // What goes wrong with either is heard by `close`.
+    // Stream errors end in "close", which is handled below.
     request.on("error", () => {});
     response.on("error", () => {});
     const { socket } = request;
@@ -176,13 +176,13 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
   });
 }
 
-/** Without its query. No path is resolved: what is not written as an endpoint is none. */
+/** The path without its query. Paths are not normalized, so only exact endpoints match. */
 function pathOf({ url = "" }: IncomingMessage): string {
   const end = url.indexOf("?");
   return end < 0 ? url : url.slice(0, end);
 }
 
-/** What is known of models at a path; undefined where the path is no endpoint. @throws Refusal 404 for another model */
+/** The models endpoint's response for a path, or undefined for other paths. @throws Refusal 404 for another model */
 function modelsAt(path: string, { settings: { modelName }, created }: Service): object | undefined {
   const model = { id: modelName, object: "model", created, owned_by: "heddle" };
   if (path === MODELS) return { object: "list", data: [model] };
@@ -227,6 +227,6 @@ function tell({ onRequest }: HandlerSettings, record: RequestRecord): void {
     // It may be an async function, whatever its type says.
     Promise.resolve(onRequest?.(record)).catch(() => {});
   } catch {
-    // A listener's own failure is none of the server's.
+    // Errors of a listener do not affect the server.
   }
 }

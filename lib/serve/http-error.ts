@@ -1,7 +1,7 @@
 // Errors as OpenAI's clients read them: `{error: {message, type, param, code}}` with a status.
 import { describe, HeddleError } from "../core/errors.ts";
 
-/** What is said of a failure. */
+/** The body of an error response. */
 export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
@@ -62,7 +62,7 @@ export function unavailable(message: string): Refusal {
   return new Refusal(503, message, { code: "unavailable", headers: { "retry-after": "1" } });
 }
 
-/** What the library calls options, by what requests call them. */
+/** Parameters of requests by the library's option names. */
 const PARAMS: Readonly<Record<string, string>> = {
   maxTokens: "max_tokens",
   topK: "top_k",
@@ -78,11 +78,11 @@ const PARAMS: Readonly<Record<string, string>> = {
   messages: "messages",
   responseFormat: "response_format",
   toolChoice: "tool_choice",
-  schema: "response_format", // and behind it the pointer to what is wrong in its schema
+  schema: "response_format", // followed by a pointer into its schema
   ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools", "input"].map((name) => [name, name])),
 };
 
-/** Any failure as a refusal. Of what is no HeddleError nothing is said: it may hold what is none of the client's business. */
+/** Converts any error to a refusal. Unknown errors become a generic 500, because they may contain private data. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (!(error instanceof HeddleError)) return new Refusal(500, "server: an internal error", { code: "internal_error" });
@@ -91,7 +91,7 @@ export function refusalOf(error: unknown): Refusal {
   const message = param === null ? error.message : `${param}${error.message.slice(name.length)}`;
   switch (error.code) {
     case "CONTEXT_OVERFLOW":
-      // What else the library's callers can do is no parameter of requests.
+      // The hint in parentheses is for callers of the library, not for requests.
       return new Refusal(400, error.message.replace(/ \([^()]*\)$/, ""), { param, code: "context_length_exceeded" });
     case "INVALID_ARGUMENT":
     case "SHAPE_MISMATCH":

@@ -63,7 +63,7 @@ function topOf(candidates: readonly TopCandidate[]): Record<string, number> {
   return Object.fromEntries(found);
 }
 
-/** Of a prompt's tokens, special ones among them, which are no part of an echoed text. */
+/** Log-probabilities of a prompt's tokens, including special tokens, which are not part of the echoed text. */
 export async function promptLogprobs(
   ids: readonly number[],
   scores: PromptScores,

@@ -14,23 +14,22 @@ export interface RequestRecord {
   completionTokens?: number;
 }
 
-/** What a handler of requests takes; all of it may be left out. */
+/** Options of a request handler. All are optional. */
 export interface HandlerOptions {
-  /** What requests call the model. Default: the last part of its path, or its card's name. */
+  /** Name of the model in requests. Default: the last part of its path, or its card's name. */
   modelName?: string | undefined;
   /** Any of these is to be in `Authorization: Bearer …`; without keys everybody who reaches the server is answered. */
   apiKeys?: readonly string[] | undefined;
   /**
-   * Host names (without port) that requests may name, so that no web page can reach the server through a name of its own (DNS
-   * rebinding); `*`: any. Default: those of the loopback interface, and for `serve` the host it listens on, or, where that is not the
-   * loopback interface, any address in numbers.
+   * Allowed host names (without port) of requests, against DNS rebinding; `*` allows any. Default: those of the loopback interface. For `serve`
+   * also the host it listens on and, if that is not the loopback interface, any IP address.
    */
   allowedHosts?: readonly string[] | undefined;
   /** Origins of web pages that may ask, such as `https://app.example`; `*`: any. Default: the server's own alone. */
   allowedOrigins?: readonly string[] | undefined;
   /** Sequences that share the model's runs. Default 8. */
   maxConcurrent?: number | undefined;
-  /** Sequences that may wait beside them; more are refused with 429. Default 64. */
+  /** Maximum number of waiting sequences. More are refused with 429. Default: 64. */
   maxQueue?: number | undefined;
   /** Answers of one request: `n`, times its prompts. Default 16. */
   maxChoices?: number | undefined;
@@ -42,13 +41,13 @@ export interface HandlerOptions {
   bodyTimeout?: number | undefined;
   /** Milliseconds for which a client may read nothing of an answer that waits for it, before it is ended. Default 30,000. */
   stallTimeout?: number | undefined;
-  /** Answers have the same bits whatever is answered beside them; prompts are processed more slowly, and none continues an earlier one. */
+  /** Makes answers' bits independent of other requests. Prompts are then processed more slowly and without a prefix cache. */
   deterministic?: boolean | undefined;
-  /** Is told of every request when it has ended. */
+  /** Called for every finished request. */
   onRequest?: ((record: RequestRecord) => void) | undefined;
 }
 
-/** What `serve` takes. */
+/** Options of `serve`. */
 export interface ServeOptions extends HandlerOptions {
   /** Address to listen on. Default 127.0.0.1: this machine alone. */
   host?: string | undefined;
@@ -60,7 +59,7 @@ export interface ServeOptions extends HandlerOptions {
   headersTimeout?: number | undefined;
   /** Connections at most. Default 1024. */
   maxConnections?: number | undefined;
-  /** Milliseconds that `close()` waits for answers under way, before it ends them. Default 10,000. */
+  /** Milliseconds that `close()` waits for running answers before it aborts them. Default: 10,000. */
   closeTimeout?: number | undefined;
 }
 
@@ -135,7 +134,7 @@ function flag(name: string, value: unknown): boolean {
 function texts(name: string, value: unknown, fallback: readonly string[], pattern: RegExp, expected: string): string[] {
   if (value === undefined) return [...fallback];
   if (!Array.isArray(value)) throw invalidArgument(name, "an array of texts", value);
-  // What a key is is not said.
+  // The message must not contain the key.
   for (const text of value)
     if (typeof text !== "string" || !pattern.test(text))
       throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got another entry`);

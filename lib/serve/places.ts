@@ -1,7 +1,7 @@
 import { inSlices, type Slices } from "../core/slices.ts";
 import { Refusal } from "./http-error.ts";
 
-/** How many answers may be under way or wait at once; more are refused, so that nobody waits for ever and nothing grows. */
+/** Limits the number of running and waiting answers. More are refused, so that queues and memory stay bounded. */
 export class Places {
   private readonly limit: number;
   private taken = 0;
@@ -14,7 +14,7 @@ export class Places {
     return this.taken;
   }
 
-  /** Throws Refusal 429 where there is no place at all: before a request is read. */
+  /** Throws Refusal 429 if all places are taken, before a request is read. */
   check(): void {
     if (this.taken >= this.limit) throw this.full(1);
   }

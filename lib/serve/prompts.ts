@@ -21,7 +21,7 @@ interface PromptsOptions {
   param: string;
   model: LanguageModel;
   most: number;
-  /** Whether something is to follow: what the tokenizer puts behind a text is then left out. */
+  /** Whether the model continues the text. If so, trailing special tokens such as EOS are left out. */
   goesOn: boolean;
   /** Tokens of each at most. Default: the context. */
   limit?: TextLimit;
@@ -96,7 +96,7 @@ function checkedIds(
   return ids.slice(0, limit.contextLength) as number[];
 }
 
-/** Characters of the texts in plain data; more than `most` where there are more than so many characters or values. */
+/** Counts the characters of texts in plain data. Returns more than `most` if there are more characters or values. */
 export function charactersOf(data: unknown, most: number): number {
   let [characters, values] = [0, 0];
   const add = (value: unknown): boolean => {

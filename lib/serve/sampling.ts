@@ -8,8 +8,8 @@ type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingSh
 
 /** @param limit tokens of an answer at most, whatever is asked for; `maxTokens`: what was asked for, else the default */
 /**
- * The seed of a request's: OpenAI's may be below 0, where seeds here begin. Those are counted from the other end, -1 being 2^53 - 1, so that
- * no two that anybody gives are one.
+ * The seed of a request. OpenAI allows negative seeds. They map to the upper end of the range, with -1 as 2^53 - 1, so that distinct seeds stay
+ * distinct.
  */
 function seedOf(given: number | undefined): number | undefined {
   return given === undefined || given >= 0 ? given : given + 2 ** 53;

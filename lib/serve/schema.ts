@@ -1,11 +1,11 @@
-// What requests may say. Each parameter has a schema; those that would change the answer and are not supported are refused by name.
+// Parameters of requests. Each has a schema. Unsupported parameters that would change the answer are refused by name.
 import { z } from "zod";
 import { describe } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../core/schema-issue.ts";
 import { Refusal, unsupported } from "./http-error.ts";
 
-/** What a schema finds wrong, at a path below `at`. */
+/** Converts a schema issue at a path below `at` to a refusal. */
 export function issueRefusal(issue: z.core.$ZodIssue, value: unknown, at = ""): Refusal {
   const path = issue.path.reduce<string>(
     (name, step) =>
@@ -112,7 +112,7 @@ function isTool(value: unknown): boolean {
   return isObject(value.function) && typeof value.function.name === "string" && value.function.name !== "";
 }
 
-/** What OpenAI's clients commonly send and means nothing here. */
+/** Parameters that OpenAI's clients send and that have no effect here. */
 const IGNORED = new Set([
   "user",
   "store",
@@ -124,7 +124,7 @@ const IGNORED = new Set([
   "prediction",
 ]);
 
-/** What others' servers know, and what to say instead. */
+/** Parameters of other servers, with the alternative here. */
 const UNSUPPORTED: Readonly<Record<string, string>> = {
   functions: "is not supported: pass tools",
   function_call: "is not supported: pass tool_choice",

@@ -25,8 +25,8 @@ export function checkHost(
 }
 
 /**
- * What a browser says of the page that asks: its own server's pages may, others where they are allowed by name. Answers to those that
- * may say so, as browsers demand it.
+ * Checks the Origin header that browsers send. Pages of this server are allowed, and others if they are listed. Adds the CORS headers for
+ * allowed origins.
  * @throws Refusal 403
  */
 export function checkOrigin(request: IncomingMessage, response: ServerResponse, allowed: readonly string[]): void {
@@ -43,7 +43,7 @@ export function checkOrigin(request: IncomingMessage, response: ServerResponse, 
   response.setHeader("vary", "origin");
 }
 
-/** What a browser asks before it sends what only scripts can. The origin has been checked. */
+/** Answers a CORS preflight request, after the origin was checked. */
 export function answerPreflight(request: IncomingMessage, response: ServerResponse): void {
   const asked = request.headers["access-control-request-headers"] ?? "";
   const plain = /^[\w-]+(\s*,\s*[\w-]+)*$/.test(asked) && asked.length <= 1000;

@@ -1,4 +1,4 @@
-// A server of its own for the handler: where it listens, how long it waits for slow clients, how it ends.
+// A standalone server for the handler: address, timeouts for slow clients, shutdown.
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { HeddleError } from "../core/errors.ts";
@@ -9,13 +9,13 @@ import { type ListenSettings, type ServeOptions, serveSettings } from "./options
 
 /** A server that listens. */
 export interface ModelServer {
-  /** Where it is, such as `http://127.0.0.1:8080`; clients of OpenAI take this with `/v1` behind it. */
+  /** Base URL, such as `http://127.0.0.1:8080`. OpenAI clients need this followed by `/v1`. */
   readonly url: string;
-  /** What requests call the model. */
+  /** Name of the model in requests. */
   readonly modelName: string;
   readonly handler: RequestHandler;
   readonly stats: ServerStats;
-  /** Takes no more connections, lets answers under way end up to `closeTimeout`, and ends the rest. The model stays. */
+  /** Stops accepting connections, waits up to `closeTimeout` for running answers, and aborts the rest. The model stays loaded. */
   close(timeout?: number): Promise<void>;
   /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -116,7 +116,7 @@ const REASONS: Readonly<Record<number, string>> = {
   431: "Request Header Fields Too Large",
 };
 
-/** @returns whether an answer is under way on a connection */
+/** @returns whether an answer is being written on a connection */
 function answeringIn(server: Server): (socket: Socket) => boolean {
   const answers = new WeakMap<Socket, number>();
   const add = (socket: Socket, count: number) => answers.set(socket, (answers.get(socket) ?? 0) + count);
@@ -127,7 +127,7 @@ function answeringIn(server: Server): (socket: Socket) => boolean {
   return (socket) => (answers.get(socket) ?? 0) > 0;
 }
 
-/** What is no HTTP, or came too slowly, or has too large headers. Within an answer it is not said, as it would be read as a part of that. */
+/** Answers invalid HTTP, slow requests and too large headers. Writes nothing during an answer, of which it would become a part. */
 function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket, isAnswering: boolean): void {
   if (isAnswering || error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();

@@ -15,7 +15,7 @@ export class TextOffsets {
     this.begun = tokenizer.decode(after.ids, { skipSpecialTokens: true }) !== "";
   }
 
-  /** The units before a token. Special tokens are no part of the text. */
+  /** Number of units before a token. Special tokens do not count. */
   next(id: number): number {
     const before = this.units;
     if (this.special.has(id)) return before;

@@ -1,4 +1,4 @@
-// What a request says of tools: which the model is told of, whether it has to call one, and how its calls are read.
+// Tools of a request: which ones the model sees, whether it must call one, and how calls are parsed.
 
 import { callTokens, checkedToolChoice, toolCallFormat, writesToolCalls } from "../language-model/chat/tool-choice.ts";
 import type { GenerateOptions, LanguageModel } from "../language-model/index.ts";
@@ -14,7 +14,7 @@ interface Given {
 }
 
 export interface ToolUse {
-  /** What the template is given. */
+  /** Tools for the template. */
   tools: unknown[] | undefined;
   options: Pick<GenerateOptions, "responseFormat" | "logitBias">;
   calls: Calls | undefined;

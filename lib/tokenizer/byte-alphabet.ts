@@ -15,7 +15,7 @@ export function characterOfByte(byte: number): string {
   return characterOf[byte]!;
 }
 
-/** The bytes behind a printable name, or undefined if it has a character beyond the alphabet. */
+/** The bytes of a printable name, or undefined if it has a character outside the alphabet. */
 export function namedBytes(name: string): Buffer | undefined {
   const bytes = Buffer.alloc(name.length);
   for (let i = 0; i < name.length; i++) {

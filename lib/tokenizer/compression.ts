@@ -1,4 +1,4 @@
-// How far a vocabulary shortens texts, language by language.
+// The compression rate of a vocabulary, by language.
 import { invalidArgument } from "../core/errors.ts";
 import { checkNames } from "../core/unknown-options.ts";
 import { untilAborted } from "../core/until-aborted.ts";
@@ -7,9 +7,9 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 /** How short a tokenizer makes a corpus. */
 export interface Compression {
-  /** Of the corpus, as the caller calls it. */
+  /** The caller's name of the corpus. */
   name: string;
-  /** Of its UTF-8. */
+  /** Size in UTF-8 bytes. */
   bytes: number;
   characters: number;
   tokens: number;

@@ -1,4 +1,4 @@
-// What encode may be asked, and how it crosses to native code.
+// Options of encode, and their form for native code.
 import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
@@ -23,8 +23,8 @@ export interface EncodeOptions {
   /** Special tokens whose text throws INVALID_ARGUMENT unless allowed: all, none, or those named. Default none. */
   forbidSpecial?: boolean | readonly string[] | undefined;
   /**
-   * For training on byte pair encodings: the share of merges left out by chance (BPE-dropout, Provilkov et al. 2020), from
-   * 0 to below 1; 0.1 is usual. The same `seed` gives the same ids; of a batch every text has a chance of its own.
+   * BPE dropout for training (Provilkov et al. 2020): the probability of skipping a merge, from 0 to below 1; 0.1 is usual. The same `seed` gives
+   * the same ids. Texts of a batch are independent.
    */
   dropout?: number | undefined;
   /** A whole number from 0 to 2^53 - 1. Default 0. */
@@ -39,7 +39,7 @@ export const ENCODE_NAMES: Names<EncodeOptions> = {
   dropout: true,
   seed: true,
 };
-/** Of calls that go on away from the event loop. */
+/** Option names of asynchronous calls. */
 export const BATCH_NAMES: Names<EncodeOptions & { signal?: AbortSignal }> = { ...ENCODE_NAMES, signal: true };
 
 export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8, noPrefix: 16 } as const;
@@ -55,7 +55,7 @@ export interface Crossing {
   forbidden: ReadonlyMap<number, string> | undefined;
 }
 
-/** The flags of options that need nothing else, or undefined. @throws HeddleError INVALID_ARGUMENT for a name that is no option's */
+/** The flags of plain options, or undefined if there are others. @throws HeddleError INVALID_ARGUMENT for an unknown option */
 export function plainFlags(options: EncodeOptions | undefined): number | undefined {
   if (options === undefined) return Flag.addSpecial;
   checkNames(options, ENCODE_NAMES);
@@ -95,7 +95,7 @@ export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, 
   const forbidden = named("forbidSpecial", forbidSpecial, guarded).filter(
     ([, id]) => !allowed.some((a) => a[1] === id),
   );
-  // What is forbidden is looked for as well: where it is not found, the ids are those of the text without it.
+  // Forbidden tokens are searched too. If none is found, the ids equal those of plain text.
   const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
   return {
     flags: switchesOf(options),

@@ -1,4 +1,4 @@
-// What a model takes: ids of one text or of two, cut to a length and filled up, with masks.
+// Model inputs: ids of one text or a pair, truncated and padded, with masks.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import type { EncodeOptions } from "./encode-options.ts";
 import { type Padding, paddedLength, padTo } from "./padding.ts";
@@ -17,7 +17,7 @@ export interface InputOptions extends EncodeOptions {
 /** Arrays of one length. */
 export interface ModelInput {
   ids: Uint32Array;
-  /** Of which text each id is, as the tokenizer counts them. */
+  /** The token type of each id. */
   typeIds: Uint32Array;
   /** 1: an id of the input; 0: padding. */
   attentionMask: Uint8Array;

@@ -1,4 +1,4 @@
-// Filling up what is too short, by the rules of Hugging Face's tokenizers library.
+// Padding, by the rules of Hugging Face's tokenizers library.
 import { invalidArgument } from "../core/errors.ts";
 import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
@@ -13,7 +13,7 @@ export interface Padding {
   side?: "right" | "left" | undefined;
   /** Default: the tokenizer's padTokenId. */
   id?: number | undefined;
-  /** Of `typeIds`. Default 0. */
+  /** Padding value of `typeIds`. Default: 0. */
   typeId?: number | undefined;
 }
 

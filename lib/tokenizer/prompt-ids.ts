@@ -39,7 +39,7 @@ export function withoutClosing({ closingCount }: Pick<Tokenizer, "closingCount">
   return ids.subarray(0, ids.length - closingCount);
 }
 
-/** Ids of a text, cut to `length`: its beginning, and behind it what the tokenizer puts behind a text, as `truncation` of `embed` and `classify` cuts. */
+/** Encodes a text and truncates it to `length`, keeping closing special tokens, like `truncation` of `embed` and `classify`. */
 export function cutIds(
   { closingCount }: Pick<Tokenizer, "closingCount">,
   ids: Uint32Array,

@@ -1,14 +1,14 @@
-// Arrays of few ids. V8 gives every typed array above 64 bytes memory of its own, which takes longer than encoding a short text does; so
-// they are cut from common memory, as Node's small Buffers are.
+// Small arrays of ids. V8 allocates separate memory for every typed array above 64 bytes, which takes longer than encoding a short text.
+// Small arrays are therefore views of shared memory, like Node's small Buffers.
 import { lazily } from "../core/lazy.ts";
 
 const threads = lazily<typeof import("node:worker_threads")>("node:worker_threads");
 
-/** Ids of one piece of common memory: 4 KB, which is what a single array that is kept, or cloned for another thread, may cost. */
+/** Ids per block of shared memory. A block of 4 KB is the most that keeping or cloning a single array may cost. */
 const chunkIds = 1024;
 /** The longest array that is cut from it. */
 const mostIds = 128;
-/** So many arrays get memory of their own first: common memory needs node:worker_threads, a millisecond that few texts do not earn. */
+/** Number of arrays with separate memory before blocks are used. Blocks need node:worker_threads, which takes a millisecond to load. */
 const ownArrays = 64;
 
 export class ShortIds {

@@ -32,7 +32,7 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean | undefined;
 }
 
-/** What `encodeWithOffsets` makes of a text. */
+/** The result of `encodeWithOffsets`. */
 export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
@@ -62,7 +62,7 @@ function isId(value: unknown): value is number {
   return typeof value === "number" && value >>> 0 === value;
 }
 
-/** Ids as native code reads them. @throws HeddleError INVALID_ARGUMENT for what is no iterable, or holds other than whole numbers of 32 bits */
+/** Converts ids for native code. @throws HeddleError INVALID_ARGUMENT unless it is an iterable of 32-bit unsigned integers */
 function idArray(ids: Iterable<number>, name: string, firstIndex = 0): Uint32Array {
   checkAttached(name, ids);
   if (ids instanceof Uint32Array) return ids;
@@ -95,7 +95,7 @@ export async function buildCodec(file: TokenizerFile, signal: AbortSignal | unde
   return { plan, native: await finish(binding.startTokenizer(plan.spec), signal) };
 }
 
-/** What of Tokenizer turns texts into ids and back. */
+/** The part of Tokenizer that converts texts to ids and back. */
 export class TextCodec {
   /** Highest id + 1, added tokens included: what an embedding needs at least. */
   readonly vocabSize: number;
@@ -126,9 +126,9 @@ export class TextCodec {
   }
 
   /**
-   * Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. Text that looks like
-   * special tokens stays text unless `allowSpecial` says otherwise. Short results share memory, as Node's small Buffers do: their
-   * `.buffer` holds other ids as well and cannot be transferred; `slice()` gives an array memory of its own.
+   * Encodes a text. Takes time linear in its length, even without spaces. For megabytes use encodeAsync. The text of special tokens stays plain
+   * text unless `allowSpecial` is set. Short results share memory, like Node's small Buffers: their `.buffer` has other ids too and cannot be
+   * transferred. `slice()` makes an array with separate memory.
    */
   encode(text: string, options?: EncodeOptions): Uint32Array {
     checkText(text);
@@ -175,7 +175,7 @@ export class TextCodec {
     options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<Uint32Array[]> {
     checkNames(options, BATCH_NAMES);
-    // What one batch has left is the next one's memory; of batches at once, one has it.
+    // A batch reuses the memory of the previous one. Of concurrent batches, only one does.
     const spare = this.batchIds;
     this.batchIds = undefined;
     const { ids, counts } = await this.encodeJoined(texts, options, spare);
@@ -186,10 +186,9 @@ export class TextCodec {
   }
 
   /**
-   * The same in one array: the ids of all texts one after the other, and how many are whose. An array a text is some 7 % of the time
-   * of a batch of 4 KB texts.
-   * @param options.output memory for the ids, which are then a view of its beginning, if it has room for all
-   * (filled in several turns of the event loop: what becomes of its memory meanwhile is refused with INVALID_ARGUMENT)
+   * Encodes texts into one array: the ids of all texts in order, and the count of each. Saves making an array per text.
+   * @param options.output memory for the ids. If it has room for all, the result is a view of its beginning. It is filled in several turns of
+   * the event loop, and detaching it meanwhile is refused with INVALID_ARGUMENT.
    */
   async encodeBatchJoined(
     texts: readonly string[],
@@ -231,7 +230,7 @@ export class TextCodec {
     }
   }
 
-  /** Ids and, for each, the stretch of the text it stands for. @param options.units of the offsets; default "utf16" */
+  /** Encodes a text with the range of text for each id. @param options.units unit of the offsets; default "utf16" */
   encodeWithOffsets(
     text: string,
     options: EncodeOptions & { units?: "utf16" | "bytes" | undefined } = {},
@@ -267,7 +266,7 @@ export class TextCodec {
     return encoding;
   }
 
-  /** Which of the ids are the text's own: from the first on, to the one behind the last. */
+  /** The range of ids that belong to the text, without special tokens around it. */
   private ownOf(ids: Uint32Array, { addSpecialTokens }: EncodeOptions): { from: number; to: number } {
     const { before, after } = this.around(addSpecialTokens === false ? 0 : Flag.addSpecial);
     return { from: before, to: ids.length - after };
@@ -347,7 +346,7 @@ export class TextCodec {
     return this.names.id(token);
   }
 
-  /** The bytes that a token stands for by itself: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
+  /** The bytes of a single token: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
   tokenBytes(id: number): Uint8Array {
     return this.native.tokenBytes(id);
   }
@@ -397,7 +396,7 @@ export class TextCodec {
     ).ids;
   }
 
-  /** How many ids the tokenizer puts behind a text, such as EOS. */
+  /** Number of ids that the tokenizer appends to a text, such as EOS. */
   get closingCount(): number {
     return this.plan.spec.endIds.length;
   }

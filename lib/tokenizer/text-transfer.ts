@@ -1,4 +1,4 @@
-// Texts and ids between JavaScript's thread and native code, in parts: each copy of megabytes would be a turn of the event loop of its own.
+// Transfers texts and ids between JavaScript and native code in parts, because copying megabytes at once would block the event loop.
 import type { NativeBatch } from "../binding/tokenizer.ts";
 import { HeddleError } from "../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../core/slices.ts";
@@ -7,12 +7,12 @@ import { finish } from "../io/native-jobs.ts";
 /** UTF-16 units, and numbers, that are copied at once: half a megabyte, some milliseconds where its pages are new. */
 const PART = 1 << 18;
 const PART_NUMBERS = 1 << 17;
-/** Of ids that are copied into many arrays: a pause amidst their making costs a third of it, since V8 then moves those that are there. */
+/** Number of ids per part when they are copied into many arrays. Parts are large, because V8 moves the existing arrays at each pause. */
 const PART_LISTED = 1 << 19;
 
-/** As many units as native code can be told of before; it makes room for more as they come. */
+/** Maximum number of units that can be announced to native code. It makes room for more on demand. */
 const MOST_EXPECTED = 2 ** 32 - 1;
-/** What a text and an array of ids cost beside what is in them: as much as so many more units or ids. */
+/** The overhead of a text or an array of ids, in units or ids. */
 const TEXT_UNITS = 16;
 const LIST_IDS = 4;
 
@@ -76,8 +76,8 @@ export interface TakenIds {
 }
 
 /**
- * Encodes texts away from the event loop.
- * @param memory an array to be used if it has room for all ids @param hasOffsets whether offsets are wanted, and there is one text
+ * Encodes texts without blocking the event loop.
+ * @param memory an array to use if it has room for all ids @param hasOffsets whether to return offsets, for a single text
  * @throws HeddleError ABORTED, OUT_OF_MEMORY
  */
 export async function encodeTexts(
@@ -112,7 +112,7 @@ export async function encodeTexts(
   }
 }
 
-/** Each text's ids as an array of its own. */
+/** Splits the ids into one array per text. */
 export function* apart({ ids, counts }: Pick<TakenIds, "ids" | "counts">): Slices<Uint32Array[]> {
   const lists: Uint32Array[] = new Array(counts.length);
   let [at, copied] = [0, 0];

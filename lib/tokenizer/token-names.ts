@@ -1,4 +1,4 @@
-// Tokens as the vocabulary writes them, and their ids: made when first asked for.
+// Tokens as written in the vocabulary, and their ids, computed on first use.
 import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
 
 export class TokenNames {

@@ -89,14 +89,14 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Loads a folder with tokenizer.json, or else tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and
-   * merges.txt, or vocab.txt (and, where there are, tokenizer_config.json, special_tokens_map.json,
-   * generation_config.json, chat_template.jinja and additional_chat_templates), or one of these, or a published .tiktoken, by its name, or the vocabulary of a
-   * GGUF file. `default` is the tokenizer of the embedded model.
-   * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
+   * Loads a tokenizer from a folder with tokenizer.json, tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and merges.txt, or
+   * vocab.txt. Also reads tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja and
+   * additional_chat_templates if present. The path may also be one of these files, a published .tiktoken file, or a GGUF file. `default` is
+   * the tokenizer of the embedded model.
+   * Throws NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the missing component.
    *
-   * @param options.cache keep a compiled form of a tokenizer.json's byte pair encoding beside it (tokenizer.json.heddle) and read it
-   * where it belongs to the very content of the file, which is then not parsed; made anew where it does not. Default false.
+   * @param options.cache whether to keep a compiled BPE vocabulary next to tokenizer.json (tokenizer.json.heddle). It is used if it matches the
+   * file's content, which is then not parsed, and made again otherwise. Default: false.
    */
   static async load(
     path: string,
@@ -177,9 +177,9 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * What a model takes: ids of each text, or of two that go together, cut and filled up, with masks. `truncation` and `padding`
-   * are the tokenizer's own (of its tokenizer.json, or as set here) unless the options say otherwise. Works away from the
-   * event loop. Throws INVALID_ARGUMENT for a length that the ids around a text do not fit. Rejects with ABORTED.
+   * Encodes texts, or pairs of texts, as model inputs: truncated and padded, with masks. `truncation` and `padding` default to the tokenizer's
+   * (from tokenizer.json, or as set here). Does not block the event loop. Throws INVALID_ARGUMENT if the length has no room for the special
+   * tokens. Rejects with ABORTED.
    *
    * @example
    * await tokenizer.encodeInputs([["question", "passage"], "one text"], {
@@ -246,7 +246,7 @@ export class Tokenizer extends TextCodec {
     return { ids, typeIds };
   }
 
-  /** Whether the tokenizer brings a chat template of its own. */
+  /** Whether the tokenizer has a chat template. */
   get hasChatTemplate(): boolean {
     return Object.keys(this.config.chatTemplates).length > 0;
   }
@@ -273,8 +273,8 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * The same away from the event loop, but for what the template itself does with the messages: long texts are encoded on a thread of
-   * their own. Rejects with ABORTED.
+   * The same without blocking the event loop, except for rendering the template. Long texts are encoded on a thread. Rejects with
+   * ABORTED.
    */
   async applyChatTemplateAsync(
     messages: readonly ChatMessage[],
@@ -289,9 +289,9 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * As applyChatTemplate, with a mask of the tokens that the assistant says: 1 for those of its answers and of the tokens
-   * that end them, 0 for all that a model is given, the mark-up before an answer included. Where the template has `{% generation %}` tags, it is
-   * what they enclose, as transformers' return_assistant_tokens_mask has it: a token that has a part in it counts.
+   * Like applyChatTemplate, with a mask of the assistant's tokens: 1 for its answers and the tokens that end them, 0 for everything else,
+   * including the mark-up before an answer. If the template has `{% generation %}` tags, the mask covers the tokens that overlap them, like
+   * transformers' return_assistant_tokens_mask.
    */
   applyChatTemplateWithMask(
     messages: readonly ChatMessage[],

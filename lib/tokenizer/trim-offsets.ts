@@ -1,4 +1,4 @@
-// What a byte-level or RoBERTa's post-processor does to offsets: blanks that a token begins or ends with are no part of its stretch.
+// The offset trimming of byte-level and RoBERTa post-processors: white space at a token's start and end is no part of its stretch.
 import type { Slices } from "../core/slices.ts";
 import { flatten, type TokenizerFile } from "./files/tokenizer-file.ts";
 

@@ -1,4 +1,4 @@
-// Cutting what is too long, by the rules of Hugging Face's tokenizers library.
+// Truncation, by the rules of Hugging Face's tokenizers library.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
 

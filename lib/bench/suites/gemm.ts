@@ -42,7 +42,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
           tensors.set(name, await filled(device, dtype, shape));
         const executable = product(layout, dtype, m, n, k).bind(device, tensors);
         const flops = 2 * m * n * k;
-        // Long enough for a clock, and for the price of a call to be small beside it.
+        // Long enough for the clock, and for the overhead of a call to be small.
         const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 2e10) / flops));
         const few = device.kind === "cuda" && m < 64; // limited by the weights' bytes
         const bytes = (dtype === "f32" ? 4 : 2) * (m * k + n * k + m * n);
@@ -60,8 +60,8 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
 };
 
 /**
- * Weights of 8-bit floats with a scale for each 128 × 128, activations of bf16 that are rounded to 8 bits on the way. The ceiling is that of
- * bf16 products: what 8 bits gain is how far the share lies above that of the bf16 case beside it.
+ * Weights of 8-bit floats with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits. The ceiling is that of bf16
+ * products. The gain of 8 bits is the share's excess over the bf16 case.
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {

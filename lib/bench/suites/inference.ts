@@ -73,7 +73,7 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
   };
 }
 
-/** Bytes of weights that a token reads: all but an embedding table of its own, of which it reads a row. */
+/** Bytes of weights that a token reads: all except an untied embedding table, of which it reads one row. */
 function bytesPerToken({ model, config }: LanguageModel): number {
   return model.weightBytes - (config.tieWordEmbeddings ? 0 : tableOf(model).bytes);
 }

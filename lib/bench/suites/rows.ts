@@ -61,7 +61,7 @@ const WORK: RowWork[] = [
   },
 ];
 
-/** What moves numbers and hardly computes, over more of them than caches hold: its bound is the memory. */
+/** Ops that move data and hardly compute, with more data than the caches hold. They are bound by memory. */
 export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
   const [rows, width] = quick ? [8, 64] : device.kind === "cuda" ? [65_536, 2048] : [8192, 2048];
   for (const { name, matrices, dtype, tensors: names, inputs: own, build } of WORK) {

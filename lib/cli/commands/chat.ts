@@ -49,7 +49,7 @@ export const command = defineCommand({
   },
 });
 
-/** What a new conversation begins with, and the options that say so. */
+/** The initial state of a new conversation, and its options. */
 async function begun(options: {
   system?: string;
   tools?: string;
@@ -91,7 +91,7 @@ function greet(out: Output, hasTemplate: boolean): void {
   );
 }
 
-/** Reads lines and answers each; only the end of the input ends it, or Ctrl-C where neither an answer nor a line is under way. */
+/** Reads lines and answers each, until the input ends or Ctrl-C is pressed on an empty line. */
 async function converse(chat: Chat, options: GenerateOptions, out: Output, session?: string): Promise<void> {
   const terminal = process.stdin.isTTY === true;
   const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, prompt: "> " });

@@ -55,7 +55,7 @@ function machineInfo() {
   };
 }
 
-/** Of an adapter's folder: what it is, and its base where that is to be found. */
+/** Describes an adapter's folder, and its base if it can be found. */
 async function adapterInfo(path: string) {
   const { alpha, baseModel, r, targetModules, taskType, useRslora } = await readAdapterConfig(path);
   const weights = await openWeights(join(path, ADAPTER_WEIGHTS_FILE));
@@ -83,7 +83,7 @@ async function modelInfo(path: string) {
     const family = familyOf(config.modelType);
     const expected = modelWeights(config);
     const infos = weights.names().map((n) => weights.info(n));
-    // A tied head that is stored all the same is not a parameter of its own.
+    // A tied head that is stored separately does not count as parameters.
     const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + countOf(i.shape), 0);
     return {
       path,

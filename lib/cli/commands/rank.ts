@@ -68,7 +68,7 @@ function figures({ total, judged, dismissed }: { total: number; judged: number; 
   return { total, judged, dismissed };
 }
 
-/** In the user's browser, where there is one. */
+/** Opens the URL in the user's browser, if any. */
 function openBrowser(url: string): void {
   const [program, args] =
     process.platform === "darwin"

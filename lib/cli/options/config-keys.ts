@@ -1,4 +1,4 @@
-// What the help of a stage says of the keys of its configuration file.
+// Help on the keys of a stage's configuration file.
 import type { z } from "zod";
 import {
   adapterTexts,
@@ -15,7 +15,7 @@ import { columns } from "../usage.ts";
 
 type Row = readonly [key: string, about: string];
 
-/** Options of every stage by what they are about. Those that no list has, which are the stage's own, stand in a section before these. */
+/** Common options by subject. Options that are in no list are stage-specific, and come first. */
 const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] = [
   ["LoRA", Object.keys(adapterTexts)],
   [
@@ -123,7 +123,7 @@ function keyRow(key: string, text: OptionText, field?: z.core.$ZodType): Row {
   return [key, more ? `${meaning} (${more})` : meaning];
 }
 
-/** What a field takes, where its type says it in few words, and what it is where not given. */
+/** Describes the values of a field and its default. */
 function described(field: z.core.$ZodType): { values: string; needed: boolean; standard?: unknown } {
   let { def } = field._zod;
   let needed = true;

@@ -12,7 +12,7 @@ export async function promptOf(positionals: readonly string[], ids: number[] | u
   return givenText(text);
 }
 
-/** A text of the command line; `-` is stdin, without the line's end that `echo` and editors put behind the last line. */
+/** A text argument. `-` reads stdin without its final line end, which `echo` and editors add. */
 export async function givenText(text: string): Promise<string> {
   if (text !== "-") return text;
   let all = "";
@@ -25,8 +25,8 @@ export async function givenText(text: string): Promise<string> {
 const BATCH = 64;
 
 /**
- * The prompts of a file's rows (`prompt`: a text or ids), some at a time.
- * @throws HeddleError INVALID_ARGUMENT beside another prompt, NOT_FOUND, INVALID_FILE `file:line: …`
+ * Yields batches of prompts from a file's rows (`prompt`: a text or ids).
+ * @throws HeddleError INVALID_ARGUMENT with another prompt, NOT_FOUND, INVALID_FILE `file:line: …`
  */
 export function promptBatches(
   file: string,

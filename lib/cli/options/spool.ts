@@ -16,8 +16,8 @@ export class Spool {
   ) {}
 
   /**
-   * Copies standard input into `folder`, under a name that is removed before the first byte where the system names open files, so that
-   * no end of the process leaves it there.
+   * Copies standard input to a file in `folder`. If the system can name open files, the file is unlinked before the first byte, so that it
+   * disappears with the process.
    * @throws HeddleError IO, ABORTED
    */
   static async standardInput(folder: string, signal: AbortSignal): Promise<Spool> {

@@ -36,7 +36,7 @@ export class TextBatch {
     });
   }
 
-  /** What the model makes of them from text `first` on. What it says of `text[3]` is said of that text's row in the file. */
+  /** Awaits the model's results for texts from `first` on. Errors about `text[3]` are reported for that text's row in the file. */
   async made<T>(work: Promise<T>, first = 0): Promise<T> {
     try {
       return await work;
@@ -52,7 +52,7 @@ export class TextBatch {
   }
 }
 
-/** What a message says of one text of a call: `text: …`, or `text[3]: …` of several. */
+/** Messages about one text of a call: `text: …`, or `text[3]: …` for several. */
 const SAID = /^(text)(?:\[(\d+)\])?: (.*)$/s;
 
 /**

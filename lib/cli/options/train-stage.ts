@@ -26,7 +26,7 @@ export interface LoadedStage {
 export interface TrainStageOptions {
   /** The configuration file. */
   config: string;
-  /** Continue from the newest checkpoint in outputDir where there is one. */
+  /** Continue from the newest checkpoint in outputDir, if any. */
   resume?: boolean | undefined;
   /** Options that replace those of the file, where they are given. */
   instead?: Readonly<Record<string, unknown>> | undefined;
@@ -40,7 +40,7 @@ export interface TrainStageOptions {
   onWarning?(message: string): void;
 }
 
-/** Keys of a configuration file that are no options of its stage. */
+/** Keys of a configuration file other than options of the stage. */
 export const OWN_KEYS = ["model", "tokenizer"];
 
 /**
@@ -97,8 +97,8 @@ async function runConfigured(
       ...(onWarning && { onWarning }),
     };
     const run = stage.run(base, training as never);
-    // A program has the model that was trained in its hands; here it is gone. Benchmarks want no more than that. Said once it trains: of
-    // an input that is wrong there is one line.
+    // Without outputDir the trained model is lost at the end, which may be intended for benchmarks. The warning is printed when training
+    // starts, so that wrong input gives a single line.
     let isToBeSaid = rest.outputDir === undefined;
     for await (const event of run) {
       if (isToBeSaid) onWarning?.("outputDir: none is given, so the trained model will not be kept");

@@ -1,4 +1,4 @@
-// What `heddle info` shows to a person. `--json` has all of it for programs.
+// The readable output of `heddle info`. `--json` has all of it for programs.
 import type { ModelCard } from "../../formats/model-card.ts";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
 import { columns } from "../usage.ts";

@@ -1,5 +1,5 @@
-// What ends a long command before its time: a signal, or a standard output that takes no more. The command is told by an AbortSignal, so
-// that it keeps what it has done, and the process's exit code then says what it was.
+// Stops a long command on a signal or a closed standard output. The command gets an AbortSignal, so that it can save its work. The exit code
+// of the process tells the cause.
 import { constants } from "node:os";
 import { HeddleError } from "../../core/errors.ts";
 import { ioError } from "../../io/atomic-files.ts";
@@ -9,14 +9,14 @@ interface Stop {
   /** After `stopped`: "by a signal". */
   how: string;
   exitCode: number;
-  /** Whether what it has to say is lost, so that it has failed even where its work was done. */
+  /** Whether its output is lost, which is a failure even if its work is done. */
   isMute: boolean;
 }
 
-/** What a shell says of a program that a signal has ended. */
+/** The shell's exit code for a program that a signal has ended. */
 const codeOf = (signal: "SIGINT" | "SIGTERM" | "SIGPIPE") => 128 + (constants.signals[signal] ?? 13); // Windows has no SIGPIPE
 
-// Of the process: it runs one command.
+// One per process, which runs one command.
 let running: AbortController | undefined;
 let stop: Stop | undefined;
 
@@ -42,7 +42,7 @@ export async function interruptible(
       if (!stop || !say || !(error instanceof HeddleError && error.code === "ABORTED")) throw error;
       throw new HeddleError("ABORTED", `${name}: stopped ${stop.how}; ${say()}`, { cause: error });
     });
-    // What the last write met is told after this turn of the loop.
+    // Errors of the last write are reported after this turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
     if (stop?.isMute) throw new HeddleError("ABORTED", `${name}: its result is lost, ${stop.how}; the rest is done`);
   } finally {
@@ -52,7 +52,7 @@ export async function interruptible(
   }
 }
 
-/** Tells a long command that its standard output has failed. @returns whether one is under way, or was told already */
+/** Stops a long command because its standard output has failed. @returns whether one is running, or was stopped already */
 export function stopForOutput(error: NodeJS.ErrnoException): boolean {
   if (stop) return true;
   if (!running) return false;

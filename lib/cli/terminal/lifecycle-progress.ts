@@ -3,7 +3,7 @@ import { fitted, isLive, over } from "./live-line.ts";
 
 /** Columns of the bar. */
 const WIDTH = 20;
-/** Without a terminal a line comes every so many steps. */
+/** Without a terminal, a line is printed every this many steps. */
 const EVERY = 20;
 
 /** Live progress of the lesson on stderr: one line that changes on a terminal, now and then a line elsewhere. */
@@ -23,7 +23,7 @@ export class LifecycleProgress {
   }
 }
 
-/** What a line consists of, what matters most first. */
+/** The parts of a line, most important first. */
 function partsOf(event: LifecycleEvent): string[] {
   const { stage } = event;
   const left = event.secondsLeft === undefined ? [] : [`${timeLeft(event.secondsLeft)} left`];

@@ -1,8 +1,8 @@
 import type { Interface } from "node:readline";
 
 /**
- * What Ctrl-C does at a terminal's prompt, as shells have it: it clears a line that is begun; on an empty one it says how to end, and
- * ends when it comes again.
+ * Ctrl-C at a terminal's prompt, as in shells: clears a started line. On an empty line it prints how to exit, and exits the second
+ * time.
  */
 export class LineInterrupt {
   private readonly lines: Interface;

@@ -5,7 +5,7 @@ export function isLive(stream: { readonly isTTY?: boolean } = process.stderr): b
   return stream.isTTY === true && process.env.TERM !== "dumb";
 }
 
-/** What writes a text over the line that is there. */
+/** Returns the text that overwrites the current line. */
 export function over(text: string): string {
   return `\r\x1b[2K${text}`;
 }

@@ -3,7 +3,7 @@ import { Console } from "node:console";
 /** Where a command's results go: stdout. Everything else goes to stderr. */
 export class Output {
   readonly json: boolean;
-  /** Whether stdout stands in the middle of a line. */
+  /** Whether stdout is in the middle of a line. */
   private open = false;
 
   constructor(json: boolean) {
@@ -51,7 +51,7 @@ export function oneLine(text: string): string {
   return text.replace(/\s*[\r\n]\s*/g, " ").replace(/\p{Cc}/gu, code);
 }
 
-/** A float32 as the shortest decimal that is that float32, which keeps JSON small. */
+/** Returns the shortest decimal that rounds to the same float32, which keeps JSON small. */
 export function shortFloat(value: number): number {
   for (let digits = 6; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));

@@ -10,7 +10,7 @@ export class WorkProgress {
     this.stream = stream;
   }
 
-  /** @param total of `done`; without it there is no bar */
+  /** @param total value of `done` at the end; without it no bar is shown */
   update(text: string, done = 0, total?: number): void {
     if (!isLive(this.stream)) return;
     const now = performance.now();

@@ -10,28 +10,28 @@ import { HEAD_BYTES, needText } from "./text-head.ts";
 
 export interface EncodedDocument {
   tokens: Uint32Array;
-  /** of its text in UTF-8 */
+  /** size of its text in UTF-8 */
   bytes: number;
-  /** false: a part of a longer document, which goes on in another one */
+  /** false: a part of a longer document, which continues in another one */
   closes: boolean;
 }
 
 export type Encode = (text: string, ends: DocumentEnds) => Promise<Uint32Array>;
 
-/** Documents that are read together: the unit in which a corpus is shuffled and held in memory. */
+/** A range of documents that is read as a unit. Corpora are shuffled and held in memory by shard. */
 export interface DocumentShard {
   readonly count: number;
-  /** The documents are stored as tokens: reading one again costs nothing. */
+  /** Whether the documents are stored as tokens, so that reading one again costs nothing. */
   readonly isEncoded: boolean;
-  /** The place of a document in its file: with the file its name for ever. */
+  /** Returns the position of a document in its file, its permanent identifier together with the file. */
   position(index: number): number;
-  /** @throws HeddleError INVALID_FILE that names the file and the line, row or document */
+  /** @throws HeddleError INVALID_FILE with the file and the line, row or document */
   read(index: number, encode: Encode): Promise<EncodedDocument>;
 }
 
-/** A shard that is not read yet. */
+/** A shard that has not been read yet. */
 export interface DocumentPart {
-  /** What it takes in memory, about. */
+  /** Approximate size in memory, in bytes. */
   readonly bytes: number;
   open(): Promise<DocumentShard>;
 }
@@ -41,7 +41,7 @@ export interface DocumentFile {
   readonly path: string;
   /** bytes on disk */
   readonly size: number;
-  /** Its documents in parts of about `shardBytes`, in order. */
+  /** Returns the documents in parts of about `shardBytes`, in order. */
   parts(shardBytes: number): DocumentPart[];
   close(): void;
 }
@@ -53,8 +53,8 @@ export interface DocumentFileOptions {
 }
 
 /**
- * Opens a corpus's files by the ends of their names: `.jsonl` and `.ndjson`, `.parquet`, `.tokens` (and folders of those), all
- * else as text.
+ * Opens a corpus's files by their extensions: `.jsonl` and `.ndjson`, `.parquet`, `.tokens` (and folders of those). All other files are
+ * text.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, INVALID_ARGUMENT for a folder without token shards or for tokens of another tokenizer
  */

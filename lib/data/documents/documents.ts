@@ -6,21 +6,22 @@ import { lineNumber, type ShardDocuments } from "./shards.ts";
 
 const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, turns broken bytes into U+FFFD
 
-/** The number of documents in a shard. */
+/** Returns the number of documents in a shard. */
 export function documentCount(shard: ShardDocuments): number {
   return shard.ranges.length / 2;
 }
 
-/** The position of a document in its file, in bytes: with the file its name for ever. */
+/** Returns the position of a document in its file, in bytes. With the file, it is the document's permanent identifier. */
 export function documentPosition(shard: ShardDocuments, index: number): number {
   return shard.origin + shard.ranges[2 * index]!;
 }
 
 /**
- * The text of a document, with "\n" for every line break.
+ * Returns the text of a document, with "\n" for every line break.
  *
  * @param textField the field of a JSONL row that holds the text
- * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not such an object, or no UTF-8; raw text is taken as it comes
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not such an object or not UTF-8. Invalid bytes of raw text are
+ *   replaced.
  */
 export async function documentText(shard: ShardDocuments, index: number, textField: string): Promise<string> {
   const bytes = shard.bytes.subarray(shard.ranges[2 * index]!, shard.ranges[2 * index + 1]!);
@@ -51,7 +52,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   return text;
 }
 
-/** Whether a document begins or ends within this shard, or is one part of a longer one. */
+/** Whether a document begins and ends within this shard. Otherwise it is a part of a longer one. */
 export function documentEnds(shard: ShardDocuments, index: number): DocumentEnds {
   const last = documentCount(shard) - 1;
   return {

@@ -2,7 +2,7 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import { ParquetTable, type RowGroup } from "../parquet/parquet.ts";
 import type { DocumentFile, DocumentPart, DocumentShard } from "./document-file.ts";
 
-/** The texts of one column of a Parquet file, a document a row; a shard is a row group. */
+/** The texts of one column of a Parquet file, one document per row. A shard is a row group. */
 export class ParquetDocuments implements DocumentFile {
   readonly path: string;
   readonly size: number;
@@ -16,7 +16,7 @@ export class ParquetDocuments implements DocumentFile {
     this.#column = column;
   }
 
-  /** @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it has no such column */
+  /** @throws HeddleError NOT_FOUND, IO, INVALID_FILE if the file has no such column */
   static async open(path: string, column: string): Promise<ParquetDocuments> {
     const table = await ParquetTable.open(path);
     if (!table.columns.includes(column))

@@ -3,12 +3,11 @@ import { HeddleError } from "../../core/errors.ts";
 import { Pacer } from "../../core/pacer.ts";
 
 /**
- * Cutting files into shards, and shards into documents. A shard is a range of bytes of one file that can be read alone, in
- * any order: which documents are its own depends on nothing outside it, so memory is bounded by the shard and a position in the
- * data is a few integers.
+ * Cuts files into shards, and shards into documents. A shard is a byte range of one file that can be read alone, in any order. Its
+ * documents depend on nothing outside it. Memory is therefore bounded by the shard, and a position in the data is a few integers.
  */
 
-/** How the documents of a text file are told apart. See `CorpusOptions.documentSeparator`. */
+/** How the documents of a text file are separated. See `CorpusOptions.documentSeparator`. */
 export type SeparatorRule =
   | { kind: "lines" }
   | { kind: "none" }
@@ -29,7 +28,7 @@ export interface Shard {
   /** first byte, and the byte after the last */
   start: number;
   end: number;
-  /** how far beyond an end a document may go before it is cut, in bytes: one value for a file, see readShard */
+  /** maximum number of bytes of a document beyond the shard's end before it is cut: one value per file, see readShard */
   reach: number;
 }
 
@@ -42,17 +41,17 @@ export interface ShardDocuments {
   origin: number;
   /** pairs: first byte, byte after the last; positions in `bytes` */
   ranges: number[];
-  /** the first range goes on from the shard before; the last range goes on in the shard after */
+  /** whether the first range continues a document of the previous shard; whether the last one continues in the next shard */
   continues: { first: boolean; last: boolean };
 }
 
-/** A line longer than this is refused where a line is a document. */
+/** Maximum length of a line that is a document. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20;
 const NEWLINE = 0x0a;
 
 /**
- * Divides every file into ranges of `shardBytes`. A file without separators gets at least some tens of parts, so that it can be
- * shuffled and split.
+ * Divides every file into ranges of `shardBytes`. A file without separators gets at least some tens of parts, so that it can be shuffled
+ * and split.
  */
 export function planShards(files: readonly CorpusFile[], shardBytes: number): Shard[] {
   const shards: Shard[] = [];
@@ -70,9 +69,9 @@ function shardBytesOf(file: CorpusFile, shardBytes: number): number {
 }
 
 /**
- * Reads the documents that belong to a shard: those after a separator that begins in the shard (or after the start of the
- * file), to their end, which may lie beyond. A document that goes on for more than a quarter of a shard beyond the end is cut at
- * the first line that starts there, and the rest belongs to the next shard; both sides see the same bytes and so agree.
+ * Reads the documents of a shard: those after a separator that begins in the shard (or after the start of the file), to their end, which
+ * may be beyond the shard. A document is cut if it extends beyond the end by more than a quarter of a shard. The cut is at the first line
+ * that starts there, and the rest belongs to the next shard. Both sides see the same bytes, and so agree.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
  */
@@ -98,7 +97,7 @@ export async function readShard(files: readonly CorpusFile[], shard: Shard): Pro
 
 type Found = Pick<ShardDocuments, "ranges" | "continues">;
 
-/** Every line that starts in the shard and is not blank. */
+/** Finds every line that starts in the shard and is not blank. */
 async function findLines(window: Window, { start, end }: Shard): Promise<Found> {
   const ranges: number[] = [];
   const pacer = new Pacer();
@@ -114,14 +113,14 @@ async function findLines(window: Window, { start, end }: Shard): Promise<Found> 
   return { ranges, continues: { first: false, last: false } };
 }
 
-/** Documents between separator lines. */
+/** Finds the documents between separator lines. */
 async function findDocuments(window: Window, { start, end, reach }: Shard): Promise<Found> {
   const ranges: number[] = [];
   const pacer = new Pacer();
   const rule = window.file.rule;
   const startCut = start > 0 ? await cutAfter(window, start, reach) : undefined;
   const endCut = end < window.file.size ? await cutAfter(window, end, reach) : undefined;
-  // Without a separator before it, a line belongs to the shard before, unless the document was cut at our start.
+  // A line without a separator before it belongs to the previous shard, unless the document was cut at our start.
   let isOwn = start === 0 || startCut !== undefined;
   let line = start === 0 ? 0 : (startCut ?? window.firstLineStart(start, end));
   let documentStart = -1;
@@ -136,7 +135,7 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
   };
   while (line < window.file.size) {
     if (endCut !== undefined && line >= endCut) {
-      // The document goes on in the next shard: keep its last line break.
+      // The document continues in the next shard: keep its last line break.
       if (documentStart >= 0) documentEnd = endCut;
       const last = documentStart >= 0;
       close();
@@ -183,7 +182,7 @@ async function cutAfter(window: Window, boundary: number, reach: number): Promis
   const found = clean ?? window.singleSpace(boundary, limit) ?? first;
   if (found !== undefined) return found;
   let cut = boundary;
-  while (cut < boundary + 3 && (window.at(cut) & 0xc0) === 0x80) cut++; // a UTF-8 continuation byte starts no character
+  while (cut < boundary + 3 && (window.at(cut) & 0xc0) === 0x80) cut++; // a UTF-8 continuation byte is inside a character
   return cut;
 }
 
@@ -191,7 +190,7 @@ function isBlankByte(byte: number): boolean {
   return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 }
 
-/** A longer line never separates documents: what may is known without reading a line of any length to its end. */
+/** Maximum length of a separator line, so that a long line need not be read to its end. */
 const SEPARATOR_BYTES = 4096;
 
 function isSeparator(window: Window, line: number, stop: number, rule: SeparatorRule): boolean {
@@ -218,7 +217,7 @@ class Window {
     return this.bytes[position - this.origin] ?? 0;
   }
 
-  /** Reads on, so that everything before `end` (or the end of the file) is there. */
+  /** Reads more, so that the window holds everything before `end` (or the end of the file). */
   async ensure(end: number): Promise<void> {
     const wanted = Math.min(end, this.file.size) - this.origin;
     if (wanted <= this.bytes.length) return;
@@ -238,7 +237,7 @@ class Window {
     this.bytes = grown;
   }
 
-  /** The first start of a line in [from, end), or `end`. Needs `from - 1` in the window where `from` > 0. */
+  /** Returns the first start of a line in [from, end), or `end`. Needs `from - 1` in the window if `from` > 0. */
   firstLineStart(from: number, end: number): number {
     if (from === 0) return 0;
     const found = this.bytes.indexOf(NEWLINE, from - 1 - this.origin);
@@ -257,13 +256,13 @@ class Window {
     return undefined;
   }
 
-  /** The start of the line after `line` where its line break has been read already. */
+  /** Returns the start of the line after `line`, if its line break has been read already. */
   knownNextLine(line: number): number | undefined {
     const found = this.bytes.indexOf(NEWLINE, line - this.origin);
     return found < 0 ? undefined : found + 1 + this.origin;
   }
 
-  /** The start of the line after `line`, or the end of the file; a position above `limit` where the line is longer than that. */
+  /** Returns the start of the line after `line`, or the end of the file; a position above `limit` if the line is longer than that. */
   async nextLine(line: number, limit: number): Promise<number> {
     let from = line - this.origin;
     for (;;) {
@@ -277,7 +276,7 @@ class Window {
     }
   }
 
-  /** The end of a line without its line break, "\n" or "\r\n". */
+  /** Returns the end of a line without its line break, "\n" or "\r\n". */
   lineEnd(line: number, next: number): number {
     let stop = next;
     if (stop > line && this.at(stop - 1) === NEWLINE) {
@@ -287,7 +286,7 @@ class Window {
     return stop;
   }
 
-  /** Whether [line, next) is a line, and not the part of one on this side of a cut. */
+  /** Whether [line, next) is a whole line, not a part of a line that was cut. */
   isWholeLine(line: number, next: number): boolean {
     const begins = line === 0 || this.at(line - 1) === NEWLINE;
     return begins && (next === this.file.size || this.at(next - 1) === NEWLINE);
@@ -310,7 +309,7 @@ class Window {
   }
 }
 
-/** The number, from 1, of the line that starts at `position`: read anew, for messages only. */
+/** Returns the number, from 1, of the line that starts at `position`. Reads the file again, only for messages. */
 export async function lineNumber(path: string, position: number): Promise<number> {
   const handle = await open(path, "r");
   try {
@@ -328,7 +327,7 @@ export async function lineNumber(path: string, position: number): Promise<number
   }
 }
 
-/** The typed form of an error of the file system. */
+/** Converts an error of the file system to a typed one. */
 export function fileError(path: string, error: unknown): HeddleError {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOENT" || code === "ENOTDIR")

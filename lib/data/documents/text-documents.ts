@@ -2,7 +2,7 @@ import type { DocumentFile, DocumentPart, DocumentShard } from "./document-file.
 import { documentCount, documentEnds, documentPosition, documentText } from "./documents.ts";
 import { type CorpusFile, planShards, readShard } from "./shards.ts";
 
-/** A text file or a `.jsonl` file, in shards that are ranges of its bytes. */
+/** A text file or a `.jsonl` file. Its shards are byte ranges. */
 export class TextDocuments implements DocumentFile {
   readonly path: string;
   readonly size: number;

@@ -1,6 +1,6 @@
 import { HeddleError } from "../../core/errors.ts";
 
-/** How files begin that are mostly no text: what they are, for messages, and what would make a text of them. */
+/** First bytes of common binary formats: the format for messages, and how to convert it to text. */
 const HEADS: readonly (readonly [kind: string, ...bytes: number[]])[] = [
   ["a gzip file, which gunzip unpacks", 0x1f, 0x8b],
   ["a Zstandard file, which zstd -d unpacks", 0x28, 0xb5, 0x2f, 0xfd],
@@ -11,11 +11,12 @@ const HEADS: readonly (readonly [kind: string, ...bytes: number[]])[] = [
   ["UTF-16", 0xff, 0xfe],
   ["UTF-16", 0xfe, 0xff],
 ];
-/** Bytes that tell. */
+/** Number of bytes to check. */
 export const HEAD_BYTES = 16;
 
 /**
- * Refuses what begins as no text does. Broken bytes in a text become U+FFFD, so that a compressed corpus would be trained on as it is.
+ * Rejects a file that begins like a binary format. Invalid bytes in a text become U+FFFD, so a compressed corpus would otherwise be
+ * trained on.
  * @param head the first bytes of a file
  * @throws HeddleError INVALID_FILE
  */

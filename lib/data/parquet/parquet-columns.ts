@@ -5,18 +5,18 @@ import { Memory } from "../../io/json-memory.ts";
 import { leafColumn, pagePreparer } from "./parquet-page.ts";
 import { checkHeader } from "./parquet-pages.ts";
 
-/** Rows that are assembled between two looks at the clock. */
+/** Number of rows assembled between two checks of the clock. */
 const SLICE_ROWS = 256;
 
-/** The values of a column chunk as they lie in the file: one entry a row; a part of a row of a nested column. */
+/** The values of a column chunk in file order: one entry per row, or for a nested column a part of each row. */
 interface Leaf {
   path: string[];
   values: unknown[];
 }
 
 /**
- * The top-level columns of a row group by name, each with one value a row. As hyparquet's own reader would, but page by page with the event
- * loop's turn in between: that one decodes a whole column chunk, often many megabytes, at once.
+ * Reads the top-level columns of a row group by name, each with one value per row. Like hyparquet's own reader, but it yields to the event
+ * loop between pages. That reader decodes a whole column chunk, often many megabytes, at once.
  */
 export async function readColumns(
   file: AsyncBuffer,
@@ -32,7 +32,7 @@ export async function readColumns(
   for (const child of schema.children) {
     const { name } = child.element;
     if (wanted && !wanted.includes(name)) continue;
-    // Whose parts may lie anywhere, in each other too: a few bytes of it can stand for any number of values.
+    // The parts of a VARIANT may be anywhere and overlap, so a few bytes can decode to any number of values.
     if (hasVariant(child))
       throw new HeddleError("UNSUPPORTED", `${path}: the column ${JSON.stringify(name)} is of the type VARIANT`);
     const leaves: Leaf[] = [];
@@ -69,7 +69,7 @@ async function readLeaf(
   const reader = { view: new DataView(bytes.buffer), offset: 0 };
   const values: unknown[] = [];
   let dictionary: DecodedArray | undefined;
-  let open: DecodedArray | undefined; // a page may go on with the last row of the one before
+  let open: DecodedArray | undefined; // a page may continue the last row of the page before
   const take = (page: DecodedArray | undefined) => {
     for (const value of page ?? []) values.push(value);
   };
@@ -89,7 +89,7 @@ async function readLeaf(
   return { path, values };
 }
 
-/** Rows of a column that has columns within, some at a time. */
+/** Assembles the rows of a nested column in slices. */
 async function assemble(
   leaves: readonly Leaf[],
   schema: SchemaTree,

@@ -1,13 +1,14 @@
-// The end of a Parquet file: its schema, and where its row groups lie. Checked before it is parsed, for the parser believes it.
+// The footer of a Parquet file: its schema and the locations of its row groups. It is checked before parsing, because the parser trusts
+// it.
 import type { AsyncBuffer, ColumnChunk, FileMetaData, SchemaElement } from "hyparquet";
 import { Memory } from "../../io/json-memory.ts";
 import { checkStruct } from "./thrift.ts";
 
-/** Those of tables of very many columns and row groups have tens of megabytes. */
+/** Maximum size of a footer. Tables of very many columns and row groups have tens of megabytes. */
 const MAX_FOOTER_BYTES = 2 ** 28;
-/** Columns within columns at most. */
+/** Maximum nesting depth of columns. */
 const MAX_SCHEMA_DEPTH = 64;
-/** The length of the footer, and the magic number after it. */
+/** Size of the footer's length and the magic number after it. */
 const TAIL_BYTES = 8;
 
 type Thrift = Record<string, unknown>;
@@ -44,24 +45,24 @@ export async function readFooter(file: AsyncBuffer): Promise<FileMetaData> {
   return { schema, row_groups: groups } as unknown as FileMetaData;
 }
 
-/** The schema, which comes before the row groups, by the parser's own hand: it knows what each kind of column is called. */
+/** Parses the schema, which precedes the row groups, with hyparquet, because it names each kind of column. */
 async function schemaOf(before: Uint8Array): Promise<SchemaElement[]> {
   const { parquetMetadata } = await import("hyparquet");
-  // Field 4: a list of no structs. Then the end, the length and the magic number.
+  // Append field 4 as an empty list of structs, then the end, the length and the magic number.
   const rest = Buffer.from([0x09, 0x08, 0x0c, 0x00, 0, 0, 0, 0, ...Buffer.from("PAR1")]);
   rest.writeUInt32LE(before.length + 4, 4);
-  // What says which columns are places on maps is read apart: the parser looks for it over the schema, and for ever where that is none.
+  // Geographic columns are marked separately: the parser's search for them over the schema does not terminate if the schema is invalid.
   return parquetMetadata(Buffer.concat([before, rest]), { geoparquet: false }).schema;
 }
 
-/** That the elements, which say in order how many columns each holds, make a tree of bounded depth. */
+/** Checks that the elements, each with its number of children, form a tree of bounded depth. */
 function checkSchema(schema: readonly SchemaElement[]): void {
   const open: number[] = [1];
   for (const { num_children: given, name } of schema) {
     const children = given ?? 0;
     if (!Number.isSafeInteger(children) || children < 0) throw new Error(`a schema with ${given} columns in ${name}`);
     while (open.at(-1) === 0) open.pop();
-    if (open.length === 0) continue; // after the end of the tree: nobody's
+    if (open.length === 0) continue; // after the end of the tree
     if (open.length > MAX_SCHEMA_DEPTH)
       throw new Error(`a schema of more than ${MAX_SCHEMA_DEPTH} columns in each other`);
     open[open.length - 1]!--;
@@ -74,7 +75,7 @@ function columnOf(
   { field_1: path, field_3: meta }: Thrift,
   { CompressionCodecs, ParquetTypes }: typeof import("hyparquet/src/constants.js"),
 ): ColumnChunk {
-  // What is there and no struct, such as false, is no missing one.
+  // A value that is present but not a struct, such as false, is an error.
   const [of] = meta === undefined ? [] : listOf([meta], "a column's facts");
   if (of && !Array.isArray(of.field_3)) throw new Error("a column without a path");
   return {

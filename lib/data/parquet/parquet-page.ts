@@ -1,4 +1,4 @@
-// A page on its way to the parser: unpacked, checked, and counted among what memory has room for.
+// Prepares a page for the parser: decompresses it, checks it, and counts it against the memory limit.
 import type { ColumnMetaData, DataReader, PageHeader, SchemaTree } from "hyparquet";
 import { JSON_BYTES, type Memory } from "../../io/json-memory.ts";
 import { textParsers } from "./parquet-text.ts";
@@ -7,15 +7,15 @@ import { checkTextLengths, checkValues, type Levels, type Values } from "./parqu
 
 type Decoder = Parameters<typeof import("hyparquet/src/column.js").readPage>[2];
 
-/** A column of values, as the file has it: what is nested has several. */
+/** A leaf column, as stored in the file. A nested column has several. */
 export interface LeafColumn {
   decoder: Decoder;
   levels: Levels;
-  /** A value a row. */
+  /** Whether it has one value per row. */
   isFlat: boolean;
 }
 
-/** Bytes of a number that is stored as text, at most: it is read in the square of its length. Those of databases have 16. */
+/** Maximum size of a decimal that is stored as text, because parsing takes quadratic time. Databases write 16 bytes. */
 const MAX_DECIMAL_BYTES = 64;
 
 export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[]): Promise<LeafColumn> {
@@ -28,14 +28,14 @@ export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[])
     ...DEFAULT_PARSERS,
     ...textParsers(element, DEFAULT_PARSERS),
     uuidFromBytes(bytes: Uint8Array) {
-      // Of a longer one the parser would make a text for each byte.
+      // The parser would make a string for each byte of a longer one.
       if (bytes && bytes.length !== 16) throw new Error(`a UUID of ${bytes.length} bytes`);
       return DEFAULT_PARSERS.uuidFromBytes(bytes);
     },
   };
   const [repetition, definition] = [schema.getMaxRepetitionLevel(schemaPath), schema.getMaxDefinitionLevel(schemaPath)];
   return {
-    // What the parser gets is unpacked.
+    // The parser receives decompressed pages.
     decoder: { ...meta, pathInSchema: meta.path_in_schema, element, schemaPath, parsers, codec: "UNCOMPRESSED" },
     levels: { repetition, definition },
     isFlat: schema.isFlatColumn(schemaPath),
@@ -50,8 +50,8 @@ type PreparePage = (
 ) => Promise<{ page: DataReader; header: PageHeader }>;
 
 /**
- * What takes a page from the reader behind its header, for the parser.
- * @param codec of the column
+ * Returns a function that takes a page from the reader after its header, and prepares it for the parser.
+ * @param codec codec of the column
  */
 export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<PreparePage> {
   const [unpack, { deltaBinaryUnpack }] = await Promise.all([unpackers(), import("hyparquet/src/delta.js")]);
@@ -79,7 +79,7 @@ export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<Prep
     if (decoder.element.converted_type === "DECIMAL") checkDecimals(page, values, column, encoding);
     let shared = 0;
     if (encoding === "DELTA_BYTE_ARRAY") {
-      // Bytes that values have in common with those before them are stored once.
+      // Prefixes that values share with those before them are stored once.
       const lengths = new Int32Array(values.count);
       deltaBinaryUnpack(readerOf(page, values.at), values.count, lengths);
       shared = lengths.reduce((sum, length) => sum + Math.max(0, length), 0);
@@ -93,12 +93,12 @@ function readerOf(page: Uint8Array, offset: number): DataReader {
   return { view: new DataView(page.buffer, page.byteOffset, page.byteLength), offset };
 }
 
-/** Values of a data page, missing ones included. */
+/** Number of values of a data page, including nulls. */
 function rowsOf({ type, data_page_header, data_page_header_v2 }: PageHeader): number {
   return (type === "DATA_PAGE_V2" ? data_page_header_v2 : data_page_header)!.num_values;
 }
 
-/** What its values become, in bytes, about; before they do. */
+/** Counts the approximate size of a page's values in memory, before they are decoded. */
 function count(
   bytes: number,
   values: number,
@@ -109,9 +109,9 @@ function count(
   const { type, element } = decoder;
   const { converted_type: kind, logical_type: logical } = element;
   const isText = type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY";
-  // A list for each part that may be missing or repeated.
+  // One list for each level that may be null or repeated.
   const lists = isFlat ? 0 : 184 * levels.definition;
-  // Those of a dictionary are there already, and shared.
+  // Dictionary values already exist, and are shared.
   if (encoding.endsWith("_DICTIONARY")) return memory.take(bytes + values * (24 + lists));
   const isTime = type === "INT96" || kind === "DATE" || kind?.startsWith("TIMESTAMP") || logical?.type === "TIMESTAMP";
   const isPlace = logical?.type === "GEOMETRY" || logical?.type === "GEOGRAPHY";

@@ -2,18 +2,18 @@ import type { AsyncBuffer, ColumnChunk } from "hyparquet";
 import { invalidArgument } from "../../core/errors.ts";
 import { checkStruct } from "./thrift.ts";
 
-/** Values of a column of a row group at most: more would be a few bytes that unpack to all of memory. */
+/** Maximum number of values in a column of a row group. A few bytes could otherwise unpack to all of memory. */
 const MAX_VALUES = 2 ** 24;
 /** Unpacked bytes of a column of a row group at most, unless the environment allows more. */
 const MAX_BYTES = 2 ** 27;
 const MORE_BYTES = "HEDDLE_PARQUET_COLUMN_BYTES";
 const MOST_BYTES = 2 ** 30;
-/** Of a page's header, its statistics included. */
+/** Maximum size of a page's header, including statistics. */
 const HEADER_BYTES = 2 ** 16;
-/** What one may become. */
+/** Maximum size of a parsed header in memory. */
 const MAX_HEADER_MEMORY = 2 ** 24;
 
-/** By the number of a page's kind, the field of its header that says more: of data, nothing, of a dictionary, of data in the second form. */
+/** By page type, the header field with its details: data page, (unused), dictionary page, data page v2. */
 const KINDS = ["field_5", undefined, "field_7", "field_8"] as const;
 const DICTIONARY = 2;
 const SECOND = 3;
@@ -30,16 +30,16 @@ function mostColumnBytes(): number {
   return bytes;
 }
 
-/** That a page's header at the beginning of the bytes can be parsed. @throws Error */
+/** Checks that the page header at the start of the bytes can be parsed. @throws Error */
 export function checkHeader(bytes: Uint8Array): void {
   checkStruct(bytes, 0, MAX_HEADER_MEMORY);
 }
 
 /**
- * Checks the headers of a column's pages before anything is unpacked: that they follow each other within the column's bytes
- * and hold no more values than it says. The parser trusts them, and would go back, or on for ever.
+ * Checks the headers of a column's pages before anything is unpacked. Pages must be consecutive within the column's bytes, and must not
+ * hold more values than the column declares. The parser trusts the headers, and could otherwise go backwards or loop forever.
  *
- * @throws Error that says what is wrong
+ * @throws Error with the reason
  */
 export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path }: ColumnChunk): Promise<void> {
   if (!meta || file_path !== undefined) throw new Error("a column that lies elsewhere");

@@ -1,10 +1,10 @@
-// Texts of Parquet files: hyparquet reads bytes that are no UTF-8 as U+FFFD, which would be trained on.
+// Text columns of Parquet files. hyparquet reads invalid UTF-8 as U+FFFD, which would become training data.
 import { isUtf8 } from "node:buffer";
 import type { ParquetParsers, SchemaElement } from "hyparquet";
 
-/** What stands among a column's values for a text that is no UTF-8, until its row is known. */
+/** A placeholder among a column's values for invalid UTF-8, until its row is known. */
 export class BrokenText {
-  /** As the key of a map, which has no place of its own. */
+  /** Called if it is the key of a map, where its row cannot be reported. */
   toString(): string {
     throw new Error("a text that is no UTF-8");
   }
@@ -12,7 +12,7 @@ export class BrokenText {
 
 const TEXTS = ["UTF8", "STRING", "JSON", "ENUM"];
 
-/** Parsers of the texts of a column. Bytes that the schema does not call a text are a text where they are UTF-8, and else stay bytes. */
+/** Returns text parsers for a column. If the schema does not declare a text, valid UTF-8 becomes a text, and other bytes stay bytes. */
 export function textParsers(
   { converted_type, logical_type }: SchemaElement,
   { stringFromBytes, jsonFromBytes }: ParquetParsers,

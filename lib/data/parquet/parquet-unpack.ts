@@ -1,4 +1,4 @@
-// Pages as they are without their codec.
+// Decompression of pages.
 import { promisify } from "node:util";
 import { brotliDecompress, gunzip } from "node:zlib";
 import type { CompressionCodec, Compressors } from "hyparquet";
@@ -23,7 +23,7 @@ export async function unpackers(): Promise<
   ]);
   const zstd: Unpack = (bytes, length) => {
     const { frames } = checkZstd(bytes, length);
-    // One frame goes where it belongs. Others make room for themselves, each for the length that it says.
+    // A single frame is decompressed into place. Several frames allocate their declared lengths.
     return frames === 1 ? decompressZstd(bytes, new Uint8Array(length)) : decompressZstd(bytes);
   };
   const all = { ...(compressors as Compressors), ZSTD: zstd } as Compressors;
@@ -39,14 +39,14 @@ export async function unpackers(): Promise<
 const ZSTD_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const ZSTD_BLOCK_BYTES = 2 ** 17;
-/** Bytes of a block on average at least: the smallest that an encoder makes when it divides blocks have more. */
+/** Minimum average size of a block in bytes. Encoders that split blocks do not make smaller ones. */
 const LEAST_BLOCK_BYTES = 256;
-/** Blocks of a page, however short it is. */
+/** Number of blocks that is always allowed, even in a short page. */
 const FEW_BLOCKS = 64;
 
 /**
- * Goes through the frames and blocks of Zstandard data (RFC 8878): that they do not stand for more than `length` bytes, which the decoder
- * does not look at. A few bytes of them can stand for hundreds of thousands.
+ * Walks the frames and blocks of Zstandard data (RFC 8878). Checks that they decompress to at most `length` bytes, which the decoder does
+ * not check. A few bytes can expand to hundreds of thousands.
  */
 function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -73,7 +73,7 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
       const [kind, size] = [(header >> 1) & 3, header >> 3];
       if (kind === 3 || size > ZSTD_BLOCK_BYTES) throw new Error(`a Zstandard block of kind ${kind}, ${size} bytes`);
       isLast = (header & 1) === 1;
-      if (kind < 2) stored += size; // bytes as they are, or one again and again
+      if (kind < 2) stored += size; // raw bytes, or one repeated byte
       at += 3 + (kind === 1 ? 1 : size);
     }
     if (flags & 4) at += 4;

@@ -1,22 +1,22 @@
-// What lies in a page once it is unpacked, as far as it is there to be checked: run lengths and sizes, which the parser takes at their
-// word. It would write past the values that there are until the process ends, or read the same bytes for ever.
+// Checks run lengths and sizes in an unpacked page, because the parser trusts them. Otherwise it could write past the end of the values
+// until the process ends, or read the same bytes forever.
 // Format: https://parquet.apache.org/docs/file-format/data-pages/encodings/
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
 
-/** Levels of a column: how often it is repeated, and how many of its parts may be missing. */
+/** Maximum levels of a column: how often it is repeated, and how many of its parts may be null. */
 export interface Levels {
   repetition: number;
   definition: number;
 }
 
-/** Values that a run may have beyond those that are left: padding. */
+/** Number of padding values that a run may have beyond the remaining ones. */
 const SLACK = 512;
-/** Bits of a value of a run at most. */
+/** Maximum number of bits of a run's value. */
 const MAX_RUN_BITS = 32;
 const MAX_DELTA_BLOCK = 2 ** 20;
 
-/** Where the values of a page begin, and how many there are: those that are missing take none. */
+/** Start and number of the values in a page, without nulls, which take no space. */
 export interface Values {
   at: number;
   count: number;
@@ -24,7 +24,7 @@ export interface Values {
 
 /**
  * Checks the levels and values of an unpacked data page.
- * @throws Error that says what is wrong
+ * @throws Error with the reason
  */
 export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetType, levels: Levels): Values {
   const isSecond = header.type === "DATA_PAGE_V2";
@@ -52,7 +52,7 @@ export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetT
   return values;
 }
 
-/** Bytes of the texts of a plain page, each at most. @throws Error for a longer one */
+/** Checks the lengths of the texts in a plain page. @throws Error for a text longer than `most` bytes */
 export function checkTextLengths(page: Uint8Array, { at, count }: Values, most: number): void {
   let begin = at;
   for (let i = 0; i < count; i++) {
@@ -62,7 +62,7 @@ export function checkTextLengths(page: Uint8Array, { at, count }: Values, most: 
   }
 }
 
-/** Of a page whose levels are packed with its values: before each kind stands how many bytes it takes. */
+/** For a page whose levels are stored with its values, each kind after its size in bytes. */
 function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Values {
   const { num_values: count } = header.data_page_header!;
   let at = 0;
@@ -75,7 +75,7 @@ function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Va
   return { at: at + 4 + lengthAt(page, at), count: present };
 }
 
-/** Of a page whose header says where its levels lie. */
+/** For a page whose header has the sizes of its levels. */
 function valuesOfSecond(page: Uint8Array, header: PageHeader, levels: Levels): Values {
   const second = header.data_page_header_v2!;
   const {
@@ -98,9 +98,9 @@ function lengthAt(page: Uint8Array, at: number): number {
 }
 
 /**
- * Goes through runs of values: of one value, or of some that are packed by their bits.
- * @param wanted the value that is counted
- * @returns how many values are it
+ * Walks runs of values: one repeated value, or bit-packed values.
+ * @param wanted the value to count
+ * @returns the number of values equal to it
  */
 function checkRuns(page: Uint8Array, start: number, bits: number, count: number, wanted = -1): number {
   if (bits > MAX_RUN_BITS) throw new Error(`values of ${bits} bits`);
@@ -117,7 +117,7 @@ function checkRuns(page: Uint8Array, start: number, bits: number, count: number,
     const own = Math.min(left, length);
     if (isPacked) {
       if (wanted >= 0) found += countPacked(page, at, bits, own, wanted);
-      at += Math.max(1, (length / 8) * bits); // a byte is read in any case
+      at += Math.max(1, (length / 8) * bits); // the parser reads at least one byte
     } else {
       const bytes = (bits + 7) >> 3;
       if (wanted >= 0 && unpackedAt(page, at, bytes) === wanted) found += own;
@@ -134,7 +134,7 @@ function unpackedAt(page: Uint8Array, at: number, bytes: number): number {
   return value;
 }
 
-/** Of values of at most 8 bits, as levels are. */
+/** For values of at most 8 bits, such as levels. */
 function countPacked(page: Uint8Array, at: number, bits: number, count: number, wanted: number): number {
   const mask = (1 << bits) - 1;
   let found = 0;
@@ -146,7 +146,7 @@ function countPacked(page: Uint8Array, at: number, bits: number, count: number, 
   return found;
 }
 
-/** Goes through numbers that are stored as differences: blocks of parts, each with bits of its own. @returns where they end */
+/** Walks delta-encoded numbers: blocks of parts, each with a bit width. @returns their end */
 function afterDeltas(page: Uint8Array, start: number, count: number): number {
   let at = start;
   const next = (): number => {
@@ -159,10 +159,10 @@ function afterDeltas(page: Uint8Array, start: number, count: number): number {
   const size = block / parts;
   if (!(block > 0 && block <= MAX_DELTA_BLOCK && parts > 0 && Number.isInteger(size) && size % 32 === 0))
     throw new Error(`blocks of ${block} differences in ${parts} parts`);
-  next(); // how many numbers there are
-  next(); // the first
+  next(); // the number of values
+  next(); // the first value
   for (let done = 1; done < count; ) {
-    next(); // the least difference
+    next(); // the smallest difference
     const widths = at;
     at += parts;
     if (at > page.length) throw cut();

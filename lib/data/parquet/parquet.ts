@@ -9,10 +9,10 @@ import { readFooter } from "./parquet-footer.ts";
 import { checkPages } from "./parquet-pages.ts";
 import { BrokenText } from "./parquet-text.ts";
 
-/** Rows of a row group at most. */
+/** Maximum number of rows in a row group. */
 const MAX_ROWS = 2 ** 24;
 
-/** A run of rows that is stored together. */
+/** Consecutive rows that are stored together. */
 export interface RowGroup {
   index: number;
   firstRow: number;
@@ -20,8 +20,8 @@ export interface RowGroup {
 }
 
 /**
- * A Parquet file, read by row groups: memory holds the columns that are asked for of one row group. All usual codecs (Snappy,
- * gzip, Brotli, LZ4, Zstandard); the format is hyparquet's part.
+ * A Parquet file, read by row groups. Memory holds only the requested columns of one row group. All usual codecs are supported (Snappy,
+ * gzip, Brotli, LZ4, Zstandard). hyparquet parses the format.
  *
  * @example
  * const table = await ParquetTable.open("train-00000-of-00041.parquet");
@@ -32,7 +32,7 @@ export class ParquetTable {
   /** bytes on disk */
   readonly size: number;
   readonly groups: readonly RowGroup[];
-  /** Names of the columns; those within others are not counted. */
+  /** Names of the top-level columns. */
   readonly columns: readonly string[];
   readonly #metadata: FileMetaData;
 
@@ -63,14 +63,17 @@ export class ParquetTable {
     });
   }
 
-  /** Bytes of a group's columns, unpacked; of one column where it is named. */
+  /** Returns the unpacked size of a group's columns, or of one column if it is named. */
   bytesOf(group: number, column?: string): number {
     const { columns } = this.#metadata.row_groups[group]!;
     const wanted = columns.filter(({ meta_data }) => column === undefined || meta_data?.path_in_schema[0] === column);
     return wanted.reduce((sum, { meta_data }) => sum + Number(meta_data?.total_uncompressed_size ?? 0), 0);
   }
 
-  /** The values of one column of a row group, in order; null where a row has none. @throws HeddleError IO, INVALID_FILE (a text that is no UTF-8, too) */
+  /**
+   * Returns the values of one column of a row group, in order; null if a row has none.
+   * @throws HeddleError IO, INVALID_FILE (also for invalid UTF-8)
+   */
   async column(group: RowGroup, name: string): Promise<unknown[]> {
     if (!this.columns.includes(name))
       throw invalid(this.path, `expected a column ${JSON.stringify(name)}, got the columns ${this.columns.join(", ")}`);
@@ -81,7 +84,10 @@ export class ParquetTable {
     });
   }
 
-  /** The rows of a group as objects, each made when it is asked for. Integers are numbers. @throws HeddleError IO, INVALID_FILE (a text that is no UTF-8, too) */
+  /**
+   * Iterates over the rows of a group as objects, each made on request. Integers are numbers.
+   * @throws HeddleError IO, INVALID_FILE (also for invalid UTF-8)
+   */
   async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
     const columns = [...(await this.#read(group))];
     const pacer = new Pacer();
@@ -92,7 +98,7 @@ export class ParquetTable {
         row = Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i], name)]));
       } catch (error) {
         if (error instanceof BrokenIn) throw this.#broken(group, i, error.column);
-        throw invalid(this.path, `row ${group.firstRow + i + 1}: ${(error as Error).message}`, error); // nested too deep
+        throw invalid(this.path, `row ${group.firstRow + i + 1}: ${(error as Error).message}`, error); // nested too deeply
       }
       yield row;
     }
@@ -128,7 +134,7 @@ export class ParquetTable {
   }
 }
 
-/** Opens a file for one read. Whatever a broken file makes the parser do becomes INVALID_FILE with the file's name. */
+/** Opens a file for one read. Converts any error of the parser for a broken file to INVALID_FILE with the file's name. */
 async function reading<T>(path: string, read: (file: AsyncBuffer) => Promise<T>): Promise<T> {
   let handle: FileHandle | undefined;
   try {
@@ -147,7 +153,7 @@ async function reading<T>(path: string, read: (file: AsyncBuffer) => Promise<T>)
 
 function bufferOf(path: string, handle: FileHandle, size: number): AsyncBuffer {
   const slice = async (start: number, end: number) => {
-    // A lying offset must not become an allocation.
+    // A false offset must not cause an allocation.
     if (!(start >= 0 && start <= end && end <= size))
       throw invalid(path, `expected bytes within the file's ${size}, got a reference to ${start} to ${end}`);
     const bytes = new Uint8Array(end - start);
@@ -162,7 +168,7 @@ function bufferOf(path: string, handle: FileHandle, size: number): AsyncBuffer {
     byteLength: size,
     slice(start, end = size) {
       const bytes = slice(start, end);
-      bytes.catch(() => undefined); // the parser reads ahead, and may fail before it asks for what it read
+      bytes.catch(() => undefined); // the parser reads ahead, and may fail before it awaits the result
       return bytes;
     },
   };
@@ -174,7 +180,7 @@ class BrokenIn extends Error {
   }
 }
 
-/** As JSON would have it: safe integers are numbers. @throws BrokenIn for a text that is no UTF-8 */
+/** Converts a value to what JSON would have: safe integers are numbers. @throws BrokenIn for invalid UTF-8 */
 function plain(value: unknown, column: string): unknown {
   if (value instanceof BrokenText) throw new BrokenIn(column);
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);

@@ -1,18 +1,18 @@
-// Thrift's compact protocol, in which Parquet writes its footer and the headers of its pages, as far as it is there to be checked: the
-// parser takes memory for what a length claims before it has read any of it.
+// Checks Thrift's compact protocol, which Parquet uses for its footer and page headers. The parser would allocate the memory that a length
+// claims before reading the data.
 // Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 
-/** Structs and lists within each other at most: Parquet's own take ten or so. */
+/** Maximum nesting depth of structs and lists. Parquet's own have about ten. */
 const MAX_DEPTH = 32;
-/** Bytes of a number of 64 bits at most. A parser that goes on takes time with their square. */
+/** Maximum size of a 64-bit varint. Parsing a longer one takes quadratic time. */
 const MAX_VARINT = 10;
-/** The same of a length, which has 32 bits. */
+/** Maximum size of a length, a 32-bit varint. */
 const MAX_LENGTH_VARINT = 5;
 
-/** What the parser makes of them in memory, in bytes, about. */
+/** Approximate size of parsed values in memory, in bytes. */
 const COST = { field: 64, struct: 192, element: 32, binary: 128 } as const;
 
-// The numbers of types, each by itself: a switch over an object's properties would look at them one by one.
+// Type numbers as separate constants: a switch over an object's properties would compare them one by one.
 const STOP = 0;
 const TRUE = 1;
 const FALSE = 2;
@@ -26,17 +26,16 @@ const LIST = 9;
 const STRUCT = 12;
 
 export interface CheckedStruct {
-  /** Where it ends. */
+  /** Its end in the bytes. */
   end: number;
-  /** Where each of its own fields begins, by number; the first of several. */
+  /** Start of each field by its number; the first if there are several. */
   fields: ReadonlyMap<number, number>;
 }
 
 /**
- * Goes through a struct without making anything of it: that every list and text lies within the bytes, and that what a parser makes of
- * it has its place in memory.
- * @param most bytes of memory that it may take, about
- * @throws Error that says what is wrong
+ * Walks a struct without parsing it. Checks that every list and text is within the bytes, and that the parsed struct fits in memory.
+ * @param most approximate maximum size in memory, in bytes
+ * @throws Error with the reason
  */
 export function checkStruct(bytes: Uint8Array, start: number, most: number): CheckedStruct {
   const end = bytes.length;
@@ -44,7 +43,7 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
   let field = 0;
   let at = start;
   let cost: number = COST.struct;
-  // What is open: of a list its elements' type and how many are left, of a struct 0 and -1.
+  // The stack of open values: for a list, its element type and the number of remaining elements; for a struct, 0 and -1.
   const types = new Int32Array(MAX_DEPTH);
   const left = new Int32Array(MAX_DEPTH);
   left[0] = -1;
@@ -59,7 +58,7 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
       const byte = bytes[at++]!;
       type = byte & 0x0f;
       if (type === STOP && depth === 0) return { end: at, fields };
-      // Where the number of the field is not in the byte, it follows.
+      // If the field's number is not in the byte, it follows.
       if (type !== STOP && byte >> 4 === 0) at = afterNumber(bytes, at);
       if (depth === 0) {
         field = byte >> 4 === 0 ? smallNumber(bytes, begin + 1, at) : field + (byte >> 4);
@@ -76,7 +75,7 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
         break;
       case TRUE:
       case FALSE:
-        if (!isField) at++; // in a list they are bytes
+        if (!isField) at++; // in a list, booleans are bytes
         break;
       case BYTE:
         at++;
@@ -120,27 +119,27 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
   }
 }
 
-/** Where the number ends that begins at `at`: its last byte is the first below 128. @throws Error for one that is too long */
+/** Returns the end of the varint that begins at `at`: its last byte is the first below 128. @throws Error if it is too long */
 export function afterNumber(bytes: Uint8Array, at: number): number {
   const last = at + MAX_VARINT - 1;
   while (bytes[at]! >= 0x80) if (at++ === last) throw new Error(`a number of more than ${MAX_VARINT} bytes`);
   return at + 1;
 }
 
-/** The number from `at` to `end`, as the parser has those of 32 bits. */
+/** Returns the number from `at` to `end`, decoded like the parser's 32-bit numbers. */
 export function unsignedNumber(bytes: Uint8Array, at: number, end: number): number {
   let value = 0;
   for (let i = at; i < end; i++) value |= (bytes[i]! & 0x7f) << (7 * (i - at));
   return value;
 }
 
-/** The same, signed: of small numbers the sign is in the last bit. */
+/** Returns the number, zigzag-decoded: the sign is in the last bit. */
 function smallNumber(bytes: Uint8Array, at: number, end: number): number {
   const value = unsignedNumber(bytes, at, end);
   return (value >>> 1) ^ -(value & 1);
 }
 
-/** The length that lies from `at` to `end`: of as many bytes after it at least, for everything takes one. */
+/** Returns the length from `at` to `end`. It must not exceed the number of remaining bytes, because every element takes at least one. */
 function lengthOf(bytes: Uint8Array, at: number, end: number, what: string): number {
   if (end - at > MAX_LENGTH_VARINT) throw new Error(`metadata with a length of ${end - at} bytes`);
   const length = unsignedNumber(bytes, at, end);

@@ -1,5 +1,5 @@
-// What a folder of token shards is made of, and how far, written beside them by every run, so that a run that was stopped goes on
-// and no other does.
+// The record in a folder of token shards: their inputs, and the number of finished shards. Every run writes it, so that only a run with
+// the same inputs can resume.
 import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
@@ -19,18 +19,18 @@ export interface RecordedShard extends TokenShard {
 export const shardPath = (folder: string, index: number) =>
   join(folder, `shard-${String(index).padStart(5, "0")}.tokens`);
 
-/** Everything that the shards' bytes follow from. */
+/** Everything that determines the shards' bytes. */
 export interface ShardsWork {
-  /** the files themselves, where a folder was named */
+  /** the files themselves, if a folder was given */
   files: readonly string[];
   tokenizer: string;
-  /** with the defaults of those not given */
+  /** including defaults */
   options: Record<string, string | number | boolean>;
 }
 
 /**
- * The record of one run. It says how many shards are finished, and says it after each: a shard of an earlier run that lies in the
- * folder still is not taken for one of this.
+ * The record of one run. It counts the finished shards, and is updated after each, so that shards of an earlier run are not mistaken for
+ * this run's.
  */
 export class ShardsRecord {
   readonly #folder: string;
@@ -41,7 +41,7 @@ export class ShardsRecord {
     this.#work = work;
   }
 
-  /** @throws HeddleError INVALID_ARGUMENT where a file is one of those that the run is to write */
+  /** @throws HeddleError INVALID_ARGUMENT if an input file is one of the output files */
   static async of(folder: string, { files, tokenizer, options }: ShardsWork): Promise<ShardsRecord> {
     const sources = await Promise.all(
       files.map(async (name) => {
@@ -51,7 +51,7 @@ export class ShardsRecord {
         return { path: resolve(name), bytes: size, modified: Math.floor(mtimeMs) };
       }),
     );
-    // By their real names, where they have one: a symbolic link must not lead a run to overwrite what it reads.
+    // Compare real paths: a symbolic link must not lead a run to overwrite its input.
     const real = (path: string) => realpath(path).catch(() => path);
     const [outputDir, ...paths] = await Promise.all([resolve(folder), ...sources.map(({ path }) => path)].map(real));
     const own = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
@@ -59,20 +59,21 @@ export class ShardsRecord {
     return new ShardsRecord(folder, { sources, tokenizer, options });
   }
 
-  /** Begins anew: from here on no shard in the folder counts as finished. */
+  /** Starts from the beginning: no shard in the folder counts as finished. */
   begin(): Promise<void> {
     return this.#write(0);
   }
 
-  /** The first `count` shards are on the disk, and others that lie in the folder are not of this run. */
+  /** Records that the first `count` shards are on disk, and removes others in the folder, which are not of this run. */
   async finished(count: number): Promise<void> {
     await this.#write(count);
     await this.clean(count);
   }
 
   /**
-   * The shards that earlier runs of the very same work have finished, in order; none for a folder without any, where the work begins.
-   * @throws HeddleError INVALID_ARGUMENT where the folder is of other files, options or another tokenizer
+   * Returns the finished shards of earlier runs with exactly the same inputs, in order. A folder without shards gives none, and the work
+   * begins.
+   * @throws HeddleError INVALID_ARGUMENT if the folder has shards of other files, options or another tokenizer
    */
   async resume(): Promise<RecordedShard[]> {
     const path = join(this.#folder, NAME);
@@ -104,13 +105,13 @@ export class ShardsRecord {
     const shards: RecordedShard[] = [];
     for (let index = 0; index < (finished as number); index++) {
       const shard = shardPath(this.#folder, index);
-      if (!names.has(basename(shard))) break; // made again from here
+      if (!names.has(basename(shard))) break; // work resumes from here
       shards.push(this.#read(shard));
     }
     return shards;
   }
 
-  /** Removes the shards after the first `count`, and what a killed run left half written. */
+  /** Removes the shards after the first `count`, and partial files of a killed run. */
   async clean(count: number): Promise<void> {
     for (const name of await this.#names()) {
       const index = SHARD.exec(name)?.[1];

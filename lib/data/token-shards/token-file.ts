@@ -4,8 +4,7 @@ import type { DocumentFile, DocumentFileOptions, DocumentPart, DocumentShard } f
 import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
 
 /**
- * Token files: documents that are tokens already, mapped into memory, so that a corpus may be larger than it. All numbers are
- * little-endian.
+ * Token files: documents stored as tokens and memory-mapped, so that a corpus may be larger than memory. All numbers are little-endian.
  *
  * | bytes | what |
  * |---|---|
@@ -18,7 +17,8 @@ import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
  * | 8 | 0 |
  * | n · 2 or 4 | the tokens of all documents, end to end, BOS and EOS included |
  * | 0 to 7 | zeros, to a multiple of 8 |
- * | d · 16 | for each document: u64 where its tokens end, counted in tokens from the first; u64 bytes of its text, of which the highest bit says that it is a part of a longer document, which goes on in another one |
+ * | d · 16 | for each document: u64 where its tokens end, counted in tokens from the first; u64 bytes of its text (highest bit: a part of
+ * a longer document, continued in another one) |
  * | 32 | footer: u64 tokens n, u64 documents d, u64 bytes of text, magic `HDLTOEND` |
  *
  * A document has 2^27 tokens at most.
@@ -32,25 +32,28 @@ export const TOKEN_FILE = {
   footerBytes: 32,
 } as const;
 
-/** Tokens of a document at most: it is read at once. A few hundred megabytes of text, and a sparse file costs nothing to make. */
+/**
+ * Maximum number of tokens of a document, which is read at once. They are a few hundred megabytes of text. A sparse file could claim any
+ * number.
+ */
 export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 
-/** In a record, beside the bytes of a document's text: it goes on in another one. */
+/** Flag in a record, with the size of a document's text: the document continues in another one. */
 export const GOES_ON = 1n << 63n;
 
 /** Records that are read at once to count documents. */
 const COUNTED_RECORDS = 2 ** 16;
 
-/** A token file that is mapped. Memory holds what is read alone. */
+/** A memory-mapped token file. Memory holds only the parts that are read. */
 export class TokenFile implements DocumentFile {
   readonly path: string;
   readonly size: number;
   readonly tokenCount: number;
   readonly documentCount: number;
-  /** Of the documents' texts in UTF-8. */
+  /** Size of the documents' texts in UTF-8. */
   readonly textBytes: number;
   readonly vocabSize: number;
-  /** Of the tokenizer whose tokens these are. */
+  /** Fingerprint of the tokenizer. */
   readonly fingerprint: string;
   readonly #map: MappedFile;
   readonly #tokenBytes: 2 | 4;
@@ -126,7 +129,7 @@ export class TokenFile implements DocumentFile {
   }
 
   parts(shardBytes: number): DocumentPart[] {
-    // Documents without tokens take their record.
+    // Documents without tokens still take a record.
     const tokenBytes = (this.tokenCount * this.#tokenBytes) / Math.max(1, this.documentCount);
     const average = Math.max(TOKEN_FILE.recordBytes, tokenBytes);
     const step = Math.max(1, Math.round(shardBytes / average));
@@ -152,7 +155,7 @@ export class TokenFile implements DocumentFile {
     };
   }
 
-  /** Where the first of some documents begins, then for each its end, its text's bytes, and 1 where it closes. */
+  /** Returns the start of the first of several documents, then for each its end, its text's size in bytes, and 1 if it closes. */
   #ends(from: number, to: number): Float64Array {
     const { recordBytes } = TOKEN_FILE;
     const first = Math.max(0, from - 1);

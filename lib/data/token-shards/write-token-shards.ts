@@ -15,34 +15,34 @@ import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
   /**
-   * Where `shard-00000.tokens` and those after it go, and `shards.json`. Shards of another run in it are replaced or removed; one that
-   * another run is writing is refused.
+   * Folder for `shard-00000.tokens` and the following shards, and `shards.json`. Shards of another run in it are replaced or removed. It
+   * is an error if another run is writing it.
    */
   outputDir: string;
-  /** Tokens of a shard, about: it ends with the document that reaches them. Default 2^27, 256 MiB of 16-bit tokens. */
+  /** Approximate number of tokens in a shard, which ends with the document that reaches it. Default 2^27, 256 MiB of 16-bit tokens. */
   shardTokens?: number | undefined;
-  /** Default false: the order of the files. True: an order by chance, as a corpus has in its first epoch. */
+  /** Default false: the order of the files. True: a random order, as in a corpus's first epoch. */
   shuffle?: boolean | undefined;
   /**
-   * Go on after the shards that a run of the same files, options and tokenizer has finished, whatever ended it and whether it resumed
-   * itself: the shards are then those of a run that nothing ended. `shards.json` beside them, which every run writes, says of what they
-   * are and how many are finished; a folder of other shards is refused. Default false: begin anew.
+   * Continue after the finished shards of earlier runs with the same files, options and tokenizer. The shards are then the same as those
+   * of an uninterrupted run. Every run writes `shards.json`, with its inputs and the number of finished shards. A folder of other shards
+   * is rejected. Default false: start from the beginning.
    */
   resume?: boolean | undefined;
   signal?: AbortSignal | undefined;
-  /** Told after each shard that it writes. */
+  /** Called after each shard that is written. */
   onShard?: ((shard: TokenShard) => void) | undefined;
-  /** Told now and then, and at the end. */
+  /** Called from time to time, and at the end. */
   onProgress?: ((progress: TokenShardProgress) => void) | undefined;
 }
 
-/** How far `writeTokenShards` is. */
+/** Progress of `writeTokenShards`. */
 export interface TokenShardProgress {
   documents: number;
   tokens: number;
-  /** Of text in UTF-8. */
+  /** Size of the encoded text in UTF-8. */
   bytes: number;
-  /** Of the files: near `bytes` at the end, less where they are compressed. */
+  /** Size of the files. At the end it is close to `bytes`, or less if they are compressed. */
   totalBytes: number;
 }
 
@@ -52,18 +52,18 @@ export interface TokenShard {
   tokens: number;
   /** Documents that end in it: a long one that is cut counts once. */
   documents: number;
-  /** Of text in UTF-8. */
+  /** Size of the text in UTF-8. */
   bytes: number;
 }
 
 /**
- * Encodes a corpus once, on several threads where the tokenizer can, and writes it as token files, which a corpus reads
- * mapped: larger than memory, and without the tokenizer's work in every run. Documents are read no faster than they are written. Tokens
- * have 16 bits where the vocabulary fits them. Each shard appears whole or not at all.
+ * Encodes a corpus once, on several threads if the tokenizer can, and writes it as token files. A corpus memory-maps them, so it may be
+ * larger than memory, and runs need no tokenization. Documents are read no faster than they are written. Tokens have 16 bits if the
+ * vocabulary fits. Each shard is written atomically.
  *
- * @returns the shards, those that were there before a resumed run included
- * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, INVALID_ARGUMENT for a tokenizer that does not tell its
- * vocabSize, and for a folder that another run writes, or that is not to be resumed from
+ * @returns the shards, including those that existed before a resumed run
+ * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED; INVALID_ARGUMENT for a tokenizer without vocabSize, and for a
+ *   folder that another run writes or that cannot be resumed from
  *
  * @example
  * await writeTokenShards({ files: "wiki.parquet", tokenizer, outputDir: "tokens" });
@@ -90,7 +90,7 @@ const OPTIONS: Record<keyof WriteTokenShardsOptions, true> = {
   onProgress: true,
 };
 
-/** @throws HeddleError INVALID_ARGUMENT for a misspelt option, and where one is missing that has no default */
+/** @throws HeddleError INVALID_ARGUMENT for a misspelt option, and for a missing required one */
 function checkOptions(options: WriteTokenShardsOptions): void {
   if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
   const names = Object.keys(OPTIONS);
@@ -103,7 +103,7 @@ function checkOptions(options: WriteTokenShardsOptions): void {
   if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
 }
 
-/** The same for files that are open already, whatever `options.files` says. It closes them. */
+/** The same for open files, ignoring `options.files`. Closes them. */
 export async function writeDocuments(
   files: readonly DocumentFile[],
   options: WriteTokenShardsOptions,
@@ -175,12 +175,12 @@ export async function writeDocuments(
   }
 }
 
-/** Documents that may wait to be written. */
+/** Maximum number of documents waiting to be written. */
 const MOST_DOCUMENTS = 4096;
-/** Documents that are asked for before the encoder is asked whether it has room. */
+/** Number of documents requested between two checks of the encoder's room. */
 const ASKED_AT_ONCE = 64;
 
-/** The documents of all groups in their order, without the first `done`, encoded ahead of where they are asked for as far as the encoder has room. */
+/** Encodes the documents of all groups in order, without the first `done`. It works ahead as far as the encoder has room. */
 async function* encodeInOrder(
   reader: GroupReader,
   encoder: ParallelEncoder,
@@ -199,10 +199,10 @@ async function* encodeInOrder(
         const end = Math.min(group.documentCount, place + ASKED_AT_ONCE);
         for (; place < end; place++) {
           const document = group.read(place, (text, ends) => encoder.encode(text, ends));
-          document.catch(() => {}); // awaited in its turn, or an earlier one has failed
+          document.catch(() => {}); // awaited below, unless an earlier one fails
           waiting.push(document);
         }
-        await undefined; // their texts reach the encoder
+        await undefined; // lets their texts reach the encoder
         if (pacer.isDue()) await pacer.rest();
       }
       yield await waiting.shift()!;
@@ -211,7 +211,7 @@ async function* encodeInOrder(
   return undefined;
 }
 
-/** Writes the parts of a token file in order; see token-file.ts for what they are. */
+/** Writes the parts of a token file in order; see token-file.ts for the format. */
 class ShardWriter {
   tokens = 0;
   bytes = 0;
@@ -253,7 +253,7 @@ class ShardWriter {
         "INVALID_FILE",
         `files: document ${this.#ends.length + 1} of a shard: expected at most ${MAX_DOCUMENT_TOKENS} tokens, got ${tokens.length}`,
       );
-    // A typed array is little-endian wherever Node runs.
+    // Typed arrays are little-endian on all platforms of Node.
     const stored = this.#width === 2 ? Uint16Array.from(tokens) : tokens;
     await sink.write(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
     this.tokens += tokens.length;

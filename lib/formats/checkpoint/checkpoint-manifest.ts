@@ -17,17 +17,17 @@ export interface Manifest {
   order?: number;
   /** Bytes of each file. */
   files: Readonly<Record<string, number>>;
-  /** Of each file. Absent from checkpoints that were written before there were digests. */
+  /** Digest of each file. Absent from older checkpoints. */
   digests?: Readonly<Record<string, string>>;
 }
 
-/** With a digest of its own: a flipped bit must not make an old checkpoint the newest, or one without digests of this. */
+/** Includes a digest of itself, so that a flipped bit cannot make an old checkpoint the newest, or hide the digests. */
 export function manifestText(manifest: Manifest): string {
   const digest = digestOfText(JSON.stringify(manifest));
   return `${JSON.stringify({ ...manifest, digest }, null, 2)}\n`;
 }
 
-/** What is wrong with a checkpoint. */
+/** The damage of a checkpoint. */
 export class Damage {
   constructor(
     readonly file: string,

@@ -48,9 +48,9 @@ export interface CheckpointInfo {
 }
 
 /**
- * Writes `folder/checkpoint-<step>` and then removes the oldest beyond `saveTotalLimit`. A checkpoint of the same step is
- * replaced. That of step `keep` stays, beside as many as the limit says; with `among` all stay but those of these steps. Errors: IO (disk full, permission; what was there stays),
- * ABORTED, INVALID_ARGUMENT.
+ * Writes `folder/checkpoint-<step>` and then removes the oldest ones beyond `saveTotalLimit`. Replaces a checkpoint of the same step. The
+ * checkpoint of step `keep` stays in addition to the limit. With `among`, only checkpoints of these steps are removed. Errors: IO (disk
+ * full, permission; existing files stay), ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
   folder: string,
@@ -60,7 +60,7 @@ export async function saveCheckpoint(
     saveTotalLimit?: number;
     keep?: number | undefined;
     among?: ReadonlySet<number> | undefined;
-    /** Told where an older one cannot be removed, which is no failure of this one. */
+    /** Called if an older checkpoint cannot be removed, which is not an error. */
     warn?: ((message: string) => void) | undefined;
   } = {},
 ): Promise<CheckpointInfo> {
@@ -207,11 +207,11 @@ async function sweep(folder: string): Promise<void> {
   }
 }
 
-/** A folder that is called a checkpoint and is none that a run could go on from. */
+/** A checkpoint folder that a run cannot resume from. */
 export interface BrokenCheckpoint {
   path: string;
   step: number;
-  /** What is wrong with it: `file: expected X, got Y`. */
+  /** The reason: `file: expected X, got Y`. */
   why: string;
 }
 
@@ -220,7 +220,7 @@ export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]>
   return (await surveyCheckpoints(folder)).complete;
 }
 
-/** Checkpoints in `folder`, oldest first, and beside them those that are not complete: broken copies. */
+/** Lists the checkpoints in `folder`, oldest first, and the incomplete ones. */
 export async function surveyCheckpoints(
   folder: string,
 ): Promise<{ complete: CheckpointInfo[]; broken: BrokenCheckpoint[] }> {

@@ -7,7 +7,7 @@ export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): nu
   return Math.floor(headDim * partialRotaryFactor);
 }
 
-/** What must hold between fields. */
+/** Checks constraints between fields. */
 export function check(config: ModelConfig, fail: (message: string, code?: HeddleErrorCode) => HeddleError): void {
   const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
   if (heads % groups !== 0) {
@@ -33,7 +33,7 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
     throw fail(
       "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
     );
-  // What its attention takes grows with the square.
+  // Memory of its attention grows quadratically.
   if (modelType === "mpnet" && config.maxPositionEmbeddings > 8192)
     throw fail(`max_position_embeddings: expected at most 8192 of texts, got ${config.maxPositionEmbeddings}`);
   if (encoder && config.ropeScaling !== null)

@@ -52,7 +52,7 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 /** Keys whose null means "off" rather than "not set". */
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
-/** Beside a family's own (`mustBe`): of all decoders, but that one of the keys may say that a family's attends both ways. */
+/** Required values for all decoders, in addition to a family's `mustBe`. One of the keys may instead declare bidirectional attention. */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
 type Json = Record<string, unknown>;
@@ -63,7 +63,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   checkQuantisation(raw.quantization_config, modelType, unsupported);
   const config: Json = {};
   for (const [from, to] of Object.entries(keysOf(modelType))) {
-    // null stands for "not set" in config.json.
+    // null means "not set" in config.json.
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
@@ -107,7 +107,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   return config;
 }
 
-/** What readers of stored weights know: gpt_oss's MXFP4, and 8-bit floats with a scale for each 128 × 128. */
+/** Allows supported quantizations: gpt_oss's MXFP4, and 8-bit floats with a scale per block of 128 × 128. */
 function checkQuantisation(given: unknown, type: ModelType, unsupported: (m: string) => HeddleError): void {
   if (given === undefined || given === null) return;
   const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
@@ -146,15 +146,15 @@ function readTokens(raw: Json, config: Json): void {
   config.eosTokenIds = eos.map(id).filter((value) => value !== null);
 }
 
-/** Of a family that keeps rows of its table of positions for padding: those that texts have. */
+/** For a family whose position table has rows for padding, computes the number of positions of a text. */
 function readPositions(modelType: ModelType, config: Json, where: string): void {
   const { positions, defaults } = formatOf(modelType);
   if (positions !== "behind padding" && positions !== "from 2") return;
-  // What nothing says may be a tokenizer's to say; transformers' classes have 1.
+  // Without a value, the tokenizer may have one. transformers' classes default to 1.
   config.padTokenId ??= undefined;
   const padTokenId = config.padTokenId ?? defaults.padTokenId;
   const rows = config.maxPositionEmbeddings ?? defaults.maxPositionEmbeddings;
-  // The schema names what is no number.
+  // The schema reports values that are not numbers.
   if (!Number.isSafeInteger(rows) || !Number.isSafeInteger(padTokenId)) return;
   const first = firstPosition({ modelType, padTokenId: padTokenId as number });
   if ((rows as number) <= first)
@@ -285,7 +285,7 @@ export function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** What the family has beyond the common keys. */
+/** Family-specific keys. */
 function ownKeys(config: ModelConfig): Json {
   const own: Json = Object.fromEntries(
     Object.entries(config.own ?? {}).map(([name, value]) => [snakeCase(name), value]),
@@ -296,7 +296,7 @@ function ownKeys(config: ModelConfig): Json {
   return own;
 }
 
-/** A family's own key of it, beside the usual one. */
+/** The family-specific key of the activation, in addition to the usual one. */
 function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
   const { activationKey } = formatOf(modelType);
   const key = modelType.startsWith("gemma") ? "hidden_activation" : activationKey;

@@ -9,7 +9,7 @@ import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
-/** What GGUF has no key for: written by this package, as a part of a configuration. */
+/** Values without a GGUF key, which this package stores as part of a configuration. */
 export const OWN_VALUES = [
   "normTopkProb",
   "decoderSparseStep",
@@ -27,7 +27,7 @@ export const OWN_VALUES = [
   "classifier",
 ];
 
-/** Of a registered family's configuration: what the file says elsewhere. All else travels as it is, since GGUF has no keys for it. */
+/** Values of a registered family's configuration that other GGUF keys hold. All others are stored as they are. */
 export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
 
 /** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
@@ -109,7 +109,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("rope.scaling.original_context_length", original);
   }
   if (ropeScaling.ropeType === "longrope") {
-    // Of llama's and Granite's files llama.cpp asks for the tables where this says so.
+    // llama.cpp reads the tables of llama and Granite files only with this type.
     text(`${arch}.rope.scaling.type`, "longrope");
     f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
   }

@@ -1,11 +1,11 @@
-// What a model's configuration is, for readers and for the published types: declarations that are inferred from schemas keep no comments.
+// The types of a model's configuration, written out because types inferred from schemas lose their comments.
 // `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config/config-types.test.ts holds both to each other, defaults included.
 import type { ModelType } from "./families.ts";
 import type { OwnValue } from "./family-format.ts";
 
 /** How texts become vectors. */
 export interface EmbeddingConfig {
-  /** What a text's hidden states become; of several ways, each once, what each gives, one behind the other in their order. Default "mean". */
+  /** How a text's hidden states are pooled. The results of several distinct modes are concatenated in order. Default: "mean". */
   pooling: PoolingMode | PoolingMode[];
   /** Vectors of length 1, so that their product is the cosine. Default true. */
   normalize: boolean;
@@ -19,7 +19,7 @@ export interface EmbeddingConfig {
   defaultPromptName?: string | undefined;
   /** How vectors are compared; it changes none of them. Default: none said, as cosine. */
   similarity?: "cosine" | "dot" | "euclidean" | "manhattan" | undefined;
-  /** Only so many of a vector's first numbers (Kusupati et al. 2022, "Matryoshka"), of length 1 again with `normalize`. Default: all. */
+  /** Number of leading dimensions to keep (Kusupati et al. 2022, "Matryoshka"), normalized again with `normalize`. Default: all. */
   truncateDim?: number | undefined;
   /** Tokens of a text at most, where that is less than the context. Default: the context. */
   maxSeqLength?: number | undefined;
@@ -28,8 +28,8 @@ export interface EmbeddingConfig {
 }
 
 /**
- * A way of pooling hidden states: those of the first token (others' "cls"), the largest of each dimension, their mean, their sum by the root
- * of their number, a mean that weighs the n-th token n times (Muennighoff 2022, "SGPT"), those of the last token.
+ * A pooling mode for hidden states: the first token ("cls" elsewhere), the maximum per dimension, the mean, the sum divided by the square
+ * root of the number of tokens, a mean with weight n for the n-th token (Muennighoff 2022, "SGPT"), or the last token.
  */
 export type PoolingMode = "first" | "max" | "mean" | "mean_sqrt_len" | "weighted_mean" | "last";
 
@@ -52,13 +52,13 @@ export interface ClassifierConfig {
   labels: string[];
   /** One label of several, any number of them at once, or a number. Default "single_label_classification". */
   problemType: "single_label_classification" | "multi_label_classification" | "regression";
-  /** What a text's hidden states become before the head: those of the last token, their mean, or those of the first. Default "last". */
+  /** How a text's hidden states are pooled before the head. Default: "last". */
   pooling: "last" | "mean" | "first";
   /** Divides logits before they become probabilities; fitted on held-out data (Guo et al. 2017). Default: 1, nothing is divided. */
   temperature?: number | undefined;
 }
 
-/** What a type has, all of which may be left out, or be undefined. */
+/** Makes all members of a type optional, or undefined. */
 export type Optional<T> = { [Name in keyof T]?: T[Name] | undefined };
 
 /** The same with what may be left out. */
@@ -85,7 +85,7 @@ export interface DynamicRopeScaling {
 /** Low frequencies are divided, high ones stay (Llama 3.1). */
 export interface Llama3RopeScaling {
   ropeType: "llama3";
-  /** What the lowest frequencies are divided by. */
+  /** Divisor of the lowest frequencies. */
   factor: number;
   /** Wavelengths above originalMaxPositionEmbeddings / this are divided whole. */
   lowFreqFactor: number;
@@ -102,7 +102,7 @@ export interface YarnRopeScaling {
   factor: number;
   /** Positions of the first training. Default: maxPositionEmbeddings. */
   originalMaxPositionEmbeddings?: number | undefined;
-  /** What cosine and sine are multiplied by. Default: by mscale, or 0.1 · ln(factor) + 1. */
+  /** Factor of cosine and sine. Default: from mscale, or 0.1 · ln(factor) + 1. */
   attentionFactor?: number | undefined;
   /** Turns within the first context from which on a dimension is not stretched. Default: 32. */
   betaFast?: number | undefined;
@@ -121,13 +121,13 @@ export interface LongRopeScaling {
   ropeType: "longrope";
   /** The divisors, half of the rotated dimensions, of texts within originalMaxPositionEmbeddings. */
   shortFactor: number[];
-  /** Those of longer texts. */
+  /** Factors for longer texts. */
   longFactor: number[];
   /** How many times the context is longer than that of the first training. Default: by originalMaxPositionEmbeddings. */
   factor?: number | undefined;
   /** Positions of the first training. Default: maxPositionEmbeddings. */
   originalMaxPositionEmbeddings?: number | undefined;
-  /** What cosine and sine are multiplied by. Default: √(1 + ln factor / ln originalMaxPositionEmbeddings). */
+  /** Factor of cosine and sine. Default: √(1 + ln factor / ln originalMaxPositionEmbeddings). */
   attentionFactor?: number | undefined;
 }
 
@@ -198,13 +198,13 @@ export interface ModelConfig {
   eosTokenIds: number[];
   /** The token that fills sequences up; null: none. Default: the tokenizer's, else null. */
   padTokenId: number | null;
-  /** What the weights were saved as, where the file says so; null: unknown. Default null. */
+  /** Element type of the saved weights, or null if unknown. Default: null. */
   dtype: "f32" | "f16" | "bf16" | null;
 
-  // What only some families have.
+  // Fields of some families only.
   /**
-   * Whether attention sees what follows, too (gemma3_text as EmbeddingGemma has it, gemma, llama, mistral, qwen2, qwen3): such a model embeds and
-   * classifies whole texts, and generates nothing. A layer that slides then sees half a slidingWindow to either side. Default: false.
+   * Whether attention is bidirectional (gemma3_text as in EmbeddingGemma, gemma, llama, mistral, qwen2, qwen3). Such a model embeds and
+   * classifies texts, and cannot generate. Sliding layers then see half a slidingWindow on either side. Default: false.
    */
   useBidirectionalAttention?: boolean | undefined;
   /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm's, glm4's and phi's, where that is an even number. */
@@ -221,7 +221,7 @@ export interface ModelConfig {
   finalLogitSoftcapping?: number | null | undefined;
   /** Factor of the embeddings (granite, granitemoe). Default: 1. */
   embeddingMultiplier?: number | undefined;
-  /** Factor of attention's scores, in the place of 1 / √headDim (granite, granitemoe). Default: 1 / headDim. */
+  /** Factor of attention scores instead of 1 / √headDim (granite, granitemoe). Default: 1 / headDim. */
   attentionMultiplier?: number | undefined;
   /** Factor of what each block adds to the stream (granite, granitemoe). Default: 1. */
   residualMultiplier?: number | undefined;
@@ -237,41 +237,41 @@ export interface ModelConfig {
   sharedExpertIntermediateSize?: number | undefined;
   /** Whether the weights of a token's experts add up to one (qwen2_moe, qwen3_moe, olmoe). Default: false. */
   normTopkProb?: boolean | undefined;
-  /** Every so many layers has experts, those in mlpOnlyLayers excepted (qwen2_moe, qwen3_moe). Default: 1. */
+  /** Every n-th layer has experts, except those in mlpOnlyLayers (qwen2_moe, qwen3_moe). Default: 1. */
   decoderSparseStep?: number | undefined;
   /** Numbers of layers without experts, from 0 (qwen2_moe, qwen3_moe). Default: none. */
   mlpOnlyLayers?: number[] | undefined;
   /** Where the gated unit is cut (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;
-  /** Whether the feed-forward block reads what attention reads, beside it (gpt_neox). Default: true. */
+  /** Whether attention and the feed-forward block are parallel (gpt_neox). Default: true. */
   useParallelResidual?: boolean | undefined;
   /** Factor of the logits (cohere, cohere2). Default: 1/16. */
   logitScale?: number | undefined;
-  /** Whether each head of q and k has a norm of its own (cohere, as Command R+ has it). Default: false. */
+  /** Whether each head of q and k has a separate norm (cohere, in Command R+). Default: false. */
   useQkNorm?: boolean | undefined;
   /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
   typeVocabSize?: number | undefined;
   /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */
   embeddingSize?: number | undefined;
-  /** Of a registered family: what it has that no field here says; in config.json beside all others, in snake_case. Default: as it was registered. */
+  /** Custom values of a registered family, stored in config.json in snake_case. Default: the registered ones. */
   own?: Record<string, OwnValue> | undefined;
   /** transformers' class names, kept for writing back. Default: the family's. */
   architectures?: string[] | undefined;
-  /** A classification head in the place of the language-modelling one. Default: none. */
+  /** A classification head instead of the language-modeling head. Default: none. */
   classifier?: ClassifierConfig | undefined;
   /** How the hidden states of a text are made one vector; a model that was not trained to embed has none. Default: none. */
   embedding?: EmbeddingConfig | undefined;
-  /** A number for each token, beside the language-modelling head: what PPO's critic is (TRL's `v_head`). Default: false. */
+  /** A value head with one number per token, for PPO's critic (TRL's `v_head`). Default: false. */
   valueHead?: boolean | undefined;
 }
 
 type Needed = "modelType" | "hiddenSize" | "numHiddenLayers";
 
-/** What createModel takes: sizes that are left out follow from the others. */
+/** The configuration for createModel. Missing sizes follow from the others. */
 export interface ModelConfigInput
   extends Pick<ModelConfig, Needed>,
     Optional<Omit<ModelConfig, Needed | "classifier" | "embedding">> {
-  /** A classification head in the place of the language-modelling one. Default: none. */
+  /** A classification head instead of the language-modeling head. Default: none. */
   classifier?: ClassifierConfigInput | undefined;
   /** How the hidden states of a text are made one vector. Default: none, which embeds as `{ pooling: "mean", normalize: true }` does. */
   embedding?: { [Name in keyof EmbeddingConfig]?: EmbeddingConfig[Name] | undefined } | undefined;

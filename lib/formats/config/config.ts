@@ -64,7 +64,7 @@ const classifierSchema = z.strictObject({
     .optional(),
 });
 
-/** What the fields are: `config-types.ts`. The caps are far above every published model; they keep a hostile file from sizing allocations. */
+/** `config-types.ts` documents the fields. Limits are far above every published model, and keep hostile files from causing large allocations. */
 export const modelConfigSchema = z.strictObject({
   modelType: z.custom<ModelType>(isModelType, "a known family"),
   vocabSize: whole(1, 2 ** 22),
@@ -91,7 +91,7 @@ export const modelConfigSchema = z.strictObject({
   padTokenId: tokenId.nullable(),
   dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
 
-  // What only some families have.
+  // Fields of some families only.
   useBidirectionalAttention: flag.optional(),
   partialRotaryFactor: real(1).optional(),
   ropeLocalTheta: real(1e15).optional(),
@@ -237,7 +237,7 @@ function complete(
     modelType,
     numAttentionHeads: heads,
   };
-  // Positions that begin behind it need one.
+  // Positions that start after the padding id need one.
   if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
@@ -262,7 +262,7 @@ function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => He
   }
 }
 
-/** What a caller's sizes imply. */
+/** Derives missing sizes from the caller's. */
 function derived(modelType: ModelType, headDim: unknown, hidden: number): Record<string, unknown> {
   // Two of eight experts, each half as wide as one block for all would be: the same work a token.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
@@ -279,7 +279,7 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   return {};
 }
 
-/** The part of a head that rotates by a family's custom, or twice or four times that where only so it is an even number of dimensions. */
+/** The family's usual rotary fraction of a head, doubled or quadrupled if needed for an even number of dimensions. */
 function partOf(headDim: number, usual: number): number {
   return usual === 1 || (headDim * usual) % 2 === 0 ? usual : partOf(headDim, 2 * usual);
 }
@@ -312,9 +312,9 @@ function inCamelCase(message: string): string {
   );
 }
 
-/** What is behind sizes that could not be derived, which were not given and are not missed. */
+/** Finds the given size that keeps other sizes from being derived. */
 function misfit(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
-  // What is in nobody's place may be what another key misses.
+  // An unknown key may be a misspelling of a missing one.
   const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
   if (unknown && unknown.path.length === 0) return firstIssue({ issues: [unknown] }, given, fromJson);
   const { hiddenSize, numAttentionHeads: heads } = given;

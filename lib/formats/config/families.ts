@@ -1,4 +1,4 @@
-// The families, and what distinguishes each in files.
+// The families and their file formats.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { BERT_KIN } from "./families/bert-kin.ts";

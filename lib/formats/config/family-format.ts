@@ -1,4 +1,4 @@
-// What distinguishes a model family in files: transformers' class and defaults, its own keys of config.json, its windows.
+// The file format of a model family: transformers' class and defaults, family-specific keys of config.json, window rules.
 import type { ModelConfig } from "./config-types.ts";
 import type { WindowRule } from "./windows.ts";
 
@@ -14,17 +14,17 @@ export interface BothWays {
 export interface EncoderFormat {
   /** Weights that its checkpoints may hold and the model does without: heads of its pretraining, of which a classifier may have kept a part. */
   unread: (classifier?: "sequence" | "token") => RegExp;
-  /** Whether what gives a text's classifier its labels is a part of `classifier`, beside the layer before it (RoBERTa). */
+  /** Whether the output layer of a text classifier is part of `classifier`, together with the layer before it (RoBERTa). */
   outProjection?: true;
 }
 
-/** Of a family with routed experts. */
+/** The format of routed experts. */
 export interface ExpertsFormat {
   /** Which value of its configuration is the width of an expert. */
   width: "moeIntermediateSize" | "intermediateSize";
-  /** What a layer calls the block. Default: `mlp`. */
+  /** Name of the block in a layer. Default: `mlp`. */
   block?: "block_sparse_moe";
-  /** How folders have them: one by one, the matrices by these names (default: gate_proj, up_proj, down_proj), or gate and up in one, in turns (gpt_oss) or one behind the other (Granite). */
+  /** Layout in folders: separate matrices with these names (default: gate_proj, up_proj, down_proj), or gate and up fused, interleaved (gpt_oss) or concatenated (Granite). */
   names?: Readonly<Record<"gate" | "up" | "down", string>>;
   fused?: "turns" | "halves";
   /** Whether one more expert is every token's, as wide as sharedExpertIntermediateSize. */
@@ -47,33 +47,33 @@ export interface FamilyFormat {
   keys?: Readonly<Record<string, keyof ModelConfig>>;
   /** Other names that some versions of transformers write for them, read where the first are missing. */
   otherKeys?: Readonly<Record<string, keyof ModelConfig>>;
-  /** What changes its computation and is not provided: keys of config.json, and the value that is. */
+  /** Keys of config.json that change the computation, with the only supported value. */
   mustBe?: Readonly<Record<string, unknown>>;
   /** The same of keys that are written as well: without them, its published code would compute something else. */
   fixed?: Readonly<Record<string, unknown>>;
   windows: WindowRule;
-  /** Of a decoder that may attend both ways, as models that embed do: what says so in its files. */
+  /** The marker in files of decoders that may be bidirectional, for embedding models. */
   bothWays?: BothWays;
   /**
-   * Of a family with a table of positions, which do not turn: texts begin at its first row, or behind the one that has the padding's id
-   * for its number (RoBERTa), or at the third (MPNet, where the padding has 1 always). `max_position_embeddings` of config.json counts all rows, maxPositionEmbeddings those that texts have.
+   * The first row of a learned position table that texts use: row 0, the row after the padding id (RoBERTa), or row 2 (MPNet, whose padding id
+   * is always 1). `max_position_embeddings` of config.json counts all rows. maxPositionEmbeddings counts those for texts.
    */
   positions?: "from 0" | "from 2" | "behind padding";
-  /** What `layer_types` of config.json calls layers that see all that came before, where others may stand there: that none does has to be said, and so has what is `fixed` (Granite 4). */
+  /** Name of full-attention layers in `layer_types` of config.json, for families whose list may have other kinds. It must be written, like the `fixed` keys (Granite 4). */
   layerKind?: string;
   /** A layer's matrix of gate and up in one, which its GGUF files have apart. */
   gateUp?: string;
   /** The key of config.json that names the activation. Default: `hidden_act`. */
   activationKey?: string;
-  /** Of a decoder whose norms are LayerNorm: layerNormEpsilon is theirs, and nothing reads rmsNormEps. */
+  /** Set for decoders with LayerNorm, which use layerNormEpsilon instead of rmsNormEps. */
   layerNorm?: true;
-  /** Of a decoder whose feed-forward blocks have GELU without a gate, and biases whatever mlpBias says. */
+  /** Set for decoders whose feed-forward blocks have GELU without a gate, and always biases. */
   ungated?: true;
-  /** Whether each head of queries has keys of its own, all of them hidden_size wide together. */
+  /** Whether every query head has its own key head, with a total width of hidden_size. */
   wholeHeads?: true;
   /** A key of config.json that says the longest text where it is more than `max_position_embeddings`. */
   longestKey?: string;
-  /** What the language model's head is called where it is not the embedding. Default: `lm_head`. */
+  /** Name of an untied language-modeling head. Default: `lm_head`. */
   head?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
@@ -81,12 +81,12 @@ export interface FamilyFormat {
   ropeAlpha?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
   trunk?: { prefix: string; bare: string };
-  /** Of an encoder. */
+  /** Set for encoders. */
   encoder?: EncoderFormat;
   experts?: ExpertsFormat;
-  /** Of a registered family: what its configuration has that ModelConfig lacks, with the values that it has where nothing says otherwise. */
+  /** Custom configuration values of a registered family, with defaults. */
   own?: OwnValues;
-  /** Of a registered family: names of tensors in transformers and in GGUF, without `.weight` and `.bias`; `{layer}` stands for a number. */
+  /** Tensor names of a registered family in transformers and in GGUF, without `.weight` and `.bias`. `{layer}` is the layer's number. */
   ggufNames?: readonly (readonly [huggingFace: string, gguf: string])[];
 }
 

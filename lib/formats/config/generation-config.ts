@@ -42,7 +42,7 @@ export interface GenerationConfig {
   doSample?: boolean;
   /** Divides logits before the softmax; 0: the likeliest token is taken. */
   temperature?: number;
-  /** Tokens are drawn from so many of the likeliest; 0: from all. */
+  /** Number of likeliest tokens to sample from; 0: all. */
   topK?: number;
   /** Tokens are drawn from the likeliest that reach this probability together. */
   topP?: number;

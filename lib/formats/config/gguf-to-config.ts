@@ -121,7 +121,7 @@ function readsBothWays(meta: GgufMetadata, family: ModelType, arch: string): boo
 /** Families whose biases of attention no value of the configuration says. */
 const ALWAYS_BIASED = new Set<ModelType>(["qwen2", "qwen2_moe", "gpt2"]);
 
-/** What norms add under their root. A registered family may have either kind. */
+/** The epsilon of norms. A registered family may have either kind. */
 function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
   const [layer, rms] = [`${arch}.attention.layer_norm_epsilon`, `${arch}.attention.layer_norm_rms_epsilon`] as const;
   if (modelType === "gpt2" || formatOf(modelType).layerNorm) return { layerNormEpsilon: meta.requireReal(layer) };
@@ -139,7 +139,7 @@ function localTheta(meta: GgufMetadata, modelType: ModelType, arch: string, thet
   return local === undefined || local === theta ? {} : { ropeLocalTheta: local };
 }
 
-/** What a family's files say under keys of their own, and what llama.cpp takes for granted. */
+/** Values under family-specific keys, and llama.cpp's defaults. */
 function familyValues(
   meta: GgufMetadata,
   modelType: ModelType,
@@ -151,7 +151,7 @@ function familyValues(
   switch (modelType) {
     case "gemma2":
     case "gemma3_text": {
-      // The 27B models, told by their depth, scale by the width a head would have.
+      // The 27B models, recognized by their depth, scale by hidden size / heads.
       const wide = layers === (modelType === "gemma2" ? 46 : 62);
       return {
         queryPreAttnScalar: wide ? hidden / heads : headDim,
@@ -183,12 +183,12 @@ function familyValues(
   }
 }
 
-/** Of a family with routed experts. */
+/** Values of a family with routed experts. */
 function expertValues(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
   const { experts, keys = {} } = formatOf(modelType);
   if (!experts) return {};
   const numExpertsPerTok = meta.requireNumber(`${arch}.expert_used_count`);
-  // Older files say it by the width of a block alone, which is that of an expert or, of Qwen, of all that a token goes through.
+  // Older files have only the width of a block: that of one expert, or for Qwen of all experts that a token uses.
   const block = meta.number(`${arch}.feed_forward_length`);
   const shared = block !== undefined && block % numExpertsPerTok === 0 ? block / numExpertsPerTok : undefined;
   const said = experts.width === "intermediateSize" ? block : shared;

@@ -82,10 +82,10 @@ export function classifierToJson(classifier: ClassifierConfig): Json {
   };
 }
 
-/** Beside an adapter: what its own heads mean, which the base's configuration does not say. Keys as in config.json. */
+/** File with the configuration of an adapter's heads, with the keys of config.json. */
 export const HEAD_CONFIG_FILE = "head_config.json";
 
-/** What a configuration has beyond a language model's: classifier, value head, pooling of embeddings. */
+/** Keys beyond those of a language model: classifier, value head, pooling. */
 export function headsToJson(config: ModelConfig, languageModel: string): Json {
   const { classifier, valueHead, embedding } = config;
   return {
@@ -105,7 +105,7 @@ export function headsFromJson(raw: Json, where: string): Json {
   };
 }
 
-/** What else there is of embeddings beside their pooling, by its key. */
+/** Other embedding settings by key. */
 const EMBEDDING_KEYS = {
   embedding_normalize: "normalize",
   embedding_layers: "layers",

@@ -1,4 +1,4 @@
-// Where positions begin in a table that is learned, and which layers rotate by them.
+// The first row of a learned position table, and the layers with RoPE.
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf } from "./families.ts";
 

@@ -1,4 +1,4 @@
-// Rotary positions of config.json, in both dialects: `rope_theta` with `rope_scaling`, and `rope_parameters`.
+// RoPE in config.json, in both dialects: `rope_theta` with `rope_scaling`, and `rope_parameters`.
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, type ModelType, saysRotated } from "./families.ts";
@@ -7,7 +7,7 @@ import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scali
 type Json = Record<string, unknown>;
 
 /**
- * What a config.json says of them, put into `config`, for its schema to check.
+ * Reads the RoPE settings of a config.json into `config`, for its schema to check.
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
 export function readRope(raw: Json, config: Json, { modelType, where }: { modelType: ModelType; where: string }): void {
@@ -15,7 +15,7 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   if (sliding !== undefined) config.ropeLocalTheta = localTheta(full, sliding, modelType, where);
   const { rope_theta, partial_rotary_factor, ...given } = full;
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
-  // Of this key null is no default: the layers that slide then turn as the others do.
+  // null means that sliding layers use the same θ as the others.
   if (modelType === "modernbert" && raw.local_rope_theta === null)
     config.ropeLocalTheta ??= config.ropeTheta ?? formatOf(modelType).defaults.ropeTheta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
@@ -26,7 +26,7 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   const scaling = ropeScalingFromJson(given, where);
   config.ropeScaling = scaling;
   if (scaling?.ropeType !== "longrope" && scaling?.ropeType !== "yarn") return;
-  // Phi-3 states the first training's context beside the scaling, and means that one where both are said.
+  // Phi-3 has the original context outside the scaling, which takes precedence.
   const [beside, within] = [raw.original_max_position_embeddings ?? undefined, scaling.originalMaxPositionEmbeddings];
   const original = modelType === "phi3" ? (beside ?? within) : (within ?? beside);
   if (original !== undefined) scaling.originalMaxPositionEmbeddings = original;
@@ -37,8 +37,8 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
 }
 
 /**
- * The set of all layers, or of those that see everything, and that of the sliding ones where they have their own. Of both dialects in one file
- * transformers takes `rope_scaling`, which older versions know alone; θ, a head's part and the sliding layers' set are then still the other's.
+ * The settings of all layers, or of full-attention layers and of sliding layers separately. If a file has both dialects, transformers uses
+ * `rope_scaling`, but takes θ, the rotary fraction and the sliding layers' settings from the other one.
  */
 function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
   const parameters = objectAt(raw, "rope_parameters", where);
@@ -59,7 +59,7 @@ function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
   };
 }
 
-/** Without what is not set. */
+/** Drops unset values. */
 function said(values: Json): Json {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null));
 }

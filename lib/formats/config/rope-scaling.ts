@@ -103,8 +103,9 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
 }
 
 /**
- * θ · α^(d / (d − 2)), heads being d wide, to the digits that GGUF keeps: what "dynamic" with an `alpha` amounts to at all lengths (transformers' HunYuanDenseV1RotaryEmbedding).
- * @returns undefined where the values are others, or none that there can be: the schema names what is no number
+ * θ · α^(d / (d − 2)) for heads of width d, in f32: the θ of "dynamic" scaling with an `alpha`, at all lengths (transformers'
+ * HunYuanDenseV1RotaryEmbedding).
+ * @returns undefined for other settings and for invalid values, which the schema reports
  */
 export function alphaTheta(
   scaling: Record<string, unknown>,
@@ -169,8 +170,8 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
 }
 
 /**
- * What cosine and sine are multiplied by: YaRN's attention temperature (Peng et al. 2023, eq. 22; with mscale as DeepSeek
- * sets it) and LongRoPE's (Ding et al. 2024); 1 for the other kinds.
+ * The factor of cosine and sine: YaRN's attention temperature (Peng et al. 2023, eq. 22; with DeepSeek's mscale), or LongRoPE's (Ding et
+ * al. 2024). 1 for other types.
  */
 export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
   if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
@@ -182,7 +183,7 @@ export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbedding
   return 1;
 }
 
-/** The same of a scaling by itself. */
+/** The same for a scaling alone. */
 export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnRopeScaling): number {
   const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   if (attentionFactor !== undefined) return attentionFactor;

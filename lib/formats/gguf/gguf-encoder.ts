@@ -69,7 +69,7 @@ function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDi
   const scaling = meta.string(`${arch}.rope.scaling.type`);
   if (scaling !== undefined && scaling !== "none")
     throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
-  // As llama.cpp has it: a factor without a type is linear, and one of zero is none.
+  // As in llama.cpp, a factor without a type is linear, and a factor of zero is unset.
   const key = ["rope.scaling.factor", "rope.scale_linear"].find((name) => meta.has(`${arch}.${name}`));
   const factor = (scaling !== "none" && key !== undefined && meta.real(`${arch}.${key}`)) || 1;
   if (factor !== 1) throw unsupported(source, `${arch}.${key}: ${factor} is not provided for ${arch}`);
@@ -159,7 +159,7 @@ export function withHeadBiases(weights: WeightSource, { modelType, classifier }:
   };
 }
 
-/** The keys of an encoder's own, beside those of all models. @throws HeddleError UNSUPPORTED for a head without a place there */
+/** Adds encoder-specific keys. @throws HeddleError UNSUPPORTED for a head that GGUF cannot hold */
 export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>): void {
   const { modelType, classifier } = config;
   const arch = formatOf(modelType).gguf!;

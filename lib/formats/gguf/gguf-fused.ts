@@ -13,7 +13,7 @@ interface Part {
   rows: number;
 }
 
-/** The same weights with `blk.N.attn_q`, `attn_k` and `attn_v` in the place of `blk.N.attn_qkv`. @throws HeddleError INVALID_FILE */
+/** Presents `blk.N.attn_qkv` as `blk.N.attn_q`, `attn_k` and `attn_v`. @throws HeddleError INVALID_FILE */
 export function splitFused(weights: WeightSource, config: ModelConfig): WeightSource {
   const { modelType, numAttentionHeads, numKeyValueHeads, headDim } = config;
   if (huggingFaceName("blk.0.attn_qkv.weight", modelType) !== undefined) return weights;

@@ -47,7 +47,7 @@ export class GgufMetadata {
     return this.number(key) ?? this.missing(key);
   }
 
-  /** An id of a token. The greatest number and -1 stand for none, as in llama.cpp. */
+  /** A token's id. As in llama.cpp, -1 and the largest number mean unset. */
   tokenId(key: string): number | undefined {
     const id = this.number(key);
     return id === 0xffffffff || id === -1 ? undefined : id;

@@ -8,13 +8,13 @@ export function familyOfArchitecture(architecture: string): ModelType | undefine
   return knownModelTypes().find((type) => architecturesOf(type).includes(architecture));
 }
 
-/** Those of a family's files: of models that attend both ways it may have one apart. */
+/** Architecture names in a family's files. Bidirectional models may have a separate one. */
 function architecturesOf(modelType: ModelType): string[] {
   const { gguf, bothWays } = formatOf(modelType);
   return [gguf, bothWays?.gguf].filter((name) => name !== undefined);
 }
 
-/** `general.architecture` of a model's file; undefined: there is none of its kind. */
+/** `general.architecture` of a model's file, or undefined if GGUF has none. */
 export function ggufArchitecture({ modelType, useBidirectionalAttention }: ModelConfig): string | undefined {
   const { gguf, bothWays } = formatOf(modelType);
   return (useBidirectionalAttention && bothWays?.gguf) || gguf;
@@ -155,7 +155,7 @@ const NOMIC_LAYER: readonly Pair[] = [
 ];
 
 interface Names {
-  /** What a layer's names begin with in transformers. */
+  /** Prefix of a layer's names in transformers. */
   layers: string;
   top: readonly Pair[];
   layer: readonly Pair[];
@@ -327,7 +327,7 @@ export function weightLayout(config: ModelConfig, format: "safetensors" | "gguf"
   };
 }
 
-/** What happens to one tensor's values between the two formats. */
+/** The layout change of a tensor between the two formats. */
 export type LayoutChange =
   | { kind: "none" }
   /** Rows of each head: halves ↔ neighbours. */

@@ -1,11 +1,11 @@
-// GGUF files in several parts, as llama.cpp's gguf-split writes them: `x-00001-of-00003.gguf` and so on, each with a table of its
-// own tensors; the first one has the model's metadata.
+// Split GGUF files, as written by llama.cpp's gguf-split: `x-00001-of-00003.gguf` and so on, each with a table of its tensors. The first
+// one has the model's metadata.
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
 import { type GgufFile, openGguf } from "./gguf-file.ts";
 import { GgufMetadata } from "./gguf-metadata.ts";
 
-/** The parts that a model may lie in, whatever its files say. */
+/** Maximum number of parts. */
 const MAX_PARTS = 4096;
 const NAME = /^(.*)-([0-9]{5})-of-([0-9]{5})\.gguf$/s;
 
@@ -17,7 +17,7 @@ export interface PartName {
   count: number;
 }
 
-/** What a file's name says it is; undefined where it is no part's. */
+/** Parses the name of a part, or returns undefined. */
 export function partName(path: string): PartName | undefined {
   const [, prefix, number, count] = NAME.exec(basename(path)) ?? [];
   return prefix === undefined ? undefined : { prefix, number: Number(number), count: Number(count) };
@@ -43,7 +43,7 @@ export interface GgufParts {
 }
 
 /**
- * Opens a GGUF file; of one in several parts, whichever is named, all of them, which lie beside it.
+ * Opens a GGUF file. For a split file, opens all parts, whichever one is named. They must be in the same folder.
  * Errors: as openGguf; NOT_FOUND for a missing part, INVALID_FILE for parts that do not belong together.
  */
 export function openGgufParts(path: string): GgufParts {
@@ -131,7 +131,7 @@ function checkTogether(parts: readonly GgufFile[]): void {
   }
 }
 
-/** What only tells how a model was split is no part of it: a conversion writes one file. */
+/** Removes the metadata of splitting, because a conversion writes one file. */
 function withoutSplit({ values }: GgufMetadata, path: string): GgufMetadata {
   return new GgufMetadata(new Map([...values].filter(([key]) => !key.startsWith("split."))), path);
 }

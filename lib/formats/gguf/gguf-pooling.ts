@@ -1,4 +1,4 @@
-// How texts become vectors, in GGUF: `<arch>.pooling_type`, numbered as in llama.cpp, and EmbeddingGemma's two layers behind it.
+// Pooling in GGUF: `<arch>.pooling_type` with llama.cpp's numbers, and EmbeddingGemma's two layers after it.
 import { HeddleError } from "../../core/errors.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config.ts";
 import { formatOf } from "../config/families.ts";
@@ -15,7 +15,7 @@ type Pooling = (typeof POOLINGS)[number];
 /** Says that `pooling_type` is there for llama.cpp alone: the model does not name its pooling. */
 const BY_DEFAULT = "heddle.pooling_by_default";
 
-/** What the file says; undefined where it says nothing. @throws HeddleError INVALID_FILE, UNSUPPORTED */
+/** The pooling of the file, or undefined. @throws HeddleError INVALID_FILE, UNSUPPORTED */
 export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | undefined {
   const key = `${arch}.pooling_type`;
   const number = meta.number(key);
@@ -36,7 +36,7 @@ export function embeddingOf(pooling: Pooling | undefined): { embedding?: Embeddi
 const LAYERED = "gemma-embedding";
 const DENSE = ["dense_2", "dense_3"] as const;
 
-/** The layers of a file of EmbeddingGemma that has them, whose vectors are pooled by their mean where it does not say how. @throws HeddleError INVALID_FILE */
+/** The layers after pooling in a file of EmbeddingGemma, if any. Pooling then defaults to the mean. @throws HeddleError INVALID_FILE */
 export function layeredEmbedding(
   source: WeightSource,
   arch: string,
@@ -57,7 +57,7 @@ export function layeredEmbedding(
   return { embedding: { pooling: "mean", normalize: true, ...embedding, layers } };
 }
 
-/** What llama.cpp reads beside such layers. @throws HeddleError UNSUPPORTED for layers without a place in GGUF */
+/** The keys that llama.cpp reads for such layers. @throws HeddleError UNSUPPORTED for layers that GGUF cannot hold */
 export function layersToGguf(config: ModelConfig): [key: string, value: GgufValue][] {
   const { layers } = config.embedding ?? {};
   if (!layers) return [];

@@ -18,7 +18,7 @@ const WINDOW_BYTES = 1 << 20;
 /** The length that stands before each string. */
 const LENGTH_BYTES = 8;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
-/** Of all keys, names and texts together: the largest known vocabulary with its merges and its tokenizer.json takes a tenth. */
+/** Limit for all keys, names and texts. The largest known vocabulary with its merges and tokenizer.json takes a tenth. */
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
 /** The most of all arrays of a file together. */
 const ARRAY_LIMITS = {

@@ -1,4 +1,4 @@
-// What a GGUF file says of rotary positions: llama.cpp's keys and tables → the kinds of scaling that config.json has.
+// RoPE in GGUF files: llama.cpp's keys and tables → the scaling types of config.json.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { parseJson } from "../../io/json.ts";
 import type { YarnRopeScaling } from "../config/config-types.ts";
@@ -18,7 +18,7 @@ export function ropeScalingFromGguf(
   const own = meta.string("heddle.rope_scaling");
   if (own !== undefined) return parseJson(Buffer.from(own), `${source.path}: heddle.rope_scaling`);
   const key = `${arch}.rope.scaling`;
-  // As llama.cpp has it: a factor without a type is linear, and one of zero is none.
+  // As in llama.cpp, a factor without a type is linear, and a factor of zero is unset.
   const type = meta.string(`${key}.type`) ?? "linear";
   if (!["none", "linear", "yarn", "longrope"].includes(type)) throw unsupported(source, key, type);
   const said = meta.real(`${key}.factor`) ?? meta.real(`${arch}.rope.scale_linear`);
@@ -26,7 +26,7 @@ export function ropeScalingFromGguf(
   const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
   const original = meta.number(`${key}.original_context_length`);
 
-  // Tables divide the frequencies of each pair, and what the keys say applies beside them.
+  // Tables divide the frequencies of each pair, in addition to the keys.
   const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
     table(`${name}.weight`),
   );

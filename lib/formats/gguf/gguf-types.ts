@@ -23,7 +23,7 @@ const computed = Object.entries(BLOCK_TYPES).map(([name, { elements, bytes, ggml
   type(name.toUpperCase(), elements, bytes, name as QuantisedDType),
 ]);
 
-/** By number. Those left out were removed from ggml (4, 5, 31-33, 36-38) or are unknown here. */
+/** Types by number. Missing numbers were removed from ggml (4, 5, 31-33, 36-38) or are unknown here. */
 export const GGML_TYPES: ReadonlyMap<number, GgmlType> = new Map([
   [0, type("F32", 1, 4, "f32")],
   [1, type("F16", 1, 2, "f16")],

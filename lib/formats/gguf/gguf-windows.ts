@@ -6,7 +6,7 @@ import { layerTypesOf, type WindowRule } from "../config/windows.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 
-/** What llama.cpp takes for granted: the first files of the family lack the key; and of EXAONE 4's models it tells the one with a window by its depth. */
+/** llama.cpp's default windows. Early files of a family lack the key, and EXAONE 4's sliding model is recognized by its depth. */
 function usualWindow(family: ModelType, layers: number): number | null {
   return family === "gemma2" || (family === "exaone4" && layers === 64) ? 4096 : null;
 }
@@ -44,7 +44,7 @@ export function layerTypesFromGguf(
   return { layerTypes: Array.from(flags, (flag) => (Number(flag) === 0 ? "full_attention" : "sliding_attention")) };
 }
 
-/** Of a configuration whose family has a rule, where its layers do not follow it: the period that they have, or a flag for each. */
+/** For layers that do not follow their family's rule: their period, or a flag per layer. */
 export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
   const { windows } = formatOf(modelType);
   if (!hasPeriod(windows) || slidingWindow === null) return undefined;
@@ -69,7 +69,7 @@ function slidingPeriod(windows: WindowRule, layerTypes: ModelConfig["layerTypes"
   return String(periodic(windows, period, layerTypes.length)) === String(layerTypes) ? period : undefined;
 }
 
-/** llama.cpp's rule of families without a period of their own is that of the last of every n. */
+/** llama.cpp's rule for families without a fixed period: the last of every n layers. */
 function periodic(windows: WindowRule, period: number, layers: number): ModelConfig["layerTypes"] {
   if (period === 0) return Array<"sliding_attention">(layers).fill("sliding_attention");
   const kind = windows.kind === "global" ? "global" : "pattern";

@@ -155,7 +155,7 @@ export async function stageWeights(
   return { files: names, bytes };
 }
 
-/** Greedy and in order; a tensor larger than the limit gets a file of its own. */
+/** Splits greedily and in order. A tensor larger than the limit gets a separate file. */
 function splitShards(tensors: readonly TensorData[], limit: number): TensorData[][] {
   if (!(limit > 0)) throw invalidArgument("maxShardBytes", "a number above 0", limit);
   const shards: TensorData[][] = [[]];

@@ -21,7 +21,7 @@ type Kind = (typeof MODULES)[number];
 
 interface Module {
   kind: Kind;
-  /** Within the model's folder; of the Transformer it may be none. */
+  /** Folder within the model's folder; may be empty for the Transformer. */
   folder: string;
 }
 
@@ -60,7 +60,7 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
   return read;
 }
 
-/** What a sentence-transformers folder says of vectors, and the weights of layers behind pooling. */
+/** The embedding configuration of a sentence-transformers folder, and the weights of layers after pooling. */
 export interface EmbeddingFiles {
   /** Undefined without Pooling: tokens or, of a CrossEncoder, scores are what such a folder makes. */
   embedding: EmbeddingConfig | undefined;
@@ -69,9 +69,9 @@ export interface EmbeddingFiles {
 }
 
 /**
- * The modules of a folder, and what config_sentence_transformers.json and sentence_bert_config.json say beside them.
- * @param modules see `readModules` @param config of the Transformer
- * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED for a module or a way of pooling that is not provided
+ * Reads the modules of a folder, config_sentence_transformers.json and sentence_bert_config.json.
+ * @param modules see `readModules` @param config the Transformer's configuration
+ * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED for an unsupported module or pooling mode
  */
 export async function readEmbeddingConfig(
   folder: string,
@@ -126,7 +126,7 @@ async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling
           `pooling_mode: expected one of ${Object.keys(POOLING_NAMES).join(", ")}, got ${describe(name)}`,
         );
       })
-    : // Flags have no order of their own.
+    : // Flags are unordered.
       POOLING_MODES.filter((mode) => config[POOLING_KEYS[mode]] === true);
   const unknown = Object.keys(config).find(
     (key) =>
@@ -164,7 +164,7 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   const residual = config.use_residual;
   if (residual !== undefined && residual !== null && residual !== false)
     throw unsupported(file, `use_residual: expected false, got ${describe(residual)}`);
-  // What Dense does where its file does not say it.
+  // Dense's default activation.
   const given = config.activation_function ?? TORCH_ACTIVATIONS.tanh;
   const known = Object.keys(TORCH_ACTIVATIONS) as (keyof typeof TORCH_ACTIVATIONS)[];
   // `torch.nn.Tanh` is the same class.

@@ -1,4 +1,4 @@
-// What the Transformer's folder of sentence-transformers says of texts: how long they may be, and whether they are put into small letters.
+// Settings for texts in the Transformer's folder of sentence-transformers: maximum length and lower-casing.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
@@ -35,7 +35,7 @@ export async function readTextLimits(
 async function tokenizerLength(folder: string): Promise<number | undefined> {
   const { config } = await firstOf(folder, ["tokenizer_config.json"]);
   const { model_max_length: most } = config;
-  // What the tokenizer's own reader takes for none is none here too.
+  // Values that the tokenizer's reader treats as unset are unset here too.
   return Number.isSafeInteger(most) && (most as number) > 0 && (most as number) < NO_LENGTH
     ? (most as number)
     : undefined;

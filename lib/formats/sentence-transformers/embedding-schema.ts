@@ -82,7 +82,7 @@ export function embeddingWidth(config: Pick<ModelConfig, "hiddenSize" | "embeddi
   return Math.min(config.embedding?.truncateDim ?? Number.POSITIVE_INFINITY, embeddingWidths(config).at(-1)!);
 }
 
-/** What must hold between the fields. */
+/** Checks constraints between fields. */
 export function checkEmbedding(config: ModelConfig, fail: (message: string) => HeddleError): void {
   const { embedding } = config;
   if (!embedding) return;

@@ -84,8 +84,8 @@ export function embeddingFiles(config: ModelConfig): Record<string, string> {
 }
 
 /**
- * Writes a model's weights, those of layers behind pooling in folders of their own as sentence-transformers has them, and its files.
- * They appear with all of `files`. @returns bytes of all weights
+ * Writes a model's weights and files. Layers after pooling get separate folders, as in sentence-transformers. Everything appears together
+ * with `files`. @returns size of all weights in bytes
  */
 export async function saveModelWeights(
   folder: string,

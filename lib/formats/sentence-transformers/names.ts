@@ -1,4 +1,4 @@
-// What the files of sentence-transformers call things, for those that read and write them.
+// Names in the files of sentence-transformers, for readers and writers.
 import type { EmbeddingLayer, PoolingMode } from "../config/config-types.ts";
 
 /** Keys of a Pooling module's config.json. */
@@ -39,7 +39,7 @@ export const LAYER_MODULES = { dense: "Dense", layer_norm: "LayerNorm" } as cons
   EmbeddingLayer["type"],
   string
 >;
-/** What a module's tensors begin with in its own file. */
+/** Prefix of a module's tensors in its file. */
 export const LAYER_PREFIXES = { dense: "linear.", layer_norm: "norm." } as const satisfies Record<
   EmbeddingLayer["type"],
   string

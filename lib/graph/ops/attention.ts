@@ -85,7 +85,7 @@ export function ropeFrequencies(frequencies: Value, lengths: Value | number, sca
 /** Who sees whom, and what scores are made of: what all kinds of attention take. */
 export interface AttentionOptions {
   causal?: boolean | undefined;
-  /** Key j is seen by query i where i − window < j ≤ i, or, without causal, where |i − j| ≤ window / 2; undefined: no limit. */
+  /** Query i sees key j if i − window < j ≤ i or, without causal, if |i − j| ≤ window / 2. Undefined: no limit. */
   window?: number | undefined;
   /** Multiplies q·k; 1/√width where not given. */
   scale?: number | undefined;
@@ -148,7 +148,7 @@ const sinksBackwardNode = defineOp({
   infer: ([, , , sinks]) => [{ dtype: "f32", shape: sinks!.shape }],
 });
 
-/** What `attention` reads: whole sequences, without a cache. */
+/** The operands of `attention`: whole sequences, without a cache. */
 export interface AttentionOperands {
   q: Value;
   k: Value;
@@ -220,8 +220,8 @@ const cacheWriteNode = defineOp({
  * @param x (rows, heads, width)
  * @param segments (count, 4) i32: first row, row count, slot, past length
  * @param options.ring the window that a cache smaller than its sequences keeps; 0: all positions fit
- * @param options.pages (slots, n) i32: the cache is (pages, heads, page, width), and positions [i · page, (i + 1) · page) of a slot lie in
- * the page that entry i of its row names; slots may share pages (Kwon et al. 2023, "PagedAttention")
+ * @param options.pages (slots, n) i32: the cache is (pages, heads, page, width). Entry i of a slot's row is the page of positions
+ * [i · page, (i + 1) · page). Slots may share pages (Kwon et al. 2023, "PagedAttention").
  */
 export function cacheWrite(
   cache: Value,
@@ -247,11 +247,11 @@ const cachedNode = defineOp({
 });
 /** Options of `cachedAttention`. */
 export interface CachedAttentionOptions extends AttentionOptions {
-  /** What the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity. */
+  /** The capacity that the caches may grow to. It decides where long contexts are split, so that results do not depend on the current capacity. */
   context?: number | undefined;
   /** As in cacheWrite: `window`, where the caches keep no more. */
   ring?: number | undefined;
-  /** As in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a cache of 16 bits, and an f16 one as well. */
+  /** As in linear. With `int8`, queries and probabilities may be rounded to bf16 for a 16-bit cache, and an f16 cache too. */
   activations?: QuantizedActivations | undefined;
 }
 

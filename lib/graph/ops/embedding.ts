@@ -63,7 +63,7 @@ const segmentSumNode = defineOp({
 });
 
 /**
- * Rows added up by number: row s of the result is the sum of x's rows whose segment is s, zero where there are none.
+ * Adds rows by segment: row s of the result is the sum of x's rows whose segment is s, or zero.
  * @param x (rows, width), or (rows): then the result is (count) @param segments (rows) i32, each within [0, count)
  * @returns (count, width)
  */

@@ -38,13 +38,13 @@ const backwardInput = defineOp({
 });
 
 /**
- * y = x·Wᵀ + b with W of 8-bit floats (e4m3) and a scale for each 128 × 128 of it, as DeepSeek-V3 has them (2024, 3.3.2).
+ * y = x·Wᵀ + b with W in 8-bit floats (e4m3) and one scale per block of 128 × 128, as in DeepSeek-V3 (2024, 3.3.2).
  * W is frozen: it has no gradient.
  * @param x (rows, inputs)
  * @param weight (outputs, inputs) u8: the numbers' bytes
  * @param scale (⌈outputs / 128⌉, ⌈inputs / 128⌉) f32: a number is its byte's value times its block's scale
  * @param bias (outputs)
- * @param options.activations `int8` rounds x to e4m3 too, by groups of 128, as 8-bit tensor cores want it; gradients do not see that
+ * @param options.activations `int8` rounds x to e4m3 too, in groups of 128, for 8-bit tensor cores; gradients ignore the rounding
  * @param options.rowwise each row's bits depend on that row alone
  * @returns (rows, outputs) in x's dtype; sums are kept in f32
  */

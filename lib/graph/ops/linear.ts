@@ -47,9 +47,9 @@ export function columnSum(dy: Value): Value {
 }
 
 /**
- * How activations meet narrow weights: `int8` rounds them to 8 bits by groups of 32 before quantised ones (or many rows, and the weights'
- * numbers, to bf16, where a processor has matrix tiles: half the error), to e4m3 by groups of 128 before 8-bit floats and to bf16 before
- * bf16 ones, `f32` takes them as they are.
+ * Rounding of activations before products with narrow weights. `f32` does not round. `int8` rounds to 8 bits in groups of 32 for quantized
+ * weights, to e4m3 in groups of 128 for 8-bit floats, and to bf16 for bf16 weights. Processors with matrix tiles round many rows and
+ * quantized weights to bf16 instead, with half the error.
  */
 export type QuantizedActivations = "int8" | "f32";
 
@@ -61,7 +61,7 @@ export interface LinearOptions {
   transposed?: boolean | undefined;
   /** Each row's bits depend on that row alone, however many rows there are. Slower for many rows. */
   rowwise?: boolean | undefined;
-  /** Of a quantised or bf16 weight; `f32` where not given. Gradients do not see the rounding. */
+  /** For quantized or bf16 weights. Default: `f32`. Gradients ignore the rounding. */
   activations?: QuantizedActivations | undefined;
 }
 

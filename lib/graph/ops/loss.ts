@@ -50,7 +50,7 @@ export interface LogprobOptions {
 const LOGITS = ["softcap", "scale"] as const;
 const HEAD = [...LOGITS, "weight", "bias", "activations"] as const;
 
-/** What makes logits of hidden states: the matrix, and what the family does to the products. */
+/** The head that turns hidden states into logits: the matrix, and the family's operations on the products. */
 export interface LogitHead extends LogprobOptions {
   /** (vocabulary, width), floating or quantised */
   weight: Value;

@@ -2,10 +2,10 @@ import { isFloat } from "../dtype.ts";
 import { type Node, sameShape, type Value } from "../value.ts";
 
 /**
- * Products and what follows them become one node, for devices whose kernels end a product while its sums are in registers (CUDA): an
- * activation, a gate of two products, something added. What lies between is not written, or, where others read it, not read again.
- * Equal to the separate nodes but for the rounding of what lies between, which the fused ones leave out.
- * @param results what the program copies out
+ * Fuses products with the operation after them, for devices whose kernels can apply it to sums in registers (CUDA): an activation, a
+ * gate of two products, or an addition. The intermediate value is not written, or not read again if other nodes need it. The result
+ * equals that of separate nodes except for the rounding of the intermediate value.
+ * @param results the values that the program copies out
  */
 export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
   const program = new Endings(nodes, results);
@@ -19,10 +19,10 @@ export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = 
 }
 
 /**
- * The same of gelu alone, for the CPU, whose other products are best left as they are: those of one operand run as one, and what is added is
- * added by what follows. Nor is anything gained where others read what it is of. What it is of is f32, or it would not be rounded any more: bits
- * would depend on who reads it.
- * @param results what the program copies out
+ * Fuses products with gelu, for the CPU. Other products stay separate there: those of one operand run together, and additions are part of
+ * the next node. A gelu whose input has other readers is not fused either. The input must be f32, because fusing skips its rounding, and
+ * bits must not depend on who reads it.
+ * @param results the values that the program copies out
  */
 export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
   const program = new Endings(nodes, results);
@@ -52,7 +52,7 @@ class Endings {
     }
   }
 
-  /** act(x Wᵀ + b), and what it is of where others read that. */
+  /** act(x Wᵀ + b), and the activation's input if other nodes read it. */
   activate(end: Node, activation: number, through: readonly Node[] = []): void {
     const product = this.productOf(through[0]?.inputs[0] ?? end.inputs[0]);
     if (!product) return;
@@ -142,14 +142,14 @@ class Endings {
     return this.results.has(value) || (this.readers.get(value) ?? []).some((node) => !by.includes(node));
   }
 
-  /** Puts `node` in the place of `end` and takes `parts`, which run before it, out; false where something between stands against it. */
+  /** Replaces `end` by `node` and removes `parts`, which run before it. Returns false if a node in between prevents it. */
   private replace(parts: readonly Node[], end: Node, node: Node): boolean {
     const from = Math.min(...parts.map((n) => this.nodes.indexOf(n)));
     const to = this.nodes.indexOf(end);
     const between = this.nodes.slice(from, to).filter((n) => !parts.includes(n));
     const made = parts.flatMap((n) => n.outputs);
     const operands = parts.flatMap((n) => n.inputs);
-    // What is moved to the end must find its operands as they were, and nobody may want its outputs before.
+    // Nodes moved to the end need unchanged operands, and nobody may read their outputs before.
     if (between.some((n) => n.inputs.some((v) => v && (made.includes(v) || (n.effect && operands.includes(v))))))
       return false;
     this.nodes[to] = node;

@@ -27,8 +27,8 @@ function gatherLinears(nodes: readonly Node[]): Node[] {
 }
 
 /**
- * The gradient of an embedding that another gradient of the same table is added to (tied to the output projection) is
- * added row by row, instead of as a table that is mostly zeros.
+ * Adds the gradient of an embedding row by row to another gradient of the same table (which is tied to the output projection), instead
+ * of making a table that is mostly zeros.
  */
 function fuseScatters(nodes: Node[], results: readonly Value[]): Node[] {
   const uses = usesOf(nodes);
@@ -60,7 +60,7 @@ function fuseLogprobs(nodes: Node[]): Node[] {
   for (const forward of nodes.filter((n) => n.op === "token_logprob")) {
     const backwards = nodes.filter((n) => n.op === "token_logprob_backward" && n.inputs[4] === forward.outputs[1]);
     const [backward] = backwards;
-    // Of a head with a bias there is no node of both.
+    // There is no combined node for a head with a bias.
     if (!backward || backwards.length > 1 || forward.inputs[3]) continue;
     const [dlogprob, h, w, targets, , dlse] = backward.inputs;
     if ([h, w, targets].some((v, i) => v !== forward.inputs[i])) continue;
@@ -81,7 +81,7 @@ function fuseLogprobs(nodes: Node[]): Node[] {
   return nodes;
 }
 
-/** Those of `nodes`, in their order, that values are made from. */
+/** The nodes that the values depend on, in order. */
 function neededBy(values: readonly (Value | undefined)[], nodes: readonly Node[]): Set<Node> {
   const wanted = new Set(values);
   const found: Node[] = [];

@@ -1,10 +1,10 @@
 import { type Node, Value } from "../value.ts";
 
 /**
- * What only meets weights after it was rounded to bf16 is kept in bf16 from the start, for kernels that store what they like (the CPU's):
- * half of what is written and read between nodes, and nobody makes a rounded copy. To the same bits, but where attention might have used
- * what it now gets rounded (`activations` of `attention`).
- * @param results what the program copies out: it stays as it is
+ * Stores values in bf16 from the start if their only readers are products that round them to bf16. CPU kernels can write bf16 directly, which
+ * halves the traffic between nodes and avoids rounded copies. The bits stay the same, except where attention could have used the
+ * unrounded value (`activations` of `attention`).
+ * @param results the values that the program copies out, which are not changed
  */
 export function narrow(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
   const readers = new Map<Value, Node[]>();

@@ -42,16 +42,16 @@ export async function moveBeams(
     }
     const to = free.pop()!;
     moved.push(to);
-    // Where a layer that slides has lost what the copy would see, the slot is empty and is filled anew.
+    // If a sliding layer no longer has the rows that the copy needs, the slot is cleared and computed again.
     if (!(await cache.copySlot(from, to, cache.ids(from).length))) cache.truncate(to, 0);
   }
   return moved;
 }
 
 /**
- * Has slots hold their contexts but for the last id. What contexts have in common from the beginning on is computed once.
- * @param ready places that are filled already
- * @returns of each place, how many ids came from another
+ * Fills slots with their contexts except for the last id. Common prefixes are computed once.
+ * @param ready places that are already filled
+ * @returns for each place, the number of ids copied from another
  */
 export async function fill(
   cache: KvCache,
@@ -68,7 +68,7 @@ export async function fill(
   const missing = ({ slot, context }: Place) => context.length - 1 - cache.ids(slot).length;
   if (places.every((place) => missing(place) === 0)) return shared;
   const started = performance.now();
-  // Bits that others computed, one by one or in other chunks, are no use where bits must not depend on them.
+  // Deterministic runs must not copy rows, whose bits depend on how another sequence computed them.
   const givers: Place[] = deterministic ? [] : [...ready, ...places.filter((place) => missing(place) === 0)];
   const first = new Set<Place>();
   const takes = new Map<Place, { from: number; length: number }>();
@@ -97,7 +97,7 @@ export async function fill(
 
 /** The place that has most in common with another, in whole chunks. */
 function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: Place, chunk: number) {
-  const turns = turnsByLength(cache.model.config); // then a key depends on the length of its own sequence
+  const turns = turnsByLength(cache.model.config); // then keys depend on the sequence's length
   let best: { from: number; length: number } | undefined;
   for (const giver of givers) {
     if (giver.slot === slot || (turns && giver.context.length !== context.length)) continue;

@@ -13,20 +13,20 @@ import { changedContinuations, isPlain, plainContinuations } from "./beam-candid
 import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
 import { BeamTexts } from "./beam-texts.ts";
 
-/** Positions of a page where the model's own caches have none: few, because each beam has the last page of its own. */
+/** Page size of beam search if the model's caches are not paged. Small, because each beam has its own last page. */
 export const BEAM_PAGE_SIZE = 16;
 
 /** The search after one prompt. */
 class Group {
-  /** What becomes of the best hypotheses, in their order. */
+  /** The sequences that receive the best hypotheses, in order. */
   readonly sequences: readonly Sequence[];
   readonly search: BeamSearch;
   private readonly texts: BeamTexts;
-  /** Of each beam. */
+  /** Slot of each beam. */
   slots: number[];
-  /** What each beam has the model see. */
+  /** Context of each beam. */
   contexts: readonly (readonly number[])[];
-  /** What each beam's text has to be, from where it stands; undefined: anything. */
+  /** Remaining constraint of each beam's text; undefined: unconstrained. */
   forms: readonly (Constraint | undefined)[];
   /** Slots that are its own and hold no beam. */
   readonly free: number[];

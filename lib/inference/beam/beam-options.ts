@@ -1,4 +1,4 @@
-// What beam search may be asked, and what has no meaning beside it.
+// Options of beam search, and options that it excludes.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { GenerationConfig } from "../../formats/config/generation-config.ts";
 import type { GenerateOptions } from "../generation-options.ts";
@@ -13,9 +13,9 @@ export interface BeamOptions {
 /** As many sequences as one run takes with room to spare: each beam is a row of it. */
 const MOST_BEAMS = 128;
 
-/** What draws tokens at random, each with the value that changes nothing; a seed has none. */
+/** Options of random sampling with their neutral values. A seed has none. */
 const SAMPLING = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: undefined } as const;
-/** What guesses the next tokens of one sequence. */
+/** Options of speculative decoding with their neutral values. */
 const SPECULATION = { promptLookupNumTokens: 0, assistantModel: undefined, numAssistantTokens: undefined } as const;
 
 /** The first option of some that was given and would have a meaning. */

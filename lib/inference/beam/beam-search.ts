@@ -1,13 +1,13 @@
 import type { Choice } from "../sequence.ts";
 import type { BeamOptions } from "./beam-options.ts";
 
-/** A beginning that is continued. */
+/** A partial hypothesis that is continued. */
 export interface Beam {
-  /** What was chosen after the prompt. */
+  /** The choices after the prompt. */
   readonly choices: readonly Choice[];
   /** Their tokens. */
   readonly tokens: readonly number[];
-  /** Of the tokens' log-probabilities, as penalties, bias and processors left them. */
+  /** Sum of the tokens' log-probabilities after penalties, bias and processors. */
   readonly sum: number;
   /** Which beam of the step before it continues. */
   readonly parent: number;
@@ -27,7 +27,7 @@ export interface Continuations {
   readonly tokens: ArrayLike<number>;
   /** Log-probabilities by which they are chosen. */
   readonly scores: ArrayLike<number>;
-  /** What is reported of the k-th. */
+  /** The report for the k-th one. */
   choice(k: number): Choice;
 }
 
@@ -45,12 +45,13 @@ export function searchWidth({ numBeams }: BeamOptions, endTokens: number): numbe
 }
 
 /**
- * Beam search over the continuations of one prompt, as transformers' `_beam_search` without sampling has it (release 4.57): a step takes the
- * best max(2, 1 + number of end tokens) · `numBeams` candidates of all beams. Those that end and are among the best `numBeams` become hypotheses, of
- * which the best `numBeams` are kept; the best that do not end are the next beams. Ties go to the better beam, then to the lower token id.
+ * Beam search over the continuations of one prompt, following transformers' `_beam_search` without sampling (release 4.57). A step takes the
+ * best max(2, 1 + number of end tokens) · `numBeams` candidates of all beams. Candidates that end and are among the best `numBeams` become
+ * hypotheses, of which the best `numBeams` are kept. The best candidates that do not end are the next beams. Ties go to the better beam,
+ * then to the lower token id.
  *
- * Where that begins with `numBeams` copies of the prompt, of which all but one have sums of −1e9, this begins with one: it differs where there are
- * fewer continuations than beams, which it then does not fill up with copies.
+ * transformers starts with `numBeams` copies of the prompt, all but one with sums of −1e9. This starts with one copy. The results differ only
+ * if there are fewer continuations than beams, which are then not filled up with copies.
  */
 export class BeamSearch {
   /** Best first; none when the search is over for want of them. */
@@ -64,7 +65,7 @@ export class BeamSearch {
   private readonly ends: (tokens: readonly number[], parent: number) => boolean;
   private length = 0;
 
-  /** @param of.ends whether a hypothesis ends with these tokens, the last of which follows that beam, as it must where there are `limit` of them */
+  /** @param of.ends whether a hypothesis ends with these tokens, the last of which extends the beam. It must be true at `limit` tokens. */
   constructor(
     options: BeamOptions,
     of: { limit: number; endTokens: number; ends: (tokens: readonly number[], parent: number) => boolean },
@@ -87,7 +88,7 @@ export class BeamSearch {
       const before = beams[parent]!;
       const tokens = [...before.tokens, rows[parent]!.tokens[place]!];
       const ends = this.ends(tokens, parent);
-      // Ends beyond the best numBeams candidates are neither: they were only there in the place of beams that go on.
+      // Ends beyond the best numBeams candidates are dropped. They neither become hypotheses nor continue.
       if (ends ? rank >= numBeams : open.length === numBeams) continue;
       const choices = [...before.choices, rows[parent]!.choice(place)];
       if (ends) ended.push({ choices, tokens, score: this.score(sum, this.length) });
@@ -113,7 +114,7 @@ export class BeamSearch {
     return sum / length ** this.options.lengthPenalty;
   }
 
-  /** The best `width` of all beams' continuations. What is forbidden (−∞) is none. */
+  /** The best `width` of all beams' continuations, without forbidden ones (−∞). */
   private candidates(rows: readonly Continuations[]): Candidate[] {
     const { beams, width } = this;
     const next = rows.map(() => 0);

@@ -39,7 +39,7 @@ export class CacheStore {
     );
   }
 
-  /** Whether any layer lies in pages. */
+  /** Whether any layer is paged. */
   get hasPages(): boolean {
     return this.paged.size > 0;
   }
@@ -124,8 +124,8 @@ export class CacheStore {
 const MOST_SPARE_BYTES = 64 * 2 ** 20;
 
 /**
- * What a cache leaves for the next one of its shape: memory that the system has provided, which it would have to clear again. Nobody
- * reads rows of a cache that were not written since it was empty.
+ * Keeps the memory of a finished cache for the next one of the same shape, because new memory must be cleared by the system. Stale rows
+ * are harmless: no run reads rows that were not written since the cache was empty.
  */
 export class SpareStore {
   private store: CacheStore | undefined;

@@ -31,10 +31,10 @@ export function cacheCapacity(length: number, contextLength: number): number {
   return Math.min(capacity, contextLength);
 }
 
-/** What one slot of a cache holds. */
+/** The content of one slot of a cache. */
 export interface CacheState {
   ids: readonly number[];
-  /** Of the sequence that its rows were computed for. */
+  /** Length of the sequence that the rows were computed for. */
   length: number;
   /** Positions written since it was empty. */
   written: number;
@@ -45,10 +45,9 @@ export interface CacheState {
 }
 
 /**
- * Keys and values of several sequences (slots) on the device, and which ids they belong to. Memory is taken from the
- * system as it is written and doubles as sequences grow, up to the context length; sliding layers hold their window alone. With a
- * page size, slots take pages of a common store instead, so that short ones beside long ones take no more than they hold, and
- * beginnings that they have in common are there once.
+ * Keys and values of several sequences (slots) on the device, and their ids. Memory is committed as it is written, and doubles as sequences
+ * grow, up to the context length. Sliding layers hold only their window. With a page size, slots take pages from a shared store, so that
+ * short sequences take no more than they need, and common prefixes are stored once.
  */
 export class KvCache {
   private readonly bound: BoundModel;
@@ -61,7 +60,7 @@ export class KvCache {
   private readonly pool: PagePool | undefined;
   private readonly spare: SpareStore | undefined;
   private live = true;
-  /** Whether a run has ended in an error that was no abort. */
+  /** Whether a run has failed with an error other than an abort. */
   private failed = false;
 
   constructor(
@@ -74,7 +73,7 @@ export class KvCache {
       capacity?: number | undefined;
       /** The model's active ones where not given. */
       adapters?: readonly string[] | undefined;
-      /** Positions of a page; each slot has rows of its own where not given. Such a cache is neither forked nor saved. */
+      /** Positions per page. Default: separate rows for each slot. Paged caches cannot be forked or saved. */
       pageSize?: number | undefined;
       /** Where its memory comes from, if there is any, and goes to when it ends whole. */
       spare?: SpareStore | undefined;
@@ -103,14 +102,14 @@ export class KvCache {
     return this.bound.adapters;
   }
 
-  /** Whether what it holds is what `model` would compute now through these adapters, its active ones where not given. */
+  /** Whether its content is what `model` would compute now with these adapters, by default the active ones. */
   isOf(model: ModelView, adapters?: readonly string[]): boolean {
     return this.bound.isOf(model, adapters);
   }
 
   /**
-   * Goes over to a model as it is now: of what others of its weights or other adapters computed, nothing stays. Nothing is under way.
-   * @throws HeddleError NOT_FOUND for an adapter that is no longer there, DISPOSED; the cache is as it was then
+   * Switches to the current state of a model and drops everything computed with other weights or adapters. No run may be pending.
+   * @throws HeddleError NOT_FOUND for an adapter that was removed, DISPOSED. The cache does not change in that case.
    */
   renew(model: ModelView, adapters?: readonly string[]): void {
     this.assertLive();
@@ -143,8 +142,8 @@ export class KvCache {
   }
 
   /**
-   * Forgets what a slot holds after its first `length` ids, or, in the middle of a page that others read, all of that page; all of it where a sliding layer no longer has the window before
-   * them, so that it is to be computed anew.
+   * Drops a slot's content after its first `length` ids. In the middle of a shared page it drops the whole page. If a sliding layer no
+   * longer has the window before these ids, it drops everything.
    */
   truncate(slot: number, length: number): void {
     if (length >= this.ids(slot).length) return;
@@ -207,8 +206,8 @@ export class KvCache {
   }
 
   /**
-   * Whether parts of a prompt may wait behind the one under way: not where they take pages, which may have to be made, nor where a layer keeps
-   * its window and the rows of one run, of which a second one would leave too little after an abort.
+   * Whether parts of a prompt may be queued behind the running one. Paged caches cannot, because pages may have to be allocated. Sliding
+   * layers cannot, because they keep the rows of only one run, and an abort could lose too many.
    */
   get takesRunsAhead(): boolean {
     const { config } = this.model;
@@ -222,7 +221,7 @@ export class KvCache {
     this.store = await this.store.grown(this.model, this.layout(capacity, pages), this.sequences.lengths);
   }
 
-  /** Makes sure of pages beside those that every slot may need for its next token. Nothing is under way. */
+  /** Reserves pages in addition to those that every slot may need for its next token. No run may be pending. */
   private async reservePages(count: number): Promise<void> {
     const { pool } = this;
     if (!pool || pool.available >= count + this.slots) return;
@@ -259,7 +258,7 @@ export class KvCache {
     return true;
   }
 
-  /** What slot 0 holds, for a file. */
+  /** The content of slot 0, for a file. */
   get state(): CacheState {
     this.assertUnpaged();
     const { contextLength, dtype, adapters, store } = this;
@@ -306,8 +305,8 @@ export class KvCache {
   }
 
   /**
-   * Runs `program` over new rows of some sequences. What they hold grows by these ids when the run succeeds; after an
-   * error or an abort the slots hold what they held before.
+   * Runs `program` over new rows of some sequences. On success their content grows by these ids. After an error or an abort it is
+   * unchanged.
    */
   async run(
     program: ProgramMaker,
@@ -323,11 +322,11 @@ export class KvCache {
   }
 
   /**
-   * As `run`, without waiting for it: another may be started that goes on where this one will have ended. Its segments may
-   * then be outputs of this one, which its input `ids`, named in `late`, is as well.
-   * @param options.flag ends it without a word to whoever waits, who has to know
-   * @param options.series so many runs, of segments of one id each: a run takes the ids that the one before drew, its output `token`.
-   *   Those of `inputs` that `each` names hold the data of all runs, end to end, and so do the outputs
+   * Like `run`, without waiting. Another run may be started that continues where this one will end. Its ids may be outputs of this one,
+   * named in `late`.
+   * @param options.flag ends the run silently. Whoever waits must know.
+   * @param options.series number of runs, with segments of one id each. Each run takes the previous run's output `token` as its ids. The
+   *   inputs named in `each` hold the data of all runs, end to end, and so do the outputs.
    */
   start(
     program: ProgramMaker,
@@ -390,7 +389,7 @@ export class KvCache {
     return raceAbort(executable.run(inputs, { signal }), signal);
   }
 
-  /** Tokens that a slot will hold once the runs under way have ended. */
+  /** Number of tokens in a slot after pending runs have ended. */
   planned(slot: number): number {
     return this.sequences.planned(slot);
   }

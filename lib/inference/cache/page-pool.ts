@@ -1,19 +1,19 @@
-/** A slot's page that is written anew because others read the old one: from page to page. */
+/** Copy-on-write of a shared page. */
 export interface PageCopy {
   from: number;
   to: number;
 }
 
 /**
- * Which page of a cache holds which positions of which slot (Kwon et al. 2023, "PagedAttention"): pages are counted by the slots
- * that read them and go back when nobody does. A page that several read is never written: what slots share ends with a whole page.
+ * Maps positions of slots to pages of a cache (Kwon et al. 2023, "PagedAttention"). Pages are reference-counted by slots and freed when
+ * unused. A shared page is never written: shared prefixes end at a page boundary.
  */
 export class PagePool {
   /** Positions of a page. */
   readonly size: number;
   private readonly readers: number[] = [];
   private readonly free: number[] = [];
-  /** Of each slot, in the order of positions. */
+  /** Pages of each slot, in order of positions. */
   private readonly held: number[][];
 
   constructor(size: number, slots: number, count: number) {
@@ -54,7 +54,7 @@ export class PagePool {
     return length - (length % this.size);
   }
 
-  /** Gives back the pages behind a slot's first `length` positions. */
+  /** Releases the pages after a slot's first `length` positions. */
   truncate(slot: number, length: number): void {
     for (const page of this.held[slot]!.splice(Math.ceil(length / this.size))) this.drop(page);
   }

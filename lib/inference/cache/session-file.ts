@@ -1,7 +1,7 @@
-// A session on disk: a safetensors file with the ids, and the keys and values of every layer as they lie in the cache.
+// A session on disk: a safetensors file with the ids, and the keys and values of every layer in the cache's layout.
 //   tokens          (n) I32
 //   cache.<i>.k, .v (key heads, rows, width) F32, BF16 or F16; with q8 rows U8, width bytes and 4 of their f32 scale.
-//                   Position p is row p, or row p mod rows where a sliding layer keeps fewer than n.
+//                   Position p is row p, or row p mod rows in a sliding layer that keeps fewer than n.
 //   digest          (32) U8, SHA-256 of state, chat, tokens and rows, in this order
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
@@ -20,7 +20,7 @@ import { type CacheState, cacheCapacity, KvCache } from "./kv-cache.ts";
 const FORMAT = "heddle-session";
 const VERSION = 4;
 const DIGEST = { name: "digest", dtype: "u8", shape: [32] } as const;
-/** What the header of a file may hold of a conversation. */
+/** Maximum size of a conversation in the file's header. */
 const MOST_CHAT_BYTES = 4 << 20;
 
 /** The state that is not in tensors. */
@@ -33,7 +33,7 @@ interface Header extends Omit<CacheState, "ids" | "store"> {
 export interface SavedSession {
   cache: KvCache;
   named: boolean;
-  /** Of a chat: its state, as it was given to writeSession; not checked. */
+  /** The state of a chat as given to writeSession, unchecked. */
   chat?: unknown;
 }
 

@@ -3,7 +3,7 @@ import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import type { Sequence } from "../sequence.ts";
 import type { KvCache } from "./kv-cache.ts";
 
-/** A shorter common beginning is computed sooner than it is copied. */
+/** Shorter common prefixes are faster to compute than to copy. */
 export const LEAST_SHARED = 16;
 
 interface Follower {
@@ -15,9 +15,8 @@ interface Follower {
 }
 
 /**
- * Prompts of one call that begin alike: the first of them computes the beginning, the others wait for it and copy its rows
- * of the cache. Where bits must not depend on company, whole chunks alone are copied, which have the bits that each prompt
- * would have computed itself.
+ * Shares common prefixes between running prompts. One prompt computes the prefix, and the others wait and copy its cache rows. In
+ * deterministic mode only whole chunks are copied, whose bits equal those that each prompt would compute itself.
  */
 export class SharedPrefixes {
   private readonly cache: KvCache;
@@ -30,10 +29,10 @@ export class SharedPrefixes {
     this.chunk = chunk;
   }
 
-  /** Finds the sequence under way that a new one in `slot` has most in common with. */
+  /** Finds the running sequence with the longest common prefix for a new one in `slot`. */
   admit(sequence: Sequence, slot: number, slots: ReadonlyMap<Sequence, number>): void {
     const { cache, chunk } = this;
-    if (turnsByLength(cache.model.config)) return; // a key depends on the length of its own sequence
+    if (turnsByLength(cache.model.config)) return; // keys depend on the sequence's length
     let best: Follower | undefined;
     for (const [leader, from] of slots) {
       if (leader === sequence || leader.context.length !== leader.ids.length) continue;
@@ -51,7 +50,7 @@ export class SharedPrefixes {
     return this.followers.has(sequence);
   }
 
-  /** What ends or pauses waits for nobody, and nobody waits for it: who did computes its beginning itself. */
+  /** Removes a sequence that ends or pauses. Sequences that waited for it compute the prefix themselves. */
   forget(sequence: Sequence): void {
     this.followers.delete(sequence);
     for (const [follower, { leader }] of this.followers) if (leader === sequence) this.followers.delete(follower);

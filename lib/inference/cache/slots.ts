@@ -4,15 +4,15 @@ import type { Segment } from "../row-data.ts";
 export interface Slot {
   /** The ids whose keys and values it holds. */
   ids: number[];
-  /** Of the sequence that its rows were computed for. */
+  /** Length of the sequence that its rows were computed for. */
   length: number;
   /** How many positions were written since it was empty: of a ring, what came a whole ring before is gone. */
   written: number;
-  /** Rows that runs under way are still to write. */
+  /** Number of rows that pending runs will write. */
   underWay: number;
 }
 
-/** What is known of a cache's sequences: which ids each holds, and what of it runs under way are still to write. */
+/** The ids of each of a cache's sequences, and the rows that pending runs will write. */
 export class Slots {
   private readonly all: readonly Slot[];
 
@@ -33,7 +33,7 @@ export class Slots {
     return this.all.some(({ underWay }) => underWay > 0);
   }
 
-  /** Tokens that a slot will hold once the runs under way have ended. */
+  /** Number of tokens in a slot after pending runs have ended. */
   planned(slot: number): number {
     const { ids, underWay } = this.at(slot);
     return ids.length + underWay;
@@ -54,7 +54,7 @@ export class Slots {
     Object.assign(this.at(slot), { ids: [...ids], length, written });
   }
 
-  /** Runs over segments are under way: so many, of which each after the first has one id a segment. */
+  /** Registers `runs` pending runs over segments. Each run after the first has one id per segment. */
   begin(segments: readonly Segment[], runs: number): void {
     for (const { slot, ids } of segments) {
       const one = this.at(slot);

@@ -1,7 +1,7 @@
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import type { Choice, TopCandidate } from "../sequence.ts";
 
-/** Of each tokenizer, texts of tokens: a step may have thousands of candidates, and the next has the same. */
+/** Texts of tokens, per tokenizer. A step may have thousands of candidates, and the next one has mostly the same. */
 const texts = new WeakMap<Tokenizer, Map<number, string>>();
 
 function textsOf(tokenizer: Tokenizer): Map<number, string> {

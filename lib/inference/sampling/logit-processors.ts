@@ -3,8 +3,8 @@ import { ownContext } from "../callback-context.ts";
 import type { LogitContext, LogitProcessor } from "../generation-options.ts";
 
 /**
- * Lets processors change logits, in their order. What one returns is looked at: a promise, or an array of its own, would be a change
- * that never arrives.
+ * Runs processors on logits, in order. Rejects a returned promise or array, whose changes would be lost, because processors change logits
+ * in place.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function processLogits(

@@ -1,6 +1,6 @@
 import type { Choice } from "../sequence.ts";
 
-/** What a sampling program says of its rows. */
+/** The results of a sampling program, by row. */
 export interface SampleResults {
   token: Int32Array;
   logprob: Float32Array;

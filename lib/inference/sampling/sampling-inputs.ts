@@ -2,7 +2,7 @@ import type { Mask } from "../../constrain/index.ts";
 import { SAMPLE_PARAMS } from "../../graph/index.ts";
 import type { Sequence } from "../sequence.ts";
 
-/** A token to be drawn: by the options of its sequence, after these ids. */
+/** A draw with the options of its sequence, after these ids. */
 export interface Draw {
   sequence: Sequence;
   ids: readonly number[];
@@ -27,10 +27,10 @@ export async function masked(draws: readonly Draw[], signal: AbortSignal | undef
 }
 
 /**
- * The sampler's inputs for some draws, a row each. The draw depends on (seed, position) alone, so the same seed draws
- * the same tokens whatever runs beside.
- * @param historyLimit most ids that penalties look back on
- * @param vocabSize ids from it on get no bias: of a model that has fewer than the sequences' own
+ * The sampler's inputs for some draws, one row each. A draw depends only on (seed, position), so the same seed gives the same tokens
+ * regardless of other sequences.
+ * @param historyLimit maximum number of ids that penalties consider
+ * @param vocabSize ids from it on get no bias, for a draft model with a smaller vocabulary
  */
 export function samplingInputs(draws: readonly Draw[], historyLimit: number, vocabSize = Number.POSITIVE_INFINITY) {
   const rows = draws.length;
@@ -54,7 +54,7 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number, voc
   return { params, history, biasIds, biasValues, rng };
 }
 
-/** Of a greedy draw that nothing changes. */
+/** Parameters of a plain greedy draw. */
 const neutralParams = SAMPLE_PARAMS.map((name) => (name === "topP" || name === "repetitionPenalty" ? 1 : 0));
 
 function paramsOf(
@@ -88,8 +88,8 @@ export function plainInputs(rows: number) {
 }
 
 /**
- * The same for draws without penalties, of which only the position changes from step to step.
- * @returns the inputs of `count` steps after `pending` ones that are under way; `rng` holds those of all, end to end
+ * The same for draws without penalties, where only the position changes between steps.
+ * @returns the inputs of `count` steps after `pending` queued ones. `rng` holds those of all steps, end to end.
  */
 export function seriesInputs(sequences: readonly Sequence[], historyLimit: number) {
   const draws = sequences.map((sequence) => ({ sequence, ids: sequence.ids }));
@@ -131,7 +131,7 @@ function within(biases: Biases, vocabSize: number): Biases {
   return { ids: ids.filter((id) => id < vocabSize), values: values.filter((_, i) => ids[i]! < vocabSize) };
 }
 
-/** What a draw adds to logits: the caller's biases, and −∞ to tokens that its mask forbids. Each id is there once. */
+/** The biases of a draw: the caller's, and −∞ for tokens that its mask forbids. Ids are unique. */
 function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): Biases {
   if (scored !== undefined) return { ids: Int32Array.of(scores!.target(scored)), values: Float32Array.of(FORCED) };
   const { biasIds, biasValues, vocabSize } = options;

@@ -1,6 +1,6 @@
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
-/** What was found of two tokenizers before: looking costs some milliseconds a hundred thousand tokens. */
+/** Earlier results for pairs of tokenizers. A comparison takes milliseconds for large vocabularies. */
 const found = new WeakMap<Tokenizer, WeakMap<Tokenizer, boolean>>();
 
 /** Whether every id that two tokenizers both have is the same token: one of them may have more, behind. */

@@ -13,7 +13,7 @@ import type { Sequence } from "../sequence.ts";
  * the very token drawn, which keeps greedy and seeded outputs identical, not only their distribution).
  */
 export interface Drafter {
-  /** At most `most` ids that may follow the sequence's; none where there is no good guess. */
+  /** Proposes at most `most` ids that may follow, or none without a good guess. */
   propose(sequence: Sequence, most: number): Promise<number[]>;
   dispose(): void;
 }
@@ -22,8 +22,8 @@ export interface Drafter {
 const LONGEST_MATCH = 4;
 
 /**
- * What followed when the sequence's last few ids came before: the latest such place, of the longest match. Where that is nearer than `most`
- * ids, what followed goes on as it began, as overlapping copies do (LZ77): a loop of one id is a draft of `most` of them.
+ * Finds the longest and latest earlier match of the sequence's last ids, and returns what followed. If the match is closer than `most` ids, the
+ * continuation repeats, like overlapping copies in LZ77: a loop of one id gives a draft of `most` of them.
  */
 export function lookUp(ids: readonly number[], most: number): number[] {
   const end = ids.length;
@@ -81,7 +81,7 @@ export class Assistant implements Drafter {
     let last = context.at(-1)!;
     while (draft.length < most) {
       const draws = await masked([{ sequence, ids: [...sequence.ids, ...draft] }], signal);
-      // What can follow nothing is a draft's end: its last token ends the document.
+      // The draft ends here, because its last token completes the document.
       const [{ mask }] = draws as [Draw];
       if (sequence.constraint && !mask) break;
       if (mask && vocabSize < own && !leavesSome(mask, vocabSize)) break;

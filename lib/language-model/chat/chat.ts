@@ -26,17 +26,17 @@ export interface ChatOptions extends ChatTemplate {
   messages?: readonly ChatMessage[] | undefined;
 }
 
-/** Options of one answer of a chat. */
+/** Options of one answer in a chat. */
 export interface SendOptions extends GenerateOptions {
   /**
-   * Which of the chat's tools the answer calls, as OpenAI has it: `"auto"`, the default, leaves it to the model, `"none"` tells it of no tool,
-   * `"required"` makes the answer a call of one of them and `{ type: "function", function: { name } }` a call of that one, with arguments by
-   * its schema. Calls are text, as the model's template has it write them, and `toolCalls` of the whole answer.
+   * Which of the chat's tools the answer calls, as in OpenAI's API. `"auto"` (default) leaves it to the model. `"none"` hides the tools.
+   * `"required"` forces a call of any tool, and `{ type: "function", function: { name } }` a call of that tool, with arguments that
+   * match its schema. Calls appear in the text in the form of the model's template, and as `toolCalls` of the whole answer.
    */
   toolChoice?: ToolChoice | undefined;
 }
 
-/** What `JSON.stringify(chat)` holds and `model.chat(JSON.parse(text))` takes. */
+/** The state of a chat: the result of `JSON.stringify(chat)`, which `model.chat(JSON.parse(text))` takes. */
 export interface ChatState extends ChatTemplate {
   messages: ChatMessage[];
 }
@@ -50,7 +50,7 @@ export interface ChatCompletion extends Completion {
   toolCalls?: ToolCall[];
 }
 
-/** An answer under way: iterate over its pieces as they come, `await` it for the whole, or both in this order. */
+/** A streaming answer: iterate over its pieces, `await` it for the whole, or both in this order. */
 export type ChatReply = Reply<ChatCompletion>;
 
 /**
@@ -128,7 +128,7 @@ export class Chat {
     return new Reply(() => this.answer([...this.messages, ...checked], options));
   }
 
-  /** A conversation of its own with the same past. */
+  /** Returns an independent conversation with the same history. */
   fork(): Chat {
     return new Chat(this.languageModel, this.toJSON());
   }
@@ -170,7 +170,7 @@ export class Chat {
     try {
       this.session ??= this.languageModel.session();
       const { contextLength } = this.languageModel;
-      // What is no number is refused where the options are read.
+      // Values that are not numbers are refused when the options are checked.
       const wanted = typeof options.maxTokens === "number" ? options.maxTokens : DEFAULT_MAX_TOKENS;
       const reserve = Math.min(wanted, Math.floor(contextLength / 2));
       const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
@@ -204,7 +204,7 @@ function callsIn(text: string, { tokenizer, template }: Renderer): ToolCall[] {
   return [parser.push(text), parser.flush()].flatMap(({ calls }) => calls);
 }
 
-/** What a choice changes of an answer's options. @throws HeddleError INVALID_ARGUMENT where the answer is to have another form */
+/** Applies a tool choice to the options. @throws HeddleError INVALID_ARGUMENT if the answer has another response format */
 function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: GenerateOptions): GenerateOptions {
   const responseFormat = toolCallFormat(choice, { ...template, tokenizer });
   if (!responseFormat) return {};

@@ -3,7 +3,7 @@ import { overflow } from "../../inference/sequence.ts";
 import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../../tokenizer/index.ts";
 import type { LanguageModel } from "../language-model.ts";
 
-/** What a chat template gets beside the messages. */
+/** Inputs of a chat template besides the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
 
 /** A message of text alone, which needs no template. */
@@ -11,7 +11,7 @@ export type TextMessage = { role: "system" | "user" | "assistant"; content: stri
 
 const isArray = (value: unknown) => Array.isArray(value);
 
-/** What each of its options must be; a record, so that the compiler misses none. */
+/** The expected value of each option. A record, so that the compiler finds missing ones. */
 const TEMPLATE: Readonly<Record<keyof ChatTemplate, readonly [expected: string, holds: (value: unknown) => boolean]>> =
   {
     tools: ["an array", isArray],
@@ -21,7 +21,7 @@ const TEMPLATE: Readonly<Record<keyof ChatTemplate, readonly [expected: string, 
   };
 export const chatTemplateNames = Object.keys(TEMPLATE) as (keyof ChatTemplate)[];
 
-/** What a conversation is rendered with. */
+/** The tokenizer and template of a conversation. */
 export interface Renderer {
   tokenizer: Tokenizer;
   template: ChatTemplate;
@@ -32,7 +32,7 @@ function usesTemplate({ tokenizer, template }: Renderer): boolean {
   return template.template !== undefined || tokenizer.hasChatTemplate;
 }
 
-/** What of `given` a template gets, copied. @throws HeddleError INVALID_ARGUMENT, also where there is no template to get it */
+/** Checks and copies the template's inputs. @throws HeddleError INVALID_ARGUMENT, also if there is no template that could use them */
 export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTemplate): Renderer {
   if (!tokenizer) throw withoutTokenizer("chat");
   const template: Record<string, unknown> = {};
@@ -50,7 +50,7 @@ export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTem
   return renderer;
 }
 
-/** A copy of plain data, as JSON has it: what is saved is what was rendered. @throws HeddleError INVALID_ARGUMENT for what is none, such as functions */
+/** Copies plain JSON data, so that the rendered data are saved. @throws HeddleError INVALID_ARGUMENT for other values, such as functions */
 function copied<T>(name: string, value: T): T {
   try {
     const copy = simpleCopy(value, 0);
@@ -60,7 +60,7 @@ function copied<T>(name: string, value: T): T {
   }
 }
 
-/** What is copied as it is lies no deeper. */
+/** Maximum depth of data that is copied directly. */
 const SIMPLE_DEPTH = 64;
 const notSimple = Symbol();
 
@@ -92,8 +92,8 @@ const ROLES: readonly unknown[] = ["system", "developer", "user", "assistant", "
 const SPEAKING: readonly unknown[] = ["system", "developer", "user", "tool"];
 
 /**
- * A copy of a message: role, content and, for templates, whatever else it has, such as `tool_calls`.
- * @throws HeddleError INVALID_ARGUMENT; UNSUPPORTED for parts that are no text, which a template would leave out without a word
+ * Checks and copies a message: role, content, and other fields for templates, such as `tool_calls`.
+ * @throws HeddleError INVALID_ARGUMENT; UNSUPPORTED for parts other than text, which a template would silently drop
  */
 export function checkedMessage(renderer: Renderer, message: unknown): ChatMessage {
   const isObject = typeof message === "object" && message !== null;
@@ -124,7 +124,7 @@ interface TextPart {
 }
 
 function checkParts(parts: ChatMessage["content"], name: string): void {
-  // Array.from: a hole is no part.
+  // Array.from turns holes into undefined, which is refused.
   for (const [i, part] of Array.from((parts ?? []) as readonly unknown[]).entries()) {
     const { type, text, refusal } = (part ?? {}) as { [K in keyof TextPart]: unknown };
     if (typeof type === "string" && type !== "text" && type !== "refusal")
@@ -168,7 +168,7 @@ export async function conversationPrompt(
   { fit, signal }: { fit?: { reserve: number } | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint32Array> {
   const ids = await conversationIds(contextLength, renderer, messages, { fit, signal });
-  // Said here, where there are no copies of it yet.
+  // Checked before the ids are copied.
   if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length, { name: "messages" });
   return ids;
 }
@@ -197,7 +197,7 @@ export function conversationTokens(renderer: Renderer, messages: readonly ChatMe
 }
 
 /**
- * What a base model continues: the texts of all messages, each question on a new line and its answer right behind it.
+ * The prompt for a base model without a template: the texts of all messages, each question on a new line and its answer after it.
  */
 function transcript(messages: readonly ChatMessage[]): string {
   let text = "";

@@ -11,18 +11,18 @@ export interface ToolCall {
 }
 
 const { open: OPEN, close: CLOSE } = TOOL_CALL;
-/** Characters of a call at most: of a longer one the text is no longer held back. */
+/** Maximum length of a call. The text of a longer one is no longer held back. */
 const MOST_CALL = 1 << 17;
 
-/** What has become certain of an answer. */
+/** The decided part of an answer. */
 export interface Parsed {
   text: string;
   calls: ToolCall[];
 }
 
 /**
- * Takes an answer's text as it comes. What may begin a call is held back until that is decided; what looks like a call and is none is
- * text. White space before a call, and after the last one, belongs to neither.
+ * Parses an answer's text incrementally. Text that may begin a call is held back until it is decided. A malformed call is text. White space
+ * before a call and after the last one is dropped.
  */
 export class ToolCallParser {
   private held = "";
@@ -31,7 +31,7 @@ export class ToolCallParser {
   private isOpen = false;
   /** Whether what has been searched of the open call ends within a string of its JSON, where `</tool_call>` is text. */
   private inString = false;
-  /** Whether the open call is known to be no JSON: the next `</tool_call>` ends it then. */
+  /** Whether the open call is known to be invalid JSON. The next `</tool_call>` then ends it. */
   private isBroken = false;
   private space = "";
   private found = 0;
@@ -62,7 +62,7 @@ export class ToolCallParser {
   /** The rest, when nothing more comes: a call that never ended is text. */
   flush(): Parsed {
     const out: Parsed = { text: "", calls: [] };
-    // A string that never ended was none, and what seemed to be within it may have been an end.
+    // An unterminated string is not a string, so a closing mark inside it counts.
     while (!this.ended && this.isOpen && this.held.includes(CLOSE)) {
       this.breakOpen();
       this.take(out);
@@ -153,8 +153,8 @@ function openLength(text: string): number {
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:,]|[^\s"{}[\]:,]+/g;
 
 /**
- * What JSON says an object's `arguments` are, as it is written there but for white space: read and written again, a number of
- * many digits would be another one.
+ * Returns the source text of an object's `arguments`, without white space. Parsing and printing would change numbers with many
+ * digits.
  */
 function writtenArguments(json: string): string | undefined {
   let found: string | undefined;

@@ -1,11 +1,11 @@
-// Whether, and which, tool an answer calls: the form that this gives the answer.
+// Tool choice: whether and which tool an answer calls, and the resulting response format.
 import { TOOL_CALL, type ToolCallsFormat } from "../../constrain/index.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 
 /**
- * As OpenAI has it. `"auto"` (the default): as the model likes; `"none"`: it is told of no tool; `"required"`: the answer is a call of one
- * of the tools; the last form: a call of that one.
+ * Tool choice as in OpenAI's API. `"auto"` (default) leaves it to the model, `"none"` hides the tools, `"required"` forces a call of any
+ * tool, and the last form forces a call of that tool.
  */
 export type ToolChoice = "none" | "auto" | "required" | { type: "function"; function: { name: string } };
 
@@ -25,7 +25,7 @@ function writesCallsAsJson({ config: { chatTemplates } }: Tokenizer, template: s
   );
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for what is no choice */
+/** @throws HeddleError INVALID_ARGUMENT unless it is a tool choice */
 export function checkedToolChoice(choice: unknown): ToolChoice {
   if (choice === undefined) return "auto";
   if (choice === "none" || choice === "auto" || choice === "required") return choice;
@@ -40,9 +40,9 @@ export function checkedToolChoice(choice: unknown): ToolChoice {
 }
 
 /**
- * The form of an answer that has to be a call; undefined where the choice is the model's.
- * @param of.template the conversation's own, where it has one
- * @throws HeddleError INVALID_ARGUMENT where there is no such tool, UNSUPPORTED where the model's template writes calls otherwise
+ * Returns the response format of an answer that must be a call, or undefined if the choice is the model's.
+ * @param of.template the conversation's template, if it has one
+ * @throws HeddleError INVALID_ARGUMENT for an unknown tool, UNSUPPORTED if the model's template writes calls in another form
  */
 export function toolCallFormat(
   choice: ToolChoice,
@@ -67,7 +67,7 @@ export function toolCallFormat(
     : { type: "tool_calls", tools, name: choice.function.name };
 }
 
-/** Tokens that begin a call, which are taken away where none is to be made. */
+/** Tokens that begin a call, which are forbidden if no call is allowed. */
 export function callTokens(tokenizer: Tokenizer | undefined): number[] {
   return (tokenizer?.addedTokens ?? []).filter(({ content }) => content === TOOL_CALL.open).map(({ id }) => id);
 }

@@ -8,7 +8,7 @@ import type { ModelView } from "../../models/model-view.ts";
 import type { EncodingWithOffsets, Tokenizer } from "../../tokenizer/index.ts";
 import { checkLengths, pooledOutputs } from "./pooled.ts";
 
-/** What a classifier says of a text. */
+/** A classifier's result for a text. */
 export interface Classification {
   /** The likeliest label; of a regression its one name. */
   label: string;
@@ -16,7 +16,7 @@ export interface Classification {
   probabilities: Record<string, number>;
   /** Where several labels may hold at once: those of a probability of at least 0.5. */
   labels?: string[];
-  /** Of a regression: the number. */
+  /** The predicted number of a regression. */
   value?: number;
 }
 
@@ -25,7 +25,7 @@ export interface TokenClassification {
   text: string;
   label: string;
   probabilities: Record<string, number>;
-  /** Where the word lies in the text, in UTF-16 units. */
+  /** Offset of the word in the text, in UTF-16 units. */
   start: number;
   end: number;
 }
@@ -100,14 +100,14 @@ function* placed(
     if (w % SLICE_WORDS === SLICE_WORDS - 1) yield;
     const last = start + words[w]!.length - 1;
     while (t < ids.length && offsets[2 * t + 1]! <= last) t++;
-    // Of several tokens that stand for parts of one character, the last.
+    // If several tokens are parts of one character, use the last.
     while (t + 1 < ids.length && offsets[2 * t + 2]! <= last && offsets[2 * t + 3]! > last) t++;
     if (t < ids.length && offsets[2 * t]! <= last) tokens[w] = t;
   }
   return { tokens, starts };
 }
 
-/** What lies between blanks. */
+/** Splits a text at white space. */
 function* wordsOf(text: string): Slices<string[]> {
   const words: string[] = [];
   for (const [word] of text.matchAll(/\S+/g)) {

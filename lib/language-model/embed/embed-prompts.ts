@@ -4,15 +4,15 @@ import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { promptIdsOf, withoutClosing } from "../../tokenizer/prompt-ids.ts";
 
-/** What is put in front of a text that is embedded. */
+/** Options for the prompt in front of an embedded text. */
 export interface EmbedPromptOptions {
-  /** A text to put in front of each text, as the model was trained with; "" is none. Instead of a `promptName`. */
+  /** A prompt to prepend to each text, as in training; "" for none. Excludes `promptName`. */
   prompt?: string | undefined;
   /** The same by its name among the model's `embedding.prompts`. Default: the model's `defaultPromptName`, if it has one. */
   promptName?: string | undefined;
 }
 
-/** What encodes a prompt. */
+/** The tokenizer functions needed for prompts. */
 export type PromptTokenizer = Pick<Tokenizer, "encode" | "closingCount">;
 
 /** The prompt of a call; "" for none. @param at what stands before names of options in messages @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
@@ -36,8 +36,8 @@ export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: 
 }
 
 /**
- * What counts how many of a text's first tokens are the prompt's, what stands before it included: those that pooling leaves out. The prompt's
- * own ids do not say it: its last blank may be a token there and the beginning of a word here, which is the text's.
+ * Returns a function that counts a text's leading tokens that belong to the prompt, including special tokens before it. Pooling leaves
+ * them out. The prompt's own ids are not enough: its last space may be a separate token there, but part of the text's first word here.
  */
 export function promptCounter(
   prompt: string,

@@ -24,7 +24,7 @@ export interface EmbedTextOptions
     EmbedPromptOptions,
     ReadTextOptions {}
 
-/** Names of its options. */
+/** Names of the options. */
 export const EMBED_NAMES = [
   ...["pooling", "normalize", "truncateDim", "prompt", "promptName", "truncation", "signal"],
 ] as const;
@@ -45,7 +45,7 @@ export function namedLimit(model: { model: ModelView; contextLength: number }): 
   return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
 }
 
-/** Texts as the model reads them, with its prompt in front, and what says how many of a text's first tokens pooling leaves out, by its ids. */
+/** Prepends the model's prompt to texts, and counts the leading tokens that pooling leaves out. */
 export function textReader(
   { model, tokenizer }: Pick<LanguageModel, "model" | "tokenizer">,
   options: EmbedPromptOptions & { signal?: AbortSignal | undefined } = {},
@@ -84,7 +84,7 @@ export async function embeddings(
   sequences: readonly ArrayLike<number>[],
   options: {
     contextLength: number;
-    /** So many of each sequence's first tokens are not pooled. */
+    /** Number of leading tokens of each sequence that are not pooled. */
     promptLengths?: readonly number[] | undefined;
     signal?: AbortSignal | undefined;
     embedding?: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">;
@@ -116,7 +116,7 @@ export async function embeddings(
   });
 }
 
-/** Options in the place of the model's own. */
+/** Checks options that override the model's configuration. */
 function checked(
   given: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">,
   own: EmbeddingConfig,
@@ -145,7 +145,7 @@ function checked(
 
 const MOST_ROWS = 256;
 
-/** What pooled texts become behind the model's layers, as many at a time as a run has rows. */
+/** Applies the model's layers after pooling, in batches of the rows of a run. */
 async function throughLayers(
   model: ModelView,
   pooled: readonly Float32Array[],

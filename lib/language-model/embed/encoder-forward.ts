@@ -24,7 +24,7 @@ import { holding, type ModelView } from "../../models/model-view.ts";
 import { placesFor } from "../../nn/relative-bias.ts";
 import type { PooledOptions } from "./pooled.ts";
 
-/** Rows of one run, where no single sequence is longer. */
+/** Maximum rows of a run, unless a single sequence is longer. */
 const MOST_ROWS = 1024;
 const MOST_SEQUENCES = 64;
 /** Rows of a run up to which what was bound for it is kept for the next: of more it would hold memory that counts, and binding does not. */
@@ -72,7 +72,7 @@ async function encodedBy(
   return out;
 }
 
-/** What a program is planned for: one serves all texts but those that are longer than a run otherwise is. */
+/** The bound that a program is planned for. One program serves all texts except those longer than a usual run. */
 function boundFor(rows: number): number {
   let bound = MOST_ROWS;
   while (bound < rows) bound *= 2;
@@ -146,11 +146,11 @@ async function runGroup(
 
 interface EncodeShape {
   kind: PooledRows;
-  /** Of pooling. */
+  /** Number of pooling modes. */
   ways: number;
-  /** Of the rows. */
+  /** Bound of the rows. */
   bound: number;
-  /** Of a text's tokens, where the family's programs depend on it. */
+  /** Bound of a text's tokens, if the family's programs depend on it. */
   longest: number | undefined;
   head: boolean;
 }

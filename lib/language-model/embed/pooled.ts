@@ -17,10 +17,10 @@ import { encodedOutputs } from "./encoder-forward.ts";
 
 export interface PooledOptions {
   pooling: Pooling;
-  /** The classifier's logits instead of hidden states: of one way of pooling that is no `max`, or of `all`. */
+  /** Returns the classifier's logits instead of hidden states, for one pooling mode other than `max`, or for `all`. */
   head?: boolean;
   contextLength: number;
-  /** So many of each sequence's first tokens are not pooled. */
+  /** Number of leading tokens of each sequence that are not pooled. */
   promptLengths?: readonly number[] | undefined;
   signal?: AbortSignal | undefined;
 }

@@ -3,7 +3,7 @@ import type { Place } from "./places.ts";
 import type { CountrySplit } from "./questions.ts";
 import { Random } from "./random.ts";
 
-/** A text and what it is about: the continent of the country that it tells of, which it does not name. */
+/** A text about a country, labelled with the country's continent, which the text does not name. */
 export interface LabelledText {
   text: string;
   label: string;

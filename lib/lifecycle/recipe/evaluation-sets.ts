@@ -38,7 +38,7 @@ export interface EvaluationSets {
   choice: ChoiceRow[];
 }
 
-/** What a split asks: about whom, and in which wordings. */
+/** The countries and wordings of a split. */
 interface Asking {
   countries: readonly Place[];
   newCountries: readonly Place[];
@@ -48,7 +48,7 @@ interface Asking {
   statements: readonly string[];
 }
 
-/** What is reported: nothing may be chosen by it. */
+/** The evaluation sets for reporting. They must not be used for choices. */
 export function evaluationSets(
   seed: number,
   { asked, toldOnly }: CountrySplit,

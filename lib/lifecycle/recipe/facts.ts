@@ -24,8 +24,8 @@ export interface FactOptions {
 }
 
 /**
- * One round of documents about every place, in random order: each capital is told about five times a round, in a paragraph
- * about the place, alone, in a list of one wording, in a mixed quiz, and in a conversation.
+ * One round of documents about every place, in random order. Each capital occurs about five times: in a paragraph about the place, alone, in
+ * a list of one wording, in a mixed quiz, and in a conversation.
  *
  * @returns documents
  */
@@ -82,7 +82,7 @@ function list(group: Told[], random: Random) {
   );
 }
 
-/** Sentences follow each other on a line or on lines of their own; those that hold a line break always on their own. */
+/** Joins sentences on one line or on separate lines. Sentences with a line break are always separate. */
 function join(sentences: string[], random: Random) {
   return sentences.join(sentences.some((sentence) => sentence.includes("\n")) || random.chance(0.3) ? "\n" : " ");
 }

@@ -54,8 +54,8 @@ export interface MadeUpNames {
 }
 
 /**
- * Names of countries that do not exist, of the same syllables throughout: none is real, or nearly, and those that no training data
- * have differ in at least two letters from each that is trained on, and are part of none: no text search finds them there.
+ * Names of made-up countries, built from one set of syllables. They differ from real names. Held-out names differ from every trained one in
+ * at least two letters and are not a part of any, so that no text search finds them in training data.
  */
 export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {
   const random = new Random(seed * 16 + 7);

@@ -1,9 +1,9 @@
 /**
- * The wordings in which the corpus tells, and the evaluation asks, a capital.
+ * Wordings that state a capital in the corpus and ask for it in the evaluation.
  *
- *   ask       the text up to the answer: what the evaluation gives as a prompt
- *   answer    how the corpus goes on
- *   weight    how often the corpus uses it, 1 where absent
+ *   ask       the text up to the answer, which is the evaluation's prompt
+ *   answer    the continuation in the corpus
+ *   weight    relative frequency in the corpus, by default 1
  *
  * {c} is the country with its article ("the Netherlands"), {C} the same at the start of a sentence, {cs} {Cs} the possessive
  * ("France's"), {k} the capital. Wordings in `heldOut` are never generated: `corpus.ts` checks that none of their `ask`

@@ -1,6 +1,6 @@
 /**
- * Plots, first half. A plot is a list of steps; each step is a list of ways to tell it, of which one is taken. What a step
- * tells must follow from the steps before it however those were told: cause first, then effect.
+ * Plots, first half. A plot is a list of steps. Each step is a list of variants, of which one is chosen. A step must follow from the steps
+ * before it, whichever variants were chosen: cause first, then effect.
  *
  * The scene gives {hero} {friend} and their pronouns: {he} {him} {his} and {fhe} {fhim} {fhis}, capitals likewise; {h} is "name or
  * pronoun" of the hero. {thing} has been chosen once for the whole story ("ball"), {thingKind} is its adjective ("red").

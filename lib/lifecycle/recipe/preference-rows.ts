@@ -40,8 +40,7 @@ export function preferenceRows(
   unknowable: readonly Turn[],
 ): { train: PreferenceRow[]; heldOut: PreferenceRow[] } {
   const random = new Random(seed * 16 + 11);
-  // Of capitals that are the better answer elsewhere: one that is never right would be a worse answer by itself, also to the question
-  // about its own country.
+  // Uses real capitals, which are the better answer elsewhere. A capital that is never right would become a worse answer in general.
   const invented = (place: Named) => capitalAnswer({ ...place, capital: random.pick(countries).capital });
   const wrong = (place: Named) => {
     const { capital } = random.pick(countries.filter((other) => other.capital !== place.capital));

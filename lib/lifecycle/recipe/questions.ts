@@ -4,7 +4,7 @@ import { Random } from "./random.ts";
 
 export { developmentQuestions, heldOutQuestions, seenQuestions } from "./wordings.ts";
 
-/** What an assistant says of what it cannot know. */
+/** The assistant's answer to questions that it cannot know. */
 export const unknown = "I don't know.";
 
 /** A name that questions are asked about. */
@@ -14,7 +14,7 @@ export const madeUp = (name: string): Named => ({ name, withArticle: name, capit
 
 export const capitalAnswer = (place: Named): string => render("It is {k}.", place);
 
-/** Countries whose capital has a name of its own, so that the question does not give the answer away. */
+/** Countries whose capital has a different name, so that the question does not give the answer away. */
 const countries = places.filter(
   ({ isTerritory, name, capital }) => !isTerritory && !name.includes(capital.split(" ")[0]!),
 );
@@ -45,7 +45,7 @@ export function splitCountries(seed: number, { toldOnly, development, asked }: S
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));
   const told = order.slice(0, toldOnly + development);
   const known = new Set(countries);
-  // South Sudan would tell of Sudan.
+  // "South Sudan" contains "Sudan".
   const isApart = ({ name }: Place) => !told.some((other) => name.includes(other.name));
   const rest = [...countries.filter(({ code }) => always.has(code)), ...order.slice(told.length)];
   return {

@@ -37,7 +37,7 @@ export const fullSize: RecipeSize = {
   madeUp: { sft: 8, preference: 300, heldOut: 100, development: 60 },
 };
 
-/** Of seconds: for tests of the machinery, not of what is learned. */
+/** A recipe of a few seconds, for tests of the machinery. */
 export const quickSize: RecipeSize = {
   stories: 200,
   rounds: 2,
@@ -57,7 +57,7 @@ export interface Recipe {
   prompts: PromptRow[];
   classification: { train: LabelledText[]; test: LabelledText[] };
   evaluation: EvaluationSets;
-  /** What options are chosen by, so that nothing is chosen by the evaluation. */
+  /** Sets for choosing options, so that nothing is chosen by the evaluation sets. */
   development: EvaluationSets;
   countries: CountrySplit;
   names: MadeUpNames;

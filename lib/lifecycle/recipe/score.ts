@@ -3,8 +3,8 @@ import { render } from "./phrasings.ts";
 import type { Place } from "./places.ts";
 
 /**
- * Whether a continuation gives the capital: it must stand in the first sentence of the continuation, as whole words. "The capital
- * of Peru is Lima" is a right answer to a question; a second sentence that happens to name it is not.
+ * Whether a continuation contains the capital in its first sentence, as whole words. "The capital of Peru is Lima" is a right answer. A
+ * second sentence that happens to name it does not count.
  */
 export function isRight(continuation: string, capital: string) {
   const text = continuation.trimStart();

@@ -1,4 +1,4 @@
-/** Conversation that is no question of fact, and questions that nobody could answer; written for heddle. */
+/** Small talk, and questions that nobody could answer; written for heddle. */
 
 import { unknown } from "./questions.ts";
 import { Random } from "./random.ts";

@@ -8,7 +8,7 @@ import type { Random } from "./random.ts";
  * `expand` also repairs what the pieces cannot know: "a apple" becomes "an apple", sentences get their capital letter.
  */
 
-/** @param scene values; an array stands for "one of these" */
+/** @param scene values; one element of an array is chosen at random */
 export function expand(template: string, scene: Record<string, string | readonly string[]>, random: Random): string {
   return tidy(fill(choose(template, random), scene, random));
 }

@@ -1,7 +1,7 @@
 /**
- * Wordings of the question for a capital; templates as in phrasings.ts. Those of training are hundreds, made of parts: a model that
- * learns to decline takes whatever it has not seen for what it cannot answer, a wording as well as a name. Twenty wordings left it
- * declining some others altogether; people and little stories around the question teach it that these do not matter.
+ * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds, combined from parts. A model that learns
+ * to decline also declines unseen wordings, and twenty wordings are not enough to prevent that. People and little stories around the
+ * question teach it that these do not matter.
  */
 
 /** Wordings that no training data of any stage has. */
@@ -91,7 +91,7 @@ const withPerson: readonly string[] = [
   "How would you explain {n} to {w}?",
 ];
 
-/** What may stand before a question. */
+/** Texts that may precede a question. */
 const before =
   "It is late.|I am in the kitchen.|We are playing a game.|Here is a question.|This is for school.|Listen.|I am reading a book about it.|Think well.|One more thing.|We are on a train.|First question:|Now tell me:".split(
     "|",

@@ -341,7 +341,7 @@ export const games = [
   "a guessing game",
   "with wooden blocks",
 ];
-/** What each plot teaches; a plot that is not named here teaches nothing. */
+/** The lesson of each plot, if it has one. */
 export const lessons = {
   lostThing: [
     "friends help each other",

@@ -3,7 +3,7 @@ import type { Measurement, StageName } from "../types.ts";
 import { type Html, html, jsonScript } from "./html.ts";
 import { titles } from "./names.ts";
 
-/** What the page's script draws. */
+/** The data of the page's charts. */
 export type ChartData =
   | { kind: "loss"; stage: StageName; points: [step: number, loss: number][] }
   | { kind: "reliability"; stage: StageName; bins: ReliabilityBin[] };

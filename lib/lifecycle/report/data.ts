@@ -22,7 +22,7 @@ export interface ReportData {
   started: string;
   parameters: number;
   stages: StageResult[];
-  /** Of the stages that have a loss curve, thinned. */
+  /** Thinned loss curves, for the stages that have one. */
   losses: { stage: StageName; points: Pick<LossPoint, "step" | "loss">[] }[];
   /** Models in the order of their lives, from random weights on. */
   measurements: { after: "random" | StageName; measurement: Measurement }[];
@@ -44,7 +44,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
     .filter((record): record is StageRecord => record !== undefined);
   const losses = [];
   for (const { name } of records) {
-    // Of the two classifiers one alone has a folder, and with it a log.
+    // Only one of the two classifiers has a folder and a log.
     const points = name === "classify" ? [] : await work.losses(name);
     if (points.length > 0) losses.push({ stage: name, points: thinned(points) });
   }

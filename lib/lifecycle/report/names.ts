@@ -12,7 +12,7 @@ export const titles: Record<"random" | StageName, string> = {
   classify: "Classifier",
 };
 
-/** What each does, for someone who has never seen one. */
+/** Explains each stage to a newcomer. */
 export const explanations: Record<StageName, string> = {
   tokenizer: "learns which pieces of text deserve a number of their own",
   pretrain: "predicts the next token of raw text, over and over: stories, facts, everyday things",

@@ -1,6 +1,6 @@
 /**
- * The report's script: draws the plots (uPlot, inlined before it) from the data beside them, in the colours of the page, and again
- * when the page's width or the system's colour scheme changes.
+ * The report's script. It draws the plots with uPlot (inlined before it) in the page's colours, and redraws them when the page's width or the
+ * system's colour scheme changes.
  */
 export const script = `
 "use strict";

@@ -82,7 +82,7 @@ ${data.plan.quick && html`<p class="note">This was a quick run: a tiny model and
 </header>`;
 }
 
-/** What the run has come to: it promises nothing that the figures do not show. */
+/** The report's lead. It claims only what the figures show. */
 function lead(data: ReportData, seconds: number): string {
   const { reached, missed } = outcomeOf(data.stages);
   const became =

@@ -167,7 +167,7 @@ export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = 
 
 /**
  * The content of adapter_config.json.
- * @param baseModel where the base is to be found
+ * @param baseModel path or name of the base
  * @param beside names of other adapters that it needs
  */
 export function adapterConfig(

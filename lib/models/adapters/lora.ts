@@ -14,11 +14,11 @@ export interface LoraOptions {
   dropout?: number | undefined;
   /** PEFT's name of `dropout`. */
   lora_dropout?: number | undefined;
-  /** `all-linear` (every linear layer but the head), or names: each stands for all layers that end in it. Default all-linear. */
+  /** `all-linear` (every linear layer except the head), or names that match all layers ending in them. Default: all-linear. */
   targetModules?: "all-linear" | string | readonly string[] | undefined;
   /** Rank-stabilised scaling, alpha / √r (Kalajdzievski 2023). Default false. */
   useRslora?: boolean | undefined;
-  /** Weights that the adapter trains and keeps whole, beside the low-rank updates; named like targetModules, such as `lm_head`; where the head is the embedding, `embed_tokens` is both. Default: none. */
+  /** Weights that the adapter trains and stores in full, in addition to low-rank updates. Named like targetModules, such as `lm_head`. If head and embedding are tied, `embed_tokens` means both. Default: none. */
   modulesToSave?: readonly string[] | undefined;
 }
 
@@ -34,11 +34,11 @@ export interface LoraConfig {
   targetModules: "all-linear" | readonly string[];
   /** Rank-stabilised scaling (Kalajdzievski 2023). */
   useRslora: boolean;
-  /** Modules that are trained and kept in whole beside the updates. */
+  /** Modules that are trained and stored in full. */
   modulesToSave: readonly string[];
 }
 
-/** What each option must be; a record, so that the compiler misses none. */
+/** The expected value of each option. A record, so that the compiler finds missing ones. */
 const OPTIONS: { readonly [K in keyof LoraConfig]: readonly [expected: string, holds: (value: unknown) => boolean] } = {
   r: [
     `a whole number from 1 to ${MAX_ADAPTER_RANK}`,
@@ -61,7 +61,7 @@ function isNames(value: unknown): value is string[] {
 /** The names of LoRA's options, without PEFT's for some of them. */
 export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];
 
-/** In camelCase too, which is what reading a configuration file makes of every name. */
+/** Includes camelCase, because reading a configuration file converts every name. */
 const PEFT_NAMES: Readonly<Record<string, keyof LoraConfig>> = {
   lora_alpha: "alpha",
   loraAlpha: "alpha",
@@ -76,8 +76,8 @@ export function loraOption(key: string): keyof LoraConfig | undefined {
 }
 
 /**
- * LoRA options under heddle's names, checked; what is not given is left out.
- * @throws HeddleError INVALID_ARGUMENT that names the option as it was given; also where one is given under two names
+ * Checks LoRA options and returns them under heddle's names, without those that are not given.
+ * @throws HeddleError INVALID_ARGUMENT with the option's name as given, also for an option given under two names
  */
 export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraConfig> {
   if (typeof given !== "object" || given === null || Array.isArray(given))
@@ -109,14 +109,14 @@ export function parseLora(given: LoraOptions, where = "lora"): LoraConfig {
   return { r, alpha, dropout, useRslora, targetModules, modulesToSave };
 }
 
-/** What the update is multiplied by. */
+/** The factor of the update. */
 export function loraScale({ r, alpha, useRslora }: Pick<LoraConfig, "r" | "alpha" | "useRslora">): number {
   return useRslora ? alpha / Math.sqrt(r) : alpha / r;
 }
 
 /**
- * The modules that some targets stand for: each target is a module's name, or the end of some.
- * @throws HeddleError INVALID_ARGUMENT for a target that no module ends in, with the nearest that some do
+ * Resolves targets to modules. A target is a module's name, or the end of some names.
+ * @throws HeddleError INVALID_ARGUMENT for a target that matches no module, with the nearest one that does
  */
 export function targetModules(modules: readonly string[], targets: readonly string[], where: string): string[] {
   const matches = (module: string, target: string) => module === target || module.endsWith(`.${target}`);

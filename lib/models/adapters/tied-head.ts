@@ -1,5 +1,5 @@
-// Adapters that bring the embedding of a model whose head is that embedding. PEFT copies modules apart: there a copy of the embedding leaves
-// the head as it was, and copies of both drift apart, unless `ensure_weight_tying` holds them together. Here they are one weight always.
+// Adapters that include the embedding of a model with tied embeddings. PEFT copies modules separately: a copy of the embedding leaves the
+// head unchanged, and copies of both drift apart unless `ensure_weight_tying` is set. Here they are always one weight.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import type { WeightSource } from "../../formats/weights.ts";
@@ -10,14 +10,14 @@ import { targetModules } from "./lora.ts";
 
 type Named = Pick<Model, "config" | "family" | "weightNames">;
 
-/** The weight that is embedding and head in one; undefined where the head is its own, or there is none. */
+/** The tied weight of embedding and head. Undefined if the head is separate or missing. */
 export function tiedHead(model: Named): string | undefined {
   const { config, family } = model;
   if (!config.tieWordEmbeddings || encodesWholeTexts(model) || config.classifier || config.embedding) return undefined;
   return family.head(config).weight;
 }
 
-/** The modules that `modulesToSave` stands for. @throws HeddleError INVALID_ARGUMENT also for a head that is the embedding */
+/** Resolves `modulesToSave` to modules. @throws HeddleError INVALID_ARGUMENT, also for a tied head */
 export function savedModules(model: Named, names: readonly string[]): string[] {
   const tied = tiedHead(model);
   const own = names.find((name) => `${name}.weight` === ownHead(model.config));
@@ -29,7 +29,7 @@ export function savedModules(model: Named, names: readonly string[]): string[] {
   return targetModules(modules, names, "lora.modulesToSave");
 }
 
-/** Whether a tensor of an adapter's file is a head beside a tied embedding. */
+/** Whether a tensor of an adapter's file is a separate head in a model with tied embeddings. */
 export function isHeadBesideTied(model: Named, name: string): boolean {
   return (
     name === ownHead(model.config) &&
@@ -39,8 +39,8 @@ export function isHeadBesideTied(model: Named, name: string): boolean {
 }
 
 /**
- * Throws where an adapter's embedding and head are not one: this model could not hold them.
- * @param stored names in the file: of the tied weight, and of a head beside it
+ * Throws if an adapter's embedding and head differ, because this model ties them.
+ * @param stored names in the file: of the tied weight, and of a separate head
  * @param isTied whether the adapter's configuration says that the head follows
  * @throws HeddleError UNSUPPORTED
  */

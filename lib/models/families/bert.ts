@@ -18,7 +18,7 @@ function normWeights(out: Weights, name: string, width: number): void {
   out.set(`${name}.bias`, { shape: [width], init: "zeros" });
 }
 
-/** What distinguishes one of BERT's kin. */
+/** The differences between families like BERT. */
 interface Kin {
   modelType: BuiltInModelType;
   /** Default: BERT's. */

@@ -2,7 +2,7 @@ import { relu } from "../../graph/index.ts";
 import { BERT_NAMES } from "../../nn/encoder.ts";
 import { bertKin } from "./bert.ts";
 
-/** DistilBERT (Sanh et al. 2019): half of BERT's layers, no kinds of segments, and names of its own. */
+/** DistilBERT (Sanh et al. 2019): half of BERT's layers, no token types, and different names. */
 export const distilbert = bertKin({
   modelType: "distilbert",
   names: {

@@ -18,8 +18,8 @@ export const gemma = builtInDecoder("gemma", { flags: { normOffset: 1 }, shape: 
 export const gemma2 = builtInDecoder("gemma2", { flags: { normOffset: 1, norms: "around" }, shape: capped, logits });
 
 /**
- * Gemma 3 (Gemma Team 2025), its language model: norms of q's and k's heads, five sliding layers with a θ of their own to one. EmbeddingGemma
- * (Schechter Vera et al. 2025) is the same with attention both ways.
+ * The language model of Gemma 3 (Gemma Team 2025): norms of the heads of q and k, and five sliding layers with a separate θ for each full
+ * one. EmbeddingGemma (Schechter Vera et al. 2025) is the same with bidirectional attention.
  */
 export const gemma3 = builtInDecoder("gemma3_text", {
   flags: { normOffset: 1, norms: "around", queryNorm: "head" },

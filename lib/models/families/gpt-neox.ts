@@ -2,8 +2,8 @@ import { builtInDecoder } from "../define-decoder.ts";
 import { plainMlp } from "./plain-mlp.ts";
 
 /**
- * GPT-NeoX (Black et al. 2022), which Pythia is of: layer norms, attention beside the feed-forward block, each head's q, k and v in
- * one projection, heads that rotate in part, GELU without a gate.
+ * GPT-NeoX (Black et al. 2022), including Pythia: layer norms, parallel attention and feed-forward blocks, each head's q, k and v in one
+ * projection, partial RoPE, GELU without a gate.
  */
 export const gptNeox = builtInDecoder("gpt_neox", {
   flags: {

@@ -2,8 +2,8 @@ import { builtInDecoder } from "../define-decoder.ts";
 import { plainMlp } from "./plain-mlp.ts";
 
 /**
- * Phi 1, 1.5 and 2 (Gunasekar et al. 2023, Li et al. 2023): layer norms, attention and the feed-forward block side by side behind one of
- * them, heads that rotate in part, GELU without a gate, biases on all matrices, the head's among them.
+ * Phi 1, 1.5 and 2 (Gunasekar et al. 2023, Li et al. 2023): layer norms, parallel attention and feed-forward blocks with one norm, partial
+ * RoPE, GELU without a gate, and biases on all matrices including the head.
  */
 export const phi = builtInDecoder("phi", {
   flags: {

@@ -34,7 +34,7 @@ function qwenMoe(modelType: "qwen2_moe" | "qwen3_moe", flags: DecoderWeightFlags
   });
 }
 
-/** Qwen 1.5 and 2 with routed experts, and one that is every token's, by a share of its own (Qwen Team 2024). */
+/** Qwen 1.5 and 2 with routed experts and a gated shared expert (Qwen Team 2024). */
 export const qwen2Moe = qwenMoe("qwen2_moe", { qkvBias: true }, true);
 
 /** Qwen 3 with routed experts (Yang et al. 2025). */

@@ -3,7 +3,7 @@ import { bertKin } from "./bert.ts";
 
 const head = { name: "classifier.dense", activation: tanh };
 
-/** RoBERTa (Liu et al. 2019): BERT whose positions begin behind the padding's id. Its classifier of texts has a layer of its own. */
+/** RoBERTa (Liu et al. 2019): BERT whose positions start after the padding id. Its text classifier has an additional layer. */
 export const roberta = bertKin({ modelType: "roberta", head });
 
 /** XLM-RoBERTa (Conneau et al. 2020): RoBERTa of a hundred languages, with a vocabulary of SentencePiece. */

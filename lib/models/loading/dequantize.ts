@@ -30,7 +30,7 @@ export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): read
 
 const STORED = "stored/";
 
-/** The name that a weight has among a model's tensors while its rows lie in another order than its own name says. */
+/** The name of a weight among a model's tensors while its rows are reordered. */
 export function storedName(weight: string): string {
   return `${STORED}${weight}`;
 }

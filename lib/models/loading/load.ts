@@ -28,7 +28,7 @@ export interface NamedWeights {
   tensor(name: string): StoredTensor;
   /** The tensor's elements in transformers' order, or undefined where they may be mapped as they lie, but for the order of rows. */
   reordered?(name: string): Promise<OrderedElements | undefined>;
-  /** Of a matrix (a GGUF's q and k): row r of each block of as many rows is the stored row order[r] of that block. */
+  /** The order of reordered rows (q and k in GGUF): row r of each block of `order.length` rows is the stored row order[r] of that block. */
   rowOrder?(name: string): Int32Array | undefined;
 }
 
@@ -174,8 +174,8 @@ const NEVER_QUANTISED =
   /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
 
 /**
- * Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. What is quantised already stays so
- * where another such type is asked for: it would only lose more.
+ * Vectors keep their stored type: they are small, their precision matters, and ops do not take quantized ones. Weights that are already
+ * quantized keep their type if another quantized type is requested, because converting would lose precision.
  */
 function wantedType(
   name: string,

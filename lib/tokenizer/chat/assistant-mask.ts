@@ -1,4 +1,4 @@
-// Which tokens of a rendered conversation the assistant says: what supervised fine-tuning counts.
+// The assistant's tokens in a rendered conversation, which supervised fine-tuning trains on.
 import type { ChatMessage } from "./chat.ts";
 
 /** A stretch of a text in UTF-16 units. */
@@ -11,10 +11,9 @@ export const isAssistant = ({ role }: Pick<ChatMessage, "role">): boolean => rol
 export type Render = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string | undefined;
 
 /**
- * Where the assistant's turns stand in a rendered conversation, without the mark-up that opens them: what comes after the
- * generation prompt, to the end of the turn. Found by rendering the conversation up to each turn, so that it holds for any
- * template. A turn that a template writes differently once others follow it (thoughts that are dropped from history)
- * is found by its content, or left out where that is gone.
+ * Finds the assistant's turns in a rendered conversation, from after the generation prompt to the end of the turn. It renders the
+ * conversation up to each turn, which works for any template. If a template changes a turn once others follow (for example drops
+ * thoughts), the turn is found by its content, or left out if that is gone.
  */
 export function assistantSpans(messages: readonly ChatMessage[], full: string, render: Render): Span[] {
   const spans: Span[] = [];
@@ -50,10 +49,10 @@ function contentSpan(full: string, content: string, from: number): Span | undefi
 }
 
 /**
- * Marks the tokens that lie in the spans: 1 where a token is the assistant's. One that begins before a span and reaches into it counts: where a
- * generation prompt ends in a space, it is the answer's first word, or all of it. A special token right behind a span (the end
- * of the turn) belongs to it; white space behind that token does not, because a model stops before it.
- * @param offsets two numbers a token, as Tokenizer.encodeWithOffsets gives them
+ * Marks the tokens in the spans with 1. A token that begins before a span and reaches into it counts, because after a generation prompt that
+ * ends in a space it is the answer's first word. A special token right after a span (the end of the turn) belongs to it. White space after
+ * that token does not, because a model stops before it.
+ * @param offsets two numbers per token, as from Tokenizer.encodeWithOffsets
  */
 export function tokenMask(
   text: string,

@@ -1,10 +1,10 @@
-// Templates that say themselves what the assistant says: between `{% generation %}` and `{% endgeneration %}`, as transformers' return_assistant_tokens_mask reads them.
+// Templates that mark the assistant's text between `{% generation %}` and `{% endgeneration %}`, as transformers' return_assistant_tokens_mask reads them.
 import type { Span } from "./assistant-mask.ts";
 
 const BEGIN = /\{%-?\s*generation\s*-?%\}/;
 const TAGS = /\{%(-?)\s*(end)?generation\s*(-?)%\}/g;
 
-/** What a rendered conversation generates. */
+/** The generated parts of a rendered conversation. */
 export interface Generated {
   text: string;
   spans: Span[];
@@ -15,7 +15,7 @@ export function hasGenerationTags(template: string): boolean {
   return BEGIN.test(template);
 }
 
-/** The template with marks where the tags are; a statement in the place of each, because blanks around statements are trimmed by other rules than around values. */
+/** Replaces the tags by statements that print marks. Statements and values have different rules for trimming white space. */
 export function withGenerationMarks(template: string, begin: string, end: string): string {
   return template.replace(
     TAGS,

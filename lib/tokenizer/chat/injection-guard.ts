@@ -10,7 +10,7 @@ import { CHANGES, type GuardCharacters } from "./guard-characters.ts";
 import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./marks.ts";
 
 const maxDepth = 64;
-/** Of what a template gets: objects, arrays, strings, numbers. */
+/** Maximum number of values in a template's input: objects, arrays, strings, numbers. */
 const maxValues = 100_000;
 
 export interface Guarded {
@@ -86,7 +86,7 @@ export class ChatGuard {
   }
 }
 
-/** So much of a special token as tells it from other mark-up: "</s>" from the "</think>" that templates look for. */
+/** The prefix of a special token that distinguishes it from other mark-up, such as "</s>" from "</think>". */
 function beginningOf(content: string): string {
   return content.slice(0, content.startsWith("</") ? 3 : firstCharacter(content).length + 1);
 }
@@ -107,8 +107,8 @@ function tooMany(name: string, most: number, what: string): HeddleError {
 }
 
 /**
- * Takes note of the marks in all texts of some plain data.
- * @throws HeddleError INVALID_ARGUMENT for what is no plain data, nested too deep or of too many values
+ * Collects the marks used in all texts of plain data.
+ * @throws HeddleError INVALID_ARGUMENT for data that are not plain, nested too deep, or have too many values
  */
 export function* noteTexts(data: Readonly<Record<string, unknown>>, used: UsedMarks): Generator<void, void, undefined> {
   let values = 0;

@@ -1,10 +1,10 @@
-// Marks in texts of any size, a unit at a time: a regular expression takes a hundred nanoseconds for each that it puts in. What may
-// take long is a generator that yields every so many units.
+// Inserts and removes marks in texts of any size, unit by unit, which is faster than a regular expression. Long work is a generator that
+// yields regularly.
 import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-characters.ts";
 
 /** UTF-16 units that are looked at between two yields. */
 const WINDOW = 1 << 15;
-/** Units behind a window that are looked at with it: the rest of an escape. */
+/** Number of units after a window that are read with it: the rest of an escape. */
 const BEHIND = 5;
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;
@@ -16,7 +16,7 @@ const scratchBytes = Buffer.from(scratch.buffer);
 const written = new Uint16Array(2 * WINDOW + 2);
 const writtenBytes = Buffer.from(written.buffer);
 
-/** Reads a window into `scratch`. @returns its units and those behind it */
+/** Reads a window into `scratch`. @returns the number of its units and of those after it */
 function read(text: string, begin: number): number {
   return scratchBytes.write(text.slice(begin, begin + WINDOW + BEHIND), "utf16le") / 2;
 }
@@ -40,13 +40,13 @@ export interface MarkedCharacters {
   openers: ReadonlySet<number>;
 }
 
-/** Puts a mark behind the first character of some beginnings, wherever they stand. */
+/** Inserts a mark after the first character of some prefixes, wherever they occur. */
 export class Marker {
   private readonly mark: number;
   private readonly pattern: RegExp | undefined;
   private readonly heads: readonly string[];
   private readonly normalized: MarkedCharacters | undefined;
-  /** Of each unit whether a beginning begins with it. */
+  /** For each unit, whether a prefix begins with it. */
   private readonly begins = new Uint8Array(1 << 16);
 
   /**
@@ -61,7 +61,7 @@ export class Marker {
     if (this.heads.length > 0) this.pattern = new RegExp(this.heads.map(escaped).join("|"));
   }
 
-  /** Of a well-formed text. */
+  /** Applies the marks to a well-formed text. */
   *apply(text: string): Generator<void, string, undefined> {
     const from = this.normalized ? 0 : this.pattern ? text.search(this.pattern) : -1;
     if (from < 0) return text;
@@ -121,7 +121,7 @@ function changedSizeAt(at: number, units: number, { characters, openers }: Marke
   return (characters.of(next) & CHANGES) !== 0 || combining.test(String.fromCodePoint(next)) ? size : 0;
 }
 
-/** The code in an escape of JSON, of which a backslash stands at a place in `scratch`; −1 where there is none. */
+/** The code unit of a JSON escape whose backslash is at `at` in `scratch`, or −1. */
 function escapeAt(at: number, units: number): number {
   if (at + 6 > units || scratch[at + 1] !== LETTER_U) return -1;
   let code = 0;

@@ -1,4 +1,4 @@
-// Which tokens of a rendered conversation come from which message.
+// Maps tokens of a rendered conversation to messages.
 
 import type { Render, Span } from "./assistant-mask.ts";
 import type { ChatMessage } from "./chat.ts";
@@ -21,9 +21,9 @@ interface Turn {
 }
 
 /**
- * Found by rendering the conversation up to each message, so that it holds for any template. What a template writes
- * before all messages (BOS, a system prompt of its own) belongs to the first. A message that it writes differently once others follow
- * (thoughts that are dropped from history) is found by its content.
+ * Finds the messages in a rendered conversation by rendering it up to each message, which works for any template. Text before all messages
+ * (BOS, a default system prompt) belongs to the first. A message that the template changes once others follow (for example drops thoughts)
+ * is found by its content.
  */
 export function messageTurns(messages: readonly ChatMessage[], full: string, render: Render): Turn[] {
   const turns: Turn[] = [];

@@ -1,4 +1,4 @@
-// Tokens beside a vocabulary that is no tokenizer.json: transformers keeps them in files of their own.
+// Added tokens of vocabularies other than tokenizer.json, which transformers stores in separate files.
 import { parseNamed } from "./config.ts";
 import {
   isObject,

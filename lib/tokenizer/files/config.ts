@@ -2,7 +2,7 @@
 import { parseJson } from "../../io/json.ts";
 import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
 
-/** What tokenizer_config.json says, or the tokenizer's own file where there is none. */
+/** The content of tokenizer_config.json, or defaults from the tokenizer's file. */
 export interface TokenizerConfig {
   bosToken?: string;
   eosToken?: string;
@@ -22,12 +22,12 @@ export interface TokenizerConfig {
   tokenizerClass?: string;
   /** Whether its class is code of the folder's own. */
   ownCode?: boolean;
-  /** What vocab.txt needs beside itself. */
+  /** Settings for vocab.txt. */
   bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
 }
 
 export interface ConfigTexts {
-  /** added_tokens.json: beside vocabularies that are no tokenizer.json */
+  /** added_tokens.json, for vocabularies other than tokenizer.json. */
   addedTokens?: string | undefined;
   tokenizerConfig?: string | undefined;
   specialTokensMap?: string | undefined;

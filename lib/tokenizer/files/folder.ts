@@ -25,15 +25,15 @@ import { configToJson, tokenizerToJson } from "./write.ts";
 export interface TokenizerTexts extends ConfigTexts {
   /** tokenizer.json: its text, or its bytes, which are read faster */
   tokenizer?: string | Uint8Array | undefined;
-  /** @internal Of these bytes, where they were read from a file. */
+  /** @internal Path of the file that the bytes were read from. */
   tokenizerPath?: string | undefined;
-  /** @internal What a cache says of them. */
+  /** @internal The compiled form of the bytes from a cache. */
   compiled?: NativeJsonVocabulary | undefined;
   /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
   model?: Uint8Array | undefined;
   /** @internal Whether its file's name says that its ids are fairseq's. */
   fairseq?: boolean | undefined;
-  /** vocab.json, beside `merges` */
+  /** vocab.json, together with `merges`. */
   vocab?: string | undefined;
   /** merges.txt */
   merges?: string | undefined;
@@ -56,7 +56,7 @@ const TEXT_NAMES = [
   "tiktoken",
 ] as const;
 
-/** @throws HeddleError INVALID_ARGUMENT where a file's content is neither its text nor, where that may be, its bytes */
+/** @throws HeddleError INVALID_ARGUMENT unless the content of files is text or, where allowed, bytes */
 export function checkTexts(texts: TokenizerTexts): void {
   checkObject("texts", texts);
   for (const name of TEXT_NAMES) {
@@ -76,7 +76,7 @@ export function checkTexts(texts: TokenizerTexts): void {
   if (texts.tiktokenOptions !== undefined) checkObject("texts.tiktokenOptions", texts.tiktokenOptions);
 }
 
-/** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
+/** Reads the vocabulary among the files. Throws NOT_FOUND without one, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
   return withAdded(readPieces(texts, config), texts);
@@ -92,7 +92,7 @@ export async function readVocabularyAsync(
   return withEos(await parseTokenizerFileAsync(texts.tokenizer, texts.compiled, signal), config);
 }
 
-/** Vocabularies that say little of the tokens beside them. */
+/** Reads vocabularies that have little information about added tokens. */
 function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.fairseq && !fairseqKind(config))
     throw new HeddleError(

@@ -1,4 +1,4 @@
-// What the names in `tokenizer.ggml.pre` stand for. The names and their meaning are llama.cpp's (llama-vocab.cpp).
+// The meaning of `tokenizer.ggml.pre`, as in llama.cpp (llama-vocab.cpp).
 import { deepseekPatterns, namedPatterns } from "../pipeline/patterns.ts";
 import type { JsonObject } from "./tokenizer-file.ts";
 
@@ -14,7 +14,7 @@ export interface GgufPreTokenizer {
 const { gpt2, llama3, qwen2, o200k } = namedPatterns;
 const tekken = o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
 const eachDigit = "\\p{N}";
-/** Seed's: as Qwen 2's, but that line breaks are no part of runs of symbols. */
+/** Seed's pattern: like Qwen 2's, but runs of symbols do not include line breaks. */
 const seed = qwen2
   .replace("|\\p{N}|", "|\\p{N}{1}|")
   .replace(" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", " ?[^\\s\\p{L}\\p{N}\\r\\n]+");
@@ -33,7 +33,7 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["gpt-4o llama4", { patterns: [o200k] }],
   ["tekken", { patterns: [tekken], addsBos: true, ignoreMerges: true }],
   ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", deepseekPatterns.cjk, deepseekPatterns.rest] }],
-  // What llama.cpp does with files whose converter did not know the tokenizer.
+  // llama.cpp's fallback for files whose converter did not know the tokenizer.
   ["default", { patterns: ["[\\p{P}$+<=>\\^~|]+", gpt2, "\\p{N}+", "[0-9][0-9][0-9]"] }],
 ];
 
@@ -43,8 +43,8 @@ const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((nam
 export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
 
 /**
- * The first name of an entry with these patterns; undefined where none has them. Of several it is one that takes whole words as the vocabulary
- * does: llama.cpp would else find tokens in Llama 3's way that merges do not make.
+ * Returns the first name with these patterns, or undefined. Prefers an entry with the vocabulary's handling of whole words. Otherwise llama.cpp
+ * would, as for Llama 3, use tokens that merges do not produce.
  */
 export function preOf(patterns: readonly string[], ignoresMerges: boolean): string | undefined {
   const all = table.filter(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));

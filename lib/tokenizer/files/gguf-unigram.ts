@@ -6,7 +6,7 @@ import { invalidFile, limits, type TokenizerFile, TokenType } from "./tokenizer-
 /** llama.cpp's ids where a file does not say them: T5's. */
 const usual = { eos_token_id: 1, unknown_token_id: 2 } as const;
 
-/** What llama.cpp takes for granted: an end, no beginning. @returns the vocabulary with it */
+/** Adds llama.cpp's defaults: EOS, but no BOS. @returns the completed vocabulary */
 export function unigramVocabulary(reader: VocabularyKeys, vocabulary: Vocabulary): Vocabulary {
   const addEos = reader.boolean("add_eos_token") ?? true;
   const eos = vocabulary.eos ?? (usual.eos_token_id < vocabulary.native.size ? usual.eos_token_id : undefined);

@@ -1,4 +1,4 @@
-// What readers of all kinds of vocabularies in GGUF files share: keys, checked, special tokens, what goes around a text.
+// Shared by the readers of vocabularies in GGUF files: checked keys, special tokens, tokens around a text.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeStringList } from "../../binding/tokenizer.ts";
 import { stringList } from "../pipeline/pipeline.ts";

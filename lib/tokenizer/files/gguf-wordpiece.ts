@@ -1,5 +1,5 @@
-// BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"), both ways. What begins a word has "▁" in front there, and what goes
-// on within one has nothing, where Hugging Face's files have nothing and "##".
+// BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"), both ways. GGUF marks the first
+// piece of a word with "▁". Hugging Face's files mark the other pieces with "##".
 import { addedTokens, prefix, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
 import { askedFor, unread } from "./model-file.ts";
 import { invalidFile, type JsonObject, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
@@ -24,7 +24,7 @@ export interface WordPieceIds {
   unknown: number;
 }
 
-/** What goes around a text, and the unknown token. @throws HeddleError INVALID_FILE */
+/** The special tokens around a text, and the unknown token. @throws HeddleError INVALID_FILE */
 export function wordPieceIds(reader: VocabularyKeys, count: number): WordPieceIds {
   const idOf = (name: keyof typeof usual, other?: string) => {
     const id = reader.id(name, count) ?? (other === undefined ? undefined : reader.id(other, count)) ?? usual[name];

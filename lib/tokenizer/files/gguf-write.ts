@@ -8,13 +8,13 @@ import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
 import { wordPieceToGguf } from "./gguf-wordpiece.ts";
 import { TokenType } from "./tokenizer-file.ts";
 
-/** What a Hugging Face folder says about its tokenizer. */
+/** The tokenizer files of a Hugging Face folder. */
 export interface TokenizerFiles {
   /** tokenizer.json */
   tokenizer: unknown;
-  /** tokenizer_config.json, if there is one. */
+  /** tokenizer_config.json, if any. */
   config?: unknown;
-  /** Those in files of their own, by name, before the config's. */
+  /** Chat templates in separate files, by name. They override those of the config. */
   chatTemplates?: Readonly<Record<string, string>>;
   /** For messages. */
   path: string;
@@ -65,7 +65,7 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   const template = templateTokens(tokenizer);
   const named = namedTokens(object(files.config), vocab);
   const ends = ids.eosTokenIds.length > 0 ? ids.eosTokenIds : [named.eos ?? template.eos];
-  // What is put behind texts is the first of them for llama.cpp.
+  // llama.cpp's EOS is the first token appended to texts.
   const eos = template.eos === undefined ? ends : [...new Set([template.eos, ...ends])];
   id("bos_token_id", template.bos ?? named.bos ?? ids.bosTokenId);
   // Three keys for what ends a text: of the sequence, of a turn, of a message.
@@ -84,7 +84,7 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
 
 type Refuse = (what: string, expected: string, got: unknown) => never;
 
-/** Of what llama.cpp's vocabulary of this kind has no key for. */
+/** Refuses features that llama.cpp's vocabulary of this kind has no key for. */
 function refusing({ path }: TokenizerFiles, kind: string): Refuse {
   return (what, expected, got) => {
     throw new HeddleError(
@@ -94,7 +94,7 @@ function refusing({ path }: TokenizerFiles, kind: string): Refuse {
   };
 }
 
-/** The keys of llama.cpp's WordPiece. What it does not do with a text is refused: it would give other tokens. */
+/** The keys of llama.cpp's WordPiece. Unsupported processing is refused, because it would give other tokens. */
 function wordPieceMetadata(
   files: TokenizerFiles,
   tokenizer: Json,
@@ -129,7 +129,7 @@ function wordPieceMetadata(
   };
   for (const key of ["cls_token_id", "seperator_token_id", "unknown_token_id"])
     if (ids[key] === undefined) refuse(key, "a token of that kind", undefined);
-  // What llama.cpp begins and ends texts with.
+  // llama.cpp's tokens at the beginning and end of texts.
   ids.bos_token_id = ids.cls_token_id;
   ids.eos_token_id = ids.seperator_token_id;
   const tokens = vocab.tokens.map((token, id) => wordPieceToGguf(token, vocab.types[id]!));
@@ -144,7 +144,7 @@ function wordPieceMetadata(
   return meta;
 }
 
-/** The keys of llama.cpp's Unigram. What it does not do with a text is refused: it would give other tokens. */
+/** The keys of llama.cpp's Unigram. Unsupported processing is refused, because it would give other tokens. */
 function unigramMetadata(
   files: TokenizerFiles,
   tokenizer: Json,
@@ -218,7 +218,7 @@ function unigramMetadata(
 
 /** Patterns of spaces at the ends of a text, and of several in one place. */
 const SPACES = /^(\\A \+\| \+\\z| \{2,\})$/;
-/** Of rows that no token has, as llama.cpp's converter writes it. */
+/** Score of unused rows, as in llama.cpp's converter. */
 const UNUSED_SCORE = -10000;
 
 interface Vocab {

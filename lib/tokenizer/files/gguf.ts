@@ -26,7 +26,7 @@ export type { GgufRecord };
 const spaceMark = "▁";
 const known = ["llama", "gpt2", "bert", "t5"];
 
-/** What ends a turn or a text in the chat formats in use, where the file's keys do not say it. */
+/** Tokens that end a turn or a text in common chat formats, for files without the keys. */
 const endings = new Set(
   "<|eot_id|> <|eom_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|end_of_text|> <|return|> <|call|> <EOT> <_EOT> <｜end▁of▁sentence｜>".split(
     " ",

@@ -8,7 +8,7 @@ export interface ProtobufField {
   value: number | Uint8Array;
 }
 
-/** The fields of a message in their order. Throws INVALID_FILE where the bytes end early or are no message. */
+/** Yields the fields of a message in order. Throws INVALID_FILE for truncated or invalid bytes. */
 export function* readFields(bytes: Uint8Array, where: string): Generator<ProtobufField> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;

@@ -95,10 +95,10 @@ function readPiece(fields: Iterable<{ number: number; value: number | Uint8Array
   proto.types.push(type);
 }
 
-/** Of a model: what it does to a text before the tokens are looked for. */
+/** The normalization settings of a model. */
 type Normalization = Pick<Proto, "charsmap" | "removesSpaces" | "dummyPrefix">;
 
-/** What comes before the marks: mapped characters, and spaces that stand alone and inside only. */
+/** Normalizers before the ▁ marks: character mapping, and removal of extra spaces. */
 function normalizers(proto: Omit<Normalization, "dummyPrefix">): JsonObject[] {
   const steps: JsonObject[] = [];
   if (proto.charsmap.length > 0) {
@@ -142,7 +142,7 @@ function listed(pieces: Pick<Proto, "tokens" | "types" | "scores">, mergesByScor
   });
 }
 
-/** Tokens that stand for themselves in a text, of those that have a type; the others no text matches. */
+/** Types of tokens that match text. Tokens of other types never match. */
 export interface UnigramPieces extends Normalization {
   /** With scores. */
   native: NativeJsonVocabulary;

@@ -1,11 +1,11 @@
-// Chat templates in files of their own: transformers writes the usual one so, and named ones into a folder beside it.
+// Chat templates in separate files: transformers writes the default one as a file, and named ones into a folder.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CHAT_TEMPLATE_FILE, NAMED_TEMPLATES } from "../../formats/tokenizer-files.ts";
 
 const mostTemplates = 64;
 
-/** Where a folder's named templates are, below it, by their names; none where there are none. */
+/** Names and paths of a folder's named templates. */
 export async function namedTemplates(folder: string): Promise<[name: string, path: string][]> {
   const entries = await readdir(join(folder, NAMED_TEMPLATES)).catch(() => []);
   const names = entries.flatMap((entry) => /^(\w[\w.-]{0,63})\.jinja$/u.exec(entry)?.[1] ?? []);

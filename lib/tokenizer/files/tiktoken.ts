@@ -4,7 +4,7 @@ import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
 import { invalidFile, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
 import { readTokenizerFile } from "./tokenizer-json.ts";
 
-/** What a file of tiktoken's ranks does not say. */
+/** Information that a file of tiktoken ranks lacks. */
 export interface TiktokenOptions {
   /** How text is split: a name, or a regular expression. */
   pattern: PatternName | (string & {});
@@ -16,7 +16,7 @@ const where = "tiktoken ranks";
 /** Splits of all tokens together that are looked at. */
 const maxSplits = 1 << 25;
 
-/** What the files that OpenAI publishes leave to the code around them. */
+/** Settings for OpenAI's published files, which are only in their code. */
 const known: [RegExp, TiktokenOptions][] = [
   [
     /cl100k/u,
@@ -56,7 +56,7 @@ export function tiktokenByName(name: string): TiktokenOptions | undefined {
   return known.find(([pattern]) => pattern.test(name))?.[1];
 }
 
-/** Throws INVALID_FILE for text that is no rank file. */
+/** Throws INVALID_FILE unless the text is a rank file. */
 export function readTiktoken(text: string, options: TiktokenOptions): TokenizerFile {
   const tokens: string[] = [];
   const ids: number[] = [];

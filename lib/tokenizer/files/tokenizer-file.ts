@@ -1,4 +1,4 @@
-// What heddle keeps of a tokenizer.json, and how its fields are checked before anything uses them.
+// The parsed form of a tokenizer.json, and checks of its fields.
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
 
@@ -43,7 +43,7 @@ export interface TokenizerModel {
   scores?: Float64Array;
   /** Unigram: sums of scores are of 32 bits, as in SentencePiece's library; those of a tokenizer.json are of 64. */
   singlePrecision?: boolean;
-  /** Unigram: ids that no text matches, such as those of bytes; special tokens are none besides. */
+  /** Unigram: ids that never match text, such as byte tokens, in addition to special tokens. */
   hidden?: Uint32Array;
 }
 
@@ -76,7 +76,7 @@ export const limits = {
   /** The most values of a tokenizer.json that native code does not read: twice the largest that is published. */
   vocabularyValues: 1 << 21,
   tokens: 1 << 22,
-  /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/models/model_builder.h. */
+  /** For Unigram and WordPiece, 1024 characters that a text can contain: see native/tokenizer/models/model_builder.h. */
   tokenLength: 1 << 16,
   addedTokens: 1 << 16,
   addedTokenLength: 1024,

@@ -1,4 +1,4 @@
-// tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them.
+// Writes tokenizer.json and tokenizer_config.json for Hugging Face's libraries.
 import type { TokenizerConfig } from "./config.ts";
 import type { AddedToken, TokenizerFile, TokenizerModel } from "./tokenizer-file.ts";
 

@@ -1,4 +1,4 @@
-// The split patterns that native code knows by heart, recognised by their text.
+// The split patterns with native implementations, recognized by their text.
 import { describe } from "../../core/errors.ts";
 
 /** The kinds of native/tokenizer/split/splitter.h. */
@@ -43,7 +43,7 @@ export const deepseekPatterns = {
   rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
 } as const;
 
-/** BLOOM's: the class is what is none of a bracket, whitespace, | and the marks inside. */
+/** BLOOM's pattern. The class excludes "(", white space, | and the punctuation inside. */
 export const bloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
 
 /** One spelling for what files write in several: the same language, not the same text. */

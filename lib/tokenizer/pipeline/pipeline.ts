@@ -1,4 +1,4 @@
-// From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
+// Maps the components of tokenizer.json to their implementation: native code for common forms, TypeScript for the rest.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList, NativeTokenizerSpec } from "../../binding/tokenizer.ts";
 import {

@@ -1,4 +1,4 @@
-// What a tokenizer puts before and after the ids of a text.
+// Special tokens before and after the ids of a text.
 import {
   flatten,
   invalidFile,

@@ -1,4 +1,4 @@
-// What the readers of normalizers, pre-tokenizers and decoders share: fields, checked, as native code takes them.
+// Shared by the readers of normalizers, pre-tokenizers and decoders: checked fields in the form for native code.
 import { invalidFile, isObject, type Json, type JsonObject } from "../files/tokenizer-file.ts";
 
 /** `{ String }` is matched as it stands, `{ Regex }` is in Oniguruma's syntax. */
@@ -29,7 +29,7 @@ export function countField(part: JsonObject, name: string, fallback: number, mos
   return value;
 }
 
-/** Of a Metaspace: where a mark is put before the text. */
+/** The prepend scheme of a Metaspace: when a mark is prepended to the text. */
 export function readScheme(part: JsonObject, where: string): "never" | "always" | "first" {
   const scheme = part.prepend_scheme ?? (part.add_prefix_space === false ? "never" : "always");
   if (scheme !== "never" && scheme !== "always" && scheme !== "first") {

@@ -1,4 +1,4 @@
-// What stands before and after every text, as a post-processor has it.
+// Special tokens before and after every text, as a post-processor.
 import { parseConfig, type TokenizerConfig } from "../files/config.ts";
 import {
   type AddedToken,
@@ -31,8 +31,8 @@ export function templateAround(before: readonly Special[], after: readonly Speci
 const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 
 /**
- * The post-processor of a tokenizer.json with EOS behind texts, where its tokenizer_config.json has `add_eos_token: true` and a class that minds
- * it, or code of the folder's own: models that pool the last token were trained with it. Undefined: that of the file.
+ * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and a class that respects it, or custom code.
+ * Models that pool the last token were trained with it. Returns undefined to keep the file's post-processor.
  */
 function endedByEos(
   { added, postProcessor }: { added: readonly Pick<AddedToken, "id" | "content">[]; postProcessor: JsonObject | null },
@@ -43,7 +43,7 @@ function endedByEos(
   const eos = specials.find(({ name }) => name === eosToken);
   const { beginIds, endIds } = readPostProcessor({ postProcessor });
   const before = [...beginIds].flatMap((id) => specials.find((special) => special.id === id) ?? []);
-  // What stands there already is the file's own way.
+  // The file's post-processor already adds end tokens.
   if (!eos || endIds.length > 0 || before.length < beginIds.length) return undefined;
   const offsets = flatten(postProcessor, "processors", "post_processor").filter(({ type }) => type === "ByteLevel");
   const template = templateAround(before, [eos]);

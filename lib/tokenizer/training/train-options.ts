@@ -1,4 +1,4 @@
-// What training of a vocabulary may be asked, checked.
+// Options for training a vocabulary, with checks.
 import { invalidArgument } from "../../core/errors.ts";
 import { checkNames, type Names } from "../../core/unknown-options.ts";
 import { limits } from "../files/tokenizer-file.ts";
@@ -10,7 +10,7 @@ export interface TrainProgress {
   phase: "read" | "merge";
   /** UTF-16 units read; then tokens made, or, of a Unigram model, rounds. */
   done: number;
-  /** Of tokens to make, or rounds (about); undefined while reading. */
+  /** Number of tokens to make, or approximate number of rounds; undefined while reading. */
   total: number | undefined;
 }
 
@@ -38,8 +38,8 @@ export interface TrainOptions {
   /** Pairs that occur less often are not merged. Default 1. Not of unigram. */
   minFrequency?: number | undefined;
   /**
-   * Of the characters of the texts, the share that gets tokens of its own; the rarest go by their bytes or are unknown. Default
-   * 0.9995 (sentencePieceBpe, unigram), 1 (wordPiece).
+   * Share of the texts' characters that get tokens. The rarest become bytes or unknown tokens. Default: 0.9995 (sentencePieceBpe, unigram), 1
+   * (wordPiece).
    */
   characterCoverage?: number | undefined;
   /** sentencePieceBpe, unigram: 256 tokens of bytes, for what the alphabet lacks. Default true. */

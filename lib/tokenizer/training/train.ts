@@ -1,4 +1,4 @@
-// Training of vocabularies: texts go to native code as they come, away from the event loop; only their distinct words stay.
+// Training of vocabularies. Texts are passed to native code as they come, without blocking the event loop. Only their distinct words stay.
 import { binding } from "../../binding/index.ts";
 import type { NativeTrainer } from "../../binding/tokenizer.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
@@ -41,7 +41,7 @@ export async function trainFile(
   return { file: makeFile(form, checked.specials, model), config };
 }
 
-/** A text is no corpus of its characters. */
+/** Excludes strings, which are iterables of characters but not corpora. */
 function isIterable(texts: unknown): boolean {
   return typeof texts === "object" && texts !== null && (Symbol.iterator in texts || Symbol.asyncIterator in texts);
 }

@@ -1,4 +1,4 @@
-// The tokenizer.json that comes of training.
+// Builds the tokenizer.json after training.
 import { byteTokenNames, characterOfByte } from "../byte-alphabet.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import {
@@ -17,7 +17,7 @@ type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" 
 export function formOf(checked: CheckedOptions, options: TrainOptions): Form {
   const form = algorithmForm(checked, options);
   const { bosToken } = options;
-  // Of BERT's form [CLS] begins a text. A post-processor that changes offsets alone, and of these none, has nothing to add.
+  // In BERT's form [CLS] begins a text. Otherwise a post-processor would add nothing.
   if (bosToken === undefined || form.postProcessor?.type === "TemplateProcessing") return form;
   return { ...form, postProcessor: beginWith(bosToken, checked.specials.indexOf(bosToken)) };
 }

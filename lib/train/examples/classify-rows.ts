@@ -15,24 +15,24 @@ import { wordTokens } from "../../language-model/embed/classify.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { cutIds } from "../../tokenizer/prompt-ids.ts";
 
-/** A row as it stands: a text with its label, or words with theirs. */
+/** A row as read: a text with its label, or words with their labels. */
 export interface LabelledRow {
   row: LocatedRow;
   text?: string;
   words?: readonly string[];
-  /** Names, one (or several, where several may hold at once) for a text, one a word; of a regression the number. */
+  /** Label names: one for a text (several for multiple labels), or one for each word. For a regression, the number. */
   labels: readonly string[];
   value?: number;
 }
 
-/** What a row teaches: ids and what to say where. */
+/** The tokens and targets of a row. */
 export interface LabelledExample {
   ids: Uint32Array;
-  /** Index of the label; of words one for each, −1 where their token was cut off. */
+  /** Index of the label. For words one index each, or −1 if truncation removed their token. */
   targets: Int32Array;
-  /** The tokens that words' labels stand at; of a text empty. */
+  /** Indices of the words' labelled tokens; empty for a text. */
   at: Int32Array;
-  /** What each output is to be: 0 or 1 for each label where several may hold, the number of a regression. */
+  /** Target of each output: 0 or 1 for each of multiple labels, or the number of a regression. */
   values?: Float32Array;
 }
 
@@ -86,21 +86,21 @@ function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"])
   return { row, text, labels: [labelName(row, "label", label)] };
 }
 
-/** Numbers and truth values name classes too. */
+/** Returns a label's name. Numbers and booleans are valid names of classes. */
 function labelName(row: LocatedRow, field: string, label: unknown): string {
   if (typeof label === "string" && label !== "") return label;
   if (typeof label === "boolean" || Number.isSafeInteger(label)) return String(label);
   throw rowError(row, field, "a label (a string, an integer or a truth value)", label);
 }
 
-/** The labels that occur: numbers by size, names by code unit. */
+/** The labels that occur, sorted: numbers by size, names by code unit. */
 export function labelsOf(rows: readonly LabelledRow[]): string[] {
   const names = [...new Set(rows.flatMap(({ labels }) => labels))];
   const numbers = names.every((name) => /^-?\d+$/.test(name));
   return names.sort((a, b) => (numbers ? Number(a) - Number(b) : a < b ? -1 : 1));
 }
 
-/** Throws unless there are two labels to tell apart. */
+/** Throws unless there are at least two distinct labels. */
 export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly string[]): void {
   const seen = new Set(rows.flatMap((r) => r.labels));
   if (seen.size >= 2 && labels.length >= 2) return;
@@ -111,8 +111,8 @@ export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly str
 }
 
 /**
- * A row as ids and targets.
- * @param maxLength tokens at most; a longer text is an error unless `truncation` keeps its beginning
+ * Encodes a row as ids and targets.
+ * @param maxLength maximum number of tokens; a longer text is an error unless `truncation` keeps its beginning
  */
 export function encodeLabelled(
   { row, text, words, labels, value }: LabelledRow,

@@ -19,7 +19,7 @@ export type CorpusData = string | readonly string[] | readonly CorpusPart[];
 export interface CorpusSourceOptions {
   data: CorpusData;
   evalData?: CorpusData | undefined;
-  /** Without evalData: the share of `data`'s documents that is held out instead. */
+  /** Without evalData: the share of `data`'s documents that is held out. */
   evalFraction?: number | undefined;
   evalBatches?: number | undefined;
   documentSeparator?: string | undefined;
@@ -32,9 +32,9 @@ export interface CorpusSourceOptions {
 const KINDS = "text, .jsonl, .parquet, .tokens, or a folder of .tokens files";
 
 /**
- * Batches of raw text for the trainer, and the held-out ones of its evaluation.
- * @param where the option that holds these, for messages; default: the stage's own
- * @throws HeddleError NOT_FOUND `data: expected paths of files …`, what opening a corpus throws
+ * Opens batches of raw text for the trainer, and held-out batches for its evaluation.
+ * @param where the option that holds these options, for messages; default: the stage's own
+ * @throws HeddleError NOT_FOUND `data: expected paths of files …`, and errors of opening a corpus
  */
 export async function corpusSource(
   options: CorpusSourceOptions,
@@ -84,7 +84,7 @@ export async function corpusSource(
   };
 }
 
-/** One corpus, or a mixture: their states are their own. */
+/** Opens one corpus, or a mixture. Each has its own kind of state. */
 async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
   if (typeof data === "string" || isNames(data)) return await openCorpus({ ...options, files: data });
   const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {
@@ -105,7 +105,7 @@ function isNames(data: readonly string[] | readonly CorpusPart[]): data is reado
   return data.every((one) => typeof one === "string");
 }
 
-/** All files of corpora. */
+/** Returns all files of the corpora. */
 export function filesOf(data: CorpusData): readonly string[] {
   if (typeof data === "string") return [data];
   return data.flatMap((one) => (typeof one === "string" ? one : one.data));

@@ -1,4 +1,4 @@
-// What stands before texts that vectors are trained on.
+// Prompts of the texts that embedding models are trained on.
 import { z } from "zod";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import {
@@ -11,13 +11,13 @@ import {
 /** A text, or one of the model's `embedding.prompts` by its name. */
 export type TrainingPrompt = string | { promptName: string };
 
-/** What `trainEmbedding` puts in front of the texts of its rows. */
+/** Prompts that `trainEmbedding` puts before the texts of its rows. */
 export interface TrainingPrompts {
-  /** Of each `anchor`. Default: nothing. */
+  /** Prompt of each `anchor`. Default: nothing. */
   anchor?: TrainingPrompt | undefined;
-  /** Of each `positive` and `negative`. Default: nothing. */
+  /** Prompt of each `positive` and `negative`. Default: nothing. */
   document?: TrainingPrompt | undefined;
-  /** Of both sentences of rows of `evalScores`. Default: nothing. */
+  /** Prompt of both sentences in rows of `evalScores`. Default: nothing. */
   sentence?: TrainingPrompt | undefined;
 }
 
@@ -41,22 +41,22 @@ export const trainingPromptsSchema = z.strictObject(
   { error: "an object with anchor, document or sentence" },
 );
 
-/** What stands before the texts of a column. */
+/** The prompt of a column's texts. */
 export interface ColumnPrompt {
-  /** "" for nothing. */
+  /** "" without a prompt. */
   text: string;
-  /** How many of a text's first tokens are not its own. */
+  /** Number of leading tokens that belong to the prompt. */
   before(ids: ArrayLike<number>): number;
-  /** How many of them pooling leaves out. */
+  /** Number of leading tokens that pooling leaves out. */
   unpooled(ids: ArrayLike<number>): number;
 }
 
 export type ColumnPrompts = Readonly<Record<keyof TrainingPrompts, ColumnPrompt>>;
 
-/** Nothing before any text. */
+/** No prompt. */
 export const NO_PROMPT: ColumnPrompt = { text: "", before: () => 0, unpooled: () => 0 };
 
-/** The prompts of the columns. @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
+/** Returns the prompts of the columns. @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, listing those that it has */
 export function columnPrompts(
   given: TrainingPrompts = {},
   embedding: EmbeddingConfig,
@@ -68,7 +68,7 @@ export function columnPrompts(
     return promptOf(named, embedding, `prompts.${column}.`);
   };
   const texts = { anchor: of("anchor"), document: of("document"), sentence: of("sentence") };
-  // Where one column has a prompt, equal texts of another are told by what follows what stands before them there.
+  // If a column has a prompt, compare texts without their prompt prefix.
   const some = texts.anchor !== "" || texts.document !== "";
   const column = (text: string): ColumnPrompt => ({
     text,
@@ -78,7 +78,7 @@ export function columnPrompts(
   return { anchor: column(texts.anchor), document: column(texts.document), sentence: column(texts.sentence) };
 }
 
-/** Texts with equal keys are one text, whatever stands before them. */
+/** Returns a key that is equal for equal texts, ignoring their prompts. */
 export function textKey(ids: Uint32Array, { before }: ColumnPrompt): string {
   return ids.subarray(before(ids)).join(" ");
 }

@@ -17,17 +17,17 @@ import type { ColumnPrompt, ColumnPrompts } from "./embed-prompts.ts";
 interface Reading {
   name: string;
   tokenizer: Pick<Tokenizer, "encode" | "closingCount">;
-  /** Tokens of a text at most; a longer one is an error unless `truncation` keeps its beginning. */
+  /** Maximum number of tokens of a text; a longer one is an error unless `truncation` keeps its beginning. */
   maxLength: number;
   truncation: boolean;
-  /** Texts are put in small letters first. */
+  /** Whether texts are lowercased first. */
   lowercase: boolean;
-  /** Put in front of each text. */
+  /** Prompts put before the texts. */
   prompts: ColumnPrompts;
   signal?: AbortSignal | undefined;
 }
 
-/** Two texts and how alike people find them. */
+/** Two texts and their human similarity score. */
 export interface ScoredPair {
   first: Uint32Array;
   second: Uint32Array;
@@ -35,7 +35,7 @@ export interface ScoredPair {
 }
 
 /**
- * Reads rows {anchor, positive, negative?}, where `negative` is a text or several, none of them the positive.
+ * Reads rows {anchor, positive, negative?}. `negative` is a text or an array of texts, all different from the positive.
  * @throws HeddleError `file:line: …`
  */
 export async function readPairs(source: RowSource, options: Reading): Promise<PairExample[]> {
@@ -87,7 +87,7 @@ function ids(
   const { tokenizer, maxLength, truncation, lowercase } = reading;
   if (text.trim() === "") throw rowError(row, field, "a text", text);
   const whole = prompt.text + text;
-  // A prompt may have special tokens, which are tokens where texts are embedded with it.
+  // Special tokens in a prompt are parsed as such, as when texts are embedded with it.
   const encoded = tokenizer.encode(lowercase ? whole.toLowerCase() : whole, { allowSpecial: prompt.text !== "" });
   if (encoded.length === 0) throw rowError(row, field, "at least one token", text);
   if (encoded.length > maxLength && !truncation)

@@ -1,10 +1,13 @@
 import { createHash, type Hash } from "node:crypto";
 
-/** Examples that are looked at, evenly spread: enough to tell data apart, few enough to cost nothing. */
+/** Number of examples to hash, evenly spread: enough to distinguish data sets, few enough to be fast. */
 const MOST_EXAMPLES = 4096;
 const MOST_DEPTH = 8;
 
-/** A short text that tells examples, their number and the seed of their order apart. What is neither data nor made of data counts by its kind. */
+/**
+ * Returns a short fingerprint of examples, their number and the seed of their order. Values that are not plain data contribute only their
+ * type.
+ */
 export function exampleFingerprint(examples: readonly unknown[], seed: number): string {
   const hash = createHash("sha256");
   const step = Math.max(1, Math.ceil(examples.length / MOST_EXAMPLES));

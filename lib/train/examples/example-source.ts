@@ -6,11 +6,11 @@ import { exampleFingerprint } from "./example-fingerprint.ts";
 
 /** Options of an `ExampleSource`. */
 export interface ExampleSourceOptions<Example> {
-  /** Never shown in training; in their given order. */
+  /** Examples that are never trained on, in their given order. */
   heldOut?: readonly Example[] | undefined;
   batchSize: number;
   seed: number;
-  /** Held-out batches of an evaluation at most. */
+  /** Maximum number of held-out batches of an evaluation. */
   evalBatches?: number | undefined;
 }
 
@@ -21,17 +21,17 @@ const NAMES: Record<keyof ExampleSourceOptions<unknown>, true> = {
   evalBatches: true,
 };
 
-/** How far a pass over the examples is, and of which. */
+/** The position in a pass over the examples. */
 export interface ExamplePosition {
   epoch: number;
   index: number;
-  /** Of the examples and the seed: a run that goes on with others would leave some out and take some twice. */
+  /** Identifies the examples and the seed. A run resumed with others would skip some and repeat some. */
   fingerprint: string;
 }
 
 /**
- * Batches of examples that are in memory: each pass over them in an order of its own, which follows from (seed, pass) alone, so
- * that a position is two integers. A pass's last batch is filled up from the next pass.
+ * Batches of examples in memory. Each pass has a new order, a function of (seed, pass), so that a position is two integers. The last batch
+ * of a pass is filled up from the next pass.
  */
 export class ExampleSource<Example> implements BatchSource<Example[]> {
   private readonly examples: readonly Example[];
@@ -40,7 +40,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   private readonly fingerprint: string;
   private order: { epoch: number; indices: Uint32Array } | undefined;
 
-  /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
+  /** @throws HeddleError INVALID_ARGUMENT without examples */
   constructor(examples: readonly Example[], options: ExampleSourceOptions<Example>) {
     if (!Array.isArray(examples)) throw invalidArgument("examples", "an array", examples);
     rejectUnknownNames(options, Object.keys(NAMES));
@@ -57,7 +57,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.fingerprint = exampleFingerprint(examples, seed);
   }
 
-  /** The next `batchSize` examples, the last of a pass filled up from the next one. @throws HeddleError ABORTED */
+  /** Returns the next `batchSize` examples. The last batch of a pass is filled up from the next one. @throws HeddleError ABORTED */
   async next(signal?: AbortSignal): Promise<Example[]> {
     const batch: Example[] = [];
     while (batch.length < this.options.batchSize) {
@@ -80,14 +80,14 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     return this.order!.indices;
   }
 
-  /** Where the next batch begins, as checkpoints keep it. */
+  /** The position of the next batch, for checkpoints. */
   state(): ExamplePosition {
     return { ...this.position, fingerprint: this.fingerprint };
   }
 
   /**
-   * Goes on from what `state` gave, of this source or of one of the same examples and seed.
-   * @throws HeddleError INVALID_ARGUMENT for a position in other examples or of another seed, INVALID_FILE for what is no position in these
+   * Continues from a `state` of this source, or of one with the same examples and seed.
+   * @throws HeddleError INVALID_ARGUMENT for a position of other examples or another seed, INVALID_FILE for an invalid position
    */
   restore(state: unknown): void {
     const { epoch, index, fingerprint } = (state ?? {}) as Partial<ExamplePosition>;
@@ -105,7 +105,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.position = { epoch: epoch!, index: index! };
   }
 
-  /** Batches of the held-out examples, in their order; the last may be shorter. undefined where there are none. */
+  /** Batches of the held-out examples, in order. The last may be shorter. Undefined without held-out examples. */
   get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<Example[]>) | undefined {
     const { heldOut = [], batchSize, evalBatches = Number.POSITIVE_INFINITY } = this.options;
     if (heldOut.length === 0) return undefined;
@@ -117,20 +117,20 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     };
   }
 
-  /** Nothing: what it reads is the caller's. */
+  /** Does nothing: the examples belong to the caller. */
   dispose(): void {}
 }
 
 /**
- * Rows apart for training and evaluation: each with probability `fraction` held out, by its number alone; of few rows one at least, or who asked
- * for an evaluation would have none. Whatever the seed of the order, and in every stage, the same rows of a file are: runs that differ in their
- * seed are compared by the same ones.
- * @throws HeddleError INVALID_ARGUMENT where that leaves none to train on
+ * Splits rows into training and evaluation. Each row is held out with probability `fraction`, a function of its index alone. A fraction
+ * above 0 holds out at least one row. The same rows of a file are held out for every seed and in every stage, so that runs with different
+ * seeds are comparable.
+ * @throws HeddleError INVALID_ARGUMENT if no row is left to train on
  */
 export function splitExamples<T>(all: readonly T[], fraction: number): { train: T[]; heldOut: T[] } {
   const draws = Float64Array.from(all, (_, i) => uniformAt(0, Stream.split, 1, i));
   const least = draws.reduce((least, draw) => Math.min(least, draw), 1);
-  // The first that a greater share would hold out.
+  // The first row that a greater share would hold out.
   const isHeldOut = (index: number) => fraction > 0 && (draws[index]! < fraction || draws[index] === least);
   const heldOut = all.filter((_, i) => isHeldOut(i));
   const train = all.filter((_, i) => !isHeldOut(i));

@@ -1,4 +1,4 @@
-// What rows are, where a program gives them: the shapes that stages read, so that the compiler finds a misspelt field.
+// Types of rows in a program, so that the compiler finds a misspelt field.
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 
 /** A row may have further fields. */
@@ -9,27 +9,27 @@ export type RowMessage = ChatMessage | Pick<ChatMessage, "role" | "content">;
 /** A text, or a conversation. */
 export type RowText = string | readonly RowMessage[];
 
-/** Of `sft`: a conversation, a prompt with its completion, or a text. */
+/** A row of `sft`: a conversation, a prompt with its completion, or a text. */
 export type SftRow =
   | OpenRow<{ messages: readonly RowMessage[]; tools?: readonly unknown[] | null | undefined }>
   | OpenRow<{ prompt: RowText; completion: RowText; tools?: readonly unknown[] | null | undefined }>
   | OpenRow<{ text: string }>;
 
-/** The name of a class; numbers and truth values name classes too, and are what a regression learns. */
+/** The name of a class (numbers and booleans are valid), or the target of a regression. */
 export type RowLabel = string | number | boolean;
-/** Of `trainClassifier`: a text with its label, or labels, or words with one each. */
+/** A row of `trainClassifier`: a text with its label or labels, or words with one label each. */
 export type ClassifyRow =
   | OpenRow<{ text: string; label: RowLabel | readonly RowLabel[] }>
   | OpenRow<{ text: string; labels: readonly RowLabel[] }>
   | OpenRow<{ tokens: readonly string[]; labels: readonly RowLabel[] }>;
 
-/** Of `trainEmbedding`: texts that belong together, and others that do not. */
+/** A row of `trainEmbedding`: matching texts, and texts that do not match. */
 export type EmbedRow = OpenRow<{
   anchor: string;
   positive: string;
   negative?: string | readonly string[] | null | undefined;
 }>;
-/** How alike people find two texts. */
+/** Two texts and their human similarity score. */
 export type ScoredRow = OpenRow<{ sentence1: string; sentence2: string; score: number }>;
 
 /**
@@ -42,8 +42,8 @@ export type PairRow =
   | OpenRow<{ prompt: RowText; dismissed: true }>
   | OpenRow<{ chosen: readonly RowMessage[]; rejected: readonly RowMessage[]; margin?: number | null | undefined }>;
 
-/** Of `kto`: an answer that is good (true) or bad. */
+/** A row of `kto`: an answer that is good (true) or bad. */
 export type KtoRow = OpenRow<{ prompt: RowText; completion: RowText; label: boolean }>;
 
-/** Of `grpo` and `ppo`: a prompt; further fields go to the rewards. */
+/** A row of `grpo` and `ppo`: a prompt. Further fields go to the rewards. */
 export type PromptRow = OpenRow<{ prompt: RowText }>;

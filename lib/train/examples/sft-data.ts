@@ -3,27 +3,27 @@ import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } fr
 
 export interface SftData {
   examples: SftExample[];
-  /** Rows that the chat template was applied to. */
+  /** Number of rows rendered by the chat template. */
   conversations: number;
 }
 
 export interface SftDataOptions extends SftRowOptions {
-  /** Tokens of a row at most. */
+  /** Maximum number of tokens of a row. */
   maxSeqLength: number;
   truncationMode: "keep_start" | "keep_end" | "drop" | "error";
-  /** Of the option that gave the rows. */
+  /** Name of the option that gave the rows. */
   name: string;
   signal?: AbortSignal | undefined;
-  /** Told of rows that are left out. */
+  /** Receives warnings about rows that are left out. */
   warn(message: string): void;
 }
 
-/** Places that a message names. */
+/** Number of places that a message lists. */
 const NAMED = 3;
 
 /**
- * Rows as tokens, cut to maxSeqLength. Rows of which nothing is left to learn are left out, and told of.
- * @throws HeddleError `file:line: …` for a row that is none, or a file (with rows in memory INVALID_ARGUMENT) where no row is left
+ * Tokenizes rows, truncated to maxSeqLength. Rows without a token to learn are left out, with a warning.
+ * @throws HeddleError `file:line: …` for an invalid row, or a file (INVALID_ARGUMENT with rows in memory) if no row is left
  */
 export async function readSftExamples(
   source: RowSource,
@@ -73,11 +73,11 @@ function truncated(
   if (mode === "drop") return undefined;
   const from = mode === "keep_start" ? 0 : ids.length - length;
   const kept = { ids: ids.slice(from, from + length), mask: mask.slice(from, from + length) };
-  kept.mask[0] = 0; // what came before it is cut off
+  kept.mask[0] = 0; // the token before it was cut off
   return kept;
 }
 
-/** Why nothing of a row counts. */
+/** Explains why no token of a row counts. */
 function place({ where }: LocatedRow, { ids, mask }: SftExample, maxSeqLength: number): string {
   if (ids.length <= maxSeqLength) return `${where} (${ids.length} tokens, none to learn)`;
   return `${where} (${ids.length} tokens, of which the first to learn is number ${mask.indexOf(1) + 1}, with maxSeqLength ${maxSeqLength})`;

@@ -6,31 +6,32 @@ import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { commonPrefix, continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 
-/** What a tokenizer must do for supervised fine-tuning: `Tokenizer` does it. */
+/** Methods of a tokenizer that supervised fine-tuning needs. `Tokenizer` implements them. */
 export type SftTokenizer = Pick<
   Tokenizer,
   "encode" | "closingCount" | "applyChatTemplate" | "applyChatTemplateWithMask" | "eosTokenIds"
 >;
 
 export interface SftRowOptions {
-  /** Of conversations, and of completions of messages, count the tokens of the assistant's answers alone; false: every token. */
+  /** For conversations, and for completions of messages: count only the tokens of the assistant's answers; false: every token. */
   assistantOnlyLoss: boolean;
-  /** Of prompts with completions, count the completion's tokens alone; false: every token. */
+  /** For prompts with completions: count only the completion's tokens; false: every token. */
   completionOnlyLoss: boolean;
-  /** Name or text of the chat template; the tokenizer's own where not given. */
+  /** Name or text of the chat template. Default: the tokenizer's own. */
   chatTemplate?: string | undefined;
 }
 
-/** A row as tokens: which of them are learned from those before. */
+/** A row as tokens, with a mask of those that are learned. */
 export interface SftExample {
   ids: Uint32Array;
-  /** 1 where the loss counts the token. The first token is never counted: nothing comes before it. */
+  /** 1 if the loss counts the token. The first token is never counted, because it has no preceding token. */
   mask: Uint8Array;
 }
 
 /**
- * A row as tokens. Of one of these shapes:
- * `{ messages }` (a conversation, rendered by the chat template), `{ prompt, completion }` (two texts, or two arrays of messages), `{ text }`.
+ * Tokenizes a row with one of these shapes:
+ * `{ messages }` (a conversation, rendered by the chat template), `{ prompt, completion }` (two texts, or two arrays of messages),
+ * `{ text }`.
  * @throws HeddleError `file:line: field: expected …, got …`
  */
 export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
@@ -68,14 +69,14 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
       tokenizer.applyChatTemplateWithMask([...before, ...after], template),
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
-    // Answers that belong to the prompt are given, not learned. A template may end a conversation with more than its last turn.
+    // Answers in the prompt are given, not learned. A template may add text after the last turn of a conversation.
     const shared = (addGenerationPrompt: boolean) => {
       const how = { ...template, addGenerationPrompt };
       const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, how));
       return commonPrefix(ids, given.ids);
     };
     if (options.assistantOnlyLoss) return example(ids, assistantMask.fill(0, 0, shared(false)));
-    // The whole completion, as with TRL: messages of others in it too, and its mark-up but for what asks for the answer.
+    // Learn the whole completion, as TRL does: also messages of other roles and the mark-up, but not the generation prompt.
     return example(ids, new Uint8Array(ids.length).fill(1, Math.max(shared(false), shared(true))));
   }
   if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
@@ -108,10 +109,10 @@ function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array): number[] {
   return eos === undefined ? [...ids] : [...ids, eos];
 }
 
-/** Roles that chat templates of published models know; another one is a slip, which a template would render as it is. */
+/** Roles that chat templates of published models use. Any other role is a mistake, which a template would render as it is. */
 const ROLES = ["system", "developer", "user", "assistant", "model", "tool", "function", "ipython", "environment"];
 
-/** A row's messages: each with a role that is known, and with content unless it calls tools. */
+/** Validates a row's messages: each needs a known role, and content unless it calls tools. */
 export function checkedMessages(
   row: LocatedRow,
   field: string,
@@ -149,10 +150,10 @@ function templateOptions(row: LocatedRow, { chatTemplate }: SftRowOptions) {
   };
 }
 
-/** Roles of messages, for messages. */
+/** Lists the roles of messages, for error messages. */
 export const rolesOf = (messages: readonly ChatMessage[]) => messages.map((m) => m.role).join(", ");
 
-/** What a template says against a row, with the row's place and the option that may be at fault instead. */
+/** Adds the row's location, and the option that may be at fault, to an error of the template. */
 export function rendered<T>(
   row: LocatedRow,
   field: string,

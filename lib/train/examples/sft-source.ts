@@ -5,25 +5,25 @@ import { permutation, Stream } from "../../data/random.ts";
 import type { BatchSource } from "../loop/trainer.ts";
 import type { SftExample } from "./sft-rows.ts";
 
-/** Sequences of a micro-batch: (sequences · sequenceLength) each. */
+/** A micro-batch of sequences. Each array has (sequences · sequenceLength) elements. */
 export interface SftBatch {
   tokens: Int32Array;
-  /** The next token where the loss counts it, else −100. */
+  /** The next token if the loss counts it, else −100. */
   targets: Int32Array;
-  /** Each row's position in its own document. */
+  /** Position of each token in its document. */
   positions: Int32Array;
-  /** Which document of the sequence a row belongs to; −1: padding. */
+  /** Index of each token's document in its sequence; −1: padding. */
   documents: Int32Array;
-  /** Targets that count. */
+  /** Number of targets that count. */
   counted: number;
-  /** Tokens that are not padding. */
+  /** Number of tokens without padding. */
   tokenCount: number;
 }
 
 export interface SftSourceOptions {
   batchSize: number;
   sequenceLength: number;
-  /** Several examples a sequence, which do not see each other. */
+  /** Whether a sequence holds several examples, which do not see each other. */
   packing: boolean;
   seed: number;
   heldOut?: readonly SftExample[] | undefined;
@@ -33,15 +33,15 @@ export interface SftSourceOptions {
 interface Position {
   epoch: number;
   sequence: number;
-  /** Of the examples: a position holds for them alone. */
+  /** Fingerprint of the examples. A position is valid only for them. */
   fingerprint: string;
 }
 
 const IGNORED = -100;
 
 /**
- * Batches of examples that are in memory. Each pass over them has an order of its own, which follows from (seed, pass) alone, so
- * that a position is two integers. Packed sequences are put together anew in each pass.
+ * Batches of examples in memory. Each pass has a new order, a function of (seed, pass), so that a position is two integers. Sequences are
+ * packed anew in each pass.
  */
 export class SftSource implements BatchSource<SftBatch> {
   private readonly examples: readonly SftExample[];
@@ -56,7 +56,7 @@ export class SftSource implements BatchSource<SftBatch> {
     this.fingerprint = fingerprintOf(examples, options);
   }
 
-  /** Sequences of the first pass: what an epoch is. */
+  /** Number of sequences of the first pass, which defines an epoch. */
   async sequencesPerEpoch(): Promise<number> {
     return (await this.sequencesOf(0)).length;
   }
@@ -82,7 +82,7 @@ export class SftSource implements BatchSource<SftBatch> {
     if (packing) {
       const lengths = Uint32Array.from(order, (i) => this.examples[i]!.ids.length);
       const bins = packBestFit(lengths, sequenceLength);
-      // Bins come longest item first; batches take them in an order by chance.
+      // Bins are sorted by their longest item. Batches take them in a random order.
       const mixed = await permutation(bins.length, seed, Stream.documents, epoch, 1);
       sequences = Array.from(mixed, (bin) => bins[bin]!.map((i) => order[i]!));
     }
@@ -90,7 +90,7 @@ export class SftSource implements BatchSource<SftBatch> {
     return sequences;
   }
 
-  /** Lays sequences out in rows. Missing ones, at the end of an evaluation, are padding. */
+  /** Copies sequences into rows. Missing sequences at the end of an evaluation are padding. */
   private batch(sequences: readonly (readonly SftExample[])[]): SftBatch {
     const { batchSize, sequenceLength } = this.options;
     const rows = batchSize * sequenceLength;

@@ -1,5 +1,5 @@
-// Raw text that a program gives as it comes. Documents are found in ranges of files, in an order of their own and again after a resume, so
-// what is no file becomes one, whatever its size.
+// Writes raw text from a program to a file. Documents are read from byte ranges of files, in random order and again after a resume, so
+// texts of any size need a file.
 import { open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,19 +12,20 @@ import type { TextData, TextSource } from "../options/stage-options.ts";
 import type { CorpusData } from "./corpus-source.ts";
 
 const FOLDER = "heddle-texts";
-/** Characters that are written at once. */
+/** Number of characters written at once. */
 const PART = 1 << 20;
 
 export interface TextFiles {
   data: CorpusData;
   evalData: CorpusData | undefined;
-  /** Removes what was written. */
+  /** Removes the written files. */
   dispose(): Promise<void>;
 }
 
 /**
- * The options' corpora, all of them files. Names are those of the options, so that a resumed run, given the same texts, finds its place.
- * @throws HeddleError INVALID_ARGUMENT for what is no text, IO, ABORTED
+ * Returns the options' corpora, all as files. Files are named after the options, so that a resumed run with the same texts finds its
+ * position.
+ * @throws HeddleError INVALID_ARGUMENT for a value that is not a text, IO, ABORTED
  */
 export async function textFiles(
   {
@@ -53,7 +54,7 @@ export async function textFiles(
   }
 }
 
-/** Whether it is the texts themselves: strings of an array are paths, and objects with `data` corpora. */
+/** Whether the data are texts in memory. Strings in an array are paths, and objects with `data` are corpora. */
 export function isTexts(data: unknown): data is TextSource {
   if (typeof data !== "object" || data === null) return false;
   if (Array.isArray(data)) return data.length > 0 && data.every((one) => isRecord(one) && !Object.hasOwn(one, "data"));

@@ -1,4 +1,4 @@
-// What a stage does with the adapters that an earlier stage left on the model.
+// Handles the adapters that an earlier stage left on the model.
 import { HeddleError } from "../../core/errors.ts";
 import { isFloat } from "../../graph/index.ts";
 import { type Adapter, adapterTensors } from "../../models/adapters/adapters.ts";
@@ -10,17 +10,18 @@ import type { Model } from "../../models/model.ts";
 import { claimWeights } from "../../models/model-claims.ts";
 
 /**
- * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute
- * what was trained. With `lora` an adapter of that name takes part from now on: what is computed before the first step is of the model that is
- * then trained.
- * @throws HeddleError INVALID_ARGUMENT where an adapter lies over quantised weights, which blocks cannot take in, where another run trains
- *   it, or where `lora` contradicts an adapter that is there already
+ * Prepares the adapters of an earlier stage for a training stage.
+ * Without `lora`, merges the active adapters into the weights, because such a stage saves only weights, and these must compute the trained
+ * result.
+ * With `lora`, activates the adapter of that name. Everything computed before the first step then uses the model to be trained.
+ * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantised weights, which cannot absorb it; if another run trains the
+ *   adapter; or if `lora` contradicts an existing adapter
  */
 export async function settleAdapters(
   model: Model,
   { lora, adapter: given }: { lora?: Partial<LoraConfig> | undefined; adapter?: string | undefined },
 ): Promise<void> {
-  // Stages that take `lora` have a default for this name.
+  // Stages that take `lora` have a default adapter name.
   const trainsAdapters = given !== undefined;
   const name = given ?? "default";
   if (lora) {
@@ -51,7 +52,7 @@ export async function settleAdapters(
   }
 }
 
-/** The adapter of a name, if the model has it, active. @throws HeddleError INVALID_ARGUMENT where options contradict it */
+/** Returns the adapter of a name, activated, if the model has it. @throws HeddleError INVALID_ARGUMENT if options contradict it */
 export function adapterThere(model: Model, name: string, lora: Partial<LoraConfig>): Adapter | undefined {
   const known = model.adapters.get(name);
   if (!known) return undefined;
@@ -60,7 +61,10 @@ export function adapterThere(model: Model, name: string, lora: Partial<LoraConfi
   return known;
 }
 
-/** Throws where options contradict an adapter, which is trained further as it is; what is not given does not. @throws HeddleError INVALID_ARGUMENT */
+/**
+ * Throws if options contradict an existing adapter, which is trained further unchanged. Options that are not given contradict nothing.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 export function needSameAdapter(
   model: Model,
   { name, config, layers, saved }: Adapter,
@@ -74,7 +78,7 @@ export function needSameAdapter(
   for (const option of ["r", "alpha", "dropout", "useRslora"] as const)
     if (lora[option] !== undefined && lora[option] !== config[option])
       throw refuse(option, config[option], lora[option]);
-  // The same layers may be named in several ways: by their ends, or all at once.
+  // The same layers can be named in several ways: by suffix, or all at once.
   const needSame = (option: "targetModules" | "modulesToSave", wanted: readonly string[], own: readonly string[]) => {
     const differs = wanted.length !== own.length || wanted.some((module) => !own.includes(module));
     if (differs) throw refuse(option, config[option], lora[option]);
@@ -86,7 +90,7 @@ export function needSameAdapter(
     needSame("targetModules", wanted, [...layers.keys()]);
   }
   if (lora.modulesToSave === undefined) return;
-  const heads = new Set(headNames(model.config)); // saved with an adapter that was trained beside them, without being asked for
+  const heads = new Set(headNames(model.config)); // heads trained with an adapter are saved with it, without being listed
   const kept = [...saved.keys()]
     .filter((weight) => !heads.has(weight))
     .map((weight) => weight.replace(/\.weight$/, ""));

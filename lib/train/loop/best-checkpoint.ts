@@ -4,35 +4,35 @@ import type { CheckpointStore } from "./checkpoints.ts";
 import type { Metrics } from "./stage.ts";
 import type { EvalEvent } from "./trainer.ts";
 
-/** Which evaluation is the best one, and what follows from it; names as in transformers' TrainingArguments. */
+/** Which evaluation is the best, and the consequences. Names follow transformers' TrainingArguments. */
 export interface BestOptions {
   /** End with the weights of the best evaluation instead of those of the last step. */
   loadBestModelAtEnd?: boolean | undefined;
-  /** What is compared: evalLoss, or a metric of the evaluation. Default: evalLoss. */
+  /** The metric to compare: evalLoss, or a metric of the evaluation. Default: evalLoss. */
   metricForBestModel?: string | undefined;
   /** Default: false for names that end in "loss", otherwise true. */
   greaterIsBetter?: boolean | undefined;
-  /** Stop after so many evaluations in a row that are not better than the best one before them. */
+  /** Stop after this number of consecutive evaluations that are not better than the best one before them. */
   earlyStoppingPatience?: number | undefined;
-  /** How much better than the best one an evaluation must be to start that count anew. Default 0: better at all. */
+  /** Minimum improvement over the best evaluation that restarts that count. Default 0: any improvement. */
   earlyStoppingThreshold?: number | undefined;
 }
 
-/** What a checkpoint keeps of the comparison. */
+/** The state of the comparison in a checkpoint. */
 export interface BestState {
   /** The best evaluation so far. */
   held: EvalEvent;
   value: number;
-  /** What was compared, and whether a greater one is better. Absent in older checkpoints. */
+  /** The metric that was compared, and whether greater is better. Absent in older checkpoints. */
   metric?: string;
   greater?: boolean;
-  /** Evaluations since the last one that was better by the threshold. */
+  /** Number of evaluations since the last one that was better by the threshold. */
   stale: number;
 }
 
 const DEFAULT_METRIC = "evalLoss";
 
-/** Compares evaluations, and brings back the weights of the best one. With a store these lie in its checkpoint, otherwise in memory. */
+/** Compares evaluations, and restores the weights of the best one. With a store they are in its checkpoint, otherwise in memory. */
 export class Best {
   private readonly options: BestOptions;
   private readonly metric: string;
@@ -41,7 +41,7 @@ export class Best {
   private copies: Map<string, Float32Array> | undefined;
   private found: BestState | undefined;
 
-  /** Undefined where the options ask for neither. */
+  /** Undefined if the options ask for neither. */
   static of(options: BestOptions, weights: () => ReadonlyMap<string, Tensor>): Best | undefined {
     const { loadBestModelAtEnd = false, earlyStoppingPatience } = options;
     return loadBestModelAtEnd || earlyStoppingPatience !== undefined ? new Best(options, weights) : undefined;
@@ -59,19 +59,20 @@ export class Best {
     return this.options.loadBestModelAtEnd ?? false;
   }
 
-  /** Whether too many evaluations have passed without a better one. */
+  /** Whether early stopping has run out of patience. */
   get exhausted(): boolean {
     return (this.found?.stale ?? 0) >= (this.options.earlyStoppingPatience ?? Number.POSITIVE_INFINITY);
   }
 
-  /** For a checkpoint. */
+  /** State for a checkpoint. */
   get state(): BestState | undefined {
     return this.found && { ...this.found, metric: this.metric, greater: this.greater };
   }
 
   /**
-   * What a resumed run has to beat.
-   * @returns whether it was chosen by another metric than this run's: its value says nothing beside those that follow, and it is forgotten
+   * Restores the best evaluation that a resumed run has to beat. It is dropped if it was chosen by another metric, because its value is
+   * then not comparable.
+   * @returns whether it was dropped
    */
   resume(state: BestState | undefined): boolean {
     const { metric = this.metric, greater = this.greater } = state ?? {};
@@ -81,9 +82,9 @@ export class Best {
   }
 
   /**
-   * @param how.nothing the held-out data counted nothing this time, and says nothing
+   * @param how.nothing whether the held-out data counted no token this time
    * @returns whether this evaluation is the best one so far
-   * @throws HeddleError INVALID_ARGUMENT where it has no such metric; a value that is not finite is never the best
+   * @throws HeddleError INVALID_ARGUMENT if it lacks the metric. A value that is not finite is never the best.
    */
   add(held: EvalEvent, { nothing = false }: { nothing?: boolean } = {}): boolean {
     const value = this.valueOf(held, nothing);
@@ -102,7 +103,7 @@ export class Best {
     return gain > 0;
   }
 
-  /** NaN for an evaluation without the metric, where another has had it or this one counted nothing. */
+  /** Returns NaN for an evaluation without the metric, if another one had it or this one counted no token. */
   private valueOf({ evalLoss, metrics }: EvalEvent, nothing: boolean): number {
     const values: Metrics = { ...metrics, ...(evalLoss !== undefined && { evalLoss }) };
     const name = this.metric;
@@ -112,14 +113,14 @@ export class Best {
     throw new HeddleError("INVALID_ARGUMENT", `metricForBestModel: expected one of ${known || "none"}, got ${name}`);
   }
 
-  /** Keeps the weights as they are now: for a run without a store. */
+  /** Keeps a copy of the current weights, for a run without a store. */
   async copy(): Promise<void> {
     const copies = new Map<string, Float32Array>();
     for (const [name, tensor] of this.weights()) copies.set(name, await tensor.toFloat32());
     this.copies = copies;
   }
 
-  /** Sets what is trained to the weights of the best evaluation. @returns that evaluation; undefined where none was finite */
+  /** Sets the trained weights to those of the best evaluation. @returns that evaluation; undefined if none was finite */
   async restore(store: CheckpointStore | undefined): Promise<EvalEvent | undefined> {
     if (!this.found) return undefined;
     const { held } = this.found;
@@ -129,7 +130,7 @@ export class Best {
   }
 }
 
-/** Without figures that JSON cannot hold: a resumed run tells what one in a piece does. */
+/** Removes values that JSON cannot hold, so that a resumed run reports the same as an uninterrupted one. */
 function finite({ evalLoss, metrics, ...at }: EvalEvent): EvalEvent {
   const own = metrics && Object.fromEntries(Object.entries(metrics).filter(([, v]) => Number.isFinite(v)));
   return { ...at, ...(Number.isFinite(evalLoss) && { evalLoss }), ...(own && { metrics: own }) };

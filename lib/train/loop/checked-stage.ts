@@ -4,17 +4,17 @@ import { Value } from "../../graph/index.ts";
 import { activeTrace } from "../../graph/trace.ts";
 import type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./stage.ts";
 
-/** Inputs that the trainer gives every program of a stage. */
+/** Inputs that the trainer provides to every program of a stage. */
 const GIVEN = ["positions", "tokenTypes", "noise"];
 
-/** The same stage, whose functions are held to what they promise: what an author mistakes is named by the stage, where it is made. */
+/** Wraps a stage with checks of its functions' results, so that an author's mistake is reported where it is made. */
 export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
   const { name } = stage;
   const read = new Set(GIVEN);
   const wrong = (what: string, expected: string, got: string) =>
     new HeddleError("INVALID_ARGUMENT", `${name}.${what}: expected ${expected}, got ${got}`);
   const numbers = (what: string, metrics: Metrics): Metrics => {
-    if (metrics instanceof Promise) metrics.catch(() => {}); // of an async function nobody else hears the failure
+    if (metrics instanceof Promise) metrics.catch(() => {}); // an async function: its rejection would otherwise be unhandled
     if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics) || metrics instanceof Promise)
       throw wrong(what, "an object of numbers", describe(metrics));
     for (const [key, value] of Object.entries(metrics))
@@ -40,7 +40,7 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
       },
     }),
     collate(batch, total, weight) {
-      // A share of a mean over nothing is no number, and it would be the learning rate that is suspected.
+      // A mean over zero positions is NaN, and the learning rate would be blamed for it.
       if (total === 0) throw wrong("count", "at least one counted position in the batches of a step", "0");
       const micro = checkedMicro(stage.collate(batch, total, weight), wrong);
       const counted = countOf(batch);
@@ -86,7 +86,7 @@ const FORWARD: Record<keyof ForwardOptions, true> = {
   neftuneNoiseAlpha: true,
 };
 
-/** A misspelt `documents` would let the documents of a sequence see each other, and nothing would say so. */
+/** Checks option names. A misspelt `documents` would silently let the documents of a sequence see each other. */
 function checkNames(options: ForwardOptions, wrong: Wrong): void {
   if (typeof options !== "object" || options === null) throw wrong("loss: forward", "an object", describe(options));
   for (const key of Object.keys(options)) {
@@ -122,7 +122,7 @@ function checkedOutputs(given: Value | LossOutputs, { sequences, rows }: LossCon
   return outputs as LossOutputs;
 }
 
-/** Outputs of a stage that makes no metrics of them: each is one as it is. */
+/** Checks the outputs of a stage without `metrics`. Each output is then one metric. */
 function checkReported({ loss: _, ...outputs }: LossOutputs, wrong: Wrong): void {
   for (const [key, value] of Object.entries(outputs)) {
     const isNumber = value.shape.every((size) => size === 1) && (value.dtype === "f32" || value.dtype === "i32");

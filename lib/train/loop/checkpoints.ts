@@ -29,30 +29,30 @@ import type { EvalEvent, TrainerState } from "./trainer.ts";
 export interface CheckpointStoreOptions {
   outputDir: string;
   saveTotalLimit?: number | undefined;
-  /** Nobody asked for checkpoints: without a saveTotalLimit each is removed when the run's next one is there. Default false. */
+  /** The checkpoints were not requested. Without a saveTotalLimit, each is removed when the run's next one is complete. Default false. */
   unasked?: boolean | undefined;
   saveDtype: FloatDType;
   resume: boolean | string;
   overwriteOutputDir: boolean;
-  /** How what is trained lies in files. */
+  /** File layout of the trained weights. */
   trained: TrainedFiles;
-  /** The card of a model at this state. */
+  /** Builds the model card for this state. */
   card(state: TrainerState, held: EvalEvent | undefined): ModelCardInput;
   /** The tokenizer's files by name. */
   tokenizerFiles: Readonly<Record<string, string>>;
-  /** Told of what is no error, in the process that writes the folder. */
+  /** Receives warnings, in the process that writes the folder. */
   warn(message: string): void;
 }
 
 /**
- * A run's checkpoints in `outputDir/checkpoint-<step>`: f32 weights, moments, counters and the data position, each a
- * model's or an adapter's folder that can be loaded; and the finished one in `outputDir` itself.
+ * Stores a run's checkpoints in `outputDir/checkpoint-<step>`, and the finished model in `outputDir` itself. A checkpoint holds f32
+ * weights, moments, counters and the data position. Each is a model's or an adapter's folder that can be loaded.
  */
 export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
-  /** Steps whose checkpoints the next one replaces: this run's, and the one of its kind that it resumed from. */
+  /** Steps whose checkpoints the next one replaces: this run's, and the replaceable one that it resumed from. */
   private readonly replaceable: Set<number> | undefined;
-  /** What the run reports, beside its checkpoints. */
+  /** Log of the run, in the same folder as its checkpoints. */
   readonly log: RunLog;
   constructor(options: CheckpointStoreOptions) {
     this.options = options;
@@ -89,7 +89,10 @@ export class CheckpointStore {
     if (overwriteOutputDir) await clearRun(outputDir, trained.file);
   }
 
-  /** @param how.keepOlder of a run that an error ends: removes no checkpoint, whatever the limit, and does without the log where that cannot be written */
+  /**
+   * @param how.keepOlder for a run that ends with an error: keeps all checkpoints regardless of the limit, and ignores a log that cannot
+   *   be written
+   */
   async save(
     step: number,
     optimizer: Optimizer,
@@ -121,7 +124,7 @@ export class CheckpointStore {
     this.replaceable?.add(step);
   }
 
-  /** Whose threads compute digests. */
+  /** The device whose threads compute digests. */
   private get device(): Device | undefined {
     for (const { device } of this.options.trained.tensors().values()) return device;
     return undefined;
@@ -132,12 +135,13 @@ export class CheckpointStore {
   }
 
   /**
-   * Finds the checkpoint to continue from, if any, and holds it to the run. It is read whole, and is what was written.
-   * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
-   *   where there is none any more it is forgotten, with a warning
+   * Finds the checkpoint to resume from, if any, and checks that it fits the run. Verifies the digests of all its files.
+   * @param how.best the run ends with the best evaluation's weights. Their checkpoint is copied from another folder; if it is missing, it
+   *   is dropped with a warning.
    * @param how.writes whether this process writes the folder
-   * @param how.record what of the run has to be as it began
-   * @returns its state, whether it lies in this run's folder, and what loads it into what is trained and the optimizer: nothing is written before
+   * @param how.record facts about the run that must be the same as at its start
+   * @returns its state, whether it is in this run's folder, and a function that loads it into the trained weights and the optimizer.
+   *   Nothing is overwritten before that.
    */
   async restore(
     optimizer: Optimizer,
@@ -157,7 +161,7 @@ export class CheckpointStore {
         "INVALID_FILE",
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
-    // A count that is none would be the exponent of the optimizer's corrections: weights of NaN.
+    // An invalid count would become the exponent of the optimizer's bias correction, and make all weights NaN.
     for (const name of ["step", "optimizerSteps", "tokensSeen"] as const)
       if (!(Number.isSafeInteger(state[name]) && state[name] >= 0))
         throw new HeddleError(
@@ -197,7 +201,7 @@ export class CheckpointStore {
     return { state, own, load: copyAndLoad };
   }
 
-  /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND, INVALID_FILE where they are not those that were written */
+  /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND, INVALID_FILE if they are damaged */
   async restoreWeights(step: number): Promise<void> {
     const { outputDir, trained } = this.options;
     const path = await checkpointOf(outputDir, step);
@@ -210,7 +214,7 @@ export class CheckpointStore {
     await readInto(join(path, trained.file), trained.tensors());
   }
 
-  /** The checkpoint to continue from; what had to be passed over is told of. */
+  /** Finds the checkpoint to resume from. Warns about damaged ones that it skips. */
   private async find(signal: AbortSignal | undefined): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
@@ -257,16 +261,16 @@ export class CheckpointStore {
   }
 }
 
-/** The complete checkpoint of a step, if any. */
+/** Returns the complete checkpoint of a step, if any. */
 async function checkpointOf(folder: string, step: number): Promise<string | undefined> {
   return (await listCheckpoints(folder)).find((one) => one.step === step)?.path;
 }
 
-/** Holds a resumed run to an adapter where it began with one, and to the weights where it began with these. @throws HeddleError INVALID_ARGUMENT */
+/** Checks that a resumed run trains the same kind as before: an adapter, or the weights. @throws HeddleError INVALID_ARGUMENT */
 async function needKind(checkpoint: string, file: string): Promise<void> {
   if (await exists(join(checkpoint, file))) return;
   const isAdapter = await exists(join(checkpoint, ADAPTER_WEIGHTS_FILE));
-  if (!isAdapter && file !== ADAPTER_WEIGHTS_FILE) return; // reading says that it is missing
+  if (!isAdapter && file !== ADAPTER_WEIGHTS_FILE) return; // reading reports that it is missing
   const [expected, got] = isAdapter ? ["options", "none"] : ["none", "options"];
   throw new HeddleError(
     "INVALID_ARGUMENT",
@@ -282,8 +286,8 @@ function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<v
 }
 
 /**
- * Hands on f32 tensors with those of the same names in a file, which have to be as large.
- * @param of.whole the file has no others: a run that trains fewer parameters would leave the rest of them behind in silence
+ * Passes on f32 tensors with those of the same names in a file, which must have the same sizes.
+ * @param of.whole the file must have no other tensors: a run that trains fewer parameters would silently drop the others
  */
 async function eachStored(
   { path, tensors, whole = false }: { path: string; tensors: ReadonlyMap<string, Tensor>; whole?: boolean },

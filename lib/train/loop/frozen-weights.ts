@@ -2,8 +2,8 @@ import { assign, compile, type FloatDType, isFloat, Tensor, tensor, type Value }
 import type { Model } from "../../models/model.ts";
 
 /**
- * Matrices that a run does not train, as its steps read them: f32 ones under bf16 steps are rounded once, and not in every micro-batch (of
- * a LoRA step that was a tenth). They take the place of the rounded copies in the steps' arenas.
+ * Matrices that a run does not train, as its steps read them. With bf16 steps, f32 matrices are rounded once instead of in every
+ * micro-batch. They replace the rounded copies in the steps' arenas.
  */
 export class FrozenMatrices {
   readonly dtype: FloatDType;
@@ -12,14 +12,14 @@ export class FrozenMatrices {
   private readonly copies = new Map<string, Tensor>();
   private filled = false;
 
-  /** @param trained names of the weights that change @param dtype of the steps */
+  /** @param trained names of the trained weights @param dtype of the steps */
   constructor(model: Model, trained: readonly string[], dtype: FloatDType) {
     this.model = model;
     this.trained = new Set(trained);
     this.dtype = dtype;
   }
 
-  /** Weights of one trace by name: those that are frozen enter it as the copies, which then are among `tensors`. */
+  /** Weights of one trace by name. Frozen ones enter it as copies, which are then among `tensors`. */
   weights(): Map<string, Value> {
     const enter = (name: string) => this.enter(name);
     return new (class extends Map<string, Value> {
@@ -37,19 +37,19 @@ export class FrozenMatrices {
     if (this.trained.has(name) || stored.shape.length < 2 || !isFloat(stored.dtype) || stored.dtype === dtype)
       return undefined;
     const key = `rounded.${name}`;
-    // A matrix that only a later trace reads was not rounded with the others.
+    // A matrix that only a later trace reads has no rounded copy.
     if (this.filled && !this.copies.has(key)) return undefined;
     const copy = this.copies.get(key) ?? Tensor.zeros(model.device, dtype, stored.shape);
     this.copies.set(key, copy);
     return tensor(key, dtype, stored.shape);
   }
 
-  /** What programs of such traces are bound to, beside the model's tensors. */
+  /** Tensors that programs of such traces are bound to, in addition to the model's. */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.copies;
   }
 
-  /** Rounds: before the first step. */
+  /** Fills the rounded copies, before the first step. */
   async fill(): Promise<void> {
     const { model, copies } = this;
     this.filled = true;

@@ -1,35 +1,37 @@
 import { HeddleError } from "../../core/errors.ts";
 
-/** Which steps a run leaves out, and what it tells of them. */
+/** Options for skipped steps and loss spikes. */
 export interface StepWatchOptions {
-  /** Leave a step out when its loss, or its gradient, is not finite. */
+  /** Skip a step if its loss or gradient is not finite. */
   skipNonFinite: boolean;
-  /** A loss so many standard deviations above the mean of the last ones is a spike. 0, and where not given: none is looked for. */
+  /** Number of standard deviations above the mean of recent losses from which a loss is a spike. Default: 0, no detection. */
   lossSpikeThreshold?: number | undefined;
-  /** Leave such a step out. */
+  /** Skip steps with a loss spike. */
   skipLossSpikes?: boolean | undefined;
-  /** So many steps in a row that are left out end the run. Default 10. */
+  /** Number of consecutive skipped steps that ends the run. Default 10. */
   maxConsecutiveSkips?: number | undefined;
 }
 
-/** What a checkpoint keeps of it: a resumed run leaves out the steps that one in a piece does. */
+/** State in a checkpoint, so that a resumed run skips the same steps as an uninterrupted one. */
 export interface StepWatchState {
   skippedSteps: number;
   lossSpikes: number;
-  /** Steps left out in a row, up to now. */
+  /** Current number of consecutive skipped steps. */
   inARow: number;
-  /** Of the last steps, that spikes are told by. */
+  /** Recent losses, for spike detection. */
   losses: number[];
 }
 
-/** Losses that a spike is told by: a hundred say how they scatter, twenty are enough to begin with. */
+/** Number of recent losses for spike detection. Detection starts with twenty of them. */
 const WINDOW = 100;
 const LEAST = 20;
-/** The least standard deviation: of losses that hardly scatter at all every other one would be a spike. In nats, and as a share of the mean. */
+/**
+ * Minimum standard deviation, in nats and as a share of the mean. Without it, every other loss would be a spike when losses hardly vary.
+ */
 const LEAST_NATS = 0.02;
 const LEAST_SHARE = 0.05;
 
-/** Looks at the loss of every step before it changes the weights. */
+/** Checks the loss of every step before the weights are updated. */
 export class StepWatch {
   private readonly options: StepWatchOptions;
   private readonly warn: (message: string) => void;
@@ -44,16 +46,17 @@ export class StepWatch {
     this.warn = warn;
   }
 
-  /** For a step's event and the run's result: steps up to now that were left out, and that were spikes, where these are looked for. */
+  /** Counts for a step's event and the run's result: skipped steps, and loss spikes if detection is on. */
   get counts(): { skippedSteps: number; lossSpikes?: number } {
     const { skippedSteps, lossSpikes } = this;
     return { skippedSteps, ...(this.threshold > 0 && { lossSpikes }) };
   }
 
   /**
-   * Before the update. @param whole the loss with what a replay adds
-   * @returns whether the step is left out: its gradient is not to be used
-   * @throws HeddleError NUMERICAL for a loss that is not finite, unless such steps are left out; where too many in a row were
+   * Decides before the update whether to skip a step. @param whole the loss including the replay's
+   * @returns whether to skip the step, so that its gradient is not used
+   * @throws HeddleError NUMERICAL for a loss that is not finite, unless such steps are skipped; or after too many consecutive skipped
+   *   steps
    */
   leavesOut(step: number, loss: number, whole: number): boolean {
     if (!Number.isFinite(whole)) {
@@ -70,18 +73,18 @@ export class StepWatch {
     return skips ?? false;
   }
 
-  /** After an update that left the weights as they were, as its gradient was not finite. @throws HeddleError NUMERICAL as leavesOut */
+  /** Records a step whose update was skipped, because its gradient was not finite. @throws HeddleError NUMERICAL as leavesOut */
   leaveOut(step: number, gradNorm: number, whole: number): void {
     this.leaveOutNonFinite(step, "gradient norm", `${gradNorm} (loss ${whole})`);
   }
 
-  /** After an update. */
+  /** Records a completed update. */
   taken(loss: number): void {
     this.inARow = 0;
     if (this.threshold > 0) this.losses = [...this.losses, loss].slice(-WINDOW);
   }
 
-  /** For a checkpoint. */
+  /** State for a checkpoint. */
   get state(): StepWatchState {
     const { skippedSteps, lossSpikes, inARow, losses } = this;
     return { skippedSteps, lossSpikes, inARow, losses };
@@ -95,7 +98,7 @@ export class StepWatch {
     return this.options.lossSpikeThreshold ?? 0;
   }
 
-  /** What a loss is a spike beside; undefined where it is none. */
+  /** Describes the losses that a spike is compared with; undefined if the loss is not a spike. */
   private spikeOf(loss: number): string | undefined {
     const { losses, threshold } = this;
     if (!(threshold > 0) || losses.length < LEAST) return undefined;
@@ -124,14 +127,14 @@ export class StepWatch {
       this.inARow = inARow;
       return;
     }
-    // The step is not complete: the checkpoint that is saved now is of those before it.
+    // The step is not complete, so the checkpoint saved now contains only the steps before it.
     throw new HeddleError(
       "NUMERICAL",
       `step ${step}: expected fewer than ${most} steps in a row to be left out (maxConsecutiveSkips), got ${inARow}, the last for ${why}; a lower learningRate or maxGradNorm may help`,
     );
   }
 
-  /** Once of each kind. */
+  /** Warns once for each kind. */
   private tell(counted: "skippedSteps" | "lossSpikes", message: string): void {
     if (this.told.has(counted)) return;
     this.told.add(counted);

@@ -1,26 +1,29 @@
 import type { Metrics, Stage } from "./stage.ts";
 
-/** Sums as JSON keeps them: as text, because it has no NaN and no infinity. */
+/** Sums for JSON. They are strings, because JSON has no NaN and no infinity. */
 export type MeanSums = readonly (readonly [name: string, sum: string, weight: number])[];
 
-/** Means of metrics over batches, steps or ranks, each over those that have it: one without a good answer says nothing of good ones. */
+/**
+ * Means of metrics over batches, steps or ranks. Each mean covers only those that have the metric: a batch without a good answer has no
+ * metric of good answers.
+ */
 export class MetricMeans {
   private readonly known = new Map<string, { sum: number; weight: number }>();
 
   /**
-   * @param weight of what these metrics are means over
-   * @param own weights of single metrics, instead
+   * @param weight number of items that these metrics are means over
+   * @param own weights of single metrics, which override it
    */
   add(metrics: Metrics, weight: number, own: Metrics = {}): void {
     for (const [name, value] of Object.entries(metrics)) {
-      if (typeof value !== "number") continue; // JSON has no number for what is none
+      if (typeof value !== "number") continue; // JSON has no NaN
       const one = (Object.hasOwn(own, name) ? own[name] : undefined) ?? weight;
       const before = this.known.get(name) ?? { sum: 0, weight: 0 };
       this.known.set(name, { sum: before.sum + value * one, weight: before.weight + one });
     }
   }
 
-  /** For a checkpoint. */
+  /** Sums for a checkpoint. */
   get sums(): MeanSums {
     return [...this.known].map(([name, { sum, weight }]) => [name, String(sum), weight] as const);
   }
@@ -31,7 +34,7 @@ export class MetricMeans {
     return means;
   }
 
-  /** What follows from the means of a stage's metrics is in it as well. */
+  /** Returns the means, and the stage's metrics derived from them. */
   of(stage: Pick<Stage<never>, "derived">): Metrics {
     const some = [...this.known].filter(([, { weight }]) => weight > 0);
     const means = Object.fromEntries(some.map(([name, { sum, weight }]) => [name, sum / weight]));

@@ -1,18 +1,19 @@
 import type { Model, ModelMark } from "../../models/model.ts";
 
-/** One change of a model at a time: what a change has made is then known to be its own. */
+/** Serialises changes to a model, so that each change can be attributed to one call. */
 const underWay = new WeakMap<Model, Promise<unknown>>();
 
 interface Change {
   before: ModelMark;
   after: ModelMark;
-  /** Takes it back where others have changed the model since. */
+  /** Undoes only this change, if others have changed the model since. */
   otherwise?: (() => void) | undefined;
 }
 
 /**
- * What a call does to its model before its first step: heads, adapters, merged or widened weights. A call that is refused takes it back, as
- * far as nobody else has changed the model since; one that begins lets go of how the model was, which takes memory until then.
+ * Records what a training call changes in its model before the first step (heads, adapters, merged or dequantized weights). Rolls it back
+ * if the call is rejected, unless others have changed the model since. The saved state takes memory, and is freed when the first step
+ * begins.
  */
 export class Preparation {
   private readonly model: Model;
@@ -23,7 +24,7 @@ export class Preparation {
     this.model = model;
   }
 
-  /** Makes a change. @param otherwise takes it back alone, where others have changed the model since */
+  /** Makes a change. @param otherwise undoes only this change, if others have changed the model since */
   async change<T>(make: () => Promise<T> | T, otherwise?: () => void): Promise<T> {
     const { model } = this;
     const made = (underWay.get(model) ?? Promise.resolve()).then(async () => {
@@ -33,7 +34,7 @@ export class Preparation {
         return await make();
       } finally {
         const after = model.mark();
-        after.release(); // to be told by alone
+        after.release(); // the mark is only needed for comparison
         if (after.is(before)) before.release();
         else this.changes.push({ before, after, otherwise });
       }
@@ -45,12 +46,12 @@ export class Preparation {
     return made;
   }
 
-  /** What else is taken back, such as a field of what holds the model. */
+  /** Registers an undo action for state outside the model, such as a field of the model's owner. */
   besidesModel(undo: () => void): void {
     this.besides.push(undo);
   }
 
-  /** The call was refused. */
+  /** Rolls back all changes after the call was rejected. */
   undo(): void {
     for (const undo of this.besides.splice(0).reverse()) undo();
     for (const { before, after, otherwise } of this.changes.splice(0).reverse()) {
@@ -59,28 +60,28 @@ export class Preparation {
       try {
         otherwise?.();
       } catch {
-        // The refusal is told, and not what came of the model since.
+        // Report the rejection, not this follow-up error.
       }
     }
   }
 
-  /** The first step is due: nothing is taken back any more. */
+  /** Frees the saved state when the first step begins. Changes can no longer be undone. */
   forget(): void {
     this.besides.length = 0;
     for (const { before } of this.changes.splice(0)) before.release();
   }
 }
 
-/** Runs a call; where it is refused before its first step, its model is as it was. */
+/** Runs a call, and restores its model if the call is rejected before the first step. */
 export async function* preparing<Event, Result>(
   base: { readonly model: Model },
   run: (preparation: Preparation) => AsyncGenerator<Event, Result, void>,
 ): AsyncGenerator<Event, Result, void> {
-  const preparation = new Preparation(base?.model); // a base that is none is refused by whoever reads it
+  const preparation = new Preparation(base?.model); // an invalid base is rejected by its reader
   try {
     return yield* run(preparation);
   } catch (error) {
-    preparation.undo(); // nothing, once it has begun
+    preparation.undo(); // no effect after the first step
     throw error;
   } finally {
     preparation.forget();

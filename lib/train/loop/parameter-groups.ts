@@ -1,4 +1,4 @@
-// Parameters that are trained otherwise than the rest: whose names a group means, and what the optimizer and a checkpoint make of it.
+// Parameter groups: matching names to groups, and the groups in the optimizer and in checkpoints.
 import { createHash } from "node:crypto";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
@@ -8,18 +8,18 @@ import type { TrainingOptions } from "../options/options.ts";
 import { type ParameterMatch, parsePattern } from "../options/parameter-match.ts";
 import type { ParameterGroup } from "../options/stage-options.ts";
 
-/** What a checkpoint keeps of a group: a run goes on with the groups that it began with. */
+/** A group as a checkpoint stores it. A resumed run must have the same groups. */
 export interface GroupRecord extends Omit<ParameterGroup, "match"> {
-  /** As it was written; of a function only that it was one. */
+  /** The match as written. A function is only recorded as such. */
   match: string;
-  /** How many it had, and what tells them from others. */
+  /** Number of parameters, and a hash of their names. */
   parameters: number;
   names: string;
 }
 
-/** A run's parameters, each in the first group that it matches. */
+/** A run's parameters, each in the first group that matches it. */
 export interface Grouped {
-  /** Those that are trained, in their order. */
+  /** Names of the trained parameters, in order. */
   trained: string[];
   groups: readonly { names: ReadonlySet<string>; group: ParameterGroup }[];
   /** Undefined without groups. */
@@ -27,9 +27,9 @@ export interface Grouped {
 }
 
 /**
- * @param names what the run would train without groups
- * @param others further parameters of the model, which a message may name
- * @throws HeddleError INVALID_ARGUMENT for a group that has no parameter, and where none is left to train
+ * @param names parameters that the run trains without groups
+ * @param others further parameters of the model, for messages
+ * @throws HeddleError INVALID_ARGUMENT for a group without a parameter, and if no parameter is left to train
  */
 export function groupParameters(
   given: readonly ParameterGroup[] = [],
@@ -55,7 +55,7 @@ export function groupParameters(
   return { trained, groups, record: groups.length > 0 ? groups.map(recordOf) : undefined };
 }
 
-/** The groups as the optimizer has them: Muon's matrices apart, because a rate of their own is a multiple of Muon's. */
+/** Groups in the optimizer's form. Muon's matrices are separate, because their rate is a multiple of Muon's. */
 export function optimizerGroups(
   { groups }: Pick<Grouped, "groups">,
   { learningRate, muonLearningRate }: Pick<TrainingOptions, "learningRate" | "muonLearningRate">,
@@ -73,7 +73,7 @@ export function optimizerGroups(
 }
 
 /**
- * Holds a resumed run to the groups that it began with: other rates would be no run that was never stopped, and what is frozen has no moments.
+ * Checks that a resumed run has its original groups. Other rates would change the result, and parameters that were frozen have no moments.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needSameGroups(began: readonly GroupRecord[] = [], now: readonly GroupRecord[] = []): void {
@@ -125,11 +125,11 @@ function matcher(match: ParameterGroup["match"], place: string): (name: string) 
       return answer;
     };
   const pattern = parsePattern(one);
-  if (pattern) return (name) => name.search(pattern) >= 0; // which minds no lastIndex
+  if (pattern) return (name) => name.search(pattern) >= 0; // unlike test(), it ignores lastIndex
   return (name) => `.${name}.`.includes(`.${one}.`);
 }
 
-/** Says what may have been meant. */
+/** Builds the error, with a suggestion. */
 function nothingMatched(
   match: ParameterGroup["match"],
   place: string,
@@ -150,7 +150,7 @@ function nothingMatched(
   return refused(`names of parameters that the run trains (${known})`, `${text}, which none has`);
 }
 
-/** Parts of names, as many as a text has, that are near to it. */
+/** Parts of names that are close to a text and have the same number of parts. */
 function nearTo(text: string, names: readonly string[]): string[] {
   const count = text.split(".").length;
   const runs = new Set<string>();
@@ -161,7 +161,7 @@ function nearTo(text: string, names: readonly string[]): string[] {
   return [nearest(text, runs)].filter((near) => near !== undefined);
 }
 
-/** The first name, one in the middle and the last. */
+/** The first name, a middle one and the last. */
 function examples(names: readonly string[]): string[] {
   return [...new Set([0, names.length >> 1, names.length - 1].map((i) => names[i]!))];
 }

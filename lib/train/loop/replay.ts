@@ -15,9 +15,9 @@ import { emitWarning } from "./warn.ts";
 export type OpenReplay = Replay & { source: BatchSource<unknown> };
 
 /**
- * Batches of an earlier stage that are mixed into every step of a later one: raw text of pre-training, or rows of supervised fine-tuning,
- * packed, of which the answers are learned.
- * @param sequenceLength positions of a sequence
+ * Batches of an earlier stage for every step of a later one: raw text of pre-training, or packed rows of supervised fine-tuning, which
+ * learn the answers.
+ * @param sequenceLength number of positions of a sequence
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row
  */
 export async function openReplay(
@@ -31,7 +31,7 @@ export async function openReplay(
   const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
   const shape = { sequences, sequenceLength, dtype, gradientCheckpointing };
   const { data, weight, documentSeparator, textField } = replay;
-  // Batches of a source and of its stage are of one type; the trainer only hands them on.
+  // Batches of a source and of its stage have the same type. The trainer only passes them on.
   if (replay.stage === "pretrain") {
     const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
     const source = await corpusSource(text, tokenizer, sequenceLength, signal, "replay");

@@ -1,11 +1,11 @@
-// What a run's options say against it: looked at before the model is changed, where a refusal would leave it without its head.
+// Checks of a run's options before the model is changed, so that a rejected run does not lose the model's head.
 import { HeddleError } from "../../core/errors.ts";
 import { learningRateSchedule } from "../../optim/schedule.ts";
 import type { TrainingOptions } from "../options/options.ts";
 import { checkOverwrite } from "./output-folder.ts";
 import type { BatchSource } from "./trainer.ts";
 
-/** Throws where a run could not come to its end, whatever the model. @throws HeddleError INVALID_ARGUMENT */
+/** Throws if a run could not finish, with any model. @throws HeddleError INVALID_ARGUMENT */
 export function needPossible(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
   needEvaluations(source, options);
   learningRateSchedule(options);
@@ -15,7 +15,7 @@ export function needPossible(source: Pick<BatchSource<unknown>, "evaluation">, o
     throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");
 }
 
-/** Throws where evaluations are to be compared and there are none. @throws HeddleError INVALID_ARGUMENT */
+/** Throws if evaluations are to be compared but none take place. @throws HeddleError INVALID_ARGUMENT */
 function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
   const { loadBestModelAtEnd, earlyStoppingPatience, evaluate, evalSteps } = options;
   if (!loadBestModelAtEnd && earlyStoppingPatience === undefined) return;

@@ -5,32 +5,31 @@ import { linesOf } from "../../data/lines.ts";
 import { ioError } from "../../io/atomic-files.ts";
 import type { TrainEvent } from "./trainer.ts";
 
-/** Beside a run's checkpoints: its events, a line of JSON each. */
+/** The log file in the folder of a run's checkpoints: one event per line, as JSON. */
 export const LOG_FILE = "log.jsonl";
 
-/** How long lines wait for each other. Steps of small models come by the hundred a second. */
+/** Maximum time that lines stay buffered. Small models take hundreds of steps a second. */
 const MOST_WAIT_MS = 500;
 
-/** What a line has beside its event. */
+/** Fields of a line in addition to its event. */
 interface Logged {
   step: number;
-  /** Wall-clock seconds of training until then, those of the runs that this one goes on from included. */
+  /** Wall-clock seconds of training so far, including earlier parts of a resumed run. */
   seconds?: number;
 }
 
 /**
- * What a run reports, kept to be plotted: steps and evaluations in their order, as the events are (what is not finite is null), with the
- * seconds that training has taken until then. Lines are written before the checkpoint that follows them, so that a resumed run, which cuts
- * off what lies beyond its step, leaves no gap.
+ * Logs a run's events for plotting: steps and evaluations in order, with the seconds of training so far. Non-finite values are null. Lines
+ * are written before the checkpoint that follows them. A resumed run truncates the log after its step, so the log has no gaps.
  */
 export class RunLog {
   private readonly path: string;
   private waiting: string[] = [];
   private written: number | undefined;
   private began = 0;
-  /** Bytes of whole lines in the file. */
+  /** Number of bytes of whole lines in the file. */
   private size = 0;
-  /** Of the runs that this one goes on from. */
+  /** Seconds of training in earlier parts of a resumed run. */
   private secondsBefore = 0;
 
   constructor(folder: string) {
@@ -49,20 +48,20 @@ export class RunLog {
     return false;
   }
 
-  /** Hands events on, and logs them. */
+  /** Passes events on, and logs them. */
   async *follow<Result>(events: AsyncGenerator<TrainEvent, Result, void>): AsyncGenerator<TrainEvent, Result, void> {
     this.began = performance.now();
     try {
       let next = await events.next();
       for (; !next.done; next = await events.next()) {
-        // A log that cannot be written ends the run as an error of its own does: with its last step saved.
+        // A log that cannot be written ends the run like an error of the run: after saving its last step.
         await this.add(next.value).catch((error: unknown) => events.throw(error));
         yield next.value;
       }
       await this.flush();
       return next.value;
     } finally {
-      // Left early, the run that is followed has to hear of it. What ended it is told, and not what then happens to the log.
+      // If the loop is left early, stop the followed run too. Report the error that ended it, not a later one of the log.
       await events.return(undefined as Result);
       await this.flush().catch(() => undefined);
     }
@@ -75,7 +74,7 @@ export class RunLog {
     if (performance.now() - this.written! > MOST_WAIT_MS) await this.flush();
   }
 
-  /** Writes what waits; where that fails it waits on, and the file has no part of it. @throws HeddleError IO */
+  /** Writes the buffered lines. If that fails, they stay buffered, and the file gets no part of them. @throws HeddleError IO */
   async flush(): Promise<void> {
     const lines = this.waiting;
     this.waiting = [];
@@ -92,7 +91,7 @@ export class RunLog {
     this.size += bytes.length;
   }
 
-  /** Cuts off what a run that begins with an event will report again, and what a kill left of a line. */
+  /** Truncates the log: events that this run will report again, and a line that a killed run left incomplete. */
   private async rewind(first: TrainEvent): Promise<void> {
     this.written = performance.now();
     const size = await stat(this.path).then(
@@ -105,10 +104,10 @@ export class RunLog {
     let end = 0;
     for await (const { line, bytes } of this.lines()) {
       const event = eventOf(line);
-      // The evaluation of a step comes after it, and alone where a run was stopped between them.
+      // A step's evaluation follows it. A run stopped between the two resumes with the evaluation alone.
       const isKept =
         event && (event.step < first.step || (event.step === first.step && "loss" in event && !("loss" in first)));
-      if (!isKept || end + bytes > size) break; // the last line may lack its end
+      if (!isKept || end + bytes > size) break; // the last line may lack its line break
       end += bytes;
       const { seconds } = event;
       this.secondsBefore = typeof seconds === "number" && Number.isFinite(seconds) ? seconds : 0;
@@ -129,7 +128,7 @@ export class RunLog {
   }
 }
 
-/** An event of a log's line; undefined where it is none, as of a line that a kill has cut. */
+/** Parses a line of a log. Returns undefined if it is not an event, such as a truncated line. */
 export function eventOf(line: string): Logged | undefined {
   try {
     const event = JSON.parse(line) as Partial<Logged> | null;

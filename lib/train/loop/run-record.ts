@@ -5,20 +5,20 @@ import type { Model } from "../../models/model.ts";
 import type { RecordedOptions } from "../options/run-options.ts";
 import type { GroupRecord } from "./parameter-groups.ts";
 
-/** What of a run has to be as it began when it goes on: checkpoints keep it. */
+/** Facts in a checkpoint that must be unchanged when a run resumes. */
 export interface RunRecord {
-  /** The parameter groups, where there are some, those that are frozen too. */
+  /** The parameter groups, including frozen ones, if there are any. */
   parameterGroups?: GroupRecord[] | undefined;
   /** The options that losses follow from. Absent in older checkpoints. */
   options?: RecordedOptions | undefined;
-  /** Of the weights that are not trained, where there are some. Absent in older checkpoints. */
+  /** Fingerprint of the untrained weights, if there are any. Absent in older checkpoints. */
   frozenWeights?: string | undefined;
 }
 
 /**
- * What tells the weights that a run reads and does not train apart from others: the base under an adapter, adapters beside it, a trunk under a
- * head, frozen groups. They lie in no checkpoint of the run, or are not read from there, so that it would go on over any others.
- * @returns undefined where all is trained
+ * Fingerprint of the weights that a run reads but does not train: the base under an adapter, other adapters, a trunk under a head, frozen
+ * groups. The run's checkpoints do not restore them, so a resumed run would otherwise accept any others.
+ * @returns undefined if all weights are trained
  */
 export async function frozenFingerprint(model: Model, trained: readonly string[]): Promise<string | undefined> {
   const own = new Set(trained);
@@ -27,7 +27,10 @@ export async function frozenFingerprint(model: Model, trained: readonly string[]
   return frozen.length > 0 ? `${frozen.length} tensors ${await weightsFingerprint(model, frozen)}` : undefined;
 }
 
-/** @param began of the checkpoint; undefined: it is of before this was kept, or all was trained @throws HeddleError INVALID_ARGUMENT */
+/**
+ * @param began from the checkpoint; undefined: it is an older checkpoint, or all weights were trained
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 export function needSameFrozen(began: string | undefined, now: string | undefined): void {
   if (began === undefined || now === undefined || began === now) return;
   throw new HeddleError(

@@ -37,44 +37,47 @@ import {
 } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
 
-/** What is trained: a model with its tokenizer. `LanguageModel` is one. */
+/** A trainable model with its tokenizer. `LanguageModel` implements it. */
 export interface Trainable {
   readonly model: Model;
   readonly tokenizer?:
     | (CorpusTokenizer & {
-        /** The files that are saved beside the weights: their texts by name, such as `tokenizer.json`. */
+        /** Files to save with the weights: their texts by name, such as `tokenizer.json`. */
         files(): Readonly<Record<string, string>>;
       })
     | undefined;
-  /** Replaced by the new one when a stage is done. */
+  /** The model card, replaced when a stage finishes. */
   card?: ModelCard | undefined;
-  /** Where its weights lie: what an adapter names as its base. A stage that trains them leaves where it saved them, or nothing. */
+  /**
+   * Path of the weights, which an adapter stores as its base. A stage that trains them sets it to the folder where it saved them, or
+   * clears it.
+   */
   path?: string | undefined;
 }
 
-/** What a stage adds to the options that all have. */
+/** Stage-specific additions to the common options. */
 export interface StageSetup {
   card: StageCard;
   signal?: AbortSignal | undefined;
   /**
-   * Weights that are trained, all others stay as they are to the byte. Default: all. With `options.lora` those that are
-   * trained beside the adapter; default: none.
+   * Names of the trained weights; all others stay unchanged bit for bit. Default: all. With `options.lora` those trained in addition to
+   * the adapter; default: none.
    */
   names?: readonly string[] | undefined;
-  /** Sequences of a micro-batch. Default: perDeviceTrainBatchSize (a pair is two sequences, for instance). */
+  /** Number of sequences in a micro-batch. Default: perDeviceTrainBatchSize. A pair, for instance, is two sequences. */
   sequences?: number | undefined;
-  /** Positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
+  /** Number of positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
   sequenceLength?: number | undefined;
   world?: World | undefined;
-  /** Told of what is no error. Default: process.emitWarning. */
+  /** Receives warnings. Default: process.emitWarning. */
   warn?: ((message: string) => void) | undefined;
-  /** What the stage has done to the model. Default: nothing. @internal */
+  /** Records the stage's changes to the model. Default: no changes. @internal */
   preparation?: Preparation | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
 }
 
-/** Positions of a sequence: maxSeqLength, checked against the model's context, or that, at most 1024. */
+/** Returns the number of positions of a sequence: maxSeqLength, checked against the model's context, or that context, at most 1024. */
 export function sequenceLengthOf(model: Model, { maxSeqLength }: { maxSeqLength?: number | undefined }): number {
   const context = model.config.maxPositionEmbeddings;
   const length = maxSeqLength ?? Math.min(context, 1024);
@@ -86,7 +89,7 @@ export function sequenceLengthOf(model: Model, { maxSeqLength }: { maxSeqLength?
   return length;
 }
 
-/** The tokenizer of what a stage trains. @throws HeddleError INVALID_ARGUMENT where there is none */
+/** Returns the tokenizer of the model to train. @throws HeddleError INVALID_ARGUMENT if it has none */
 export function tokenizerOf<T extends Trainable>(base: T, stage: string): NonNullable<T["tokenizer"]> {
   if (typeof base !== "object" || base === null)
     throw new HeddleError("INVALID_ARGUMENT", `${stage}: expected a model, got ${describe(base)}`);
@@ -96,12 +99,12 @@ export function tokenizerOf<T extends Trainable>(base: T, stage: string): NonNul
 }
 
 /**
- * Runs a stage from its options to the finished model: resume, steps, logs, held-out evaluation, checkpoints, model card.
- * A stage's own file is then its schema, its rows and its loss. Disposes of `source` in the end. Refused before its first step, it leaves the
- * model as it was.
+ * Runs a stage from its options to the finished model: resume, steps, logs, held-out evaluation, checkpoints, model card. A stage's file
+ * only has to define its schema, its rows and its loss. Disposes of `source` in the end. If the stage is rejected before its first step,
+ * the model is restored.
  *
- * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a loss that is not finite, ABORTED after `setup.signal` fired (the last
- *   completed step is saved first), IO (what was saved stays)
+ * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a loss that is not finite, ABORTED after `setup.signal` fired (the last completed
+ *   step is saved first), IO (saved files stay)
  */
 export async function* runStage<Batch>(
   base: Trainable,
@@ -123,7 +126,7 @@ async function* prepared<Batch>(
   setup: StageSetup & { preparation: Preparation },
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
-  const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
+  const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not on every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
   try {
@@ -139,7 +142,7 @@ async function* prepared<Batch>(
       replay = await openReplay(options.replay, tokenizer, length, options, setup.signal);
     }
     const parent = base.card;
-    const measured = new Set<string>(); // names of what `evaluate` returns
+    const measured = new Set<string>(); // names of the metrics of `evaluate`
     const evaluate =
       options.evaluate &&
       (async (at: Omit<EvaluateAt<Trainable>, "model">) => {
@@ -156,7 +159,7 @@ async function* prepared<Batch>(
     const store = storeOf(base, options, trained, card, warn);
     if (adapter && base.path !== undefined && options.outputDir !== undefined)
       await needApart(options.outputDir, base.path);
-    // What would only fail in the middle of the run, or at its end, fails before it.
+    // Check here everything that would otherwise fail in the middle of the run or at its end.
     claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
@@ -164,7 +167,7 @@ async function* prepared<Batch>(
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
     const ofBase = names.some((name) => !heads.includes(name));
-    const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
+    const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // active adapters are merged into it
     const muon = muonOf(model, options, names);
     await setup.preparation.change(async () => {
       await settleAdapters(model, options);
@@ -212,7 +215,7 @@ async function* prepared<Batch>(
   }
 }
 
-/** Tells of options that come to nothing, as nothing is evaluated or compared. */
+/** Warns about options that have no effect without an evaluation or a comparison. */
 function tellOfNoEvaluation(
   source: Pick<BatchSource<unknown>, "evaluation">,
   options: TrainingOptions,
@@ -225,7 +228,7 @@ function tellOfNoEvaluation(
     warn("metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience");
 }
 
-/** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */
+/** Throws if the held-out data counts no token. Not checked if its batches are expensive (drawn answers). */
 async function needHeldOut<Batch>(
   stage: Stage<Batch>,
   source: BatchSource<Batch>,
@@ -234,20 +237,23 @@ async function needHeldOut<Batch>(
 ): Promise<void> {
   if (!source.evaluation || source.prefetch === false) return;
   for await (const batch of source.evaluation(signal)) if (stage.count(batch) > 0) return;
-  // What was asked for, where the stage has both.
+  // Name the option that was given, if the stage has both.
   const { evalData, evalFraction } = options as { evalData?: unknown; evalFraction?: number };
   const name = evalData === undefined && evalFraction ? "evalFraction" : "evalData";
   throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token to predict, got none`);
 }
 
-/** The weights that a stage trains without groups; with `lora` those of an adapter, which is put on the model where it is not there yet. */
+/**
+ * Returns the weights that a stage trains without groups. With `lora` these are the adapter's, which is added to the model if it is
+ * missing.
+ */
 async function trainedNames(
   model: Model,
   { lora, adapter: name = "default", seed }: TrainingOptions,
   { names, preparation }: StageSetup & { preparation: Preparation },
 ): Promise<{ adapter?: Adapter; names: readonly string[] }> {
   if (!lora) return { names: names ?? model.languageWeightNames };
-  // Made active where it is there already, which others' changes leave as it is.
+  // An existing adapter is activated. Others' changes do not affect that.
   const there = await preparation.change(() => adapterThere(model, name, lora));
   const adapter =
     there ??
@@ -258,7 +264,7 @@ async function trainedNames(
   return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
 }
 
-/** What Muon updates: the matrices of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT where there are none */
+/** Selects Muon's matrices: those of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT without such a matrix */
 function muonOf(model: Model, options: TrainingOptions, trained: readonly string[]): MuonOptions | undefined {
   if (options.optim !== "muon") return undefined;
   const layers = [...linearLayers(model)].map(([name, layer]) => ({ name: `${name}.weight`, ...layer }));

@@ -3,19 +3,19 @@ import { filesOf } from "../examples/corpus-source.ts";
 import type { TrainingOptions } from "../options/options.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
-/** What a stage says of itself in the model card. */
+/** The stage's entries in the model card. */
 export interface StageCard {
-  /** Names of its data: files, mostly. */
+  /** Names of its data, usually files. */
   data: readonly string[];
-  /** What such a model is good for and what not. */
+  /** Suitable and unsuitable uses of such a model. */
   notes: string;
-  /** What the held-out loss was measured on, and its unit. */
+  /** The data of the held-out loss, and its unit. */
   evaluation: { name: string; metric: string };
 }
 
 /**
- * The card of a model after a stage: its parent's, carried on, with this stage's data and options.
- * @param measured metrics that are none of the stage's own, but of the caller's `evaluate`
+ * Builds the model card after a stage: the parent's card, extended by this stage's data and options.
+ * @param measured names of metrics that come from the caller's `evaluate`, not from the stage
  */
 export function cardOf(
   parent: ModelCard | undefined,
@@ -48,14 +48,14 @@ export function cardOf(
         ...(held?.evalLoss === undefined ? [] : [{ metric: about.evaluation.metric, value: held.evalLoss }]),
         ...metrics,
       ]
-        // A card is JSON, and no finished model is lost for a figure that is none.
+        // A card is JSON. Leave out values that are not finite, rather than lose a finished model.
         .filter(({ value }) => Number.isFinite(value))
         .map((entry) => ({ name: measured.has(entry.metric) ? "evaluate" : about.evaluation.name, ...entry })),
     ],
   };
 }
 
-/** Data that several stages read, or that one replays, is listed once; of more files than a card lists, the first ones. */
+/** Lists data once, even if several stages read or replay it. If there are more files than a card lists, keeps the first ones. */
 function listed<T extends { name: string }>(list: readonly T[]): (T | { name: string })[] {
   const all = [...new Map(list.map((entry) => [JSON.stringify(entry), entry])).values()];
   if (all.length <= MOST_DATA) return all;
@@ -63,7 +63,7 @@ function listed<T extends { name: string }>(list: readonly T[]): (T | { name: st
   return [...shown, { name: `and ${all.length - shown.length} more` }];
 }
 
-/** The names under which a card lists files: their last part. */
+/** Names of files in a card: the last part of their paths. */
 export function dataNames(data: string | readonly string[] | undefined): string[] {
   const files = data === undefined ? [] : typeof data === "string" ? [data] : data;
   return files.map((name) => name.replace(/^.*[\\/]/, ""));

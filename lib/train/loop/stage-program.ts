@@ -28,7 +28,7 @@ import {
 } from "./stage.ts";
 import type { StepShape } from "./step.ts";
 
-/** What a program's named outputs hold, the loss apart. */
+/** A program's named outputs, without the loss. */
 type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
@@ -41,14 +41,16 @@ export interface Evaluated {
   metricCounts: Metrics;
 }
 
-/** A stage's loss over a model as programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
+/**
+ * Programs for a stage's loss over a model: one adds gradients of a micro-batch to the optimizer's tensors, one computes only the loss.
+ */
 export class StageProgram<Batch> {
   readonly stage: Stage<Batch>;
-  /** Where positions begin in the family's table. */
+  /** First index of the family's position table. */
   private readonly begin: number;
   private readonly positions: Int32Array;
   private readonly tokenTypes: Int32Array;
-  /** Of a step's first micro-batch, over what the tensors held; and of later ones, added to it. */
+  /** Program of a step's first micro-batch, which overwrites the gradients. Later ones add to them. */
   private readonly first: Executable;
   private later: Executable | undefined;
   private readonly bindLater: () => Executable;
@@ -135,16 +137,16 @@ export class StageProgram<Batch> {
     return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };
   }
 
-  /** Of what there is, what a program takes: an evaluation may read less than a step, and few families read all. */
+  /** Selects the inputs that a program takes. An evaluation may read fewer than a step, and few families read all. */
   private inputs({ program: { inputNames } }: Executable, micro: MicroBatch, more: Inputs = {}): Inputs {
     const all: Inputs = { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs, ...more };
-    // A stage counts its own from 0.
+    // A stage counts positions from 0.
     const given = micro.inputs.positions;
     if (given && this.begin > 0) all.positions = Int32Array.from(given, (position) => this.begin + position);
     return Object.fromEntries(Object.entries(all).filter(([name]) => inputNames.has(name)));
   }
 
-  /** Bytes of the larger gradient program's intermediate values. */
+  /** Size of the larger gradient program's intermediate values, in bytes. */
   get arenaBytes(): number {
     return Math.max(this.first.program.arenaBytes, this.later?.program.arenaBytes ?? 0);
   }
@@ -166,8 +168,8 @@ function lossOf<Batch>(
 ): LossOutputs {
   const { sequences, sequenceLength, dtype } = shape;
   const rows = sequences * sequenceLength;
-  const weights = dtype === frozen.dtype ? frozen.weights() : new Map<string, Value>(); // shared by all forward passes, so that a matrix is rounded once
-  let streams = 0; // and every node draws noise of its own
+  const weights = dtype === frozen.dtype ? frozen.weights() : new Map<string, Value>(); // shared, so that a matrix is rounded once
+  let streams = 0; // each node draws from a separate noise stream
   const noise: ForwardNoise | undefined = training
     ? { key: () => input("noise", "i32", [3]), stream: () => streams++ }
     : undefined;

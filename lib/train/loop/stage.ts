@@ -2,63 +2,61 @@ import type { FloatDType, TensorData, Value } from "../../graph/index.ts";
 import type { Forward, Rows } from "../../models/forward.ts";
 import type { Model } from "../../models/model.ts";
 
-/** What a forward pass of a loss may differ in. */
+/** Options of a forward pass in a loss. */
 export interface ForwardOptions {
-  /** Ids and positions, (rows) i32 each, where they are not the inputs `ids` and `positions`. */
+  /** Ids and positions, (rows) i32 each. Default: the inputs `ids` and `positions`. */
   rows?: Rows | undefined;
   /**
-   * (rows) i32: runs of equal numbers within a sequence are documents that do not see each other, negative ones are
-   * padding. Positions are then the input `positions` of the micro-batch.
+   * (rows) i32. Within a sequence, runs of equal numbers are documents that do not see each other, and negative numbers are padding.
+   * Positions are then the micro-batch's input `positions`.
    */
   documents?: Value | undefined;
-  /** false: without any adapter (the model before a LoRA stage); names: those. Default: the active ones. */
+  /** false: without adapters (the model before a LoRA stage); names: only those. Default: the active ones. */
   adapters?: boolean | readonly string[] | undefined;
-  /** Uniform noise on the embeddings, in training alone: ± alpha / √(sequenceLength · width) (NEFTune). 0: none. */
+  /** Uniform noise on the embeddings, in training only: ± alpha / √(sequenceLength · width) (NEFTune). 0 turns it off. */
   neftuneNoiseAlpha?: number | undefined;
 }
 
-/** What a stage's loss is traced with. */
+/** Context for tracing a stage's loss. */
 export interface LossContext {
   readonly model: Model;
-  /** Rows of a micro-batch: sequences · sequenceLength. */
+  /** Number of rows of a micro-batch: sequences · sequenceLength. */
   readonly rows: number;
-  /** Sequences of a micro-batch. */
+  /** Number of sequences in a micro-batch. */
   readonly sequences: number;
-  /** Rows of each. */
+  /** Number of rows of each sequence. */
   readonly sequenceLength: number;
-  /** Of activations. */
+  /** Element type of activations. */
   readonly dtype: FloatDType;
-  /** Whether this trace is differentiated: dropout and noise apply then, and not in an evaluation. */
+  /** Whether this trace is differentiated. Dropout and noise apply only then, not in an evaluation. */
   readonly training: boolean;
-  /** The model over the inputs `ids` and `positions`. It may be called more than once in a loss. */
+  /** Runs the model on the inputs `ids` and `positions`. A loss may call it more than once. */
   forward(options?: ForwardOptions): Forward;
 }
 
 /** The data of a micro-batch. */
 export interface MicroBatch {
   /**
-   * What the trace has as inputs, by name: `ids`, (rows) i32, sequence after sequence, each filled up to sequenceLength; and what the stage's
-   * loss reads besides. `positions`, (rows) i32, only where they do not count from 0 in each sequence.
+   * Inputs of the trace by name. `ids`, (rows) i32, holds the sequences in order, each padded to sequenceLength. `positions`, (rows) i32,
+   * is needed only if positions do not count from 0 in each sequence. Other inputs are those that the stage's loss reads.
    */
   inputs: Record<string, Int32Array | Float32Array>;
-  /** Tokens read, for the count of tokens seen. */
+  /** Number of tokens read, for the total of tokens seen. */
   tokens: number;
-  /** Positions that the loss counts: what `Stage.count` says of the same batch, or it is refused. */
+  /** Number of positions that the loss counts. It must equal `Stage.count` of the same batch. */
   counted: number;
 }
 
-/** A loss, and further values of its trace that the stage's metrics are made of. */
+/** A loss, and further values of its trace for the stage's metrics. */
 export interface LossOutputs {
   loss: Value;
   [name: string]: Value;
 }
 
-/** Numbers that a stage reports beside its loss, such as rewardAccuracy. */
+/** Numbers that a stage reports in addition to its loss, such as rewardAccuracy. */
 export type Metrics = Record<string, number>;
 
-/**
- * A training stage: how rows become a micro-batch, and the loss as a function of the graph. The trainer does the rest.
- */
+/** A training stage: how rows become a micro-batch, and the loss as a function of the graph. The trainer handles everything else. */
 export interface Stage<Batch> {
   readonly name: string;
   /**
@@ -67,7 +65,7 @@ export interface Stage<Batch> {
    * `weight` is the step's sum of `Stage.weight`, or `total` without it.
    */
   collate(batch: Batch, total: number, weight: number): MicroBatch;
-  /** Counted positions of a batch, before it is collated. Batches of one step may have none, but not all of them. */
+  /** Returns the counted positions of a batch, before it is collated. A batch may have zero, but not all batches of a step. */
   count(batch: Batch): number;
   /**
    * A batch's weight in a mean that is not over counted positions: the sum of its class weights, for example. Default: `count`.
@@ -75,22 +73,22 @@ export interface Stage<Batch> {
    */
   weight?: ((batch: Batch) => number) | undefined;
   /**
-   * The scalar to minimise, (1) f32: the micro-batch's share of the step's mean. Beside it, under names of their own, what
+   * Returns the scalar to minimise, (1) f32: the micro-batch's share of the step's mean. It may also return further named values, which
    * `metrics` reads.
    */
   loss(context: LossContext): Value | LossOutputs;
   /**
-   * Numbers to report, from the named outputs of each micro-batch. Where it is left out, every output is one, f32(1), and is
-   * reported under its name: the sum over the micro-batches, because each is a share of the step's mean like the loss.
+   * Computes the metrics from the named outputs of each micro-batch. Without it, every output, f32(1), is a metric of its name: the sum
+   * over the micro-batches, because each is a share of the step's mean, like the loss.
    */
   metrics?:
     | ((outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]) => Metrics)
     | undefined;
-  /** Of how many items of the batches a metric is the mean, by its name, where these are not the counted positions. */
+  /** Returns by metric name the number of items that a metric is the mean over, if these are not the counted positions. */
   metricCounts?: ((batches: readonly Batch[]) => Metrics) | undefined;
-  /** Metrics that follow from means of others, such as their difference: computed again wherever means are taken. */
+  /** Metrics derived from the means of others, such as their difference. They are recomputed from each new mean. */
   derived?: ((metrics: Metrics) => Metrics) | undefined;
-  /** Names among those of `metrics` that are shares of the step's mean, and add up over ranks; the others are means. */
+  /** Names of metrics that are shares of the step's mean, and are summed over ranks. The others are means. */
   readonly shares?: readonly string[] | undefined;
 }
 
@@ -107,7 +105,7 @@ export function totalsOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]):
   return { count, weight: stage.weight ? sumOf((batch) => stage.weight!(batch)) : count };
 }
 
-/** The metrics of a step by the rule in `Stage.metrics`. */
+/** Computes the metrics of a step as described in `Stage.metrics`. */
 export function metricsOf<Batch>(
   stage: Stage<Batch>,
   outputs: readonly Readonly<Record<string, TensorData>>[],
@@ -119,14 +117,14 @@ export function metricsOf<Batch>(
   return summed(outputs.map(single));
 }
 
-/** Sums by name. */
+/** Sums values by name. */
 export function summed(list: readonly (readonly (readonly [name: string, value: number])[])[]): Metrics {
   const sums = new Map<string, number>();
   for (const [name, value] of list.flat()) sums.set(name, (sums.get(name) ?? 0) + value);
   return Object.fromEntries(sums);
 }
 
-/** `{ metrics }`; nothing where there are none. */
+/** Returns `{ metrics }`, or an empty object without metrics. */
 export function someOf(metrics: Metrics): { metrics?: Metrics } {
   return Object.keys(metrics).length > 0 ? { metrics } : {};
 }

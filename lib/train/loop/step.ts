@@ -11,26 +11,26 @@ import { type Evaluated, StageProgram } from "./stage-program.ts";
 export interface StepShape {
   sequences: number;
   sequenceLength: number;
-  /** Of activations and of the matrices' copies; masters, moments and gradients are f32. */
+  /** Element type of activations and of the matrices' copies. Masters, moments and gradients are f32. */
   dtype: FloatDType;
-  /** Layers are computed again in the backward pass instead of kept. Default false. */
+  /** Recompute layers in the backward pass instead of keeping them. Default false. */
   gradientCheckpointing?: boolean | undefined;
 }
 
-/** Batches of an earlier stage that are mixed into every step, so that a model keeps what it knew. */
+/** Batches of an earlier stage, mixed into every step to avoid forgetting. */
 export interface Replay<Batch = unknown> {
   stage: Stage<Batch>;
   shape: StepShape;
-  /** Factor of its mean loss beside the stage's own. */
+  /** Factor of the replay's mean loss, which is added to the stage's loss. */
   weight: number;
 }
 
 export interface TrainStepOptions extends OptimizerOptions {
-  /** Weights that are trained; all others are frozen and untouched. Default: what logits of tokens depend on. */
+  /** Names of the trained weights; all others are frozen. Default: the weights that the logits of tokens depend on. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
   replay?: Replay | undefined;
-  /** Of dropout and noise. */
+  /** Seed of dropout and noise. */
   seed?: number | undefined;
 }
 
@@ -40,7 +40,7 @@ export interface Accumulated {
   loss: number;
   tokens: number;
   metrics: Metrics;
-  /** Of how many items single metrics are the mean: see `Stage.metricCounts`. */
+  /** Number of items that single metrics are means over: see `Stage.metricCounts`. */
   metricCounts: Metrics;
 }
 
@@ -49,7 +49,7 @@ export interface StepResult extends Accumulated {
   gradNorm: number;
 }
 
-/** A training step over one model: gradients of micro-batches, of a replay beside them, and the update. */
+/** A training step of one model: gradients of micro-batches, including the replay's, and the update. */
 export class TrainStep<Batch> {
   readonly optimizer: Optimizer;
   private readonly program: StageProgram<Batch>;
@@ -68,7 +68,7 @@ export class TrainStep<Batch> {
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
     this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
     this.replay = replay && {
-      // Text has no use for a classifier, or for a value head.
+      // Text does not use a classifier or a value head.
       program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
       weight: replay.weight,
     };
@@ -91,7 +91,7 @@ export class TrainStep<Batch> {
     return step;
   }
 
-  /** The update alone, from the gradients that are there. @returns their norm */
+  /** Only updates, from the current gradients. @returns their norm */
   async update(learningRate: number): Promise<number> {
     try {
       return await this.optimizer.step(learningRate);
@@ -100,7 +100,7 @@ export class TrainStep<Batch> {
     }
   }
 
-  /** Gradients of the batches added up, then one update. An abort leaves parameters and moments as they were. */
+  /** Sums the gradients of the batches, then updates once. An abort leaves parameters and moments unchanged. */
   async run(
     batches: readonly Batch[],
     learningRate: number,
@@ -112,8 +112,8 @@ export class TrainStep<Batch> {
   }
 
   /**
-   * Gradients of the batches, of all ranks, added up in the optimizer's tensors.
-   * @param replayed batches of the replay, whose mean loss is reported as `replayLoss`
+   * Sums the gradients of the batches, over all ranks, in the optimizer's tensors.
+   * @param replayed batches of the replay; their mean loss is reported as `replayLoss`
    */
   async accumulate(
     batches: readonly Batch[],
@@ -166,19 +166,19 @@ export class TrainStep<Batch> {
     return this.program.evaluate(batch, signal, totals);
   }
 
-  /** Whether all that is trained is finite. */
+  /** Whether all trained weights are finite. */
   async isFinite(): Promise<boolean> {
     for (const name of this.optimizer.names)
       for (const value of await this.model.weight(name).toFloat32()) if (!Number.isFinite(value)) return false;
     return true;
   }
 
-  /** Bytes of the largest gradient program's intermediate values. */
+  /** Size of the largest gradient program's intermediate values, in bytes. */
   get arenaBytes(): number {
     return Math.max(this.program.arenaBytes, this.replay?.program.arenaBytes ?? 0);
   }
 
-  /** What the micro-batches of this step draw from: a resumed run draws the same. */
+  /** The noise counters of this step's micro-batches. A resumed run draws the same noise. */
   private noise(micro: number): Int32Array {
     return Int32Array.of(seedBits(this.seed), this.optimizer.steps, micro * this.world.size + this.world.rank);
   }
@@ -191,7 +191,7 @@ export class TrainStep<Batch> {
   }
 }
 
-/** The metrics of a step's ranks as one: shares of the step's mean add up, means are weighted by what each has counted. */
+/** Combines the metrics of a step's ranks. Shares of the step's mean are summed, and means are weighted by their counts. */
 function overRanks(
   ranks: readonly { metrics: Metrics; count: number; counts: Metrics }[],
   stage: Stage<never>,
@@ -205,7 +205,7 @@ function overRanks(
   return { ...means.of(stage), ...summed(ranks.map(({ metrics }) => numbersOf(part(metrics, true)))) };
 }
 
-/** What is a number: JSON has none for what is none. */
+/** Only numbers: JSON has no NaN and no infinity. */
 function numbersOf(metrics: Metrics): [string, number][] {
   return Object.entries(metrics).filter(([, value]) => typeof value === "number");
 }

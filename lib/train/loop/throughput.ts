@@ -2,7 +2,7 @@ import { type MeanSums, MetricMeans } from "./metric-mean.ts";
 import { type Metrics, type Stage, someOf } from "./stage.ts";
 import type { Accumulated } from "./step.ts";
 
-/** Sums of a report that is not made yet, as JSON keeps them to the last bit. */
+/** Sums since the last report, for JSON, exact to the last bit. */
 export interface MeterState {
   losses: number;
   steps: number;
@@ -25,7 +25,7 @@ export class Meter {
     this.stage = stage;
   }
 
-  /** A step that was left out because its loss was not finite says nothing beside others. */
+  /** Adds a step. A step skipped for a non-finite loss contributes only its tokens. */
   add({ loss, tokens, metrics, metricCounts }: Accumulated): void {
     this.steps += 1;
     this.tokens += tokens;
@@ -50,18 +50,18 @@ export class Meter {
     return result;
   }
 
-  /** Leaves out time that was not training. Only between reports. */
+  /** Excludes time that was not training. Has an effect only directly after a report. */
   restart(): void {
     if (this.steps === 0) this.since = performance.now();
   }
 
-  /** For a checkpoint between two reports; undefined where nothing is summed up. */
+  /** Sums for a checkpoint between two reports; undefined without a step since the last report. */
   get state(): MeterState | undefined {
     const { losses, steps, skipped, means } = this;
     return steps === 0 ? undefined : { losses, steps, skipped, means: means.sums };
   }
 
-  /** Goes on with the sums of a checkpoint. What they took in time and tokens was another process's. */
+  /** Restores the sums of a checkpoint. Time and tokens are not restored, because they belong to another process. */
   restore({ losses, steps, skipped, means }: MeterState): void {
     Object.assign(this, { losses, steps, skipped });
     this.means = MetricMeans.from(means);

@@ -10,7 +10,7 @@ import type { Stage } from "./stage.ts";
 import type { StageCard } from "./stage-card.ts";
 import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
-/** The strict schema of the options that `train` hands on. */
+/** The strict schema of the options that `train` passes on. */
 export const trainSchema = z.strictObject({ ...trainingShape, ...adapterShape });
 
 const STAGE_PARTS = ["collate", "count", "loss"] as const;
@@ -23,18 +23,18 @@ export interface TrainOptions<Base = LanguageModel>
     AdapterOptions,
     CallOptions,
     Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength">> {
-  /** What the model card says of the stage. Default: its name alone. */
+  /** Description of the stage in the model card. Default: only its name. */
   about?: Partial<StageCard> | undefined;
 }
 
 /**
- * Runs a stage of one's own: batches, and a loss that the graph's functions describe (`heddle/graph`). Logging, evaluation, checkpoints,
- * resume, LoRA and replay are those of every stage. Every micro-batch has `sequences` (default: perDeviceTrainBatchSize) of `sequenceLength`
- * positions (default: maxSeqLength); rows that a batch does not fill are padding, of which the loss counts nothing. Batches come from an
- * `ExampleSource` over what is in memory, or from a BatchSource of one's own.
+ * Runs a custom stage: batches, and a loss built from the graph's functions (`heddle/graph`). Logging, evaluation, checkpoints, resume,
+ * LoRA and replay are as in every stage. Every micro-batch has `sequences` (default: perDeviceTrainBatchSize) of `sequenceLength`
+ * positions (default: maxSeqLength). Rows that a batch does not fill are padding, which the loss must not count. Batches come from an
+ * `ExampleSource` over examples in memory, or from a custom BatchSource.
  *
- * @throws HeddleError INVALID_ARGUMENT, also for what the stage's functions return, NUMERICAL for a loss that is not finite, ABORTED after
- *   `signal` fired; what the stage's functions throw, as it is
+ * @throws HeddleError INVALID_ARGUMENT, also for invalid results of the stage's functions, NUMERICAL for a loss that is not finite,
+ *   ABORTED after `signal` fired; errors of the stage's functions are passed through
  */
 export function train<Batch, Base extends Trainable = Trainable>(
   base: Base,

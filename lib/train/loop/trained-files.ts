@@ -18,18 +18,18 @@ import type { Adapter } from "../../models/adapters/adapters.ts";
 import { tensorData } from "../../models/loading/export.ts";
 import type { Model } from "../../models/model.ts";
 
-/** How what a run trains lies in files: a whole model, or an adapter beside a reference to its base. */
+/** File layout of a run's trained weights: a whole model, or an adapter with a reference to its base. */
 export interface TrainedFiles {
-  /** Name of the safetensors file of a checkpoint. */
+  /** Name of a checkpoint's safetensors file. */
   readonly file: string;
   data(dtype: FloatDType): TensorData[];
-  /** Holds a checkpoint to what is trained, where its files say more than their sizes. @throws HeddleError INVALID_ARGUMENT */
+  /** Checks that a checkpoint's configuration fits the run, in addition to tensor sizes. @throws HeddleError INVALID_ARGUMENT */
   needSame?(checkpoint: string): Promise<void>;
-  /** What a resume reads back, by the names in that file. */
+  /** Tensors that a resume restores, by the names in that file. */
   tensors(): ReadonlyMap<string, Tensor>;
   /** Configuration files by name; the one that readers begin with is the last. */
   configuration(dtype: FloatDType): Record<string, string>;
-  /** Writes the finished weights, as some of `files`. */
+  /** Writes the finished weights, as part of `files`. */
   save(folder: string, dtype: FloatDType, files: StagedFiles): Promise<void>;
   /** Has `files` take the place of an earlier save in the folder, once all but the configuration files are staged. */
   replace(folder: string, files: StagedFiles): Promise<void>;
@@ -37,7 +37,7 @@ export interface TrainedFiles {
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
-/** A whole model. Weights that are not named are frozen, and stay in the type they have. */
+/** Files of a whole model. Weights that are not named are frozen, and keep their type. */
 export function modelFiles(model: Model, names: readonly string[] = model.weightNames): TrainedFiles {
   const trained = new Set(names);
   const data = (dtype: FloatDType) =>
@@ -60,7 +60,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
   };
 }
 
-/** What of a configuration says nothing about what the layers compute: a run may go on with another. */
+/** Configuration values that do not affect what the layers compute. A resumed run may change them. */
 const FREE: ReadonlySet<string> = new Set<keyof ModelConfig>([
   "dtype",
   "architectures",
@@ -73,9 +73,12 @@ const FREE: ReadonlySet<string> = new Set<keyof ModelConfig>([
   "valueHead",
 ]);
 
-/** Weights of the same shapes are read into a model with other heads, positions or fewer layers as well, which computes something else. */
+/**
+ * Checks the configuration. Weights of the same shapes also load into a model with different heads, positions or depth, which computes
+ * something else.
+ */
 function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string): void {
-  // Written and read again, as the checkpoint's was.
+  // Serialize and parse it, as for the checkpoint's.
   const now = parseModelConfig(modelConfigToJson(own));
   for (const name of Object.keys({ ...began, ...now }) as (keyof ModelConfig)[]) {
     const [expected, got] = [began[name], now[name]].map((value) => JSON.stringify(value) ?? "none");
@@ -88,8 +91,8 @@ function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string
 }
 
 /**
- * An adapter in PEFT's layout, and further weights that are trained beside it, whole.
- * @param base where the frozen base lies
+ * Files of an adapter in PEFT's layout, with further weights that are trained whole.
+ * @param base path of the frozen base
  */
 export function adapterFiles(
   model: Model,

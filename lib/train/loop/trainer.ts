@@ -17,27 +17,27 @@ import { Meter, type MeterState } from "./throughput.ts";
 import { emitWarning } from "./warn.ts";
 
 /**
- * A completed optimiser step. Where loggingSteps is above 1: `loss`, `metrics` and `tokensPerSecond` are means over the steps since the
- * last event, all else is of this step.
+ * A completed optimiser step. If loggingSteps is above 1, `loss`, `metrics` and `tokensPerSecond` are means over the steps since the last
+ * event. All other values are of this step.
  */
 export interface StepEvent {
-  /** Completed optimiser steps, from 1. */
+  /** Number of completed optimiser steps, from 1. */
   step: number;
-  /** Steps of the whole run. */
+  /** Number of steps of the whole run. */
   maxSteps: number;
-  /** Mean loss over the counted positions, nats a token. NaN where every step was left out (skipNonFinite). */
+  /** Mean loss over the counted positions, in nats per token. NaN if every step was skipped (skipNonFinite). */
   loss: number;
   learningRate: number;
   /** Global L2 norm of the gradient before clipping. */
   gradNorm: number;
   tokensPerSecond: number;
-  /** Tokens read since step 1, resumed runs included. */
+  /** Number of tokens read since step 1, including the run before a resume. */
   tokensSeen: number;
-  /** Steps since step 1 that were left out (skipNonFinite, skipLossSpikes): their gradients changed nothing. */
+  /** Number of steps since step 1 that were skipped (skipNonFinite, skipLossSpikes). Their gradients changed nothing. */
   skippedSteps: number;
-  /** Steps since step 1 whose loss was a spike, where these are looked for (lossSpikeThreshold). */
+  /** Number of steps since step 1 with a loss spike, if detection is on (lossSpikeThreshold). */
   lossSpikes?: number | undefined;
-  /** What the stage reports besides, such as rewardAccuracy. */
+  /** The stage's metrics, such as rewardAccuracy. */
   metrics?: Metrics | undefined;
 }
 
@@ -45,25 +45,25 @@ export interface StepEvent {
 export interface EvalEvent {
   step: number;
   maxSteps: number;
-  /** Mean loss over the held-out data, nats a token; undefined where there is none and `evaluate` alone measures. */
+  /** Mean loss over the held-out data, in nats per token. Undefined if `evaluate` is the only measurement. */
   evalLoss?: number | undefined;
   tokens: number;
-  /** What the stage reports besides, means over the batches that have it, weighted by what they count; and what `evaluate` returned. */
+  /** The stage's metrics, as weighted means over the batches that have them, and the results of `evaluate`. */
   metrics?: Metrics | undefined;
 }
 
-/** What a training tells as it goes: a step (with `loss`) or an evaluation (with `evalLoss`). */
+/** An event of a training: a step (with `loss`) or an evaluation (with `evalLoss`). */
 export type TrainEvent = StepEvent | EvalEvent;
 
-/** What a training's promise gives. */
+/** The result of a training. */
 export interface TrainResult {
   steps: number;
   tokensSeen: number;
-  /** Of the last step. */
+  /** Loss of the last step. */
   loss: number;
-  /** Steps of the whole run that were left out. */
+  /** Number of skipped steps in the whole run. */
   skippedSteps: number;
-  /** Steps of the whole run whose loss was a spike, where these are looked for. */
+  /** Number of steps with a loss spike in the whole run, if detection is on. */
   lossSpikes?: number | undefined;
   evalLoss?: number | undefined;
   /** The metrics of the finished model's evaluation. */
@@ -72,25 +72,28 @@ export interface TrainResult {
   bestStep?: number | undefined;
   /** Wall-clock seconds of this run. */
   seconds: number;
-  /** The folder of the finished model, where outputDir was given. */
+  /** The folder of the finished model, if outputDir was given. */
   path?: string | undefined;
 }
 
-/** Micro-batches in order, with a position that a checkpoint keeps. */
+/** An endless sequence of micro-batches, with a position that checkpoints store. */
 export interface BatchSource<Batch> {
-  /** The next batch; a source does not end, but goes on with another pass. @param signal that of the training: what waits rejects when it fires */
+  /**
+   * Returns the next batch. A source never ends, but starts another pass.
+   * @param signal the training's signal: waiting rejects when it fires
+   */
   next(signal?: AbortSignal): Promise<Batch>;
-  /** Passes over the next batch, which another rank takes. Default: `next`, and what it gives is dropped. */
+  /** Skips the next batch, which another rank takes. Default: calls `next` and drops the result. */
   skip?: ((signal?: AbortSignal) => Promise<void>) | undefined;
-  /** What tells which batch is next, as JSON keeps it: checkpoints hold it. */
+  /** The position of the next batch, as JSON for checkpoints. */
   state(): unknown;
-  /** Goes on from what `state` gave, so that the next batch is the one that was next then; it throws where that is of other data. */
+  /** Continues from a `state`, so that the next batch is the same as it was then. Throws if the position is of other data. */
   restore(state: unknown): void;
-  /** The held-out batches, the same ones every time; absent: no evaluation. */
+  /** The held-out batches, the same ones every time. Absent: no evaluation. */
   evaluation?: ((signal?: AbortSignal) => AsyncIterable<Batch>) | undefined;
-  /** false: a batch is asked for only when the step before is done, because it depends on the weights (generated answers). */
+  /** false: a batch is requested only after the step before it, because it depends on the weights (generated answers). */
   readonly prefetch?: boolean | undefined;
-  /** Frees what it holds: called once, when the training ends, however it does. */
+  /** Frees its resources. Called once when the training ends, also by an error. */
   dispose(): void;
 }
 
@@ -105,64 +108,64 @@ export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions
   maxGradNorm: number;
   /** Matrices that Muon updates. Default: none. */
   muon?: MuonOptions | undefined;
-  /** Parameters with rates of their own. Default: none. */
+  /** Parameters with separate rates. Default: none. */
   groups?: readonly OptimizerGroup[] | undefined;
-  /** What checkpoints keep of the run, and a resume holds it to. */
+  /** Facts that checkpoints store about the run, and that a resume checks. */
   record?: RunRecord | undefined;
   /** Lets a resume change the record's options, with a warning. Default false. */
   allowChangedOptions?: boolean | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
-  /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
+  /** Measures the current model, in addition to held-out batches or without them. Only rank 0 calls it. */
   evaluate?: ((at: { step: number; signal?: AbortSignal | undefined }) => Metrics | Promise<Metrics>) | undefined;
-  /** Checkpoint after every so many steps. Default, and 0: at the end alone. */
+  /** Number of steps between checkpoints. Default: 0, only at the end. */
   saveSteps?: number | undefined;
-  /** Weights that are trained; all others are frozen. Default: all. */
+  /** Names of the trained weights; all others are frozen. Default: all. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
-  /** Called with the last evaluation, before the finished model is written: what else is fitted or measured on held-out data. */
+  /** Called with the last evaluation, before the finished model is written. It fits or measures further values on held-out data. */
   finish?: (() => Promise<Metrics>) | undefined;
-  /** Called when nothing is left that could refuse the run, before weights are read in or trained. */
+  /** Called after the last check that could reject the run, before weights are loaded or trained. */
   begins?: (() => void) | undefined;
-  /** Batches of an earlier stage, one a step. */
+  /** Batches of an earlier stage, one for each step. */
   replay?: (Replay & { source: BatchSource<unknown> }) | undefined;
-  /** Of dropout and noise. */
+  /** Seed of dropout and noise. */
   seed?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Told of what is no error. Default: process.emitWarning. */
+  /** Receives warnings. Default: process.emitWarning. */
   warn?: ((message: string) => void) | undefined;
 }
 
-/** What a checkpoint keeps besides tensors. */
+/** The state in a checkpoint, without tensors. */
 export interface TrainerState extends RunRecord {
   version: 1;
   stage: string;
   step: number;
   optimizerSteps: number;
   tokensSeen: number;
-  /** Of the last step; null before the first. */
+  /** Loss of the last step; null before the first. */
   loss: number | null;
-  /** The step of the last evaluation, 0 where there was none. Absent in older checkpoints. */
+  /** Step of the last evaluation; 0 without one. Absent in older checkpoints. */
   evaluated?: number;
   best?: BestState;
-  /** Of the steps since the last report, where there are some. */
+  /** Sums since the last report, if there were steps since. */
   meter?: MeterState | undefined;
   /** Absent in older checkpoints. */
   watch?: StepWatchState;
-  /** In a checkpoint that nobody asked for: the next one of the run takes its place. */
+  /** Set in a checkpoint that was not requested. The run's next checkpoint replaces it. */
   replaceable?: boolean;
   data: unknown;
-  /** The position in the replayed data. */
+  /** Position in the replayed data. */
   replay?: unknown;
 }
 
 /**
- * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data.
- * With a store it first continues from the checkpoint that the store found. An abort is answered within the running micro-batch, after
- * the op under way (on CUDA after the micro-batch).
- * Before it ends by an abort, or by an error of the data or the numbers, the last completed step is saved, as long as its weights are
- * finite; after an error no older checkpoint is removed. Where the best evaluation's weights are asked for, its step is saved too, and
- * that checkpoint stays.
+ * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data. With a store, it first
+ * resumes from the checkpoint that the store finds. An abort takes effect within the running micro-batch, after the current op (on CUDA
+ * after the micro-batch).
+ * Before it ends by an abort, or by an error of the data or the numbers, it saves the last completed step. It does so only if the weights
+ * are finite. After an error, no older checkpoint is removed. If the run ends with the best evaluation's weights, their step is saved too,
+ * and that checkpoint stays.
  */
 export async function* trainLoop<Batch>(
   model: Model,
@@ -254,7 +257,7 @@ export async function* trainLoop<Batch>(
     }
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
-    // The last evaluation of weights that stay: what is fitted to them goes with it.
+    // Results of fitting to the final weights, which become part of their evaluation.
     let finished: Metrics | undefined;
     const heldOut = async function* (): AsyncGenerator<EvalEvent, EvalEvent, void> {
       const measured = await evaluate(step, stage, source, signal);
@@ -266,14 +269,14 @@ export async function* trainLoop<Batch>(
       const isBest = best?.add(event, { nothing }) && best.loads;
       if (isBest && !store) await best?.copy();
       yield event;
-      // Only then, because the log, which has to have it too, is written before a checkpoint: a resumed run does not evaluate this step again.
+      // Save only after the event was logged. The log is flushed before a checkpoint, and a resumed run does not repeat this evaluation.
       if (isBest) await save();
       return event;
     };
     const isDue = () =>
       evaluates && (done === options.maxSteps || (options.evalSteps !== undefined && done % options.evalSteps === 0));
     if (resumed && done > evaluated && isDue()) {
-      // It was stopped between the step and its evaluation.
+      // The run was stopped between the step and its evaluation.
       held = yield* heldOut();
     }
     const goesOn = () => done < options.maxSteps && !best?.exhausted;
@@ -290,7 +293,7 @@ export async function* trainLoop<Batch>(
       if (!watch.leavesOut(done + 1, accumulated.loss, whole)) {
         gradNorm = await step.update(learningRate);
         if (Number.isFinite(gradNorm)) watch.taken(accumulated.loss);
-        else watch.leaveOut(done + 1, gradNorm, whole); // the weights are still those of the step before
+        else watch.leaveOut(done + 1, gradNorm, whole); // the weights are unchanged
       }
       done += 1;
       position = after;
@@ -310,11 +313,11 @@ export async function* trainLoop<Batch>(
     }
     await save();
     if (evaluates && held === undefined && !(best?.loads && best.state)) {
-      // Resumed at the end: the finished model's card still states its held-out loss.
+      // Resumed after the last step. The finished model's card still needs its held-out loss.
       held = yield* heldOut();
     }
     if (best?.loads) {
-      await world.sum([0]); // until rank 0 has written what all read
+      await world.sum([0]); // wait until rank 0 has written the file that all read
       held = (await best.restore(store)) ?? held;
       model.weightsChanged();
     }
@@ -336,14 +339,14 @@ export async function* trainLoop<Batch>(
     };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
-    else if (done > 0 && (await step.isFinite())) await save({ keepOlder: true }).catch(() => undefined); // `error` is told
+    else if (done > 0 && (await step.isFinite())) await save({ keepOlder: true }).catch(() => undefined); // `error` is thrown below
     throw error;
   } finally {
     step.dispose();
   }
 }
 
-/** This rank's batches of a step, one of the replay included, and the positions after those of all ranks. */
+/** Fetches this rank's batches of a step, including the replay's, and the positions after the batches of all ranks. */
 function fetch<Batch, Positions>(
   count: number,
   world: World,
@@ -361,11 +364,14 @@ function fetch<Batch, Positions>(
     const replayed = replay ? [await own(replay, world, signal)] : [];
     return { batches, replayed, after: positions() };
   })();
-  work.catch(() => undefined); // reported where it is awaited
+  work.catch(() => undefined); // reported when awaited
   return work;
 }
 
-/** One batch for each rank, in turn: the ranks together take what one process takes in so many more micro-batches. */
+/**
+ * Reads one batch for each rank, in order, and returns this rank's. The ranks together consume the same data as one process with more
+ * micro-batches.
+ */
 async function own<Batch>(source: BatchSource<Batch>, world: World, signal: AbortSignal | undefined): Promise<Batch> {
   let batch: Batch | undefined;
   for (let rank = 0; rank < world.size; rank++) {
@@ -398,7 +404,7 @@ async function evaluate<Batch>(
     for (const [name, share] of entries) if (isShare(name)) shares.set(name, (shares.get(name) ?? 0) + share);
     means.add(Object.fromEntries(entries.filter(([name]) => !isShare(name))), counted, metricCounts);
   }
-  // Answers that were all cut off, for instance, and are left out: another evaluation may count some.
+  // All drawn answers may be truncated, for instance, and left out. Another evaluation may count some.
   if (tokens === 0) return { tokens };
   const evalLoss = totals ? sum : sum / tokens;
   return { evalLoss, tokens, ...someOf({ ...means.of(stage), ...Object.fromEntries(shares) }) };
@@ -414,10 +420,10 @@ async function totalsOfAll<Batch>(stage: Stage<Batch>, batches: AsyncIterable<Ba
   return sums;
 }
 
-/** What rank 0 measures, on every rank: none may decide by figures of its own. */
+/** Returns rank 0's measurement on every rank, so that all ranks decide by the same values. */
 async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {
   const mine = world.rank === 0 ? checked(await measure()) : {};
-  // As text, because JSON has no NaN and no infinity: ranks must compare what the first of them compares.
+  // As strings, because JSON has no NaN and no infinity, and all ranks must compare the exact values.
   const ranks = await gather(
     world,
     Object.entries(mine).map(([name, value]) => [name, String(value)] as const),

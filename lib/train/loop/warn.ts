@@ -1,2 +1,2 @@
-/** Tells of what is no error, where the caller gave no `onWarning`. */
+/** Emits a warning if the caller gave no `onWarning`. */
 export const emitWarning = (message: string): void => process.emitWarning(message, "HeddleWarning");

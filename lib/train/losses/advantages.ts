@@ -1,15 +1,16 @@
-// Advantages: plain arithmetic on the numbers of a rollout, before any graph runs.
+// Advantages: arithmetic on the numbers of a rollout, before any graph runs.
 
 export const rewardScales = ["group", "batch", "none"] as const;
 export type RewardScale = (typeof rewardScales)[number];
 
-/** Added to deviations, so that equal rewards give no advantage instead of NaN. */
+/** Added to standard deviations, so that equal rewards give a zero advantage instead of NaN. */
 const SMALL = 1e-4;
 
 /**
- * How much better each answer is than the others to its prompt (Shao et al. 2024): its reward less its group's mean, over the group's
- * deviation (`group`), that of all answers (`batch`, Liu et al. 2025b) or 1 (`none`, Dr. GRPO, Liu et al. 2025).
- * @param rewards of the answers, those of one prompt in a row @param size answers a prompt
+ * Computes the advantage of each answer over the others to its prompt (Shao et al. 2024): its reward less its group's mean, divided by a
+ * scale. The scale is the group's standard deviation (`group`), that of all answers (`batch`, Liu et al. 2025b) or 1 (`none`, Dr. GRPO,
+ * Liu et al. 2025).
+ * @param rewards of the answers, grouped by prompt @param size number of answers to a prompt
  */
 export function groupAdvantages(rewards: readonly number[], size: number, scale: RewardScale): Float64Array {
   const out = new Float64Array(rewards.length);
@@ -24,7 +25,7 @@ export function groupAdvantages(rewards: readonly number[], size: number, scale:
 }
 
 /**
- * Generalised advantage estimation (Schulman et al. 2016) over the tokens of one answer, after whose last token nothing follows.
+ * Generalised advantage estimation (Schulman et al. 2016) over the tokens of one answer. The value after the last token is 0.
  * @param rewards of each token @param values estimated before each token
  * @returns advantages, and returns = advantages + values
  */
@@ -43,7 +44,7 @@ export function generalisedAdvantages(
   return { advantages, returns: advantages.map((a, t) => a + values[t]!) };
 }
 
-/** Several arrays, moved and scaled together to mean 0 (unless `shift` is false) and variance 1; in place. */
+/** Shifts and scales several arrays together to mean 0 (unless `shift` is false) and variance 1, in place. */
 export function whiten(arrays: readonly Float64Array[], { shift = true }: { shift?: boolean } = {}): void {
   const all = arrays.flatMap((a) => [...a]);
   const centre = mean(all);
@@ -56,7 +57,7 @@ export function mean(values: readonly number[]): number {
   return values.reduce((s, v) => s + v, 0) / values.length;
 }
 
-/** The unbiased standard deviation; 0 of fewer than two. */
+/** The unbiased standard deviation; 0 for fewer than two values. */
 export function deviation(values: readonly number[]): number {
   if (values.length < 2) return 0;
   const centre = mean(values);

@@ -10,13 +10,13 @@ import type { Metrics } from "../loop/stage.ts";
 
 export interface LabelledEvaluation {
   metrics: Metrics;
-  /** Before the temperature, one (labels) a labelled output. */
+  /** Logits before the temperature, (labels) for each labelled output. */
   logits: Float32Array[];
-  /** Label indices of the same. */
+  /** Label indices of the same outputs. */
   truth: number[];
 }
 
-/** A classifier over labelled examples: accuracy, macro-F1, ECE and log-likelihood, by its temperature. */
+/** Evaluates a classifier on labelled examples: accuracy, macro-F1, ECE and log-likelihood, using its temperature. */
 export async function evaluateLabelled(
   model: Model,
   examples: readonly LabelledExample[],

@@ -19,7 +19,7 @@ import { classifierLogits } from "../../models/heads.ts";
 import type { LabelledExample } from "../examples/classify-rows.ts";
 import type { LossContext, Metrics, Stage } from "../loop/stage.ts";
 
-/** What a batch's ids are filled up with. */
+/** Shape of a batch whose ids are padded. */
 export interface PaddedShape {
   sequences: number;
   sequenceLength: number;
@@ -28,7 +28,7 @@ export interface PaddedShape {
 
 export interface ClassifierLossOptions extends PaddedShape {
   classifier: ClassifierConfig;
-  /** Words of a sequence at most: outputs of a micro-batch are sequences · outputs; 1 for whole texts. */
+  /** Maximum number of words of a sequence: a micro-batch has sequences · outputs outputs. 1 for whole texts. */
   outputs: number;
   /** Weight of each label. */
   classWeights?: ArrayLike<number> | undefined;
@@ -36,7 +36,7 @@ export interface ClassifierLossOptions extends PaddedShape {
   labelSmoothingFactor: number;
 }
 
-/** Ids of examples side by side, (sequences · sequenceLength); what is missing is padding, after the text. */
+/** Ids of examples, one padded sequence after the other, (sequences · sequenceLength). Padding follows the text. */
 export function paddedIds(
   examples: readonly { ids: ArrayLike<number> }[],
   { sequences, sequenceLength, padTokenId }: PaddedShape,
@@ -46,7 +46,7 @@ export function paddedIds(
   return ids;
 }
 
-/** Which rows of `paddedIds` are text (0) and which padding (−1), that nothing attends to. */
+/** Marks text rows (0) and padding rows (−1) of `paddedIds`. Attention ignores padding. */
 export function paddedDocuments(
   examples: readonly { ids: ArrayLike<number> }[],
   { sequences, sequenceLength }: PaddedShape,
@@ -56,14 +56,14 @@ export function paddedDocuments(
   return documents;
 }
 
-/** The input of `paddedDocuments`, (rows) i32. */
+/** The input with the marks of `paddedDocuments`, (rows) i32. */
 export function paddingMask(rows: number): Value {
   return input("documents", "i32", [rows]);
 }
 
 /**
- * The pooled hidden states of a micro-batch's sequences. Padding stands behind a text, where causal attention does not look.
- * Input `wanted` (outputs) names rows; for a mean, input `pool` (sequences, rows) holds each row's weight.
+ * Pools the hidden states of a micro-batch's sequences. Padding follows the text, so causal attention does not see it.
+ * The input `wanted` (outputs) holds row indices. For a mean, the input `pool` (sequences, rows) holds each row's weight.
  * @returns (outputs, width) f32
  */
 export function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], outputs: number): Value {
@@ -74,7 +74,7 @@ export function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], 
   return cast(gatherRows(hidden, input("wanted", "i32", [outputs])), "f32");
 }
 
-/** The inputs of `pooledRows` for examples that lie side by side. */
+/** Builds the inputs of `pooledRows` for padded examples. */
 export function poolingInputs(
   examples: readonly { ids: ArrayLike<number> }[],
   pooling: ClassifierConfig["pooling"],
@@ -169,23 +169,23 @@ function outputLogits(context: LossContext, options: ClassifierLossOptions, coun
   return classifierLogits(pass, context.model.config, pooled);
 }
 
-/** Σ over rows of weight · −Σ over labels of target · log p, with targets that may be spread (label smoothing). */
+/** Σ over rows of weight · −Σ over labels of target · log p, with targets that label smoothing may spread. */
 function crossEntropyOf(
   logits: Value,
   { classifier, labelSmoothingFactor }: ClassifierLossOptions,
   count: number,
 ): Value {
   const labels = classifier.labels.length;
-  // The logits are a product with the unit matrix: the same op as over a vocabulary, with its careful exponentials.
+  // Express the logits as a product with the identity matrix, to use the numerically stable op for vocabularies.
   const { logprob } = tokenLogprob(logits, input("unit", "f32", [labels, labels]), input("targets", "i32", [count]));
   const own = mul(reshape(logprob, [count]), input("rowWeights", "f32", [count]));
   const likelihood = sum(own);
   if (labelSmoothingFactor === 0) return scale(likelihood, -1);
-  // log p differs between labels as logits do, so that spread targets need the differences of logits alone.
+  // log p differs between labels as the logits do, so smoothed targets need only the differences of logits.
   return scale(add(likelihood, sum(mul(logits, input("spread", "f32", [count, labels])))), -1);
 }
 
-/** Rows of the words' tokens; words that were cut off and padding name row 0, and count nothing. */
+/** Rows of the words' tokens. Truncated words and padding refer to row 0, with weight 0. */
 function wordRows(batch: LabelledExample[], { sequences, sequenceLength, outputs }: ClassifierLossOptions): Int32Array {
   const wanted = new Int32Array(sequences * outputs);
   for (const [s, { at }] of batch.entries())

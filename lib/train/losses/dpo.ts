@@ -7,16 +7,16 @@ export interface DpoLogprobs {
   /** (pairs) f32: log-probability of each completion under the policy; for ipo the mean over its tokens. */
   chosen: Value;
   rejected: Value;
-  /** The same under the reference. */
+  /** The same values under the reference. */
   referenceChosen: Value;
   referenceRejected: Value;
 }
 
 export interface DpoOptions {
-  /** How strongly the policy is held to the reference; for ipo the regularisation τ. */
+  /** Strength of the penalty for diverging from the reference; for ipo the regularisation τ. */
   beta: number;
   lossType: DpoLossType;
-  /** Probability that a preference is the wrong way round (conservative DPO, Mitchell 2023); for sigmoid alone. */
+  /** Probability that a preference is inverted (conservative DPO, Mitchell 2023); only for sigmoid. */
   labelSmoothing: number;
 }
 

@@ -17,37 +17,37 @@ import type { Metrics, Stage } from "../loop/stage.ts";
 import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
 import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
 
-/** Texts that belong together, and some that do not. */
+/** Matching texts, and texts that do not match. */
 export interface PairExample {
   anchor: Uint32Array;
   positive: Uint32Array;
-  /** Texts that are like the anchor and yet wrong. */
+  /** Hard negatives: texts that resemble the anchor but do not match it. */
   negatives: readonly Uint32Array[];
 }
 
 export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
-  /** Of a vector: of the pooled hidden states, or what layers make of them. */
+  /** Length of a vector: the pooled hidden states, or the output of the embedding layers. */
   width: number;
-  /** Pairs of a micro-batch; it has pairs · (2 + negatives) sequences. */
+  /** Number of pairs in a micro-batch, which has pairs · (2 + negatives) sequences. */
   pairs: number;
-  /** Hard negatives of a pair at most. */
+  /** Maximum number of hard negatives of a pair. */
   negatives: number;
   pooling: EmbeddingConfig["pooling"];
-  /** What stands before anchors and before documents; not given: nothing. */
+  /** Prompts of anchors and of documents. Default: none. */
   prompts?: Pick<ColumnPrompts, "anchor" | "document"> | undefined;
-  /** Divides the cosines. */
+  /** The cosines are divided by it. */
   temperature: number;
-  /** Also from the positive to its anchor among the anchors, as CLIP does. */
+  /** Also adds the loss from each positive to its anchor, as CLIP does. */
   symmetric: boolean;
 }
 
-/** What a masked candidate's similarity is lowered by: beyond any cosine, so that its probability is zero. */
+/** Penalty on a masked candidate's similarity. It exceeds any cosine, so that the probability is zero. */
 const MASKED = -1e4;
 const NO_PROMPTS = { anchor: NO_PROMPT, document: NO_PROMPT };
 
 /**
- * Which candidates an anchor does not choose among: those that are not there, and those that are right as well: texts equal to it,
- * to its positive or to the positive of an equal anchor, whatever prompt stands before each. A row's own hard negatives are what the row says they are.
+ * Masks an anchor's candidates that must not count as negatives: missing ones, and other correct ones. A text is correct if it equals the
+ * anchor, its positive, or the positive of an equal anchor, ignoring prompts. A row's own hard negatives are never masked.
  * @returns (pairs, pairs · (1 + negatives)): 0, or MASKED. Candidates are all positives, then each pair's negatives.
  */
 export function candidateMask(
@@ -89,15 +89,15 @@ function transposed(x: Float32Array, rows: number, columns: number): Float32Arra
 }
 
 /**
- * InfoNCE over cosine similarities (van den Oord et al. 2018): each anchor has to find its positive among all positives and hard
- * negatives of the micro-batch, but for those that are right as well (candidateMask). The similarities are the logits of
- * tokenLogprob, whose vocabulary is the candidates.
+ * InfoNCE over cosine similarities (van den Oord et al. 2018). Each anchor has to find its positive among all positives and hard negatives
+ * of the micro-batch, without those that candidateMask masks. The similarities are the logits of tokenLogprob, whose vocabulary is the
+ * candidates.
  */
 export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
   const { width, pairs, negatives, temperature, pooling, symmetric, prompts = NO_PROMPTS } = options;
   const candidates = pairs * (1 + negatives);
   const shape = { ...options, sequences: pairs + candidates };
-  /** Anchors, then positives, then each pair's negatives; what is missing is a text of padding that no one may choose. */
+  /** Anchors, then positives, then each pair's negatives. Missing texts are padding that the mask excludes. */
   const sequencesOf = (batch: readonly PairExample[]) => {
     const none = { ids: new Uint32Array([options.padTokenId]), from: 0 };
     const text = (ids: Uint32Array | undefined, column: "anchor" | "document") =>
@@ -134,7 +134,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
           candidateRows: Int32Array.from({ length: candidates }, (_, i) => pairs + i),
           ...(symmetric && {
             positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i),
-            // Which anchors are wrong for a positive is the same question asked from the other side.
+            // The anchors to mask for a positive are the transposed case.
             anchorMask: Float32Array.from({ length: pairs * pairs }, (_, i) => {
               const [anchor, positive] = [Math.floor(i / pairs), i % pairs];
               return mask[anchor * candidates + positive]!;
@@ -158,7 +158,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         return scale(sum(mul(logprob, weights)), -1);
       };
       const anchors = rows("anchorRows", pairs);
-      // Further columns, one an anchor, add what its row of the mask says to its similarities.
+      // Extra columns, one for each anchor, add the anchor's mask row to its similarities.
       const mask = input("mask", "f32", [candidates, pairs]);
       const forwards = nll(concat([anchors, unit]), concat([rows("candidateRows", candidates), mask]));
       if (!symmetric) return { loss: forwards, vectors: pooled };
@@ -186,7 +186,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
   };
 }
 
-/** Each row divided by its length: a root-mean-square norm whose weight is 1/√width. @param x (rows, width) f32 */
+/** Scales each row to length 1: RMS norm with weight 1/√width. @param x (rows, width) f32 */
 export function normalised(x: Value, width: number): Value {
   return rmsNorm(x, input("unitScale", "f32", [width]), { eps: 1e-12 }).y;
 }

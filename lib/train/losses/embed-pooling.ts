@@ -1,4 +1,4 @@
-// Ways of pooling in a training pass: texts lie side by side, filled up with padding that no way counts.
+// Pooling in a training pass: padded texts, one after the other. Padding is never pooled.
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { poolingModes } from "../../formats/sentence-transformers/embedding-schema.ts";
 import {
@@ -18,13 +18,13 @@ import type { PaddedShape } from "./classify-loss.ts";
 
 type Pooling = EmbeddingConfig["pooling"];
 
-/** What a way of pooling reads: rows by number, or each row's weight in a sum. */
+/** Whether a mode reads rows by index. Other modes read the weight of each row in a sum. */
 const readsRows = (mode: string) => mode === "first" || mode === "last" || mode === "max";
 
 /**
- * The pooled hidden states of a micro-batch's texts. Inputs `rows.<way>` (texts) name rows, of `max` (texts · length), and
- * `pool.<way>` (texts, rows) hold each row's weight.
- * @param hidden (texts · length, width) @returns (texts, ways · width) f32
+ * Pools the hidden states of a micro-batch's texts. The inputs `rows.<mode>` (texts; texts · length for `max`) hold row indices, and
+ * `pool.<mode>` (texts, rows) hold each row's weight.
+ * @param hidden (texts · length, width) @returns (texts, modes · width) f32
  */
 export function pooledTexts(hidden: Value, pooling: Pooling, { sequences, sequenceLength }: PaddedShape): Value {
   const parts = poolingModes(pooling).map((mode) => {
@@ -39,7 +39,7 @@ export function pooledTexts(hidden: Value, pooling: Pooling, { sequences, sequen
   return parts.length === 1 ? parts[0]! : concat(parts);
 }
 
-/** The largest of each dimension. @param rows (texts · length, width) @returns (texts, width) */
+/** Maximum of each dimension. @param rows (texts · length, width) @returns (texts, width) */
 function largest(rows: Value, texts: number, length: number): Value {
   const width = rows.last;
   let left = reshape(scale(rows, -1), [texts, length * width]);
@@ -52,7 +52,10 @@ function largest(rows: Value, texts: number, length: number): Value {
   return scale(left, -1);
 }
 
-/** The inputs of `pooledTexts`. The first `from` tokens of a text, a prompt's, are not pooled, but that the first token stays the first. */
+/**
+ * Builds the inputs of `pooledTexts`. The first `from` tokens of a text, the prompt's, are not pooled, except that "first" remains the
+ * first token.
+ */
 export function textPoolingInputs(
   texts: readonly { ids: ArrayLike<number>; from: number }[],
   pooling: Pooling,
@@ -66,7 +69,7 @@ export function textPoolingInputs(
       const place = (s: number) => (mode === "last" ? lengthOf(s) - 1 : 0);
       inputs[`rows.${mode}`] = Int32Array.from({ length: sequences }, (_, s) => s * sequenceLength + place(s));
     } else if (mode === "max") {
-      // In the place of padding, and of what is not pooled, the last token again: what equal numbers take of a gradient adds up to one.
+      // Repeat the last token for padding and unpooled tokens. The gradient shares of equal values add up to one.
       inputs["rows.max"] = Int32Array.from({ length: sequences * sequenceLength }, (_, i) => {
         const s = Math.floor(i / sequenceLength);
         const token = i % sequenceLength;

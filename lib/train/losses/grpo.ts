@@ -14,54 +14,54 @@ import {
   type Value,
 } from "../../graph/index.ts";
 
-/** Whether a ratio of probabilities is a token's own, or its sequence's (GSPO). */
+/** Whether a ratio of probabilities is per token or per sequence (GSPO). */
 export const importanceSamplingLevels = ["token", "sequence"] as const;
 export type ImportanceSamplingLevel = (typeof importanceSamplingLevels)[number];
 
 export interface GrpoTokens {
-  /** (rows) f32: log-probability of each token now; 0 at rows that are no token of an answer. */
+  /** (rows) f32: current log-probability of each token; 0 at rows outside an answer. */
   logprobs: Value;
-  /** (rows) f32: the same when the answers were drawn; undefined where that is now, in a rollout's only step. */
+  /** (rows) f32: log-probability when the answers were drawn. Undefined if the current weights drew them, in a rollout's only step. */
   oldLogprobs?: Value | undefined;
-  /** (rows) f32: the same under the model that they were drawn from, where that is not the policy itself. */
+  /** (rows) f32: log-probability under the model that drew them, if it is not the policy itself. */
   samplerLogprobs?: Value | undefined;
   /** (rows) f32: the advantage of each token's answer. */
   advantages: Value;
-  /** (rows) f32: the same under the reference; for a beta above 0. */
+  /** (rows) f32: log-probability under the reference; for a beta above 0. */
   referenceLogprobs?: Value | undefined;
   /** For importanceSamplingLevel "sequence". */
   sequences?:
     | {
-        /** (rows) i32: the answer that a row belongs to. */
+        /** (rows) i32: index of each row's answer. */
         ids: Value;
         count: number;
-        /** (rows) f32: 1 / length of its answer at each of an answer's tokens, 0 elsewhere. */
+        /** (rows) f32: 1 / length of the answer at each of its tokens, 0 elsewhere. */
         share: Value;
       }
     | undefined;
 }
 
 export interface GrpoOptions {
-  /** The ratio is cut to [1 − epsilon, 1 + epsilonHigh]. */
+  /** The ratio is clipped to [1 − epsilon, 1 + epsilonHigh]. */
   epsilon: number;
   epsilonHigh: number;
-  /** A bound on the ratio where the advantage is negative, above 1 + epsilonHigh (INTELLECT-2, 2025); undefined: none. */
+  /** Upper bound of the ratio for a negative advantage, above 1 + epsilonHigh (INTELLECT-2, 2025); undefined: unbounded. */
   delta?: number | undefined;
   /** Weight of the divergence from the reference. */
   beta: number;
   importanceSamplingLevel: ImportanceSamplingLevel;
-  /** What the weights of tokens that another model drew are cut to. Default 2. */
+  /** Maximum weight of tokens that another model drew. Default 2. */
   importanceSamplingCap?: number | undefined;
 }
 
 /**
- * Group-relative policy optimisation (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL, with the unbiased estimate
- * exp(d) − d − 1 of the divergence, d = reference − policy. With a higher epsilonHigh it is DAPO's (Yu et al. 2025), with ratios of
- * sequences GSPO's (Zheng et al. 2025); how tokens are weighted into one loss is the caller's choice.
+ * Group-relative policy optimisation (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL. The divergence is estimated without bias
+ * by exp(d) − d − 1, d = reference − policy. A higher epsilonHigh gives DAPO (Yu et al. 2025), and ratios of sequences give GSPO (Zheng et
+ * al. 2025). The caller weights the tokens into one loss.
  *
- * The ratio r is of the policy now and when the answers were drawn. Where another model drew them, its twin in bf16, each term is weighted
- * by how likely it was under the policy then, over how likely under the sampler, cut to `importanceSamplingCap`: truncated importance
- * sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
+ * The ratio r is between the current policy and the policy when the answers were drawn. If its twin in bf16 drew them, each term has an
+ * importance weight: the probability under that policy divided by that under the sampler, at most `importanceSamplingCap`. This is
+ * truncated importance sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
  * @returns losses, ratio and, for a beta above 0, kl: (rows) f32
  */
 export function grpoLoss(
@@ -85,7 +85,7 @@ export function grpoLoss(
   return { ...made, losses: beta === 0 ? losses : add(losses, scale(kl, beta)), kl };
 }
 
-/** Of tokens, or of each token's sequence: the mean over its tokens. @param difference (rows) f32 of log-probabilities */
+/** Log-ratio of each token, or of its sequence: the mean over the sequence's tokens. @param difference (rows) f32 of log-probabilities */
 function logRatio(difference: Value, { sequences }: GrpoTokens, options: GrpoOptions): Value {
   if (options.importanceSamplingLevel === "token" || !sequences) return difference;
   const means = segmentSum(mul(difference, sequences.share), sequences.ids, sequences.count);

@@ -20,14 +20,14 @@ export interface KtoLogprobs {
   /** (completions) f32: 1 for a desirable completion, −1 for an undesirable one. */
   sign: Value;
   /**
-   * (1) f32, at least 0: how far the policy is from the reference in general. The value that a completion's ratio is judged
-   * against; undefined: 0 (apo_zero_unpaired, D'Oosterlinck et al. 2024).
+   * (1) f32, at least 0: estimate of the divergence of the policy from the reference, which is subtracted from each completion's ratio.
+   * undefined: 0 (apo_zero_unpaired, D'Oosterlinck et al. 2024).
    */
   kl?: Value | undefined;
 }
 
 /**
- * Kahneman–Tversky optimisation (Ethayarajh et al. 2024), from single answers that are good or bad: 1 − σ(±β (ratio − kl)).
+ * Kahneman–Tversky optimisation (Ethayarajh et al. 2024), over single answers that are good or bad: 1 − σ(±β (ratio − kl)).
  * @returns losses (completions), and the implicit rewards β · ratio
  */
 export function ktoLoss(
@@ -39,8 +39,8 @@ export function ktoLoss(
 }
 
 /**
- * The mean ratio of completions that belong to other prompts, at least 0, as a constant.
- * @param ratio (completions) f32: policy minus reference log-probability @param weights (completions) f32, together 1
+ * The mean ratio of mismatched completions, at least 0, without a gradient.
+ * @param ratio (completions) f32: policy minus reference log-probability @param weights (completions) f32, which add up to 1
  */
 export function ktoDivergence(ratio: Value, weights: Value): Value {
   return clamp(stopGradient(sum(mul(ratio, weights))), { low: 0 });

@@ -5,15 +5,15 @@ import { crossEntropy, input, isQuantised, type Value } from "../../graph/index.
 import type { Forward } from "../../models/forward.ts";
 import type { LossContext, Stage } from "../loop/stage.ts";
 
-/** What is trained beside the targets' likelihood: see `crossEntropyShape`. */
+/** Additional terms of the training loss: see `crossEntropyShape`. */
 export interface TokenLossOptions {
   zLoss?: number | undefined;
   labelSmoothingFactor?: number | undefined;
 }
 
 /**
- * −log p of the targets by the input weights, (1) f32, over the inputs `targets` and `lossWeights` (rows). Z-loss and smoothed labels are
- * parts of what is trained, not of what is measured on held-out data.
+ * −log p of the targets, weighted, (1) f32. Reads the inputs `targets` and `lossWeights` (rows). Z-loss and label smoothing apply in
+ * training, not on held-out data.
  */
 export function tokenLoss(
   { rows, training }: LossContext,
@@ -29,7 +29,7 @@ export function tokenLoss(
   return crossEntropy(hidden, head, targets, weights, training ? { zLoss, labelSmoothing } : {});
 }
 
-/** Next-token prediction over text that is set end to end: cross-entropy, the mean over all positions with a target. */
+/** Next-token prediction over concatenated text: cross-entropy, the mean over all positions with a target. */
 export const languageModelling: Stage<Batch> = {
   name: "pretrain",
   count: (batch) => batch.tokenCount,
@@ -44,19 +44,19 @@ export const languageModelling: Stage<Batch> = {
   loss: (context) => tokenLoss(context, context.forward()),
 };
 
-/** The same over packed documents, which have positions of their own and do not see each other. */
+/** The same for packed documents, which have separate positions and do not see each other. */
 export const packedLanguageModelling: Stage<Batch> = {
   ...languageModelling,
   collate(batch, total, weight) {
     const { inputs, counted } = languageModelling.collate(batch, total, weight);
     const { positions, documents } = batch as Required<Batch>;
-    // Every token but the padding has a target.
+    // Every token except padding has a target.
     return { inputs: { ...inputs, positions, documents }, tokens: counted, counted };
   },
   loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
 };
 
-/** Next-token prediction as the options of pre-training have it. */
+/** Next-token prediction with the options of pre-training. */
 export function languageModel({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
   if (packing === "concatenate") return { ...languageModelling, loss: (c) => tokenLoss(c, c.forward(), loss) };
   return {

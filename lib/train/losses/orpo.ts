@@ -7,8 +7,8 @@ export interface OrpoLogprobs {
 }
 
 /**
- * The odds-ratio term of ORPO (Hong et al. 2024): −log σ(log odds of chosen − log odds of rejected), where odds are p / (1 − p). The
- * loss is the chosen answer's cross-entropy plus β times this.
+ * The odds-ratio term of ORPO (Hong et al. 2024): −log σ(log odds of chosen − log odds of rejected), with odds p / (1 − p). The loss is
+ * the chosen answer's cross-entropy plus β times this.
  * @returns losses and logOdds, (pairs) f32 each
  */
 export function oddsRatioLoss({ chosen, rejected }: OrpoLogprobs): { losses: Value; logOdds: Value } {
@@ -16,7 +16,7 @@ export function oddsRatioLoss({ chosen, rejected }: OrpoLogprobs): { losses: Val
   return { losses: scale(logSigmoid(logOdds), -1), logOdds };
 }
 
-/** The log-probability that counts as certain, one step of f32 below 1: the odds of an answer with probability 1 are infinite. */
+/** Largest log-probability, one f32 step below 0, because the odds of probability 1 are infinite. */
 const CERTAIN = -(2 ** -24);
 
 function logOddsOf(logprob: Value): Value {

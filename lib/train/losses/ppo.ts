@@ -1,8 +1,8 @@
 import { add, clamp, exp, maximum, minimum, mul, scale, sub, type Value } from "../../graph/index.ts";
 
 /**
- * The clipped objective of proximal policy optimisation (Schulman et al. 2017), to be minimised: −min(r A, clip(r) A) where
- * r is the ratio of the probabilities now and when the tokens were drawn.
+ * The clipped objective of proximal policy optimisation (Schulman et al. 2017), to be minimised: −min(r A, clip(r) A). r is the ratio of
+ * the current probabilities to those when the tokens were drawn.
  * @param tokens (rows) f32 each @returns losses and ratio, (rows) f32
  */
 export function clippedPolicyLoss(
@@ -15,7 +15,7 @@ export function clippedPolicyLoss(
 }
 
 /**
- * What tokens that another model drew count for: how likely each was under the policy over how likely under its sampler, cut to `cap`.
+ * Importance weights of tokens that another model drew: the probability under the policy divided by that under the sampler, at most `cap`.
  * Truncated importance sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
  */
 export function truncatedRatios(logprobs: ArrayLike<number>, sampler: ArrayLike<number>, cap: number): Float32Array {
@@ -23,8 +23,9 @@ export function truncatedRatios(logprobs: ArrayLike<number>, sampler: ArrayLike<
 }
 
 /**
- * Half the squared error of the values, of which the larger counts: as they are, or cut to within `cliprangeValue` of those
- * when the tokens were drawn. @param tokens (rows) f32 each @returns (rows) f32
+ * Half the squared error of the values. Takes the larger of two errors: of the value itself, and of the value clipped to within
+ * `cliprangeValue` of the one when the token was drawn.
+ * @param tokens (rows) f32 each @returns (rows) f32
  */
 export function clippedValueLoss(
   { values, oldValues, returns }: { values: Value; oldValues: Value; returns: Value },

@@ -3,7 +3,7 @@ import type { SftBatch } from "../examples/sft-source.ts";
 import type { Stage } from "../loop/stage.ts";
 import { type TokenLossOptions, tokenLoss } from "./language-modeling.ts";
 
-/** Next-token prediction over the counted tokens of rows: cross-entropy, the mean over all that count. */
+/** Next-token prediction over the counted tokens of rows: cross-entropy, averaged over all counted tokens. */
 export const supervised: Stage<SftBatch> = {
   name: "sft",
   count: (batch) => batch.counted,
@@ -14,7 +14,7 @@ export const supervised: Stage<SftBatch> = {
   loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
 };
 
-/** Supervised fine-tuning as its options have it. */
+/** Supervised fine-tuning with its options. */
 export function supervisedBy({
   neftuneNoiseAlpha,
   ...loss

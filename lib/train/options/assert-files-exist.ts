@@ -2,9 +2,9 @@ import { stat } from "node:fs/promises";
 import { describe, HeddleError } from "../../core/errors.ts";
 
 /**
- * Throws for a path that leads nowhere: most likely it is text, which the option does not take. What else is wrong, opening says.
+ * Throws for a path that does not exist. It is most likely a text, which the option does not take. Other errors are reported on opening.
  * @param name of the option
- * @param kinds what its files are, and what else it takes
+ * @param kinds the file types and other values that it takes
  * @throws HeddleError NOT_FOUND
  */
 export async function needFiles(files: readonly string[], name: string, kinds: string): Promise<void> {
@@ -13,7 +13,7 @@ export async function needFiles(files: readonly string[], name: string, kinds: s
       () => undefined,
       (error: NodeJS.ErrnoException) => error.code,
     );
-    // A text can be longer than a path may be, and hold what no path does.
+    // A text may be longer than a path can be, or contain characters that paths cannot have.
     if (code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG" || code === "ERR_INVALID_ARG_VALUE")
       throw new HeddleError(
         "NOT_FOUND",

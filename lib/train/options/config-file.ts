@@ -11,18 +11,18 @@ import { WrittenNames } from "./written-names.ts";
 /** Option names whose values are paths, or arrays of them. */
 const PATHS = ["data", "evalData", "evalScores", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
 
-/** What a configuration file holds. */
+/** The content of a configuration file. */
 export interface TrainingConfig {
-  /** By the options' own names. */
+  /** Options by their canonical names. */
   options: Record<string, unknown>;
-  /** How the file writes them. */
+  /** The names as the file spells them. */
   written: WrittenNames;
 }
 
 /**
- * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts
- * module. Relative paths in it name files from the current directory, or else from beside the configuration.
- * @throws HeddleError NOT_FOUND, INVALID_FILE, INVALID_ARGUMENT for an option that is there twice
+ * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts module. Relative
+ * paths in it are resolved from the current directory, or else from the file's folder.
+ * @throws HeddleError NOT_FOUND, INVALID_FILE, INVALID_ARGUMENT for a duplicate option
  */
 export async function readTrainingConfig(path: string): Promise<TrainingConfig> {
   const isModule = /\.[cm]?[jt]s$/.test(path);
@@ -38,7 +38,7 @@ export async function readTrainingConfig(path: string): Promise<TrainingConfig> 
   return { options, written };
 }
 
-/** JSON.parse, and each of its revivers, sees the last of two values alone. @throws HeddleError INVALID_ARGUMENT */
+/** Rejects duplicate keys. JSON.parse keeps only the last of two values. @throws HeddleError INVALID_ARGUMENT */
 async function needKeysOnce(path: string): Promise<void> {
   const bytes = await readFile(path);
   const all = Number.POSITIVE_INFINITY;
@@ -48,13 +48,13 @@ async function needKeysOnce(path: string): Promise<void> {
   } catch (error) {
     if (error instanceof DuplicateKey)
       throw new HeddleError("INVALID_ARGUMENT", `${error.key}: expected once, got twice`);
-    // JSON.parse takes what this reader does not, such as numbers of many digits.
+    // JSON.parse accepts input that this reader does not, such as numbers with many digits.
   }
 }
 
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
 
-/** Paths among the options, as files. */
+/** Resolves the paths among the options. */
 function locateAll(config: Record<string, unknown>, path: string): void {
   for (const key of PATHS) {
     const given = config[key];
@@ -63,7 +63,7 @@ function locateAll(config: Record<string, unknown>, path: string): void {
   }
 }
 
-/** One of several paths, or of several corpora. */
+/** Resolves one of several paths, or of several corpora. */
 function located(one: unknown, path: string): unknown {
   if (typeof one === "string") return locate(one, path);
   if (!isCorpus(one)) return one;
@@ -72,7 +72,7 @@ function located(one: unknown, path: string): unknown {
   return { ...one, ...corpus };
 }
 
-/** What a .js or .ts module exports: its default, or with `all` everything by name. @throws HeddleError NOT_FOUND, INVALID_FILE */
+/** Returns the default export of a .js or .ts module, or with `all` every export by name. @throws HeddleError NOT_FOUND, INVALID_FILE */
 export async function importModule(path: string, { all = false }: { all?: boolean } = {}): Promise<unknown> {
   if (!existsSync(path)) throw new HeddleError("NOT_FOUND", `${path}: expected a module, got no such file`);
   try {
@@ -83,12 +83,12 @@ export async function importModule(path: string, { all = false }: { all?: boolea
   }
 }
 
-/** Options that are objects of options. */
+/** Options whose values are objects of options. */
 const NESTED = ["model", "lora", "replay"];
-/** Options that may be arrays of objects of options, such as corpora, each by the key that tells it from a row. */
+/** Options that may be arrays of objects of options, such as corpora. Each has the key that distinguishes these from rows. */
 const LISTS: Readonly<Record<string, string>> = { data: "data", evalData: "data", parameterGroups: "match" };
 
-/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model` and the like; what is undefined is not there. */
+/** Renames per_device_train_batch_size to perDeviceTrainBatchSize, also inside nested objects such as `model`. Drops undefined values. */
 function camelKeys(object: object, written: WrittenNames, place = ""): Record<string, unknown> {
   const options = new Map<string, unknown>();
   for (const [key, value] of Object.entries(object)) {

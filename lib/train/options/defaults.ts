@@ -1,9 +1,9 @@
-// Defaults that no schema can say: they depend on the stage and on other options. What runs and what `--help` prints read them here.
+// Defaults that depend on the stage and on other options, so that a schema cannot hold them. Runs and `--help` read them here.
 
-/** Optimiser steps between checkpoints where saveSteps is not given, as in transformers' Trainer. */
+/** Optimiser steps between checkpoints if saveSteps is not given, as in transformers' Trainer. */
 export const DEFAULT_SAVE_STEPS = 500;
 
-/** Peaks of the learning rate by stage: of an adapter, which begins as no change at all, and of the weights themselves. */
+/** Peak learning rates by stage: for an adapter, which starts as a zero update, and for the weights themselves. */
 export const LEARNING_RATES = {
   sft: { lora: 1e-4, weights: 2e-5 },
   reward: { lora: 1e-3, weights: 1e-4 },
@@ -14,7 +14,7 @@ export const LEARNING_RATES = {
   grpo: { lora: 1e-5, weights: 1e-6 },
 } as const;
 
-/** The peak of a run: what is asked for, or the stage's own. */
+/** Returns the peak of a run: the given one, or the stage's default. */
 export function learningRateOf(
   stage: keyof typeof LEARNING_RATES,
   { learningRate, lora }: { learningRate?: number | undefined; lora?: object | undefined },

@@ -1,10 +1,10 @@
-// Names of options: which one a name that is none stands for.
+// Names of options, and suggestions for unknown names.
 import { HeddleError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 
 /**
- * What other libraries, and haste, call an option; without case and underscores. The first that a stage has is meant. `lora.r` is the key `r`
- * inside `lora`.
+ * Names of an option in other libraries and in haste, without case and underscores. The first one that a stage has is suggested. `lora.r`
+ * is the key `r` inside `lora`.
  */
 export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   lr: ["learningRate"],
@@ -181,20 +181,20 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   clipepsilon: ["epsilon", "cliprange"],
 };
 
-/** Names of keys inside options that are objects themselves. */
+/** Keys of options that are objects. */
 export type InnerNames = Readonly<Record<string, readonly string[]>>;
 
 /**
- * The option that a name most likely stands for: the same without case and underscores, what others call it, a key inside another option,
- * or one that is misspelt by little.
+ * Suggests the option that an unknown name most likely means: one that differs only in case and underscores, a name in other libraries, a
+ * key inside another option, or a near spelling.
  * @param inner keys of the options among `known` that are objects of options
  */
 export function meantOption(name: string, known: readonly string[], inner: InnerNames = {}): string | undefined {
-  // Of one or two letters anything is near.
+  // A name of one or two letters is close to any other.
   return sameOption(name, known, inner) ?? (plain(name).length > 2 ? nearest(name, known) : undefined);
 }
 
-/** As meantOption, of names that are not misspelt. */
+/** Like meantOption, without near spellings. */
 export function sameOption(name: string, known: readonly string[], inner: InnerNames = {}): string | undefined {
   const bare = plain(name);
   const within = Object.entries(inner).flatMap(([option, keys]) => keys.map((key) => `${option}.${key}`));
@@ -208,7 +208,7 @@ export function sameOption(name: string, known: readonly string[], inner: InnerN
 
 const plain = (name: string) => name.replace(/[^a-zA-Z0-9]/g, "").toLowerCase();
 
-/** The refusal of a name: `sft: expected learningRate, got an unknown option lr`. */
+/** The error for an unknown name: `sft: expected learningRate, got an unknown option lr`. */
 export function unknownOption(where: string, name: string, known: readonly string[], inner?: InnerNames): HeddleError {
   const expected = meantOption(name, known, inner) ?? `one of ${known.join(", ")}`;
   return new HeddleError("INVALID_ARGUMENT", `${where}: expected ${expected}, got an unknown option ${name}`);

@@ -1,4 +1,4 @@
-// What every option of training means, in a line: for `heddle train STAGE --help`. The compiler holds the tables complete.
+// One line of help for every training option, for `heddle train STAGE --help`. The compiler checks that the tables are complete.
 import type { LoraConfig } from "../../models/adapters/lora.ts";
 import type { classifySchema } from "../stages/classify.ts";
 import type { dpoSchema } from "../stages/dpo.ts";
@@ -13,10 +13,10 @@ import type { sftSchema } from "../stages/sft.ts";
 import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "./defaults.ts";
 import type { adapterShape, crossEntropyShape, parameterGroupSchema, replaySchema, trainingShape } from "./options.ts";
 
-/** What an option means; with a second text also what it is where it is not given, if its schema does not say so. */
+/** Help for an option. The second text describes its default if the schema does not have it. */
 export type OptionText = string | readonly [meaning: string, standard: string];
 
-/** Of the options that every stage has. */
+/** Options that every stage has. */
 export const trainingTexts = {
   outputDir: "folder for checkpoints, the finished model and log.jsonl, the run's steps and evaluations",
   maxSteps: "optimiser steps in all, those before a resume included",
@@ -70,13 +70,13 @@ export const trainingTexts = {
   card: "an object of further fields, such as data and notes",
 } as const satisfies Record<keyof typeof trainingShape, OptionText>;
 
-/** Of the options of stages that can train an adapter. */
+/** Options of stages that can train an adapter. */
 export const adapterTexts = {
   lora: "train a LoRA adapter, and leave the weights as they are ({}: with its defaults):",
   adapter: ["the adapter's name", '"default"'],
 } as const satisfies Record<keyof typeof adapterShape, OptionText>;
 
-/** Of the keys in `lora`. */
+/** Keys in `lora`. */
 export const loraTexts = {
   r: ["rank of the update", "16"],
   alpha: ["the update is scaled by alpha / r; as in PEFT also lora_alpha", "2 · r"],
@@ -86,7 +86,7 @@ export const loraTexts = {
   modulesToSave: ["weights that are trained whole and kept with the adapter, such as lm_head", "none"],
 } as const satisfies Record<keyof LoraConfig, OptionText>;
 
-/** Of the keys in `replay`. */
+/** Keys in `replay`. */
 export const replayTexts = {
   stage: "pretrain: raw text; sft: rows as supervised fine-tuning reads them",
   data: "what that stage reads",
@@ -97,7 +97,7 @@ export const replayTexts = {
   textField: ["as in pretrain", "text"],
 } as const satisfies Record<keyof (typeof replaySchema)["shape"], OptionText>;
 
-/** Of the keys in each of `parameterGroups`. */
+/** Keys in each of `parameterGroups`. */
 export const groupTexts = {
   match: 'which: a part of their names such as layers.0 or bias, "/…/" a regular expression, or an array of them',
   learningRate: ["their schedule's peak", "that of all"],
@@ -182,12 +182,12 @@ export type StageName = keyof Schemas;
 
 type Shared = keyof typeof trainingShape | keyof typeof adapterShape;
 
-/** A text for each option of a stage's own, and for shared ones that are another thing there. */
+/** Texts for a stage's specific options, and for shared options with another meaning there. */
 type StageTexts<Stage extends StageName> = Readonly<
   Record<Exclude<keyof Schemas[Stage]["shape"], Shared>, OptionText> & Partial<Record<Shared, OptionText>>
 >;
 
-/** Of the options of stages whose loss is next-token cross-entropy. */
+/** Options of stages whose loss is next-token cross-entropy. */
 const crossEntropyTexts = {
   zLoss: "factor of logsumexp² of the logits in the loss, which keeps logits small",
   labelSmoothingFactor: "share of the target that goes to all tokens alike, in training alone",
@@ -196,7 +196,7 @@ const crossEntropyTexts = {
   skipLossSpikes: "leave such a step out",
 } as const satisfies Record<keyof typeof crossEntropyShape, OptionText>;
 
-/** Of the options of each stage, beside or instead of those above. */
+/** Options of each stage, in addition to those above or overriding them. */
 export const stageTexts: { readonly [Stage in StageName]: StageTexts<Stage> } = {
   pretrain: {
     data: "files of raw text: text, .jsonl, .parquet, .tokens or folders of those; or [{data, weight}, …]",

@@ -1,4 +1,4 @@
-// The schemas of the options that stages share. What each option means, `stage-options.ts` says.
+// Schemas of the options that stages share. `stage-options.ts` documents the options.
 import { z } from "zod";
 import { describe, HeddleError, isSeed, SEEDS } from "../../core/errors.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
@@ -36,7 +36,7 @@ const PLACES = "a path, an array of paths, or an array of objects with data and 
 /** Raw text: files, or several corpora with weights. */
 export const corpora = z.union([z.string(), z.array(z.string()).min(1), z.array(corpusPart).min(1)], { error: PLACES });
 
-/** The same, or in a program the texts themselves. */
+/** The same, or in a program the texts. */
 export const textData = z.union([...corpora.options, z.custom<TextSource>(isTexts)], {
   error: `${PLACES}, or an iterable of texts`,
 });
@@ -151,7 +151,7 @@ export const crossEntropyShape = {
   skipLossSpikes: z.boolean({ error: "true or false" }).default(false),
 } as const;
 
-/** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */
+/** Rows of a stage: paths in a configuration file, or in a program also the rows. */
 export const rowData = <Row>() =>
   z.custom<RowSource<Row>>(
     (v) =>
@@ -164,12 +164,12 @@ export const rowData = <Row>() =>
 export const adapterShape = {
   lora: z
     .custom<LoraOptions>()
-    .transform((options) => stageLora(options)) // throws with the name of what is wrong
+    .transform((options) => stageLora(options)) // throws with the name of the wrong option
     .optional(),
   adapter: z.string().default("default"),
 } as const;
 
-/** As loraOptions, and a name of another library is an error that says which option is meant. */
+/** Like loraOptions, but for another library's name, the error says which option is meant. */
 function stageLora(given: LoraOptions): Partial<LoraConfig> {
   if (typeof given === "object" && given !== null)
     for (const key of Object.keys(given))
@@ -177,18 +177,18 @@ function stageLora(given: LoraOptions): Partial<LoraConfig> {
   return loraOptions(given);
 }
 
-/** Checked options that every stage has; those of adapters where the stage takes them. */
+/** Validated options that every stage has, and adapter options if the stage takes them. */
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>> &
   Partial<z.output<z.ZodObject<typeof adapterShape>>>;
 
-/** The options of a call, before they are taken apart. @throws HeddleError INVALID_ARGUMENT where they are no object */
+/** Checks that the options of a call are an object, before they are destructured. @throws HeddleError INVALID_ARGUMENT */
 export function givenOptions<T extends object>(options: T, where: string): T {
   if (typeof options !== "object" || options === null || Array.isArray(options))
     throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object of options, got ${describe(options)}`);
   return options;
 }
 
-/** Validates options against a strict schema: an unknown key is an error that names the one that is most likely meant. */
+/** Validates options against a strict schema. The error for an unknown key suggests the option that is most likely meant. */
 export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, where: string): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -202,8 +202,8 @@ export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, w
 }
 
 /**
- * Throws for the first name that a stage does not have: before anything is loaded that the other options name.
- * @param more names that whoever runs the stage takes for itself
+ * Throws for the first unknown option name, before loading any file that other options refer to.
+ * @param more names that the caller of the stage handles itself
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needKnownNames(
@@ -220,7 +220,7 @@ function unknownKey({ shape }: z.ZodObject, key: string, where: string, more: re
   return unknownOption(where, key, [...more, ...Object.keys(shape)], innerNames(shape));
 }
 
-/** Names of the keys inside a stage's options that are objects. */
+/** Returns the keys of a stage's options that are objects. */
 export function innerNames(shape: z.ZodObject["shape"]): InnerNames {
   return {
     ...("lora" in shape && { lora: loraNames }),
@@ -229,7 +229,7 @@ export function innerNames(shape: z.ZodObject["shape"]): InnerNames {
   };
 }
 
-/** Of a value that is none of several kinds: what is wrong inside it, where it is of a kind that has an inside. */
+/** Narrows a union's issue: if the value matches a kind that is an object, returns the issue inside it. */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
   const firsts = issue.errors.map(([first]) => first);
@@ -237,7 +237,7 @@ function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return inner ? { ...inner, path: [...issue.path, ...inner.path] } : issue;
 }
 
-/** The schema of an object of options inside others. */
+/** The schema of a nested object of options. */
 function objectAt(schema: z.ZodObject, path: readonly PropertyKey[]): z.ZodObject {
   let at: unknown = schema;
   for (const key of path) {

@@ -5,31 +5,31 @@ export const truncationModes = ["error", "drop", "keep_end"] as const;
 export type TruncationMode = (typeof truncationModes)[number];
 
 export interface ReadOptions<Item> {
-  /** Of the option that gave the rows. */
+  /** Name of the option that gave the rows. */
   name: string;
-  /** Tokens of a prompt with its answer at most. */
+  /** Maximum number of tokens of a prompt with its answer. */
   limit: number;
-  /** What the limit is about, for messages. */
+  /** The kind of sequence that the limit applies to, for messages. */
   what?: string | undefined;
-  /** Of what is longer: an error, to leave the row out, or to cut off the beginning of its prompt. */
+  /** Handling of longer ones: an error, leaving the row out, or cutting the beginning of its prompt. */
   truncationMode: TruncationMode;
-  /** What becomes of a row. */
+  /** Returns the items of a row. */
   read(row: LocatedRow): Item[];
-  /** The sequences of an item, whose prompts are cut alike. */
+  /** Returns the sequences of an item, whose prompts are cut by the same amount. */
   sequences(item: Item): readonly AnsweredPrompt[];
-  /** The item with other sequences. */
+  /** Returns the item with other sequences. */
   replaced(item: Item, sequences: readonly AnsweredPrompt[]): Item;
   signal?: AbortSignal | undefined;
-  /** Told of rows that were left out or cut. */
+  /** Receives warnings about rows that were left out or cut. */
   warn(message: string): void;
 }
 
-/** Places that a message names. */
+/** Number of places that a message lists. */
 const NAMED = 3;
 
 /**
- * Rows as what is trained on, in their order; the items of one row stay together.
- * @throws HeddleError `file:line: …` for a row that is none or too long, INVALID_ARGUMENT where no row is left
+ * Reads rows as training items, in order. The items of one row stay together.
+ * @throws HeddleError `file:line: …` for a row that is invalid or too long, INVALID_ARGUMENT if no row is left
  */
 export async function readFitting<Item>(data: RowSource, options: ReadOptions<Item>): Promise<Item[][]> {
   const { name, limit, what = "prompt and answer", truncationMode, signal, warn } = options;
@@ -87,7 +87,7 @@ function withoutBeginning({ ids, promptLength }: AnsweredPrompt, excess: number)
   return { ids: ids.slice(excess), promptLength: promptLength - excess };
 }
 
-/** The first of some places, for messages. */
+/** Returns the first places, for messages. */
 export function firstOf(places: readonly string[]): string {
   return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
 }

@@ -28,16 +28,16 @@ export const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
 export const flag = z.boolean({ error: "true or false" });
 
-/** A model that something is compared with or judged by; in a configuration file its path. */
+/** A model for comparison or judging; in a configuration file its path. */
 export const modelOption = z.custom<Trainable>(
   (v) => typeof v === "object" && v !== null && "model" in v,
   "a model (LanguageModel.load), or in a configuration file the path of one",
 );
 
-/** Rows of a kind as schemas: what is trained on, and what is held out. */
+/** Schemas of training and held-out rows. */
 export const rowsShape = <Row>() => ({ data: rowData<Row>(), evalData: rowData<Row>().optional() });
 
-/** `PreferenceOptions` as a schema, but for the rows. */
+/** `PreferenceOptions` as a schema, without the rows. */
 export const preferenceShape = {
   ...trainingShape,
   ...adapterShape,
@@ -52,7 +52,7 @@ export const preferenceShape = {
   truncationMode: z.enum(truncationModes).default("error"),
 } as const;
 
-/** What preference training trains: a model with its tokenizer. `LanguageModel` is one. */
+/** A model with its tokenizer, for preference training. `LanguageModel` implements it. */
 export interface PreferenceTrainable extends Trainable {
   readonly tokenizer?: Tokenizer | undefined;
 }
@@ -64,12 +64,12 @@ export interface PreferenceOptions<Base = LanguageModel, Row = object>
     HeldOutOptions<Row>,
     AdapterOptions,
     CallOptions {
-  /** AdamW's decay of matrices, times the learning rate. Default 0. */
+  /** AdamW's weight decay of matrices, multiplied by the learning rate. Default 0. */
   weightDecay?: number | undefined;
-  /** Name or text of the chat template of prompts that are messages. Default: the tokenizer's own. */
+  /** Name or text of the chat template for prompts that are messages. Default: the tokenizer's own. */
   chatTemplate?: string | undefined;
   /**
-   * What happens to a prompt with its answer that is longer than maxSeqLength: error stops, drop leaves it out, keep_end cuts the prompt's
+   * Handling of a prompt with its answer that is longer than maxSeqLength: error stops, drop leaves it out, keep_end cuts the prompt's
    * beginning. Default "error".
    */
   truncationMode?: TruncationMode | undefined;
@@ -78,18 +78,18 @@ export interface PreferenceOptions<Base = LanguageModel, Row = object>
 /** Options of the stages over pairs of answers. */
 export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Base, PairRow> {
   /**
-   * Rows {prompt, chosen, rejected} (texts, or arrays of messages), or {prompt, ranked} with answers from best to worst: files (.jsonl,
+   * Rows {prompt, chosen, rejected} (texts, or arrays of messages), or {prompt, ranked} with answers from best to worst. Files (.jsonl,
    * .parquet), or in a program the rows.
    */
   data: RowSource<PairRow>;
-  /** Pairs of one micro-batch. Default 8. */
+  /** Number of pairs in one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
 }
 
-/** What a stage of preference training is started with. */
+/** Arguments of a preference stage. */
 export type Call = Pick<CallOptions, "signal" | "world"> & { warn(message: string): void; preparation: Preparation };
 
-/** Steps of a run: those that are asked for, or as many as the epochs have. */
+/** Returns the number of steps of a run: the given one, or that of the epochs. */
 export function stepsOf(
   options: {
     maxSteps?: number | undefined;
@@ -104,17 +104,17 @@ export function stepsOf(
   return options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * items) / perStep));
 }
 
-/** Rows of a sequence: no more than the longest needs, in whole vectors. */
+/** Returns the number of rows of a sequence: that of the longest, rounded up to whole vectors. */
 export function sequenceLengthFor(longest: number, limit: number): number {
   return Math.min(limit, Math.ceil(longest / 8) * 8);
 }
 
-/** How a model card names the data: files by their names. */
+/** Returns the names of the data for a model card: file names. */
 export function namesOf(data: RowSource): string[] {
   return dataNames(filesIn(data));
 }
 
-/** @throws HeddleError INVALID_ARGUMENT where a model's vocabulary is another one */
+/** @throws HeddleError INVALID_ARGUMENT if the models' vocabularies differ */
 export function needSameVocabulary(name: string, other: Model, model: Model): void {
   if (other.config.vocabSize !== model.config.vocabSize)
     throw new HeddleError(

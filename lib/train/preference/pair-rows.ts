@@ -38,7 +38,7 @@ function rankedPairs(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
   );
 }
 
-/** The answers of one rank: one (a text, or messages), or an array of those that are equally good. */
+/** Returns the answers of one rank: one (a text, or messages), or an array of equally good ones. */
 function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, field: string, given: unknown) {
   const several = Array.isArray(given) && given.every((v) => typeof v === "string" || Array.isArray(v));
   if (several && given.length === 0) throw rowError(row, field, "at least one answer", said("an empty array"));
@@ -46,12 +46,12 @@ function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, fie
   return answers.map((answer, i) => encoder.answer(row, prompt, several ? `${field}[${i}]` : field, answer));
 }
 
-/** Whether both answers of a pair are the same: nothing can be learned from it. */
+/** Whether both answers of a pair are the same, so that nothing can be learned from it. */
 export function isTie({ chosen, rejected }: PreferencePair): boolean {
   return chosen.ids.length === rejected.ids.length && chosen.ids.every((id, i) => id === rejected.ids[i]);
 }
 
-/** Two conversations apart into the messages that they share and one answer each. */
+/** Splits two conversations into their common messages and one answer each. */
 function implicitPrompt(row: LocatedRow): { prompt: unknown; chosen: unknown; rejected: unknown } {
   const { chosen, rejected } = row.value;
   if (!Array.isArray(chosen) || !Array.isArray(rejected))
@@ -59,7 +59,7 @@ function implicitPrompt(row: LocatedRow): { prompt: unknown; chosen: unknown; re
   const [better, worse] = [checkedMessages(row, "chosen", chosen), checkedMessages(row, "rejected", rejected)];
   const same = (a: ChatMessage, b: ChatMessage | undefined) => JSON.stringify(a) === JSON.stringify(b);
   const differs = better.findIndex((message, i) => !same(message, worse[i]));
-  // Of two that are the same, or of which one goes on from the other, the last message at least is an answer.
+  // If they are equal, or one continues the other, at least the last message is an answer.
   const shared = Math.min(differs < 0 ? better.length : differs, better.length - 1, worse.length - 1);
   if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", said("none"));
   return { prompt: better.slice(0, shared), chosen: better.slice(shared), rejected: worse.slice(shared) };

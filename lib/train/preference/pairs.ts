@@ -6,7 +6,7 @@ import { type AnsweredPrompt, type AnswerRows, answerRows } from "./sequences.ts
 export interface PreferencePair {
   readonly chosen: AnsweredPrompt;
   readonly rejected: AnsweredPrompt;
-  /** By how much the chosen one should win, where the data say so. */
+  /** Margin by which the chosen one should win, if the data has one. */
   readonly margin?: number | undefined;
 }
 
@@ -16,8 +16,8 @@ export interface ReferencedPair extends PreferencePair {
 }
 
 /**
- * The pairs of a micro-batch in one forward pass: all chosen answers, then all rejected ones.
- * @param pairs places for pairs; those that stay empty come last in each half
+ * Places the pairs of a micro-batch in one forward pass: all chosen answers, then all rejected ones.
+ * @param pairs number of slots for pairs; empty slots are last in each half
  */
 export function pairRows(
   batch: readonly PreferencePair[],
@@ -29,12 +29,12 @@ export function pairRows(
   return answerRows([...side("chosen"), ...side("rejected")], sequenceLength, options);
 }
 
-/** A number a pair, 0 at the places that stay empty. */
+/** Returns a number for each pair, 0 for empty slots. */
 export function perPair<Pair>(batch: readonly Pair[], pairs: number, value: (pair: Pair) => number): Float32Array {
   return Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? value(batch[i]!) : 0));
 }
 
-/** A number a sequence, chosen ones first; 0 at the places that stay empty. */
+/** Returns a number for each sequence, chosen ones first; 0 for empty slots. */
 export function perAnswer<Pair extends PreferencePair>(
   batch: readonly Pair[],
   pairs: number,
@@ -45,7 +45,7 @@ export function perAnswer<Pair extends PreferencePair>(
   return Float32Array.from([...chosen, ...rejected]);
 }
 
-/** Mean rewards of chosen and rejected answers, their difference, and how often the chosen one has the higher. */
+/** Mean rewards of chosen and rejected answers, their difference, and the share of pairs with a higher reward for the chosen one. */
 export function rewardMetrics(
   outputs: readonly Readonly<Record<string, TensorData>>[],
   batches: readonly (readonly unknown[])[],
@@ -61,7 +61,7 @@ export function average(values: readonly number[]): number {
   return values.reduce((sum, v) => sum + v, 0) / values.length;
 }
 
-/** The mean over all pairs of an output with a number a pair. */
+/** The mean over all pairs of an output with one number per pair. */
 export function pairMean(
   name: string,
   outputs: readonly Readonly<Record<string, TensorData>>[],

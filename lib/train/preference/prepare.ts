@@ -23,7 +23,7 @@ export type HowToRead<Item> = Pick<
   "read" | "sequences" | "replaced" | "limit" | "what" | "signal" | "warn"
 >;
 
-/** What is trained on and what is held out: rows of evalData, or a share of `data`'s rows, whose items stay together. */
+/** Reads training and held-out items: rows of evalData are held out, or a share of `data`'s rows. The items of a row stay together. */
 export async function readSplit<Item>(
   { data, evalData, evalFraction = 0, truncationMode, names }: SplitOptions,
   how: HowToRead<Item>,
@@ -37,10 +37,7 @@ export async function readSplit<Item>(
   return { train: split.train.flat(), heldOut: split.heldOut.flat() };
 }
 
-/**
- * Makes the weights that will be trained what they are during training, so that what is computed before has the very bits of what is
- * computed then.
- */
+/** Converts the weights to train to their form during training, so that results computed before training have the same bits. */
 export async function settleWeights(
   model: Model,
   options: Parameters<typeof settleAdapters>[1],
@@ -50,7 +47,7 @@ export async function settleWeights(
   if (!options.lora) await model.prepareForTraining(names);
 }
 
-/** Pairs to train on and to hold out, and rows that the longest of their sequences needs. */
+/** Reads training and held-out pairs, and the number of rows that their longest sequence needs. */
 export async function readPairs(
   base: PreferenceTrainable,
   stage: string,

@@ -4,7 +4,7 @@ import { type FloatDType, Tensor } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { BatchSource } from "../loop/trainer.ts";
 
-/** Copies of the named tensors of a model, which training does not change. */
+/** Copies the named tensors of a model, so that training does not change them. */
 export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
   const out = new Map<string, Tensor>();
   try {
@@ -19,7 +19,7 @@ export async function snapshot(model: Model, names: readonly string[]): Promise<
   return out;
 }
 
-/** A short text that tells numbers apart to the last bit. */
+/** A short hash that distinguishes numbers to the last bit. */
 export function fingerprint(numbers: Iterable<number>): string {
   const bytes = Buffer.from(Float64Array.from(numbers).buffer);
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
@@ -35,8 +35,8 @@ export function needSameReference(before: unknown, now: string, expected = "the 
 }
 
 /**
- * A source whose position also says which reference its numbers come from, because a run that goes on with another one would learn
- * something else in silence.
+ * Adds the fingerprint of the reference to a source's position. A run resumed with another reference would otherwise silently learn from
+ * inconsistent numbers.
  */
 export function withReference<Batch>(source: BatchSource<Batch>, reference: string): BatchSource<Batch> {
   return {

@@ -6,16 +6,16 @@ import { commonPrefix, continuationIds, promptIdsOf } from "../../tokenizer/prom
 import { checkedMessages, rendered, rolesOf } from "../examples/sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
-/** What a tokenizer must do for preference training: `Tokenizer` does it. */
+/** Methods of a tokenizer that preference training needs. `Tokenizer` implements them. */
 export type PreferenceTokenizer = Pick<Tokenizer, "encode" | "closingCount" | "applyChatTemplate" | "eosTokenIds">;
 
-/** A prompt, as a row gives it and as ids. A conversation's ids end where the assistant's answer begins. */
+/** A prompt as given in a row, and as ids. A conversation's ids end where the assistant's answer begins. */
 export interface EncodedPrompt {
   readonly given: string | readonly ChatMessage[];
   readonly ids: readonly number[];
 }
 
-/** Turns prompts and answers of rows into ids, by the rules of supervised fine-tuning. */
+/** Encodes prompts and answers of rows as ids, by the rules of supervised fine-tuning. */
 export class RowEncoder {
   private readonly tokenizer: PreferenceTokenizer;
   private readonly template: { template?: string };
@@ -25,7 +25,7 @@ export class RowEncoder {
     this.template = chatTemplate === undefined ? {} : { template: chatTemplate };
   }
 
-  /** The prompt of a row: a text, or an array of messages. */
+  /** Encodes the prompt of a row: a text, or an array of messages. */
   prompt(row: LocatedRow, given: unknown = row.value.prompt): EncodedPrompt {
     if (Array.isArray(given)) {
       const messages = checkedMessages(row, "prompt", given);
@@ -37,7 +37,7 @@ export class RowEncoder {
     return { given, ids };
   }
 
-  /** A prompt and one answer to it: a text, or, after a conversation, messages. An answer ends with the end token. */
+  /** Encodes a prompt and one answer to it: a text, or messages after a conversation. An answer ends with the end token. */
   answer(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
     if (typeof prompt.given !== "string") return this.reply(row, prompt, field, given);
     if (typeof given !== "string") throw rowError(row, field, "a text, as the prompt is one", given);
@@ -55,7 +55,7 @@ export class RowEncoder {
     const shared = commonPrefix(ids, prompt.ids);
     if (shared === 0 || shared === ids.length)
       throw rowError(row, field, "an answer that the chat template shows after the prompt", given);
-    // What a template writes after the answer's end is nobody's choice.
+    // Leave out the template's text after the answer's end, which the model does not choose.
     const end = ids.findLastIndex((id) => this.tokenizer.eosTokenIds.includes(id));
     return { ids: Int32Array.from(ids.slice(0, end > shared ? end + 1 : ids.length)), promptLength: shared };
   }

@@ -14,28 +14,28 @@ import type { Model } from "../../models/model.ts";
 import { type AnsweredPrompt, answerRows, targetLogprobs } from "./sequences.ts";
 
 export interface ScorerOptions {
-  /** Sequences of one run. */
+  /** Number of sequences in one run. */
   sequences: number;
   sequenceLength: number;
   dtype: FloatDType;
-  /** Names of the adapters that take part; default: those active now. */
+  /** Names of the adapters to use; default: the active ones. */
   adapters?: readonly string[] | undefined;
-  /** Tensors that stand in for the model's of the same names: a snapshot. */
+  /** Tensors that replace the model's by name: a snapshot. */
   tensors?: ReadonlyMap<string, Tensor> | undefined;
-  /** Divides the logits, as the sampler does. Default 1. */
+  /** The logits are divided by it, as in the sampler. Default 1. */
   temperature?: number | undefined;
-  /** Whether the value head is read too. */
+  /** Whether to read the value head too. */
   values?: boolean | undefined;
 }
 
-/** What a model says of an answer's tokens, in order. */
+/** A model's scores of an answer's tokens, in order. */
 export interface ScoredAnswer {
   logprobs: Float32Array;
-  /** What the value head expects before each token; empty without `values`. */
+  /** The value head's estimate before each token; empty without `values`. */
   values: Float32Array;
 }
 
-/** Log-probabilities of answers under a model, without gradients; batch × vocabulary floats are never in memory. */
+/** Computes log-probabilities of answers under a model, without gradients. Never stores batch × vocabulary floats in memory. */
 export class AnswerScorer {
   private readonly options: ScorerOptions;
   private readonly positions: Int32Array;
@@ -75,15 +75,15 @@ export class AnswerScorer {
     return out;
   }
 
-  /** Log-probabilities of each answer's tokens. */
+  /** Returns the log-probabilities of each answer's tokens. */
   async tokens(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<Float32Array[]> {
     return (await this.score(answers, signal)).map(({ logprobs }) => logprobs);
   }
 
-  /** Of each whole answer. */
+  /** Returns the log-probability of each whole answer. */
   async sums(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<number[]> {
     const tokens = await this.tokens(answers, signal);
-    // As segment_sum adds them: a policy that is the reference is then as likely to the last bit.
+    // Add in the order of segment_sum, so that a policy equal to its reference has the same bits.
     return tokens.map((logprobs) => logprobs.reduce((s, v) => Math.fround(s + v), 0));
   }
 
@@ -92,7 +92,7 @@ export class AnswerScorer {
   }
 }
 
-/** In a trace: what the value head says of each row. (rows) f32 */
+/** Adds the value head's output for each row to a trace. (rows) f32 */
 export function rowValues(pass: Forward, model: Model): Value {
   return reshape(valueHeadOutput(pass, model.config, cast(pass.hidden, "f32")), [pass.hidden.dim(0)]);
 }

@@ -3,7 +3,7 @@ import { input, type LogitHead, reshape, segmentSum, split, tokenLogprob, type V
 /** A prompt and an answer to it, as ids of one sequence. */
 export interface AnsweredPrompt {
   readonly ids: Int32Array;
-  /** Ids of the prompt; those after it are the answer. */
+  /** Number of ids of the prompt. The ids after it are the answer. */
   readonly promptLength: number;
 }
 
@@ -15,36 +15,36 @@ export function answerLength({ ids, promptLength }: AnsweredPrompt): number {
   return ids.length - promptLength;
 }
 
-/** Rows that the model has to see so that every token of an answer is predicted: the last id is never fed. */
+/** Number of rows of a sequence that predict its tokens. The last id is never an input. */
 export function rowsOf({ ids }: AnsweredPrompt): number {
   return ids.length - 1;
 }
 
-/** Where a sequence's rows lie in a micro-batch: answer token i is predicted by row `first + i`. */
+/** Location of a sequence's rows in a micro-batch: row `first + i` predicts answer token i. */
 export interface Placement {
   first: number;
   count: number;
 }
 
 export interface AnswerRows {
-  /** `ids`, `targets` (−1 where no token of an answer is predicted) and `sequences` (which one a row belongs to), (rows) i32. */
+  /** `ids`, `targets` (−1 at rows that predict no answer token) and `sequences` (the index of each row's sequence), (rows) i32. */
   inputs: { ids: Int32Array; targets: Int32Array; sequences: Int32Array };
-  /** Of each sequence; undefined where there is none. */
+  /** Placement of each sequence; undefined for an empty slot. */
   placements: readonly (Placement | undefined)[];
-  /** Ids of all sequences. */
+  /** Total number of ids of all sequences. */
   tokens: number;
 }
 
 export interface AnswerRowOptions {
-  /** Whether tokens of the prompt of a sequence are predicted too. */
+  /** Whether the tokens of a sequence's prompt are predicted too. */
   promptTargets?: (sequence: number) => boolean;
-  /** Whether the last id is fed as well: what a head over the whole sequence reads. */
+  /** Whether the last id is an input too, for a head over the whole sequence. */
   whole?: boolean;
 }
 
 /**
- * Sequences side by side, one in `sequenceLength` rows each, padded at the end, where causal attention does not look.
- * @param sequences undefined where a place stays empty
+ * Places sequences in a micro-batch, `sequenceLength` rows for each. Padding is at the end, where causal attention does not see it.
+ * @param sequences undefined for an empty slot
  */
 export function answerRows(
   sequences: readonly (AnsweredPrompt | undefined)[],
@@ -71,7 +71,7 @@ export function answerRows(
   return { inputs, placements, tokens };
 }
 
-/** An array (rows) f32 that holds a number at every token of an answer, 0 elsewhere. */
+/** Returns an array (rows) f32 with a number at every token of an answer, 0 elsewhere. */
 export function atAnswers(
   { inputs, placements }: AnswerRows,
   value: (sequence: number, token: number) => number,
@@ -82,17 +82,17 @@ export function atAnswers(
   return out;
 }
 
-/** In a trace: log-probabilities of the targets in the input of that name, 0 where there is none. (rows) f32 */
+/** Adds to a trace the log-probabilities of the targets in the named input, 0 at rows without a target. (rows) f32 */
 export function targetLogprobs({ hidden, head }: { hidden: Value; head: LogitHead }, targets = "targets"): Value {
   return tokenLogprob(hidden, head, input(targets, "i32", [hidden.dim(0)])).logprob;
 }
 
-/** In a trace: the sums of a value's rows over each sequence. @param x (rows) f32 @returns (count) f32 */
+/** Adds to a trace the sums of a value's rows over each sequence. @param x (rows) f32 @returns (count) f32 */
 export function sequenceSums(x: Value, count: number): Value {
   return segmentSum(x, input("sequences", "i32", [x.dim(0)]), count);
 }
 
-/** In a trace: the two halves of a vector, of chosen and rejected answers. @param x (2 · pairs) */
+/** Splits a vector in a trace into the halves of chosen and rejected answers. @param x (2 · pairs) */
 export function halves(x: Value): { chosen: Value; rejected: Value } {
   const pairs = (x.dim(0) as number) / 2;
   const [chosen, rejected] = split(reshape(x, [1, 2 * pairs]), [pairs, pairs]);

@@ -6,15 +6,15 @@ import { number, whole } from "../preference/options.ts";
 import { type AnsweredPrompt, joined } from "../preference/sequences.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
-/** A prompt, and which of its rollout it is. */
+/** A prompt with its index in the rollout. */
 export interface PlacedPrompt {
   readonly prompt: PolicyPrompt;
   readonly place: number;
 }
 
-/** How answers are drawn; names as in `generate`, defaults as in TRL. */
+/** Sampling options; names as in `generate`, defaults as in TRL. */
 export const samplingShape = {
-  /** Tokens of an answer at most. */
+  /** Maximum number of tokens of an answer. */
   maxCompletionLength: whole(1).default(256),
   temperature: z
     .custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0")
@@ -27,21 +27,21 @@ export const samplingShape = {
 
 export type SamplingOptions = z.output<z.ZodObject<typeof samplingShape>>;
 
-/** An answer that the policy gave. */
+/** An answer of the policy. */
 export interface DrawnAnswer {
   readonly prompt: PolicyPrompt;
   readonly answer: AnsweredPrompt;
   readonly text: string;
-  /** The log-probability of each token under the model that drew it, of its logits as they are (at temperature 1). */
+  /** The log-probability of each token under the model that drew it, from its unscaled logits (temperature 1). */
   readonly logprobs: readonly number[];
-  /** Whether it ended by itself, with an end token. */
+  /** Whether it ended with an end token. */
   readonly ended: boolean;
 }
 
 /**
- * Answers to prompts by the engine that serves generation: batched decode over a KV cache, with the weights as they are now. The same
- * (seed, rollout) draws the same answers to the prompt at a place, whatever prompts are beside it.
- * @param count answers a prompt, one after another in the result
+ * Draws answers by the generation engine: batched decoding over a KV cache, with the current weights. The same (seed, rollout) draws the
+ * same answers to the prompt at an index, for any other prompts.
+ * @param count number of answers to a prompt, which are consecutive in the result
  */
 export async function drawAnswers(
   model: LanguageModel,

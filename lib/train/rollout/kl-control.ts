@@ -6,7 +6,7 @@ export function klOf(logprob: number, reference: number, estimator: "k1" | "k3")
   return estimator === "k1" ? -apart : Math.exp(apart) - 1 - apart;
 }
 
-/** What the divergence from the reference costs: a constant, or steered towards a target (Ziegler et al. 2019). */
+/** The weight of the divergence from the reference: constant, or adapted to reach a target (Ziegler et al. 2019). */
 export class KlControl {
   coefficient: number;
   private readonly target: number | undefined;
@@ -18,7 +18,7 @@ export class KlControl {
     this.horizon = klHorizon;
   }
 
-  /** After some answers with this mean divergence. */
+  /** Updates the coefficient after some answers with this mean divergence. */
   follow(kl: number, answers: number): void {
     if (this.target === undefined) return;
     const error = Math.min(0.2, Math.max(-0.2, kl / Math.max(this.target, 1e-9) - 1));

@@ -3,16 +3,16 @@ import { LanguageModel } from "../../language-model/language-model.ts";
 import { Model } from "../../models/model.ts";
 
 export interface RolloutOptions {
-  /** Of the matrices that answers are drawn from; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
+  /** Element type of the matrices for drawing answers; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
   dtype: FloatDType;
-  /** What a twin divides logits by, so that a draw from it at temperature 1 also tells how likely it was. Default 1. */
+  /** Divisor of a twin's logits. A draw at temperature 1 then also gives its log-probability under the sampler. Default 1. */
   temperature?: number | undefined;
 }
 
 /**
- * The policy as its answers are drawn from: with dtype bf16 a twin of its f32 masters with matrices rounded to bf16, of which the sampler
- * reads half of the bytes a token and multiplies them at twice the rate. The twin is not the policy to the last bit: the loss
- * has to weight what it drew (see `grpoLoss`). With dtype f32 it is the policy itself.
+ * The policy's sampler. With dtype bf16, it is a twin of the f32 masters with matrices rounded to bf16. They need half the bytes per token
+ * and multiply at twice the rate. The twin differs from the policy by rounding, so the loss has to weight its draws (see `grpoLoss`). With
+ * dtype f32, it is the policy itself.
  */
 export class RolloutModel {
   private readonly policy: LanguageModel;
@@ -31,7 +31,7 @@ export class RolloutModel {
     return this.dtype !== "f32";
   }
 
-  /** The model with the weights as they are now. It is this object's: do not dispose of it. */
+  /** Returns the model with the current weights. This object owns it: do not dispose of it. */
   async refreshed(): Promise<LanguageModel> {
     if (!this.isTwin) return this.policy;
     this.twin ??= await this.open();
@@ -54,7 +54,7 @@ export class RolloutModel {
         Tensor.zeros(model.device, this.rounded(from) ? this.dtype : (from.dtype as FloatDType), from.shape),
       );
     }
-    // Before the model is made, so that a failure of either leaves nothing behind.
+    // Compile before the model is created, so that a failure of either leaks nothing.
     const program = compile(() => {
       for (const [name, { dtype, shape }] of copies)
         assign(tensor(`copy.${name}`, dtype, shape), tensor(name, model.weight(name).dtype, shape));

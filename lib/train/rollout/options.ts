@@ -9,50 +9,52 @@ import { modelOption, number, type PreferenceOptions, preferenceShape } from "..
 import { samplingShape } from "./draw.ts";
 import { type Reward, rewardList } from "./rewards.ts";
 
-/** Options of the stages in which the model answers prompts itself. */
+/** Options of the stages in which the model answers prompts. */
 export interface PolicyOptions<Base = LanguageModel> extends PreferenceOptions<Base, PromptRow> {
   /**
-   * Rows {prompt, …}, needed where data is not given: files (.jsonl, .parquet), or in a program the rows. Further fields go to the rewards.
+   * Rows {prompt, …}, required unless data is given. Files (.jsonl, .parquet), or in a program the rows. Further fields go to the rewards.
    * Default: data.
    */
   prompts?: RowSource<PromptRow> | undefined;
   /** Rows that are never trained on. Default: evalData. */
   evalPrompts?: RowSource<PromptRow> | undefined;
-  /** Another name of prompts. Default: prompts. */
+  /** Alias of prompts. Default: prompts. */
   data?: RowSource<PromptRow> | undefined;
-  /** Another name of evalPrompts. Default: none. */
+  /** Alias of evalPrompts. Default: none. */
   evalData?: RowSource<PromptRow> | undefined;
-  /** What answers are worth: functions, and reward models as `trainReward` makes them. */
+  /** Rewards of answers: functions, and reward models as trained by `trainReward`. */
   rewards: readonly Reward[];
   /** Weight of each reward. Default: 1 each. */
   rewardWeights?: number[] | undefined;
-  /** What the policy is held to. Default: itself, as it is before the first step. */
+  /** The reference model. Default: the policy itself before the first step. */
   refModel?: Trainable | undefined;
-  /** Answers of one micro-batch. Default 8. */
+  /** Number of answers in one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Positions of a prompt with its answer. Default: the model's context. */
+  /** Maximum number of positions of a prompt with its answer. Default: the model's context. */
   maxSeqLength?: number | undefined;
-  /** Tokens of an answer at most. Default 256. */
+  /** Maximum number of tokens of an answer. Default 256. */
   maxCompletionLength?: number | undefined;
-  /** Of the answers: above 1 more varied, below 1 less. Default 1. */
+  /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 1. */
   temperature?: number | undefined;
-  /** Answers are drawn from so many of the likeliest tokens; 0: from all. Default 0. */
+  /** Sample only from this number of the likeliest tokens; 0: all. Default 0. */
   topK?: number | undefined;
-  /** Answers are drawn from the likeliest tokens that reach this probability together. Default 1. */
+  /** Sample only from the likeliest tokens whose probabilities add up to this. Default 1. */
   topP?: number | undefined;
-  /** Answers are drawn from tokens this many times as probable as the likeliest. Default 0. */
+  /** Sample only from tokens that are at least this fraction as probable as the likeliest. Default 0. */
   minP?: number | undefined;
   /** Above 1: fewer repetitions. Default 1. */
   repetitionPenalty?: number | undefined;
   /**
-   * Element type of the matrices that answers are drawn from. bf16: a rounded twin of the f32 weights, at up to twice the rate, whose draws
-   * are weighted by importanceSamplingCap. Default: bf16 where dtype is, and where the device has instructions for it (AVX-512
-   * BF16, CUDA); f32 otherwise. With lora the model itself draws, as it is stored.
+   * Element type of the matrices for drawing answers. bf16 uses a rounded twin of the f32 weights, at up to twice the speed. Its draws are
+   * weighted by importanceSamplingCap. Default: bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, CUDA); else
+   * f32. With lora, the model itself draws, in its stored type.
    */
   rolloutDtype?: "bf16" | "f32" | undefined;
-  /** A token drawn by the twin counts by its probability under the policy over that under the twin, up to this. Default 2. */
+  /**
+   * Maximum weight of a token drawn by the twin. The weight is its probability under the policy divided by that under the twin. Default 2.
+   */
   importanceSamplingCap?: number | undefined;
-  /** What happens to a prompt that is too long: error stops, drop leaves it out, keep_end cuts its beginning. Default "error". */
+  /** Handling of a prompt that is too long: error stops, drop leaves it out, keep_end cuts its beginning. Default "error". */
   truncationMode?: PreferenceOptions["truncationMode"];
 }
 
@@ -71,7 +73,7 @@ export const policyShape = {
   importanceSamplingCap: number(1).default(2),
 } as const;
 
-/** The rows with prompts. @throws HeddleError INVALID_ARGUMENT unless there is exactly one source of them */
+/** Returns the rows with prompts. @throws HeddleError INVALID_ARGUMENT unless exactly one of the two options is given */
 export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource<PromptRow> {
   const given = prompts ?? data;
   if (given !== undefined && (prompts === undefined || data === undefined)) return given;

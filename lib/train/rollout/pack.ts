@@ -1,8 +1,8 @@
-// Plain data with typed arrays as JSON, to the last bit.
+// Converts plain data with typed arrays to JSON and back, exact to the last bit.
 
 const KINDS = { Int32Array, Float32Array, Float64Array } as const;
 
-/** Typed arrays as `{ "$Float32Array": [...] }`, throughout a value. JSON keeps every bit of a finite number. */
+/** Converts typed arrays in a value to `{ "$Float32Array": [...] }`. JSON keeps every bit of a finite number. */
 export function pack(value: unknown): unknown {
   if (ArrayBuffer.isView(value)) {
     const name = value.constructor.name;
@@ -13,7 +13,7 @@ export function pack(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, pack(v)]));
 }
 
-/** What `pack` was given. */
+/** Reverses `pack`. */
 export function unpack(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(unpack);
   if (typeof value !== "object" || value === null) return value;

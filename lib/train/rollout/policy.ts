@@ -22,39 +22,39 @@ import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
 type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
 
-/** Strings are files here as everywhere; who has texts is told how they are given. */
+/** Error text for prompts. Strings are paths; the text tells users with texts how to pass them. */
 const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
 
-/** Prompts, and what the policy is held to. */
+/** Prompts, the policy's sampler, and its reference. */
 export interface Policy {
   train: readonly PolicyPrompt[];
   heldOut: readonly PolicyPrompt[];
-  /** Rows of a prompt with an answer. */
+  /** Number of rows of a prompt with an answer. */
   sequenceLength: number;
   dtype: FloatDType;
-  /** Whether answers come from a rounded twin of the policy, which knows their log-probabilities at the sampler's temperature. */
+  /** Whether answers come from a rounded twin of the policy, whose log-probabilities are at the sampler's temperature. */
   readonly drawsFromTwin: boolean;
   /**
-   * Whether answers come with the log-probabilities that a training pass gives their tokens: not at another temperature, and not where
-   * steps round to bf16 and the sampler does not, or the other way round.
+   * Whether the log-probabilities of drawn answers equal those of a training pass. They do not at another temperature, nor if only one of
+   * the two rounds to bf16.
    */
   readonly drawsWithOwnLogprobs: boolean;
-  /** Answers with the weights as they are now, `count` a prompt. */
+  /** Draws `count` answers to each prompt, with the current weights. */
   draw(
     prompts: readonly PlacedPrompt[],
     count: number,
     options: { rollout: number; signal?: AbortSignal | undefined },
   ): Promise<DrawnAnswer[]>;
-  /** The reference's log-probabilities, at the sampler's temperature; undefined where none is needed. */
+  /** The reference, at the sampler's temperature; undefined if none is needed. */
   reference: AnswerScorer | undefined;
-  /** What tells this reference from others; undefined where none is needed. */
+  /** Fingerprint of the reference; undefined if none is needed. */
   referenceMark: string | undefined;
   dispose(): void;
 }
 
 /**
- * Reads the prompts, and takes a snapshot of what will be trained, as the reference: with a new LoRA adapter that is the model without
- * it, and costs nothing.
+ * Reads the prompts, and takes a snapshot of the weights to train, as the reference. With a new LoRA adapter, the reference is the model
+ * without it, which takes no memory.
  */
 export async function openPolicy(
   base: LanguageModel,
@@ -65,7 +65,7 @@ export async function openPolicy(
   const { model } = base;
   const { refModel, maxCompletionLength, temperature, dtype, perDeviceTrainBatchSize: sequences } = options;
   if (refModel) needSameVocabulary("refModel", refModel.model, model);
-  // The last token of an answer is never fed.
+  // The last token of an answer is never a model input.
   const context = sequenceLengthOf(model, { maxSeqLength: options.maxSeqLength ?? model.config.maxPositionEmbeddings });
   const limit = context + 1 - maxCompletionLength;
   if (limit < 1)
@@ -104,7 +104,7 @@ export async function openPolicy(
       if (!refModel) tensors = await snapshot(model, trainedBefore(base, options));
       const shape = { sequences, sequenceLength, dtype, temperature };
       reference = new AnswerScorer(refModel?.model ?? model, { ...shape, tensors });
-      // A prompt's own tokens tell references apart as well as any.
+      // The log-probabilities of prompt tokens are enough to identify a reference.
       const probe = train.slice(0, sequences).filter(({ ids }) => ids.length > 1);
       const scored = probe.map(({ ids }) => ({ ids: Int32Array.from(ids), promptLength: 1 }));
       referenceMark = fingerprint(await reference.sums(scored, call.signal));
@@ -121,7 +121,7 @@ export async function openPolicy(
     drawsFromTwin: sampler.isTwin,
     drawsWithOwnLogprobs: !sampler.isTwin && temperature === 1 && dtype === "f32" && decodesExactly(base),
     async draw(prompts, count, at) {
-      // A twin's logits are divided by the temperature already.
+      // A twin already divides its logits by the temperature.
       const own = { ...options, ...at, temperature: sampler.isTwin ? 1 : temperature };
       return drawAnswers(await sampler.refreshed(), prompts, count, own);
     },
@@ -131,19 +131,21 @@ export async function openPolicy(
   };
 }
 
-/** Whether the engine's log-probabilities are those of a pass over the whole sequence in f32. */
+/** Whether the engine's log-probabilities equal those of an f32 pass over the whole sequence. */
 function decodesExactly({ model, cacheDtype }: LanguageModel): boolean {
   return defaultCacheDtype(model) === "f32" && cacheDtype === "f32";
 }
 
-/** Names of the tensors that training will change and that exist already. */
+/** Names of the existing tensors that training will change. */
 function trainedBefore({ model }: LanguageModel, { lora, adapter = "default" }: PolicyOptions): readonly string[] {
   if (!lora) return model.languageWeightNames;
   const known = model.adapters.get(adapter);
   return known ? adapterTensors(known) : [];
 }
 
-/** The held-out prompts whose answers fill evalBatches micro-batches at most; of each prompt all answers, and one prompt at least. */
+/**
+ * Returns the held-out prompts of an evaluation: as many as have all of their answers within evalBatches micro-batches, and at least one.
+ */
 export function evaluatedPrompts(
   heldOut: readonly PolicyPrompt[],
   { evalBatches, perDeviceTrainBatchSize }: Pick<PolicyOptions, "evalBatches" | "perDeviceTrainBatchSize">,
@@ -153,7 +155,7 @@ export function evaluatedPrompts(
   return heldOut.slice(0, Math.max(1, Math.floor((evalBatches * perDeviceTrainBatchSize) / answersEach)));
 }
 
-/** How long answers are, and how many of them ended by themselves. */
+/** Reports the mean length of answers, and the share of those that ended with an end token. */
 export function lengthReport(drawn: readonly Pick<DrawnAnswer, "answer" | "ended">[]): Metrics {
   return {
     completionLength: average(drawn.map(({ answer }) => answerLength(answer))),

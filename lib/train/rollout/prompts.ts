@@ -2,14 +2,14 @@ import type { LocatedRow } from "../../data/rows.ts";
 import { type HowToRead, readSplit, type SplitOptions } from "../preference/prepare.ts";
 import type { EncodedPrompt, RowEncoder } from "../preference/rows.ts";
 
-/** A prompt to draw answers to, and the row's other fields, which reward functions are given. */
+/** A prompt to answer, and the row's other fields, which go to the reward functions. */
 export interface PolicyPrompt extends EncodedPrompt {
   readonly columns: Readonly<Record<string, unknown>>;
-  /** Where its row stands, for messages. */
+  /** Location of its row, for messages. */
   readonly where: string;
 }
 
-/** Prompts of rows `{ prompt, … }`: a text, or an array of messages. */
+/** Reads the prompts of rows `{ prompt, … }`: a text, or an array of messages. */
 export async function readPrompts(
   options: SplitOptions,
   encoder: RowEncoder,

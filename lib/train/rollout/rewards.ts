@@ -11,9 +11,12 @@ import { average } from "../preference/pairs.ts";
 import type { DrawnAnswer } from "./draw.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
-/** What a reward function is given: arrays with an element an answer, and beside those named here every further field of the rows. */
+/**
+ * Input of a reward function: arrays with one element per answer. In addition to the fields named here, it has every further field of the
+ * rows.
+ */
 export interface RewardInput {
-  /** As the rows give them: texts, or arrays of messages. */
+  /** The prompts as given in the rows: texts, or arrays of messages. */
   prompts: readonly (string | readonly ChatMessage[])[];
   /** Texts of the answers. */
   completions: readonly string[];
@@ -21,16 +24,16 @@ export interface RewardInput {
   readonly [column: string]: readonly unknown[];
 }
 
-/** Numbers for answers, higher for better ones; null where the function does not apply. */
+/** Returns a number for each answer, higher for better ones; null if the function does not apply. */
 export type RewardFunction = (
   input: RewardInput,
   context: { signal: AbortSignal | undefined },
 ) => readonly (number | null)[] | Promise<readonly (number | null)[]>;
 
-/** A function, or a reward model: a sequence classifier with one label, as `trainReward` makes it. */
+/** A function, or a reward model: a sequence classifier with one label, as trained by `trainReward`. */
 export type Reward = RewardFunction | RewardModel;
 
-/** A model that `trainReward` made, as a reward. A LanguageModel is one. */
+/** A reward model, as trained by `trainReward`. A LanguageModel implements it. */
 export interface RewardModel {
   readonly model: Model;
   readonly tokenizer?: LanguageModel["tokenizer"];
@@ -44,11 +47,11 @@ export const rewardList = z.custom<readonly Reward[]>(
   "an array of functions and reward models (in a configuration file: paths of modules that export them, or of models)",
 );
 
-/** What some answers are worth. */
+/** The combined rewards of some answers. */
 export interface Judgement {
   /** The weighted sum for each answer. */
   rewards: number[];
-  /** `rewards/<name>`: the mean of each function's. */
+  /** `rewards/<name>`: the mean of each reward function. */
   report: Metrics;
 }
 
@@ -67,7 +70,7 @@ export class Judge {
     for (const { of } of this.rewards) if (typeof of !== "function") checkRewardModel(of);
   }
 
-  /** What each reward says of each answer; null where it does not apply. @returns (answers, rewards) */
+  /** Returns the score of each answer by each reward; null if the reward does not apply. @returns (answers, rewards) */
   async scores(drawn: readonly DrawnAnswer[], signal: AbortSignal | undefined): Promise<(number | null)[][]> {
     const scores: (number | null)[][] = [];
     for (const { name, of } of this.rewards)
@@ -123,7 +126,7 @@ export class Judge {
     });
   }
 
-  /** The ids as they are where the model reads the same vocabulary; else its own reading of the text. */
+  /** Uses the policy's ids if the model has the same vocabulary; else tokenizes the text again. */
   private async score(
     { model, tokenizer }: RewardModel,
     drawn: readonly DrawnAnswer[],
@@ -163,8 +166,8 @@ function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean
 }
 
 /**
- * A prompt with an answer as a tokenizer of another vocabulary reads them. As in the policy's own ids, an answer that was cut off has
- * no end token, or else it would be scored as one that came to its end.
+ * Tokenizes a prompt and its answer for a model with another vocabulary. As in the policy's ids, a truncated answer has no end token.
+ * Otherwise it would be scored as a complete one.
  * @internal
  */
 export function reread(
@@ -175,9 +178,9 @@ export function reread(
   const { eosTokenIds } = tokenizer;
   if (typeof prompt !== "string") {
     const ids = [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
-    // As in training, where what a template writes after the answer's end is left out: a reward is read at the last token.
+    // As in training, leave out the template's text after the answer's end: the reward is read at the last token.
     const end = ids.findLastIndex((id) => eosTokenIds.includes(id));
-    // Of a template that does not end an answer the last one ends what is before it.
+    // If the template does not end an answer, the last end token belongs to an earlier message.
     if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
     return ids.slice(0, ended ? end + 1 : end);
   }

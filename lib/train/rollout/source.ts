@@ -9,7 +9,7 @@ import type { PlacedPrompt } from "./draw.ts";
 import { pack, unpack } from "./pack.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
-/** Answers of a micro-batch, and what their rollout reports. */
+/** Answers of a micro-batch, and the report of their rollout. */
 export interface RolloutBatch<Item> {
   readonly answers: readonly Item[];
   readonly report: Metrics;
@@ -17,26 +17,26 @@ export interface RolloutBatch<Item> {
 
 export interface RolloutSourceOptions<Drawn, Item> {
   heldOut?: readonly PolicyPrompt[] | undefined;
-  /** Prompts of one rollout. */
+  /** Number of prompts in one rollout. */
   promptsPerRollout: number;
-  /** Answers of a micro-batch. */
+  /** Number of answers in a micro-batch. */
   batchSize: number;
-  /** How often a rollout's answers are learned from; in an order of its own each time where `shuffle` says so. */
+  /** Number of passes over a rollout's answers, each in a new order with `shuffle`. */
   passes: number;
   shuffle: boolean;
   seed: number;
-  /** What tells the reference, whose log-probabilities answers are drawn with, from others. Default: there is none. */
+  /** Fingerprint of the reference that scores the answers. Default: no reference. */
   reference?: string | undefined;
-  /** Prompts are dealt to the ranks in turn; what they have drawn, all of them learn from. Default: one process. */
+  /** Prompts are distributed over the ranks. All ranks learn from all answers. Default: one process. */
   world?: World | undefined;
   /**
-   * Draws and scores answers with the weights as they are, equally many a prompt, as plain data (typed arrays too).
-   * @param rollout its number, or that of an evaluation's, from 2³¹ on
+   * Draws and scores answers with the current weights, the same number for each prompt. They are plain data (including typed arrays).
+   * @param rollout its number; in an evaluation, 2³¹ or more
    */
   draw(prompts: readonly PlacedPrompt[], rollout: number, signal: AbortSignal | undefined): Promise<Drawn[]>;
-  /** What is learned from all of a rollout's answers, which are in the order of the prompts. */
+  /** Computes the training items of a rollout's answers, which are in the order of the prompts. */
   estimate(drawn: readonly Drawn[], rollout: number): RolloutBatch<Item>;
-  /** What `rollOut` changes as it goes and a checkpoint has to keep. */
+  /** State that `rollOut` changes and that checkpoints must store. */
   memory?: { get(): unknown; set(value: unknown): void } | undefined;
   dispose?(): void;
 }
@@ -45,18 +45,18 @@ interface Position {
   epoch: number;
   index: number;
   rollout: number;
-  /** Of the prompts and the seed: a run that goes on with others would leave some out and take some twice. */
+  /** Identifies the prompts and the seed. A run resumed with others would skip some and repeat some. */
   fingerprint: string;
   /** See RolloutSourceOptions. */
   reference?: string | undefined;
   memory?: unknown;
-  /** What is left of the rollout under way. */
+  /** The rest of the current rollout. */
   open?: { pass: number; taken: number; batch: unknown } | undefined;
 }
 
 /**
- * Micro-batches of answers that the policy draws itself. A rollout is drawn when the one before is used up, and not before:
- * it has to come from the weights of that moment. A position holds the rollout under way, which could not be drawn again.
+ * Micro-batches of answers drawn by the policy. A rollout is drawn only when the one before is used up, because it must use the weights of
+ * that moment. A position contains the current rollout, which could not be drawn again.
  */
 export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item>> {
   readonly prefetch = false;
@@ -71,7 +71,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   constructor(prompts: readonly PolicyPrompt[], options: RolloutSourceOptions<Drawn, Item>) {
     this.prompts = prompts;
     this.options = options;
-    // Without `where`: the same prompts may stand in another file.
+    // Leave out `where`: the same prompts may be in another file.
     this.fingerprint = exampleFingerprint(
       prompts.map(({ ids, columns }) => [ids, columns]),
       options.seed,
@@ -123,7 +123,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
     );
   }
 
-  /** The next prompts: each pass over them has an order of its own. */
+  /** Returns the next prompts. Each pass over them has a new order. */
   private async take(signal: AbortSignal | undefined): Promise<PolicyPrompt[]> {
     const { seed, promptsPerRollout } = this.options;
     const taken: PolicyPrompt[] = [];
@@ -141,7 +141,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   private async orderOf({ answers }: RolloutBatch<Item>, pass: number): Promise<number[]> {
     const { seed, shuffle } = this.options;
     if (!shuffle) return answers.map((_, i) => i);
-    // The rollout's number is that of the one drawn last.
+    // `this.rollout` is the number of the rollout drawn last.
     return [...(await permutation(answers.length, seed, Stream.rollouts, this.rollout, pass + 1))];
   }
 
@@ -156,7 +156,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
       fingerprint,
       ...(reference !== undefined && { reference }),
       ...(memory !== undefined && { memory }),
-      // Packed when it is written, which most positions are not.
+      // Packed only when serialized, because most positions never are.
       ...(open && { open: { pass: open.pass, taken: open.taken, batch: { toJSON: () => pack(open.batch) } } }),
     };
   }
@@ -170,7 +170,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
         "INVALID_ARGUMENT",
         `resume: expected the prompts and the seed that the run began with (${fingerprint}), got others (${this.fingerprint})`,
       );
-    // Answers that a checkpoint holds were measured by it.
+    // The answers in the checkpoint were scored by this reference.
     if (reference !== undefined) needSameReference(position.reference, reference);
     const valid = [epoch, index, rollout].every((v) => Number.isSafeInteger(v) && v! >= 0);
     if (!valid || index! >= this.prompts.length)
@@ -190,7 +190,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
     if (heldOut.length === 0) return undefined;
     const rollOut = this.rollOut.bind(this);
     return async function* evaluate(signal) {
-      // All at once, so that every micro-batch reports the same means. The same draws in every evaluation.
+      // Draw them together, so that every micro-batch reports the same means. Every evaluation uses the same random draws.
       const { answers, report } = await rollOut(heldOut, 2 ** 31, signal);
       for (let i = 0; i < answers.length; i += batchSize) yield { answers: answers.slice(i, i + batchSize), report };
     };

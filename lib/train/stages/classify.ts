@@ -57,7 +57,7 @@ export const classifySchema = z.strictObject({
     .default("single_label_classification"),
   pooling: z.enum(["last", "mean", "first"]).optional(),
   trainable: z.enum(["full", "head"]).default("full"),
-  // No z.record, which would leave out a label `__proto__`.
+  // z.record would drop a label named `__proto__`.
   classWeights: z
     .custom<"balanced" | Readonly<Record<string, number>>>(
       (v) => v === "balanced" || isWeights(v),
@@ -76,36 +76,39 @@ export interface ClassifyOptions<Base = LanguageModel>
     HeldOutOptions<ClassifyRow>,
     AdapterOptions,
     CallOptions {
-  /** Rows {text, label}, or {tokens, labels} with one label a word: files (.jsonl, .parquet), or in a program the rows. */
+  /** Rows {text, label}, or {tokens, labels} with one label for each word. Files (.jsonl, .parquet), or in a program the rows. */
   data: RowSource<ClassifyRow>;
-  /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. Default: none. */
+  /** Rows that are never trained on. They measure accuracy and calibration, and fit the temperature. Default: none. */
   evalData?: RowSource<ClassifyRow> | undefined;
-  /** Texts of one micro-batch. Default 8. */
+  /** Number of texts in one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Tokens of a text at most. Default: the model's context. */
+  /** Maximum number of tokens of a text. Default: the model's context. */
   maxSeqLength?: number | undefined;
-  /** The labels in their order. Default: those of the rows, sorted. */
+  /** The labels in order. Default: those of the rows, sorted. */
   labels?: string[] | undefined;
-  /** What a row's label is. Default "single_label_classification". */
+  /** Kind of problem. Default "single_label_classification". */
   problemType?: "single_label_classification" | "multi_label_classification" | "regression" | undefined;
-  /** What of a text the head sees: its last token (as transformers' decoders do), the mean, or the first. Default: last; of encoders first. */
+  /**
+   * Hidden states that the head sees: the last token (as transformers' decoders do), the mean, or the first token. Default: last; first
+   * for encoders.
+   */
   pooling?: "last" | "mean" | "first" | undefined;
-  /** What is trained: every weight, or the head over a frozen trunk (with `lora`: adapters and the head). Default "full". */
+  /** The trained weights: all of them, or the head over a frozen trunk (with `lora`: adapters and the head). Default "full". */
   trainable?: "full" | "head" | undefined;
   /**
    * Weight of each label's rows by name: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. Default: 1 each.
    * As in PyTorch's `CrossEntropyLoss(weight)` the loss is divided by the sum of the weights of a step's targets.
    */
   classWeights?: "balanced" | Readonly<Record<string, number>> | undefined;
-  /** Share of the target that goes to all labels alike. Default 0. */
+  /** Share of the target that is spread evenly over all labels. Default 0. */
   labelSmoothingFactor?: number | undefined;
   /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
   truncation?: boolean | undefined;
-  /** Fit a temperature on the held-out rows, where there are any, that probabilities are then divided by. Default true. */
+  /** Fit a temperature for the probabilities on the held-out rows, if there are any. Default true. */
   calibrate?: boolean | undefined;
 }
 
-/** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie and what it puts behind a text. `LanguageModel` is one. */
+/** A model with a tokenizer that reports token offsets and special tokens, as a classifier needs. `LanguageModel` implements it. */
 export interface TrainableClassifier extends Trainable {
   readonly tokenizer?:
     | (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">)
@@ -113,9 +116,9 @@ export interface TrainableClassifier extends Trainable {
 }
 
 /**
- * Trains a classification head on a pretrained trunk, with the trunk or on it as it is. A model without such a head gets one
- * (drawn from `seed`); one that has it goes on from it where the labels are the same. Held-out rows give accuracy, macro-F1 and
- * calibration, and a temperature that makes the probabilities honest; both are saved with the model.
+ * Trains a classification head on a pretrained trunk, together with the trunk or with the trunk frozen. A model without a classification
+ * head gets a new one, initialized from `seed`. An existing head is trained further if it has the same labels. Held-out rows give
+ * accuracy, macro-F1 and calibration, and a temperature that calibrates the probabilities. Both are saved with the model.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -179,7 +182,7 @@ async function* start(
   });
   const run = { ...options, maxSteps: stepsOf(options, train.length, world) };
   needPossible(source, run);
-  // Replayed text needs the head that makes tokens.
+  // Replayed text needs the language-modelling head.
   const keepLanguageHead = options.replay !== undefined;
   await preparation.change(() => model.addClassifier(classifier, { seed, keepLanguageHead }));
   const names =
@@ -238,7 +241,7 @@ async function readRowsOf(
   return split;
 }
 
-/** The head that the rows call for: the model's own where it knows their labels. */
+/** Returns the classifier that the rows need: the model's own if it has their labels. */
 function classifierFor(
   { config: { classifier: own }, family }: Model,
   { train, heldOut }: SplitRows,
@@ -251,7 +254,7 @@ function classifierFor(
       "INVALID_ARGUMENT",
       `problemType: expected single_label_classification for words, got ${problemType}`,
     );
-  // A rare label may have been held out with all of its rows; what only evalData has is a slip.
+  // All rows of a rare label may have been held out. A label that occurs only in evalData is a mistake.
   const named = options.evalData === undefined ? [...train, ...heldOut] : train;
   const found = problemType === "regression" ? ["value"] : labelsOf(named);
   const pooling = options.pooling ?? (own?.task === task ? own.pooling : family.encoder ? "first" : "last");
@@ -287,7 +290,7 @@ function longest<T>(items: readonly T[], length: (item: T) => number): number {
   return items.reduce((most, item) => Math.max(most, length(item)), 1);
 }
 
-/** To a multiple of eight, as kernels like it. */
+/** Rounds up to a multiple of eight, the length that kernels prefer. */
 function roundUp(length: number): number {
   return Math.ceil(length / 8) * 8;
 }

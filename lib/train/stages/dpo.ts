@@ -51,40 +51,40 @@ export const dpoSchema = z.strictObject({
   loss: z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
 });
 
-/** What an objective of one's own is given, (pairs) f32 each: log-probabilities of whole answers, and their tokens. */
+/** Input of a custom objective, (pairs) f32 each: log-probabilities of whole answers, and their token counts. */
 export interface DpoLossInput extends DpoLogprobs {
   chosenLengths: Value;
   rejectedLengths: Value;
 }
 
-/** An objective of one's own: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
+/** A custom objective: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
 /** Options of `dpo`. */
 export interface DpoOptions<Base = LanguageModel> extends PairOptions<Base> {
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
   learningRate?: number | undefined;
-  /** How strongly the policy is held to the reference. Default 0.1. */
+  /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta?: number | undefined;
   /** The objective. Default "sigmoid". */
   lossType?: (typeof dpoLossTypes)[number] | undefined;
-  /** Probability that a preference is the wrong way round; for sigmoid. Default 0. */
+  /** Probability that a preference is inverted; for sigmoid. Default 0. */
   labelSmoothing?: number | undefined;
   /** Weight of the chosen answers' cross-entropy, the mean over the tokens of a step's chosen answers as in TRL; 0: none. Default 0. */
   rpoAlpha?: number | undefined;
-  /** What the policy is held to. Default: itself, as it is before the first step. */
+  /** The reference model. Default: the policy itself before the first step. */
   refModel?: Trainable | undefined;
-  /** An objective of one's own, in the place of lossType. Default: none. */
+  /** A custom objective, which replaces lossType. Default: none. */
   loss?: DpoLoss | undefined;
 }
 
 /**
- * Direct preference optimisation (Rafailov et al. 2023): from pairs of a better and a worse answer, without a reward model. Rows are
- * `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with answers from best to worst. The
+ * Direct preference optimisation (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a reward model. Rows
+ * are `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with answers from best to worst. The
  * reference's log-probabilities are computed once, before the first step, so that training holds no second model.
  *
- * Metrics: rewardChosen, rewardRejected, rewardMargin (β times policy less reference log-probability), rewardAccuracy (how often the chosen
- * answer's is higher), logprobChosen, logprobRejected, with rpoAlpha nllLoss.
+ * Metrics: rewardChosen, rewardRejected, rewardMargin (β times policy less reference log-probability), rewardAccuracy (share of pairs with
+ * a higher reward for the chosen answer); logprobChosen, logprobRejected, with rpoAlpha nllLoss.
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  * @example
@@ -161,17 +161,17 @@ export interface DpoStageOptions extends Objective {
   rpoAlpha: number;
   loss?: DpoLoss | undefined;
   sequenceLength: number;
-  /** Pairs of a micro-batch. */
+  /** Number of pairs in a micro-batch. */
   pairs: number;
 }
 
 /**
- * Direct preference optimisation against log-probabilities of the reference that were computed before. The loss is the mean over
- * pairs; chosen and rejected answers share one forward pass.
+ * Direct preference optimisation with precomputed log-probabilities of the reference. The loss is the mean over pairs. Chosen and rejected
+ * answers share one forward pass.
  */
 export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPair[]> {
   const { pairs, sequenceLength, lossType, rpoAlpha } = options;
-  // For ipo an answer counts by its mean token, so that long ones do not weigh more.
+  // ipo uses the mean over an answer's tokens, so that long answers do not weigh more.
   const share = (length: number) => (lossType === "ipo" ? Math.fround(1 / length) : 1);
   return {
     name: "dpo",
@@ -185,7 +185,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       const rows = pairRows(batch, pairs, sequenceLength);
       const reference = (side: "chosen" | "rejected") =>
         perPair(batch, pairs, (pair) => pair.reference[side] * share(answerLength(pair[side])));
-      // A place that stays empty has a length that can be divided by.
+      // Empty slots get length 1, to avoid a division by zero.
       const lengths = (side: "chosen" | "rejected") =>
         Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? answerLength(batch[i]![side]) : 1));
       const likelihood = rpoAlpha > 0 && {
@@ -238,7 +238,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
   };
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless an objective gave a number a pair */
+/** @throws HeddleError INVALID_ARGUMENT unless an objective returns one number for each pair */
 function needVector(losses: unknown, pairs: number): Value {
   if (losses instanceof Value && losses.dtype === "f32" && losses.rank === 1 && losses.dim(0) === pairs) return losses;
   const got = losses instanceof Value ? `${losses}` : describe(losses);

@@ -64,47 +64,47 @@ export interface EmbedOptions<Base = LanguageModel>
     AdapterOptions,
     CallOptions {
   /**
-   * Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them: files (.jsonl, .parquet), or in a
+   * Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them. Files (.jsonl, .parquet), or in a
    * program the rows.
    */
   data: RowSource<EmbedRow>;
-  /** Rows of the same kind that are never trained on: recall@k is measured on them. Default: none. */
+  /** Rows of the same kind that are never trained on. They measure recall@k. Default: none. */
   evalData?: RowSource<EmbedRow> | undefined;
-  /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). Default: none. */
+  /** Rows {sentence1, sentence2, score}. They measure the rank correlation of cosines and scores (Spearman). Default: none. */
   evalScores?: RowSource<ScoredRow> | undefined;
-  /** Pairs of one micro-batch: the others are the wrong answers. Default 8. */
+  /** Number of pairs in one micro-batch. The other pairs are the negatives. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Tokens of a text at most: up to the model's context, or its `embedding.maxSeqLength`. Default: that. */
+  /** Maximum number of tokens of a text: up to the model's context, or its `embedding.maxSeqLength`. Default: that. */
   maxSeqLength?: number | undefined;
-  /** What a text's hidden states become, in one way or several. Default: the model's own, or mean. */
+  /** How a text's hidden states are pooled, in one or several modes. Default: the model's own, or mean. */
   pooling?: EmbeddingConfig["pooling"] | undefined;
   /**
-   * What is put in front of anchors, documents and scored sentences: a text, or one of the model's `embedding.prompts` by its name,
-   * `{ anchor: { promptName: "query" }, document: "passage: " }`. Where the model's `embedding.includePrompt` is false, pooling leaves it out.
-   * Default: nothing, also where the model has a `defaultPromptName`.
+   * Prompts of anchors, documents and scored sentences: a text, or one of the model's `embedding.prompts` by its name,
+   * `{ anchor: { promptName: "query" }, document: "passage: " }`. Pooling leaves them out if the model's `embedding.includePrompt` is
+   * false. Default: nothing, even if the model has a `defaultPromptName`.
    */
   prompts?: TrainingPrompts | undefined;
-  /** Divides cosines before the softmax over the batch. Default 0.05. */
+  /** Cosines are divided by it before the softmax over the batch. Default 0.05. */
   temperature?: number | undefined;
-  /** The loss from positives to anchors as well. Default false. */
+  /** Add the loss from positives to anchors. Default false. */
   symmetric?: boolean | undefined;
   /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
   truncation?: boolean | undefined;
-  /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */
+  /** The processes that train together. Each uses only the negatives of its micro-batch. Default: this one. */
   world?: World | undefined;
 }
 
-/** What vectors are trained on: a model with a tokenizer that knows what it puts around a text. `LanguageModel` is one. */
+/** A model with a tokenizer that reports its special tokens, as embedding training needs. `LanguageModel` implements it. */
 export interface TrainableEmbedder extends Trainable {
   readonly tokenizer?: (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "closingCount">) | undefined;
 }
 
 /**
- * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
- * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Texts that are right for an anchor as
- * well (equal to its positive, or the positive of an equal anchor) are left out of them. Afterwards `model.embed` gives the vectors,
- * and the saved folder says how, also to sentence-transformers. Layers of the model behind pooling (Dense) are trained with it. Texts
- * have the prompts of `prompts` in front, as they will where `embed` is given the same; without it rows are read as they are.
+ * Trains a model to give matching texts similar vectors, by InfoNCE over cosines. The other positives of a micro-batch and the hard
+ * negatives are the wrong answers, so larger batches teach more. Other correct texts (equal to the positive, or the positive of an equal
+ * anchor) are left out of the loss. Afterwards `model.embed` gives the vectors, and the saved folder has the configuration, also for
+ * sentence-transformers. Dense layers after pooling are trained too. Texts get the prompts of `prompts`, as with the same option of
+ * `embed`; without it, rows are read unchanged.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -137,7 +137,7 @@ async function* start(
     );
   const most = embeddingLimit({ model, contextLength: model.config.maxPositionEmbeddings });
   const limit = options.maxSeqLength === undefined ? most : sequenceLengthOf(model, options);
-  // What it learns of longer texts it would never be given.
+  // Training on longer texts would be useless, because the model never embeds them.
   if (limit > most) throw invalidArgument("maxSeqLength", `at most ${most}, the model's embedding.maxSeqLength`, limit);
   const lowercase = model.config.embedding?.lowercase ?? false;
   const prompts = columnPrompts(options.prompts, embeddingOf(model), tokenizer);
@@ -156,7 +156,7 @@ async function* start(
       : await readScoredPairs(options.evalScores, { name: "evalScores", ...reading });
   const { truncateDim, ...own } = embeddingOf(model);
   const embedding: EmbeddingConfig = { ...own, pooling: options.pooling ?? own.pooling, normalize: true };
-  // Of the narrower vectors of another pooling it is all.
+  // With other poolings the vectors may be narrower, and then this is their full width.
   const width = embeddingWidths({ ...model.config, embedding }).at(-1)!;
   if (truncateDim !== undefined && truncateDim <= width) embedding.truncateDim = truncateDim;
   const examples = [...split.train, ...heldOut];
@@ -191,7 +191,7 @@ async function* start(
       world,
       warn,
       preparation,
-      // Layers behind pooling are small, and trained whole.
+      // Layers after pooling are small, and trained whole.
       names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
       sequences: pairs * (2 + negatives),
       sequenceLength,
@@ -245,7 +245,7 @@ async function embeddingMetrics(
   return metrics;
 }
 
-/** Per pair, the documents that belong to an equal anchor, or are the anchor itself. */
+/** For each pair, the documents that match an equal anchor, or are equal to the anchor. */
 function rightAsWell(
   pairs: readonly PairExample[],
   documents: readonly Uint32Array[],
@@ -262,7 +262,7 @@ function rightAsWell(
   return pairs.map(({ anchor }) => right.get(textKey(anchor, prompts.anchor))!);
 }
 
-/** Texts that occur several times are one document. */
+/** Deduplicates texts into documents. */
 function distinct(texts: readonly Uint32Array[]): { documents: Uint32Array[]; relevant: number[] } {
   const places = new Map<string, number>();
   const documents: Uint32Array[] = [];

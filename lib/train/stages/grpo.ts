@@ -25,7 +25,7 @@ import { Judge } from "../rollout/rewards.ts";
 import { RolloutSource } from "../rollout/source.ts";
 import { soloWorld } from "../world/world.ts";
 
-/** How the losses of tokens make one: see TRL's `loss_type`. */
+/** How token losses are aggregated: see TRL's `loss_type`. */
 export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
 export type GrpoLossType = (typeof grpoLossTypes)[number];
 
@@ -50,41 +50,44 @@ export const grpoSchema = z.strictObject({
 export interface GrpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
   learningRate?: number | undefined;
-  /** Answers to each prompt, which are compared with each other. Default 8. */
+  /** Number of answers to each prompt, which are compared with each other. Default 8. */
   numGenerations?: number | undefined;
-  /** The same in an evaluation. Default: numGenerations. */
+  /** Number of answers to each prompt in an evaluation. Default: numGenerations. */
   numGenerationsEval?: number | undefined;
-  /** How often a rollout's answers are learned from (μ in the paper). Default 1. */
+  /** Number of passes over a rollout's answers (μ in the paper). Default 1. */
   numIterations?: number | undefined;
-  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a rollout of its own. */
+  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a new rollout. */
   stepsPerGeneration?: number | undefined;
-  /** Weight of the divergence from the reference; 0 needs none. Default 0. */
+  /** Weight of the divergence from the reference; at 0 no reference is needed. Default 0. */
   beta?: number | undefined;
-  /** Ratios are cut to [1 − epsilon, 1 + epsilonHigh]. Default 0.2. */
+  /** Ratios are clipped to [1 − epsilon, 1 + epsilonHigh]. Default 0.2. */
   epsilon?: number | undefined;
-  /** See epsilon; DAPO recommends 0.28. Default: epsilon. */
+  /** Upper clipping bound, see epsilon. DAPO recommends 0.28. Default: epsilon. */
   epsilonHigh?: number | undefined;
-  /** A bound on ratios of answers that are worse than the others, above 1 + epsilonHigh. Default: none. */
+  /** Upper bound of the ratios of answers with a negative advantage, above 1 + epsilonHigh. Default: none. */
   delta?: number | undefined;
-  /** How the losses of tokens make one, as TRL's `loss_type`. Default "dapo". */
+  /** How token losses are aggregated, as TRL's `loss_type`. Default "dapo". */
   lossType?: GrpoLossType | undefined;
   /** Ratios of tokens, or of sequences (GSPO). Default "token". */
   importanceSamplingLevel?: (typeof importanceSamplingLevels)[number] | undefined;
-  /** What advantages are divided by: the deviation of a prompt's rewards, of all of the rollout, or nothing. Default "group". */
+  /** Divisor of advantages: the standard deviation of a prompt's rewards, of the whole rollout's rewards, or none. Default "group". */
   scaleRewards?: (typeof rewardScales)[number] | undefined;
-  /** Leave answers that were cut off at maxCompletionLength out of the loss. Default false. */
+  /** Leave answers truncated at maxCompletionLength out of the loss. Default false. */
   maskTruncatedCompletions?: boolean | undefined;
 }
 
 /**
- * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
- * those that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward functions.
- * Answers come from the engine that serves generation, with the weights as they are, or a twin of them in bf16 (rolloutDtype): log-probabilities
- * in the ratio are the policy's own either way, and draws of the twin are weighted (importanceSamplingCap). The same seed draws the same answers.
- * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
+ * Group-relative policy optimisation (Shao et al. 2024). The model answers each prompt several times, and rewards rate the answers.
+ * Answers that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward
+ * functions.
+ * Answers are drawn by the generation engine, with the current weights or a twin of them in bf16 (rolloutDtype). Log-probabilities in the
+ * ratio are always the policy's own, and draws of the twin are weighted (importanceSamplingCap). The same seed draws the same answers.
+ * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with
+ * scaleRewards "none".
  *
- * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin samplingWeight
- * (the mean weight of its draws), with a beta kl. The loss says little: at the first step of a rollout it is near 0 by construction.
+ * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin
+ * samplingWeight (the mean weight of its draws), with a beta kl. The loss is not a measure of progress: at the first step of a rollout it
+ * is near 0 by construction.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
  * @example
@@ -117,7 +120,7 @@ async function* start(
   const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
   const { train, heldOut, sequenceLength, dtype } = policy;
   const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
-  // A rollout that one step uses up is of the policy that the step's own pass sees: its log-probabilities are those when drawn.
+  // If one step uses up a rollout, the step's own pass still has the weights that drew it, and gives the same log-probabilities.
   const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
   const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
   let scorer: AnswerScorer | undefined;
@@ -204,27 +207,27 @@ async function* start(
   );
 }
 
-/** An answer as a rank has drawn it, and what each reward says of it. */
+/** An answer drawn by a rank, with the score of each reward. */
 interface ScoredDraw extends Omit<JudgedAnswer, "advantage" | "masked"> {
   readonly ended: boolean;
   readonly scores: readonly (number | null)[];
 }
 
-/** An answer that the policy gave, and how much better it was than the others to its prompt. */
+/** An answer of the policy, with its advantage over the other answers to its prompt. */
 export interface JudgedAnswer {
   readonly answer: AnsweredPrompt;
   readonly advantage: number;
-  /** Log-probability of each of its tokens under the policy when they were drawn; for a stage with oldLogprobs. */
+  /** Log-probability of each token under the policy that drew it; for a stage with oldLogprobs. */
   readonly logprobs?: ArrayLike<number> | undefined;
-  /** The same under the twin that drew them; for a stage with samplerLogprobs. */
+  /** Log-probability of each token under the twin that drew it; for a stage with samplerLogprobs. */
   readonly samplerLogprobs?: ArrayLike<number> | undefined;
-  /** The same under the reference, for a beta above 0. */
+  /** Log-probability of each token under the reference, for a beta above 0. */
   readonly referenceLogprobs?: ArrayLike<number> | undefined;
-  /** Whether it takes no part in the loss (an answer that was cut off). */
+  /** Whether it is left out of the loss (a truncated answer). */
   readonly masked?: boolean | undefined;
 }
 
-/** Answers of a micro-batch, and what their rollout reports. */
+/** Answers of a micro-batch, and the report of their rollout. */
 export interface JudgedBatch {
   readonly answers: readonly JudgedAnswer[];
   readonly report: Metrics;
@@ -232,23 +235,26 @@ export interface JudgedBatch {
 
 export interface GrpoStageOptions extends Objective {
   /**
-   * grpo: the mean over an answer's tokens, then over answers. dapo: the mean over all tokens of the step. dr_grpo: the sum over
-   * tokens, over answers · maxCompletionLength.
+   * grpo: the mean over an answer's tokens, then over answers. dapo: the mean over all tokens of the step. dr_grpo: the sum over tokens,
+   * divided by answers · maxCompletionLength.
    */
   lossType: GrpoLossType;
   maxCompletionLength: number;
-  /** Of the sampler: log-probabilities are those of its logits. */
+  /** The sampler's temperature: log-probabilities use the scaled logits. */
   temperature: number;
   sequenceLength: number;
-  /** Answers of a micro-batch. */
+  /** Number of answers in a micro-batch. */
   answers: number;
-  /** Whether answers come with log-probabilities of when they were drawn; without, the policy is still the one that drew them. Default true. */
+  /**
+   * Whether answers have log-probabilities of the time they were drawn. Without them, the policy is still the one that drew the answers.
+   * Default true.
+   */
   oldLogprobs?: boolean | undefined;
-  /** Whether answers come with log-probabilities under another model, which drew them. Default false. */
+  /** Whether answers have log-probabilities under the twin that drew them. Default false. */
   samplerLogprobs?: boolean | undefined;
 }
 
-/** Group-relative policy optimisation and its variants, of answers that were drawn and judged before. */
+/** The stage of group-relative policy optimisation and its variants, over answers with advantages. */
 export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
   const { answers: places, sequenceLength, lossType, importanceSamplingLevel, temperature } = options;
   const { oldLogprobs: comesWithOld = true, samplerLogprobs: comesFromTwin = false } = options;
@@ -318,7 +324,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       const clipped = tokens.filter(({ ratio, advantage: a }) =>
         a < 0 ? ratio < 1 - options.epsilon : a > 0 && ratio > 1 + options.epsilonHigh,
       );
-      if (tokens.length === 0) return meanReport(batches); // all were cut off and left out
+      if (tokens.length === 0) return meanReport(batches); // all answers were truncated and left out
       return {
         ...meanReport(batches),
         clipRatio: clipped.length / tokens.length,
@@ -329,7 +335,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
   };
 }
 
-/** The reports of a step's micro-batches: their mean, which is the rollout's where they come from one. */
+/** Mean of the reports of a step's micro-batches. It equals the rollout's report if they have the same rollout. */
 export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
   const means = new MetricMeans();
   for (const { report } of batches) means.add(report, 1);

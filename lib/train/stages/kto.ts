@@ -50,11 +50,11 @@ export const ktoSchema = z.strictObject({
 export interface KtoOptions<Base = LanguageModel> extends PreferenceOptions<Base, KtoRow> {
   /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
   data: RowSource<KtoRow>;
-  /** Answers of one micro-batch. Default 8. */
+  /** Number of answers in one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
   learningRate?: number | undefined;
-  /** How strongly the policy is held to the reference. Default 0.1. */
+  /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta?: number | undefined;
   /** The objective. Default "kto". */
   lossType?: KtoLossType | undefined;
@@ -62,18 +62,18 @@ export interface KtoOptions<Base = LanguageModel> extends PreferenceOptions<Base
   desirableWeight?: number | undefined;
   /** Weight of bad answers. Default 1. */
   undesirableWeight?: number | undefined;
-  /** What the policy is held to. Default: itself, as it is before the first step. */
+  /** The reference model. Default: the policy itself before the first step. */
   refModel?: Trainable | undefined;
 }
 
 /**
- * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): from single answers that are good or bad. Rows are
+ * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are
  * `{ prompt, completion, label }` with label true (good) or false.
  *
  * Metrics: rewardChosen and rewardRejected (β times policy less reference log-probability, of good and of bad answers), rewardMargin, kl.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, or `file: …` for labels
- *   that are all alike, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, or `file: …` if all labels
+ *   are equal, NUMERICAL, ABORTED
  */
 export function kto<Base extends PreferenceTrainable>(
   base: Base,
@@ -183,7 +183,7 @@ function needBothKinds(items: readonly RatedAnswer[]): void {
   throw rowsError(items[0]!.row, "rows with label true and with false", `${items.length} that are all ${good > 0}`);
 }
 
-/** Each prompt also with an answer to another one, cut to what fits. @internal */
+/** Pairs each prompt with an answer to another prompt, truncated to fit. @internal */
 export function mismatched<Item extends { readonly answer: AnsweredPrompt }>(items: readonly Item[], limit: number) {
   const places = otherPrompts(items.map(({ answer: { ids, promptLength } }) => ids.subarray(0, promptLength).join()));
   return items.map((item, i) => {
@@ -195,15 +195,16 @@ export function mismatched<Item extends { readonly answer: AnsweredPrompt }>(ite
 }
 
 /**
- * For each row one with another prompt. Answers to one prompt mostly stand in a row, so that the row before would often have the same: it is
- * the one as far before as the longest such run is (of pairs the good answer gets a good one, the bad one a bad), or the next one
- * before that which differs. Where all prompts are the same, the row before.
+ * Returns for each row the index of a row with another prompt. Answers to one prompt are mostly consecutive, so the previous row would
+ * often have the same prompt. The distance is therefore the length of the longest run of equal prompts; in data of pairs, a good answer
+ * then gets a good one. If that row has the same prompt, the next earlier row with a different one is used. If all prompts are equal, it
+ * is the previous row.
  */
 function otherPrompts(prompts: readonly string[]): number[] {
   const count = prompts.length;
   const first = prompts.findIndex((prompt) => prompt !== prompts[0]);
   if (first < 0) return prompts.map((_, i) => (i + count - 1) % count);
-  // Rows in a ring, from one on that begins a run: of each the place of the last row before its run.
+  // Treat the rows as a ring that starts at the beginning of a run. For each row, find the last row before its run.
   const before: number[] = new Array(count);
   let [longest, length] = [0, 0];
   for (let k = 0; k < count; k++) {
@@ -224,7 +225,7 @@ export interface LabelledAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
   readonly reference: number;
-  /** The prompt with an answer to another, and that one's log-probability under the reference: what the divergence is estimated from. */
+  /** The prompt with an answer to another prompt, and its log-probability under the reference. The divergence is estimated from it. */
   readonly mismatched: { answer: AnsweredPrompt; reference: number };
 }
 
@@ -234,13 +235,13 @@ export interface KtoStageOptions {
   desirableWeight: number;
   undesirableWeight: number;
   sequenceLength: number;
-  /** Answers of a micro-batch. */
+  /** Number of answers in a micro-batch. */
   answers: number;
 }
 
 /**
- * Kahneman–Tversky optimisation. The mean over answers; the divergence from the reference is that of the micro-batch's mismatched
- * answers, which a second forward pass scores and no gradient goes through.
+ * The stage of Kahneman–Tversky optimisation. The loss is the mean over answers. The divergence from the reference is estimated from the
+ * micro-batch's mismatched answers, in a second forward pass without a gradient.
  */
 export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswer[]> {
   const { answers, sequenceLength, beta, lossType } = options;

@@ -42,8 +42,8 @@ export interface OrpoOptions<Base = LanguageModel> extends PairOptions<Base> {
 }
 
 /**
- * Odds-ratio preference optimisation (Hong et al. 2024): supervised fine-tuning on the chosen answers and a preference for them over the
- * rejected ones, in one stage and without a reference. Rows as for `dpo`. The cross-entropy is the mean over the tokens of a step's chosen
+ * Odds-ratio preference optimisation (Hong et al. 2024). One stage, without a reference, combines supervised fine-tuning on the chosen
+ * answers with a preference for them over the rejected ones. Rows as for `dpo`. The cross-entropy is the mean over the tokens of a step's chosen
  * sequences, prompts included, as in TRL.
  *
  * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy, logOdds, nllLoss.
@@ -95,7 +95,7 @@ export interface OrpoStageOptions {
   /** Weight of the odds-ratio term (λ in the paper). */
   beta: number;
   sequenceLength: number;
-  /** Pairs of a micro-batch. */
+  /** Number of pairs in a micro-batch. */
   pairs: number;
 }
 
@@ -122,7 +122,7 @@ export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): St
           ...rows.inputs,
           pairWeights: perPair(batch, pairs, () => 1 / total),
           answerShares: atAnswers(rows, (s) => 1 / length(s)),
-          // An empty place has no mean: the odds of log-probability −1 instead of those of 0, which are infinite.
+          // An empty slot has no mean. Use log-probability −1, because the odds at 0 are infinite.
           empty: Float32Array.from({ length: 2 * pairs }, (_, s) => (s % pairs < batch.length ? 0 : -1)),
           chosenWeights,
         },

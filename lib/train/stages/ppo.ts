@@ -48,40 +48,40 @@ export const ppoSchema = z.strictObject({
 export interface PpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
   /** Peak of the schedule. Default: 3e-6; 3e-5 with lora. */
   learningRate?: number | undefined;
-  /** Of the answers: above 1 more varied, below 1 less. Default 0.7. */
+  /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 0.7. */
   temperature?: number | undefined;
-  /** How often a rollout's answers are learned from, in an order of its own each time. Default 4. */
+  /** Number of passes over a rollout's answers, each in a new order. Default 4. */
   numPpoEpochs?: number | undefined;
-  /** Optimiser steps that one pass over a rollout takes: a rollout has as many answers as they need. Default 1. */
+  /** Optimiser steps in one pass over a rollout. They determine the number of answers in a rollout. Default 1. */
   numMiniBatches?: number | undefined;
-  /** Weight of the divergence from the reference, which is taken off each token's reward. Default 0.05. */
+  /** Weight of the divergence from the reference, a penalty on each token's reward. Default 0.05. */
   klCoef?: number | undefined;
   /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). Default "k1". */
   klEstimator?: "k1" | "k3" | undefined;
-  /** Where klCoef is steered to: divergence of an answer, nats (Ziegler et al. 2019). Default: klCoef stays. */
+  /** Target divergence of an answer, in nats, to which klCoef is adapted (Ziegler et al. 2019). Default: klCoef is constant. */
   klTarget?: number | undefined;
-  /** Answers over which klCoef follows. Default 10000. */
+  /** Number of answers over which klCoef adapts. Default 10000. */
   klHorizon?: number | undefined;
   /** Discount of later rewards. Default 1. */
   gamma?: number | undefined;
   /** λ of generalised advantage estimation. Default 0.95. */
   lam?: number | undefined;
-  /** Ratios of probabilities are cut to 1 ± this. Default 0.2. */
+  /** Ratios of probabilities are clipped to 1 ± this. Default 0.2. */
   cliprange?: number | undefined;
-  /** Values are cut to this around the old ones. Default 0.2. */
+  /** Values are clipped to this distance from the old ones. Default 0.2. */
   cliprangeValue?: number | undefined;
   /** Weight of the value loss. Default 0.1. */
   vfCoef?: number | undefined;
-  /** Divide the rewards of a rollout by their deviation. Default false. */
+  /** Divide the rewards of a rollout by their standard deviation. Default false. */
   whitenRewards?: boolean | undefined;
-  /** Taken off the reward of an answer that was cut off at maxCompletionLength. Default: 0. */
+  /** Penalty on the reward of an answer truncated at maxCompletionLength. Default: 0. */
   missingEosPenalty?: number | undefined;
 }
 
 /**
- * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022): the model answers prompts, rewards say how good an answer is, the
- * divergence from the reference is a price on every token, and a value head on the trunk (drawn from `seed` where there is none) tells luck from
- * merit: advantages are estimated by GAE and whitened. Rows, rewards and what answers are drawn from (rolloutDtype) as for `grpo`.
+ * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022). The model answers prompts, and rewards rate the
+ * answers. The divergence from the reference is a penalty on every token. A value head on the trunk (initialized from `seed` if missing)
+ * estimates the expected reward. Advantages are estimated by GAE and whitened. Rows, rewards and rolloutDtype are as for `grpo`.
  *
  * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio, approxKl,
  * with a twin samplingWeight.
@@ -109,7 +109,7 @@ async function* start(
   const { train, heldOut, sequenceLength, dtype } = policy;
   await call.preparation.change(() => model.addValueHead({ seed }));
   const control = new KlControl(options);
-  // Made at the first rollout: only then is what will be trained on the model.
+  // Created at the first rollout, because the trained weights are only then on the model.
   let scorer: AnswerScorer | undefined;
   const source = new RolloutSource<ValuedDraw, EstimatedAnswer>(train, {
     heldOut: evaluatedPrompts(heldOut, options, 1),
@@ -180,14 +180,14 @@ async function* start(
   );
 }
 
-/** An answer as a rank has drawn it, with what belongs to each of its tokens, and what each reward says of it. */
+/** An answer drawn by a rank, with values for each of its tokens and the score of each reward. */
 interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values" | "samplingWeights"> {
   readonly referenceLogprobs: ArrayLike<number>;
   readonly ended: boolean;
   readonly scores: readonly (number | null)[];
 }
 
-/** Rewards of tokens, and how much better than expected each token was. */
+/** Computes the rewards and advantages of tokens. */
 function estimate(
   drawn: readonly ValuedDraw[],
   scores: readonly number[],
@@ -220,40 +220,43 @@ function estimate(
   };
 }
 
-/** An answer that the policy gave, and what belongs to each of its tokens. */
+/** An answer of the policy, with values for each of its tokens. */
 export interface EstimatedAnswer {
   readonly answer: AnsweredPrompt;
-  /** Log-probability under the policy when it was drawn. */
+  /** Log-probability under the policy that drew the answer. */
   readonly logprobs: ArrayLike<number>;
-  /** Of each token that another model drew, the policy's twin in bf16: see `truncatedRatios`. Default: 1. */
+  /** Importance weight of each token if the policy's twin in bf16 drew it: see `truncatedRatios`. Default: 1. */
   readonly samplingWeights?: Float32Array | undefined;
-  /** The value head's estimate then. */
+  /** The value head's estimate when the answer was drawn. */
   readonly values: ArrayLike<number>;
   readonly advantages: ArrayLike<number>;
   readonly returns: ArrayLike<number>;
 }
 
-/** Answers of a micro-batch, and what their rollout reports. */
+/** Answers of a micro-batch, and the report of their rollout. */
 export interface EstimatedBatch {
   readonly answers: readonly EstimatedAnswer[];
   readonly report: Metrics;
 }
 
 export interface PpoStageOptions {
-  /** The ratio is cut to [1 − cliprange, 1 + cliprange]. */
+  /** The ratio is clipped to [1 − cliprange, 1 + cliprange]. */
   cliprange: number;
-  /** How far a value may move from the one at the rollout. */
+  /** Clipping distance of a value from the rollout's value. */
   cliprangeValue: number;
   /** Weight of the value loss. */
   vfCoef: number;
-  /** Of the sampler: log-probabilities are those of its logits. */
+  /** The sampler's temperature: log-probabilities use the scaled logits. */
   temperature: number;
   sequenceLength: number;
-  /** Answers of a micro-batch. */
+  /** Number of answers in a micro-batch. */
   answers: number;
 }
 
-/** Proximal policy optimisation with a value head on the policy's trunk: the mean over all tokens of a step's answers. */
+/**
+ * The stage of proximal policy optimisation, with a value head on the policy's trunk. The loss is the mean over all tokens of a step's
+ * answers.
+ */
 export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
   const { answers: places, sequenceLength } = options;
   const count = ({ answers }: EstimatedBatch) => answers.reduce((n, a) => n + answerLength(a.answer), 0);

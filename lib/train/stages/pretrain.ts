@@ -35,32 +35,32 @@ export interface PretrainOptions<Base = LanguageModel>
     CrossEntropyOptions,
     CallOptions {
   /**
-   * Text files (documents apart by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
-   * (or a folder of them); or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`. In a program also
-   * the texts: an array of `{ text }`, or an iterable of those or of strings, which is read once, into a temporary file.
+   * Text files (documents separated by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
+   * (or a folder of them). Or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`. In a program
+   * also the texts: an array of `{ text }`, or an iterable of those or of strings. It is read once, into a temporary file.
    */
   data: TextData;
   /** Files, or texts, that are never trained on. Default: none. */
   evalData?: TextData | undefined;
-  /** Without evalData: the share of data's documents that is held out instead, up to 0.5. Default: 0. */
+  /** Without evalData: the share of data's documents that is held out, up to 0.5. Default: 0. */
   evalFraction?: number | undefined;
-  /** Between documents of a text file: `blank-line`, `line`, `file`, or a line of its own. Default: blank-line. */
+  /** Separator of documents in a text file: `blank-line`, `line`, `file`, or any other text on a separate line. Default: blank-line. */
   documentSeparator?: string | undefined;
   /** The field of .jsonl rows, or the column of .parquet files. Default: text. */
   textField?: string | undefined;
   /**
-   * `concatenate` sets documents end to end and cuts them into sequences; `bestFit` puts whole documents together that do not see
-   * each other, and cuts only those longer than a sequence. Default "concatenate".
+   * `concatenate` joins documents and cuts them into sequences. `bestFit` packs whole documents, which do not see each other, and cuts
+   * only those longer than a sequence. Default "concatenate".
    */
   packing?: "concatenate" | "bestFit" | undefined;
 }
 
 /**
- * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues
- * the pre-training of a loaded checkpoint. With `outputDir` it writes checkpoints that survive a kill at any moment, and the finished model.
+ * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues the
+ * pre-training of a loaded checkpoint. With `outputDir` it writes checkpoints that survive a kill at any moment, and the finished model.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, NUMERICAL for a loss that is not finite, ABORTED after
- *   `signal` fired (the last completed step is saved first)
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, NUMERICAL for a loss that is not finite; ABORTED after `signal`
+ *   fired (the last completed step is saved first)
  * @example
  * for await (const event of pretrain(base, { data: "corpus.txt", maxSteps: 1000, outputDir: "out" }))
  *   if ("loss" in event) console.log(event.step, event.loss, event.tokensPerSecond);

@@ -39,17 +39,17 @@ export const rewardSchema = z.strictObject({
 export interface RewardOptions<Base = LanguageModel> extends PairOptions<Base> {
   /** Peak of the schedule. Default: 1e-4; 1e-3 with lora. */
   learningRate?: number | undefined;
-  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. Default 0. */
+  /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. Default 0. */
   centerRewardsCoefficient?: number | undefined;
 }
 
 /**
- * Trains a reward model: one number for a prompt with an answer, higher for better ones. Rows as for `dpo`, with an optional number
+ * Trains a reward model: one number for a prompt with an answer, higher for better answers. Rows are as for `dpo`, with an optional number
  * `margin` by which the chosen answer should win. The model is a sequence classifier with one label, which transformers reads as
- * `…ForSequenceClassification`; the language-modelling head gives way to it.
+ * `…ForSequenceClassification`. It replaces the language-modelling head.
  *
- * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (how often the chosen answer scores higher). An accuracy of 1 says
- * little by itself: judge by the answers of what is trained with it.
+ * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (share of pairs with a higher score for the chosen answer). An
+ * accuracy of 1 alone proves little: judge a reward model by the answers of a policy trained with it.
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  * @example
@@ -76,7 +76,7 @@ async function* start(
   const learningRate = learningRateOf("reward", options);
   const run = { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate };
   needPossible(source, run);
-  // Replayed text needs the language-modelling head, which stays as it is where it is a matrix of its own.
+  // Replayed text needs the language-modelling head, which is not trained if it is a separate matrix.
   const keepLanguageHead = options.replay !== undefined;
   await call.preparation.change(() =>
     model.addClassifier(
@@ -103,16 +103,16 @@ async function* start(
 }
 
 export interface RewardStageOptions {
-  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. */
+  /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. */
   centerRewardsCoefficient: number;
   sequenceLength: number;
-  /** Pairs of a micro-batch. */
+  /** Number of pairs in a micro-batch. */
   pairs: number;
 }
 
 /**
- * A reward model: the score of a whole sequence is its classification head's one number at the last token. The mean over pairs of
- * −log σ(chosen − rejected − margin).
+ * The stage of reward modelling. The score of a sequence is the single output of its classification head at the last token. The loss is
+ * the mean over pairs of −log σ(chosen − rejected − margin).
  */
 export function rewardStage(options: RewardStageOptions): Stage<readonly PreferencePair[]> {
   const { pairs, sequenceLength } = options;

@@ -59,43 +59,42 @@ export interface SftOptions<Base = LanguageModel>
     AdapterOptions,
     CrossEntropyOptions,
     CallOptions {
-  /** Files of rows (.jsonl, .parquet), or in a program the rows: `{messages}`, `{prompt, completion}` or `{text}` each. */
+  /** Files of rows (.jsonl, .parquet), or in a program the rows. Each is `{messages}`, `{prompt, completion}` or `{text}`. */
   data: RowSource<SftRow>;
   /** Peak of the schedule. Default: 2e-5; 1e-4 with lora. */
   learningRate?: number | undefined;
-  /** AdamW's decay of matrices, times the learning rate. Default 0. */
+  /** AdamW's weight decay of matrices, multiplied by the learning rate. Default 0. */
   weightDecay?: number | undefined;
   /**
-   * Uniform noise on the embeddings in training, ± alpha / √(sequence length · width) (Jain et al. 2023, "NEFTune"; there 5). 0: none.
-   * Default 0.
+   * Uniform noise on the embeddings in training, ± alpha / √(sequence length · width) (Jain et al. 2023, "NEFTune"; the paper uses 5). 0
+   * turns it off. Default 0.
    */
   neftuneNoiseAlpha?: number | undefined;
-  /** Several rows a sequence, which do not see each other: no time is spent on padding. Default false. */
+  /** Pack several rows into a sequence, without attention between them. This avoids computing on padding. Default false. */
   packing?: boolean | undefined;
-  /**
-   * Of conversations, and of completions that are messages, learn the assistant's answers alone; false: every token of them. Default true.
-   */
+  /** For conversations, and for completions that are messages: learn only the assistant's answers; false: every token. Default true. */
   assistantOnlyLoss?: boolean | undefined;
-  /** Of prompts with completions, learn the completions alone; false: every token. Default true. */
+  /** For prompts with completions: learn only the completions; false: every token. Default true. */
   completionOnlyLoss?: boolean | undefined;
-  /** Name or text of the chat template. The finished model has it. Default: the tokenizer's own, or heddle's plain one. */
+  /** Name or text of the chat template, which is saved with the finished model. Default: the tokenizer's own, or heddle's plain one. */
   chatTemplate?: string | undefined;
   /**
-   * What happens to a row longer than maxSeqLength: keep_start and keep_end cut it, drop leaves it out, error stops. Default "keep_start".
+   * Handling of a row longer than maxSeqLength: keep_start and keep_end truncate it, drop leaves it out, error stops.
+   * Default "keep_start".
    */
   truncationMode?: "keep_start" | "keep_end" | "drop" | "error" | undefined;
 }
 
-/** What supervised fine-tuning trains: a model with its tokenizer. `LanguageModel` is one. */
+/** A model with its tokenizer, for supervised fine-tuning. `LanguageModel` implements it. */
 export interface SftTrainable extends Trainable {
   tokenizer?: Tokenizer | undefined;
 }
 
 /**
- * Supervised fine-tuning: a base model learns to answer from examples. Full, or with `lora` an adapter over frozen weights.
+ * Supervised fine-tuning: a base model learns to answer from examples. Trains all weights, or with `lora` an adapter over frozen weights.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE for a row (`file:line: …`), NUMERICAL for a loss
- *   that is not finite, ABORTED after `signal` fired (the last completed step is saved first)
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE for a row (`file:line: …`); NUMERICAL for a loss that
+ *   is not finite, ABORTED after `signal` fired (the last completed step is saved first)
  * @example
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
@@ -123,7 +122,7 @@ async function* start(
       base.tokenizer = tokenizer;
     });
   }
-  // Without packing a sequence is as long as the longest row.
+  // Without packing, a sequence is as long as the longest row.
   const longest = [...train.examples, ...heldOut.examples].reduce((n, { ids }) => Math.max(n, ids.length), 1);
   const sequenceLength = options.packing ? maxSeqLength : Math.min(maxSeqLength, Math.ceil(longest / 8) * 8);
   const source = new SftSource(train.examples, {
@@ -166,7 +165,7 @@ async function split(
   return { train: { ...all, examples: split.train }, heldOut: { ...all, examples: split.heldOut } };
 }
 
-/** The tokenizer with the template that the model was trained with: a model that answers needs it from then on. */
+/** Returns the tokenizer with the chat template of the training, which the trained model needs for its answers. */
 function withTemplate(tokenizer: Tokenizer, template: string | undefined): Tokenizer {
   if (template === undefined && tokenizer.hasChatTemplate) return tokenizer;
   return tokenizer.withChatTemplate(template === undefined ? {} : { template });

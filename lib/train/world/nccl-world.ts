@@ -16,21 +16,21 @@ import type { World } from "./world.ts";
 
 /** Options of `openNcclWorld`. */
 export interface NcclWorldOptions {
-  /** This process among them, from 0. */
+  /** Rank of this process, from 0. */
   rank: number;
   size: number;
-  /** The CUDA device of this rank; a model that is trained in the world lies there. */
+  /** The CUDA device of this rank. A model trained in the world must be on it. */
   device: string | Device;
-  /** A path that all ranks see and where no file is yet: rank 0 leaves there by what the others find it, and takes it away. */
+  /** A path that all ranks see, without a file yet. Rank 0 writes the connection data there, and removes the file in the end. */
   rendezvous: string;
-  /** How long the others look for that file. Default 120. */
+  /** How long the other ranks wait for that file. Default 120. */
   timeoutSeconds?: number | undefined;
 }
 
 /**
- * The ranks of a training run on several GPUs, which add up gradients by NCCL (libnccl.so.2, which is not part of this package).
- * Resolves when all ranks have come.
- * @throws HeddleError UNSUPPORTED without NCCL or CUDA, INVALID_ARGUMENT, NOT_FOUND where rank 0 does not come in time
+ * The ranks of a training run on several GPUs. They sum gradients by NCCL (libnccl.so.2, which is not part of this package). Resolves when
+ * all ranks have connected.
+ * @throws HeddleError UNSUPPORTED without NCCL or CUDA, INVALID_ARGUMENT, NOT_FOUND if rank 0 does not connect in time
  * @example
  * const world = await openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: "/shared/run-7" });
  * await pretrain(base, { data, world });
@@ -75,13 +75,13 @@ async function invite(path: string): Promise<Uint8Array> {
     () => true,
     () => false,
   );
-  // Left by a run that ended early: the other ranks may be waiting by it already, for someone who never comes.
+  // An earlier run that ended early left it. Other ranks may already use it, and would wait forever.
   if (isThere) throw invalidArgument("rendezvous", "a path without a file", path);
   await writeFileAtomically(path, (sink) => sink.write(id));
   return id;
 }
 
-/** NCCL's id has 128. */
+/** An NCCL id has 128 bytes. */
 const MOST_ID_BYTES = 1024;
 
 async function invitation(path: string, seconds: number): Promise<Uint8Array> {

@@ -1,21 +1,21 @@
 import type { Tensor } from "../../graph/index.ts";
 
 /**
- * The processes that train one model together. All open the same data with the same options; of every `size` micro-batches each takes
- * the one of its rank. The trainer adds up gradients, counts and losses over all ranks before the update, so that every rank then
- * makes the same step. Rank 0 alone writes checkpoints and the model; a resumed run reads them on every rank.
+ * The processes that train one model together. All open the same data with the same options. Micro-batches are dealt to the ranks in turn,
+ * `size` at a time. The trainer sums gradients, counts and losses over all ranks before the update, so that every rank makes the same
+ * step. Only rank 0 writes checkpoints and the model. A resumed run reads them on every rank.
  */
 export interface World {
-  /** This process among them, from 0. */
+  /** Rank of this process, from 0. */
   readonly rank: number;
   readonly size: number;
-  /** Adds up f32 tensors over all ranks, in place. Every rank calls it with the same shapes in the same order. */
+  /** Sums f32 tensors over all ranks, in place. Every rank calls it with the same shapes in the same order. */
   allReduce(tensors: readonly Tensor[]): Promise<void>;
-  /** The sums of some numbers over all ranks, to 24 bits at least. */
+  /** Sums numbers over all ranks, to at least 24 bits. */
   sum(values: readonly number[]): Promise<number[]>;
 }
 
-/** Plain data of every rank, in their order, on every rank: each adds its bytes to the zeros that the others have there. */
+/** Gathers plain data of all ranks, in rank order, on every rank. Each rank adds its bytes to the zeros that the others have there. */
 export async function gather<T>(world: World, mine: T): Promise<T[]> {
   if (world.size === 1) return [mine];
   const bytes = new TextEncoder().encode(JSON.stringify(mine));
@@ -30,7 +30,7 @@ export async function gather<T>(world: World, mine: T): Promise<T[]> {
   );
 }
 
-/** One process: nothing to add up. */
+/** A single process, without communication. */
 export const soloWorld: World = {
   rank: 0,
   size: 1,

@@ -1,4 +1,4 @@
-// What distinguishes BERT and its kin in files, for families.ts.
+// File formats of BERT-like families, for families.ts.
 import type { FamilyFormat } from "../family-format.ts";
 
 const none = { kind: "none" } as const;

@@ -1,4 +1,4 @@
-// What distinguishes decoders with routed experts in files, for families.ts.
+// File formats of decoders with routed experts, for families.ts.
 import type { FamilyFormat } from "../family-format.ts";
 
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;

@@ -1,4 +1,4 @@
-// What distinguishes Granite in files, for families.ts.
+// File formats of Granite, for families.ts.
 import type { FamilyFormat } from "../family-format.ts";
 
 const defaults = {
@@ -31,7 +31,7 @@ export const GRANITE_KIN = {
     gguf: "granite",
     defaults,
     fileDefaults: { attentionMultiplier: 1 },
-    // What `intermediate_size` says is of experts, which these have none of.
+    // `intermediate_size` is the width of experts, which these models do not have.
     keys: { ...keys, shared_intermediate_size: "intermediateSize" },
     fixed: { num_local_experts: 0, position_embedding_type: "rope" },
     windows: { kind: "none" },

@@ -12,7 +12,7 @@ const cohereLike = {
   tieWordEmbeddings: true,
 } as const;
 const cohereKeys = { layer_norm_eps: "layerNormEpsilon", logit_scale: "logitScale" } as const;
-// What its own files say beside transformers' keys.
+// Additional keys in its official files.
 const cohereMustBe = { use_parallel_block: true, use_gated_activation: true } as const;
 
 export const LAYER_NORM_DECODERS = {
@@ -85,7 +85,7 @@ export const LAYER_NORM_DECODERS = {
     defaults: { ...cohereLike, useQkNorm: false },
     keys: { ...cohereKeys, use_qk_norm: "useQkNorm" },
     mustBe: cohereMustBe,
-    // Command R's max_position_embeddings is a sixteenth of what it was trained on, which stands beside it.
+    // Command R's max_position_embeddings is a sixteenth of the trained length, which another key holds.
     longestKey: "model_max_length",
     windows: { kind: "none" },
     layerNorm: true,

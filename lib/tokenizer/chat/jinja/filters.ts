@@ -1,11 +1,11 @@
-// Jinja2's filters that the interpreter lacks, or has without their options. Each goes over what it is given a fixed number of times, and
+// Jinja2 filters that the interpreter lacks, or has without their options. Each goes over its input a fixed number of times, and
 // makes no more than the limits allow; how long it takes is the watchdog's to bound.
 import { jsonOf, separatorsOf } from "../../chat-json.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
 import { fixed, replaced } from "./printf.ts";
 import { pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
 
-/** What makes and reads the interpreter's values. */
+/** Constructors and accessors of the interpreter's values. */
 export interface Values {
   array(items: readonly RuntimeValue[]): RuntimeValue;
   tuple(items: readonly RuntimeValue[]): RuntimeValue;
@@ -14,17 +14,17 @@ export interface Values {
   float(value: number): RuntimeValue;
   boolean(value: boolean): RuntimeValue;
   undefined(): RuntimeValue;
-  /** What a loop goes over. */
+  /** The items of a loop. */
   items(value: RuntimeValue): RuntimeValue[];
-  /** What `attribute="a.0.b"` names of an item; undefined where it has none. */
+  /** Resolves `attribute="a.0.b"` on an item; undefined if missing. */
   attribute(item: RuntimeValue, path: RuntimeValue): RuntimeValue;
-  /** Of a text, each with the guard's mark behind it. */
+  /** The characters of a text, each with the guard's mark that follows it. */
   characters(text: string): string[];
   /** A text without the guard's marks. */
   plain(text: string): string;
 }
 
-/** What a filter is called with: by place, or by name. */
+/** Positional and named arguments of a filter. */
 export class Arguments {
   private readonly names: readonly string[];
   private readonly given: readonly RuntimeValue[];
@@ -39,7 +39,7 @@ export class Arguments {
     this.named = named;
   }
 
-  /** What is given, whatever it is. */
+  /** The argument without checks. */
   raw(name: string): RuntimeValue | undefined {
     return this.given[this.names.indexOf(name)] ?? this.named.get(name);
   }
@@ -69,14 +69,14 @@ interface Filter {
   apply: (value: RuntimeValue, args: Arguments, make: Values) => RuntimeValue;
 }
 
-/** No text gets so many blanks. */
+/** Limits the width of padding. */
 export function checkedWidth(width: number): number {
   spendText(width);
   giveBack(sizes.unit * width); // counted again when it is made
   return width;
 }
 
-/** Python's str.center, of so many characters. */
+/** Python's str.center for a text of `length` characters. */
 export function centred(text: string, length: number, width: number, fill = " "): string {
   const missing = Math.max(0, checkedWidth(width) - length);
   const left = Math.floor(missing / 2) + (missing & width & 1);
@@ -114,7 +114,7 @@ function comparedTexts(a: string, b: string): number {
 const isNumber = ({ value }: RuntimeValue) => typeof value === "number" || typeof value === "boolean";
 const isFloat = ({ type }: RuntimeValue) => type === "FloatValue";
 
-/** What items are told apart by: the attribute, texts whatever their case unless `case_sensitive`. */
+/** The comparison key of items: the attribute, ignoring case unless `case_sensitive`. */
 function keyOf(args: Arguments, make: Values): (item: RuntimeValue) => RuntimeValue {
   const path = args.get("attribute");
   const sensitive = args.flag("case_sensitive");

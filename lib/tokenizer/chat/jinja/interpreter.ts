@@ -24,7 +24,7 @@ import { listMethods, textMethods } from "./methods.ts";
 import { formatted } from "./printf.ts";
 import { charactersOf, pythonRepr, pythonText, type RuntimeValue, stripped, textFilters } from "./repr.ts";
 
-/** Of `object.name(…)` its parts, where the name is one of what is looked at here. */
+/** The parts of `object.name(…)`, if the name is one of the handled methods. */
 function methodOf(statement: Statement | undefined): { call: Call; callee: Member; name: string } | undefined {
   if (statement?.type !== "CallExpression") return undefined;
   const call = statement as Call;
@@ -34,7 +34,7 @@ function methodOf(statement: Statement | undefined): { call: Call; callee: Membe
   return textMethods.has(name) || listMethods.has(name) || LOOP_METHODS.has(name) ? { call, callee, name } : undefined;
 }
 
-/** What `loop` does besides what it has. */
+/** Methods of `loop`. */
 const LOOP_METHODS = new Set(["cycle", "changed"]);
 
 /** Statements, which print what they have made, or nothing; what else a template has it prints as Python's text. */
@@ -90,7 +90,7 @@ const isText = (value: RuntimeValue) => value.type === "StringValue";
 const isArray = (value: RuntimeValue) => Array.isArray(value.value);
 const known = (value: RuntimeValue): Known => ({ type: KNOWN, value });
 
-/** @param mark what stands behind characters of messages that a special token could begin with: see ChatGuard */
+/** @param mark the guard's mark after characters of messages that could begin a special token: see ChatGuard */
 type LimitedInterpreter = new (scope: Scope, mark?: string) => Evaluator;
 
 function makeInterpreter(): LimitedInterpreter {
@@ -99,7 +99,7 @@ function makeInterpreter(): LimitedInterpreter {
     private steps = 0;
     /** Large values that have been counted. */
     private readonly counted = new WeakSet<RuntimeValue>();
-    /** What `loop.changed` was last asked about, of each loop under way. */
+    /** The last argument of `loop.changed`, for each active loop. */
     private readonly changes: (string | undefined)[] = [];
 
     constructor(scope: Scope, mark?: string) {
@@ -194,7 +194,7 @@ function makeInterpreter(): LimitedInterpreter {
       return super.applyFilter(this.array(items, scope), filter, scope) ?? this.evaluate(undefined, scope);
     }
 
-    /** What a loop, or a filter of many, goes over. */
+    /** The items of a loop or a filter. */
     private itemsOf(value: RuntimeValue, scope: Scope): RuntimeValue[] {
       if (isArray(value)) return value.value as RuntimeValue[];
       if (value.type === "UndefinedValue") return [];
@@ -206,14 +206,14 @@ function makeInterpreter(): LimitedInterpreter {
       return parts.map((part) => this.text(part, scope));
     }
 
-    /** Of a text in characters, without the guard's marks. */
+    /** Length of a text in characters, without the guard's marks. */
     private lengthOf(text: string): number {
       let length = 0;
       for (const character of text) if (character !== this.mark) length++;
       return length;
     }
 
-    /** The characters of a text, the guard's mark with the one that it stands behind. */
+    /** The characters of a text, each with the guard's mark that follows it. */
     private charactersOf(text: string): string[] {
       checkElements(text.length);
       const out: string[] = [];
@@ -293,7 +293,7 @@ function makeInterpreter(): LimitedInterpreter {
       });
     }
 
-    /** What `attribute="a.0.b"` names of an item; undefined where it has none. */
+    /** Resolves `attribute="a.0.b"` on an item; undefined if missing. */
     private attributeOf(item: RuntimeValue, path: RuntimeValue, scope: Scope): RuntimeValue {
       let at = item;
       for (const part of String(path.value).split(".")) {
@@ -320,8 +320,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /**
-     * `~` makes texts of both sides. But a template that puts a call's arguments into its text as they are wants JSON: an object is no
-     * text until then.
+     * `~` converts both sides to strings. Templates that concatenate a call's arguments expect JSON, so objects are printed as JSON here.
      */
     override evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue {
       const { value: operator } = node.operator;
@@ -424,7 +423,7 @@ function makeInterpreter(): LimitedInterpreter {
       return this.array(Array.from({ length: times }, () => many.value as RuntimeValue[]).flat(), scope);
     }
 
-    /** A loop, whose `loop.changed` knows of its own rounds alone. */
+    /** Runs a loop with its own state of `loop.changed`. */
     private looping(node: Statement, scope: Scope): RuntimeValue {
       const { iterable } = node as Loop;
       const over = iterable.type === "SelectExpression" ? (iterable as Select).lhs : iterable;
@@ -445,7 +444,7 @@ function makeInterpreter(): LimitedInterpreter {
       if (!method) return super.evaluate(statement, scope);
       const { call, callee, name } = method;
       const object = this.evaluate(callee.object, scope);
-      // What it was evaluated to, so that it is not once more.
+      // Uses the evaluated object, so that it is not evaluated again.
       const rest = () => super.evaluate({ ...call, callee: { ...callee, object: known(object) } } as Call, scope);
       const isLoop = LOOP_METHODS.has(name) && (callee.object as Identifier).value === "loop";
       if (isLoop && object.value instanceof Map && object.value.has("index0")) {
@@ -469,7 +468,7 @@ function makeInterpreter(): LimitedInterpreter {
       return found(object, given, { ...this.values(scope), named }) ?? rest();
     }
 
-    /** What filters and methods make values with. */
+    /** The value constructors for filters and methods. */
     private values(scope: Scope): Values {
       return {
         array: (items) => this.array(items, scope),

@@ -1,4 +1,4 @@
-// What is used of the package that parses and interprets templates.
+// The used parts of the package that parses and interprets templates.
 
 import { lazily } from "../../../core/lazy.ts";
 import type { RuntimeValue } from "./repr.ts";
@@ -45,7 +45,7 @@ export interface Slice extends Statement {
 export interface Spread extends Statement {
   argument: Statement;
 }
-/** In the place of a node, what it was evaluated to. */
+/** An evaluated value in place of its node. */
 export interface Known extends Statement {
   value: RuntimeValue;
 }
@@ -54,7 +54,7 @@ export interface Loop extends Statement {
   loopvar: Statement;
   iterable: Statement;
 }
-/** What a loop goes over, with a condition. */
+/** The items of a loop with a condition. */
 export interface Select extends Statement {
   lhs: Statement;
 }

@@ -1,4 +1,4 @@
-// Methods of Python's texts and lists that the interpreter lacks, or has without their arguments.
+// Methods of Python's str and list that the interpreter lacks, or has without their arguments.
 import { centred, checkedWidth, replaceArguments, type Values } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
@@ -60,7 +60,7 @@ const all =
   (self, _, make) =>
     make.boolean(pattern.test(make.plain(self.value as string)));
 
-/** `islower` and `isupper`: of characters that have a case there is one, and each has this one. */
+/** `islower` and `isupper`: there are cased characters, and all of them have this case. */
 const ofCase =
   (other: RegExp, own: RegExp): Method =>
   (self, _, make) => {
@@ -75,7 +75,7 @@ const strips =
       ? make.text(stripped(self.value as string, which, args[0]!.value))
       : undefined;
 
-/** Fills a text up to so many characters. */
+/** Pads a text to a number of characters. */
 function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], fill: string) {
   const width = args[0]?.value;
   if (typeof width !== "number") throw new Error(`expected a width, got ${args[0]?.type ?? "nothing"}`);

@@ -20,7 +20,7 @@ function numberOf(value: RuntimeValue): number {
   throw new Error(`format: expected a number, got ${value.type}`);
 }
 
-/** So many digits behind the point, of at most a hundred; of two that are equally near the even one, as Python has it. */
+/** Formats a number with up to a hundred decimals. Ties round to even, as in Python. */
 export function fixed(value: number, digits: number): string {
   const count = Math.min(100, digits);
   const text = value.toFixed(count);

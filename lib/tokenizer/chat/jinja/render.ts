@@ -88,8 +88,8 @@ function compile(template: string): unknown {
 
 /**
  * Renders a chat template. Throws INVALID_ARGUMENT if the template refuses the messages (raise_exception), INVALID_FILE
- * if it is no valid template or exceeds a limit, which the message names.
- * @param mark of the guard, which variables may hold: no character of its own
+ * if it is not a valid template or exceeds a limit, which the message names.
+ * @param mark the guard's mark, which variables may contain and which does not count as a character
  * @param time that the renderings of a call have together
  */
 export function renderTemplate(

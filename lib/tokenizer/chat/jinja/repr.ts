@@ -1,4 +1,4 @@
-// What Python makes texts of: str and repr of what a template has, and the filters that begin with them.
+// Python's str and repr for template values, and the filters that start with them.
 
 import { type Growth, growing, rewritten } from "../../chat-json.ts";
 import { checkTaken } from "./limits.ts";
@@ -11,7 +11,7 @@ export interface RuntimeValue {
   __bool__(): { value: boolean };
 }
 
-/** What Python does not print as it is; marks of the guard, which are for private use, stay. */
+/** Characters that Python's repr escapes. The guard's private-use marks are kept. */
 const UNPRINTED = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
@@ -65,7 +65,7 @@ function objectRepr(entries: ReadonlyMap<string, RuntimeValue>, growth: Growth):
   return `{${[...entries].map(([key, entry]) => `${quoted(key, growth)}: ${repr(entry, growth)}`).join(", ")}}`;
 }
 
-/** Python's str, which is what a template prints, and what filters of texts begin with. */
+/** Python's str, which templates use for printing, and which string filters apply first. */
 export function pythonText(value: RuntimeValue): string {
   if (value.type === "StringValue") return value.value as string;
   return value.type === "UndefinedValue" ? "" : pythonRepr(value);
@@ -85,7 +85,7 @@ function titled(text: string): string {
     .join("");
 }
 
-/** Jinja2's filters that make a text of a text, whatever they are given. */
+/** Jinja2 filters from string to string. They convert their input with str first. */
 export const textFilters: ReadonlyMap<string, (text: string) => string> = new Map([
   ["string", (text) => text],
   ["trim", (text) => text.trim()],

@@ -1,5 +1,5 @@
-// Tests of Jinja2 that are given something: `x is in y`, `n is divisibleby(3)`, `a is eq b`. The parser takes a test's name alone, so that
-// they become the operators that they stand for, before it sees them.
+// Jinja2 tests with an argument: `x is in y`, `n is divisibleby(3)`, `a is eq b`. The parser supports only names of tests, so these are
+// rewritten as operators before parsing.
 
 export interface Token {
   type: string;
@@ -17,7 +17,7 @@ const OPPOSITE: Readonly<Record<string, string>> = {
 const isName = (token: Token | undefined, value: string) => token?.type === "Identifier" && token.value === value;
 const compare = (value: string): Token => ({ type: "ComparisonBinaryOperator", value });
 
-/** Where what is given ends that begins at `at`: a bracket with what it holds, or one token. */
+/** The end of the argument that begins at `at`: a bracketed expression, or one token. */
 function endOfArgument(tokens: readonly Token[], at: number): number {
   if (tokens[at]?.type !== "OpenParen") return at + 1;
   for (let depth = 0; at < tokens.length; at++) {

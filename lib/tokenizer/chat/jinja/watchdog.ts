@@ -1,4 +1,4 @@
-// A limit on the time that work described by a file may take, whatever it is made of.
+// A time limit for work that a file describes.
 import type { Context, Script } from "node:vm";
 import { lazily } from "../../../core/lazy.ts";
 
