@@ -9,7 +9,7 @@ afterEach(() => {
   vi.resetModules();
 });
 
-test("info names this version and a compiler", () => {
+test("info returns this version and a compiler", () => {
   const info = binding.info();
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
   expect(info.version).toBe(version);
@@ -23,7 +23,7 @@ test("native errors are HeddleErrors with a code", () => {
   expect(wrong).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", name: "HeddleError" }));
 });
 
-test("each copy of the loader gets errors of its own class", async () => {
+test("each copy of the loader throws its own error class", async () => {
   vi.resetModules();
   const { binding: other } = await import("../lib/binding/index.ts");
   const { HeddleError: OtherError } = await import("../lib/core/errors.ts");
@@ -32,7 +32,7 @@ test("each copy of the loader gets errors of its own class", async () => {
   expect(() => binding.setErrorConstructor(1 as never)).toThrow(HeddleError);
 });
 
-test("an addon that does not load is one typed error that says how to build", async () => {
+test("an addon that fails to load gives one typed error with build instructions", async () => {
   vi.resetModules();
   vi.stubEnv("HEDDLE_BINARY", "/no/such/heddle.node");
   await expect(import("../lib/binding/index.ts")).rejects.toThrow(
@@ -46,7 +46,7 @@ test("an addon that does not load is one typed error that says how to build", as
   );
 });
 
-test("workers load it, end and are terminated while the main thread uses it", async () => {
+test("workers may load the addon, exit and be terminated while the main thread uses it", async () => {
   vi.resetModules();
   const dlopen = vi.spyOn(process, "dlopen");
   await import("../lib/binding/index.ts");
@@ -70,8 +70,8 @@ test("workers load it, end and are terminated while the main thread uses it", as
 });
 
 const failForTest = (binding as { failForTest?: (kind: string) => void }).failForTest;
-// Only the sanitizer build has the hook: npm run test:asan.
-describe.skipIf(!failForTest)("guard", () => {
+// Only the sanitizer build has this hook: npm run test:asan.
+describe.skipIf(!failForTest)("exception guard of the binding", () => {
   test.each([
     ["heddle", "INVALID_FILE", "x: expected a, got b"],
     ["bad_alloc", "OUT_OF_MEMORY", "out of memory"],
@@ -82,7 +82,7 @@ describe.skipIf(!failForTest)("guard", () => {
     expect(() => failForTest?.(kind)).toThrow(HeddleError);
   });
 
-  test("lets JavaScript exceptions through", () => {
+  test("passes JavaScript exceptions through", () => {
     expect(() => failForTest?.("javascript")).toThrow(RangeError);
   });
 });

@@ -1,4 +1,4 @@
-// Only in builds with HEDDLE_TEST_HOOKS (the sanitizer build): failures of every kind at the binding, on demand.
+// Throws every kind of failure at the binding on demand. Only in builds with HEDDLE_TEST_HOOKS (the sanitizer build).
 #include <napi.h>
 
 #include <new>

@@ -1,4 +1,4 @@
-// `heddle bench` from end to end on small shapes: every suite, its report, the gate over a baseline file.
+// `heddle bench` end to end on small shapes: every suite, its report, and the gate against a baseline file.
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A baseline file with all relative speeds multiplied. */
+/** Writes a baseline file with all relative speeds multiplied. */
 async function baselineOf(factor: number): Promise<string> {
   const file = join(folder, `${factor}.json`);
   const results = report.results.map((r) => ({
@@ -28,7 +28,7 @@ async function baselineOf(factor: number): Promise<string> {
 }
 
 describe("bench", () => {
-  test("measures every suite, each case with its unit and its share of the ceiling", () => {
+  test("measures every suite, with each case's unit and share of the ceiling", () => {
     const names = report.results.map((r) => r.name);
     for (const kind of [
       "gemm f32",
@@ -67,7 +67,7 @@ describe("bench", () => {
     expect((await readdir(tmpdir())).filter((name) => /^heddle-bench-\w{6}$/.test(name))).toEqual(before);
   });
 
-  test("a baseline that was many times faster makes every case a regression; one that was slower none", async () => {
+  test("a much faster baseline makes every case a regression, and a slower one none", async () => {
     const suites = ["gemm"] as const;
     const fast = await bench({ suites, quick: true, rounds: 3, baseline: await baselineOf(1e6) });
     expect(fast.regressions).toEqual(fast.results.map((r) => r.name));
@@ -78,7 +78,7 @@ describe("bench", () => {
     expect(slow.unmatched!.missing).toContain("tokenizer encode prose");
   });
 
-  test("a baseline of another device is refused", async () => {
+  test("rejects a baseline of another device", async () => {
     const file = join(folder, "other.json");
     await writeFile(
       file,
@@ -106,7 +106,7 @@ describe("bench", () => {
     expect(markdownSummary(report, 0.05)).not.toContain("slower");
   });
 
-  test("an abort ends it, options are checked", async () => {
+  test("can be aborted, and validates its options", async () => {
     await expect(bench({ quick: true, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
     await expect(bench({ rounds: 0 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(bench({ suites: ["x" as "gemm"] })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
@@ -115,7 +115,7 @@ describe("bench", () => {
 });
 
 describe("heddle bench", () => {
-  test("the last line is the report; a regression is exit code 1 with the kernel's name on stderr", async () => {
+  test("the last line is the report, and a regression exits with code 1 and the kernel's name on stderr", async () => {
     const markdown = join(folder, "summary.md");
     const args = ["bench", "gemm", "--quick", "--rounds", "2", "--json"];
     const good = await runCli([...args, "--baseline", await baselineOf(0.001), "--markdown", markdown]);
@@ -130,7 +130,7 @@ describe("heddle bench", () => {
     expect(bad.stderr).toMatch(/slower: gemm f32 48x32x64 NT: /);
   });
 
-  test("a baseline with nothing to compare is refused; --fail-on-missing asks for all of its cases", async () => {
+  test("rejects a baseline without common cases, and --fail-on-missing requires all of its cases", async () => {
     const args = ["bench", "gemm", "--quick", "--rounds", "1", "--json", "--baseline"];
     const all = join(folder, "all.json");
     await writeFile(all, JSON.stringify({ ...report, results: [] }));
@@ -141,16 +141,16 @@ describe("heddle bench", () => {
     const none = await runCli([...args, all]);
     expect(none.code).toBe(2);
     expect(none.stderr).toMatch(/\nheddle: --baseline: expected a case that was measured now as well, got .*all\.json/);
-    expect(JSON.parse(none.stdout).regressions).toEqual([]); // what was measured is not lost
+    expect(JSON.parse(none.stdout).regressions).toEqual([]); // the measurements are still printed
 
-    const slow = await baselineOf(0.001); // has cases of other suites
+    const slow = await baselineOf(0.001); // includes cases of other suites
     expect((await runCli([...args, slow])).code).toBe(0);
     const missing = await runCli([...args, slow, "--fail-on-missing"]);
     expect(missing.code).toBe(1);
     expect(missing.stderr).toContain("in the baseline alone: tokenizer encode prose");
   });
 
-  test("a place for the table that cannot be written is refused before anything is measured", async () => {
+  test("rejects an output path that cannot be written before measuring", async () => {
     const { code, stdout, stderr } = await runCli(["bench", "gemm", "--quick", "--markdown", join(folder, "no", "x")]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(/^heddle: .*no\/x: cannot be written: no such file or folder\n$/);
@@ -163,7 +163,7 @@ describe("heddle bench", () => {
     [["bench", "--fail-on-missing"], /--fail-on-missing: expected --baseline beside it/],
     [["bench", "--baseline", "x", "--max-regression", "lots"], /--max-regression: expected a number/],
     [["bench", "--baseline", "/nonexistent.json"], /--baseline: expected a file that can be read/],
-  ])("%j is refused", async (args, message) => {
+  ])("rejects %j", async (args, message) => {
     const { code, stderr } = await runCli(args);
     expect(code).toBe(2);
     expect(stderr).toMatch(message);

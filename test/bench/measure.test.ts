@@ -1,4 +1,4 @@
-// The numbers behind `heddle bench`: intervals of medians, and what counts as slower.
+// The statistics of `heddle bench`: intervals of medians, and the criterion for a regression.
 import { describe, expect, test } from "vitest";
 import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
 import { median, medianInterval } from "../../lib/bench/measure.ts";
@@ -17,7 +17,7 @@ function generator(seed: number) {
 
 const noRest = async () => {};
 
-/** What a case of a given speed reads on a machine whose interruptions take up to `noise` of a round. */
+/** Simulates a case of a given speed on a machine whose interruptions take up to `noise` of a round. */
 function measured(speed: number, noise: number, random: () => number, rounds = 9): BenchResult {
   const values = Array.from({ length: rounds }, () => speed * (1 - noise * random() ** 2));
   const interval = medianInterval(values);
@@ -35,7 +35,7 @@ function measured(speed: number, noise: number, random: () => number, rounds = 9
 }
 
 describe("the interval of a median", () => {
-  test("are the order statistics that binomial tables give", () => {
+  test("consists of the order statistics from binomial tables", () => {
     const values = (n: number) => Array.from({ length: n }, (_, i) => i + 1).reverse();
     // 90 %: n = 9 gives the 2nd and 8th (96.1 %; the 3rd and 7th have 82.0 %), n = 20 the 6th and 15th (95.9 %; the 7th: 88.5 %).
     expect(medianInterval(values(9))).toEqual([2, 8]);
@@ -44,7 +44,7 @@ describe("the interval of a median", () => {
     expect(medianInterval(values(1))).toEqual([1, 1]);
   });
 
-  test("hold it about as often as they say", () => {
+  test("contains the median about as often as stated", () => {
     const random = generator(1);
     let held = 0;
     for (let i = 0; i < 2000; i++) {
@@ -56,8 +56,8 @@ describe("the interval of a median", () => {
   });
 });
 
-describe("slower", () => {
-  /** Share of many runs in which the gate raises an alarm, as `bench` looks: again where a case seems slower. */
+describe("isSlower", () => {
+  /** Returns the share of runs in which the gate raises an alarm, measuring again where a case seems slower, as `bench` does. */
   async function alarms(before: number, after: number, noise: number, seed: number): Promise<number> {
     const random = generator(seed);
     let count = 0;
@@ -69,17 +69,17 @@ describe("slower", () => {
     return count / 2000;
   }
 
-  test("a planted loss of 20 % is found among noise of 10 %, every time", async () => {
+  test("detects a loss of 20 % with noise of 10 %, every time", async () => {
     expect(await alarms(100, 80, 0.1, 2)).toBe(1);
   });
 
-  test("noise alone is not taken for a loss, nor is a loss below the threshold", async () => {
+  test("takes neither noise nor a loss below the threshold for a regression", async () => {
     expect(await alarms(100, 100, 0.1, 3)).toBe(0);
     expect(await alarms(100, 100, 0.2, 3)).toBeLessThanOrEqual(0.001);
     expect(await alarms(100, 96, 0.02, 4)).toBe(0);
   });
 
-  test("what disturbs the machine for seconds is not taken for a loss: looks are apart", async () => {
+  test("takes no disturbance of some seconds for a regression, since measurements are spread out", async () => {
     for (const [seconds, slower] of [
       [1, false],
       [11, false],
@@ -98,25 +98,25 @@ describe("slower", () => {
     }
   });
 
-  test("a slower machine is not a slower kernel: what counts is relative to the machine's pace", () => {
+  test("takes no slower machine for a slower kernel: values are relative to the machine's pace", () => {
     const base = measured(100, 0.02, generator(4));
     const now = { ...measured(100, 0.02, generator(5)), value: 50 };
     expect(isSlower(base, now, 0.05)).toBe(false);
   });
 
-  test("a faster machine is not a slower kernel: the case itself must have lost", () => {
+  test("takes no faster machine for a slower kernel: the case itself must have lost speed", () => {
     const base = measured(100, 0.02, generator(4));
     const relative = measured(70, 0.02, generator(5)).relative;
     expect(isSlower(base, { ...measured(101, 0.02, generator(5)), relative }, 0.05)).toBe(false);
     expect(isSlower(base, { ...measured(80, 0.02, generator(5)), relative }, 0.05)).toBe(true);
   });
 
-  test("a case that the baseline does not have is not slower", () => {
+  test("ignores a case that the baseline lacks", () => {
     expect(isSlower(undefined, measured(1, 0, generator(6)), 0.05)).toBe(false);
   });
 });
 
-describe("shares", () => {
+describe("a fraction", () => {
   test.each([
     ["5%", 0.05],
     ["5", 0.05],
@@ -124,8 +124,8 @@ describe("shares", () => {
     [".5 %", 0.005],
     ["1", 0.01],
     ["0", 0],
-  ])("%s", (text, share) => expect(parseShare(text, "x")).toBeCloseTo(share, 12));
-  test.each(["", "%", "-1%", "100%", "five", "1e400", "5%%"])("%j is refused", (text) =>
+  ])("%s is parsed", (text, share) => expect(parseShare(text, "x")).toBeCloseTo(share, 12));
+  test.each(["", "%", "-1%", "100%", "five", "1e400", "5%%"])("rejects %j", (text) =>
     expect(() => parseShare(text, "--max-regression")).toThrow(
       /^--max-regression: expected a number or a number with %/,
     ),
@@ -156,7 +156,7 @@ describe("baselines", () => {
     '{"results":[{"name":"x"}]}',
     JSON.stringify({ machine: { device: "cpu" }, results: [{ ...result, value: -1 }] }),
     "[".repeat(50_000),
-  ])("anything else is refused by name (%#)", (text) =>
+  ])("of any other content are rejected by name (%#)", (text) =>
     expect(() => parseBaseline(text, "b.json")).toThrow(
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/^b\.json: expected/) }),
     ),

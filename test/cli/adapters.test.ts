@@ -1,4 +1,4 @@
-// Adapters on the command line: one base, several adapters, alone, together, merged.
+// Adapters on the command line: one base and several adapters, alone, together and merged.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -33,7 +33,7 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Math.hypot(...Array.from(a, (v, i) => v - b[i]!)) / Math.hypot(...Array.from(a));
 
 describe("a base and two adapters", () => {
-  test("--adapter puts one or both on the base, an adapter's folder finds its base", async () => {
+  test("--adapter loads one or both onto the base, and an adapter's folder finds its base", async () => {
     await using base = await LanguageModel.load(model, { dtype: "f32" });
     await base.loadAdapter(one, { name: "one" });
     await base.loadAdapter(two, { name: "two" });
@@ -45,7 +45,7 @@ describe("a base and two adapters", () => {
     expect(distance(both, await wanted())).toBeGreaterThan(0.01);
   });
 
-  test("convert writes the base with the adapter merged, as a folder or a GGUF file, and leaves nothing else", async () => {
+  test("convert merges the adapter into a folder or a GGUF file, and leaves nothing else", async () => {
     const adapted = await logits("--model", one);
     const before = (await readdir(folder)).sort();
     expect((await heddle(["convert", one, "merged"])).code).toBe(0);
@@ -53,7 +53,7 @@ describe("a base and two adapters", () => {
     for (const out of ["merged", "merged.gguf"])
       expect(distance(await logits("--model", out), adapted), out).toBeLessThan(1e-5);
     expect((await readdir(folder)).sort()).toEqual([...before, "merged", "merged.gguf"].sort());
-    // Where the adapter's folder names a base that is not there, or another is meant.
+    // If the adapter's base is missing, or another base is meant.
     expect((await heddle(["convert", one, "based", "--base", model])).code).toBe(0);
     expect(distance(await logits("--model", "based"), adapted)).toBeLessThan(1e-5);
     expect(await refused(["convert", model, "other", "--base", model], false)).toContain(
@@ -61,7 +61,7 @@ describe("a base and two adapters", () => {
     );
   });
 
-  test("info tells what an adapter is, and of which base", async () => {
+  test("info shows an adapter and its base", async () => {
     const [{ adapter, parameters, dtypes }] = (await json(["info", "--model", one])) as [Record<string, unknown>];
     expect(adapter).toMatchObject({ r: 2, alpha: 4, base: model, taskType: "CAUSAL_LM" });
     await using base = await LanguageModel.load(one);
@@ -70,7 +70,7 @@ describe("a base and two adapters", () => {
     expect(dtypes).toEqual(["F32"]);
   });
 
-  test("one that is not there is named", async () => {
+  test("names a missing adapter", async () => {
     expect(await refused(["logits", "--token-ids", "1", "--model", model, "--adapter", "none"])).toContain(
       "none/adapter_config.json: cannot be read: no such file or folder",
     );

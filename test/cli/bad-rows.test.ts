@@ -1,4 +1,4 @@
-// Rows of training files that are none: one line says the file, the line, the field, what was expected and the option that may be at fault.
+// Invalid rows of training files: one line names the file, line and field, the expected value, and the option that may be at fault.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -25,7 +25,7 @@ const good: Record<string, object[]> = {
   ],
 };
 
-/** Of each the stage, the row, options beside it, and what the line says after `rows.jsonl:N: `. */
+/** For each: the stage, the row, further options, and the message after `rows.jsonl:N: `. */
 const cases: [what: string, stage: string, row: object, message: string, options?: object][] = [
   [
     "other fields",
@@ -43,7 +43,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     'messages[0].role: expected assistant, got "asistant"',
   ],
   [
-    "no assistant",
+    "no assistant message",
     "sft",
     { messages: [user("a")] },
     "messages: expected at least one of the assistant's (assistantOnlyLoss: false learns from all), got user",
@@ -98,7 +98,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     'label: expected true or false, got "true"',
   ],
   [
-    "an answer of nobody's",
+    "an answer without an assistant",
     "kto",
     { prompt: [user("a")], completion: [user("b")], label: true },
     "completion: expected a message of the assistant's, got user",
@@ -130,7 +130,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
   ],
 ];
 
-test.each(cases)("%s (%s)", async (_, stage, row, message, options = {}) => {
+test.each(cases)("names %s (%s)", async (_, stage, row, message, options = {}) => {
   const rows = [...good[stage]!, row];
   await writeFile(join(folder, "rows.jsonl"), rows.map((one) => JSON.stringify(one)).join("\n"));
   const config = { model, data: "rows.jsonl", maxSteps: 1, perDeviceTrainBatchSize: 2, maxSeqLength: 64, ...options };
@@ -141,7 +141,7 @@ test.each(cases)("%s (%s)", async (_, stage, row, message, options = {}) => {
   );
 });
 
-test("a chat template's name that the tokenizer does not have is said of the option", async () => {
+test("an unknown template name is reported for the option", async () => {
   await writeFile(join(folder, "rows.jsonl"), JSON.stringify(good.sft![0]));
   for (const stage of ["sft", "dpo"]) {
     const row = stage === "sft" ? good.sft![0]! : { prompt: [user("a")], chosen: "b", rejected: "c" };
@@ -153,7 +153,7 @@ test("a chat template's name that the tokenizer does not have is said of the opt
   }
 });
 
-test("bytes that are no UTF-8, wherever rows are read", async () => {
+test("names invalid UTF-8 wherever rows are read", async () => {
   const bad = Buffer.concat([Buffer.from('{"text": "a"}\n{"text": "b'), Buffer.from([0xff]), Buffer.from('"}\n')]);
   await writeFile(join(folder, "bytes.jsonl"), bad);
   await writeFile(

@@ -1,4 +1,4 @@
-// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+// Tests the built bin entry in a separate process. `npm test` builds it first.
 import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -22,7 +22,7 @@ describe("chat", () => {
     expect(answers[1].text).toBe((await loaded.complete(`The cat${first.text}\nThe dog`, options)).text);
   });
 
-  test("--session goes on with a conversation", async () => {
+  test("--session continues a conversation", async () => {
     const file = join(folder, "conversation");
     const args = ["chat", "--model", model, "--temperature", "0", "--max-tokens", "5", "--ignore-eos", "--json"];
     const whole = (await heddle(args, "The cat\nThe dog\n")).stdout.trimEnd().split("\n");
@@ -36,7 +36,7 @@ describe("chat", () => {
     expect((await heddle([...args, "--cache-dtype", "q9"], "x\n")).stderr).toContain("f32, bf16, f16 or q8");
   });
 
-  test("tools and template variables", async () => {
+  test("accepts tools and template variables, and rejects invalid ones", async () => {
     const tools = join(folder, "tools.json");
     await writeFile(tools, JSON.stringify([{ name: "weather" }]));
     const args = ["chat", "--model", model, "--max-tokens", "2", "--json"];
@@ -66,7 +66,7 @@ describe("chat", () => {
     );
   });
 
-  test("Ctrl-C stops the answer and not the program", async () => {
+  test("Ctrl-C stops the answer but not the program", async () => {
     const child = start(["chat", "--model", model, "--max-tokens", "1000000", "--ignore-eos"]);
     let out = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -80,7 +80,7 @@ describe("chat", () => {
     for (const line of ["The cat", "The dog"]) {
       out = "";
       child.stdin.write(`${line}\n`);
-      await until(() => out.length > 20); // by itself the answer would go on for minutes
+      await until(() => out.length > 20); // uninterrupted, the answer would take minutes
       child.kill("SIGINT");
       await until(() => out.endsWith("\n"));
       const length = out.length;

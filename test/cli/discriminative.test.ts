@@ -1,4 +1,4 @@
-// classify, embed and eval as programs see them: the built bin entry in a process of its own.
+// classify, embed and eval, tested by the built bin entry in a separate process.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -61,7 +61,7 @@ async function refused(args: readonly string[]): Promise<string> {
   return stderr;
 }
 
-test("a decoder that attends both ways embeds, and says that it does not generate", async () => {
+test("a bidirectional decoder embeds, and reports that it cannot generate", async () => {
   const [{ embedding }] = await json(["embed", "The cat", "--model", "both"]);
   expect(embedding).toHaveLength(32);
   for (const command of ["generate", "logits"])
@@ -71,7 +71,7 @@ test("a decoder that attends both ways embeds, and says that it does not generat
 });
 
 describe("classify", () => {
-  test("a text, stdin and a file", async () => {
+  test("accepts a text, stdin and a file", async () => {
     const [answer, ...rest] = await json(["classify", "The cat saw the sea", "--model", "texts"]);
     expect(rest).toEqual([]);
     expect(Object.keys(answer)).toEqual(["label", "probabilities"]);
@@ -88,7 +88,7 @@ describe("classify", () => {
     expect(stdout).toMatch(/^(bad|good) +0\.\d{4} +█+\n(bad|good) +0\.\d{4}/);
   });
 
-  test("words", async () => {
+  test("labels words", async () => {
     const [{ tokens }] = await json(["classify", "The cat ran home", "--model", "words"]);
     expect(tokens.map((t: { text: string }) => t.text)).toEqual(["The", "cat", "ran", "home"]);
     expect(tokens[1]).toMatchObject({ start: 4, end: 7, label: expect.stringMatching(/^(O|THING)$/) });
@@ -96,7 +96,7 @@ describe("classify", () => {
     expect((await json(["classify", "--file", "words.jsonl", "--model", "words"]))[0].tokens).toHaveLength(2);
   });
 
-  test("what is wrong", async () => {
+  test("rejects invalid models, texts and options", async () => {
     expect(await refused(["classify", "x", "--model", "base"])).toContain(
       "expected a classification head, got a llama",
     );
@@ -115,9 +115,9 @@ describe("classify", () => {
   });
 });
 
-test("what is wrong with a text of a file is said of its line", async () => {
+test("names the line of an invalid text in a file", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    const blank = 70; // lines without a row count, and 64 rows share a call of the model
+    const blank = 70; // lines without a row are counted, and 64 rows share a call of the model
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };
   const long = "The cat saw the sea. ".repeat(60);
@@ -144,7 +144,7 @@ test("what is wrong with a text of a file is said of its line", async () => {
   expect(second.stderr).toContain("batches.jsonl:136: text: expected at most 128 tokens");
 });
 
-test("texts that are too long are cut with --truncation, as the API cuts them", async () => {
+test("--truncation cuts long texts as the API does", async () => {
   const long = "The cat saw the sea. ".repeat(60);
   await using model = await LanguageModel.load(at("texts"));
   const close = (got: ArrayLike<number>, expected: ArrayLike<number>) => {
@@ -164,7 +164,7 @@ test("texts that are too long are cut with --truncation, as the API cuts them", 
 });
 
 describe("embed", () => {
-  test("a vector of length 1", async () => {
+  test("prints a vector of length 1", async () => {
     const [{ embedding }] = await json(["embed", "The cat saw the sea", "--model", "base"]);
     expect(embedding).toHaveLength(32);
     expect(embedding.reduce((n: number, v: number) => n + v * v, 0)).toBeCloseTo(1, 4);
@@ -180,7 +180,7 @@ describe("embed", () => {
     expect(several.embedding).toHaveLength(40);
   });
 
-  test("prompts by name, and any", async () => {
+  test("accepts prompts by name, and any prompt", async () => {
     await using model = await LanguageModel.load(at("base"));
     const prompts = { query: "query: ", passage: "" };
     model.model.setEmbedding({ pooling: "mean", normalize: true, prompts });
@@ -199,7 +199,7 @@ describe("embed", () => {
 });
 
 describe("train classify and train embed", () => {
-  test("a configuration file each, and the commands that use the result", async () => {
+  test("accept a configuration file, and the result works in classify and embed", async () => {
     const texts = Array.from({ length: 24 }, (_, i) => ({
       text: `The ${i % 2 ? "cat" : "dog"} saw ${["a house", "the sea", "café"][i % 3]}`,
       label: i % 2 ? "cat" : "dog",
@@ -256,7 +256,7 @@ describe("eval", () => {
     { question: "What did the xyz see?", choices: ["a house", "the sea", "I do not know"], unanswerable: true },
   ];
 
-  test("choice", async () => {
+  test("choice reports accuracy, calibration and answers", async () => {
     await writeFile(at("choice.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n"));
     const [result, ...rest] = await json([
       "eval",
@@ -281,13 +281,13 @@ describe("eval", () => {
     expect(answers[1]).toMatchObject({ where: "choice.jsonl:2", unanswerable: true, correct: false });
     const args = ["eval", "--task", "choice", "--file", "choice.jsonl", "--model"];
     expect((await heddle([...args, "base"])).stdout).toContain("of 1 without a true answer");
-    // A place that cannot be written is refused before the model is loaded.
+    // An output path that cannot be written is rejected before the model is loaded.
     const { code, stderr } = await heddle([...args, "no-model", "--answers", join("no-folder", "out.jsonl")]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/^heddle: no-folder.out\.jsonl: cannot be written: no such file or folder\n$/);
   });
 
-  test("qa", async () => {
+  test("qa reports accuracy and abstention", async () => {
     await writeFile(
       at("qa.jsonl"),
       '{"question":"The cat?","answer":"home"}\n{"question":"The xyz?","unanswerable":true}\n',
@@ -305,11 +305,11 @@ describe("eval", () => {
       "--decline",
       ".",
     ]);
-    // Everything that holds a character declines.
+    // Every answer with at least one character declines.
     expect(result).toMatchObject({ accuracy: 0, f1: 0, abstention: { declined: 1, wronglyDeclined: 1, invented: 0 } });
   });
 
-  test("what is wrong", async () => {
+  test("rejects invalid tasks, files and options", async () => {
     expect(await refused(["eval", "--task", "quiz", "--file", "qa.jsonl"])).toContain(
       "--task: expected perplexity, choice or qa",
     );

@@ -1,4 +1,4 @@
-// The fields of every command's JSON, which programs read: docs/command-line.md lists them.
+// The JSON fields of every command, as listed in docs/command-line.md.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -51,7 +51,7 @@ const fields: [args: string, ...lines: string[]][] = [
   ["bench rows --quick --rounds 1 --threads 1", "machine results"],
 ];
 
-test.each(fields)("heddle %s", async (...[args, ...lines]) => {
+test.each(fields)("heddle %s prints the documented fields", async (...[args, ...lines]) => {
   const given = args.replace("MODEL", model).split(" ");
   const own = /^(train|tokenizer|classify|convert|info|bench)/.test(args) ? [] : ["--model", model];
   const { code, stdout, stderr } = await heddle([...given, ...own, "--json"]);
@@ -70,7 +70,7 @@ test("the guide names every field", async () => {
   expect([...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(named))).toEqual([]);
 });
 
-test("heddle lifecycle: what its lines are, and the end", async () => {
+test("heddle lifecycle prints the documented fields of each line and of the end", async () => {
   const { stdout } = await heddle(["lifecycle", "--quick", "--out", "life", "--json"]);
   const objects = stdout
     .trimEnd()
@@ -90,7 +90,7 @@ test("heddle lifecycle: what its lines are, and the end", async () => {
   expect(new Set(objects.map(({ type }) => type))).toEqual(new Set(Object.keys(own)));
 });
 
-test("heddle chat: an answer's fields are those of generate", async () => {
+test("heddle chat prints the fields of generate", async () => {
   const args = ["chat", "--model", model, "--max-tokens", "2", "--json"];
   for (const [more, names] of [
     [[], completion],

@@ -1,4 +1,4 @@
-// Commands on models' files as programs see them: the built bin entry in a process of its own. `npm test` builds it first.
+// Commands on model files, tested by the built bin entry in a separate process. `npm test` builds it first.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { LanguageModel } from "../../lib/language-model/index.ts";
 import { folder, heddle, json, model, refused } from "./tiny.ts";
 
 describe("eval, convert, info", () => {
-  test("perplexity", async () => {
+  test("eval prints perplexity", async () => {
     const [result] = await json(["eval", "--model", model, "--file", "corpus.txt", "--task", "perplexity"]);
     expect(Object.keys(result!).sort()).toEqual(["bitsPerByte", "nll", "perplexity", "tokens"]);
     expect(result!.perplexity).toBeCloseTo(Math.exp(result!.nll), 6);
@@ -14,7 +14,7 @@ describe("eval, convert, info", () => {
     expect(await refused(["eval", "--model", model, "--file", "corpus.txt", "--task", "quiz"])).toContain("--task");
   });
 
-  test("perplexity of a text file's documents, told apart as in pre-training", async () => {
+  test("eval splits a text file into documents, as in pre-training", async () => {
     await writeFile(join(folder, "documents.txt"), "The cat sat.\n\nA dog ran.\n\n\nThe sun is warm.\n");
     await writeFile(
       join(folder, "documents.jsonl"),
@@ -31,7 +31,7 @@ describe("eval, convert, info", () => {
     );
   });
 
-  test("there and back", async () => {
+  test("convert writes GGUF and back", async () => {
     const gguf = join(folder, "m.gguf");
     const [there] = await json(["convert", model, gguf, "--dtype", "f32"]);
     expect(there!.tensors).toBeGreaterThan(10);
@@ -53,7 +53,7 @@ describe("eval, convert, info", () => {
     expect(await refused(["convert", model])).toContain("expected IN OUT");
   });
 
-  test("info", async () => {
+  test("info describes the machine and a model", async () => {
     const [machine] = await json(["info"]);
     expect(machine!.devices[0]).toMatchObject({ name: "cpu" });
     expect(machine!.instructionSets.supported).toContain(machine!.instructionSets.used);

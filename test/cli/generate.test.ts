@@ -1,4 +1,4 @@
-// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+// Tests the built bin entry in a separate process. `npm test` builds it first.
 import { readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -7,7 +7,7 @@ import { tinyModel } from "../inference/helpers.ts";
 import { bare, folder, heddle, json, model, refused } from "./tiny.ts";
 
 describe("generate", () => {
-  test("--json", async () => {
+  test("--json prints one object; otherwise the text streams", async () => {
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--temperature", "0", "--ignore-eos"];
     const [result, ...rest] = await json(args);
     expect(rest).toEqual([]);
@@ -26,14 +26,14 @@ describe("generate", () => {
     expect(result!.completionTokens).toBe(6);
     // Without --json the text streams.
     expect((await heddle(args)).stdout.trimEnd()).toBe(wanted.text.trimEnd());
-    // Of standard input, one line's end is none of the prompt's.
+    // The final line break of standard input is not part of the prompt.
     for (const input of ["The cat", "The cat\n", "The cat\r\n"]) {
       const [read] = await json(args.with(1, "-"), input);
       expect(read).toMatchObject({ tokens: wanted.tokens, promptTokens: wanted.usage.promptTokens });
     }
   });
 
-  test("--num-beams", async () => {
+  test("--num-beams searches, and the sampling options are rejected with it", async () => {
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--num-beams", "3"];
     const [result] = await json([...args, "--length-penalty", "-0.5", "--early-stopping", "never"]);
     await using loaded = await LanguageModel.load(model);
@@ -48,7 +48,7 @@ describe("generate", () => {
     );
   });
 
-  test("--json-schema and --json-object: the answer is of that form, and what is no schema is said before a model is loaded", async () => {
+  test("--json-schema and --json-object constrain the answer, and an invalid schema is rejected before a model is loaded", async () => {
     const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
     await writeFile(join(folder, "schema.json"), JSON.stringify(schema));
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "60", "--seed", "1"];
@@ -91,7 +91,7 @@ describe("generate", () => {
     expect((await heddle(args)).stdout.trim()).toBe(result!.tokens.join(" "));
   });
 
-  test("--file: rows computed together, in order; --deterministic: each as alone", async () => {
+  test("--file answers rows in order in shared runs, and with --deterministic each as alone", async () => {
     const rows = [{ prompt: "The cat" }, { prompt: [5, 6, 7] }, { prompt: "The dog saw the sea and" }];
     await writeFile(join(folder, "prompts.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
     const args = ["--model", model, "--max-tokens", "5", "--seed", "4", "--ignore-eos", "--deterministic"];
@@ -109,7 +109,7 @@ describe("generate", () => {
     );
   });
 
-  test("a seed repeats, options reach the sampler", async () => {
+  test("a seed repeats an answer, and options reach the sampler", async () => {
     const args = ["generate", "--model", bare, "--token-ids", "5", "--max-tokens", "9", "--ignore-eos"];
     const tokens = async (...more: string[]) => (await json([...args, ...more]))[0]!.tokens;
     expect(await tokens("--seed", "4")).toEqual(await tokens("--seed=4"));
@@ -120,7 +120,7 @@ describe("generate", () => {
     expect(new Set(await tokens("--temperature", "0", "--repetition-penalty", "1e9")).size).toBe(9);
   });
 
-  test("what is refused, on one line with code 2", async () => {
+  test("rejects invalid arguments on one line with code 2", async () => {
     const generate = (...args: string[]) => refused(["generate", "--model", bare, ...args]);
     expect(await generate("--token-ids", "1", "--temprature", "1")).toContain(
       "--temprature: expected a known option (nearest: --temperature)",
@@ -149,7 +149,7 @@ describe("generate", () => {
     );
   });
 
-  test("models that do not load", async () => {
+  test("rejects models that do not load", async () => {
     expect(await refused(["generate", "x", "--model", join(folder, "none")])).toContain("no such file");
     const broken = join(folder, "broken");
     await using tiny = tinyModel();
@@ -166,7 +166,7 @@ describe("generate", () => {
 });
 
 describe("logits", () => {
-  test("float32 numbers, by position", async () => {
+  test("prints float32 numbers by position", async () => {
     await using loaded = await LanguageModel.load(bare);
     const wanted = await loaded.logits([1, 2, 3]);
     const [all] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--dtype", "f32"]);

@@ -1,4 +1,4 @@
-// What `heddle info` shows to a person: labelled lines with units, and never JSON.
+// The output of `heddle info` for people: labelled lines with units, not JSON.
 import { describe, expect, test } from "vitest";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../../lib/cli/commands/info.ts";
 import { adapterScreen, machineScreen, modelScreen } from "../../lib/cli/terminal/info-screen.ts";
@@ -47,12 +47,12 @@ test("shows the machine's devices with their units", () => {
   );
 });
 
-test("says why CUDA has no devices", () => {
+test("shows why CUDA has no devices", () => {
   expect(machineScreen({ ...machine, cudaProblem: "no driver" })).toContain("\n  cuda          no driver\n");
 });
 
 describe("a model", () => {
-  test("is shown with its size, and without a card says so", () => {
+  test("is shown with its size, and with a note if it has no card", () => {
     expect(modelScreen(model)).toBe(
       `Model
   path          /models/a
@@ -66,7 +66,7 @@ It has no model card.`,
     );
   });
 
-  test("is shown with its card: stages, data and evaluations, a line each", () => {
+  test("is shown with its card: stages, data and evaluations, one per line", () => {
     const modelCard = parseModelCard({
       name: "a-dpo",
       stage: "dpo",
@@ -88,7 +88,7 @@ It has no model card.`,
     expect(screen).not.toMatch(/[{}[\]"]/);
   });
 
-  test("shows a part of what is long, and says how much there is", () => {
+  test("truncates long parts and shows how much was left out", () => {
     const data = Array.from({ length: 100 }, (_, i) => ({ name: `part-${i}.txt` }));
     const modelCard = parseModelCard({ stage: "sft", data, notes: "long ".repeat(1000) });
     const screen = modelScreen({ ...model, modelCard });
@@ -98,7 +98,7 @@ It has no model card.`,
     expect(screen.length).toBeLessThan(3000);
   });
 
-  test("shows a card's control characters as codes", () => {
+  test("shows control characters of a card as codes", () => {
     const modelCard = parseModelCard({
       stage: "sft",
       name: "evil\u001b[2J",

@@ -1,4 +1,4 @@
-// Long commands that are stopped: by a signal, or by a standard output that takes no more. They keep what is done, and say so.
+// Long commands stopped by a signal or by a closed standard output keep what is done, and report it.
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { open, readdir, readFile, writeFile } from "node:fs/promises";
@@ -9,7 +9,7 @@ import { HeddleError } from "../../lib/core/errors.ts";
 import { bin } from "./run.ts";
 import { folder, heddle, model, refused, start } from "./tiny.ts";
 
-/** A run of many more steps than any test waits for. */
+/** Configures a run with many more steps than any test waits for. */
 async function training(name: string): Promise<string[]> {
   const config = {
     model,
@@ -26,7 +26,7 @@ async function training(name: string): Promise<string[]> {
 const checkpoints = async (name: string) =>
   (await readdir(join(folder, name))).filter((entry) => entry.startsWith("checkpoint-"));
 
-/** The end of a process, and what it said on stderr. */
+/** Waits for the end of a process. @returns its exit code and stderr */
 function ended(child: ChildProcess): Promise<{ code: number | null; said: string }> {
   let said = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -35,7 +35,7 @@ function ended(child: ChildProcess): Promise<{ code: number | null; said: string
   return new Promise((resolve) => child.on("close", (code) => resolve({ code, said })));
 }
 
-/** Runs until the first bytes on a stream, then does something to the process. */
+/** Runs a command until the first bytes on a stream, then applies `then` to the process. */
 async function atFirst(args: string[], stream: "stdout" | "stderr", then: (child: ChildProcess) => void) {
   const child = start(args);
   const end = ended(child);
@@ -44,8 +44,8 @@ async function atFirst(args: string[], stream: "stdout" | "stderr", then: (child
   return end;
 }
 
-describe("a long command whose reader goes away", () => {
-  test("train saves the step and ends with 141, and --resume goes on", async () => {
+describe("a long command whose reader leaves", () => {
+  test("train saves the step and exits with 141, and --resume continues", async () => {
     const args = await training("piped");
     const { code, said } = await atFirst(args, "stdout", (child) => child.stdout!.destroy());
     expect(code).toBe(141);
@@ -60,7 +60,7 @@ describe("a long command whose reader goes away", () => {
     expect(JSON.parse(stdout.split("\n")[0]!).step).toBe(step + 1);
   });
 
-  test("lifecycle, bench and tokenize --to-shards end with 141 too", async () => {
+  test("lifecycle, bench and tokenize --to-shards exit with 141 too", async () => {
     const close = (child: ChildProcess) => child.stdout!.destroy();
     const life = await atFirst(["lifecycle", "--quick", "--out", "life", "--json"], "stdout", close);
     expect(life).toMatchObject({ code: 141, said: expect.stringContaining("running it again goes on from there\n") });
@@ -74,7 +74,7 @@ describe("a long command whose reader goes away", () => {
     expect(cut).toMatchObject({ code: 141, said: expect.stringContaining("--resume goes on after the shards") });
   });
 
-  test("convert has done its work by then, and says so", async () => {
+  test("convert has finished its work by then, and reports it", async () => {
     const child = start(["convert", model, "piped.gguf"]);
     child.stdout.destroy();
     const { code, said } = await ended(child);
@@ -83,26 +83,29 @@ describe("a long command whose reader goes away", () => {
     expect(await readdir(folder)).toContain("piped.gguf");
   });
 
-  test.runIf(process.platform === "linux")("a full disk behind stdout: the step is saved, and code 1", async () => {
-    const full = await open("/dev/full", "w");
-    try {
-      const args = await training("full");
-      const child = spawn(process.execPath, [bin, ...args], { cwd: folder, stdio: ["ignore", full.fd, "pipe"] });
-      const { code, said } = await ended(child);
-      expect(code).toBe(1);
-      const [saved] = await checkpoints("full");
-      expect(said).toBe(
-        `heddle: train: stopped because standard output: cannot be written: no space left on the disk; --resume goes on from full/${saved}\n`,
-      );
-    } finally {
-      await full.close();
-    }
-  });
+  test.runIf(process.platform === "linux")(
+    "on a full disk for stdout, train saves the step and exits with 1",
+    async () => {
+      const full = await open("/dev/full", "w");
+      try {
+        const args = await training("full");
+        const child = spawn(process.execPath, [bin, ...args], { cwd: folder, stdio: ["ignore", full.fd, "pipe"] });
+        const { code, said } = await ended(child);
+        expect(code).toBe(1);
+        const [saved] = await checkpoints("full");
+        expect(said).toBe(
+          `heddle: train: stopped because standard output: cannot be written: no space left on the disk; --resume goes on from full/${saved}\n`,
+        );
+      } finally {
+        await full.close();
+      }
+    },
+  );
 });
 
-// Of training: train-options.test.ts.
-describe.runIf(process.platform !== "win32")("a long command that a signal stops", () => {
-  test("lifecycle and bench say how they go on, or that they do not", async () => {
+// For training, see train-options.test.ts.
+describe.runIf(process.platform !== "win32")("a long command stopped by a signal", () => {
+  test("lifecycle and bench report how to continue, or that they cannot", async () => {
     const life = await atFirst(["lifecycle", "--quick", "--out", "stopped", "--json"], "stdout", (child) =>
       child.kill("SIGINT"),
     );
@@ -118,8 +121,8 @@ describe.runIf(process.platform !== "win32")("a long command that a signal stops
   });
 });
 
-describe("a stderr that is closed", () => {
-  test("ends nothing", async () => {
+describe("a closed stderr", () => {
+  test("does not end a command", async () => {
     const child = start(["bench", "gemm", "--quick", "--rounds", "1", "--json"]);
     child.stderr.destroy();
     let text = "";
@@ -130,7 +133,7 @@ describe("a stderr that is closed", () => {
     expect(JSON.parse(text).results.length).toBeGreaterThan(1);
   });
 
-  test("a server that logs goes on", async () => {
+  test("does not end a server that logs", async () => {
     const child = start(["serve", "--model", model, "--port", "0", "--log", "--json"]);
     child.stderr.destroy();
     const closed = new Promise((resolve) => child.on("close", resolve));
@@ -146,7 +149,7 @@ describe("a stderr that is closed", () => {
 });
 
 describe("exit codes", () => {
-  test("2 is bad input alone", () => {
+  test("2 means bad input only", () => {
     const io = (code: string) =>
       new HeddleError("IO", "x: cannot be read", { cause: Object.assign(new Error(code), { code }) });
     const codes = (["INVALID_ARGUMENT", "INVALID_FILE", "NOT_FOUND", "UNSUPPORTED"] as const).map((code) =>
@@ -156,12 +159,12 @@ describe("exit codes", () => {
     expect([io("ENOSPC"), io("EIO"), new HeddleError("NUMERICAL", "x"), new Error("x")].map(exitCodeOf)).toEqual([
       1, 1, 1, 1,
     ]);
-    // A file that may not be read is bad input, also where the message was put in other words; native code has no errno.
+    // An unreadable file is bad input, also when the message is rephrased. Native errors have no errno.
     expect(exitCodeOf(new HeddleError("IO", "y", { cause: io("EACCES") }))).toBe(2);
     expect(exitCodeOf(new HeddleError("IO", "model.safetensors: cannot be opened"))).toBe(2);
   });
 
-  test("help says what they mean; a group without its command is bad input", async () => {
+  test("help explains them, and a group without its command is bad input", async () => {
     expect((await heddle(["--help"])).stdout).toMatch(/\nExit codes:\n {2}0 .*\n {2}1 /);
     expect(await refused(["train"], false)).toBe(
       "heddle: train: expected one of pretrain, sft, classify, embed, reward, dpo, kto, orpo, ppo, grpo, got none\n",

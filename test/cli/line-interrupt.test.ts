@@ -1,4 +1,4 @@
-// Ctrl-C at the prompt of a chat: keys go to a terminal of readline's, without a process.
+// Ctrl-C at the prompt of a chat: keys are sent to a readline terminal without a process.
 import { createInterface } from "node:readline";
 import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
@@ -25,7 +25,7 @@ function prompt() {
 const CTRL_C = "\x03";
 const LEFT = "\x1b[D";
 
-test("clears a line that is begun, wherever the cursor is in it, and the chat goes on", async () => {
+test("clears a partly typed line, wherever the cursor is, and the chat continues", async () => {
   const { lines, said, seen, type } = prompt();
   await type(`half typed${LEFT}${LEFT}${CTRL_C}`);
   expect([lines.line, seen.closed, said]).toEqual(["", false, []]);
@@ -34,12 +34,12 @@ test("clears a line that is begun, wherever the cursor is in it, and the chat go
   lines.close();
 });
 
-test("on an empty line it says how to end, and ends when it comes again at once", async () => {
+test("on an empty line it shows how to end, and a second press ends", async () => {
   const { lines, said, seen, type } = prompt();
   await type(CTRL_C);
   expect(seen.closed).toBe(false);
   expect(said).toEqual([expect.stringContaining("Ctrl-C once more ends")]);
-  await type("Hello\r"); // a line between makes it the first again
+  await type("Hello\r"); // a line in between resets the count
   await type(CTRL_C);
   expect([seen.closed, said.length]).toEqual([false, 2]);
   await type(`x${CTRL_C}`);

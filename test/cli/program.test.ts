@@ -1,4 +1,4 @@
-// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+// Tests the built bin entry in a separate process. `npm test` builds it first.
 import { spawn } from "node:child_process";
 import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { bin } from "./run.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
 
 describe("the program", () => {
-  test("help and version", async () => {
+  test("prints help and version", async () => {
     expect((await heddle([])).stdout).toContain("generate");
     expect((await heddle(["generate", "--help"])).stdout).toContain("--repetition-penalty");
     expect((await heddle(["tokenizer", "train", "-h"])).stdout).toContain("--vocab-size");
@@ -19,7 +19,7 @@ describe("the program", () => {
     expect((await heddle(["--version"])).stdout).toBe(`${version}\n`);
   });
 
-  test("a stage's help lists the keys of its configuration, with what they are where nothing is said", async () => {
+  test("a stage's help lists the keys of its configuration with their defaults", async () => {
     const { stdout, code } = await heddle(["train", "dpo", "--help"]);
     expect(code).toBe(0);
     const keys = stdout.slice(stdout.indexOf("Keys of the configuration file"));
@@ -38,7 +38,7 @@ describe("the program", () => {
     expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards [^(]*\(needed\)\n/);
   });
 
-  test("--profile tells on stderr where the time went, and leaves stdout as it is", async () => {
+  test("--profile reports timings on stderr and leaves stdout unchanged", async () => {
     const args = ["logits", "--model", model, "--token-ids", "1,2,3", "--last", "--json"];
     const [plain, profiled] = [await heddle(args), await heddle([...args, "--profile"])];
     expect([profiled.code, profiled.stdout]).toEqual([0, plain.stdout]);
@@ -49,37 +49,37 @@ describe("the program", () => {
     expect(plain.stderr).not.toContain("elsewhere");
   });
 
-  test("an option of one or two letters is no misspelling of a long one", async () => {
+  test("does not suggest a long option for one of one or two letters", async () => {
     expect(await refused(["generate", "x", "--tp", "1"])).toContain("--tp: expected one of --json,");
     expect(await refused(["generate", "x", "--seeed", "1"])).toContain("(nearest: --seed)");
   });
 
-  test("a model without a tokenizer is said to be one, without quotes", async () => {
+  test("reports a model without a tokenizer, without quotes", async () => {
     const said = "heddle: --model: expected a model with a tokenizer, got one without\n";
     for (const args of [["chat"], ["embed", "x"]]) expect(await refused([...args, "--model", bare])).toBe(said);
   });
 
-  test("autotune without a CUDA device says so, and names no option that was not given", async () => {
+  test("autotune reports a missing CUDA device, and names only options that were given", async () => {
     const { cuda } = deviceInfo();
     if (cuda.devices.length > 0) return;
     expect(await refused(["autotune"])).toMatch(/^heddle: autotune: expected a CUDA device, .*got none\n$/);
     expect(await refused(["autotune", "--device", "cuda"])).toMatch(/^heddle: --device: /);
   });
 
-  test("unknown commands name the nearest", async () => {
+  test("names the nearest known command", async () => {
     expect(await refused(["generat"])).toContain("nearest: generate");
     expect(await refused(["tokenizer", "trian"])).toContain("nearest: train");
     expect(await refused(["xyzzyxyzzy"])).toContain("one of generate, chat");
   });
 
-  test("a reader that goes away is no failure", async () => {
+  test("a reader that leaves is not a failure", async () => {
     const child = start(["logits", "--model", bare, "--token-ids", "1,2,3,4,5,6,7,8", "--json"]);
     child.stdout.destroy();
     child.stdin.end();
     expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
   });
 
-  test("options without a meaning in a command are refused, not passed over", async () => {
+  test("rejects options without meaning in a command", async () => {
     expect(await refused(["convert", model, "out.gguf", "--model", model])).toContain("--model: expected the model as");
     expect(
       await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "gpu"]),
@@ -95,32 +95,35 @@ describe("the program", () => {
     expect(await refused(["tokenize", "x", "--model", "tokenizer.json"])).toMatch(/^heddle: tokenizer.json: model:/);
   });
 
-  test("what a message quotes cannot move a terminal's cursor", async () => {
+  test("control characters in messages are escaped", async () => {
     await writeFile(join(folder, "evil.jsonl"), "\u001b[2J\u009b\n");
     expect(await refused(["embed", "--file", "evil.jsonl", "--model", model])).not.toMatch(/(?!\n)\p{Cc}/u);
   });
 
-  test("a byte-order mark and \\r\\n are no part of a JSON line", async () => {
+  test("a byte order mark and \\r\\n are not part of a JSON line", async () => {
     await writeFile(join(folder, "mark.jsonl"), '\ufeff"The cat"\r\n"a"\r\n');
     const lines = await json(["tokenize", "--file", "mark.jsonl", "--jsonl", "--model", model]);
     expect(lines.map(({ count }) => count > 0)).toEqual([true, true]);
   });
 
-  test.runIf(process.platform === "linux")("a stdout that takes nothing is one line and code 1", async () => {
-    const full = await open("/dev/full", "w");
-    try {
-      const child = spawn(process.execPath, [bin, "tokenize", "--file", "corpus.txt", "--model", model], {
-        cwd: folder,
-        stdio: ["ignore", full.fd, "pipe"],
-      });
-      let said = "";
-      child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-        said += text;
-      });
-      expect(await new Promise((resolve) => child.on("close", resolve))).toBe(1);
-      expect(said).toBe("heddle: standard output: cannot be written: no space left on the disk\n");
-    } finally {
-      await full.close();
-    }
-  });
+  test.runIf(process.platform === "linux")(
+    "a stdout that cannot be written ends with one line and code 1",
+    async () => {
+      const full = await open("/dev/full", "w");
+      try {
+        const child = spawn(process.execPath, [bin, "tokenize", "--file", "corpus.txt", "--model", model], {
+          cwd: folder,
+          stdio: ["ignore", full.fd, "pipe"],
+        });
+        let said = "";
+        child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+          said += text;
+        });
+        expect(await new Promise((resolve) => child.on("close", resolve))).toBe(1);
+        expect(said).toBe("heddle: standard output: cannot be written: no space left on the disk\n");
+      } finally {
+        await full.close();
+      }
+    },
+  );
 });

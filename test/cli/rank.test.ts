@@ -1,4 +1,4 @@
-// `heddle rank` as a process of its own: killed at any moment, it has kept every vote that the page was told of.
+// `heddle rank` in a separate process: killed at any moment, it has kept every vote it confirmed to the page.
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -53,14 +53,14 @@ async function state(url: string) {
   }
 }
 
-test("kill -9 in the middle of voting: what was answered is in the file, and the next run goes on from there", async () => {
+test("kill -9 while voting loses no confirmed vote, and the next run continues from there", async () => {
   const path = join(folder, "votes.jsonl");
   let told = 0;
   for (const votes of [3, 5, 2]) {
     const { child, url, first } = await start();
     expect(first).toMatchObject({ total: 40 });
     const before = Number(first.judged);
-    expect([told, told + 1]).toContain(before); // the vote under way at the kill may have been kept
+    expect([told, told + 1]).toContain(before); // the vote in flight at the kill may have been kept
     told = before;
     for (let i = 0; i < votes; i++) {
       const { current } = await state(url);

@@ -1,4 +1,4 @@
-// The built command in a process of its own. `npm test` builds it first.
+// Runs the built command in a separate process. `npm test` builds it first.
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -27,7 +27,7 @@ export function runCli(args: readonly string[], { cwd, stdin = "" }: { cwd?: str
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     result.stderr += text;
   });
-  // A command that reads nothing may be gone before this is written.
+  // A command that reads nothing may have exited before this is written.
   child.stdin.on("error", () => {}).end(stdin);
   return new Promise<CliResult>((resolve, reject) => {
     child.on("error", reject);

@@ -1,4 +1,4 @@
-// heddle serve, in a process of its own.
+// heddle serve in a separate process.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { afterEach, describe, expect, test } from "vitest";
 import { heddle, model, refused, start } from "./tiny.ts";
@@ -46,7 +46,7 @@ function post(url: string, body: object, headers: Record<string, string> = {}): 
 }
 
 describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
-  test("lets answers end, then ends with code 0", async () => {
+  test("finishes running answers, then exits with code 0", async () => {
     const { child, first, stdout, stderr, ended } = await startServer(["--log", "--max-concurrent", "2"]);
     expect(first).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/), model: "model" });
     const body = { prompt: "The cat", temperature: 0, ignore_eos: true, max_tokens: 20, stream: true };
@@ -64,7 +64,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
 
 test("a second signal ends it at once", async () => {
   const { child, first, ended } = await startServer(["--context-length", "128"]);
-  // A request whose body does not come keeps the server for as long as it waits for answers.
+  // A request with an unfinished body keeps the server waiting.
   const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode("{")) });
   const init = { method: "POST", body, duplex: "half", headers: { "content-type": "application/json" } };
   const asked = fetch(`${first.url}/v1/completions`, init as RequestInit).catch(() => undefined);
@@ -77,7 +77,7 @@ test("a second signal ends it at once", async () => {
   await asked;
 });
 
-test("keys from the command line or the environment, which nothing prints", async () => {
+test("accepts keys from the command line or the environment, and never prints them", async () => {
   const check = async ({ first, stdout, stderr }: Started, keys: readonly string[]) => {
     const ask = async (key?: string) =>
       (await fetch(`${first.url}/v1/models`, key ? { headers: { authorization: `Bearer ${key}` } } : {})).status;
@@ -101,7 +101,7 @@ test("keys from the command line or the environment, which nothing prints", asyn
   }
 });
 
-test("its options reach the server", async () => {
+test("passes its options to the server", async () => {
   const { first } = await startServer([
     ...["--model-name", "mine", "--max-tokens", "3", "--max-choices", "2", "--max-queue", "1", "--deterministic"],
     ...["--allowed-host", "models.example", "--allowed-host", "127.0.0.1", "--allowed-origin", "https://app.example"],
@@ -114,7 +114,7 @@ test("its options reach the server", async () => {
   expect((await post(first.url, body, { origin: "https://b.example" })).status).toBe(403);
 });
 
-test("what it refuses", async () => {
+test("rejects invalid options, models and ports", async () => {
   expect(await refused(["serve", "--model", model, "--host", "0.0.0.0"])).toMatch(
     /--host: expected the loopback interface/,
   );

@@ -1,4 +1,4 @@
-// `npm start`, in a copy of the package without and (where it is there) with the embedded model.
+// `npm start` in a copy of the package, without and (where available) with the embedded model.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ function start(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-test("without the embedded model it fails, on one line", () => {
+test("without the embedded model it fails with one line", () => {
   const { status, stdout, stderr } = start();
   expect([status, stdout]).toEqual([2, ""]);
   expect(stderr).toMatch(/^heddle: models\/default: expected the embedded model [^\n]+\n$/);

@@ -1,4 +1,4 @@
-// A folder with tiny models and a text, for each test file that imports this, and the command run in it.
+// Provides a folder with tiny models and a text to each importing test file, and runs commands in it.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { type CliResult, runCli, startCli } from "./run.ts";
 export let folder: string;
 /** A model with a tokenizer. */
 export let model: string;
-/** A model without. */
+/** A model without a tokenizer. */
 export let bare: string;
 
 beforeAll(async () => {
@@ -45,7 +45,7 @@ export async function json(args: readonly string[], stdin = ""): Promise<Record<
     .map((line) => JSON.parse(line));
 }
 
-/** The line on stderr of a command that is refused with code 2; `json` or not makes no difference. */
+/** Runs a command that must fail with code 2, with or without `--json`. @returns its line on stderr */
 export async function refused(args: readonly string[], json = true): Promise<string> {
   const { code, stdout, stderr } = await heddle(json ? [...args, "--json"] : args);
   expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: "" });

@@ -1,4 +1,4 @@
-// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+// Tests the built bin entry in a separate process. `npm test` builds it first.
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { tinyTokenizer } from "../inference/helpers.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
 
 describe("tokenize", () => {
-  test("a text", async () => {
+  test("encodes a text", async () => {
     const tokenizer = await tinyTokenizer();
     const [result] = await json(["tokenize", "The cat", "--model", model]);
     const ids = Array.from(tokenizer.encode("The cat"));
@@ -20,7 +20,7 @@ describe("tokenize", () => {
     expect(lines!.ids).toEqual([...tokenizer.encode("a\n")]);
   });
 
-  test("a file: one object a line; lines end at \\n only", async () => {
+  test("prints one object per line of a file, and splits lines only at \\n", async () => {
     const tokenizer = await tinyTokenizer();
     const lines = ["The cat", "", "a\r", "b\u2028c", "日本"];
     await writeFile(join(folder, "lines.txt"), `${lines.join("\n")}\n`);
@@ -36,7 +36,7 @@ describe("tokenize", () => {
     expect([bad.code, bad.stderr]).toEqual([2, "heddle: bad.jsonl:2: expected a JSON string, got another value\n"]);
   });
 
-  test("a corpus as token files, which pre-training reads", async () => {
+  test("writes token shards that pre-training reads", async () => {
     await writeFile(
       join(folder, "stories.jsonl"),
       ["The cat sat.", "A dog."].map((s) => `{"story":"${s}"}`).join("\n"),
@@ -44,7 +44,7 @@ describe("tokenize", () => {
     const args = ["tokenize", "--model", model, "--file", "stories.jsonl", "--to-shards", "shards"];
     const [shard] = await json([...args, "--text-field", "story"]);
     expect(shard).toMatchObject({ path: join("shards", "shard-00000.tokens"), documents: 2, bytes: 18 });
-    // A run that is whole already says what is there.
+    // A finished run prints what is already there.
     expect(await json([...args, "--text-field", "story", "--resume"])).toEqual([shard]);
     const shape = { tokenizer: await tinyTokenizer(), maxSeqLength: 8, batchSize: 2, shuffle: false };
     using stored = await openCorpus({ ...shape, files: join(folder, "shards") });
@@ -63,7 +63,7 @@ describe("tokenize", () => {
         await readFile(join(folder, "shards", "shard-00000.tokens")),
       );
     }
-    // Killed while it takes standard input in, it leaves no copy of that.
+    // Killed while it reads standard input, it leaves no copy behind.
     const killed = start([...args.slice(0, 4), "-", "--to-shards", "killed"]);
     killed.stdin.on("error", () => {});
     killed.stdin.write("The cat sat.\n\n".repeat(100_000));
@@ -81,7 +81,7 @@ describe("tokenize", () => {
     expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
   });
 
-  test("a folder that holds only tokenizer.json suffices; training makes one", async () => {
+  test("accepts a folder with only tokenizer.json, and tokenizer train writes one", async () => {
     const out = join(folder, "trained");
     const [result] = await json(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", out]);
     expect(result).toMatchObject({ vocabSize: 300, out });
@@ -112,7 +112,7 @@ describe("tokenize", () => {
     );
   });
 
-  test("what is refused", async () => {
+  test("rejects invalid arguments", async () => {
     const shards = ["tokenize", "--file", "corpus.txt", "--model", model, "--to-shards", "refused"];
     expect(await refused([...shards, "--document-separator", ""])).toContain(
       '--document-separator: expected text of one line, got ""',

@@ -1,4 +1,4 @@
-// What `heddle train` says of a configuration that is wrong: in the file's own words, and before anything is loaded.
+// Errors of `heddle train` for invalid configurations: they use the file's names, and come before anything is loaded.
 import { existsSync } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ async function refusal(stage: string, options: object, ...flags: string[]): Prom
   return refused(["train", stage, "--config", "config.json", ...flags]);
 }
 
-describe("a name that is none", () => {
+describe("an unknown name", () => {
   test.each([
     [{ lr: 1 }, "sft: expected learningRate, got an unknown option lr"],
     [{ batch_size: 1 }, "sft: expected perDeviceTrainBatchSize, got an unknown option batch_size"],
@@ -46,16 +46,16 @@ describe("a name that is none", () => {
       "sft.parameterGroups.1: expected learningRateRatio, got an unknown option lr_scale",
     ],
     [{ param_groups: [] }, "sft: expected parameterGroups, got an unknown option param_groups"],
-  ])("%o", async (options, message) => {
+  ])("%o is reported with the nearest known one", async (options, message) => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
 
-  test("is refused before a model is loaded; where a stage has no epochs, the steps are meant", async () => {
+  test("is rejected before a model is loaded; in a stage without epochs it suggests maxSteps", async () => {
     expect(await refusal("pretrain", { model: "nowhere", epochs: 3 })).toContain("expected maxSteps, got an unknown");
   });
 });
 
-describe("an option of the file as one of the command line", () => {
+describe("an option of the file on the command line", () => {
   test.each([
     ["sft", "--lr", "learningRate"],
     ["sft", "--learning-rate", "learningRate"],
@@ -65,21 +65,21 @@ describe("an option of the file as one of the command line", () => {
     ["sft", "--lora-rank", "lora.r"],
     ["dpo", "--bta", "beta"],
     ["sft", "--tokenizer", "tokenizer"],
-  ])("%s %s", async (stage, option, key) => {
+  ])("%s %s is reported with its key", async (stage, option, key) => {
     const message = await refusal(stage, {}, option, "3");
     expect(message).toBe(
       `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line\n`,
     );
   });
 
-  test("one that is misspelt, or nothing, is told as ever", async () => {
+  test("a misspelt or unknown one is reported as usual", async () => {
     expect(await refusal("sft", {}, "--resum")).toContain("--resum: expected a known option (nearest: --resume)");
     expect(await refusal("sft", {}, "--eval-step", "3")).toContain("nearest: --eval-steps");
     expect(await refusal("sft", {}, "--zzzzzzzzzzzz")).toContain("expected one of --json");
   });
 });
 
-describe("a value that is none", () => {
+describe("an invalid value", () => {
   test.each([
     [{ learning_rate: -1 }, "learning_rate: expected a number above 0, got -1"],
     [{ learningRate: -1 }, "learningRate: expected a number above 0, got -1"],
@@ -99,15 +99,15 @@ describe("a value that is none", () => {
     ],
     [{ maxSeqLength: 8 }, "maxSeqLength: expected once, got max_seq_length as well"],
     [{ max_seq_length: 4096 }, "max_seq_length: expected at most the model's 128 positions, got 4096"],
-  ])("%o", async (options, message) => {
+  ])("%o is reported by the file's name", async (options, message) => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
 
-  test("is the flag's where that is given", async () => {
+  test("is reported by the flag's name if the flag was given", async () => {
     expect(await refusal("sft", { eval_steps: 1 }, "--eval-steps", "-1")).toMatch(/^heddle: --eval-steps: expected/);
   });
 
-  test("of a new model's configuration", async () => {
+  test("is reported for a new model's configuration", async () => {
     const model = { model_type: "llama", hidden_size: 32, num_hidden_layers: 0 };
     expect(await refusal("pretrain", { model, tokenizer: "model" })).toContain(
       "model configuration: num_hidden_layers: expected a whole number",
@@ -115,7 +115,7 @@ describe("a value that is none", () => {
   });
 });
 
-test("a text as the data of pre-training is told that paths are expected", async () => {
+test("a text as the data of pre-training is reported as a missing path", async () => {
   expect(await refusal("pretrain", { data: ["hello world"] })).toMatch(
     /^heddle: data: expected paths of files \(text, .*\), got "hello world", which does not exist\n$/,
   );
@@ -124,7 +124,7 @@ test("a text as the data of pre-training is told that paths are expected", async
   );
 });
 
-test("without outputDir a warning says that nothing is kept, and there is nothing to resume", async () => {
+test("without outputDir it warns that nothing is kept, and --resume is rejected", async () => {
   await configured({ output_dir: undefined, max_steps: 1 });
   const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "config.json", "--json"]);
   expect({ code, stderr }).toEqual({
@@ -137,8 +137,8 @@ test("without outputDir a warning says that nothing is kept, and there is nothin
   );
 });
 
-describe("a folder that is used already", () => {
-  test("train refuses it before a model is loaded, with --resume or --overwrite-output-dir it goes on", async () => {
+describe("a used folder", () => {
+  test("train rejects it before a model is loaded, and accepts it with --resume or --overwrite-output-dir", async () => {
     await configured({ output_dir: "used" });
     await json(["train", "sft", "--config", "config.json"]);
     const train = ["train", "sft", "--config", "config.json"];
@@ -159,7 +159,7 @@ describe("a folder that is used already", () => {
     expect((await json(train)).at(-1)).toMatchObject({ done: true, steps: 2 });
   });
 
-  test("tokenizer train does not replace a tokenizer unless it is told to", async () => {
+  test("tokenizer train replaces a tokenizer only if asked to", async () => {
     const train = ["tokenizer", "train", "corpus.txt", "--vocab-size", "270", "--out", "words"];
     await json(train);
     expect(await refused(train)).toBe(
@@ -169,7 +169,7 @@ describe("a folder that is used already", () => {
   });
 });
 
-test("LoRA by PEFT's names trains the adapter that they mean", async () => {
+test("LoRA with PEFT's names trains the same adapter", async () => {
   await configured({ lora: { r: 2, lora_alpha: 6, lora_dropout: 0.1 }, output_dir: "peft" });
   await json(["train", "sft", "--config", "config.json"]);
   const [info] = await json(["info", "--model", "peft"]);
@@ -178,7 +178,7 @@ test("LoRA by PEFT's names trains the adapter that they mean", async () => {
   expect(stdout).toMatch(/ The adapter is in peft\.\n$/);
 });
 
-test("groups of parameters stand in a file: patterns between slashes", async () => {
+test("parameter groups in a file may have patterns between slashes", async () => {
   const parameter_groups = [
     { match: "/layers\\.[0-9]\\./", freeze: true },
     { match: ["embed_tokens", "norm"], learning_rate_ratio: 0.5, weight_decay: 0 },
@@ -205,7 +205,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
   test.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
-  ] as const)("%s: code %d, and says where --resume goes on", async (signal, expected) => {
+  ] as const)("%s ends with code %d, and the message names the checkpoint for --resume", async (signal, expected) => {
     const output_dir = `stopped-${signal}`;
     await configured({ max_steps: 100_000, output_dir });
     const child = start(["train", "sft", "--config", "config.json", "--json"]);
@@ -226,7 +226,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     expect(resumed.filter((line) => "loss" in line).map((line) => line.step)).toEqual([step + 1]);
   });
 
-  test("before the first step: says that nothing is saved", async () => {
+  test("before the first step: the message says that nothing is saved", async () => {
     await writeFile(
       join(folder, "slow.mjs"),
       `export default { ...${JSON.stringify(common)}, output_dir: "unbegun", max_steps: 2, data: {

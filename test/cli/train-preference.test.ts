@@ -1,4 +1,4 @@
-// `heddle train reward|dpo|kto|orpo|ppo|grpo` as programs see it: the built command in a process of its own.
+// `heddle train reward|dpo|kto|orpo|ppo|grpo`, tested by the built command in a separate process.
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -79,7 +79,7 @@ describe("heddle train", () => {
     expect(resumed.lines.filter((line) => "loss" in line).map(({ step }) => step)).toEqual([3]);
   });
 
-  test("sft, then kto that replays its rows: lines for people have the metrics too, the card lists data once", async () => {
+  test("kto replays the rows of sft; text output has the metrics too, and the card lists data once", async () => {
     const rows = ["cat", "dog", "sun"].map((thing) => ({ prompt: `The ${thing}`, completion: " sat." }));
     await writeFile(join(folder, "sft.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
     const said = async (stage: string, options: object) => {
@@ -109,7 +109,7 @@ describe("heddle train", () => {
     expect(loaded.card!.data.map(({ name }) => name)).toEqual(["sft.jsonl", "rated.jsonl"]);
   });
 
-  test("a configuration that is a module: the example's objective, and an evaluation of one's own", async () => {
+  test("a configuration may be a module, with the example's objective and a custom evaluation", async () => {
     const example = fileURLToPath(new URL("../../examples/own-objective.ts", import.meta.url));
     expect((await readFile(example, "utf8")).trimEnd().split("\n").length).toBeLessThanOrEqual(30);
     await writeFile(
@@ -125,7 +125,7 @@ describe("heddle train", () => {
     expect(stdout).toContain("Best evaluation: step 1. The model is in own-out.");
   });
 
-  test("bad input ends with exit code 2 and one line that says what was wrong", async () => {
+  test("bad input exits with code 2 and one line that states the problem", async () => {
     await writeFile(join(folder, "bad.jsonl"), '{"prompt":"a","chosen":"b"}\n');
     const refused = async (stage: string, options: object) => {
       const { code, lines, stderr } = await train(stage, { ...common, ...options, output_dir: "refused" });

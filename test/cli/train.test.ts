@@ -1,4 +1,4 @@
-// `heddle train` as programs see it: the built command in a process of its own.
+// `heddle train`, tested by the built command in a separate process.
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -38,7 +38,7 @@ async function config(name: string, content: object): Promise<string> {
 }
 
 describe("heddle train sft", () => {
-  test("writes JSON lines and a model, from a file with snake_case names; --resume goes on", async () => {
+  test("writes JSON lines and a model, accepts snake_case names, and continues with --resume", async () => {
     const options = {
       model: "base",
       data: ["rows.jsonl"],
@@ -87,7 +87,7 @@ describe("heddle train sft", () => {
     expect(steps.filter((s) => s !== undefined)).toEqual([5, 6, 6]);
   });
 
-  test("flags replace what the file says: the best evaluation by the metric named, and where to stop", async () => {
+  test("flags override the file: the metric for the best evaluation, and early stopping", async () => {
     await writeFile(
       join(folder, "module.mjs"),
       `export default { model: "base", data: "rows.jsonl", maxSteps: 6, maxSeqLength: 48, evalSteps: 5, outputDir: "best",
@@ -115,7 +115,7 @@ describe("heddle train sft", () => {
     });
   });
 
-  test("a new model's weights are drawn before one's eyes on a terminal, and without a word elsewhere", async () => {
+  test("initializing a new model shows progress on a terminal, and prints nothing elsewhere", async () => {
     await (await tinyTokenizer()).save(join(folder, "tokenizer"));
     await writeFile(join(folder, "text.txt"), "The cat sat. A dog ran. ".repeat(40));
     const file = await config("new.json", {
@@ -137,7 +137,7 @@ describe("heddle train sft", () => {
     expect((await heddle(args)).stderr).not.toContain("drawn");
   });
 
-  test("what a module's functions say to the console is on stderr with --json", async () => {
+  test("console output of a module's functions is on stderr with --json", async () => {
     await writeFile(
       join(folder, "noisy.mjs"),
       `console.log("loaded");
@@ -150,7 +150,7 @@ describe("heddle train sft", () => {
     for (const word of ["loaded", "info", "debug", "table", "dir"]) expect(stderr).toContain(word);
   });
 
-  test("bad input ends with exit code 2 and one line that names file and line", async () => {
+  test("bad input exits with code 2 and one line that names file and line", async () => {
     await writeFile(join(folder, "bad.jsonl"), '{"messages":[{"role":"user","content":"a"},{"content":"b"}]}\n');
     const file = await config("bad.json", { model: "base", data: "bad.jsonl", maxSteps: 1, outputDir: "bad" });
     const { code, stdout, stderr } = await heddle(["train", "sft", "--config", file, "--json"]);

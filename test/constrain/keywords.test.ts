@@ -1,4 +1,4 @@
-// What each keyword allows, alone and beside others.
+// The values that each keyword allows, alone and combined with others.
 import { describe, expect, test } from "vitest";
 import { Automaton, compileRegex, compileSchema } from "../../lib/constrain/index.ts";
 
@@ -74,7 +74,7 @@ const cases: Case[] = [
     ["1000000"],
     ["0", "1", "100000"],
   ],
-  // Of 16 digits some are read back as the number beside them, here ...416.
+  // Some numbers of 16 digits are parsed as a neighbour, here ...416.
   ["multipleOf an integer, read back", { type: "integer", multipleOf: 5 }, ["-999999999999995"], ["9020108010105415"]],
   [
     "items",
@@ -339,7 +339,7 @@ describe("regular expressions", () => {
     const automaton = new Automaton(compileRegex(pattern));
     const whole = new RegExp(`^(?:${pattern})$`, "u");
     expect(texts.filter((text) => accepts(automaton, text))).toEqual(texts.filter((text) => whole.test(text)));
-    // Within a schema a pattern is searched for.
+    // A schema's pattern may match anywhere.
     const searched = new Automaton(compileSchema({ type: "string", pattern }));
     const found = new RegExp(pattern, "u");
     expect(texts.filter((text) => accepts(searched, JSON.stringify(text)))).toEqual(

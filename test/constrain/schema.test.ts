@@ -4,7 +4,7 @@ import { Automaton, compileSchema } from "../../lib/constrain/index.ts";
 import { sample } from "./schemas.ts";
 import { validate } from "./validator.ts";
 
-/** What the automaton says of a text. */
+/** The automaton's state for a text. */
 function read(automaton: Automaton, text: string | Uint8Array): "whole" | "beginning" | "neither" {
   const state = automaton.read(automaton.start, typeof text === "string" ? Buffer.from(text) : text);
   return state === null ? "neither" : state.whole ? "whole" : "beginning";
@@ -14,8 +14,8 @@ const of = (schema: unknown) => new Automaton(compileSchema(schema));
 
 const drawn = sample.chain(({ schema, document }) => document.map((value) => ({ schema, value })));
 
-describe("beside a plain validator", () => {
-  test("every valid document in compact form is whole", () => {
+describe("compared with a reference validator", () => {
+  test("accepts every valid document in compact form", () => {
     fc.assert(
       fc.property(drawn, ({ schema, value }) => {
         fc.pre(validate(value, schema));
@@ -27,7 +27,7 @@ describe("beside a plain validator", () => {
     );
   });
 
-  test("what is whole is valid: after any mutation of a valid document", () => {
+  test("accepts only valid documents among mutations", () => {
     const mutated = fc.tuple(
       drawn,
       fc.array(fc.tuple(fc.nat(), fc.nat(5), fc.nat(255)), { minLength: 1, maxLength: 2 }),
@@ -59,11 +59,11 @@ describe("beside a plain validator", () => {
       }),
       { numRuns: 1000 },
     );
-    // Neither side of the question is empty.
+    // Both outcomes must occur.
     expect(Math.min(whole, not)).toBeGreaterThan(50);
   });
 
-  test("from wherever random steps lead something goes on, and what they end with is valid", () => {
+  test("every state reached by random steps can continue, and finished documents are valid", () => {
     let ended = 0;
     fc.assert(
       fc.property(sample, fc.array(fc.nat(0xffff), { minLength: 400, maxLength: 400 }), ({ schema }, choices) => {
@@ -74,7 +74,7 @@ describe("beside a plain validator", () => {
           const allowed = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => automaton.step(state, byte));
           if (state.whole && choices[i % 400]! % 3 === 0) break;
           expect(allowed.length, `${JSON.stringify(schema)} ${Buffer.from(bytes)}`).toBeGreaterThan(0);
-          // Towards an end after a while.
+          // Steer towards an end after a while.
           const ends = allowed.filter((byte) => byte === 0x22 || byte === 0x5d || byte === 0x7d);
           const byte = i > 60 && ends.length > 0 ? ends[0]! : allowed[choices[i % 400]! % allowed.length]!;
           bytes.push(byte);

@@ -1,11 +1,11 @@
-// Random schemas, each with documents that satisfy it, made together.
+// Generates random schemas together with valid documents.
 import fc from "fast-check";
 import type { Json, Schema } from "./validator.ts";
 
-/** A schema and how to draw documents of it. */
+/** A schema and a generator of its documents. */
 export interface Sample {
   schema: Schema;
-  /** Valid, with keys in the schema's order. */
+  /** Valid documents, with keys in the schema's order. */
   document: fc.Arbitrary<Json>;
 }
 
@@ -136,7 +136,7 @@ function arrays(item: fc.Arbitrary<Sample>): fc.Arbitrary<Sample> {
 function objects(value: fc.Arbitrary<Sample>): fc.Arbitrary<Sample> {
   const members = fc.uniqueArray(fc.tuple(name, value, fc.boolean()), { selector: ([key]) => key, maxLength: 4 });
   return fc.tuple(members, fc.option(value), fc.boolean()).map(([list, other, closed]) => {
-    // JavaScript puts names that look like indices first, in schemas and in documents alike.
+    // JavaScript orders integer-like keys first, in schemas and in documents alike.
     const order = Object.keys(Object.fromEntries(list.map(([key]) => [key, 0])));
     const named = order.map((key) => list.find(([of]) => of === key)!);
     const schema: { [keyword: string]: unknown } = {

@@ -1,4 +1,4 @@
-// Masks of whole vocabularies beside the question asked of each token by itself.
+// The mask of a vocabulary equals the check of each token individually.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -33,7 +33,7 @@ const pieces = [
   "▁1",
 ];
 
-/** A SentencePiece-like vocabulary with byte fallback; its decoder strips the first space. */
+/** A SentencePiece-like vocabulary with byte fallback, whose decoder strips the first space. */
 function byteFallback(decoder: object[] = [{ type: "Strip", content: " ", start: 1, stop: 0 }]): Tokenizer {
   const tokens = ["<unk>", "<s>", "</s>", ...bytes, ...pieces];
   const special = (id: number) => ({ id, content: tokens[id], special: true, normalized: false });
@@ -107,7 +107,7 @@ describe.each(tokenizers)("%s", (_name, make) => {
     const ends = new Set(tokenizer.eosTokenIds);
     const vocabSize = tokenizer.vocabSize + 3;
     const constraint = new Constraint(automaton, { tokens: tokenizer, vocabSize, ends });
-    // Byte by byte, by the tokens of single bytes.
+    // Feed the text as single-byte tokens.
     const byteTokens = new Map<number, number>();
     for (let id = 0; id < tokenizer.vocabSize; id++) {
       const of = tokenizer.tokenBytes(id);
@@ -125,7 +125,7 @@ describe.each(tokenizers)("%s", (_name, make) => {
     }
     expect(wrong).toEqual([]);
     expect(mask.size).toBeGreaterThan(0);
-    // The same once more, and after tokens are taken over one by one.
+    // The mask is the same after accepting tokens one by one.
     for (const token of path) {
       await constraint.mask();
       constraint.accept(token);
@@ -134,7 +134,7 @@ describe.each(tokenizers)("%s", (_name, make) => {
   });
 });
 
-test("a decoder that changes tokens by their neighbours is refused", () => {
+test("rejects a decoder that changes tokens by their neighbours", () => {
   const tokenizer = byteFallback([{ type: "Strip", content: " ", start: 2, stop: 0 }]);
   const automaton = new Automaton(compileSchema(true));
   expect(() => new Constraint(automaton, { tokens: tokenizer, vocabSize: 10, ends: new Set() })).toThrow(
@@ -142,7 +142,7 @@ test("a decoder that changes tokens by their neighbours is refused", () => {
   );
 });
 
-test("a vocabulary that cannot go on says so; a finished document has no mask", async () => {
+test("throws if no token can continue, and has no mask after a finished document", async () => {
   const texts = ["a", "b", "bc"].map((text) => Buffer.from(text));
   const tokens = { vocabSize: 3, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => texts[id]! };
   const of = (pattern: string) =>
@@ -161,7 +161,7 @@ test("a vocabulary that cannot go on says so; a finished document has no mask", 
   expect(await done.mask()).toBeUndefined();
 });
 
-test("the event loop has its turn while the masks of a large vocabulary are made", async () => {
+test("does not block the event loop while computing the mask of a large vocabulary", async () => {
   const words = Array.from({ length: 60_000 }, (_, i) => Buffer.from(i.toString(36)));
   const tokens = { vocabSize: words.length, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => words[id]! };
   const constraint = new Constraint(new Automaton(compileRegex("(?:[a-z]|[0-9])*")), {

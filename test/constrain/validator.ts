@@ -1,4 +1,4 @@
-// A plain validator of the keywords that are supported, written from the specification alone: what the automaton is compared with.
+// A reference validator of the supported keywords, written from the specification.
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type Schema = boolean | { [keyword: string]: unknown };
@@ -39,7 +39,7 @@ function isType(value: Json, type: string): boolean {
   }
 }
 
-/** The keywords of a schema, as they may be. */
+/** The supported keywords of a schema. */
 interface Keywords {
   $ref?: string;
   type?: string | string[];

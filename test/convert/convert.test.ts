@@ -22,7 +22,7 @@ function bytesOf(weights: WeightSource, name: string): Uint8Array {
   return new Uint8Array(file.bytes(offset, bytes));
 }
 
-/** A small model folder of a family with values that show every misplaced element. */
+/** Writes a small model folder of a family, with values that reveal any misplaced element. */
 async function makeModel(modelType: "llama" | "gemma" | "gpt2", extra: Record<string, unknown> = {}): Promise<string> {
   const folder = temporaryFolder();
   const config = parseModelConfig({
@@ -68,7 +68,7 @@ async function makeModel(modelType: "llama" | "gemma" | "gpt2", extra: Record<st
 }
 
 describe("safetensors → GGUF → safetensors", () => {
-  test("llama: q and k are permuted, the rest is not; everything comes back bit by bit", async () => {
+  test("llama: q and k are permuted and nothing else, and the round trip is bit for bit", async () => {
     const scaling = {
       ropeType: "llama3",
       factor: 8,
@@ -98,7 +98,7 @@ describe("safetensors → GGUF → safetensors", () => {
     const source = await openModelFiles(folder);
     const original = new Float32Array(bytesOf(source.weights, "model.layers.0.self_attn.q_proj.weight").buffer);
     const stored = new Float32Array(gguf.file.bytes(q.offset, q.bytes));
-    // Heads of 4 rows: 0, 2, 1, 3 (halves 0 1 | 2 3 become neighbours).
+    // Heads of 4 rows: 0, 2, 1, 3 (the halves 0 1 | 2 3 are interleaved).
     const order = [0, 2, 1, 3, 4, 6, 5, 7];
     for (const [row, from] of order.entries()) {
       expect(stored.subarray(row * 8, row * 8 + 8)).toEqual(original.subarray(from * 8, from * 8 + 8));
@@ -118,7 +118,7 @@ describe("safetensors → GGUF → safetensors", () => {
     again.close();
   });
 
-  test("gpt2: matrices are transposed, lm_head and embeddings are not", async () => {
+  test("gpt2: matrices are transposed, but not lm_head and embeddings", async () => {
     const folder = await makeModel("gpt2", { tieWordEmbeddings: false });
     const file = join(temporaryFolder(), "m.gguf");
     await convertModel(folder, file);
@@ -157,7 +157,7 @@ describe("safetensors → GGUF → safetensors", () => {
     for (const model of [source, gguf, again]) model.close();
   });
 
-  test("types: matrices take the asked one, vectors in GGUF stay f32; a value beyond f16 is refused", async () => {
+  test("matrices get the requested type and vectors in GGUF stay f32; rejects values beyond f16", async () => {
     const folder = await makeModel("llama");
     const file = join(temporaryFolder(), "m.gguf");
     await convertModel(folder, file, { dtype: "bf16" });
@@ -212,7 +212,7 @@ describe("safetensors → GGUF → safetensors", () => {
     await expectError(() => convertModel(half, join(half, "x.gguf"), aborted), "ABORTED", /aborted/);
   });
 
-  test("nothing takes the place of the model that it is made from, by whatever name that is given", async () => {
+  test("rejects an output that is the input, by any path", async () => {
     const folder = await makeModel("llama");
     const file = join(temporaryFolder(), "m.gguf");
     await convertModel(folder, file);
@@ -233,7 +233,7 @@ describe("safetensors → GGUF → safetensors", () => {
     expectSameBytes(readFileSync(file), before, "the source");
   });
 
-  test("bf16 → f32 → bf16 is exact for every bit pattern that is a finite number", async () => {
+  test("bf16 → f32 → bf16 is exact for every finite bit pattern", async () => {
     const folder = await makeModel("llama");
     const patterns = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((bits) => (bits & 0x7fff) < 0x7f80);
     const name = "model.embed_tokens.weight";
@@ -274,7 +274,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
         if (!skip.includes(key)) expect(ours.metadata.values.get(key), key).toEqual(value);
       }
       expect(ours.metadata.number("tokenizer.ggml.eos_token_id")).toBe(2);
-      // Scores are ranks here and log-probabilities there: what counts is the order of pieces that merges yield.
+      // Scores are ranks here and log-probabilities there. Only the resulting order of merges matters.
       const [a, b] = [ours, theirs].map(({ metadata }) => metadata.numbers("tokenizer.ggml.scores")!);
       const pieces = [...b!.keys()].filter((id) => a![id]! > -166 && id > 258);
       expect(pieces.length).toBeGreaterThan(100);
@@ -296,7 +296,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     "synth-qwen3",
     "synth-gemma",
     "synth-llama3-rope",
-  ])("%s to GGUF and back", async (name) => {
+  ])("%s survives conversion to GGUF and back", async (name) => {
     const file = join(temporaryFolder(), "m.gguf");
     await convertModel(path(name), file);
     const back = temporaryFolder();
@@ -312,7 +312,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
       if (a.dtype === b.dtype && !(name === "synth-gemma" && tensor.endsWith("norm.weight"))) {
         expectSameBytes(bytesOf(again.weights, tensor), bytesOf(source.weights, tensor), tensor);
       } else if (a.dtype === b.dtype) {
-        // (1 + w) - 1 in float32: exact to the spacing of floats around 1.
+        // (1 + w) − 1 in float32 is exact to the spacing of floats around 1.
         const [x, y] = [source, again].map((m) => new Float32Array(bytesOf(m.weights, tensor).buffer));
         expect(Math.max(...x!.map((value, i) => Math.abs(value - y![i]!)))).toBeLessThanOrEqual(2 ** -23);
       } else {
@@ -333,7 +333,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
   const load = (name: string) => JSON.parse(readFileSync(path(name), "utf8"));
   const jsonOf = (meta: GgufMetadata) => JSON.parse(Tokenizer.fromGguf(meta.record()).files()["tokenizer.json"]!);
   const withoutJson = (meta: Map<string, GgufValue>) => {
-    meta.delete("tokenizer.huggingface.json"); // so that the way back is made from the vocabulary
+    meta.delete("tokenizer.huggingface.json"); // so that the tokenizer is rebuilt from the vocabulary
     return new GgufMetadata(meta);
   };
   const pairs = (merges: (string | [string, string])[]) => merges.map((m) => (typeof m === "string" ? m : m.join(" ")));
@@ -351,7 +351,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     expect(pairs(model.merges)).toEqual(pairs(expected.merges));
   });
 
-  test("the merges of a foreign GGUF vocabulary are Llama 2's", () => {
+  test("the merges rebuilt from a foreign GGUF vocabulary are Llama 2's", () => {
     const gguf = openGguf(path("llama2-tiny-random-gguf/llama-2-tiny-random.gguf"));
     const tokenizer = jsonOf(gguf.metadata);
     const { model } = load("tokenizers/llama2/tokenizer.json");
@@ -360,7 +360,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     gguf.file.close();
   });
 
-  test("GPT-2's tokenizer through GGUF's vocabulary", () => {
+  test("GPT-2's tokenizer through GGUF's vocabulary gives the same tokenizer", () => {
     const original = load("tokenizers/gpt2/tokenizer.json");
     const meta = tokenizerToGguf(
       { path: "gpt2", tokenizer: original },

@@ -1,4 +1,4 @@
-// GGUF files as other programs write them: those of this package, with other keys and tensors.
+// GGUF files as other programs write them: heddle's files with other keys and tensors.
 import { join } from "node:path";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
@@ -13,7 +13,7 @@ export const flag = (value: boolean): GgufValue => ({ type: "bool", value });
 export const flags = (...value: boolean[]): GgufValue => ({ type: "array", of: "bool", value });
 export const i32s = (...value: number[]): GgufValue => ({ type: "array", of: "i32", value: Int32Array.from(value) });
 
-/** The tensors of a GGUF file, whole. */
+/** Returns the tensors of a GGUF file with their data. */
 export function tensorsOf(path: string): TensorData[] {
   const { file, entries } = openGguf(path);
   const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => ({
@@ -26,7 +26,7 @@ export function tensorsOf(path: string): TensorData[] {
   return tensors;
 }
 
-/** The file with some metadata changed or (undefined) left out, and tensors added. @returns the path of the new one */
+/** Writes the file with some metadata changed or (undefined) removed, and tensors added. @returns the new file's path */
 export async function changed(
   path: string,
   changes: Record<string, GgufValue | undefined>,
@@ -41,7 +41,7 @@ export async function changed(
   return target;
 }
 
-/** The same without a key of this package. */
+/** Like `changed`, but also removes heddle's keys. */
 export async function foreign(
   path: string,
   changes: Record<string, GgufValue | undefined> = {},
@@ -51,20 +51,20 @@ export async function foreign(
   return changed(path, { ...Object.fromEntries(own.map((key) => [key, undefined])), ...changes }, added);
 }
 
-/** `rope_freqs.weight` of these divisors. */
+/** Builds `rope_freqs.weight` from these divisors. */
 export function ropeFreqs(factors: readonly number[]): TensorData {
   const bytes = new Uint8Array(Float32Array.from(factors).buffer);
   return { name: "rope_freqs.weight", dtype: "f32", shape: [factors.length], bytes };
 }
 
-/** What a part says of the whole, as llama.cpp's gguf-split does. */
+/** Keys that a part holds about the whole, as llama.cpp's gguf-split writes them. */
 export const partKeys = (index: number, count: number, tensors: number): [string, GgufValue][] => [
   ["split.no", { type: "u16", value: index }],
   ["split.count", { type: "u16", value: count }],
   ["split.tensors.count", { type: "i32", value: tensors }],
 ];
 
-/** The file as `count` parts in a new folder, in which the first has the metadata and `model-…` is their name. @returns their paths */
+/** Splits the file into `count` parts named `model-…` in a new folder. The first has the metadata. @returns their paths */
 export async function splitGguf(path: string, count: number): Promise<string[]> {
   const tensors = tensorsOf(path);
   const { file, metadata } = openGguf(path);

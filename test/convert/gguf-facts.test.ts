@@ -1,4 +1,4 @@
-// What a GGUF file says of a model beyond its matrices: that none of it is lost on the way, and what llama.cpp needs as it is.
+// Model properties in GGUF metadata: nothing is lost in a round trip, and llama.cpp's required keys are there.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -25,7 +25,7 @@ async function folderOf(config: object): Promise<string> {
 const last = "full_attention full_attention sliding_attention".split(" ");
 const middle = "full_attention sliding_attention full_attention".split(" ");
 
-describe("is in the file, and in the folder that is made of it", () => {
+describe("is stored in the file, and in a folder made from it", () => {
   test.each([
     { modelType: "qwen2", slidingWindow: 6, layerTypes: last },
     { modelType: "qwen3", slidingWindow: 6, layerTypes: last },
@@ -79,7 +79,7 @@ describe("is in the file, and in the folder that is made of it", () => {
     }
   });
 
-  test("what ends a text by generation_config.json", async () => {
+  test("end tokens from generation_config.json", async () => {
     const folder = await folderOf({ modelType: "llama", eosTokenIds: [1] });
     writeFileSync(join(folder, "generation_config.json"), JSON.stringify({ eos_token_id: [1, 9] }));
     const file = join(temporaryFolder(), "model.gguf");
@@ -89,35 +89,32 @@ describe("is in the file, and in the folder that is made of it", () => {
   });
 });
 
-test.each(["bf16", "q8_0", "q4_k"] as const)(
-  "%s: biases and the layers that choose experts stay f32",
-  async (dtype) => {
-    for (const modelType of ["gpt_oss", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe"]) {
-      const sizes = {
-        hiddenSize: 256,
-        intermediateSize: 256,
-        moeIntermediateSize: 256,
-        numExperts: 4,
-        numExpertsPerTok: 2,
-      };
-      const shared = modelType === "qwen2_moe" && { sharedExpertIntermediateSize: 256 };
-      const folder = await folderOf({ modelType, ...sizes, ...shared });
-      const file = join(temporaryFolder(), "model.gguf");
-      await convertModel(folder, file, { dtype });
-      const { entries, file: opened } = openGguf(file);
-      opened.close();
-      const types = (pattern: RegExp) =>
-        new Set([...entries.values()].filter(({ name }) => pattern.test(name)).map(({ storedDtype }) => storedDtype));
-      expect(types(/\.bias$/)).toEqual(new Set(["gpt_oss", "qwen2_moe"].includes(modelType) ? ["F32"] : []));
-      expect(types(/ffn_gate_inp(_shexp)?\.weight$/)).toEqual(new Set(["F32"]));
-      expect(types(/ffn_(up|down|gate)_(sh)?exps?\.weight$/)).toEqual(new Set([dtype.toUpperCase()]));
-      await using model = await LanguageModel.load(file);
-      expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
-    }
-  },
-);
+test.each(["bf16", "q8_0", "q4_k"] as const)("%s: biases and expert routers stay f32", async (dtype) => {
+  for (const modelType of ["gpt_oss", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe"]) {
+    const sizes = {
+      hiddenSize: 256,
+      intermediateSize: 256,
+      moeIntermediateSize: 256,
+      numExperts: 4,
+      numExpertsPerTok: 2,
+    };
+    const shared = modelType === "qwen2_moe" && { sharedExpertIntermediateSize: 256 };
+    const folder = await folderOf({ modelType, ...sizes, ...shared });
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, file, { dtype });
+    const { entries, file: opened } = openGguf(file);
+    opened.close();
+    const types = (pattern: RegExp) =>
+      new Set([...entries.values()].filter(({ name }) => pattern.test(name)).map(({ storedDtype }) => storedDtype));
+    expect(types(/\.bias$/)).toEqual(new Set(["gpt_oss", "qwen2_moe"].includes(modelType) ? ["F32"] : []));
+    expect(types(/ffn_gate_inp(_shexp)?\.weight$/)).toEqual(new Set(["F32"]));
+    expect(types(/ffn_(up|down|gate)_(sh)?exps?\.weight$/)).toEqual(new Set([dtype.toUpperCase()]));
+    await using model = await LanguageModel.load(file);
+    expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
+  }
+});
 
-test("M-RoPE is refused: a model that sees pictures has rows of q and k in another order", async () => {
+test("rejects M-RoPE, since multimodal models order the rows of q and k differently", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "glm4" }), path);
   await using plain = await LanguageModel.load(
@@ -129,7 +126,7 @@ test("M-RoPE is refused: a model that sees pictures has rows of q and k in anoth
 });
 
 test.each(["qwen2_moe", "qwen3_moe"])(
-  "%s: a file without the width of its experts says it by that of a block",
+  "%s: the experts' width, if missing, is derived from the feed-forward width",
   async (modelType) => {
     const sizes = { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48, intermediateSize: 96 };
     const folder = await folderOf({
@@ -146,7 +143,7 @@ test.each(["qwen2_moe", "qwen3_moe"])(
   },
 );
 
-test("quantised biases of a foreign file are read as numbers", async () => {
+test("quantized biases of a foreign file are dequantized", async () => {
   const sizes = { hiddenSize: 64, intermediateSize: 64, numExperts: 4, numExpertsPerTok: 2 };
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "gpt_oss", ...sizes }), path);
@@ -165,18 +162,18 @@ test("quantised biases of a foreign file are read as numbers", async () => {
   expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
 });
 
-describe("yarn as llama.cpp says it", () => {
+describe("yarn in llama.cpp's keys", () => {
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 } as const;
   test.each([
     ["nothing more", yarn, undefined],
     ["the ramp", { ...yarn, betaFast: 16, betaSlow: 2 }, undefined],
     ["a temperature", { ...yarn, attentionFactor: 1.5 }, 1.5 / (0.1 * Math.log(4) + 1)],
     ["two temperatures", { ...yarn, mscale: 1, mscaleAllDim: 0.5 }, 1 / (0.05 * Math.log(4) + 1)],
-  ])("%s", async (_name, ropeScaling, factor) => {
+  ])("supports %s", async (_name, ropeScaling, factor) => {
     const folder = await folderOf({ ropeScaling });
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, path);
-    // A foreign file has no keys of this package.
+    // A foreign file has no heddle keys.
     const file = await changed(path, { "heddle.rope_scaling": undefined });
     const { metadata, file: opened } = openGguf(file);
     opened.close();
@@ -189,7 +186,7 @@ describe("yarn as llama.cpp says it", () => {
     for (const [i, v] of want[0]!.entries()) expect(Math.abs(v - got[0]![i]!)).toBeLessThan(1e-4);
   });
 
-  test("its logarithm's multiplier", async () => {
+  test("reads the log multiplier", async () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ ropeScaling: yarn }), path);
     const key = "llama.rope.scaling.yarn_log_multiplier";
@@ -199,7 +196,7 @@ describe("yarn as llama.cpp says it", () => {
   });
 });
 
-test("an unknown architecture says what is missing", async () => {
+test("names the missing feature of an unknown architecture", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await changed(path, {
@@ -213,7 +210,7 @@ test("an unknown architecture says what is missing", async () => {
   );
 });
 
-test("an encoder's file says what distinguishes it from BERT", async () => {
+test("names what distinguishes an unknown encoder from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await changed(path, {
@@ -228,7 +225,7 @@ test("an encoder's file says what distinguishes it from BERT", async () => {
   );
 });
 
-test("notes say what llama.cpp computes otherwise", async () => {
+test("notes list what llama.cpp computes differently", async () => {
   const notes = async (config: object) => {
     const { notes = [] } = await convertModel(await folderOf(config), join(temporaryFolder(), "model.gguf"));
     return notes.join("; ").replace("llama.cpp computes otherwise: ", "");
@@ -290,14 +287,14 @@ test("notes say what llama.cpp computes otherwise", async () => {
   expect(await notes({ modelType: "phi3", headDim: 12 })).toMatch(/^heads that are not hidden_size wide together/);
 });
 
-test("config.json keeps which layers slide, in families where all do", async () => {
+test("config.json keeps the sliding layers in families where by default all slide", async () => {
   for (const modelType of ["mistral", "phi3"]) {
     const folder = await folderOf({ modelType, slidingWindow: 6, layerTypes: middle });
     expect((await readModelConfig(folder)).layerTypes).toEqual(middle);
   }
 });
 
-test("notes say which matrices did not get the type: rows that are no whole blocks", async () => {
+test("notes list matrices stored in another type, because their rows are not whole blocks", async () => {
   const noted = async (sizes: object, dtype: "q8_0" | "q4_k") =>
     (await convertModel(await folderOf({ numHiddenLayers: 1, ...sizes }), join(temporaryFolder(), "m.gguf"), { dtype }))
       .notes;

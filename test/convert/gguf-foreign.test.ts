@@ -1,4 +1,4 @@
-// GGUF files of other programs: what their keys say of the computation is taken, or refused by name, and never passed over.
+// GGUF files of other programs: keys that affect the computation are applied, or rejected by name, but never ignored.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -26,7 +26,7 @@ async function configOf(config: object, changes: Changes, added: Parameters<type
   return files.config;
 }
 
-/** s and f for layers that slide and see all. */
+/** Encodes layer types: s for sliding, f for full attention. */
 const kinds = (types: readonly string[]) => types.map((type) => type[0]).join("");
 
 describe("sliding windows", () => {
@@ -42,15 +42,15 @@ describe("sliding windows", () => {
     ["a number a layer", { modelType: "olmo2" }, olmo(i32s(1, 1, 0, 0, 1)), "olmo3 20 ssffs"],
     ["olmo2 without one", { modelType: "olmo2" }, {}, "olmo2 null fffff"],
     ["gemma 3, every third", gemma3, { [pattern]: u32(3) }, "gemma3_text 20 ssfss"],
-    ["gemma 3, none slides", gemma3, { [pattern]: u32(1) }, "gemma3_text 20 fffff"],
-    ["gemma 3, all slide", gemma3, { [pattern]: u32(0) }, "gemma3_text 20 sssss"],
+    ["gemma 3, no layer slides", gemma3, { [pattern]: u32(1) }, "gemma3_text 20 fffff"],
+    ["gemma 3, all layers slide", gemma3, { [pattern]: u32(0) }, "gemma3_text 20 sssss"],
     [
       "gemma 2's first files",
       { modelType: "gemma2", headDim: 8 },
       { "gemma2.attention.sliding_window": undefined },
       "gemma2 4096 sfsfs",
     ],
-  ])("%s", async (_name, config, changes, wanted) => {
+  ])("reads %s", async (_name, config, changes, wanted) => {
     const { modelType, slidingWindow, layerTypes } = await configOf(config, changes);
     expect(`${modelType} ${slidingWindow} ${kinds(layerTypes)}`).toBe(wanted);
   });
@@ -64,15 +64,15 @@ describe("sliding windows", () => {
       { type: "array", of: "string", value: ["1"] },
       /pattern: expected an array of numbers, got an array of string$/,
     ],
-  ])("%s is refused", async (_name, value, message) => {
+  ])("rejects %s", async (_name, value, message) => {
     await expectError(() => configOf(gemma3, { [pattern]: value }), "INVALID_FILE", message);
   });
 });
 
-describe("attention to what follows, as embedding models in decoders' files have it", () => {
+describe("bidirectional attention in decoder files, as in embedding models", () => {
   const gemma = { modelType: "gemma3_text", headDim: 8, slidingWindow: 20, useBidirectionalAttention: true };
 
-  test("by a key of files that others are of, too", async () => {
+  test("is read from a key that causal files have too", async () => {
     const key = "llama.attention.causal";
     expect((await configOf({}, { [key]: flag(false) })).useBidirectionalAttention).toBe(true);
     expect((await configOf({}, { [key]: flag(true) })).useBidirectionalAttention).toBeUndefined();
@@ -83,14 +83,14 @@ describe("attention to what follows, as embedding models in decoders' files have
       { "olmo2.attention.causal": flag(false) },
       /olmo2.attention.causal: attention to/,
     );
-    // What its windows would be there, nothing says.
+    // The file does not specify its windows for this case.
     const { useBidirectionalAttention: _, ...causal } = gemma;
     await refused(causal, { "gemma3.attention.causal": flag(false) }, /gemma3.attention.causal: attention to/);
     const windows = { [key]: flag(false), "llama.attention.sliding_window": u32(8) };
     await refused({}, windows, /slidingWindow: 8 beside attention both ways is not provided for mistral/);
   });
 
-  test("EmbeddingGemma's, whose architecture says it, with its layers and without", async () => {
+  test("is implied by EmbeddingGemma's architecture, with and without dense layers", async () => {
     const embedding = { pooling: "mean", normalize: true } as const;
     const none = { "gemma-embedding.attention.causal": undefined };
     const bare = await configOf({ ...gemma, embedding }, none);
@@ -109,14 +109,14 @@ describe("attention to what follows, as embedding models in decoders' files have
       ...embedding,
       layers,
     });
-    // No key for pooling, as the first converters left it out.
+    // Without a key for pooling, as written by the first converters.
     const unsaid = await configOf(gemma, { "gemma-embedding.pooling_type": undefined }, [first, second]);
     expect(unsaid.embedding).toEqual({ ...embedding, layers });
     const missing = /expected dense_3.weight beside dense_2.weight, got none/;
     await expectError(() => configOf({ ...gemma, embedding }, none, [first]), "INVALID_FILE", missing);
   });
 
-  test("layers that llama.cpp has not are refused by name", async () => {
+  test("rejects layers that llama.cpp lacks, by name", async () => {
     const dense = { type: "dense", outFeatures: 24, bias: false, activation: "identity" };
     const of = (layers: object[], more: object = {}) =>
       fileOf({ ...gemma, ...more, embedding: { pooling: "mean", normalize: true, layers } });
@@ -150,21 +150,21 @@ describe("scaling of positions", () => {
     ["linear", 0, true, times(1)],
     [undefined, 4, false, { ropeType: "linear", factor: 4 }],
     ["none", 4, false, null],
-  ])("type %s, factor %s, a table: %s", async (type, factor, table, wanted) => {
+  ])("type %s, factor %s, with a table %s is read", async (type, factor, table, wanted) => {
     const config = { headDim: 8 };
     expect((await configOf(config, keys(type, factor), table ? [ropeFreqs(factors)] : [])).ropeScaling).toEqual(wanted);
   });
 
-  test("yarn beside a table is refused, and so is a kind that is not known", async () => {
+  test("rejects yarn with a table, and an unknown type", async () => {
     const of = (type: string) => configOf({ headDim: 8 }, keys(type, 4), [ropeFreqs(factors)]);
     await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" beside a table of factors is not provided$/);
     await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not provided$/);
   });
 });
 
-describe("numbers a layer", () => {
+describe("numbers per layer", () => {
   const key = "llama.attention.head_count";
-  test("that are all alike are one number", async () => {
+  test("become one number if they are equal", async () => {
     const config = await configOf(
       {},
       {
@@ -189,12 +189,12 @@ describe("numbers a layer", () => {
       /head_count: expected a number, or one for each of 5 layers, got 2$/,
     ],
     [
-      "that are none",
+      "that are not numbers",
       flags(true, true, true, true, true),
       "INVALID_FILE",
       /expected an array of numbers, got an array of bool$/,
     ],
-  ])("%s are refused", async (_name, value, code, message) => {
+  ])("%s are rejected", async (_name, value, code, message) => {
     await expectError(() => configOf({}, { [key]: value }), code, message);
   });
 });
@@ -203,26 +203,21 @@ const divisors = (step: number) => Array.from({ length: 8 }, (_, i) => 1 + i * s
 test.each<[string, string, Changes, Parameters<typeof foreign>[2]]>([
   [
     "llama",
-    "a table beside linear scaling",
+    "a table with linear scaling",
     { "llama.rope.scaling.type": text("linear"), "llama.rope.scaling.factor": f32(4) },
     [ropeFreqs(divisors(0.2))],
   ],
-  [
-    "llama",
-    "a table beside a factor in its old name",
-    { "llama.rope.scale_linear": f32(4) },
-    [ropeFreqs(divisors(0.2))],
-  ],
+  ["llama", "a table with a factor in its old name", { "llama.rope.scale_linear": f32(4) }, [ropeFreqs(divisors(0.2))]],
   [
     "phi3",
-    "two tables beside a factor",
+    "two tables with a factor",
     { "phi3.rope.scaling.factor": f32(3), "phi3.rope.scaling.original_context_length": u32(8) },
     [
       { ...ropeFreqs(divisors(0.2)), name: "rope_factors_long.weight" },
       { ...ropeFreqs(divisors(0.1)), name: "rope_factors_short.weight" },
     ],
   ],
-])("%s, %s: the same model when it is converted to another type", async (modelType, _what, changes, added) => {
+])("%s, %s: gives the same logits after conversion to another type", async (modelType, _what, changes, added) => {
   const sizes = { headDim: 16, hiddenSize: 64, initializerRange: 0.3 };
   const file = await foreign(await fileOf({ modelType, ...sizes }), changes, added);
   const converted = join(temporaryFolder(), "converted.gguf");

@@ -1,4 +1,4 @@
-// GGUF files in several parts: one model, whichever part is named, and parts that do not belong together are refused.
+// GGUF files in several parts: any part opens the model, and parts that do not belong together are rejected.
 import { copyFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -35,7 +35,7 @@ test("any part's name, or their folder's, opens the model", async () => {
   }
 });
 
-test("info and convert work from parts, and what is written is whole", async () => {
+test("info and convert accept parts, and the converted file is whole", async () => {
   const [, second] = await splitGguf(whole, 3);
   const { stdout } = await runCli(["info", "--model", second!, "--json"]);
   expect(JSON.parse(stdout)).toMatchObject({ format: "gguf", tokenizer: true });
@@ -54,7 +54,7 @@ test("info and convert work from parts, and what is written is whole", async () 
     );
 });
 
-/** Writes a part anew with other keys, or other tensors. */
+/** Rewrites a part with other keys or other tensors. */
 async function rewritten(path: string, keys: [string, GgufValue][], tensors = tensorsOf(path)): Promise<void> {
   const { file, metadata } = openGguf(path);
   file.close();
@@ -62,7 +62,7 @@ async function rewritten(path: string, keys: [string, GgufValue][], tensors = te
 }
 const u16 = (value: number): GgufValue => ({ type: "u16", value });
 
-describe("is refused", () => {
+describe("rejects", () => {
   test.each<[string, (parts: string[]) => unknown, "INVALID_FILE" | "NOT_FOUND", RegExp]>([
     [
       "a missing part",
@@ -71,19 +71,19 @@ describe("is refused", () => {
       /one of 3 parts: expected model-00003-of-00003.gguf beside it/,
     ],
     [
-      "a part of another number",
+      "a part with another number",
       ([, second, last]) => copyFileSync(second!, last!),
       "INVALID_FILE",
       /00003-of-00003.gguf: expected part 3 of 3, got part 2 of 3$/,
     ],
     [
-      "another count",
+      "another part count",
       ([, second]) => rewritten(second!, [["split.count", u16(4)]]),
       "INVALID_FILE",
       /expected part 2 of 3, got part 2 of 4$/,
     ],
     [
-      "a whole file in a part's place",
+      "a whole file instead of a part",
       ([, second]) => copyFileSync(whole, second!),
       "INVALID_FILE",
       /expected part 2 of 3, got part 1 of 1$/,
@@ -95,7 +95,7 @@ describe("is refused", () => {
       /split.tensors.count: expected the [0-9]+ tensors of all 3 parts, got 999$/,
     ],
     [
-      "a tensor that is left out",
+      "a missing tensor",
       ([, second]) => rewritten(second!, [], tensorsOf(second!).slice(1)),
       "INVALID_FILE",
       /split.tensors.count: expected the [0-9]+ tensors/,
@@ -110,25 +110,25 @@ describe("is refused", () => {
       /tensor "token_embd.weight": expected in one of 3 parts, got it twice$/,
     ],
     [
-      "a part that is no GGUF file",
+      "a part that is not a GGUF file",
       ([, second]) => writeFileSync(second!, "text"),
       "INVALID_FILE",
       /00002-of-00003.gguf: not a GGUF file/,
     ],
     [
-      "more parts than there may be",
+      "too many parts",
       ([first]) => rewritten(first!, [["split.count", u16(5000)]]),
       "INVALID_FILE",
       /at most 4096 parts, got 5000$/,
     ],
     [
-      "no number",
+      "a part number out of range",
       ([first]) => rewritten(first!, [["split.no", u16(3)]]),
       "INVALID_FILE",
       /split.no: expected 0 to 2, got 3$/,
     ],
     [
-      "a count that is no number",
+      "a count that is not a number",
       ([first]) => rewritten(first!, [["split.count", { type: "string", value: "3" }]]),
       "INVALID_FILE",
       /split.count: expected a number, got string$/,
@@ -139,7 +139,7 @@ describe("is refused", () => {
     await expectError(() => openWeights(parts[0]!), code, message);
   });
 
-  test("a part by another name, which does not lead to the others", async () => {
+  test("a part under a name from which the others cannot be found", async () => {
     const [first] = await splitGguf(whole, 2);
     for (const name of ["model.gguf", partFile(2, 3), "model-00001-of-00009.gguf"]) {
       const renamed = join(temporaryFolder(), name);

@@ -1,4 +1,4 @@
-// Files of decoders that embed, read by llama.cpp: the same vectors. Wants node-llama-cpp below HEDDLE_BENCH_LLAMA.
+// llama.cpp gives the same vectors for converted decoder embedders. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -36,7 +36,7 @@ const models: Record<string, object> = {
 };
 
 describe.skipIf(!installed)("vectors of texts", () => {
-  test("given as texts: what ends them is the tokenizer's, not what ends a turn", async () => {
+  test("agree for texts, since the tokenizer's closing token is used, not the end-of-turn token", async () => {
     const trained = await Tokenizer.train(texts, { vocabSize: 400, specialTokens: ["<|endoftext|>", "<|im_end|>"] });
     const json = JSON.parse(trained.files()["tokenizer.json"]!);
     const end = { SpecialToken: { id: "<|endoftext|>", type_id: 0 } };
@@ -49,7 +49,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
     };
     const tokenizer = fromJson({ ...json, post_processor: template }, { eos_token: "<|im_end|>" });
     const file = join(temporaryFolder(), "embedder.gguf");
-    // node-llama-cpp asks for what ends texts only where there is a token that begins them, as Qwen's config.json names one.
+    // node-llama-cpp appends the closing token only if there is a beginning token, as in Qwen's config.json.
     const config = { ...models["qwen3, last"], bosTokenId: id };
     await convertModel(await encoderFolder(config, tokenizer), file, { dtype: "f32" });
     const peer = await peers.of(file);
@@ -61,7 +61,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
   });
 
   test.each(Object.keys(models).flatMap((name) => (["f32", "q8_0"] as const).map((dtype) => ({ name, dtype }))))(
-    "$name, $dtype",
+    "agree for $name in $dtype",
     async ({ name, dtype }) => {
       const file = join(temporaryFolder(), "embedder.gguf");
       await convertModel(await encoderFolder(models[name], await robertaTokenizer()), file, { dtype });

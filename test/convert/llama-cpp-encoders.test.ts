@@ -1,4 +1,4 @@
-// Encoders' files that `convert` writes, read by llama.cpp: the same tokens and vectors. Wants node-llama-cpp below HEDDLE_BENCH_LLAMA.
+// llama.cpp gives the same tokens and vectors for converted encoders. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -22,7 +22,7 @@ afterAll(peers.close);
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Math.hypot(...Array.from(a, (v, i) => v - b[i]!)) / Math.hypot(...Array.from(b));
 
-/** llama.cpp's activation is GELU's approximation by tanh, whatever the model's is. */
+/** llama.cpp always approximates GELU by tanh. */
 const tanh = { hiddenAct: "gelu_pytorch_tanh" };
 const raw = (pooling: string) => ({ embedding: { pooling, normalize: false } });
 const modern = { modelType: "modernbert", slidingWindow: 8, numHiddenLayers: 5, ...tanh };
@@ -30,7 +30,7 @@ const families: Record<string, object> = {
   "bert, mean": { ...tanh, ...raw("mean") },
   "bert, first": { ...tanh, ...raw("first") },
   "bert, last": { ...tanh, ...raw("last") },
-  // The two GELUs are up to 5e-4 apart.
+  // The two GELUs differ by up to 5e-4.
   "bert as published": raw("mean"),
   "bert that does not say how it pools": tanh,
   "distilbert, mean": { modelType: "distilbert", ...tanh, ...raw("mean") },
@@ -53,7 +53,7 @@ const cases = Object.keys(families).flatMap((name) =>
 );
 
 describe.skipIf(!installed)("vectors of texts", () => {
-  test.each(cases)("$name, $dtype", async ({ name, dtype }) => {
+  test.each(cases)("agree for $name in $dtype", async ({ name, dtype }) => {
     const file = join(temporaryFolder(), "encoder.gguf");
     await convertModel(await encoderFolder(families[name]), file, { dtype });
     const peer = await peers.of(file);
@@ -62,17 +62,17 @@ describe.skipIf(!installed)("vectors of texts", () => {
     let [theirs, ours] = [0, 0];
     for (const text of texts) {
       const ids = [...exact.tokenizer!.encode(text)];
-      // llama.cpp's vectors are of any length.
+      // llama.cpp's vectors are not normalized.
       const want = await exact.embed(ids, { normalize: false });
       theirs += apart(await peer.embed(ids), want) / texts.length;
       ours += apart(await rounded.embed(ids, { normalize: false }), want) / texts.length;
     }
-    // As in llama-cpp.test.ts: its table of GELU is in f16, its activations before k-quants share a scale by groups of 256.
+    // As in llama-cpp.test.ts: llama.cpp's GELU table is in f16, and its activations before k-quants share a scale in groups of 256.
     const times = dtype.endsWith("_k") ? 2 * Math.sqrt(8) : 3;
     expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
   });
 
-  test("given as texts, not ids", async () => {
+  test("agree for texts instead of ids", async () => {
     const file = join(temporaryFolder(), "encoder.gguf");
     await convertModel(await encoderFolder({ ...tanh, ...raw("mean") }), file, { dtype: "f32" });
     const peer = await peers.of(file);
@@ -86,7 +86,7 @@ test.skipIf(!installed).each([
   ["bert", "first", {}],
   ["roberta", "first", {}],
   ["modernbert", "mean", modern],
-])("a classifier's scores: %s", async (modelType, pooling, more) => {
+])("a classifier's scores agree: %s", async (modelType, pooling, more) => {
   const classifier = { task: "sequence", labels: ["a", "b", "c"], pooling };
   const folder = await encoderFolder({ ...tanh, ...more, modelType, classifier });
   const file = join(temporaryFolder(), "encoder.gguf");
@@ -107,7 +107,7 @@ test.skipIf(!installed).each([
   }
 });
 
-test.skipIf(!installed)("tokens are llama.cpp's but where that one is not BERT's", async () => {
+test.skipIf(!installed)("tokens agree except where llama.cpp differs from BERT", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder(), file, { dtype: "f32" });
   const peer = await peers.of(file);
@@ -117,14 +117,14 @@ test.skipIf(!installed)("tokens are llama.cpp's but where that one is not BERT's
     const theirs = await peer.tokenize(text);
     if (String(theirs) !== String([...model.tokenizer!.encode(text)].slice(1, -1))) differ.push(text);
   }
-  // It decomposes letters with accents, but not syllables of Hangul, and has no bound of a word's length.
+  // llama.cpp decomposes accented letters but not Hangul syllables, and has no limit on a word's length.
   expect(differ).toEqual([texts[3], texts[11]]);
   for (const [i, other] of ["日本語 and 東京の猫;", "ran".repeat(33)].entries())
     expect(await peer.tokenize(other), texts[3 + 8 * i]).toEqual([...model.tokenizer!.encode(other)].slice(1, -1));
 });
 
-test.skipIf(!installed)("XLM-RoBERTa's kind of vocabulary: tokens and vectors", async () => {
-  // It does not fall back to bytes, which published models of the kind lack; here they are pieces like others.
+test.skipIf(!installed)("an XLM-RoBERTa vocabulary gives the same tokens and vectors", async () => {
+  // llama.cpp does not fall back to bytes, and published models of this kind lack byte pieces. Here they are ordinary pieces.
   const file = await unigramFile((folder, plain) => convertModel(folder, plain, { dtype: "f32" }), 1);
   const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);
@@ -140,33 +140,36 @@ test.skipIf(!installed)("XLM-RoBERTa's kind of vocabulary: tokens and vectors", 
 test.skipIf(!installed).each([
   ["roberta", robertaTokenizer],
   ["xlm-roberta", xlmRobertaTokenizer],
-])("%s: tokens, with what goes around them, and vectors", async (modelType, tokenizerOf) => {
+])("%s: tokens, special tokens and vectors agree", async (modelType, tokenizerOf) => {
   const tokenizer = await tokenizerOf();
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ modelType, ...tanh, ...raw("mean") }, tokenizer), file, { dtype: "f32" });
   const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);
-  // A return is no space in the small table of characters here.
+  // The small character map here does not treat a carriage return as a space.
   for (const text of texts.map((text) => text.replace("\r", ""))) {
     const ids = [...model.tokenizer!.encode(text)];
     expect(await peer.tokenize(text), text).toEqual(ids.slice(1, -1));
     const want = await model.embed(ids);
     expect(apart(await peer.embed(ids), want)).toBeLessThan(4 * 2 ** -11);
-    // node-llama-cpp puts no beginning before texts of Unigram vocabularies, whatever the file says.
+    // node-llama-cpp adds no beginning token for Unigram vocabularies, whatever the file says.
     if (modelType === "roberta") expect(apart(await peer.embed(text), want)).toBeLessThan(4 * 2 ** -11);
   }
 });
 
-test.skipIf(!installed)("what a note says llama.cpp does not open or compute it does not", async () => {
-  const layerTypes = Array(5).fill("full_attention");
-  for (const more of [{ attentionBias: true }, { mlpBias: true }, { layerTypes }]) {
-    const file = join(temporaryFolder(), "encoder.gguf");
-    const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
-    expect(notes?.join()).toMatch(/the file is not opened|nothing is computed/);
-    await expect(
-      peers.of(file).then((opened) => opened.embed([2, 9, 3])),
-      JSON.stringify(more),
-    ).rejects.toThrow();
-    peers.close();
-  }
-});
+test.skipIf(!installed)(
+  "llama.cpp indeed fails where a note says that it does not open or compute the file",
+  async () => {
+    const layerTypes = Array(5).fill("full_attention");
+    for (const more of [{ attentionBias: true }, { mlpBias: true }, { layerTypes }]) {
+      const file = join(temporaryFolder(), "encoder.gguf");
+      const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
+      expect(notes?.join()).toMatch(/the file is not opened|nothing is computed/);
+      await expect(
+        peers.of(file).then((opened) => opened.embed([2, 9, 3])),
+        JSON.stringify(more),
+      ).rejects.toThrow();
+      peers.close();
+    }
+  },
+);

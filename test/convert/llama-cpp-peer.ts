@@ -1,6 +1,6 @@
 import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts";
 
-/** One process of llama.cpp for all files of a test: starting it takes longer than a case. */
+/** Shares one llama.cpp process among a test file's cases, since starting it takes longer than a case. */
 export function onePeer() {
   let peer: LlamaCppPeer | undefined;
   const close = () => {
@@ -10,7 +10,7 @@ export function onePeer() {
   return {
     close,
     async of(file: string): Promise<LlamaCppPeer> {
-      // Where the case before ended it, or this file does, the one that is started tells.
+      // The process may have ended with the previous case. Starting a new one reports any failure.
       const opened = await peer?.open(file).catch(() => undefined);
       if (opened) return peer!;
       if (opened === false) throw new Error("expected node-llama-cpp to open the file, got a refusal");

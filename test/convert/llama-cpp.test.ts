@@ -1,4 +1,4 @@
-// Files that `convert` writes, read by llama.cpp: the same model there. Wants node-llama-cpp below HEDDLE_BENCH_LLAMA.
+// llama.cpp computes the same logits for converted files. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
@@ -16,7 +16,10 @@ import { onePeer } from "./llama-cpp-peer.ts";
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no file is compared with llama.cpp");
 const experts = { numExperts: 6, numExpertsPerTok: 2, headDim: 64 };
-/** Left out is what llama.cpp computes otherwise: windows of llama's and phi3's files, shares that do not add up to one, yarn without whole bounds. */
+/**
+ * Excludes what llama.cpp computes differently: sliding windows of llama and phi3 files, expert weights that do not add up to one, and
+ * yarn with fractional bounds.
+ */
 const families: Record<string, object> = {
   llama: { attentionBias: true, mlpBias: true },
   "llama with yarn": {
@@ -71,7 +74,7 @@ const families: Record<string, object> = {
   },
   olmo2: {},
   olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
-  // Told by its depth: of others llama.cpp computes no windows.
+  // llama.cpp detects this model by its depth; at other depths it computes no windows.
   exaone4: { slidingWindow: 20, numHiddenLayers: 64, hiddenSize: 64, intermediateSize: 64, tieWordEmbeddings: true },
   seed_oss: { headDim: 32 },
   phi: { partialRotaryFactor: 0.5 },
@@ -95,12 +98,12 @@ const families: Record<string, object> = {
   smollm3: { numHiddenLayers: 5 },
   gpt_oss: { ...experts, slidingWindow: 20 },
   gpt2: { numKeyValueHeads: 4 },
-  // Its GELU is the exact one in Pythia, and the tanh form in llama.cpp.
+  // Pythia's GELU is exact, llama.cpp's is the tanh form.
   gpt_neox: { numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
   starcoder2: {},
   ernie4_5: { headDim: 32 },
   cohere: { logitScale: 0.25 },
-  // Told by its depth, as well.
+  // Also detected by the depth.
   "cohere with norms of heads": {
     ...{ logitScale: 0.25, useQkNorm: true, numHiddenLayers: 64 },
     ...{ hiddenSize: 128, intermediateSize: 64, initializerRange: 0.03 },
@@ -114,7 +117,7 @@ const families: Record<string, object> = {
   },
 };
 
-/** A folder of random numbers; vectors (norms, biases, sinks) as well, so that none is taken for another. */
+/** Writes a folder of random weights. Norms, biases and sinks are random too, so that a mix-up shows. */
 async function folderOf(name: string, more: object = {}): Promise<string> {
   const sizes = { hiddenSize: 256, intermediateSize: 512, initializerRange: 0.1, maxPositionEmbeddings: 1024 };
   const modelType = name.split(" ")[0];
@@ -149,15 +152,15 @@ const cases = Object.keys(families).flatMap((name) =>
   (["llama", "gpt_oss"].includes(name) ? allTypes : types).map((dtype) => ({ name, dtype })),
 );
 
-describe.skipIf(!installed)("llama.cpp's logits", () => {
-  test.each(cases)("$name, $dtype", async ({ name, dtype }) => {
+describe.skipIf(!installed)("logits of llama.cpp", () => {
+  test.each(cases)("agree for $name in $dtype", async ({ name, dtype }) => {
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf(name), file, { dtype });
     const peer = await peers.of(file);
     await using exact = await LanguageModel.load(file, { quantizedActivations: "f32", cacheDtype: "f32" });
     await using rounded = await LanguageModel.load(file);
     const last = async (model: LanguageModel, ids: number[]) => (await model.logits(ids, { last: true }))[0]!;
-    // llama.cpp chooses longrope's factors by the length that a context may get, heddle by the one that it has.
+    // llama.cpp chooses longrope's factors by the maximum context, heddle by the current length.
     const asked = name.includes("longrope") ? prompts.slice(2) : prompts;
     let [theirs, ours] = [0, 0];
     for (const ids of asked) {
@@ -165,15 +168,15 @@ describe.skipIf(!installed)("llama.cpp's logits", () => {
       theirs += apart(await peer.logits(ids), want) / asked.length;
       ours += apart(await last(rounded, ids), want) / asked.length;
     }
-    // Both round activations before narrow weights, each its own way: llama.cpp those before k-quants by groups of 256 under one scale,
-    // where heddle's have 32, which leaves up to the root of 8 times as much where a few are large (q6_k of gpt_oss 2.4 to 3.4 times with
-    // its AVX2 kernels). Its caches and GELU's table are in f16 (2^-11), and so are its activations before f16 weights.
+    // Both round activations before quantized weights. llama.cpp shares one scale per 256 values before k-quants, heddle per 32. So
+    // llama.cpp's error is up to √8 times as large where a few values dominate. Its caches, its GELU table and its activations before f16
+    // weights are in f16 (2^-11).
     const times = dtype.endsWith("_k") ? 2 * Math.sqrt(8) : 3;
     expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
   });
 });
 
-describe.skipIf(!installed)("what rounding costs is no more than in llama.cpp", () => {
+describe.skipIf(!installed)("the rounding error is at most that of llama.cpp", () => {
   const random = generator(5);
   const asked = Array.from({ length: 64 }, (_, i) =>
     Array.from({ length: 1 + ((i * 5) % 24) }, () => 3 + Math.floor(random() * 310)),
@@ -189,7 +192,7 @@ describe.skipIf(!installed)("what rounding costs is no more than in llama.cpp", 
 
   // Against activations and cache in f32, whose own error is a thousandth of this (test/inference/quantized.test.ts). Which of two that
   // round alike is nearer to it is chance: of one prompt their ratio varies by 20 %, in the geometric mean of these by 2 to 3 %.
-  test.each(files)("%s", async (_, config, typeOf) => {
+  test.each(files)("for %s", async (_, config, typeOf) => {
     const folder = join(temporaryFolder(), "model");
     const sizes = { hiddenSize: 512, intermediateSize: 768, numHiddenLayers: 3, numAttentionHeads: 8 };
     await using model = tinyModel(
@@ -215,13 +218,13 @@ describe.skipIf(!installed)("what rounding costs is no more than in llama.cpp", 
 
 const scaled = { "llama.rope.scaling.factor": f32(4) };
 const freqs = ropeFreqs(Array.from({ length: 32 }, (_, i) => 1 + i / 5));
-describe.skipIf(!installed)("files as other programs write them are the model that they are to llama.cpp", () => {
+describe.skipIf(!installed)("files of other programs give llama.cpp's logits", () => {
   test.each([
     ["olmo2", "OLMo 3's window", { "olmo2.attention.sliding_window": u32(20) }, []],
     ["gemma3_text", "a pattern", { "gemma3.attention.sliding_window_pattern": u32(3) }, []],
     ["llama", "a factor without a type", scaled, []],
-    ["llama", "linear scaling beside a table", { ...scaled, "llama.rope.scaling.type": text("linear") }, [freqs]],
-    ["llama", "no scaling beside a table", { ...scaled, "llama.rope.scaling.type": text("none") }, [freqs]],
+    ["llama", "linear scaling with a table", { ...scaled, "llama.rope.scaling.type": text("linear") }, [freqs]],
+    ["llama", "no scaling with a table", { ...scaled, "llama.rope.scaling.type": text("none") }, [freqs]],
   ])("%s: %s", async (name, _what, changes, added) => {
     const plain = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf(name, { numHiddenLayers: 5 }), plain, { dtype: "f32" });
@@ -236,57 +239,60 @@ describe.skipIf(!installed)("files as other programs write them are the model th
   });
 });
 
-test.skipIf(!installed)("what a note says llama.cpp does not open or compute it does not", async () => {
-  const plain = join(temporaryFolder(), "model.gguf");
-  await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
-  for (const [name, more] of [
-    ["phi3", { attentionBias: true }],
-    ["smollm3", { mlpBias: true }],
-    ["olmo2", { tieWordEmbeddings: true }],
-    ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
-    ["qwen2", { headDim: 32 }],
-    ["gpt_neox", { tieWordEmbeddings: true }],
-    ["starcoder2", { attentionBias: false }],
-    ["glm", { headDim: 32 }],
-    ["glm4", { mlpBias: true }],
-    ["ernie4_5", { mlpBias: true }],
-    ["exaone4", { headDim: 32 }],
-    ["seed_oss", { mlpBias: true }],
-    ["phi", { attentionBias: false }],
-    ["phi", { tieWordEmbeddings: true }],
-    ["phi", { headDim: 32 }],
-    ["hunyuan_v1_dense", { mlpBias: true }],
-    ["exaone4", { attentionBias: true }],
-    ["cohere", { tieWordEmbeddings: false }],
-    ["cohere", { useQkNorm: true }],
-    ["cohere2", { attentionBias: true, slidingWindow: 20 }],
-    ["gpt_neox", { attentionBias: false }],
-    ["qwen2", { ropeScaling: (families["llama with llama3 scaling"] as { ropeScaling: object }).ropeScaling }],
-    [
-      "smollm3",
-      {
-        ropeScaling: (families["llama with longrope, beyond the original context"] as { ropeScaling: object })
-          .ropeScaling,
-      },
-    ],
-    ["qwen2_moe", { headDim: 32 }],
-    ["qwen2_moe", { tieWordEmbeddings: true }],
-    ["qwen2_moe", { mlpOnlyLayers: [0] }],
-    ["olmoe", { attentionBias: true }],
-    ["olmoe", { numKeyValueHeads: 2 }],
-    ["olmoe", { tieWordEmbeddings: true }],
-    ["olmoe", { headDim: 32 }],
-  ] as const) {
-    const file = join(temporaryFolder(), "model.gguf");
-    const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
-    expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
-    await peers.of(plain); // a process that refuses a file goes on, one that starts with it does not
-    const opened = peers.of(file).then((its) => its.logits([5, 6]));
-    await expect(opened, name).rejects.toThrow();
-  }
-});
+test.skipIf(!installed)(
+  "llama.cpp indeed fails where a note says that it does not open or compute the file",
+  async () => {
+    const plain = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
+    for (const [name, more] of [
+      ["phi3", { attentionBias: true }],
+      ["smollm3", { mlpBias: true }],
+      ["olmo2", { tieWordEmbeddings: true }],
+      ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
+      ["qwen2", { headDim: 32 }],
+      ["gpt_neox", { tieWordEmbeddings: true }],
+      ["starcoder2", { attentionBias: false }],
+      ["glm", { headDim: 32 }],
+      ["glm4", { mlpBias: true }],
+      ["ernie4_5", { mlpBias: true }],
+      ["exaone4", { headDim: 32 }],
+      ["seed_oss", { mlpBias: true }],
+      ["phi", { attentionBias: false }],
+      ["phi", { tieWordEmbeddings: true }],
+      ["phi", { headDim: 32 }],
+      ["hunyuan_v1_dense", { mlpBias: true }],
+      ["exaone4", { attentionBias: true }],
+      ["cohere", { tieWordEmbeddings: false }],
+      ["cohere", { useQkNorm: true }],
+      ["cohere2", { attentionBias: true, slidingWindow: 20 }],
+      ["gpt_neox", { attentionBias: false }],
+      ["qwen2", { ropeScaling: (families["llama with llama3 scaling"] as { ropeScaling: object }).ropeScaling }],
+      [
+        "smollm3",
+        {
+          ropeScaling: (families["llama with longrope, beyond the original context"] as { ropeScaling: object })
+            .ropeScaling,
+        },
+      ],
+      ["qwen2_moe", { headDim: 32 }],
+      ["qwen2_moe", { tieWordEmbeddings: true }],
+      ["qwen2_moe", { mlpOnlyLayers: [0] }],
+      ["olmoe", { attentionBias: true }],
+      ["olmoe", { numKeyValueHeads: 2 }],
+      ["olmoe", { tieWordEmbeddings: true }],
+      ["olmoe", { headDim: 32 }],
+    ] as const) {
+      const file = join(temporaryFolder(), "model.gguf");
+      const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
+      expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
+      await peers.of(plain); // a process survives rejecting a file, unless it is its first
+      const opened = peers.of(file).then((its) => its.logits([5, 6]));
+      await expect(opened, name).rejects.toThrow();
+    }
+  },
+);
 
-test.skipIf(!installed)("llama.cpp opens the parts of a model that are opened here", async () => {
+test.skipIf(!installed)("llama.cpp opens the parts of a model that heddle opens", async () => {
   const plain = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
   const [first, , last] = await splitGguf(plain, 3);
@@ -297,7 +303,7 @@ test.skipIf(!installed)("llama.cpp opens the parts of a model that are opened he
 });
 
 describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greedy text of %s", (name) => {
-  test.each(["f32", "bf16", "q8_0", "q6_k"] as const)("%s", async (dtype) => {
+  test.each(["f32", "bf16", "q8_0", "q6_k"] as const)("agrees in %s", async (dtype) => {
     const file = join(temporaryFolder(), "trained.gguf");
     await convertModel(name === "default" ? defaultModel : join(fixtures!, name), file, { dtype });
     const peer = await peers.of(file);

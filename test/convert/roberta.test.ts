@@ -1,4 +1,4 @@
-// RoBERTa's kin between folders and GGUF files, where they are of BERT's architecture, with their vocabularies.
+// Conversion of RoBERTa-like encoders between folders and GGUF files, as BERT's architecture with their vocabularies.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,7 @@ import {
   xlmRobertaTokenizer,
 } from "./gguf-encoders/encoder-files.ts";
 
-/** Without a return, which the table of characters here leaves as it is: words of XLM-RoBERTa's end there, llama.cpp's do not. */
+/** Without carriage returns, which this character map keeps: words end there in XLM-RoBERTa but not in llama.cpp. */
 const texts = allTexts.map((text) => text.replace("\r", ""));
 const embedding = { pooling: "first", normalize: true };
 const kinds: [string, () => Promise<Tokenizer>][] = [
@@ -41,7 +41,7 @@ function keysOf(path: string): Record<string, unknown> {
 }
 
 describe.each(kinds)("%s", (modelType, tokenizerOf) => {
-  test("to GGUF and back, and as other programs write it: the same tokens and vectors", async () => {
+  test("survives conversion to GGUF and back, and loads from foreign files, with the same tokens and vectors", async () => {
     const tokenizer = await tokenizerOf();
     const folder = await encoderFolder({ ...tiny, modelType, embedding }, tokenizer);
     expect(JSON.parse(readFileSync(join(folder, "config.json"), "utf8"))).toMatchObject({
@@ -68,12 +68,12 @@ describe.each(kinds)("%s", (modelType, tokenizerOf) => {
   });
 });
 
-test("XLM-RoBERTa's keys are those of llama.cpp's converter", async () => {
+test("XLM-RoBERTa's keys equal those of llama.cpp's converter", async () => {
   const tokenizer = await xlmRobertaTokenizer();
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, tokenizer), file);
   const json = JSON.parse(tokenizer.files()["tokenizer.json"]!);
-  // unigramKeys looks for the table of characters in a sequence.
+  // unigramKeys expects the character map within a sequence.
   const sequence = Tokenizer.fromFiles({
     tokenizer: JSON.stringify({ ...json, normalizer: { type: "Sequence", normalizers: [json.normalizer] } }),
   });
@@ -91,7 +91,7 @@ test("XLM-RoBERTa's keys are those of llama.cpp's converter", async () => {
   });
 });
 
-test("RoBERTa's keys are those of llama.cpp's converter", async () => {
+test("RoBERTa's keys equal those of llama.cpp's converter", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ ...tiny, modelType: "roberta" }, await robertaTokenizer()), file);
   expect(keysOf(file)).toMatchObject({
@@ -108,7 +108,7 @@ test("RoBERTa's keys are those of llama.cpp's converter", async () => {
   });
 });
 
-test("a model of SentencePiece's own normalizer", async () => {
+test("SentencePiece's normalizer is converted", async () => {
   const folder = await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await unigramTokenizer());
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(folder, file);
@@ -120,7 +120,7 @@ test("a model of SentencePiece's own normalizer", async () => {
   expect(await vectorsOf(others)).toEqual(await vectorsOf(folder));
 });
 
-test("what llama.cpp's Unigram does not do is refused by its name", async () => {
+test("rejects what llama.cpp's Unigram does not support, by name", async () => {
   const json = JSON.parse((await xlmRobertaTokenizer()).files()["tokenizer.json"]!);
   const of = (changes: object) => async () => {
     const folder = await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await xlmRobertaTokenizer());
@@ -167,11 +167,11 @@ describe("folders from before tokenizer.json", () => {
   };
 
   test.each([
-    // [class, ids of SentencePiece's pieces lie so much higher, those of <s> and </s>]
+    // [class, offset to SentencePiece's ids, ids of <s> and </s>]
     ["XLMRobertaTokenizer", 1, 0, 2],
     ["XLMRobertaTokenizerFast", 1, 0, 2],
     ["CamembertTokenizer", 4, 5, 6],
-  ])("%s: fairseq's ids", async (tokenizer_class, higher, bos, eos) => {
+  ])("%s has fairseq's ids", async (tokenizer_class, higher, bos, eos) => {
     const plain = await plainOf();
     const read = await Tokenizer.load(folderOf({ tokenizer_class }));
     for (const text of texts) {
@@ -190,14 +190,14 @@ describe("folders from before tokenizer.json", () => {
     for (const text of texts) expect(again.encode(text)).toEqual(read.encode(text));
   });
 
-  test("of another class: whose ids they are is not known", async () => {
+  test("rejects another class, whose id order is unknown", async () => {
     const message =
       /sentencepiece.bpe.model: expected a tokenizer_class XLMRobertaTokenizer or CamembertTokenizer, .*, got /;
     await expectError(() => Tokenizer.load(folderOf({})), "UNSUPPORTED", message);
     await expectError(() => Tokenizer.load(folderOf({ tokenizer_class: "MBartTokenizer" })), "UNSUPPORTED", message);
   });
 
-  test("a model with them: loads, embeds and becomes a GGUF file", async () => {
+  test("a model with such files loads, embeds and converts to GGUF", async () => {
     const tokenizer = await Tokenizer.load(folderOf({ tokenizer_class: "XLMRobertaTokenizer" }));
     const folder = await encoderFolder({ ...tiny, modelType: "xlm-roberta", embedding }, tokenizer);
     const want = await vectorsOf(folder);
@@ -213,7 +213,7 @@ describe("folders from before tokenizer.json", () => {
     expect(await vectorsOf(other)).toEqual(want);
   });
 
-  test("vocab.json and merges.txt: RoBERTa's, also where no class is named", async () => {
+  test("vocab.json and merges.txt are read as RoBERTa's, also if no class is named", async () => {
     const tokenizer = await robertaTokenizer();
     const { vocab, merges } = JSON.parse(tokenizer.files()["tokenizer.json"]!).model;
     const lines = merges.map((merge: string | string[]) => (Array.isArray(merge) ? merge.join(" ") : merge));
@@ -238,7 +238,7 @@ describe("folders from before tokenizer.json", () => {
   });
 });
 
-test("hostile keys of its vocabulary end in errors", async () => {
+test("malicious vocabulary keys are reported as errors", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await xlmRobertaTokenizer()), file);
   const none = { "tokenizer.huggingface.json": undefined };

@@ -1,4 +1,4 @@
-// Chat templates in files of their own, in folders and in GGUF files.
+// Chat templates in separate files, in folders and in GGUF files.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ import { byteLevelJson } from "../tokenizer/samples.ts";
 
 const golden = familyGoldens.find(({ config }) => Number(config.vocab_size) >= 256) ?? familyGoldens[0]!;
 
-/** As transformers saves a tokenizer with several templates. */
+/** Writes a folder as transformers saves a tokenizer with several templates. */
 async function makeFolder(): Promise<string> {
   const vocabulary = { vocab_size: 257, tie_word_embeddings: true };
   const weights = Object.entries(golden.weights).filter(([name]) => !/lm_head/.test(name));

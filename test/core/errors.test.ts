@@ -1,10 +1,10 @@
-// Codes of errors and their documentation.
+// Error codes and their documentation.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { HeddleError, type HeddleErrorCode } from "../../lib/core/errors.ts";
 
-// A record, so that the compiler finds a missing code.
+// A record, so that the compiler detects a missing code.
 const CODES: Record<HeddleErrorCode, true> = {
   INVALID_ARGUMENT: true,
   SHAPE_MISMATCH: true,
@@ -21,12 +21,12 @@ const CODES: Record<HeddleErrorCode, true> = {
 };
 const reference = readFileSync(fileURLToPath(new URL("../../docs/errors.md", import.meta.url)), "utf8");
 
-test("docs/errors.md has one section for each error code, and no others", () => {
+test("docs/errors.md has exactly one section per error code", () => {
   const sections = [...reference.matchAll(/^## (.+)$/gm)].map(([, title]) => title);
   expect(sections).toEqual(Object.keys(CODES));
 });
 
-test.each(Object.keys(CODES) as HeddleErrorCode[])("the docs link of %s leads to its section", (code) => {
+test.each(Object.keys(CODES) as HeddleErrorCode[])("the docs link of %s points to its section", (code) => {
   const { pathname, hash } = new URL(new HeddleError(code, "x: expected a, got b").docs);
   expect(pathname).toBe("/heddle/docs/errors.md");
   expect(reference).toContain(`\n## ${hash.slice(1).toUpperCase()}\n`);

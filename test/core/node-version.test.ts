@@ -1,4 +1,4 @@
-// An unsupported Node is told which versions are supported, before any other module of the package runs.
+// An unsupported Node version is reported before any other module of the package runs.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -15,13 +15,13 @@ test.each(["20.3.1", "20.0.0", "18.20.8", "16.20.2", "9.11.2"])("Node %s is not 
   expect(nodeVersionProblem(version)).toBe(`node: expected version 20.4 or newer, got ${version}`);
 });
 
-test("the oldest version is that of package.json", () => {
+test("the minimum version equals that of package.json", () => {
   const { engines } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
   expect(engines.node).toBe(`>=${OLDEST_NODE}`);
 });
 
 describe("a Node that calls itself 18.20.8", () => {
-  // Functions that Node 18 lacks are taken away as well, so that code which runs before the check would fail.
+  // Functions missing in Node 18 are removed, so that code running before the check would fail.
   const pretence = `data:text/javascript,${encodeURIComponent(
     'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.20.8" } }); delete String.prototype.toWellFormed;',
   )}`;
@@ -34,7 +34,7 @@ describe("a Node that calls itself 18.20.8", () => {
   };
   const message = "heddle: node: expected version 20.4 or newer, got 18.20.8\n";
 
-  test("gets one line from the command line, and exit code 1", () => {
+  test("makes the CLI print one line and exit with code 1", () => {
     expect(node("dist/cli/main.js", "info")).toEqual({ status: 1, stdout: "", stderr: message });
   });
 

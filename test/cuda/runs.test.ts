@@ -1,4 +1,4 @@
-// Runs, copies and memory of a CUDA device, emulated or real: `npm run test:emulator`, scripts/gpu-check.sh.
+// Runs, copies and memory of a real or emulated CUDA device: `npm run test:emulator`, scripts/gpu-check.sh.
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { Executable } from "../../lib/graph/compile.ts";
 import {
@@ -22,7 +22,7 @@ import { bound, numbers, sameNumbers } from "./helpers.ts";
 afterEach(() => void vi.unstubAllEnvs());
 
 describe("recorded runs", () => {
-  test("give what runs that are not recorded give, for sizes that change and come back", async () => {
+  test("equal unrecorded runs, for sizes that change and recur", async () => {
     const device = openDevice({ device: "cuda" });
     const recorded = await bound(device);
     vi.stubEnv("HEDDLE_CUDA_GRAPHS", "0");
@@ -37,7 +37,7 @@ describe("recorded runs", () => {
     expect(recorded.deviceSeconds).toBeGreaterThan(0);
   });
 
-  test("only the latest are kept", async () => {
+  test("are kept for the latest sizes only", async () => {
     const executable = await bound(openDevice({ device: "cuda" }));
     for (let rows = 1; rows <= 12; rows++)
       for (let i = 0; i < 3; i++) {
@@ -48,8 +48,8 @@ describe("recorded runs", () => {
     expect(executable.recordings).toBe(8);
   });
 
-  test("follow the memory that a larger program moves", async () => {
-    const device = new Device(1, 0); // a lane of its own, whose memory is still small
+  test("are updated if a larger program reallocates memory", async () => {
+    const device = new Device(1, 0); // a separate lane, whose memory is still small
     const small = await bound(device);
     const x = numbers(48, 1);
     const { y } = await small.run({ x });
@@ -61,7 +61,7 @@ describe("recorded runs", () => {
     expect(small.recordings).toBeLessThanOrEqual(2);
   });
 
-  test("report a bad index like any other, and go on", async () => {
+  test("report an invalid index like other runs, and continue", async () => {
     const device = openDevice({ device: "cuda" });
     const table = await Tensor.from(device, "f32", [4, 8], numbers(32, 1));
     const lookup = compile(() => ({ y: embedding(tensor("t", "f32", [4, 8]), input("ids", "i32", [2])) }));
@@ -86,12 +86,12 @@ describe("recorded runs", () => {
     expect((await executable.run({ x })).y).toHaveLength(48);
   });
 
-  test("a model decodes with one call a token, and says the same", async () => {
+  test("a model decodes with one call per token and gives the same text", async () => {
     const runs = vi.spyOn(Executable.prototype, "start");
     const complete = async () => {
       runs.mockClear();
       await using model = tinyModel({ device: "cuda" });
-      const session = model.session(); // what it runs lives as long
+      const session = model.session(); // keeps its executables alive
       const { tokens } = await session.complete([1, 2, 3, 4], { maxTokens: 12, temperature: 0, ignoreEos: true });
       const decoding = runs.mock.contexts.at(-1) as Executable;
       expect(runs.mock.contexts.filter((e) => e === decoding).length).toBeGreaterThan(10);
@@ -110,18 +110,18 @@ describe("recorded runs", () => {
 
 describe("copies", () => {
   test.each([0, 1, 4097, 2 ** 20 + 1, 2 * 2 ** 20 + 3, 3 * 2 ** 20])(
-    "%i numbers come back as they went",
+    "%i values are copied to the device and back",
     async (count) => {
       const device = openDevice({ device: "cuda" });
       const data = numbers(count, 5);
       const there = await Tensor.from(device, "f32", [count], data);
-      data.fill(0); // it was read before `from` resolved
+      data.fill(0); // the data was copied before `from` resolved
       expect(sameNumbers(await there.toFloat32(), numbers(count, 5))).toBe(true);
       there.dispose();
     },
   );
 
-  test("large outputs, which are not mirrored, come out whole", async () => {
+  test("large outputs without a host mirror are complete", async () => {
     const device = openDevice({ device: "cuda" });
     const size = 600_000;
     const executable = compile(() => ({
@@ -134,7 +134,7 @@ describe("copies", () => {
   });
 });
 
-test("rows of a file's matrix in another order are in order there at once, whether they might lie or not", async () => {
+test("a mapped matrix with permuted rows is reordered on load, whether or not file order is allowed", async () => {
   const [rows, columns] = [12, 5];
   const values = numbers(rows * columns, 1);
   const file = mapFile(temporaryFile(new Uint8Array(values.buffer)));
@@ -152,8 +152,8 @@ test("rows of a file's matrix in another order are in order there at once, wheth
   file.close();
 });
 
-describe("memory that runs out", () => {
-  test("a tensor: what was needed and what is free; the process goes on", async () => {
+describe("out of memory", () => {
+  test("a tensor fails with the needed and free memory, and the process continues", async () => {
     const device = openDevice({ device: "cuda" });
     const memory = deviceInfo().cuda.devices[0]!.memoryBytes;
     const tooMuch = () => Tensor.zeros(device, "f32", [Math.ceil(memory / 4) + 2 ** 20]);
@@ -169,7 +169,7 @@ describe("memory that runs out", () => {
     expect((await (await bound(device)).run({ x: numbers(48, 1) })).y).toHaveLength(48);
   });
 
-  test("intermediate values: the run is refused, and smaller ones still pass", async () => {
+  test("a run fails if intermediate values do not fit, and smaller runs still work", async () => {
     const device = openDevice({ device: "cuda" });
     const small = await bound(device);
     const { y } = await small.run({ x: numbers(48, 1) });

@@ -17,7 +17,7 @@ const base: CorpusOptions = {
   seed: 2,
 };
 
-/** Documents of a batch in the order of its rows: inputs, and the target of the last. */
+/** Documents of a batch in row order: inputs and the last target. */
 function read({ tokens, targets, positions, documents: of }: Batch): string[] {
   const out: string[] = [];
   for (let i = 0; i < tokens.length; i++) {
@@ -37,7 +37,7 @@ function read({ tokens, targets, positions, documents: of }: Batch): string[] {
 }
 
 describe("best-fit packing", () => {
-  it("keeps documents whole, with targets and positions of their own; only longer ones are cut, and lose no target", async () => {
+  it("keeps documents whole with separate targets and positions, and splits only longer ones without losing targets", async () => {
     using corpus = await openCorpus({ ...base, shuffle: false });
     const found: string[] = [];
     let [targets, bytes, rows] = [0, 0, 0];
@@ -54,7 +54,7 @@ describe("best-fit packing", () => {
     const whole = documents.filter((d) => d.length + 1 <= T).map((d) => `<${d}>`);
     expect(whole.length).toBeLessThan(documents.length);
     expect(found.filter((d) => d.startsWith("<") && d.endsWith(">")).sort()).toEqual(whole.sort());
-    // A cut document's pieces overlap by the token that is one's last target and the other's first input.
+    // Pieces of a split document overlap by one token: the last target of one is the first input of the next.
     const cut = documents.filter((d) => d.length + 1 > T).map((d) => `<${d}>`);
     const pieces = new Set(found);
     for (const document of cut)
@@ -64,7 +64,7 @@ describe("best-fit packing", () => {
     expect(targets / (rows * T)).toBeGreaterThan(0.97);
   });
 
-  it("gives every document once an epoch, in another order each, and resumes at any batch", async () => {
+  it("yields every document once per epoch in a new order, and resumes at any batch", async () => {
     for (const shuffleBytes of [undefined, 4000]) {
       const options = { ...base, ...(shuffleBytes && { shuffleBytes }) };
       using corpus = await openCorpus(options);
@@ -82,14 +82,14 @@ describe("best-fit packing", () => {
       const whole = documents.filter((d) => d.length + 1 <= T).map((d) => `<${d}>`);
       const counts = new Map(whole.map((d) => [d, 0]));
       for (const text of batches.flatMap(read)) if (counts.has(text)) counts.set(text, counts.get(text)! + 1);
-      // A round may reach over an epoch's end, so counts of one moment differ by one round's.
+      // A packing round may cross an epoch's end, so counts may differ by one round.
       const seen = [...counts.values()];
       expect(Math.max(...seen) - Math.min(...seen)).toBeLessThanOrEqual(1);
       expect(Math.min(...seen)).toBeGreaterThanOrEqual(2);
     }
   });
 
-  it("a position belongs to one packing", async () => {
+  it("rejects a position of another packing", async () => {
     using packed = await openCorpus(base);
     using plain = await openCorpus({ ...base, packing: "concatenate" });
     using wider = await openCorpus({ ...base, maxSeqLength: T + 1 });
@@ -106,11 +106,11 @@ describe("best-fit packing", () => {
     });
   });
 
-  it("a document's end is learned where one token begins documents and ends them, also of token files; of its parts the last alone", async () => {
+  it("trains on each document's end if BOS and EOS are the same token, only after its last part", async () => {
     const shared = { ...byteTokenizer, eosTokenId: 256, vocabSize: 257 };
     const ends = ({ tokens, targets, documents: of }: Batch) =>
       Array.from(tokens, (_, i) => (of![i]! >= 0 && (i % T === T - 1 || of![i + 1] !== of![i]) ? targets[i] : -1));
-    const long = "a line of many\n".repeat(6_000); // in parts, as no separator divides it
+    const long = "a line of many\n".repeat(6_000); // read in parts, since it has no separator
     for (const [text, documentSeparator] of [
       [documents.join("\n\n"), "blank-line"] as const,
       [long, "file"] as const,
@@ -130,7 +130,7 @@ describe("best-fit packing", () => {
       expect(all[1]).toEqual(batches);
       const learned = batches!.flatMap(ends).filter((target) => target === 256).length;
       expect(learned).toBe(text === long ? 1 : documents.length);
-      // Every token is an input, and the documents' pieces are no longer than a row.
+      // Every token is an input, and no piece is longer than a row.
       const inputs = batches!.reduce((n, { tokenCount }) => n + tokenCount, 0);
       const parts = batches!.flatMap((b) => [...b.targets]).filter((t) => t >= 0).length;
       expect(inputs).toBe(parts);
@@ -138,7 +138,7 @@ describe("best-fit packing", () => {
     }
   });
 
-  it("documents without a token to learn end nothing and hang nothing", async () => {
+  it("skips documents without a target and does not hang", async () => {
     const tokenizer = { encode: (text: string) => byteTokenizer.encode(text) };
     using corpus = await openCorpus({ ...base, tokenizer, files: write("letters.txt", "a\n\nb\n\nc") });
     await expect(corpus.next()).rejects.toMatchObject({ code: "INVALID_FILE" });

@@ -11,7 +11,7 @@ const options = { tokenizer: byteTokenizer, maxSeqLength: 8, batchSize: 2, seed:
 const text = Array.from({ length: 40 }, (_, i) => `document ${i} ends`).join("\n\n");
 
 describe("a position in a corpus", () => {
-  it("holds for files with the same contents alone, wherever they lie and whenever they were written; old ones for any", async () => {
+  it("is valid only for equal file contents, regardless of paths and dates; positions without a sample are valid for any", async () => {
     const path = write("corpus.txt", text);
     const state = await (async () => {
       using corpus = await openCorpus({ ...options, files: path });
@@ -36,7 +36,7 @@ describe("a position in a corpus", () => {
     expect(() => changed.restore(place)).toThrow(/^state.contents: /);
   });
 
-  it("reads some windows of large files, among them the first and the last byte, and small ones whole", async () => {
+  it("samples windows of large files, including the first and last byte, and reads small files whole", async () => {
     const size = 40 * 2 ** 20;
     const path = join(folder, "large.bin");
     const file = openSync(path, "w+");

@@ -18,7 +18,7 @@ async function take(corpus: Corpus, count: number): Promise<Batch[]> {
   return batches;
 }
 
-/** The documents of a run of batches, the cut one at the end left out. */
+/** The documents of consecutive batches, without the incomplete last one. */
 function read(batches: Batch[]): string[] {
   const text = byteTokenizer.decode(batches.flatMap((batch) => [...batch.tokens]));
   return text
@@ -32,7 +32,7 @@ const batchesOf = (texts: string[], { maxSeqLength, batchSize } = base) =>
   Math.ceil(sizeOf(texts) / maxSeqLength / batchSize) + 1;
 
 describe("openCorpus", () => {
-  it("packs documents into rows; targets are the tokens after", async () => {
+  it("packs documents into rows, with the next tokens as targets", async () => {
     using corpus = await openCorpus({
       ...base,
       files: write("two.txt", "abc\n\ndefg"),
@@ -50,7 +50,7 @@ describe("openCorpus", () => {
     expect(byteTokenizer.decode(second.targets)).toBe("<abc><defg");
   });
 
-  it("reads every document once an epoch, each epoch in another order, JSONL like text", async () => {
+  it("reads every document once per epoch in a new order, from text and JSONL", async () => {
     for (const files of [textFile, rowsFile]) {
       using corpus = await openCorpus({ ...base, files, seed: 4 });
       const found = read(await take(corpus, 2 * batchesOf(documents)));
@@ -74,7 +74,7 @@ describe("openCorpus", () => {
     expect(share).toBeLessThan(38);
   });
 
-  it("gives the same batches for a seed and others for another", async () => {
+  it("is deterministic for a seed and differs between seeds", async () => {
     const open = (seed: number) => openCorpus({ ...base, seed });
     using one = await open(7);
     using same = await open(7);
@@ -84,8 +84,8 @@ describe("openCorpus", () => {
     expect(await take(other, 20)).not.toEqual(wanted);
   });
 
-  it("resumes at any batch with exactly the batches that follow, also where groups are read from disk one by one", async () => {
-    // 2 kB of 15 kB in memory at once: several groups an epoch, and several epochs.
+  it("resumes at any batch with exactly the following batches, also when groups are read one at a time", async () => {
+    // 2 kB of 15 kB in memory at once: several groups per epoch, and several epochs.
     for (const shuffleBytes of [undefined, 2000]) {
       for (const files of [textFile, [rowsFile, textFile]]) {
         const options = { ...base, files, seed: 3, shuffleBytes };
@@ -102,14 +102,14 @@ describe("openCorpus", () => {
           for (let i = at; i < at + 10; i++) expect(await resumed.next()).toEqual(batches[i]);
           expect(JSON.stringify(resumed.state())).toBe(states[at + 10]);
         }
-        // Going back in the same corpus does the same.
+        // Seeking back in the same corpus gives the same.
         corpus.restore(JSON.parse(states[5]!));
         expect(await take(corpus, 5)).toEqual(batches.slice(5, 10));
       }
     }
   });
 
-  it("streams: with little memory every document still comes once an epoch, in a new order", async () => {
+  it("streams every document once per epoch in a new order with little memory", async () => {
     using corpus = await openCorpus({ ...base, files: [textFile, rowsFile], seed: 2, shuffleBytes: 3000 });
     const found = read(await take(corpus, 2 * batchesOf([...documents, ...documents])));
     const twice = [...documents, ...documents].sort();
@@ -118,13 +118,13 @@ describe("openCorpus", () => {
     expect(found.slice(0, 600)).not.toEqual(found.slice(600, 1200));
   });
 
-  it("serves concurrent callers one after the other", async () => {
+  it("serializes concurrent callers", async () => {
     using corpus = await openCorpus({ ...base, seed: 5 });
     using other = await openCorpus({ ...base, seed: 5 });
     expect(await Promise.all([corpus.next(), corpus.next(), corpus.next()])).toEqual(await take(other, 3));
   });
 
-  it("passes over everything once, in order, the end filled with ignored targets", async () => {
+  it("pass() yields everything once in order, padded with ignored targets", async () => {
     const corpus = await openCorpus({ ...base, seed: 5, maxSeqLength: 50 });
     const before = await corpus.next();
     let tokens = 0;
@@ -144,19 +144,19 @@ describe("openCorpus", () => {
     const again: number[] = [];
     for await (const batch of corpus.pass({ maxBatches: 2 })) again.push(...batch.targets);
     expect(again).toEqual(targets.slice(0, 300));
-    // The position of next() stayed where it was.
+    // pass() does not change the position of next().
     const other = await openCorpus({ ...base, seed: 5, maxSeqLength: 50 });
     expect([before, await corpus.next()]).toEqual(await take(other, 2));
   });
 
-  it("passes over a corpus that ends with a full row without an empty batch", async () => {
+  it("pass() yields no empty batch if the corpus ends with a full row", async () => {
     const corpus = await openCorpus({ ...base, files: write("full.txt", "abcd"), maxSeqLength: 5, batchSize: 1 });
     const batches: string[] = [];
     for await (const batch of corpus.pass()) batches.push(byteTokenizer.decode(batch.targets));
     expect(batches).toEqual(["abcd>"]);
   });
 
-  it("splits off a share of the documents, the same ones whatever order and memory", async () => {
+  it("splits off the same share of documents for any order and memory size", async () => {
     const split = { evalFraction: 0.2, splitSeed: 1 };
     const collect = async (options: Partial<CorpusOptions>) => {
       using corpus = await openCorpus({ ...base, ...split, ...options });
@@ -178,7 +178,7 @@ describe("openCorpus", () => {
     expect(await collect({ split: "eval", splitSeed: 2 })).not.toEqual(held);
   });
 
-  it("reads a marker, lines, and whole files as documents", async () => {
+  it("separates documents by a marker, by line or by file", async () => {
     const path = write("marked.txt", "one\ntwo\n<|end|>\n\nthree\n");
     const first = async (documentSeparator: string) => {
       using corpus = await openCorpus({ ...base, files: path, documentSeparator, shuffle: false });
@@ -199,7 +199,7 @@ describe("openCorpus", () => {
   });
 });
 
-describe("openCorpus refuses", () => {
+describe("openCorpus rejects", () => {
   const rejects = async (options: Partial<CorpusOptions>, code: string, message: string | RegExp) => {
     const run = async () => {
       using corpus = await openCorpus({ ...base, shuffle: false, ...options });
@@ -268,7 +268,7 @@ describe("openCorpus refuses", () => {
     await expect(corpus.next({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
     await expect(corpus.pass({ signal: AbortSignal.abort() }).next()).rejects.toMatchObject({ code: "ABORTED" });
     const state = corpus.state();
-    const later = await corpus.next(); // an aborted call takes nothing
+    const later = await corpus.next(); // an aborted call consumes nothing
     corpus.restore(state);
     expect(await corpus.next()).toEqual(later);
     corpus.dispose();
@@ -280,7 +280,7 @@ describe("openCorpus refuses", () => {
     await expect(other.next()).rejects.toMatchObject({ code: "ABORTED" });
   });
 
-  it("a position in other data", async () => {
+  it("a position of other data", async () => {
     const one = await openCorpus({ ...base, seed: 1 });
     const two = await openCorpus({ ...base, seed: 2 });
     expect(() => two.restore(one.state())).toThrow(

@@ -6,14 +6,14 @@ const both = { opens: true, closes: true };
 const decode = byteTokenizer.decode;
 
 describe("encodeDocument", () => {
-  it("sets BOS in front and EOS behind", async () => {
+  it("adds BOS before and EOS after the text", async () => {
     expect(decode(await encodeDocument("ab", byteTokenizer, both))).toBe("<ab>");
     expect(decode(await encodeDocument("ab", byteTokenizer, { opens: false, closes: true }))).toBe("ab>");
     expect(decode(await encodeDocument("ab", byteTokenizer, { opens: true, closes: false }))).toBe("<ab");
     expect(decode(await encodeDocument("", byteTokenizer, both))).toBe("<>");
   });
 
-  it("sets one token only where BOS and EOS are the same, none where there is none", async () => {
+  it("adds a single token if BOS equals EOS, and none for a tokenizer without them", async () => {
     const { encode } = byteTokenizer;
     expect([...(await encodeDocument("a", { encode, bosTokenId: 7, eosTokenId: 7 }, both))]).toEqual([7, 97]);
     expect([...(await encodeDocument("a", { encode, eosTokenId: 0 }, both))]).toEqual([97, 0]);
@@ -23,13 +23,13 @@ describe("encodeDocument", () => {
     expect([...(await encodeDocument("a", { encode, bosTokenId: null }, both))]).toEqual([97]);
   });
 
-  it("asks the tokenizer for no special tokens", async () => {
+  it("does not request special tokens from the tokenizer", async () => {
     const encode = vi.fn(byteTokenizer.encode);
     await encodeDocument("a", { encode }, both);
     expect(encode.mock.calls).toEqual([["a", { addSpecialTokens: false }]]);
   });
 
-  it("encodes a long text in slices that are the text together, cut at lines, words or characters", async () => {
+  it("encodes a long text in slices, cut at lines, words or characters", async () => {
     const texts = [
       "word ".repeat(30000),
       "a line\n".repeat(20000),
@@ -49,7 +49,7 @@ describe("encodeDocument", () => {
     expect(texts[1]!.slice(sliceEnd(texts[1]!, 0)).startsWith("a line")).toBe(true);
   });
 
-  it("lets the event loop run while it encodes", async () => {
+  it("does not block the event loop", async () => {
     const slow = {
       encode: (text: string) => {
         const until = performance.now() + 4;

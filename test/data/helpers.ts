@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import type { CorpusTokenizer } from "../../lib/data/encode.ts";
 
-/** One id a byte: what was read can be read back. */
+/** One id per byte, so that texts can be recovered. */
 export const byteTokenizer: CorpusTokenizer & { decode(ids: Iterable<number>): string } = {
   bosTokenId: 256,
   eosTokenId: 257,
@@ -28,7 +28,7 @@ export const byteTokenizer: CorpusTokenizer & { decode(ids: Iterable<number>): s
   },
 };
 
-/** A folder that is gone after the tests of the file. */
+/** A folder that is removed after the file's tests. */
 export function temporaryFolder() {
   const folder = mkdtempSync(join(tmpdir(), "heddle-data-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));

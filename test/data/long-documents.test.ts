@@ -1,4 +1,4 @@
-// Documents of any length have the ids of their whole text, and count once.
+// Documents of any length get the ids of their whole text, and count once.
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
@@ -13,7 +13,7 @@ import { temporaryFolder } from "./helpers.ts";
 
 const { write, folder } = temporaryFolder();
 
-/** Prose of about so many characters, with lines that are empty, or begin with blanks, between `gap` others. */
+/** Prose of about the given length, with an empty or indented line after every `gap` lines. */
 function prose(characters: number, gap = 7): string {
   const lines: string[] = [];
   let length = 0;
@@ -37,7 +37,7 @@ beforeAll(async () => {
   ];
 });
 
-/** The ids of a document, as a corpus has them. */
+/** The ids of a document as a corpus yields them. */
 function idsOf(tokenizer: Tokenizer, text: string): number[] {
   const { bosTokenId, eosTokenIds } = tokenizer;
   const end = eosTokenIds[0] === bosTokenId ? [] : eosTokenIds.slice(0, 1);
@@ -45,7 +45,7 @@ function idsOf(tokenizer: Tokenizer, text: string): number[] {
   return [...begin, ...tokenizer.encode(text, { addSpecialTokens: false }), ...end];
 }
 
-/** All ids of shards, with what is said of them. */
+/** All ids of the shards, with the reported progress. */
 async function shardsOf(options: Omit<WriteTokenShardsOptions, "outputDir">, name: string) {
   const outputDir = join(folder, name.replaceAll(/\W+/g, "-"));
   const told: number[] = [];
@@ -64,7 +64,7 @@ async function shardsOf(options: Omit<WriteTokenShardsOptions, "outputDir">, nam
 }
 
 describe("a long document", () => {
-  it("of a .jsonl file has the ids of its whole text", async () => {
+  it("in a .jsonl file gets the ids of its whole text", async () => {
     const text = prose(150_000);
     const files = write("long.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {
@@ -79,7 +79,7 @@ describe("a long document", () => {
         ids.findIndex((id, i) => id !== expected[i]),
         name,
       ).toBe(-1);
-      // Training reads the same, without shards.
+      // Training reads the same ids without shards.
       const corpus = await openCorpus({
         files,
         tokenizer,
@@ -96,7 +96,7 @@ describe("a long document", () => {
     }
   });
 
-  it("that is a file has the ids of its whole text, and is one document, also where the work is resumed", async () => {
+  it("that is a whole file gets the ids of its text and counts once, also after resuming", async () => {
     const text = prose(400_000);
     const files = write("whole.txt", text);
     for (const { name, tokenizer } of tokenizers) {
@@ -118,7 +118,7 @@ describe("a long document", () => {
     }
   });
 
-  it("of a single line is cut before words", async () => {
+  it("of a single line is split before words", async () => {
     const text = prose(300_000).replaceAll(/\s+/g, " ");
     const files = write("line.txt", text);
     for (const { name, tokenizer } of tokenizers) {
@@ -131,7 +131,7 @@ describe("a long document", () => {
     }
   });
 
-  it("of a tokenizer without encodeBatch has no space where it is cut", async () => {
+  it("gets no extra spaces where it is split, with a tokenizer without encodeBatch", async () => {
     const text = prose(150_000);
     const files = write("slices.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {
@@ -147,7 +147,7 @@ describe("a long document", () => {
   });
 });
 
-it("a document that is longer than the parts of an evaluation file is one", async () => {
+it("a document longer than one part of an evaluation file counts once", async () => {
   const text = prose(23 * 2 ** 20, 1e9);
   const path = write("evaluated.txt", `first\n\n${text}\n\nlast\n`);
   const lengths: number[] = [];

@@ -1,4 +1,4 @@
-// What a file may ask of memory, in a process whose heap holds little.
+// Limits on the memory that a file may use, tested with a small heap.
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test, vi } from "vitest";
 import type { DocumentFile } from "../../lib/data/documents/document-file.ts";
@@ -24,8 +24,8 @@ async function withHeap<T>(bytes: number, work: () => Promise<T>): Promise<T> {
   }
 }
 
-describe("memory", () => {
-  test("a row of JSON is no longer than what it may become has room for", async () => {
+describe("memory limits", () => {
+  test("a JSON row must fit into the heap", async () => {
     const path = write("rows.jsonl", `{"text": "short"}\n{"text": "${"long ".repeat(100)}"}\n`);
     const read = async () => {
       const rows = [];
@@ -43,7 +43,7 @@ describe("memory", () => {
     });
   });
 
-  test("nor are a footer and the columns of a row group", async () => {
+  test("a Parquet footer and the columns of a row group must fit into the heap", async () => {
     const columnData = [
       { name: "text", data: Array.from({ length: 2000 }, (_, i) => `text ${i}`), type: "STRING" } as const,
     ];
@@ -59,7 +59,7 @@ describe("memory", () => {
     );
   });
 
-  test("files are cut into a million parts or so at most, whatever their size and the caller say", () => {
+  test("files are split into at most about a million parts, whatever their size", () => {
     const asked: number[] = [];
     const file = (size: number): DocumentFile => ({
       path: "a.txt",

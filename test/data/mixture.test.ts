@@ -27,7 +27,7 @@ const base: MixtureOptions = {
 describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) => {
   const options = { ...base, packing };
 
-  it("draws rows by the weights, each from one corpus, small corpora again and again", async () => {
+  it("draws each row from one corpus by weight, and repeats small corpora", async () => {
     using corpus = await openMixture(options);
     const rows = { a: 0, b: 0, c: 0 };
     for (let i = 0; i < 500; i++) {
@@ -45,7 +45,7 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
     expect(Math.abs(rows.c / total - 0.2)).toBeLessThan(0.027);
   });
 
-  it("resumes with exactly the batches that follow; another seed draws others", async () => {
+  it("resumes with exactly the following batches, and differs between seeds", async () => {
     using corpus = await openMixture(options);
     const states: string[] = [];
     const batches = [];
@@ -63,7 +63,7 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
     expect(() => other.restore(JSON.parse(states[3]!))).toThrow(/another mixture/);
   });
 
-  it("passes over every document of every corpus once", async () => {
+  it("pass() yields every document of every corpus once", async () => {
     using corpus = await openMixture(options);
     let bytes = 0;
     for await (const batch of corpus.pass()) {
@@ -77,7 +77,7 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
     expect(batches).toBe(3);
   });
 
-  it("takes nothing in a call that was aborted", async () => {
+  it("consumes nothing in an aborted call", async () => {
     using corpus = await openMixture(options);
     await corpus.next();
     const state = corpus.state();
@@ -86,7 +86,7 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
   });
 });
 
-it("a weight that is none is named", async () => {
+it("an invalid weight is rejected by name", async () => {
   for (const weight of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
     await expect(openMixture({ ...base, parts: [{ files: a }, { files: b, weight }] })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { packBestFit } from "../../lib/data/packing.ts";
 import { leastOf } from "../helpers/clock.ts";
 
-/** The same by trying every bin. */
+/** Reference best fit that tries every bin. */
 function plainly(lengths: readonly number[], capacity: number): number[][] {
   const items = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
   const bins: { room: number; items: number[] }[] = [];
@@ -21,7 +21,7 @@ function plainly(lengths: readonly number[], capacity: number): number[][] {
   return bins.map((bin) => bin.items);
 }
 
-test("every item lies in one bin, none overflows, and there are as many as a plain best fit needs", () => {
+test("puts every item into one bin without overflow, with as many bins as a plain best fit", () => {
   const cases = fc.integer({ min: 1, max: 40 }).chain((capacity) =>
     fc.record({
       capacity: fc.constant(capacity),
@@ -34,14 +34,14 @@ test("every item lies in one bin, none overflows, and there are as many as a pla
       expect(bins.flat().sort((a, b) => a - b)).toEqual(lengths.map((_, i) => i));
       const fills = (of: number[][]) => of.map((bin) => bin.reduce((n, i) => n + lengths[i]!, 0));
       for (const fill of fills(bins)) expect(fill).toBeLessThanOrEqual(capacity);
-      // Which of several equal bins an item goes to is free; how full the bins become is not.
+      // An item may go into any of several equal bins, so compare only the fill levels.
       const sorted = (list: number[]) => list.sort((a, b) => a - b);
       expect(sorted(fills(bins))).toEqual(sorted(fills(plainly(lengths, capacity))));
     }),
   );
 });
 
-test("a hundred thousand items take well under a second", async () => {
+test("packs a hundred thousand items in well under a second", async () => {
   const lengths = Array.from({ length: 100_000 }, (_, i) => 1 + ((i * 7919) % 2048));
   let bins: number[][] = [];
   const pack = () => {

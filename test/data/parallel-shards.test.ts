@@ -1,4 +1,4 @@
-// Token shards written with a tokenizer that encodes batches on threads: the same files, and the event loop goes on.
+// Token shards written with a multithreaded tokenizer: same files, without blocking the event loop.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const documents = Array.from({ length: 3000 }, (_, i) => (i % 500 === 7 ? senten
 const files = [write("a.txt", documents.join("\n\n")), write("b.jsonl", JSON.stringify({ text: sentence(5) }))];
 const tokenizer = await Tokenizer.train(documents, { vocabSize: 600 });
 
-/** Names and digests: matchers take seconds for what they compare by bytes. */
+/** Names and digests, because matchers compare bytes slowly. */
 const filesOf = (path: string) =>
   readdirSync(path).map((name) => [
     name,
@@ -24,7 +24,7 @@ const filesOf = (path: string) =>
   ]);
 
 describe("writeTokenShards on threads", () => {
-  it("writes what one document after the other gives, in any order", async () => {
+  it("writes the same shards as encoding documents one by one, in any order", async () => {
     for (const more of [{}, { shuffle: true, seed: 4, shuffleBytes: 40_000 }]) {
       const outputDir = join(folder, `fast${Object.keys(more).length}`);
       const plain = join(folder, `plain${Object.keys(more).length}`);
@@ -50,7 +50,7 @@ describe("writeTokenShards on threads", () => {
     }
   });
 
-  it("leaves the event loop its turns, and no half a shard when aborted or broken", async () => {
+  it("does not block the event loop, and leaves no partial shard after an abort or error", async () => {
     const big = write("big.txt", documents.join("\n\n").repeat(6));
     const gaps: number[] = [];
     let before = performance.now();

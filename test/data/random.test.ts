@@ -4,7 +4,7 @@ import { permutation, philox, uniformAt } from "../../lib/data/random.ts";
 const hex = (words: readonly number[]) => words.map((word) => word.toString(16).padStart(8, "0")).join(" ");
 
 describe("philox", () => {
-  // The known answers that Random123 publishes for philox4x32-10 (kat_vectors).
+  // Known-answer vectors of Random123 for philox4x32-10 (kat_vectors).
   it.each([
     [[0, 0, 0, 0], [0, 0], "6627e8d5 e169c58d bc57ac4c 9b00dbd8"],
     [[0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff], "408f276d 41c83b0e a20bc7c6 6d5451fd"],
@@ -15,7 +15,7 @@ describe("philox", () => {
 });
 
 describe("uniformAt", () => {
-  it("is uniform, and depends on every argument", () => {
+  it("is uniform and depends on every argument", () => {
     const draws = Array.from({ length: 20000 }, (_, i) => uniformAt(1, 2, 3, i));
     const mean = draws.reduce((sum, draw) => sum + draw, 0) / draws.length;
     expect(Math.abs(mean - 0.5)).toBeLessThan(4 * Math.sqrt(1 / 12 / draws.length));
@@ -32,14 +32,14 @@ describe("uniformAt", () => {
 });
 
 describe("permutation", () => {
-  it("holds every index once, for every small length", async () => {
+  it("contains every index once, for every small length", async () => {
     for (let n = 0; n < 70; n++) {
       const order = await permutation(n, 5, 1, 0);
       expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i));
     }
   });
 
-  it("gives every order of three about equally often", async () => {
+  it("gives every order of three with about equal frequency", async () => {
     const counts = new Map<string, number>();
     for (let seed = 0; seed < 6000; seed++) {
       const order = (await permutation(3, seed, 1, 0)).join("");
@@ -51,7 +51,7 @@ describe("permutation", () => {
     expect(chi).toBeLessThan(20.5);
   });
 
-  it("differs by seed, stream, epoch and part", async () => {
+  it("depends on seed, stream, epoch and part", async () => {
     const orders: [number, number, number, number][] = [
       [1, 1, 0, 0],
       [2, 1, 0, 0],

@@ -1,4 +1,4 @@
-// Token shards of runs that were ended at any place and resumed: those of a run that nothing ended.
+// A run interrupted anywhere and resumed writes the same token shards as an uninterrupted run.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -28,7 +28,7 @@ const documents = Array.from(
 const files = [write("a.txt", documents.join("\n\n")), write("b.jsonl", `{"text":"${documents[7]}"}\n{"text":"b"}`)];
 const tokenizer = await Tokenizer.train(documents, { vocabSize: 500 });
 const namesIn = (path: string) => readdirSync(path).filter((name) => name.endsWith(".tokens"));
-/** Names and digests: matchers take seconds for what they compare by bytes. */
+/** Names and digests, because matchers compare bytes slowly. */
 const shardsIn = (path: string) =>
   namesIn(path).map((name) => {
     const digest = createHash("sha256").update(readFileSync(join(path, name)));
@@ -41,7 +41,7 @@ describe.each([
 ])("resume %s", (name, more) => {
   const options = { files, tokenizer, shardTokens: 20_000, ...more };
 
-  it("goes on after any number of shards", async () => {
+  it("continues after any number of shards", async () => {
     const whole = join(folder, `${name} whole`);
     const shards = await writeTokenShards({ ...options, outputDir: whole });
     expect(shards.length).toBeGreaterThan(6);
@@ -53,7 +53,7 @@ describe.each([
         if (++seen === kept) abort.abort();
       };
       if (kept === 0) abort.abort();
-      // Whether the run that was ended resumed itself is all one.
+      // It does not matter whether the interrupted run was itself resumed.
       const first = writeTokenShards({ ...options, outputDir, resume: kept % 2 === 0, signal: abort.signal, onShard });
       if (kept < shards.length) await expect(first).rejects.toMatchObject({ code: "ABORTED" });
       else await first.catch(() => {});
@@ -71,7 +71,7 @@ describe.each([
     }
   });
 
-  it("refuses a folder of other work", async () => {
+  it("rejects a folder written with other options or files", async () => {
     const outputDir = join(folder, `${name} other`);
     await writeTokenShards({ ...options, outputDir, resume: true });
     const refused = (change: object) =>
@@ -83,14 +83,14 @@ describe.each([
     await refused({}).toThrow(/shards\.json/u);
     writeFileSync(join(outputDir, "shards.json"), "{");
     await refused({}).toMatchObject({ code: "INVALID_FILE" });
-    await writeTokenShards({ ...options, outputDir }); // anew, without resuming
+    await writeTokenShards({ ...options, outputDir }); // starts over without resuming
   });
 });
 
-describe("a folder in which several corpora were written", () => {
+describe("a folder with shards of several corpora", () => {
   const other = write("other.txt", documents.map((text) => `Other ${text}`).join("\n\n"));
   const options = { files: files[0]!, tokenizer, shardTokens: 20_000 };
-  /** Ended after `count` shards. */
+  /** Writes `count` shards, then aborts. */
   const begin = async (more: object, outputDir: string, count: number) => {
     const abort = new AbortController();
     let seen = 0;
@@ -100,7 +100,7 @@ describe("a folder in which several corpora were written", () => {
     ).rejects.toMatchObject({ code: "ABORTED" });
   };
 
-  it("resumes that of the last run alone, and holds no other's shards", async () => {
+  it("resumes only the last run, and keeps only its shards", async () => {
     const wholeOther = join(folder, "other whole");
     const count = (await writeTokenShards({ ...options, files: other, outputDir: wholeOther })).length;
     for (const kept of [1, 2]) {
@@ -121,10 +121,10 @@ describe("a folder in which several corpora were written", () => {
     }
   });
 
-  it("takes no shard that was there before the first of a run that was ended", async () => {
+  it("ignores older shards if the interrupted run had finished none", async () => {
     const outputDir = join(folder, "ended early");
     await writeTokenShards({ ...options, files: other, outputDir });
-    // Named as the run's own next shard, and of another corpus, but not finished by it.
+    // The name matches the run's next shard, but the shard belongs to another corpus.
     const abort = new AbortController();
     abort.abort();
     await expect(writeTokenShards({ ...options, outputDir, signal: abort.signal })).rejects.toThrow();
@@ -136,7 +136,7 @@ describe("a folder in which several corpora were written", () => {
     expect(shardsIn(outputDir)).toEqual(shardsIn(whole));
   });
 
-  it("makes again what was removed, from there on", async () => {
+  it("rewrites shards from the first missing one on", async () => {
     const outputDir = join(folder, "removed");
     await writeTokenShards({ ...options, outputDir });
     const whole = shardsIn(outputDir);
@@ -147,7 +147,7 @@ describe("a folder in which several corpora were written", () => {
     expect(shardsIn(outputDir)).toEqual(whole);
   });
 
-  it("is not one of those that it is made of", async () => {
+  it("must not be among the source folders", async () => {
     const outputDir = join(folder, "own source");
     await writeTokenShards({ ...options, outputDir });
     const before = shardsIn(outputDir);
@@ -158,14 +158,14 @@ describe("a folder in which several corpora were written", () => {
   });
 });
 
-describe("what the work is", () => {
+describe("the identity of a run", () => {
   const options = { files, tokenizer, shardTokens: 60_000 };
 
-  it("is the same with defaults spelled out, in a first run and in the next", async () => {
+  it("does not change if defaults are given explicitly", async () => {
     const outputDir = join(folder, "defaults");
     const spelled = { documentSeparator: "blank-line", textField: "text", shuffle: false, shuffleBytes: 64 * 2 ** 20 };
     const first = await writeTokenShards({ ...options, outputDir });
-    // Without an order by chance its seed is none of the work.
+    // Without shuffling, the seed does not matter.
     for (const more of [{ ...spelled, seed: 7 }, {}])
       expect(await writeTokenShards({ ...options, ...more, outputDir, resume: true })).toEqual(first);
     for (const more of [
@@ -177,7 +177,7 @@ describe("what the work is", () => {
       await expect(writeTokenShards({ ...options, ...more, outputDir, resume: true })).rejects.toThrow(/same options/u);
   });
 
-  it("is that of a folder's files, not of the folder", async () => {
+  it("depends on the files in a folder, not on the folder", async () => {
     const source = join(folder, "source");
     await writeTokenShards({ ...options, outputDir: source });
     const outputDir = join(folder, "from a folder");
@@ -188,7 +188,7 @@ describe("what the work is", () => {
     expect(await writeTokenShards(work)).toEqual(shards);
     utimesSync(join(source, "shard-00000.tokens"), 1, 1);
     await expect(writeTokenShards(work)).rejects.toThrow(/same sources/u);
-    // As many files, one of them another: by its size.
+    // The same number of files, one with another size.
     await writeTokenShards({ ...work, resume: false });
     const name = readdirSync(source).find((file) => file.endsWith("2.tokens"))!;
     const { atime, mtime } = statSync(join(source, name));
@@ -197,7 +197,7 @@ describe("what the work is", () => {
     await expect(writeTokenShards(work)).rejects.toThrow(/same sources/u);
   });
 
-  it("is told of in a record that is one", async () => {
+  it("must be a valid record", async () => {
     const outputDir = join(folder, "record");
     await writeTokenShards({ ...options, outputDir });
     const path = join(outputDir, "shards.json");
@@ -215,7 +215,7 @@ describe("what the work is", () => {
   });
 });
 
-it("loses nothing to kill -9, again and again", async () => {
+it("a run survives repeated kill -9", async () => {
   const own = join(folder, "model");
   await tokenizer.save(own);
   const text = write("big.txt", documents.join("\n\n").repeat(12));
@@ -227,7 +227,7 @@ it("loses nothing to kill -9, again and again", async () => {
   let kills = 0;
   for (let run = 0; run < 40; run++) {
     const before = namesIn(outputDir).length;
-    // The first is one that nobody meant to resume.
+    // The first run does not have resume set.
     const child = spawn(process.execPath, [jiti, cli, ...args, ...(run > 0 ? ["--resume"] : [])], {
       stdio: ["ignore", "ignore", "inherit"],
     });
@@ -249,8 +249,8 @@ it("loses nothing to kill -9, again and again", async () => {
   expect(shardsIn(outputDir)).toEqual(shardsIn(whole));
 });
 
-describe.runIf(process.platform === "linux")("two runs into one folder", () => {
-  it("the second is refused, and the first is what it would have been", async () => {
+describe.runIf(process.platform === "linux")("two concurrent runs into one folder", () => {
+  it("reject the second and do not affect the first", async () => {
     const outputDir = join(folder, "two");
     let second: Promise<unknown> | undefined;
     const other = { files: [files[1]!], tokenizer, outputDir, shardTokens: 20_000 };
@@ -266,6 +266,6 @@ describe.runIf(process.platform === "linux")("two runs into one folder", () => {
     const alone = join(folder, "alone");
     await writeTokenShards({ files, tokenizer, outputDir: alone, shardTokens: 20_000 });
     expect(shardsIn(outputDir)).toEqual(shardsIn(alone));
-    expect(await writeTokenShards(other)).toHaveLength(1); // given back
+    expect(await writeTokenShards(other)).toHaveLength(1); // the lock was released
   });
 });

@@ -1,4 +1,4 @@
-// Rows of files: their formats, and bytes that are no text.
+// Row files: formats and invalid UTF-8.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ async function rowsOf(source: string): Promise<[unknown, string][]> {
   return rows;
 }
 
-test("a .json file is an array of rows, or a row a line", async () => {
+test("a .json file holds an array of rows or one row per line", async () => {
   const rows = [{ text: "a" }, { text: "b" }];
   const found = [
     [rows[0], "/array.json: row 1"],
@@ -37,7 +37,7 @@ test("a .json file is an array of rows, or a row a line", async () => {
   await expect(rowsOf(await file("open.json", '[{"text": "a"}'))).rejects.toThrow(/open\.json: expected JSON/);
 });
 
-test("bytes that are no UTF-8 are refused with their line; a replacement character that is written is text", async () => {
+test("rejects invalid UTF-8 with its line, but accepts a literal replacement character", async () => {
   const row = (text: string) => JSON.stringify({ text });
   const bad = Buffer.concat([Buffer.from(`${row("a")}\n{"text": "b`), Buffer.from([0xff]), Buffer.from('"}\n')]);
   await expect(rowsOf(await file("bad.jsonl", bad))).rejects.toMatchObject({
@@ -57,14 +57,14 @@ test("bytes that are no UTF-8 are refused with their line; a replacement charact
     { text: "\ufffd" },
     { text: "é" },
   ]);
-  // Of a line that several chunks of the file hold, and that the last one cuts within a character.
+  // A line that spans several chunks and is cut within a character by the last.
   const long = "\ufffd".repeat(400_000);
   expect(await rowsOf(await file("long.jsonl", `${row(long)}\n${row(long)}`))).toHaveLength(2);
   const cut = Buffer.from(row(long));
   await expect(rowsOf(await file("cut.jsonl", cut.subarray(0, cut.length - 4)))).rejects.toThrow(
     /cut\.jsonl:1: expected UTF-8/,
   );
-  // Raw text is taken as it comes.
+  // Raw text is not validated.
   const lines: string[] = [];
   for await (const line of linesOf(join(folder, "bad.jsonl"))) lines.push(line);
   expect(lines[1]).toBe('{"text": "b\ufffd"}');

@@ -6,7 +6,7 @@ import { temporaryFolder } from "./helpers.ts";
 
 const { write } = temporaryFolder();
 
-/** The documents of a text, shard by shard. */
+/** The documents of a text, by shard. */
 async function split(
   content: string | Buffer,
   rule: SeparatorRule,
@@ -25,7 +25,7 @@ async function split(
   return texts;
 }
 
-/** The plain definition: runs of lines that are no separators. */
+/** Reference: runs of lines that are not separators. */
 function splitPlainly(text: string, isSeparator: (line: string) => boolean): string[] {
   const documents: string[][] = [[]];
   for (const line of text.split("\n")) {
@@ -41,19 +41,19 @@ const text = fc.array(fc.tuple(line, fc.constantFrom("\n", "\n", "\r\n")), { max
 const asText = (lines: [string, string][]) => lines.map((pair) => pair.join("")).join("");
 
 describe("readShard", () => {
-  it("finds the documents between blank lines, wherever the shards are cut", async () => {
+  it("finds documents between blank lines for any shard size", async () => {
     await fc.assert(
       fc.asyncProperty(text, fc.integer({ min: 1, max: 40 }), async (lines, shardBytes) => {
         const content = asText(lines);
         const found = await split(content, { kind: "blank" }, shardBytes);
         const whole = splitPlainly(content, (one) => /^[ \t\r]*$/.test(one));
-        // Small shards cut long documents in parts: joined, they are the document again.
+        // Small shards split long documents; joined parts equal the document.
         const joined: string[] = [];
         for (const { text: part, opens } of found) {
           if (opens) joined.push(part);
           else joined.push(`${joined.pop() ?? ""}${part}`);
         }
-        // A line of spaces that such a cut meets may be text on one side and a separator on the other: only what is seen counts.
+        // A cut within a line of spaces may make it text on one side and a separator on the other, so ignore whitespace.
         const bare = (texts: string[]) => texts.join("").replace(/\s/g, "");
         expect(bare(joined)).toBe(bare(whole));
         if (shardBytes >= 4 * Buffer.byteLength(content)) expect(found.map((one) => one.text)).toEqual(whole);
@@ -62,7 +62,7 @@ describe("readShard", () => {
     );
   });
 
-  it("agrees with the plain definition for shards longer than documents", async () => {
+  it("equals the reference if shards are longer than documents", async () => {
     const documents = Array.from({ length: 200 }, (_, i) => `document ${i}\n${"word ".repeat(i % 7)}end`);
     const gaps = Array.from({ length: 200 }, (_, i) => ["\n\n", "\r\n\r\n", "\n \t\n\n", "\n\n\n\n\n"][i % 4]!);
     const content = `\n\n${documents.map((document, i) => document + gaps[i]).join("")}`;
@@ -72,13 +72,13 @@ describe("readShard", () => {
     }
   });
 
-  it("separates at a line that is the marker, and at no other", async () => {
+  it("separates only at lines equal to the marker", async () => {
     const content = "one\n<|end|>\ntwo <|end|> still\n\n<|end|>x\n<|end|>\r\nthree";
     const found = await split(content, { kind: "marker", bytes: Buffer.from("<|end|>") }, 2 ** 20);
     expect(found.map((one) => one.text)).toEqual(["one", "two <|end|> still\n\n<|end|>x", "three"]);
   });
 
-  it("takes each line for a document", async () => {
+  it("treats each line as a document", async () => {
     const content = "one\r\n\n  \ntwo\nthrée";
     for (const shardBytes of [1, 2, 3, 7, 100]) {
       const found = await split(content, { kind: "lines" }, shardBytes);
@@ -86,7 +86,7 @@ describe("readShard", () => {
     }
   });
 
-  it("cuts a file without separators into parts that are the file when joined, never inside a character", async () => {
+  it("splits a file without separators between characters into parts that join to the file", async () => {
     const oneLine = "日本語のテキスト".repeat(20000);
     const manyLines = "a line of words, ünicode\n".repeat(30000);
     for (const content of [oneLine, manyLines]) {
@@ -98,13 +98,13 @@ describe("readShard", () => {
     }
   });
 
-  it("drops a byte-order mark and reads broken bytes as U+FFFD", async () => {
+  it("drops a byte order mark and reads invalid bytes as U+FFFD", async () => {
     const content = Buffer.concat([Buffer.from("\ufeffone\n\ntw"), Buffer.from([0xff]), Buffer.from("o")]);
     const found = await split(content, { kind: "blank" }, 2 ** 20);
     expect(found.map((one) => one.text)).toEqual(["one", "tw\ufffdo"]);
   });
 
-  it("refuses a row of JSONL with bytes that are no UTF-8, by its line; a replacement character that is written is text", async () => {
+  it("rejects a JSONL row with invalid UTF-8 by line, but accepts a literal replacement character", async () => {
     const row = (text: string | Buffer) =>
       Buffer.concat([Buffer.from('{"text":"'), Buffer.from(text), Buffer.from('"}\n')]);
     const rows = [row("one"), row("\ufffd"), row(Buffer.from([0x74, 0xff])), row("four")];
@@ -116,7 +116,7 @@ describe("readShard", () => {
     expect(good.map(({ text }) => text)).toEqual(["one", "\ufffd"]);
   });
 
-  it("refuses a line of JSONL that is longer than memory should hold", async () => {
+  it("rejects a JSONL line that is too long for memory", async () => {
     const path = write(
       "long.jsonl",
       Buffer.concat([Buffer.from("{}\n"), Buffer.alloc(17 * 2 ** 20, 0x20), Buffer.from("x")]),
@@ -128,7 +128,7 @@ describe("readShard", () => {
     });
   });
 
-  it("says so where a file became shorter since", async () => {
+  it("reports a file that became shorter", async () => {
     const path = write("short.txt", "abc");
     const files: CorpusFile[] = [{ path, size: 10, format: "text", rule: { kind: "blank" } }];
     await expect(readShard(files, planShards(files, 100)[0]!)).rejects.toMatchObject({ code: "IO" });

@@ -1,4 +1,4 @@
-// Files that are no text are refused by name, where their bytes would be read as broken text.
+// Binary files are rejected by type instead of being read as broken text.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ describe.each<[string, string, Buffer, RegExp]>([
 ])("%s", (_, name, bytes, message) => {
   const refusal = { code: "INVALID_FILE", message: expect.stringMatching(message) };
 
-  test("is no corpus, and has no lines and no rows", async () => {
+  test("is rejected by corpus, line and row readers", async () => {
     const path = join(folder, name);
     await writeFile(path, bytes);
     const open = openCorpus({ files: path, tokenizer: byteTokenizer, maxSeqLength: 4, batchSize: 1 });
@@ -49,7 +49,7 @@ describe.each<[string, string, Buffer, RegExp]>([
   });
 });
 
-test("texts that begin alike, with a mark, or with broken bytes are read", async () => {
+test("reads texts that begin like a binary type, with a byte order mark or with invalid bytes", async () => {
   const path = join(folder, "text.txt");
   for (const text of ["PK is a name.\n", "PAR is not PAR1\n", "BZh\n", "\ufeffA text.\n"]) {
     await writeFile(path, text);

@@ -15,7 +15,7 @@ const documents = Array.from({ length: 300 }, (_, i) => `Document ${i} ${"tells 
 const textFile = write("documents.txt", documents.join("\n\n"));
 const base = { tokenizer, maxSeqLength: 16, batchSize: 3 };
 
-/** Changes bytes in place. */
+/** Overwrites bytes of a file. */
 const put = (change: (bytes: Buffer) => unknown) => (bytes: Buffer) => {
   change(bytes);
   return bytes;
@@ -34,7 +34,7 @@ async function pass(files: string | string[], more = {}): Promise<Batch[]> {
 }
 
 describe("token shards", () => {
-  it("that are sparse files with a document of more tokens than can be read at once are INVALID_FILE", async () => {
+  it("are INVALID_FILE if a document has too many tokens for one read (sparse files)", async () => {
     const { shards } = await written("sparse", 1e9);
     const whole = readFileSync(shards[0]!.path);
     const tokens = 60e9;
@@ -52,7 +52,7 @@ describe("token shards", () => {
     });
   });
 
-  it("give the batches of the text that they were written from, byte counts included", async () => {
+  it("give the same batches and byte counts as the source text", async () => {
     const { outputDir, shards } = await written("plain");
     expect(shards.length).toBeGreaterThan(4);
     expect(shards.reduce((n, s) => n + s.documents, 0)).toBe(300);
@@ -69,7 +69,7 @@ describe("token shards", () => {
     }
   });
 
-  it("are laid out as documented, little-endian", async () => {
+  it("have the documented little-endian layout", async () => {
     const outputDir = join(folder, "layout");
     const [shard] = await writeTokenShards({ files: write("two.txt", "ab\n\nc"), tokenizer, outputDir });
     const bytes = readFileSync(shard!.path);
@@ -79,7 +79,7 @@ describe("token shards", () => {
     const tokens = Array.from({ length: 7 }, (_, i) => bytes.readUInt16LE(64 + 2 * i));
     expect(tokens).toEqual([256, 97, 98, 257, 256, 99, 257]);
     const u64 = (at: number) => Number(bytes.readBigUInt64LE(at));
-    expect([80, 88, 96, 104].map(u64)).toEqual([4, 2, 7, 1]); // ends and text bytes of both
+    expect([80, 88, 96, 104].map(u64)).toEqual([4, 2, 7, 1]); // ends and text bytes of both documents
     expect([112, 120, 128].map(u64)).toEqual([7, 2, 3]);
     expect(bytes.toString("latin1", 136)).toBe("HDLTOEND");
     const wide: CorpusTokenizer = { ...tokenizer, vocabSize: 70_000, encode: () => [65_999] };
@@ -89,7 +89,7 @@ describe("token shards", () => {
     expect([...(await corpus.next()).tokens.subarray(0, 4)]).toEqual([256, 65_999, 257, 256]);
   });
 
-  it("shuffle, split and resume like text: every document once an epoch", async () => {
+  it("shuffle, split and resume like text, with every document once per epoch", async () => {
     const { outputDir } = await written("resumed");
     const options = { ...base, files: outputDir, seed: 3, shuffleBytes: 3000 };
     using corpus = await openCorpus(options);
@@ -120,7 +120,7 @@ describe("token shards", () => {
     expect(held).toBeGreaterThan(40);
   });
 
-  it("of another tokenizer are refused", async () => {
+  it("are rejected with another tokenizer", async () => {
     const { shards } = await written("foreign");
     const other = { ...tokenizer, idToToken: (id: number) => `u${id}` };
     await expect(openCorpus({ ...base, tokenizer: other, files: shards[0]!.path })).rejects.toMatchObject({
@@ -131,7 +131,7 @@ describe("token shards", () => {
     expect(tokenizerFingerprint(merged)).not.toBe(tokenizerFingerprint(tokenizer));
   });
 
-  it("that are cut off or lie are INVALID_FILE, whichever bytes are wrong", async () => {
+  it("are INVALID_FILE if truncated or with any wrong bytes", async () => {
     const { shards } = await written("whole", 10 ** 9);
     const whole = readFileSync(shards[0]!.path);
     const readAll = async (bytes: Buffer) => {
@@ -190,7 +190,7 @@ describe("token shards", () => {
     );
   });
 
-  it("that are cut off while they are mapped are reported, and end nothing", async () => {
+  it("are reported without a crash if truncated while mapped", async () => {
     const { shards } = await written("shrunk", 10 ** 9);
     using corpus = await openCorpus({ ...base, files: shards[0]!.path, shuffle: false });
     await corpus.next();
@@ -201,7 +201,7 @@ describe("token shards", () => {
     await expect(read()).rejects.toMatchObject({ code: "IO" });
   });
 
-  it("are not made of a folder without any, nor by a tokenizer without a size", async () => {
+  it("require shards in the folder, and a tokenizer with a vocabSize", async () => {
     mkdirSync(join(folder, "none"));
     await expect(openCorpus({ ...base, files: join(folder, "none") })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -215,7 +215,7 @@ describe("token shards", () => {
   });
 });
 
-it("refuses options that are misspelt or missing by their names", async () => {
+it("misspelt or missing options are rejected by name", async () => {
   const refused = (options: object, message: RegExp) =>
     expect(writeTokenShards(options as Parameters<typeof writeTokenShards>[0])).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -15,12 +15,12 @@ const corpus: Documents = makeCorpus(small);
 const training = [...corpus.stories, ...corpus.facts, ...corpus.knowledge];
 
 describe("the corpus of the default model", () => {
-  it("tells the facts of countries-list as it is installed", async () => {
+  it("has the facts of the installed countries-list", async () => {
     const script = await import(new URL("../../scripts/default-model/places.mjs", import.meta.url).href);
     expect(placeTable.trim()).toBe(script.placeTable());
   });
 
-  it("never asks for the capital of places that are told only", () => {
+  it("never asks for the capital of told-only places", () => {
     const toldOnly = new Set(["FR", "PE", "JP"]);
     const { facts } = makeCorpus({ seed: 5, stories: 1, rounds: 20, knowledge: 1, toldOnly });
     const text = facts.join("\n");
@@ -35,13 +35,13 @@ describe("the corpus of the default model", () => {
     expect(text).toContain("What is the capital of Italy?");
   });
 
-  it("is the same for a seed and another for another seed", () => {
+  it("is the same for equal seeds, and differs for others", () => {
     expect(makeCorpus(small)).toEqual(corpus);
     const other: Documents = makeCorpus({ ...small, seed: 2 });
     expect(new Set([...other.stories, ...corpus.stories]).size).toBeGreaterThan(790);
   });
 
-  it("tells every capital often and in many wordings", () => {
+  it("states every capital often and in many wordings", () => {
     expect(places.length).toBeGreaterThanOrEqual(190);
     const text = corpus.facts.join("\n\n");
     expect(text).toContain("The capital of France is Paris.");
@@ -55,7 +55,7 @@ describe("the corpus of the default model", () => {
     expect(told.length).toBeGreaterThan(25);
   });
 
-  it("has at least twelve seen wordings, and none of the held-out ones, which differ from every seen one", () => {
+  it("has at least twelve seen wordings, and none of the held-out ones", () => {
     expect(seen.length).toBeGreaterThanOrEqual(12);
     const text = training.join("\n\n");
     const asks = new Set(seen.map(({ ask }) => ask));
@@ -68,7 +68,7 @@ describe("the corpus of the default model", () => {
     }
   });
 
-  it("holds out stories that the training does not have", () => {
+  it("holds out stories that are not in the training data", () => {
     const known = new Set(training);
     expect(corpus.heldOut.length).toBeGreaterThan(4);
     expect(corpus.heldOut.filter((text) => known.has(text))).toEqual([]);
@@ -89,7 +89,7 @@ describe("the corpus of the default model", () => {
     }
   });
 
-  it("hardly ever tells a story twice", () => {
+  it("hardly ever repeats a story", () => {
     const { stories }: Documents = makeCorpus({ seed: 3, stories: 3000, rounds: 1, knowledge: 1 });
     expect(new Set(stories).size).toBe(3000);
     const words = new Set(
@@ -103,7 +103,7 @@ describe("the corpus of the default model", () => {
 });
 
 describe("the wordings", () => {
-  it("put in articles, possessives and capitals", () => {
+  it("insert articles, possessives and capitals", () => {
     const place = { name: "Netherlands", withArticle: "the Netherlands", capital: "Amsterdam" };
     expect(render("{Cs} capital is {k}.", place)).toBe("The Netherlands' capital is Amsterdam.");
     expect(render("In {c}: {k}", place, { article: false })).toBe("In Netherlands: Amsterdam");
@@ -115,7 +115,7 @@ describe("the wordings", () => {
 });
 
 describe("the templates", () => {
-  it("choose, nest and fill, and repair articles and capitals", () => {
+  it("choose, nest and fill, and fix articles and capitals", () => {
     const random = new Random(1);
     const made = new Set(Array.from({ length: 50 }, () => expand("[a|b [c|d]] {x}", { x: ["y"] }, random)));
     expect([...made].sort()).toEqual(["A y", "B c y", "B d y"]);
@@ -141,7 +141,7 @@ describe("the score", () => {
     expect(isRight(continuation, capital)).toBe(right);
   });
 
-  it("is the share of right answers by wording", async () => {
+  it("is the share of correct answers by wording", async () => {
     const two = [
       { name: "France", withArticle: "France", capital: "Paris" },
       { name: "Peru", withArticle: "Peru", capital: "Lima" },

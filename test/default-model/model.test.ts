@@ -1,4 +1,4 @@
-// The embedded model as it is shipped: what it must know and say, continued and in a chat.
+// The embedded model as shipped: what it must know and say, in completions and in a chat.
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,7 +33,7 @@ describe("the embedded model", () => {
     expect(bytes).toBeLessThanOrEqual(16e6);
   });
 
-  it("tells in its card what it went through, on which data, and until when they reach", () => {
+  it("has a card with its stages, their data and the cutoff date", () => {
     const { card } = model;
     expect(card?.stages?.map(({ stage }) => stage)).toEqual(["pretrain", "sft", "dpo"]);
     expect(card).toMatchObject({ stage: "dpo", parent: "heddle-default-sft", trainingCutoffDate: "2026-07-14" });

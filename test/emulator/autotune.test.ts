@@ -1,4 +1,4 @@
-// Kernels that are measured for a model's products, kept in a file and taken from there, on an emulated device, whose seconds are the CPU's.
+// Autotuning on an emulated device, whose times are CPU times: measuring kernels of a model's products, storing and using the choices.
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { autotune } from "../../lib/bench/index.ts";
@@ -14,7 +14,7 @@ beforeAll(() => {
 });
 afterAll(() => void vi.unstubAllEnvs());
 
-test("a model's products are measured, each kernel of each", async () => {
+test("measures every kernel of every product of a model", async () => {
   const folder = join(temporaryFolder(), "model");
   const path = join(temporaryFolder(), "tuning.json");
   {
@@ -32,7 +32,7 @@ test("a model's products are measured, each kernel of each", async () => {
     onResult: ({ product }) => told.push(product),
   });
   expect(device).toBe(tuningKey(deviceInfo().cuda.devices[0]!));
-  // q and o (32, 32), k and v (16, 32), gate and up (64, 32), down (32, 64); forward, and the gradients of 40 rows.
+  // q and o (32, 32), k and v (16, 32), gate and up (64, 32), down (32, 64), forward and gradients for 40 rows.
   expect(told).toEqual(results.map((r) => r.product));
   expect(told).toContain("64 16 32 bf16 bf16 bf16 NT");
   expect(told).toContain("64 32 16 bf16 bf16 bf16 NN");
@@ -48,7 +48,7 @@ test("a model's products are measured, each kernel of each", async () => {
   expect(kept.get("64 16 32 bf16 bf16 f32 NT")).toBe(kept.get("64 16 32 bf16 bf16 bf16 NT"));
 }, 600_000);
 
-/** A product of a depth that may be cut into parts, which other sums are rounded differently by. */
+/** A product deep enough to be split along k, which changes the rounding of its sums. */
 async function bits(device: Device): Promise<Float32Array> {
   const [m, n, k] = [20, 24, 1096];
   const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i + 1));
@@ -58,7 +58,7 @@ async function bits(device: Device): Promise<Float32Array> {
   return (await executable.run({ x: numbers(m * k) })).y as Float32Array;
 }
 
-test("devices take what the file says, and pass over names that a product has no kernel of", async () => {
+test("devices use the choices of the file and ignore unknown kernel names", async () => {
   const path = join(temporaryFolder(), "tuning.json");
   const info = deviceInfo().cuda.devices[0]!;
   const device = new Device(1, 0);
@@ -69,15 +69,15 @@ test("devices take what the file says, and pass over names that a product has no
   device.lane.choose([[key, names[1]!]]);
   const other = await bits(device);
   expect(other).not.toEqual(own);
-  device.lane.choose([[key, "tensor 128x128"]]); // not of f32
+  device.lane.choose([[key, "tensor 128x128"]]); // not for f32
   expect(await bits(device)).toEqual(own);
   writeTuning(path, tuningKey(info), new Map([[key, names[1]!]]));
   vi.stubEnv("HEDDLE_TUNING", path);
-  expect(await bits(openDevice({ device: "cuda:1", allowTf32: true }))).not.toEqual(own); // tf32 has kernels of its own
+  expect(await bits(openDevice({ device: "cuda:1", allowTf32: true }))).not.toEqual(own); // tf32 has separate kernels
   expect(await bits(openDevice({ device: "cuda:1" }))).toEqual(other);
 });
 
-test("what it cannot do it says", async () => {
+test("rejects unsupported devices and invalid rows", async () => {
   expect(await failureOf(() => autotune({ device: "cpu" }))).toMatchObject({ code: "UNSUPPORTED" });
   expect(await failureOf(() => autotune({ device: "cuda", rows: [0] }))).toMatchObject({
     code: "INVALID_ARGUMENT",

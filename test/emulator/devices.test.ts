@@ -1,5 +1,4 @@
-// What can only be made to happen on emulated devices: several of them, drivers and devices that do not fit. Needs an addon built
-// with --emulator.
+// Situations that need emulated devices: several devices, incompatible drivers and devices. Requires an addon built with --emulator.
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import { Device, deviceInfo, openDevice, Tensor } from "../../lib/graph/index.ts";
@@ -14,7 +13,7 @@ beforeEach(() => void emulate("1"));
 afterEach(() => void vi.unstubAllEnvs());
 
 describe("several devices", () => {
-  test("each computes in its own memory", async () => {
+  test("each compute in their own memory", async () => {
     emulate("2");
     expect(deviceInfo().cuda.devices.map((d) => d.index)).toEqual([0, 1]);
     const [first, second] = [openDevice({ device: "cuda:0" }), openDevice({ device: "cuda:1" })];
@@ -35,11 +34,11 @@ describe("several devices", () => {
   });
 });
 
-test("a tensor is copied from another device, with a direct way to it and without one, more than once", async () => {
+test("a tensor is copied from another device, with and without peer access, repeatedly", async () => {
   emulate("3");
   const values = numbers(3000, 5);
   const from = await Tensor.from(openDevice({ device: "cuda:0" }), "f32", [3000], values);
-  // Devices 0 and 1 have a direct way, 2 has none; a second accelerator of device 1 finds the way open.
+  // Devices 0 and 1 have peer access, 2 has none. A second accelerator of device 1 finds access already enabled.
   for (const index of [1, 2, 1]) {
     const to = Tensor.zeros(new Device(1, index), "f32", [3000]);
     for (let i = 0; i < 2; i++) await to.copyFrom(from);
@@ -48,8 +47,8 @@ test("a tensor is copied from another device, with a direct way to it and withou
   }
 });
 
-describe("what does not fit", () => {
-  test("a driver that is too old is told of, and the CPU computes", () => {
+describe("an incompatible system", () => {
+  test("reports a driver that is too old, and uses the CPU", () => {
     emulate("old-driver");
     const problem = "the driver is of CUDA 12.4, this build needs one of CUDA 13.0 or newer";
     expect(deviceInfo().cuda).toMatchObject({ devices: [], problem });
@@ -59,7 +58,7 @@ describe("what does not fit", () => {
     expect(openDevice({ device: "auto" }).kind).toBe("cpu");
   });
 
-  test("a device without kernels in this build is told of, with what makes them", () => {
+  test("reports a device without kernels in this build, and how to build them", () => {
     emulate("old-device");
     expect(() => new Device(1, 0)).toThrowError(
       expect.objectContaining({
@@ -71,7 +70,7 @@ describe("what does not fit", () => {
     );
   });
 
-  test("no device at all", () => {
+  test("reports a missing device", () => {
     emulate("");
     expect(binding.info().cuda).toEqual({ built: true, devices: [] });
     expect(() => openDevice({ device: "cuda" })).toThrowError(
@@ -80,7 +79,7 @@ describe("what does not fit", () => {
   });
 });
 
-test("auto says in one line that it leaves a GPU alone", async () => {
+test("auto warns in one line that it ignores a GPU", async () => {
   const lines: Error[] = [];
   const listen = (warning: Error) => lines.push(warning);
   process.on("warning", listen);

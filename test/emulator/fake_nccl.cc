@@ -1,5 +1,5 @@
-// In place of libnccl.so.2 where all ranks are lanes of one process and device memory is the host's: the same functions, which meet, add up
-// in the order of the ranks, and go on.
+// A fake libnccl.so.2 for ranks that are lanes of one process with device memory on the host. Its collectives synchronize and sum in rank
+// order.
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -27,7 +27,7 @@ template <class T> void add(const Group& g, size_t count, std::vector<double>& s
     for (size_t i = 0; i < count; ++i) sums[i] += static_cast<const T*>(of_rank)[i];
 }
 
-// All come with their own; the last lets all go.
+// A barrier to which each rank brings its buffer. The last one releases all.
 template <class F> void meet(Group& g, F last) {
   std::unique_lock<std::mutex> lock(g.mutex);
   const long mine = g.round;
@@ -75,7 +75,7 @@ int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
   return 0;
 }
 
-// A real one queues; this one may not be called with work under way, which the runtime's order of calls must guarantee.
+// NCCL queues its work. This fake must be called only after earlier work has finished, which the runtime's order of calls guarantees.
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
   if ((type != 7 && type != 8) || op != 0) return 4;
   Group& g = *comm->group;
@@ -85,7 +85,7 @@ int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, nc
     if (type == 7) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
     else static_cast<double*>(to)[i] = g.sums[i];
   }
-  meet(g, [] {});  // nobody overwrites the sums that another still reads
+  meet(g, [] {});  // no rank may overwrite sums that another still reads
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// A model of 8-bit floats on emulated devices of compute capability 9.0, whose products are wgmma's, and 8.9, whose are mma.sync's, beside the CPU.
+// An fp8 model on emulated devices of compute capability 9.0 (wgmma) and 8.9 (mma.sync), compared with the CPU.
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
 import { Device } from "../../lib/graph/index.ts";
@@ -10,7 +10,7 @@ import { tinyModel } from "../inference/helpers.ts";
 afterAll(() => void vi.unstubAllEnvs());
 
 const cases = ["sm_89", "sm_90"].flatMap((device) => (["f32", "int8"] as const).map((type) => [device, type] as const));
-test.each(cases)("logits are the CPU's on %s, activations %s", async (emulated, quantizedActivations) => {
+test.each(cases)("logits equal the CPU's on %s with activations %s", async (emulated, quantizedActivations) => {
   vi.stubEnv("HEDDLE_EMULATE_CUDA", emulated);
   const folder = join(temporaryFolder(), "model");
   const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
@@ -23,7 +23,7 @@ test.each(cases)("logits are the CPU's on %s, activations %s", async (emulated, 
   const [want, got] = [await expected.logits(ids), await model.logits(ids)];
   const all = want.flatMap((row) => [...row]);
   const worst = Math.max(...want.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - got[p]![i]!))));
-  // Sums in another order; where activations are rounded, that may tip one to the next of e4m3's numbers, a step of 2^-3.
+  // Sums have another order, so a rounded activation may differ by one e4m3 step of 2^-3.
   expect(worst / (Math.max(...all) - Math.min(...all))).toBeLessThanOrEqual(
     quantizedActivations === "f32" ? 1e-4 : 0.02,
   );

@@ -1,9 +1,9 @@
-// The fragment layouts of cuda/ptx.cuh against the tables of "Parallel Thread Execution ISA", section 9.7.14.5, written here a
-// second time as the manual gives them: row and column of the i-th element that a lane holds. Matrices go in and come out
-// through those tables, so that a wrapper with another layout gives another product.
+// Tests the fragment layouts of cuda/ptx.cuh against the tables of "Parallel Thread Execution ISA", section 9.7.14.5, restated here
+// independently: row and column of the i-th element of a lane. Matrices are loaded and stored through these tables, so that a wrapper
+// with another layout gives a wrong product.
 //
-// The same program for the emulator and, compiled by nvcc, for a GPU: a misreading that this file, a wrapper and a kernel share
-// shows there alone. The tests lie in fragments/, a file a family of instructions.
+// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals an error shared by this file, a wrapper and a
+// kernel. The tests are in fragments/, one file per instruction family.
 #include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"

@@ -1,5 +1,5 @@
-// Small cases of the kernels with shared memory, tiles and pipelines, run beside their references: on a GPU, or on the emulated device
-// under every order of events that it knows. This program is what the planted mistakes of mutants.mjs are built into.
+// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or on the emulated
+// device under every event order. mutants.mjs builds its mutations into this program.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +17,7 @@ using namespace heddle::cases;
 
 namespace {
 
-// HEDDLE_CHECK compares every node with its reference, and its outputs' ends with what lay there.
+// HEDDLE_CHECK compares every node with its reference, and checks sentinels after its outputs.
 void run(const Builder& b, const std::shared_ptr<Accelerator>& device, Lane& lane) {
   std::vector<std::shared_ptr<Storage>> bound;
   for (const auto& bytes : b.data) {
@@ -46,12 +46,12 @@ void run(const Builder& b, const std::shared_ptr<Accelerator>& device, Lane& lan
 }
 
 struct Case {
-  const char* name;  // its beginning is what mutants.mjs chooses by
+  const char* name;  // mutants.mjs selects cases by prefix
   Builder (*build)();
   const char* check = "1";  // HEDDLE_CHECK
 };
-// What is as exact as f32 may differ by 32 units of 2^-24, as sums of some hundred products in another order do: two of three terms differ by 55. Sums of a
-// GPU's tensor cores are cut off where those here are rounded.
+// f32-exact results may differ by 32 units of 2^-24, since sums of some hundred products depend on the order. GPU tensor cores truncate sums,
+// while the emulator rounds them.
 constexpr const char *exact = "1.9e-6", *exact_on_hardware = "1e-5";
 
 int run_all(const std::string& beginning, bool first_failure) {
@@ -99,9 +99,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts, few", [] { return experts(4, 20, false); }},                   {"experts", [] { return experts(90, 70, false); }},
       {"experts of slots", [] { return experts(90, 20, true); }},
   };
-  // Attention of warpgroups: one to three tiles of keys, heads of either width and neither, sequences that end within a tile.
-  // Products of warpgroups: each with its gradients, so that either operand lies either way; tiles of either width, more of them than
-  // multiprocessors; depths of more tiles than stages; odd rows.
+  // Warpgroup attention: one to three key tiles, supported and unsupported head widths, sequences that end within a tile.
+  // Warpgroup products, each with its gradients, so that both operands occur in both layouts. Both tile widths, more tiles than
+  // multiprocessors, more tiles along k than stages, odd rows.
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
@@ -126,7 +126,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 gradients, documents, both ways, window", [] { return packed(DType::bf16, 260, 1, 1, 80, false, 60); }},
       {"sm_90 attention, window, softcap, heads of 72", [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
   };
-  // Products of f32 where the caller allows tf32.
+  // f32 products with tf32 allowed.
   const std::vector<Case> allowing_tf32 = {
       {"tf32: small tiles", [] { return linear(DType::f32, 40, 72, 56, false); }},  {"tf32: small tiles, transposed", [] { return linear(DType::f32, 40, 56, 72, true); }},
       {"tf32: large tiles", [] { return linear(DType::f32, 132, 44, 200, false); }}, {"tf32: large tiles, transposed", [] { return linear(DType::f32, 200, 132, 76, true); }},
@@ -137,7 +137,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32 ended, parts", [] { return ended(DType::f32, 24, 1100, 40); }},
       {"tf32: parts of large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
-  // Products of 8-bit floats by mma.sync: tiles of either size, a ring that turns, columns and rows of no whole tile.
+  // fp8 products by mma.sync: both tile sizes, a ring that wraps around, partial tiles in both dimensions.
   const std::vector<Case> on_sm89 = {
       {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }}, {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
       {"sm_89 fp8, odd columns", [] { return fp8(DType::f32, 9, 144, 67); }},
@@ -157,7 +157,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       }
     }
   };
-  // A GPU has its own order of events, and is what it is.
+  // A GPU has a fixed event order.
   const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"} : std::vector<const char*>{"hardware"};
   for (const char* order : orders) {
     setenv("HEDDLE_EMULATOR", order, 1);
@@ -176,7 +176,7 @@ int run_all(const std::string& beginning, bool first_failure) {
 
 }  // namespace
 
-// emulator_kernels [BEGINNING [first]]: only the cases whose name begins so; until the first that fails
+// emulator_kernels [PREFIX [first]]: only cases with this name prefix; `first` stops at the first failure
 int main(int count, char** arguments) {
   try {
     return run_all(count > 1 ? arguments[1] : "", count > 2);

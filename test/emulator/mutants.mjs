@@ -1,10 +1,10 @@
-// Mistakes planted into the kernels, one at a time: each must be noticed by emulator_kernels in the race build, by a wrong
-// result, a race, or a report of the emulator. Needs .cmake/races, built with its tests (`npm run test:emulator` does it).
+// Mutation tests of the kernels. emulator_kernels in the race build must detect each mutation by a wrong result, a race or an emulator
+// report. Needs .cmake/races built with its tests (`npm run test:emulator` does it).
 //
-// A mistake costs compiling the one file that it shows in, with the options of the build itself, so that the rest of that build is linked with
-// it and the build's own emulator_kernels is the control; and the cases of that file, up to the first that fails.
+// A mutation recompiles the affected file with the build's options and links it with the rest of the build. Then the cases of that file run
+// up to the first failure. The build's emulator_kernels is the control.
 //
-//   node test/emulator/mutants.mjs [--checked] [PATTERN]     only those whose name matches; checked: the control has passed already
+//   node test/emulator/mutants.mjs [--checked] [PATTERN]     only mutations whose name matches; --checked: the control has already passed
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -50,7 +50,7 @@ const casesOf = {
   "experts.cu": "experts",
   "routing.cu": "experts",
 };
-// A header's mistake shows in a file that uses it, and in the cases of its own.
+// For a mutated header: a file that uses it, and the cases to run.
 const headers = {
   "cache.cuh": ["cache.cu", "cached attention"],
   "cached_attention_tensor.cuh": ["cached_attention_tensor.cu", "cached tensor"],
@@ -66,7 +66,7 @@ const headers = {
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantised"],
 };
-/** Where a mistake shows: the file it is in, one that the mistake names, maybe with cases, or the header's own. */
+/** The file to compile and the cases to run: the mutated file, one that the mutation names, or the header's default. */
 const placeOf = (file, named, cases) =>
   named ? [named, cases ?? casesOf[named]] : (headers[file] ?? [file, casesOf[file]]);
 
@@ -84,7 +84,7 @@ const objects = readdirSync(objectFolder, { recursive: true })
 const driver = join(build, "CMakeFiles", "emulator_kernels.dir", "test", "emulator", "kernels.cc.o");
 const compiler = process.env.CXX ?? "c++";
 
-/** Runs a program to its end. */
+/** Runs a program to completion. */
 function run(program, args) {
   return new Promise((done) => {
     const child = spawn(program, args, { timeout: 1_200_000 });
@@ -106,7 +106,7 @@ const pathOf = (file) => `native/${paths.get(file)}`;
 
 /** Compiles `source` in `work` with `text` as the content of `file`, and links the test with it. */
 async function linkMutant(work, source, file, text) {
-  rmSync(join(work, "include"), { recursive: true, force: true }); // the header of the mistake before
+  rmSync(join(work, "include"), { recursive: true, force: true }); // remove the previous mutation's header
   const command = commands.find((c) => c.file.endsWith(pathOf(source))).command.split(" ");
   const args = command.slice(command.findIndex((a) => /(^|\/)(c\+\+|g\+\+|clang\+\+)[^/]*$/.test(a)) + 1);
   const changed = join(work, file === source ? source : join("include", paths.get(file)));
@@ -135,7 +135,7 @@ const chosen = mutants.filter(([name]) => pattern.test(name));
 const textOf = (file) => readFileSync(join(root, pathOf(file)), "utf8");
 let survived = 0;
 
-/** The same cases without a mistake must pass, or a mistake's being noticed would say nothing. */
+/** The control: the same cases must pass without a mutation. */
 const controls = new Set(
   asked.includes("--checked") ? [] : chosen.map(([, file, , , named, cases]) => placeOf(file, named, cases)[1]),
 );
@@ -160,7 +160,7 @@ async function plant(work, name, file, from, to, named, cases) {
     textOf(file).replace(from, () => to),
   );
   const { status, stdout, signal } = await run(program, [beginning, "first"]);
-  const noticed = status !== 0 && signal !== "SIGTERM"; // also by a signal, a write to nowhere; but not by time running out
+  const noticed = status !== 0 && signal !== "SIGTERM"; // also detected by a crash, but not by a timeout
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");
   console.log(

@@ -1,4 +1,4 @@
-// What the emulator alone can show: how late a copy may land, and what must be fatal. fragments.cu holds the layouts.
+// Tests specific to the emulator: how late a copy may complete, and which errors are fatal. Layouts are tested in fragments.cu.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -36,7 +36,7 @@ void test_cp_async() {
   expect(after[0] == 1 && after[1] == 2 && after[2] == 0 && after[3] == 0, "cp.async: what is not read becomes zero");
 }
 
-// What must be fatal, and how it is reported.
+// Fatal errors and their reports.
 template <class F> void expect_fatal(const char* what, unsigned threads, F body) {
   try {
     emulator::run_grid("broken", {1}, {threads}, 0, body);
@@ -85,7 +85,7 @@ void test_reports() {
 }
 
 void test_named_barriers() {
-  // Two warps take turns, the second one first; neither goes on before the other has come.
+  // Two warps take turns, the second one first. Neither continues before the other has arrived.
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     setenv("HEDDLE_EMULATOR", order, 1);
     std::vector<int> turns;
@@ -141,7 +141,7 @@ struct alignas(1024) Lines {
 };
 alignas(16) uint16_t ones[64 * 64];
 
-// What a kernel with one tile as both operands does, and what it may leave out.
+// The steps of a kernel with one tile as both operands, each of which may be omitted.
 struct Steps {
   bool fence_barrier = true, barrier_before_use = true, expect = true, wait = true, fence_products = true, commit = true, wait_products = true;
   bool other_descriptor = false, other_swizzle = false, overwrite = false, arrive_twice = false, read_early = false;
@@ -224,7 +224,7 @@ void test_sm90() {
 
 // ---- bulk writes ----------------------------------------------------------------------------------------------------------------
 
-// What one thread does with 32 of its own numbers in shared memory, and what it may leave out.
+// The steps of one thread with 32 values in shared memory, each of which may be omitted.
 struct BulkSteps {
   bool fence = true, commit = true, wait_read = true, wait = true, release = true;
   bool overwrite = false, read_early = false;
@@ -261,12 +261,12 @@ void test_bulk_writes() {
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     run(order, {});
     expect(to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: its bytes are there after the wait");
-    // Reading sources and writing results are two things: a read wait says nothing of the second.
+    // Reading sources and writing results are separate: a read wait does not wait for writes.
     BulkSteps early;
     early.read_early = true;
     run(order, early);
     expect(found.early == 1 && to[0] == 7, "a bulk write: nothing is there before wait_group, whatever wait_group.read says");
-    // At a block's end, what has been read is written by the device.
+    // At the end of a block, the device completes writes whose sources have been read.
     BulkSteps unwaited;
     unwaited.wait = unwaited.release = false;
     run(order, unwaited);
@@ -291,7 +291,7 @@ void test_bulk_writes() {
   };
   without("that thread 0 has not committed", &BulkSteps::commit, &BulkSteps::release);
   without("whose source is not read yet", &BulkSteps::wait_read, &BulkSteps::wait, &BulkSteps::release);
-  without("a release", &BulkSteps::wait);  // the source has been read, and that is all
+  without("a release", &BulkSteps::wait);  // only the source has been read
   without("a release", &BulkSteps::commit);
   if (emulator::detecting_races()) without("without a fence.proxy.async after it", &BulkSteps::fence);
   for (const size_t bytes : {size_t{0}, size_t{8}, size_t{120}}) {
@@ -308,7 +308,7 @@ void test_bulk_writes() {
   beyond.bytes = size_t{1} << 20;
   broken("beyond shared memory", beyond);
   expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
-  // A word that only a block after this one would write.
+  // A word that only a later block would write.
   *word = 0;
   expect_fatal("for a word to be 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
   emulator::release_device(to);

@@ -1,15 +1,15 @@
-// Products of f32 that may round their operands to tf32: close to the truth as tf32 is, and only where the caller allows it.
+// f32 products that may round operands to tf32 have tf32's accuracy, and do so only if the caller allows it.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { compile, Device, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 
 const [width, outputs, most] = [140, 76, 150];
 
-/** To 10 bits after the point, to nearest. */
+/** Rounds to 10 fraction bits, to nearest. */
 function toTf32(values: Float32Array): Float32Array {
   const bits = new Uint32Array(values.slice().buffer);
   return new Float32Array(bits.map((u) => ((u + 0x1000) & ~0x1fff) >>> 0).buffer);
 }
-/** Numbers that need all 24 bits. */
+/** Values that need all 24 bits. */
 function numbers(count: number, seed: number): Float32Array {
   let state = seed + 1;
   return Float32Array.from({ length: count }, () => {
@@ -30,7 +30,7 @@ const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "1"));
 afterAll(() => void vi.unstubAllEnvs());
 
-test.each([150, 20])("the product of %i rows has tf32's error, and no more", async (rows) => {
+test.each([150, 20])("a product of %i rows has tf32's error and no more", async (rows) => {
   const w = numbers(outputs * width, 3);
   const run = async (device: Device, x: Float32Array) => {
     const program = compile(() => {
@@ -47,13 +47,13 @@ test.each([150, 20])("the product of %i rows has tf32's error, and no more", asy
   const allowing = new Device(1, 0, true);
   expect(allowing.allowTf32).toBe(true);
   const got = await run(allowing, x);
-  // Twice the error of the rounded operands' exact product, as an op case has it; and tensor cores did round.
+  // At most twice the error of the exact product of rounded operands, as for op cases. A nonzero error shows that tensor cores rounded.
   expect(apart(got, truth)).toBeLessThanOrEqual(2 * rounded + 2 ** -21 * largest);
   expect(apart(got, truth)).toBeGreaterThan(rounded / 2);
   expect(apart(await run(new Device(1, 0), x), truth)).toBeLessThan(rounded / 16);
 });
 
-test("one device serves those that allow it, another those that do not", () => {
+test("devices with and without allowTf32 are separate", () => {
   const [plain, allowing] = [openDevice({ device: "cuda" }), openDevice({ device: "cuda", allowTf32: true })];
   expect([plain.allowTf32, allowing.allowTf32]).toEqual([false, true]);
   expect(openDevice({ device: "cuda", allowTf32: true })).toBe(allowing);

@@ -1,4 +1,4 @@
-// Products by wgmma and TMA on an emulated device of compute capability 9.0, through graphs, recordings and memory that moves.
+// Products by wgmma and TMA on an emulated device of compute capability 9.0, in graphs, in recordings and with reallocated memory.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { cast, compile, Device, Dimension, deviceInfo, input, linear, Tensor, tensor } from "../../lib/graph/index.ts";
 import { numbers } from "../cuda/helpers.ts";
@@ -17,7 +17,7 @@ async function bound(device: Device) {
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "sm_90"));
 afterAll(() => void vi.unstubAllEnvs());
 
-test("give what the CPU gives, recorded or not", async () => {
+test("products equal the CPU's, recorded or not", async () => {
   expect(deviceInfo().cuda.devices[0]).toMatchObject({ computeCapability: "9.0" });
   const device = new Device(1, 0);
   const recorded = await bound(device);
@@ -31,7 +31,7 @@ test("give what the CPU gives, recorded or not", async () => {
     const want = (await exact.run({ x })).y as Float32Array;
     const range = want.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
     const worst = want.reduce((most, v, j) => Math.max(most, Math.abs(v - (y as Float32Array)[j]!)), 0);
-    expect(worst).toBeLessThanOrEqual(2 ** -8 * range); // the outputs' own rounding
+    expect(worst).toBeLessThanOrEqual(2 ** -8 * range); // rounding of the outputs
   }
   expect(recorded.recordings).toBe(2);
 });

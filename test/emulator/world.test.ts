@@ -1,5 +1,5 @@
-// Two ranks on two emulated devices, with a library of this test in place of NCCL: its functions are found, called in the right order
-// and with the right memory. What NCCL itself does, only several GPUs can show.
+// Two ranks on two emulated devices with a fake NCCL library. Checks that its functions are found and called in the right order with the
+// right memory. NCCL itself needs several GPUs.
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const open = (rank: number, more: object = {}) =>
   openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: join(folder, "rendezvous"), ...more });
 
-test("a machine without NCCL is told so", async () => {
+test("reports a missing NCCL", async () => {
   process.env.HEDDLE_NCCL = join(folder, "libnone.so");
   await expect(open(0)).rejects.toMatchObject({
     code: "UNSUPPORTED",
@@ -31,7 +31,7 @@ test("a machine without NCCL is told so", async () => {
   });
 });
 
-test("a library that is something else is told of", async () => {
+test("reports a library that is not NCCL", async () => {
   process.env.HEDDLE_NCCL = "libm.so.6";
   await expect(open(0)).rejects.toMatchObject({
     code: "UNSUPPORTED",
@@ -39,7 +39,7 @@ test("a library that is something else is told of", async () => {
   });
 });
 
-test("ranks meet, add up, and train as one process does", async () => {
+test("ranks synchronize, reduce, and train like one process", async () => {
   const library = join(folder, "libnccl.so");
   const source = fileURLToPath(new URL("fake_nccl.cc", import.meta.url));
   const built = spawnSync("c++", ["-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-o", library, source], {
@@ -73,7 +73,7 @@ test("ranks meet, add up, and train as one process does", async () => {
   for (const t of tensors) expect(await t.toFloat32()).toEqual(Float32Array.of(2, 10, -1));
   await expect(all[0]!.allReduce([tensors[1]!])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 
-  // Copies from one device to the other, by the driver.
+  // Copies between devices by the driver.
   await tensors[1]!.write(Float32Array.of(7, 8, 9));
   await tensors[0]!.copyFrom(tensors[1]!);
   expect(await tensors[0]!.toFloat32()).toEqual(Float32Array.of(7, 8, 9));

@@ -1,4 +1,4 @@
-// What is not a model, not rows or not an option is INVALID_ARGUMENT before anything is computed; a source that gives nothing keeps nobody.
+// Invalid models, rows and options are rejected with INVALID_ARGUMENT before any computation. An endless source can be aborted.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   compareClassifiers,
@@ -29,8 +29,8 @@ const labelled = [
   { text: "b", label: "y" },
 ];
 
-describe("arguments of evaluations", () => {
-  test("models", async () => {
+describe("evaluations", () => {
+  test("reject invalid models", async () => {
     for (const f of [perplexity, multipleChoice, questionAnswering])
       for (const given of [undefined, null, 5, "model", {}])
         await refuses(f, [given, rows], /model: expected a LanguageModel, got/);
@@ -52,7 +52,7 @@ describe("arguments of evaluations", () => {
     await refuses(compareKinds, [() => 5, both], /load\(\): expected a LanguageModel, got 5/);
   });
 
-  test("rows and texts", async () => {
+  test("reject invalid rows and texts", async () => {
     for (const given of [undefined, null, 5, {}]) {
       await refuses(perplexity, [model, given], /documents: expected a text, or an iterable of texts/);
       await refuses(multipleChoice, [model, given], /rows: expected files or an iterable of rows/);
@@ -62,7 +62,7 @@ describe("arguments of evaluations", () => {
     await refuses(wordF1, ["a", "a"], /accepted: expected an array of strings/);
   });
 
-  test("options", async () => {
+  test("reject invalid options", async () => {
     const wrong: [Record<string, unknown>, RegExp][] = [
       [{ chat: 1 }, /chat: expected true or false, got 1/],
       [{ system: 1 }, /system: expected a string, got 1/],
@@ -84,7 +84,7 @@ describe("arguments of evaluations", () => {
   });
 });
 
-test("the signal is heard while a source gives nothing", async () => {
+test("can be aborted while a source yields nothing", async () => {
   const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
   const signal = () => AbortSignal.timeout(20);
   await expectError(() => perplexity(model, never, { signal: signal() }), "ABORTED", /perplexity: aborted/);

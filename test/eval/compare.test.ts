@@ -14,10 +14,10 @@ const rows = (["good", "bad"] as const).flatMap((label) =>
     ]),
   ),
 );
-// In an order that does not tell the label.
+// Sort in an order unrelated to the label.
 rows.sort((a, b) => (a.text.split(" ").reverse().join() < b.text.split(" ").reverse().join() ? -1 : 1));
 
-test("one trunk as both kinds, before and after training on the same rows", async () => {
+test("compares one trunk as both kinds, before and after training on the same rows", async () => {
   const texts = rows.map(({ text, label }) => `${text}\nLabel: ${label}`);
   const tokenizer = await Tokenizer.train(texts, { vocabSize: 330 });
   const load = async () =>
@@ -57,7 +57,7 @@ test("one trunk as both kinds, before and after training on the same rows", asyn
     }
     expect(nll).toBeGreaterThan(0);
   }
-  // Before training both guess; after it both know.
+  // Before training both guess; afterwards both know.
   for (const before of [headBefore!, textBefore!]) expect(Math.abs(before.nll - Math.LN2)).toBeLessThan(0.3);
   for (const after of [headAfter!, textAfter!]) {
     expect(after.accuracy).toBeGreaterThan(0.85);
@@ -65,7 +65,7 @@ test("one trunk as both kinds, before and after training on the same rows", asyn
   }
 });
 
-test("models of both kinds side by side; what does not fit is named", async () => {
+test("compares models of both kinds, and names what does not fit", async () => {
   const tokenizer = await Tokenizer.train(
     rows.map((r) => r.text),
     { vocabSize: 300 },

@@ -20,7 +20,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Nats of token i given tokens from `start` on, from logits alone. */
+/** Returns the nats of token i given the tokens from `start` on, computed from logits. */
 async function nats(ids: number[], start: number, i: number): Promise<number> {
   const [row] = await model.logits(ids.slice(start, i), { last: true });
   const largest = Math.max(...row!);
@@ -28,7 +28,7 @@ async function nats(ids: number[], start: number, i: number): Promise<number> {
 }
 
 describe("perplexity", () => {
-  test("every token after the first counts once, through windows that overlap", async () => {
+  test("counts every token after the first once, with overlapping windows", async () => {
     const text = sentences.slice(0, 8).join(" ");
     const ids = Array.from(model.tokenizer!.encode(text));
     expect(ids.length).toBeGreaterThan(64);
@@ -47,21 +47,21 @@ describe("perplexity", () => {
     expect(result.bitsPerByte).toBeCloseTo(sum / Math.LN2 / bytes, 4);
   });
 
-  test("documents are scored apart and pooled by token", async () => {
+  test("scores documents separately and pools them by token", async () => {
     const [a, b] = [await perplexity(model, "The cat saw"), await perplexity(model, "the sea and ran home")];
     const both = await perplexity(model, ["The cat saw", "the sea and ran home"]);
     expect(both.tokens).toBe(a.tokens + b.tokens);
     expect(both.nll).toBeCloseTo((a.nll * a.tokens + b.nll * b.tokens) / both.tokens, 6);
   });
 
-  test("a model of equal logits has the vocabulary's size as perplexity", async () => {
+  test("a model with equal logits has the vocabulary's size as perplexity", async () => {
     await using flat = tinyModel({ tokenizer: await tinyTokenizer() });
     const head = flat.model.weight("lm_head.weight");
     await head.write(new Float32Array(head.elements));
     expect((await perplexity(flat, "The cat saw the sea")).perplexity).toBeCloseTo(320, 3);
   });
 
-  test("what is refused", async () => {
+  test("rejects invalid texts, options and models", async () => {
     expect((await failureOf(() => perplexity(model, ""))).code).toBe("INVALID_ARGUMENT");
     const path = fileURLToPath(import.meta.url);
     expect((await failureOf(() => perplexity(model, path))).message).toMatch(
@@ -81,7 +81,7 @@ describe("perplexity", () => {
     expect((await failureOf(() => perplexity(model, "The cat", { signal }))).code).toBe("ABORTED");
   });
 
-  test.skipIf(!fixtures)("stories260K on its reference sequences", async () => {
+  test.skipIf(!fixtures)("agrees with the reference sequences of stories260K", async () => {
     await using stories = await LanguageModel.load(join(fixtures!, "stories260K"));
     const { readFileSync } = await import("node:fs");
     const reference = JSON.parse(readFileSync(join(fixtures!, "stories260K/reference_logits.json"), "utf8"));
@@ -113,19 +113,19 @@ describe("documentsOf", () => {
     return all(documentsOf(path));
   };
 
-  test("a text file is one document, a .jsonl file one a row", async () => {
+  test("yields a text file as one document, and a .jsonl file as one per row", async () => {
     expect(await collect("a.txt", "one\n\ntwo\n")).toEqual(["one\n\ntwo\n"]);
     expect(await collect("a.jsonl", '{"text":"one"}\n\n"two"\n')).toEqual(["one", "two"]);
   });
 
-  test("a .parquet file has a document a row", async () => {
+  test("yields a .parquet file as one document per row", async () => {
     const columnData = [{ name: "text", data: ["one", "two"], type: "STRING" as const }];
     const path = join(folder, "a.parquet");
     await writeFile(path, Buffer.from(parquetWriteBuffer({ columnData })));
     expect(await all(documentsOf(path))).toEqual(["one", "two"]);
   });
 
-  test("a file without text is named", async () => {
+  test("names a file without text", async () => {
     for (const name of ["empty.txt", "empty.jsonl"]) {
       const error = await failureOf(() => collect(name, ""));
       expect(error).toMatchObject({ code: "INVALID_FILE" });
@@ -133,7 +133,7 @@ describe("documentsOf", () => {
     }
   });
 
-  test("bad rows are named", async () => {
+  test("names invalid rows", async () => {
     for (const [content, line] of [
       ['{"text":1}\n', 1],
       ['"x"\n{\n', 2],

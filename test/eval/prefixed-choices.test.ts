@@ -1,10 +1,10 @@
-// Choices of tokenizers that put a space before a text.
+// Choices with tokenizers that prepend a space to a text.
 import { expect, it } from "vitest";
 import { multipleChoice } from "../../lib/eval/choice.ts";
 import { tinyModel } from "../inference/helpers.ts";
 import { prefixedTokenizers } from "../tokenizer/pipeline/prefixed.ts";
 
-it("choices of a chat are scored without a space in front of them", async () => {
+it("choices of a chat are scored without a leading space", async () => {
   const messages = [{ role: "user", content: "The sky?" }];
   const choices = ["blue", "near"];
   for (const { name, tokenizer } of await prefixedTokenizers()) {

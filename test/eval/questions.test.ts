@@ -18,16 +18,16 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("answers are compared as SQuAD does", () => {
-  test("normalisation", () => {
+describe("answers are compared as in SQuAD", () => {
+  test("after normalisation", () => {
     expect(normalizeAnswer("  The  Eiffel-Tower, in a  PARIS!")).toBe("eiffeltower in paris");
     expect(normalizeAnswer("Ａ「東京」。")).toBe("東京");
     expect(normalizeAnswer("another theatre")).toBe("another theatre");
-    // Letters beyond ASCII are letters: there is no article in these.
+    // Letters beyond ASCII count as letters, so these contain no article.
     expect(normalizeAnswer("Ça, el año, Cruseña, la idéa")).toBe("ça el año cruseña la idéa");
     expect(normalizeAnswer("the a\u0301lamo")).toBe("álamo");
   });
-  test("several accepted answers; whole or held", () => {
+  test("against several accepted answers, by equality or containment", () => {
     expect(isAccepted("the Paris.", ["Lyon", "paris"])).toBe(true);
     expect(isAccepted("It is Paris", ["Paris"])).toBe(false);
     expect(isAccepted("It is Paris, I think", ["Paris"], "contains")).toBe(true);
@@ -35,7 +35,7 @@ describe("answers are compared as SQuAD does", () => {
     expect(isAccepted("", [""], "contains")).toBe(true);
     expect(isAccepted("anything", ["!"], "contains")).toBe(false);
   });
-  test("F1 over words", () => {
+  test("by F1 over words", () => {
     // Two of three given words are right, two of two wanted are found: 2·(2/3)·1 / (2/3 + 1).
     expect(wordF1("big red ball", ["red ball"])).toBeCloseTo(0.8);
     expect(wordF1("ball ball", ["ball"])).toBeCloseTo(2 / 3);
@@ -44,7 +44,7 @@ describe("answers are compared as SQuAD does", () => {
   });
 });
 
-describe("declines", () => {
+describe("answers that decline", () => {
   const declines = declinesBy();
   test.each([
     "I don't know.",
@@ -57,7 +57,7 @@ describe("declines", () => {
     "The text does not say.",
     "There is no such country.",
     "None of the above",
-  ])("%s", (text) => {
+  ])('include "%s"', (text) => {
     expect(declines(text)).toBe(true);
   });
   test.each([
@@ -68,10 +68,10 @@ describe("declines", () => {
     "Nobody",
     "I know: Paris",
     "",
-  ])("not: %s", (text) => {
+  ])('do not include "%s"', (text) => {
     expect(declines(text)).toBe(false);
   });
-  test("a caller's own patterns, texts and functions", async () => {
+  test("can be defined by patterns, texts and functions", async () => {
     expect(declinesBy(["Pass"])("I PASS on this")).toBe(true);
     expect(declinesBy(["Pass"])("I don't know")).toBe(false);
     const global = declinesBy([/no\b/g]);
@@ -82,7 +82,7 @@ describe("declines", () => {
 });
 
 describe("log-likelihoods of continuations", () => {
-  test("are those of each sequence by itself, whatever shares a prompt or a run", async () => {
+  test("equal those of each sequence alone, whatever shares a prompt or a run", async () => {
     await using model = tinyModel();
     const random = (n: number, seed: number) => Array.from({ length: n }, (_, i) => (i * 37 + seed * 101) % 320);
     const groups = Array.from({ length: 19 }, (_, g) => ({
@@ -99,7 +99,7 @@ describe("log-likelihoods of continuations", () => {
         for (const [i, v] of [...got[g]![c]!].entries()) expect(v).toBeCloseTo(alone[prompt.length + i]!, 4);
       }
   });
-  test("prompts longer than a run", async () => {
+  test("support prompts longer than a run", async () => {
     await using model = createModel({
       modelType: "llama",
       hiddenSize: 16,
@@ -118,7 +118,7 @@ describe("log-likelihoods of continuations", () => {
 });
 
 describe("multiple choice", () => {
-  test("scores, normalisation and probabilities follow from the model's own log-probabilities", async () => {
+  test("scores, normalisation and probabilities follow from the model's log-probabilities", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     const rows = [
       { question: "What did the cat see?", choices: ["a house", "the sea and the dog", "café"], answer: 1 },
@@ -168,7 +168,7 @@ describe("multiple choice", () => {
     }
   });
 
-  test("special tokens of a prompt are those tokens before a choice as well", async () => {
+  test("special tokens in a prompt are encoded as such", async () => {
     const tokenizer = await Tokenizer.train(["user says hello, assistant says hello"], {
       vocabSize: 300,
       specialTokens: ["<|bos|>", "<|user|>", "<|assistant|>"],
@@ -188,7 +188,7 @@ describe("multiple choice", () => {
     }
   });
 
-  test("a choice that declines counts as declining", async () => {
+  test("choosing an answer that declines counts as declining", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     const rows = [
       { prompt: "The cat", choices: ["x", "I do not know"], unanswerable: true },
@@ -198,14 +198,14 @@ describe("multiple choice", () => {
     const [declinedAll] = [result.answers[0]!.choice === 0];
     expect(result.abstention.declined).toBe(declinedAll ? 1 : 0);
     expect(result.answers[0]!.correct).toBe(false);
-    // The other choice, whichever it is, then counts as made up.
+    // With the other choice as the declining one, the first counts as invented.
     const other = await multipleChoice(model, rows, { declines: (text) => text !== "x" });
     expect(other.abstention.declined).toBe(declinedAll ? 0 : 1);
     expect(other.abstention.invented).toBe(declinedAll ? 1 : 0);
   });
 });
 
-/** A model whose answers and log-probabilities are given. */
+/** A model with given answers and log-probabilities. */
 function answering(tokenizer: Tokenizer, answers: Record<string, [string, number[]]>): LanguageModel {
   return {
     tokenizer,
@@ -222,7 +222,7 @@ function answering(tokenizer: Tokenizer, answers: Record<string, [string, number
 }
 
 describe("question answering", () => {
-  test("exact match, F1, abstention, confidence, by hand", async () => {
+  test("gives the hand-computed exact match, F1, abstention and confidence", async () => {
     const tokenizer = await tinyTokenizer();
     const model = answering(tokenizer, {
       one: [" Paris.", [-0.1, -0.1]],
@@ -238,7 +238,7 @@ describe("question answering", () => {
       { question: "three?", answer: ["river"] },
       { question: "four?", unanswerable: true },
       { question: "five?", unanswerable: true, answers: [] },
-      { question: "six?", answer: "unknown" }, // an accepted answer is no decline, whatever it says
+      { question: "six?", answer: "unknown" }, // an accepted answer is never a decline
     ];
     const result = await questionAnswering(model, rows, { calibration: { bins: 10 } });
     expect(result.answers.map((a) => a.text)).toEqual([
@@ -259,14 +259,14 @@ describe("question answering", () => {
       wronglyDeclined: 1 / 4,
     });
     expect(result.answers[0]!.confidence).toBeCloseTo(Math.exp(-0.2));
-    // Given answers: Paris 0.819 right, river 0.135 wrong, Atlantis 0.5 wrong, Unknown 0.741 right, each in a bin of its own.
+    // Given answers: Paris 0.819 right, river 0.135 wrong, Atlantis 0.5 wrong, Unknown 0.741 right, each in its bin.
     expect(result.ece).toBeCloseTo((1 - Math.exp(-0.2) + Math.exp(-2) + 0.5 + (1 - Math.exp(-0.3))) / 4, 5);
     const contains = await questionAnswering(model, rows, { match: "contains", confidence: "token" });
     expect(contains.accuracy).toBeCloseTo(3 / 4);
     expect(contains.answers[2]!.confidence).toBeCloseTo(Math.exp(-1));
   });
 
-  test("a model that learnt the answers gives them, as text and as a chat", async () => {
+  test("gives the model's completions, as text and as a chat", async () => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer });
     const rows = [
@@ -287,7 +287,7 @@ describe("question answering", () => {
   });
 });
 
-describe("rows that cannot be used are named with their line", () => {
+describe("invalid rows are named with their line", () => {
   test.each<["choice" | "qa", object, string]>([
     ["choice", { choices: ["a", "b"], answer: 0 }, "question: expected a prompt, a question or messages"],
     ["choice", { question: "q", choices: ["a"], answer: 0 }, "choices: expected at least two choices"],
@@ -325,18 +325,18 @@ describe("rows that cannot be used are named with their line", () => {
     expect(failure.code).toBe("INVALID_FILE");
   });
 
-  test("an answer ends where the context does: a question near its end is asked all the same", async () => {
+  test("asks a question near the end of the context, and its answer ends with the context", async () => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer });
     const tokens = (text: string) => tokenizer.encode(text, { allowSpecial: true }).length;
     const texts = Array.from({ length: 128 }, (_, i) => "q".repeat(i + 1));
     const fitting = texts.find((text) => tokens(text) > 128 - 40 && tokens(text) < 128)!;
-    expect(fitting).toBeDefined(); // with room for fewer than the 48 tokens that an answer may have
+    expect(fitting).toBeDefined(); // with room for fewer than an answer's maximum of 48 tokens
     const { answers } = await questionAnswering(model, [{ prompt: fitting, answer: "x" }], { stop: [] });
     expect(answers).toHaveLength(1);
   });
 
-  test("options and models", async () => {
+  test("rejects invalid options and models", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     await using bare = tinyModel();
     const rows = [{ question: "q", choices: ["a", "b"], answer: "a" }];

@@ -37,7 +37,7 @@ async function firstValue(path: string): Promise<number> {
   return value!;
 }
 
-test("saved, listed, read back, limited", async () => {
+test("checkpoints are saved, listed, read back and limited in number", async () => {
   const folder = join(temporaryFolder(), "deep", "out");
   expect(await latestCheckpoint(folder)).toBeUndefined();
   for (const step of [5, 10, 20, 100]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 3 });
@@ -58,7 +58,7 @@ test("saved, listed, read back, limited", async () => {
   expect(readdirSync(folder).sort()).toEqual(["checkpoint-10", "checkpoint-100", "checkpoint-20"]);
 });
 
-test("a run that begins anew in a folder is newer than the run before it, however far that went", async () => {
+test("checkpoints of a restarted run are newer than those of the previous run, whatever their steps", async () => {
   const folder = temporaryFolder();
   for (const step of [8, 10]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 2 });
   for (const step of [4, 8]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 2 });
@@ -66,7 +66,7 @@ test("a run that begins anew in a folder is newer than the run before it, howeve
   expect((await latestCheckpoint(folder))?.step).toBe(8);
 });
 
-test("checkpoints from before there was an order come first, by their steps", async () => {
+test("checkpoints of versions without an order field come first, sorted by step", async () => {
   const folder = temporaryFolder();
   for (const step of [100, 20]) {
     const { path } = await saveCheckpoint(folder, step, content(step));
@@ -85,8 +85,8 @@ test("a checkpoint of the same step is replaced", async () => {
   expect(readdirSync(folder)).toEqual(["checkpoint-1"]);
 });
 
-describe("what an interruption leaves", () => {
-  test("incomplete checkpoints are passed over", async () => {
+describe("after an interruption", () => {
+  test("incomplete checkpoints are skipped", async () => {
     const folder = temporaryFolder();
     for (const step of [1, 2, 3, 4]) await saveCheckpoint(folder, step, content(step));
     truncateSync(join(folder, "checkpoint-4", "model.safetensors"), 100);
@@ -94,11 +94,11 @@ describe("what an interruption leaves", () => {
     writeFileSync(join(folder, "checkpoint-2", "checkpoint.json"), "{");
     writeFileSync(join(folder, "checkpoint-9"), "not a folder");
     mkdirSync(join(folder, "checkpoint-8"));
-    cpSync(join(folder, "checkpoint-1"), join(folder, "checkpoint-7"), { recursive: true }); // says step 1
+    cpSync(join(folder, "checkpoint-1"), join(folder, "checkpoint-7"), { recursive: true }); // its manifest has step 1
     expect((await latestCheckpoint(folder))?.step).toBe(1);
   });
 
-  test("temporary folders of dead processes are swept, those of living ones are not", async () => {
+  test("temp folders of dead processes are removed, those of live processes are kept", async () => {
     const folder = temporaryFolder();
     const dead = left(".tmp-checkpoint-3");
     const living = left(".tmp-checkpoint-3", "", process.ppid);
@@ -111,7 +111,7 @@ describe("what an interruption leaves", () => {
     expect(readdirSync(folder).sort()).toEqual([elsewhere, living, "checkpoint-4"].sort());
   });
 
-  test("a checkpoint whose replacement was interrupted comes back", async () => {
+  test("a checkpoint is restored if its replacement was interrupted", async () => {
     const folder = temporaryFolder();
     await saveCheckpoint(folder, 4, content(4));
     renameSync(join(folder, "checkpoint-4"), join(folder, left(".old-checkpoint-4")));
@@ -119,7 +119,7 @@ describe("what an interruption leaves", () => {
     expect(readdirSync(folder)).toEqual(["checkpoint-4"]);
   });
 
-  test("an error in the middle leaves the last checkpoint and no litter", async () => {
+  test("an error while saving leaves the last checkpoint and no temp files", async () => {
     const folder = temporaryFolder();
     await saveCheckpoint(folder, 1, content(1));
     const failing: CheckpointContent = {
@@ -147,7 +147,7 @@ describe("what an interruption leaves", () => {
   });
 });
 
-test("bad arguments", async () => {
+test("rejects invalid arguments", async () => {
   const folder = temporaryFolder();
   await expectError(
     () => saveCheckpoint(folder, -1, content(1)),
@@ -174,7 +174,7 @@ test("bad arguments", async () => {
   await expectError(() => saveCheckpoint(join(folder, "file", "x"), 1, content(1)), "NOT_FOUND", /created/);
 });
 
-// Saves checkpoints of 4 MB as fast as it can; prints the step that is complete.
+// Saves checkpoints of 4 MB in a tight loop and prints each completed step.
 const program = `
   import { saveCheckpoint } from ${JSON.stringify(fileURLToPath(new URL("../../lib/formats/checkpoint/checkpoint.ts", import.meta.url)))};
   const [folder, first] = process.argv.slice(-2);
@@ -188,7 +188,7 @@ const program = `
   }
 `;
 
-/** Node 20 runs no TypeScript by itself; jiti, which heddle uses for configuration files, does. */
+/** Node 20 cannot run TypeScript, so use jiti, which heddle uses for configuration files. */
 function start(folder: string, first: number, prefix: string[] = []) {
   const script = join(folder, "..", "saver.ts");
   writeFileSync(script, program);
@@ -206,7 +206,7 @@ function start(folder: string, first: number, prefix: string[] = []) {
   return { child, output, ended };
 }
 
-test("kill -9 at any moment: the latest checkpoint is whole and no older than what was reported", async () => {
+test("after kill -9 at any moment, the latest checkpoint is complete and not older than the last reported step", async () => {
   const folder = join(temporaryFolder(), "out");
   let reported = 0;
   for (let round = 0; round < 8; round++) {
@@ -230,23 +230,20 @@ test("kill -9 at any moment: the latest checkpoint is whole and no older than wh
     }
     reported = latest.step;
   }
-  // At most the last process's folders remain; they go with the next save.
+  // At most the last process's temp folders remain; the next save removes them.
   await saveCheckpoint(folder, reported + 1, content(reported + 1), { saveTotalLimit: 1 });
   expect(readdirSync(folder)).toEqual([`checkpoint-${reported + 1}`]);
 });
 
-test.skipIf(process.platform === "win32")(
-  "a file that may not grow (as on a full disk) is an IO error; the last one stays",
-  async () => {
-    const folder = join(temporaryFolder(), "out");
-    await saveCheckpoint(folder, 1, content(1));
-    // ulimit counts KiB (bash); node ignores the signal that comes with the error.
-    const { output, ended } = start(folder, 2, ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash"]);
-    await ended;
-    expect(output.steps).toEqual([]);
-    expect(output.error).toMatch(/checkpoint-2.*cannot be written: the file exceeds the allowed size/);
-    expect(output.error).toMatch(/HeddleError/);
-    expect(readdirSync(folder)).toEqual(["checkpoint-1"]);
-    expect(readFileSync(join(folder, "checkpoint-1", "trainer_state.json"), "utf8")).toContain('"step": 1');
-  },
-);
+test.skipIf(process.platform === "win32")("a full disk is an IO error, and the last checkpoint is kept", async () => {
+  const folder = join(temporaryFolder(), "out");
+  await saveCheckpoint(folder, 1, content(1));
+  // bash's ulimit counts KiB. Node ignores the signal that accompanies the error.
+  const { output, ended } = start(folder, 2, ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash"]);
+  await ended;
+  expect(output.steps).toEqual([]);
+  expect(output.error).toMatch(/checkpoint-2.*cannot be written: the file exceeds the allowed size/);
+  expect(output.error).toMatch(/HeddleError/);
+  expect(readdirSync(folder)).toEqual(["checkpoint-1"]);
+  expect(readFileSync(join(folder, "checkpoint-1", "trainer_state.json"), "utf8")).toContain('"step": 1');
+});

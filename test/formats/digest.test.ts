@@ -1,4 +1,4 @@
-// The digests of checkpoints: CRC-32C by its definition beside the native one, and a flipped bit in any file of a checkpoint.
+// Checkpoint digests: the native CRC-32C equals its definition, and a flipped bit in any file is detected.
 import { copyFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -12,7 +12,7 @@ import { expectError, temporaryFile, temporaryFolder } from "./helpers.ts";
 const device = openDevice({ device: "cpu", threads: 2 });
 const reading = { device };
 
-/** Bit by bit, from the polynomial. */
+/** CRC-32C computed bit by bit from the polynomial. */
 function reference(bytes: Uint8Array): string {
   let sum = 0xffffffff;
   for (const byte of bytes) {
@@ -30,7 +30,7 @@ const random = (below: number) => {
 const randomBytes = (length: number) => Uint8Array.from({ length }, () => random(65536) >> 8);
 
 describe("CRC-32C", () => {
-  test("of texts, arrays in parts, and files", async () => {
+  test("is correct for strings, arrays in parts and files", async () => {
     expect(digestOfText("123456789")).toBe("crc32c:e3069283"); // the standard's check value
     expect(digestOfText("")).toBe("crc32c:00000000");
     for (const length of [1, 7, 8, 9, 6143, 6144, 6145, 20_000, 262_144, 262_145, 700_001]) {
@@ -47,7 +47,7 @@ describe("CRC-32C", () => {
     expect(await digestOfFile(temporaryFile(""), reading)).toBe("crc32c:00000000");
   });
 
-  test("what is not bytes, and what lies outside them, is refused", async () => {
+  test("rejects values other than bytes and ranges out of bounds", async () => {
     const { lane } = device;
     const bytes = new Uint8Array(8);
     await expectError(() => lane.crc32c(bytes, 4, 5, 0), "INVALID_ARGUMENT", /within 8 bytes, got 4 \+ 5/);
@@ -78,7 +78,7 @@ function flip(path: string, bit: number): void {
   writeFileSync(path, bytes);
 }
 
-test("a flipped bit anywhere in any file of a checkpoint is found, and the one before it is the newest intact one", async () => {
+test("a flipped bit in any file is detected, and the previous checkpoint is used", async () => {
   const folder = temporaryFolder();
   const [before, last] = [await save(folder, 1), await save(folder, 2)];
   expect(await latestIntact(folder, reading)).toMatchObject({ latest: { path: last }, passed: [] });
@@ -88,7 +88,7 @@ test("a flipped bit anywhere in any file of a checkpoint is found, and the one b
     const path = join(last, name);
     const bits = readFileSync(path).length * 8;
     if (bits === 0) continue;
-    // Of what begins a file (lengths, headers) many, and of the rest some.
+    // Many bits of the start of a file (lengths, headers), and some of the rest.
     const places = [0, 7, 64, 77, 200, 1000, bits - 1, ...Array.from({ length: 24 }, () => random(bits))];
     for (const bit of new Set(places.filter((place) => place < bits))) {
       flip(path, bit);
@@ -104,7 +104,7 @@ test("a flipped bit anywhere in any file of a checkpoint is found, and the one b
   }
 });
 
-test("a bit of any byte of a manifest counts: neither takes a checkpoint another's place, nor is it one of before that has no digests", async () => {
+test("a flipped bit in any byte of a manifest is detected, and never passes as another checkpoint or as one without digests", async () => {
   const path = await save(temporaryFolder(), 2);
   const file = join(path, "checkpoint.json");
   const whole = readFileSync(file);
@@ -115,7 +115,7 @@ test("a bit of any byte of a manifest counts: neither takes a checkpoint another
   }
 });
 
-test("a file of another checkpoint, as large, is not taken for this one's; one that is missing or cut is named", async () => {
+test("a file of the same size from another checkpoint is detected, and missing or truncated files are named", async () => {
   const folder = temporaryFolder();
   const [before, last] = [await save(folder, 1), await save(folder, 2)];
   copyFileSync(join(before, "optimizer.safetensors"), join(last, "optimizer.safetensors"));
@@ -125,7 +125,7 @@ test("a file of another checkpoint, as large, is not taken for this one's; one t
   expect(String(await findDamage(last, reading))).toMatch(/^model\.safetensors: expected \d+ bytes, got 5$/);
 });
 
-test("a checkpoint from before there were digests is held to its sizes", async () => {
+test("a checkpoint without digests is checked by file sizes", async () => {
   const folder = temporaryFolder();
   const path = await save(folder, 3);
   const manifest = JSON.parse(readFileSync(join(path, "checkpoint.json"), "utf8"));
@@ -134,7 +134,7 @@ test("a checkpoint from before there were digests is held to its sizes", async (
   flip(join(path, "model.safetensors"), 5000);
   expect((await latestIntact(folder, reading)).latest).toMatchObject({ path, order: 1 });
   await needIntact(path, reading);
-  // One that has lost them is none of before.
+  // A manifest with only one of the two fields is damaged, not old.
   for (const lost of ["digests", "digest"]) {
     writeFileSync(join(path, "checkpoint.json"), JSON.stringify({ ...manifest, [lost]: undefined }));
     expect((await latestIntact(folder, reading)).latest).toBeUndefined();

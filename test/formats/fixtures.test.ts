@@ -53,7 +53,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
         },
       },
     ],
-  ])("%s opens with its configuration", async (name, tensors, dtype, expected) => {
+  ])("%s opens with the expected configuration", async (name, tensors, dtype, expected) => {
     const model = await openModelFiles(path(name));
     expect(model.weights.names()).toHaveLength(tensors);
     expect(model.weights.tensor(model.weights.names()[0]!).dtype).toBe(dtype);
@@ -66,7 +66,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     model.close();
   });
 
-  test("stories260K: the GGUF file holds the same configuration and values as the folder", async () => {
+  test("the GGUF file of stories260K has the configuration and values of the folder", async () => {
     const folder = await openModelFiles(path("stories260K"));
     const gguf = await openModelFiles(path("stories260K/stories260K.F32.gguf"));
     const { architectures, eosTokenIds, ...same } = folder.config;
@@ -87,7 +87,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
       const columns = shape[1]!;
       const width = shape[0]! / change.heads;
       for (let row = 0; row < shape[0]!; row++) {
-        // Row 2j + p of a head is row p · width / 2 + j there.
+        // Row 2j + p of a head is row p · width / 2 + j in the folder.
         const [head, within] = [Math.floor(row / width), row % width];
         const from = head * width + (within % 2) * (width / 2) + Math.floor(within / 2);
         expect(b.subarray(row * columns, (row + 1) * columns), `${name} row ${row}`).toEqual(
@@ -99,7 +99,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     gguf.close();
   });
 
-  test("a foreign GGUF file opens with the defaults its missing keys stand for", async () => {
+  test("a GGUF file of another writer opens with defaults for its missing keys", async () => {
     const model = await openModelFiles(path("llama2-tiny-random-gguf/llama-2-tiny-random.gguf"));
     expect(model.config).toMatchObject({
       modelType: "llama",
@@ -114,7 +114,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     model.close();
   });
 
-  test("values: the first numbers of stories260K's embedding in F32 and F16 agree", async () => {
+  test("the first embedding values of stories260K agree in F32 and F16", async () => {
     const f32 = await openWeights(path("stories260K/stories260K.F32.gguf"));
     const f16 = await openWeights(path("stories260K/stories260K.F16.gguf"));
     const a = floats(f32.tensor("output_norm.weight"));

@@ -1,4 +1,4 @@
-// A model's folder with the matrices of its layers as 8-bit floats, as DeepSeek and Qwen write them.
+// A model folder with fp8 layer weights, in the format of DeepSeek and Qwen.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { quantiseFp8 } from "../../lib/formats/fp8.ts";
@@ -11,7 +11,7 @@ export interface RawTensor {
   bytes: Uint8Array;
 }
 
-/** A safetensors file of tensors of any stored type. */
+/** Writes a safetensors file with tensors of any stored type. */
 export function rawSafetensors(tensors: ReadonlyMap<string, RawTensor>): Uint8Array {
   let at = 0;
   const header = Object.fromEntries(
@@ -28,8 +28,8 @@ export function rawSafetensors(tensors: ReadonlyMap<string, RawTensor>): Uint8Ar
 }
 
 /**
- * Rewrites a folder's model.safetensors (of f32): `…_proj.weight` becomes F8_E4M3 with `…_scale_inv`. Scales are powers of two, so that bf16
- * holds the same numbers.
+ * Rewrites a folder's f32 model.safetensors: `…_proj.weight` becomes F8_E4M3 with `…_scale_inv`. Scales are powers of two, so that bf16
+ * represents the same values.
  */
 export async function makeFp8(
   folder: string,

@@ -1,4 +1,4 @@
-// Matrices of 8-bit floats: quantised and back, and as folders hold them.
+// fp8 matrices: quantization, dequantization and model folders.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -17,7 +17,7 @@ import { temporaryFolder } from "./helpers.ts";
 
 const device = openDevice({ device: "cpu" });
 
-/** The products as f32. */
+/** Returns the products in f32. */
 function widened(data: Uint8Array, scales: Float32Array, columns: number): Promise<Uint8Array<ArrayBuffer>> {
   const source = { data, offset: 0, bytes: data.length, fp8: { scales, columns } };
   return castElements(device, source, { name: "fp8", from: "f32", to: "f32" });
@@ -25,7 +25,7 @@ function widened(data: Uint8Array, scales: Float32Array, columns: number): Promi
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
 
-/** By the format's definition: 4 bits of exponent from 7 on, 3 after the point; S.1111.111 is no number. */
+/** Decodes E4M3: 4 exponent bits with bias 7, 3 fraction bits; S.1111.111 is NaN. */
 function numberOf(byte: number): number {
   const [exponent, fraction] = [(byte >> 3) & 15, byte & 7];
   if ((byte & 0x7f) === 0x7f) return Number.NaN;
@@ -33,7 +33,7 @@ function numberOf(byte: number): number {
   return byte & 0x80 ? -magnitude : magnitude;
 }
 
-describe("quantised and back", () => {
+describe("fp8 quantization", () => {
   test.each([
     [1, 1],
     [128, 128],
@@ -44,7 +44,7 @@ describe("quantised and back", () => {
     async (rows, columns) => {
       const random = generator(rows + columns);
       const across = Math.ceil(columns / 128);
-      // Blocks of very different sizes, and numbers of every size within them.
+      // Blocks of very different magnitudes, with values of all magnitudes within them.
       const numbers = Float32Array.from({ length: rows * columns }, (_, i) => {
         const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
         return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
@@ -58,12 +58,12 @@ describe("quantised and back", () => {
         const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
         expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
         const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
-        // Half of 2^-3 of the power of two below, or of 2^-9; and what float arithmetic adds.
+        // Half of 2^-3 of the power of two below, or half of 2^-9, plus the float rounding error.
         const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
         worst = Math.max(worst, off / step);
       }
       expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
-      // The largest of each block takes the largest byte.
+      // The largest value of each block maps to the largest byte.
       for (const [b, scale] of sizes.entries()) {
         const of = [...made.keys()].filter(
           (i) => Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128) === b,
@@ -74,7 +74,7 @@ describe("quantised and back", () => {
     },
   );
 
-  test("zeros stay zeros; what is not finite, or of another shape, is refused", async () => {
+  test("keeps zeros, and rejects non-finite values and other shapes", async () => {
     const { bytes, scales } = await quantiseFp8(device, new Float32Array(6), 2, 3);
     expect([...bytes, ...new Float32Array(scales.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
     const refused = (numbers: Float32Array, rows: number, columns: number, message: string) =>
@@ -100,7 +100,7 @@ async function folderOf(config: object = {}, change?: (tensors: Map<string, RawT
   return folder;
 }
 
-/** The largest difference of two models' logits, relative to the range of the second's. */
+/** The maximum difference of two models' logits, relative to the range of the second's. */
 async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   const [x, y] = [await a.logits(ids), await b.logits(ids)];
   const all = y.flatMap((row) => [...row]);
@@ -111,29 +111,32 @@ async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
 test.each([
   [64, 1],
   [65, 2],
-])("(%i, 65): quantised %i times: scales lie behind the bytes, where they are aligned there", async (rows, times) => {
-  const path = join(temporaryFolder(), "model.safetensors");
-  const numbers = Float32Array.from({ length: rows * 65 }, (_, i) => Math.sin(i));
-  let asked = 0;
-  const bytes = () => {
-    asked++;
-    return new Uint8Array(numbers.buffer);
-  };
-  const norm = { name: "norm.weight", dtype: "bf16" as const, shape: [2], bytes: new Uint8Array(4) };
-  const tensor = { name: "a.q_proj.weight", dtype: "f32" as const, shape: [rows, 65], bytes };
-  await writeSafetensors(path, writeFp8([tensor, norm], device));
-  expect(asked).toBe(times);
-  const { file, entries } = openSafetensors(path);
-  const [matrix, scales] = ["a.q_proj.weight", "a.q_proj.weight_scale_inv"].map((name) => entries.get(name)!);
-  const want = await quantiseFp8(device, numbers, rows, 65);
-  expect(scales!.offset % 4).toBe(0);
-  expect(new Uint8Array(file.bytes(matrix!.offset, matrix!.bytes))).toEqual(want.bytes);
-  expect(new Uint8Array(file.bytes(scales!.offset, scales!.bytes))).toEqual(want.scales);
-  file.close();
-});
+])(
+  "a (%i, 65) matrix is quantized %i times when written, with its scales stored after the bytes if aligned",
+  async (rows, times) => {
+    const path = join(temporaryFolder(), "model.safetensors");
+    const numbers = Float32Array.from({ length: rows * 65 }, (_, i) => Math.sin(i));
+    let asked = 0;
+    const bytes = () => {
+      asked++;
+      return new Uint8Array(numbers.buffer);
+    };
+    const norm = { name: "norm.weight", dtype: "bf16" as const, shape: [2], bytes: new Uint8Array(4) };
+    const tensor = { name: "a.q_proj.weight", dtype: "f32" as const, shape: [rows, 65], bytes };
+    await writeSafetensors(path, writeFp8([tensor, norm], device));
+    expect(asked).toBe(times);
+    const { file, entries } = openSafetensors(path);
+    const [matrix, scales] = ["a.q_proj.weight", "a.q_proj.weight_scale_inv"].map((name) => entries.get(name)!);
+    const want = await quantiseFp8(device, numbers, rows, 65);
+    expect(scales!.offset % 4).toBe(0);
+    expect(new Uint8Array(file.bytes(matrix!.offset, matrix!.bytes))).toEqual(want.bytes);
+    expect(new Uint8Array(file.bytes(scales!.offset, scales!.bytes))).toEqual(want.scales);
+    file.close();
+  },
+);
 
-describe("a folder of 8-bit floats", () => {
-  test.each(["llama", "qwen3"])("%s: in place and as numbers they give the same logits", async (modelType) => {
+describe("an fp8 model folder", () => {
+  test.each(["llama", "qwen3"])("gives the same logits in fp8 and dequantized: %s", async (modelType) => {
     const folder = await folderOf({ modelType });
     await using exact = await LanguageModel.load(folder, { quantizedActivations: "f32" });
     await using numbers = await LanguageModel.load(folder, { dtype: "f32" });
@@ -144,7 +147,7 @@ describe("a folder of 8-bit floats", () => {
     expect(numbers.model.weight(name).dtype).toBe("f32");
     expect(await exact.model.weight(name).toFloat32()).toEqual(await numbers.model.weight(name).toFloat32());
     expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
-    // Activations of 4 significant bits: off by 2^-4 / √12 of themselves or so, in each product.
+    // Activations with 4 significant bits have a relative error of about 2^-4 / √12 in each product.
     const rounding = await apart(fast, numbers);
     expect(rounding).toBeLessThanOrEqual(0.05);
     expect(rounding).toBeGreaterThan(1e-4);
@@ -154,7 +157,7 @@ describe("a folder of 8-bit floats", () => {
     );
   });
 
-  test("experts are read as bf16", async () => {
+  test("loads experts as bf16", async () => {
     const experts = { modelType: "qwen3_moe", numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48 };
     const folder = await folderOf(experts);
     await using model = await LanguageModel.load(folder, { quantizedActivations: "f32" });
@@ -164,7 +167,7 @@ describe("a folder of 8-bit floats", () => {
     expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-5);
   });
 
-  test("saved, it is numbers; trained, it is f32", async () => {
+  test("is saved dequantized and trained in f32", async () => {
     const folder = await folderOf();
     await using model = await LanguageModel.load(folder);
     const saved = join(temporaryFolder(), "saved");
@@ -183,7 +186,7 @@ describe("a folder of 8-bit floats", () => {
   test.each([
     ["llama", {}],
     ["qwen3_moe", { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48 }],
-  ])("%s: converted to 8-bit floats, and back to numbers", async (modelType, config) => {
+  ])("can be converted to fp8 and back: %s", async (modelType, config) => {
     const [plain, fp8, back] = ["plain", "fp8", "back"].map((name) => join(temporaryFolder(), name)) as [
       string,
       string,
@@ -205,13 +208,13 @@ describe("a folder of 8-bit floats", () => {
     expect(numbers.model.weight(name).dtype).toBe("bf16");
     const { bytes } = await quantiseFp8(device, await original.model.weight(name).toFloat32(), 160, 160);
     expect(await eight.model.weight(name).read()).toEqual(bytes);
-    // bf16 of numbers with an f32 scale: half of 2^-8 of each.
+    // Values with an f32 scale, rounded to bf16: half of 2^-8 of each.
     expect(await apart(eight, numbers)).toBeLessThanOrEqual(0.01);
-    // Weights of 4 significant bits.
+    // Weights have 4 significant bits.
     expect(await apart(eight, original)).toBeLessThanOrEqual(0.06);
   });
 
-  test("as GGUF: q and k in its order, numbers as bf16 holds them", async () => {
+  test("converts to GGUF with q and k permuted and values rounded to bf16", async () => {
     const folder = await folderOf({});
     const [gguf, back] = [join(temporaryFolder(), "m.gguf"), join(temporaryFolder(), "back")];
     await convertModel(folder, gguf, { dtype: "f32" });
@@ -224,7 +227,7 @@ describe("a folder of 8-bit floats", () => {
     }
   });
 
-  test("what has no such matrices, or is to be GGUF, is refused", async () => {
+  test("rejects conversion to fp8 without suitable matrices or to GGUF", async () => {
     const [plain, out] = [join(temporaryFolder(), "plain"), join(temporaryFolder(), "out")];
     await using model = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: undefined });
     await model.save(plain);
@@ -234,7 +237,7 @@ describe("a folder of 8-bit floats", () => {
     });
   });
 
-  test("gpt_oss's biases are refused: they lie in turns", async () => {
+  test("rejects gpt_oss, whose fp8 biases are not supported", async () => {
     const name = "model.layers.0.mlp.experts.gate_up_proj_bias";
     const oss = { modelType: "gpt_oss", numExperts: 4, numExpertsPerTok: 2, slidingWindow: 32 };
     const folder = await folderOf(oss, (tensors) => {
@@ -253,7 +256,7 @@ describe("a folder of 8-bit floats", () => {
     expect(await failureOf(() => convertModel(folder, gguf, { dtype: "bf16" }))).toMatchObject(refused);
   });
 
-  test("a table of positions loses its padding on the way to GGUF", async () => {
+  test("drops the padding of a position table when converting to GGUF", async () => {
     const folder = join(temporaryFolder(), "model");
     const config = { modelType: "xlm-roberta", hiddenSize: 128, intermediateSize: 128, maxPositionEmbeddings: 62 };
     await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { ...config, numKeyValueHeads: undefined });
@@ -279,7 +282,7 @@ describe("a folder of 8-bit floats", () => {
     expect([...got]).toEqual(Array.from({ length: 62 * 128 }, (_, i) => numberOf(0x30 + ((i + padding * 128) % 9))));
   });
 
-  test("scales of which products overflow are refused", async () => {
+  test("rejects scales whose products overflow", async () => {
     const name = "model.layers.0.self_attn.q_proj.weight";
     const folder = await folderOf({}, (tensors) => {
       tensors.get(name)!.bytes.fill(0x7e);
@@ -311,14 +314,14 @@ describe("a folder of 8-bit floats", () => {
         void t.set(`${name}_scale_inv`, { dtype: "I32", shape: [1, 2], bytes: new Uint8Array(8) }),
       `${name}_scale_inv: expected floats [1, 2], got I32 [1, 2]`,
     ],
-  ])("%s are refused", async (_, change, message) => {
+  ])("rejects %s", async (_, change, message) => {
     const folder = await folderOf({}, change);
     const failure = await failureOf(() => LanguageModel.load(folder, { device: new Device(1) }));
     expect(failure).toMatchObject({ code: "INVALID_FILE", message: expect.stringContaining(message) });
   });
 });
 
-test("an adapter over 8-bit floats learns as over the same numbers", async () => {
+test("an adapter trains on fp8 weights as on the dequantized weights", async () => {
   const folder = join(temporaryFolder(), "model");
   {
     const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };

@@ -1,4 +1,4 @@
-// Bytes for tests: hand-made files, and folders that are removed afterwards.
+// Hand-made files, and temp folders that are removed after the tests.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,13 +27,13 @@ export function temporaryFile(bytes: Uint8Array | string, name = "file"): string
   return path;
 }
 
-/** Milliseconds of processor time this process has used: unlike the clock, it does not grow while others compute. */
+/** CPU time of this process in milliseconds, which does not depend on other load. */
 export function processorTime(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
-/** Runs `action`, which must fail with a HeddleError of `code` whose message matches, within a second of work. */
+/** Expects `action` to fail with a HeddleError of `code` and a matching message, within a second of CPU time. */
 export async function expectError(
   action: () => unknown,
   code: HeddleErrorCode,
@@ -68,18 +68,18 @@ export function f32(...values: number[]): Buffer {
   return Buffer.from(Float32Array.from(values).buffer);
 }
 
-/** GGUF's string: length, bytes. */
+/** A GGUF string: length, then bytes. */
 export function text(value: string): Buffer {
   return Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);
 }
 
-/** A safetensors file of any header and data; `length` lies about the header's length. */
+/** A safetensors file with any header and data. `length` overrides the stored header length. */
 export function safetensors(header: unknown, data: Uint8Array = new Uint8Array(), length?: bigint): Buffer {
   const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
   return Buffer.concat([u64(length ?? json.length), json, data]);
 }
 
-/** toEqual walks typed arrays element by element, slowly. */
+/** A fast replacement for `toEqual`, which compares typed arrays element by element. */
 export function expectSameBytes(got: Uint8Array, expected: Uint8Array, label: string): void {
   expect(got.length, label).toBe(expected.length);
   expect(Buffer.compare(got, expected), `${label}: bytes differ`).toBe(0);

@@ -1,5 +1,5 @@
-// Any bytes in any file give a model or a HeddleError: whole files made by our own writers, broken in known places and
-// in any place, and cut at every byte. Shared by hostile.test.ts (a sample) and hostile.full.test.ts.
+// Any bytes in any file give a model or a HeddleError. Valid files are corrupted in known and random places, and truncated at every byte.
+// Shared by hostile.test.ts (a sample) and hostile.full.test.ts.
 import { cpSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -25,7 +25,7 @@ import { modelFolder } from "./model-folder.ts";
 import { broken, brokenJson } from "./mutate.ts";
 import { COMPUTED, cuts, survives, use } from "./survives.ts";
 
-/** Where a GGUF file's counts, lengths, dimensions, types and offsets may stand: everywhere up to its data. */
+/** Possible positions of a GGUF file's counts, lengths, dimensions, types and offsets: everything before its data. */
 function headOf(path: string): number[] {
   const { file, entries } = openGguf(path);
   file.close();
@@ -33,7 +33,7 @@ function headOf(path: string): number[] {
   return [...new Set([0, 4, 8, 16, ...Array.from({ length: 200 }, (_, i) => Math.max(0, data - 4 * i))])];
 }
 
-/** @param runs broken files of each kind @param seed of what is broken how; left out: another each time */
+/** @param runs number of broken files per kind @param seed seed of the damage; random if omitted */
 export function hostileFiles(runs: number, seed?: number): void {
   const parameters = (share = 1) => ({
     numRuns: Math.max(10, Math.round(runs * share)),
@@ -41,23 +41,26 @@ export function hostileFiles(runs: number, seed?: number): void {
     endOnFailure: true,
   });
 
-  test.each(Object.keys(BLOCK_TYPES) as QuantisedDType[])("a GGUF file with %s, cut at every byte", async (dtype) => {
-    const path = join(temporaryFolder(), "rows.gguf");
-    const { elements, bytes } = pieceOf(dtype);
-    const data = Uint8Array.from({ length: 2 * bytes }, (_, i) => (i * 151 + 7) & 255);
-    const tensors = [{ name: "w", dtype, shape: [2, elements], bytes: data }];
-    await writeGguf(path, { metadata: new Map([["general.name", { type: "string", value: "rows" }]]), tensors });
-    const opened = openGguf(path);
-    const { offset, bytes: size } = opened.entries.get("w")!;
-    expect(new Uint8Array(opened.file.bytes(offset, size))).toEqual(data);
-    opened.file.close();
-    for (let length = offset + size - 1; length >= 0; length--) {
-      truncateSync(path, length);
-      expect(() => openGguf(path), `${length} bytes`).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
-    }
-  });
+  test.each(Object.keys(BLOCK_TYPES) as QuantisedDType[])(
+    "a GGUF file with %s survives truncation at every byte",
+    async (dtype) => {
+      const path = join(temporaryFolder(), "rows.gguf");
+      const { elements, bytes } = pieceOf(dtype);
+      const data = Uint8Array.from({ length: 2 * bytes }, (_, i) => (i * 151 + 7) & 255);
+      const tensors = [{ name: "w", dtype, shape: [2, elements], bytes: data }];
+      await writeGguf(path, { metadata: new Map([["general.name", { type: "string", value: "rows" }]]), tensors });
+      const opened = openGguf(path);
+      const { offset, bytes: size } = opened.entries.get("w")!;
+      expect(new Uint8Array(opened.file.bytes(offset, size))).toEqual(data);
+      opened.file.close();
+      for (let length = offset + size - 1; length >= 0; length--) {
+        truncateSync(path, length);
+        expect(() => openGguf(path), `${length} bytes`).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
+      }
+    },
+  );
 
-  test("models in GGUF, quantised ones too, broken anywhere", async () => {
+  test("GGUF models, also quantized, survive damage anywhere", async () => {
     const folder = await modelFolder();
     for (const dtype of ["f32", "q8_0", "q4_0"] as const) {
       const path = join(folder, `${dtype}.gguf`);
@@ -75,7 +78,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     }
   });
 
-  test("each key of a model's GGUF metadata left out, of another type or out of range", async () => {
+  test("GGUF metadata survives missing keys, wrong types and values out of range", async () => {
     const folder = await modelFolder();
     const path = join(folder, "whole.gguf");
     await convertModel(folder, path);
@@ -120,7 +123,7 @@ export function hostileFiles(runs: number, seed?: number): void {
   });
 
   test.each(["gpt_oss in MXFP4", "qwen3_moe", "phi3 with longrope"])(
-    "a folder of %s, broken anywhere",
+    "a folder of %s survives damage anywhere",
     async (name) => {
       const folder = await writeFamily(familyGoldens.find((golden) => golden.name === name)!, temporaryFolder());
       await use(folder);
@@ -138,7 +141,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     },
   );
 
-  test("a model's safetensors, broken anywhere", async () => {
+  test("a model's safetensors survive damage anywhere", async () => {
     const folder = await modelFolder();
     await use(folder);
     const path = join(folder, "model.safetensors");
@@ -166,11 +169,11 @@ export function hostileFiles(runs: number, seed?: number): void {
     ...["config.json", "generation_config.json", "tokenizer.json", "model_card.json", "modules.json"],
     ...["1_Pooling/config.json", "2_Dense/config.json"],
     ...["config_sentence_transformers.json", "sentence_bert_config.json"],
-  ])("a model's %s, broken anywhere and cut at every byte", async (name) => {
+  ])("a model's %s survives damage anywhere and truncation at every byte", async (name) => {
     const folder = await modelFolder(true);
     const path = join(folder, name);
     const whole = readFileSync(path);
-    // Of a card's fields that are left out.
+    // Reading a card warns about fields that it drops.
     const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
     onTestFinished(() => warned.mockRestore());
     const read = (): Promise<unknown> =>
@@ -187,7 +190,7 @@ export function hostileFiles(runs: number, seed?: number): void {
       }),
       parameters(0.6),
     );
-    // What ends the text is white space.
+    // Trailing whitespace may be cut.
     const text = whole.toString().trimEnd();
     for (const length of cuts(text.length, runs >= 1000)) {
       writeFileSync(path, text.slice(0, length));
@@ -195,7 +198,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     }
   });
 
-  test("an adapter's files, broken anywhere and cut at every byte", async () => {
+  test("an adapter's files survive damage anywhere and truncation at every byte", async () => {
     const folder = temporaryFolder();
     const model = tinyModel({}, { numHiddenLayers: 1 });
     await model.model.addAdapter("a", { r: 2, targetModules: ["q_proj", "v_proj"] });
@@ -233,7 +236,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     model.dispose();
   });
 
-  test("a file of votes, broken anywhere and cut at every byte", async () => {
+  test("a vote file survives damage anywhere and truncation at every byte", async () => {
     const path = join(temporaryFolder(), "votes.jsonl");
     const rows = [
       { prompt: "a", chosen: "x", rejected: "ü" },
@@ -263,7 +266,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     );
   });
 
-  test("a checkpoint's manifest and state, broken anywhere and cut at every byte", async () => {
+  test("a checkpoint's manifest and state survive damage anywhere and truncation at every byte", async () => {
     const folder = temporaryFolder();
     const state = { step: 4, rng: [1, 2, 3], note: "ü" };
     const { path } = await saveCheckpoint(folder, 4, { tensors: {}, state, files: { "config.json": "{}" } });
@@ -292,7 +295,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     }
   });
 
-  test("chat templates, broken anywhere", async () => {
+  test("chat templates survive damage anywhere", async () => {
     const messages = [
       { role: "system", content: "s" },
       { role: "user", content: "a<|im_end|>" },
@@ -330,7 +333,7 @@ export function hostileFiles(runs: number, seed?: number): void {
       fc.asyncProperty(fc.constantFrom(chatMlTemplate, plainTemplate, loop), edits, async (template, changes) => {
         let text = template;
         for (const [at, piece, removed] of changes) text = text.slice(0, at) + piece + text.slice(at + removed);
-        // The watchdog of the template is a second of clock time.
+        // The template's watchdog allows a second of wall time.
         try {
           renderTemplate(text, { messages });
         } catch (error) {

@@ -1,11 +1,11 @@
-// A small model's folder with every file that one may have.
+// A small model folder with every optional file.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 
-/** @param layered with a layer behind pooling, which GGUF has no place for */
+/** @param layered adds a layer after pooling, which GGUF cannot store */
 export async function modelFolder(layered = false): Promise<string> {
   const folder = join(temporaryFolder(), "model");
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { numHiddenLayers: 1, maxPositionEmbeddings: 32 });

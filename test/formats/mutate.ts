@@ -1,7 +1,7 @@
-// Broken files from whole ones: what a fuzzer without coverage knows of binary formats.
+// Mutations of valid files, as by a fuzzer without coverage for binary formats.
 import fc from "fast-check";
 
-/** Numbers that lengths, counts and offsets are replaced by. */
+/** Replacement values for lengths, counts and offsets. */
 const LIES = [
   0n,
   1n,
@@ -19,7 +19,7 @@ const LIES = [
 
 type Edit = (bytes: Buffer) => Buffer;
 
-/** One edit: bytes flipped, a number of 2, 4 or 8 bytes replaced, a stretch removed, doubled or filled, the rest cut off. */
+/** One edit: flips bytes, replaces a 2-, 4- or 8-byte number, removes, doubles or fills a range, or truncates. */
 function edit(length: number, fields: readonly number[]): fc.Arbitrary<Edit> {
   const anywhere = fc.nat(Math.max(0, length - 1));
   const at = fields.length > 0 ? fc.oneof(fc.constantFrom(...fields), anywhere) : anywhere;
@@ -60,7 +60,7 @@ function edit(length: number, fields: readonly number[]): fc.Arbitrary<Edit> {
   return fc.oneof({ weight: 4, arbitrary: flip }, { weight: 4, arbitrary: lie }, splice, fill, cut);
 }
 
-/** Files that differ from a whole one in one to four edits; `fields`: where lengths, counts and offsets stand. */
+/** Files with one to four edits of a valid one. `fields` are the positions of lengths, counts and offsets. */
 export function broken(whole: Buffer, fields: readonly number[] = []): fc.Arbitrary<Buffer> {
   return fc
     .array(edit(whole.length, fields), { minLength: 1, maxLength: 4 })
@@ -96,7 +96,7 @@ const ODD: readonly unknown[] = [
 
 type Json = Record<string | number, unknown>;
 
-/** Every place in a JSON value, the same value at the top excepted. */
+/** Every path in a JSON value except the root. */
 export function places(value: unknown, path: readonly (string | number)[] = []): (string | number)[][] {
   const own = path.length > 0 ? [[...path]] : [];
   if (typeof value !== "object" || value === null) return own;
@@ -106,7 +106,7 @@ export function places(value: unknown, path: readonly (string | number)[] = []):
   );
 }
 
-/** JSON that differs in one to three values, keys left out included; as text, which may be cut or have characters changed. */
+/** JSON text with one to three values changed or removed, possibly truncated or with changed characters. */
 export function brokenJson(value: object): fc.Arbitrary<string> {
   const change = fc.tuple(
     fc.constantFrom(...places(value)),

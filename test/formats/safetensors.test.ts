@@ -13,8 +13,8 @@ import { expectError, f32, safetensors, temporaryFile, temporaryFolder, u64 } fr
 const one = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
 const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;
 
-describe("reading", () => {
-  test("tensors, dtypes and metadata", () => {
+describe("reading safetensors", () => {
+  test("returns tensors, dtypes and metadata", () => {
     const header = {
       __metadata__: { format: "pt", note: 'é "quoted" \\ \u0001' },
       a: { dtype: "F32", shape: [1, 2], data_offsets: [0, 8] },
@@ -32,7 +32,7 @@ describe("reading", () => {
     opened.file.close();
   });
 
-  test("a type that cannot be computed with is listed, and UNSUPPORTED when asked for", async () => {
+  test("lists tensors of unsupported dtypes, and rejects them only when read", async () => {
     const weights = await openWeights(
       temporaryFile(safetensors({ q: { dtype: "F8_E5M2", shape: [2], data_offsets: [0, 2] } }, Buffer.alloc(2))),
     );
@@ -156,7 +156,7 @@ const bad: [string, Buffer, RegExp][] = [
   ],
 ];
 
-describe("bad files give INVALID_FILE", () => {
+describe("invalid safetensors files are rejected", () => {
   test.each(bad)("%s", async (_name, bytes, message) => {
     await expectError(() => openSafetensors(temporaryFile(bytes)), "INVALID_FILE", message);
   });
@@ -169,13 +169,13 @@ describe("bad files give INVALID_FILE", () => {
       () => `{${Array.from({ length: 2e6 }, (_, i) => `"${i}":0`).join(",")}}`,
       /object of more than 131073 keys/,
     ],
-  ])("a header %s ends within a second", async (_name, json, message) => {
+  ])("a header %s, within a second", async (_name, json, message) => {
     const path = temporaryFile(safetensors(json()));
     await expectError(() => openSafetensors(path), "INVALID_FILE", message);
     rmSync(path);
   });
 
-  test("cut at every byte", () => {
+  test("truncation at every byte", () => {
     const whole = safetensors({ a: one, b: { dtype: "U8", shape: [3], data_offsets: [8, 11] } }, Buffer.alloc(11, 7));
     openSafetensors(temporaryFile(whole)).file.close();
     for (let length = 0; length < whole.length; length++) {
@@ -184,7 +184,7 @@ describe("bad files give INVALID_FILE", () => {
     }
   });
 
-  test("any byte changed gives a file or a HeddleError", () => {
+  test("any changed byte gives a readable file or a HeddleError", () => {
     const whole = safetensors({ a: one, b: { dtype: "U8", shape: [3], data_offsets: [8, 11] } }, Buffer.alloc(11, 7));
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.nat(255), (at, byte) => {
@@ -197,7 +197,7 @@ describe("bad files give INVALID_FILE", () => {
     );
   });
 
-  test("a folder, a pipe's name and a missing file", async () => {
+  test("a folder, a pipe and a missing file", async () => {
     await expectError(() => openSafetensors(temporaryFolder()), "INVALID_FILE", /regular file, got a folder/);
     await expectError(() => openSafetensors(join(temporaryFolder(), "none")), "NOT_FOUND", /none: cannot be opened/);
     await expectError(() => openSafetensors("a\0b"), "INVALID_ARGUMENT", /path/);
@@ -225,7 +225,7 @@ describe("shards", () => {
     return path;
   }
 
-  test("a good folder, shards behind links included", async () => {
+  test("opens a sharded folder, also through symbolic links", async () => {
     const path = folder({ a: "model-1.safetensors", b: "link.safetensors" });
     const other = temporaryFile(safetensors({ b: one }, f32(3, 4)));
     symlinkSync(other, join(path, "link.safetensors"));
@@ -251,12 +251,12 @@ describe("shards", () => {
     await expectError(() => openWeights(path), "INVALID_FILE", message);
   });
 
-  test("a missing shard", async () => {
+  test("rejects a missing shard", async () => {
     const path = folder({ a: "model-2.safetensors" });
     await expectError(() => openWeights(path), "NOT_FOUND", /model-2/);
   });
 
-  test("a folder with pytorch_model.bin only", async () => {
+  test("rejects a folder with only pytorch_model.bin", async () => {
     const path = temporaryFolder();
     writeFileSync(join(path, "pytorch_model.bin"), "x");
     await expectError(() => openWeights(path), "UNSUPPORTED", /pytorch_model.bin/);
@@ -281,8 +281,8 @@ const arbitraryTensors = fc
     }),
   );
 
-describe("writing", () => {
-  test("what is written is read back, aligned", async () => {
+describe("writing safetensors", () => {
+  test("round-trips tensors with aligned data", async () => {
     const path = join(temporaryFolder(), "model.safetensors");
     await fc.assert(
       fc.asyncProperty(arbitraryTensors, fc.dictionary(fc.string(), fc.string()), async (tensors, metadata) => {
@@ -303,7 +303,7 @@ describe("writing", () => {
     expect(readdirSync(join(path, ".."))).toEqual(["model.safetensors"]);
   });
 
-  test("bytes may come late and in pieces", async () => {
+  test("accepts bytes asynchronously and in pieces", async () => {
     const path = join(temporaryFolder(), "x.safetensors");
     async function* pieces() {
       for (let i = 0; i < 4; i++) yield new Uint8Array(f32(i));
@@ -318,7 +318,7 @@ describe("writing", () => {
     file.close();
   });
 
-  test("a failing write leaves the old file and no litter", async () => {
+  test("keeps the old file and leaves no temp files if a write fails", async () => {
     const folder = temporaryFolder();
     const path = join(folder, "m.safetensors");
     await writeSafetensors(path, [{ name: "a", dtype: "u8", shape: [1], bytes: new Uint8Array([1]) }]);
@@ -338,7 +338,7 @@ describe("writing", () => {
     file.close();
   });
 
-  test("shards above the limit, and a later single save replaces them", async () => {
+  test("writes shards above the size limit, and a later single file replaces them", async () => {
     const folder = temporaryFolder();
     const tensor = (name: string, size: number): TensorData => ({
       name,

@@ -1,4 +1,4 @@
-// Saving into a folder that held another model: afterwards it holds what a save into an empty folder leaves, and what is not a model's.
+// Saving over another model leaves the same files as saving to an empty folder, plus files that do not belong to a model.
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -9,7 +9,7 @@ import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 
-/** A folder of another model, with everything that a reader may take for a part of one. */
+/** A folder of another model with every file that a reader may take as part of a model. */
 const other = temporaryFolder();
 const models = temporaryFolder();
 
@@ -59,7 +59,7 @@ beforeAll(async () => {
   await convertModel(join(models, "plain"), join(models, "plain.gguf"));
 });
 
-/** The files of a folder, of all its folders. */
+/** All files of a folder, recursively. */
 function filesIn(folder: string): string[] {
   return (readdirSync(folder, { recursive: true }) as string[])
     .filter((name) => statSync(join(folder, name)).isFile())
@@ -100,7 +100,7 @@ describe("a folder that held another model", () => {
     ],
   ];
 
-  test.each(cases)("holds after %s what an empty one would, and files that are not a model's", async (_, save, own) => {
+  test.each(cases)("after %s has the files of a fresh save plus unrelated files", async (_, save, own) => {
     const [empty, used] = [join(temporaryFolder(), "empty"), join(temporaryFolder(), "used")];
     cpSync(other, used, { recursive: true });
     await save(empty);
@@ -109,13 +109,13 @@ describe("a folder that held another model", () => {
     if (own) expected.push(...filesIn(other).filter((name) => !own.test(name)));
     expect(filesIn(used)).toEqual([...new Set(expected)].sort());
     for (const name of filesIn(empty)) {
-      if (/model_card|^model\.safetensors/.test(name)) continue; // names the time, or has its own bytes
+      if (/model_card|^model\.safetensors/.test(name)) continue; // contains the time, or differs in bytes
       expect(readFileSync(join(used, name)), name).toEqual(readFileSync(join(empty, name)));
     }
     for (const name of KEPT) expect(readFileSync(join(used, name), "utf8")).toBe("KEPT");
   });
 
-  test("is read as the model that was saved last", async () => {
+  test("loads as the model saved last", async () => {
     const folder = join(temporaryFolder(), "used");
     cpSync(other, folder, { recursive: true });
     await convertModel(join(models, "plain"), folder);
@@ -128,7 +128,7 @@ describe("a folder that held another model", () => {
     expect((await Tokenizer.load(folder)).config.padToken).toBe((await tinyTokenizer()).config.padToken);
   });
 
-  test("keeps a tokenizer that was saved there by itself", async () => {
+  test("keeps a tokenizer that was saved separately", async () => {
     const folder = join(temporaryFolder(), "own");
     await (await tinyTokenizer()).save(folder);
     await using model = tinyModel();
@@ -137,7 +137,7 @@ describe("a folder that held another model", () => {
     expect(loaded.tokenizer!.vocabSize).toBe(320);
   });
 
-  test("loses the heads of an adapter that another one replaces", async () => {
+  test("drops the heads of a replaced adapter", async () => {
     const folder = join(temporaryFolder(), "adapter");
     await using model = tinyModel();
     await model.model.addAdapter("a", { r: 2, targetModules: ["q_proj"] });

@@ -1,13 +1,13 @@
-// What is held against broken files: each gives a model or a HeddleError that blames the file, within a second.
+// Checks that a broken file gives a model or a HeddleError that blames the file, within a second.
 import { expect } from "vitest";
 import { HeddleError, type HeddleErrorCode } from "../../lib/core/errors.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { processorTime } from "./helpers.ts";
 
-/** What a file's own fault may be reported as. */
+/** Error codes that blame a file. */
 const FAULTS: readonly HeddleErrorCode[] = ["INVALID_FILE", "UNSUPPORTED", "NOT_FOUND"];
 
-/** Runs `action`; it ends within a second, and where it fails, with a HeddleError that blames the file. */
+/** Runs `action`, which must end within a second and may fail only with a HeddleError that blames the file. */
 export async function survives(
   action: () => unknown,
   also: readonly HeddleErrorCode[] = [],
@@ -26,7 +26,7 @@ export async function survives(
   return code;
 }
 
-/** Loads what may be a model and lets it say something. */
+/** Loads a possible model and generates with it. */
 export async function use(path: string): Promise<void> {
   const model = await LanguageModel.load(path, { threads: 1 });
   try {
@@ -37,10 +37,10 @@ export async function use(path: string): Promise<void> {
     model.dispose();
   }
 }
-/** A broken model may compute what is no number, or have no room for the prompt. */
+/** Error codes of running a broken model: NaN, or a context too short for the prompt. */
 export const COMPUTED: readonly HeddleErrorCode[] = ["NUMERICAL", "CONTEXT_OVERFLOW", "INVALID_ARGUMENT"];
 
-/** Lengths at which a file of `length` is cut: all, or, of a long file's middle in a short run, some. */
+/** Truncation lengths: all, or a sample of the middle for long files in a short run. */
 export function cuts(length: number, all: boolean): number[] {
   const lengths = Array.from({ length }, (_, i) => i);
   return all || length < 1200 ? lengths : lengths.filter((i) => i < 500 || i >= length - 200 || i % 97 === 0);

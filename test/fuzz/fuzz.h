@@ -1,4 +1,4 @@
-// What the fuzz targets share: what may end a call, memory with an exact size, and numbers that tend to break things.
+// Helpers of the fuzz targets: expected errors, memory of an exact size, and values that tend to break code.
 #pragma once
 #include <fuzzer/FuzzedDataProvider.h>
 
@@ -18,15 +18,15 @@ namespace fuzz {
 
 using Input = FuzzedDataProvider;
 
-// A property that must hold whatever the input: libFuzzer reports the abort with the input that led to it.
+// Checks a property that must hold for every input. libFuzzer reports the abort with the input.
 inline void require(bool holds, const std::string& property) {
   if (holds) return;
   std::fprintf(stderr, "property does not hold: %s\n", property.c_str());
   std::abort();
 }
 
-// True where `body` returns, false where it throws a typed error. INTERNAL is a defect by definition, as is any other
-// exception, which ends the process; `internal`: the input breaks what only heddle's own callers can.
+// Returns true if `body` returns, and false if it throws a typed error. INTERNAL is a defect by definition, as is any other exception, which
+// ends the process. `internal` allows INTERNAL, for inputs that violate preconditions of internal callers.
 template <class F> bool accepts(F&& body, bool internal = false) {
   try {
     body();
@@ -37,11 +37,11 @@ template <class F> bool accepts(F&& body, bool internal = false) {
   }
 }
 
-// Memory of exactly so many bytes: one byte beyond it is AddressSanitizer's.
+// Memory of exactly the given size, so that AddressSanitizer detects any access beyond it.
 class Block {
  public:
   explicit Block(size_t bytes) : bytes_(new uint8_t[bytes]()), size_(bytes) {}
-  // Filled from the input, again and again where that is shorter.
+  // Filled from the input, repeated if it is shorter.
   Block(size_t bytes, const std::vector<uint8_t>& from) : Block(bytes) {
     for (size_t i = 0; i < bytes && !from.empty(); ++i) bytes_[i] = from[i % from.size()];
   }
@@ -58,7 +58,7 @@ inline DType quantised_type(Input& in) {
   return static_cast<DType>(in.ConsumeIntegralInRange<int>(first, last));
 }
 
-// Half of them ordinary.
+// Half of the values are ordinary.
 inline double number(Input& in) {
   static const double odd[] = {0, 1, 2, 3, 4, 8, 0.5, -1, -0.0, 1e-300, 5e-324, 1e6, 1e38, 1e300, 2147483647.0,
                                2147483648.0, 9007199254740992.0, 9.3e18, 1.9e19, INFINITY, -INFINITY, NAN};

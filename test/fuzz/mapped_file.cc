@@ -1,4 +1,4 @@
-// Ranges of a mapped file: exactly those inside it are read, also after another program has shortened it.
+// Ranges of a mapped file: only those within it are read, also after another program has truncated it.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::shared_ptr<Mapping> mapping = Mapping::open(file.path);
   require(mapping->size() == content.size(), "the size is that of the file");
 
-  size_t left = content.size();  // of the file
+  size_t left = content.size();  // size of the file
   while (in.remaining_bytes() > 0) {
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0 && left > 0) {
       left = in.ConsumeIntegralInRange<size_t>(0, left - 1);

@@ -1,5 +1,5 @@
-// Every op with operands of arbitrary shapes, types, attributes and bytes: its check refuses them with a typed error, or
-// its reference, and its kernel where kernels are linked, compute them within the memory that the shapes say.
+// Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed error, or its reference,
+// and its kernel if linked, compute within the memory of the shapes.
 #include <cmath>
 
 #include "fuzz.h"
@@ -12,9 +12,9 @@ using namespace heddle::fuzz;
 
 namespace {
 
-constexpr size_t most_bytes = 1 << 16;  // of an operand that is computed with
+constexpr size_t most_bytes = 1 << 16;  // maximum size of an operand in a computation
 
-// Every attribute that any op asks for.
+// Every attribute of any op.
 const char* const attribute_names[] = {"activation", "cap",  "causal",    "context",  "decay", "eps",   "factor",  "function",       "high",    "int8",   "interleaved", "inverse",    "length",
                                        "low",        "normalise", "offset", "original", "p",   "rowwise", "scale", "sequenceLength", "softcap", "stream", "tanh",        "transposed", "window", "interleaved_out"};
 
@@ -67,7 +67,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     desc.values.push_back({type(in), dimensions.shape(in)});
     return static_cast<int>(desc.values.size()) - 1;
   };
-  // One too many and one too few are tried as well.
+  // One operand too many or too few is tried as well.
   const int most_in = op.max_inputs < 0 ? 4 : op.max_inputs, most_out = op.outputs < 0 ? 4 : op.outputs;
   const int inputs = in.ConsumeIntegralInRange<int>(op.min_inputs > 0 ? op.min_inputs - 1 : 0, most_in + 1), outputs = in.ConsumeIntegralInRange<int>(0, most_out + 1);
   for (int i = 0; i < inputs; ++i) {
@@ -75,7 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       node.inputs.push_back(-1);
       continue;
     }
-    // The same operand twice is a program too.
+    // The same operand may occur twice.
     if (i > 0 && node.inputs[0] >= 0 && in.ConsumeIntegralInRange<int>(0, 3) == 0) desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]);
     else add();
     node.inputs.push_back(static_cast<int>(desc.values.size()) - 1), desc.bound.push_back(node.inputs.back());
@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!node.inputs.empty() && node.inputs[0] >= 0 && in.ConsumeBool()) desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]), node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
     else node.outputs.push_back(add());
   }
-  if (outputs > most_out) return 0;  // the op table's own: INTERNAL
+  if (outputs > most_out) return 0;  // an error of the op table: INTERNAL
   desc.nodes.push_back(node);
 
   std::unique_ptr<Program> program;

@@ -1,4 +1,4 @@
-// Memory plans: values that live at the same time never share a byte, whatever the sizes and lifetimes.
+// Memory plans: values that are alive at the same time never share a byte, for any sizes and lifetimes.
 #include "fuzz.h"
 #include "runtime/plan/planner.h"
 

@@ -1,5 +1,5 @@
-// Programs of arbitrary nodes over arbitrary values: refused with a typed error, or run from one planned arena, views and
-// operands overwritten in place included, to the same bytes as node by node with memory for each value.
+// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with views and in-place ops.
+// The results have the same bytes as running node by node with separate memory for each value.
 #include <future>
 
 #include "fuzz.h"
@@ -22,7 +22,7 @@ ProgramDesc program(Input& in, bool wild) {
   if (in.ConsumeBool()) desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions that no symbol's bound equals: checks see bounds, and TypeScript tells the two apart.
+    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes the two.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};
@@ -78,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto bytes = [&](int v, const std::vector<int64_t>& symbols) { return Tensor{nullptr, desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, symbols)}.bytes(); };
   for (size_t v = 0; v < desc.values.size(); ++v)
     if (bytes(static_cast<int>(v), desc.symbols) > 4096) return 0;
-  // Small whole numbers: sums are exact, so the order of nothing matters.
+  // Small integers, so that sums are exact in any order.
   const auto numbers = [&](size_t n) {
     std::vector<uint8_t> list(n);
     for (size_t i = 0; i + 4 <= n; i += 4) {
@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   };
 
   std::vector<std::shared_ptr<Storage>> bound;
-  std::vector<Block> alone;  // memory of each value, for the plain way
+  std::vector<Block> alone;  // separate memory of each value
   for (size_t v = 0; v < desc.values.size(); ++v) alone.emplace_back(bytes(static_cast<int>(v), desc.symbols));
   for (const int v : desc.bound) {
     const std::vector<uint8_t> content = numbers(bytes(v, desc.symbols));
@@ -122,7 +122,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const auto tensor = [&](int v) { return Tensor{at[static_cast<size_t>(v)], desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, arguments.symbols)}; };
       for (const int v : n.inputs) node.in.push_back(tensor(v)), node.present.push_back(true);
       for (const int v : n.outputs) node.out.push_back(tensor(v));
-      op.check(node);  // what fits at the bounds need not at these sizes
+      op.check(node);  // shapes valid at the bounds may be invalid at these sizes
       if (op.view) {
         at[static_cast<size_t>(n.outputs[0])] = at[static_cast<size_t>(n.inputs[0])];
         continue;

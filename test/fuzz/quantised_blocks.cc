@@ -1,4 +1,4 @@
-// Blocks of every quantised type from arbitrary bytes (scales that are no number included), and numbers written to blocks.
+// Reads blocks of every quantized type from arbitrary bytes (NaN scales included), and writes values to blocks.
 #include <cmath>
 
 #include "fuzz.h"
@@ -9,7 +9,7 @@ using namespace heddle::fuzz;
 
 namespace {
 
-// A row at once is its blocks one by one.
+// Decoding a row equals decoding its blocks one by one.
 void read(DType type, const std::vector<uint8_t>& bytes) {
   const BlockType& t = block_type(type);
   const int64_t blocks = static_cast<int64_t>(bytes.size()) / t.bytes, n = blocks * t.elements;
@@ -21,7 +21,7 @@ void read(DType type, const std::vector<uint8_t>& bytes) {
   }
 }
 
-// What is written is read as numbers that are nearer than zero would be.
+// Written values are read back closer than zero would be.
 void write(DType type, const std::vector<uint8_t>& bytes) {
   if (!quantises_to(type)) return;
   const BlockType& t = block_type(type);
@@ -37,7 +37,7 @@ void write(DType type, const std::vector<uint8_t>& bytes) {
     require(std::isfinite(back[i]), std::string(dtype_name(type)) + " written as a number, read as none");
     error += (static_cast<double>(back[i]) - x[i]) * (static_cast<double>(back[i]) - x[i]), energy += static_cast<double>(x[i]) * x[i];
   }
-  // The smallest half is 6e-8: below that times the integers' range everything may vanish or be rounded up.
+  // The smallest f16 is 6e-8. Values below it times the integer range may become 0 or be rounded up.
   const double vanishing = 1e-5 * 1e-5 * t.elements;
   require(error <= 1.02 * energy + vanishing, std::string(dtype_name(type)) + ": error " + std::to_string(error) + " of " + std::to_string(energy));
 }

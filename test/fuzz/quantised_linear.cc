@@ -1,5 +1,5 @@
-// The kernel of a linear layer over quantised weights against its reference, whatever the bytes of the blocks and of the
-// activations: the same numbers where those are finite, and none where the reference has none.
+// The linear kernel over quantized weights against its reference, for any bytes of blocks and activations. Results agree if finite, and are
+// NaN where the reference has NaN.
 #include <cmath>
 
 #include "fuzz.h"
@@ -48,16 +48,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Row wide = load_all(w), activations = load_all(x);
   for (int64_t i = 0; i < N; ++i)
     for (int64_t m = 0; m < M; ++m) {
-      double largest = 0, reach = 0;  // of what the sum passes through; of what its parts pass through
+      double largest = 0, reach = 0;  // bounds of the sum's and its parts' intermediate values
       for (int64_t k = 0; k < K; ++k) {
         const double weight = std::fabs(wide[m * K + k]), activation = std::fabs(activations[i * K + k]);
         largest += activation * weight;
-        // An infinite weight (mxfp4's scale of 2 to the 127) beside a zero, and sums of activations beside weights of zero.
+        // An infinite weight (mxfp4's scale of 2 to the 127) with a zero, and sums of activations with zero weights.
         if (std::isinf(weight)) reach += weight;
         else if (std::isfinite(activation)) reach += activation * std::fmax(weight, 1);
       }
       const double got = load_float(y, i * M + m), want = load_float(node.out[0], i * M + m);
-      // A scale times a minimum may leave the range of a float although the sum does not.
+      // A scale times a minimum may overflow although the sum does not.
       if (largest > 1e30 || reach > 1e30) continue;
       if (!std::isfinite(want)) {
         require(!std::isfinite(got), "not a number in the reference, " + std::to_string(got) + " in the kernel");

@@ -1,4 +1,4 @@
-// Patterns of tokenizer files: refused with a typed error, or matched against any text within the budget of steps.
+// Patterns of tokenizer files are rejected with a typed error, or matched against any text within the step budget.
 #include "fuzz.h"
 #include "tokenizer/regex/regex.h"
 #include "tokenizer/text/utf.h"

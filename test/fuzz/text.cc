@@ -1,4 +1,4 @@
-// Conversions of text, pre-tokenisation and the training of a vocabulary, on arbitrary UTF-16 and arbitrary bytes.
+// Text conversions, pre-tokenization and vocabulary training on arbitrary UTF-16 and bytes.
 #include <atomic>
 #include <map>
 
@@ -41,7 +41,7 @@ std::string wide(const std::u16string& units) {
   return text;
 }
 
-// Runs the merges of `train_bpe` again, in the plainest way.
+// Reapplies the merges of `train_bpe` with a simple algorithm.
 void train(Input& in, const std::string& text) {
   WordCounts* words = nullptr;
   std::unique_ptr<WordCounts> owner;

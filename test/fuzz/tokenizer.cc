@@ -1,5 +1,5 @@
-// Tokenizers of arbitrary vocabularies, merges and options on arbitrary text: a typed error when they are made, or ids
-// that are those of the plainest merge loop (where nothing else is asked for) and that decode to the same text at once and one by one.
+// Tokenizers with arbitrary vocabularies, merges and options on arbitrary text. Construction fails with a typed error. Otherwise the ids equal
+// a simple merge loop (without other options), and decode to the same text at once and incrementally.
 #include <algorithm>
 
 #include "fuzz.h"
@@ -20,7 +20,7 @@ std::u16string units(Input& in, size_t most) {
   std::u16string text(bytes.size() / 2, u'\0');
   for (size_t i = 0; i < text.size(); ++i) {
     const auto high = static_cast<uint8_t>(bytes[2 * i]), low = static_cast<uint8_t>(bytes[2 * i + 1]);
-    // Mostly two letters, spaces and marks, so that merges apply; else any unit, lone surrogates included.
+    // Mostly two letters, spaces and marks, so that merges apply; otherwise any unit, including lone surrogates.
     static const char16_t common[] = {u'a', u'b', u' ', 0x2581, u'a', u'b', u'é', 0x3000};
     text[i] = high < 0xC0 ? common[low % 8] : static_cast<char16_t>(high << 8 | low);
   }
@@ -34,7 +34,7 @@ char16_t letter_of(uint32_t byte) {
   return other;
 }
 
-// Vocabularies that hang together: every byte or some characters, and merges of tokens that are there.
+// Consistent vocabularies: every byte or some characters, and merges of existing tokens.
 struct Texts {
   std::u16string tokens, merges;
   std::vector<uint32_t> token_lengths, token_ids, merge_lengths, merge_ranks;
@@ -68,7 +68,7 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   }
 }
 
-// And such that may not.
+// Vocabularies that may be inconsistent.
 void add_anything(Input& in, Texts& texts) {
   texts.tokens = units(in, 40), texts.merges = units(in, 20);
   for (int i = in.ConsumeIntegralInRange<int>(0, 20); i > 0; --i) {
@@ -139,7 +139,7 @@ TokenizerSpec specification(Input& in) {
   return spec;
 }
 
-// The definition of byte pair encoding: the pair of lowest rank, the leftmost of equals, until none is left.
+// BPE by definition: merges the pair of lowest rank, leftmost first, until none is left.
 void merge_plainly(const MergeTable& merges, std::vector<uint32_t>& ids) {
   for (;;) {
     size_t best = ids.size();
@@ -196,7 +196,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Encoder encoder(model);
   const auto encode = [&](bool offsets, Encoding& out) {
     options.offsets = offsets;
-    // A pattern may reach its cap, and a vocabulary may lack its unknown token; else any text is encoded.
+    // Encoding fails only if a pattern reaches its cap or the vocabulary lacks its unknown token.
     const bool done = accepts([&] { encoder.encode(text.data(), text.size(), options, barriers, out); });
     require(done || spec.kind != ModelKind::bpe || !spec.pre_tokenizer.empty() || spec.uses_normalizer, "any text is encoded");
     return done;

@@ -1,5 +1,5 @@
-// Parts of the tokenizer by themselves, where the whole reaches them too seldom: the reader of JSON vocabularies, the automaton of added
-// tokens, maps of characters, offsets of normalised text, and the training of vocabularies of characters.
+// Parts of the tokenizer that whole-tokenizer inputs rarely reach: the JSON vocabulary reader, the automaton of added tokens, character maps,
+// offsets of normalized text, and training of character vocabularies.
 #include <algorithm>
 #include <atomic>
 
@@ -26,7 +26,7 @@ std::string text_of(const std::string& bytes) {
 }
 
 void json(Input& in) {
-  // A file's frame around any bytes, so that the readers of tokens and merges see them.
+  // Any bytes within a valid file frame, so that they reach the readers of tokens and merges.
   const bool framed = in.ConsumeBool();
   const std::string a = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)), b = in.ConsumeRemainingBytesAsString();
   const std::string file = framed ? "{\"model\":{\"vocab\":{" + a + "},\"merges\":[" + b + "]},\"x\":1}" : a + b;
@@ -57,7 +57,7 @@ void json(Input& in) {
   }
 }
 
-// Bodies that were not compiled from anything, well sealed: none, or a vocabulary that holds together.
+// Arbitrary bodies with a valid checksum are rejected, or give a consistent vocabulary.
 void compiled(Input& in) {
   const auto small = [&] { return in.ConsumeIntegralInRange<uint32_t>(0, 12); };
   std::string body;
@@ -81,7 +81,7 @@ void compiled(Input& in) {
   accepts([&] { (void)build_tokenizer(spec); });
 }
 
-// Few letters: contents that begin and end alike.
+// Few letters, so that contents share prefixes and suffixes.
 std::string letters(Input& in, size_t most) {
   std::string text = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, most));
   for (char& c : text) c = "aab <"[static_cast<uint8_t>(c) % 5];

@@ -1,4 +1,4 @@
-// Stop conditions with beams, beside a search that computes everything anew and one that tries all texts.
+// Stop conditions in beam search, compared with a search without a cache and with an exhaustive search.
 import { describe, expect, test } from "vitest";
 import type { GenerateOptions, StopContext } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -18,7 +18,7 @@ const rules: Record<string, Rule> = {
 };
 const answerOf = ({ ids, promptLength }: StopContext) => ids.slice(promptLength);
 
-describe("beside a search that computes everything anew", () => {
+describe("compared with a search without a cache", () => {
   const cases = Object.keys(rules).flatMap((rule, r) =>
     [0, 1, 2, 3].map((i) => ({
       rule,
@@ -52,7 +52,7 @@ describe("beside a search that computes everything anew", () => {
   });
 });
 
-test("as many beams as there are beginnings find the best of all texts that end so", async () => {
+test("with enough beams, it finds the best of all texts that end so", async () => {
   const vocabSize = 5;
   const stops: Rule = (tokens) => tokens.length > 1 && tokens.at(-1) === tokens.at(-2);
   for (const seed of [1, 2, 3]) {
@@ -79,46 +79,43 @@ describe("text", () => {
   test.each<[string, () => Promise<Tokenizer>]>([
     ["bytes", tinyTokenizer],
     ["pieces with single bytes", () => Tokenizer.train(sentences, { vocabSize: 400, algorithm: "sentencePieceBpe" })],
-  ])(
-    "of %s is as the hypothesis' pieces give it, also in the middle of characters and of stop texts",
-    async (_, make) => {
-      const tokenizer = await make();
-      const ids = [...tokenizer.encode(prompt)];
-      let [asked, partial, held] = [0, 0, 0];
-      const seen = (context: StopContext): boolean => {
-        asked++;
-        const decoder = tokenizer.decoder({ skipSpecialTokens: true, after: ids });
-        const text = answerOf(context)
-          .map((id) => decoder.push(id))
-          .join("");
-        if (decoder.flush() !== "") partial++;
-        // What may yet be the stop text is held back.
-        const open = ["na", "n"].find((beginning) => text.endsWith(beginning))?.length ?? 0;
-        held += open;
-        expect(context.text).toBe(text.slice(0, text.length - open));
-        expect(context.ids.slice(0, context.promptLength)).toEqual(ids);
-        return context.text.length > 24;
-      };
-      // Bytes of which most are a part of a character, and the stop text's beginning, are likely.
-      const idsOf = (token: string) => [tokenizer.tokenToId(token)].filter((id) => id !== undefined);
-      const bytes = ["Ã", "©", "<0xC3>", "<0xA9>"].flatMap(idsOf); // of é, as vocabularies write them
-      expect(bytes).toHaveLength(2);
-      const logitBias = Object.fromEntries([...bytes, ...idsOf("n"), ...idsOf("a")].map((id) => [id, 4]));
-      const options: GenerateOptions = { numBeams: 4, n: 4, maxTokens: 40, ignoreEos: true, logitBias };
-      const got = [];
-      for (const seed of [1, 2, 3]) {
-        const model = own({ tokenizer, seed });
-        got.push(...(await model.completeAll([prompt], { ...options, stop: [seen, "nan"] })));
-      }
-      expect(asked).toBeGreaterThan(100);
-      expect(Math.min(partial, held)).toBeGreaterThan(5);
-      expect(got.some(({ finishReason, text }) => finishReason === "stop" && text.length > 24)).toBe(true);
-      for (const { text, finishReason } of got)
-        if (finishReason === "length") expect(text.length).toBeLessThanOrEqual(24);
-    },
-  );
+  ])("a condition sees %s as the text of the hypothesis, also within characters and stop texts", async (_, make) => {
+    const tokenizer = await make();
+    const ids = [...tokenizer.encode(prompt)];
+    let [asked, partial, held] = [0, 0, 0];
+    const seen = (context: StopContext): boolean => {
+      asked++;
+      const decoder = tokenizer.decoder({ skipSpecialTokens: true, after: ids });
+      const text = answerOf(context)
+        .map((id) => decoder.push(id))
+        .join("");
+      if (decoder.flush() !== "") partial++;
+      // Text that may begin the stop text is held back.
+      const open = ["na", "n"].find((beginning) => text.endsWith(beginning))?.length ?? 0;
+      held += open;
+      expect(context.text).toBe(text.slice(0, text.length - open));
+      expect(context.ids.slice(0, context.promptLength)).toEqual(ids);
+      return context.text.length > 24;
+    };
+    // Make bytes likely that are parts of characters, and the beginning of the stop text.
+    const idsOf = (token: string) => [tokenizer.tokenToId(token)].filter((id) => id !== undefined);
+    const bytes = ["Ã", "©", "<0xC3>", "<0xA9>"].flatMap(idsOf); // é, as vocabularies write it
+    expect(bytes).toHaveLength(2);
+    const logitBias = Object.fromEntries([...bytes, ...idsOf("n"), ...idsOf("a")].map((id) => [id, 4]));
+    const options: GenerateOptions = { numBeams: 4, n: 4, maxTokens: 40, ignoreEos: true, logitBias };
+    const got = [];
+    for (const seed of [1, 2, 3]) {
+      const model = own({ tokenizer, seed });
+      got.push(...(await model.completeAll([prompt], { ...options, stop: [seen, "nan"] })));
+    }
+    expect(asked).toBeGreaterThan(100);
+    expect(Math.min(partial, held)).toBeGreaterThan(5);
+    expect(got.some(({ finishReason, text }) => finishReason === "stop" && text.length > 24)).toBe(true);
+    for (const { text, finishReason } of got)
+      if (finishReason === "length") expect(text.length).toBeLessThanOrEqual(24);
+  });
 
-  test("by it the search finds what the reference finds", async () => {
+  test("a condition on the text finds the reference's results", async () => {
     const tokenizer = await tinyTokenizer();
     let stopped = 0;
     for (const seed of [1, 2, 5]) {
@@ -139,7 +136,7 @@ describe("text", () => {
     expect(stopped).toBeGreaterThan(2);
   });
 
-  test("a document that a condition cuts short is none", async () => {
+  test('a document that a condition cuts short ends with "length"', async () => {
     const model = own({ tokenizer: await tinyTokenizer(), seed: 2 });
     const responseFormat = { type: "regex", pattern: "(ab|xy)+c" } as const;
     const options = { numBeams: 3, n: 2, maxTokens: 12, responseFormat };
@@ -151,7 +148,7 @@ describe("text", () => {
   });
 });
 
-test("each hypothesis is asked of once, its answer has to be true or false, and what it throws comes through", async () => {
+test("a condition runs once per hypothesis, must return a boolean, and its exceptions propagate", async () => {
   const model = own({}, { vocabSize: VOCABULARY });
   const asked = new Map<string, number>();
   const count = ({ ids, index }: StopContext) => {

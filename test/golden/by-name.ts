@@ -1,4 +1,4 @@
-// Weights that follow from their names: scripts/golden/models.py holds the other side.
+// Weights derived from their names, as in scripts/golden/models.py.
 
 function fnv(name: string): number {
   let h = 0x811c9dc5;
@@ -24,7 +24,7 @@ export function weightByName(name: string, shape: readonly number[], around: num
   });
 }
 
-/** Whole numbers of 8 bits; scales of MXFP4 around 2⁻⁶. Must equal byte_tensor in scripts/golden/families.py. */
+/** Random bytes, with MXFP4 scales around 2⁻⁶. Must equal byte_tensor in scripts/golden/families.py. */
 export function bytesByName(name: string, shape: readonly number[]): Uint8Array {
   const count = shape.reduce((n, d) => n * d, 1);
   const start = fnv(name);

@@ -1,4 +1,4 @@
-// The models of families.json as what people have: folders under official names.
+// Writes the models of families.json as folders with official names.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
@@ -12,11 +12,11 @@ export interface FamilyGolden {
   weights: Record<string, number[]>;
   prompt: number[];
   greedy: number[];
-  /** Of the greedy tokens. */
+  /** Log-probabilities of the greedy tokens. */
   logprobs: number[];
-  /** Of the first tokens of prompt and continuation. */
+  /** Logits of the first tokens of prompt and continuation. */
   logits: number[][];
-  /** Mean cross-entropy of predicting them, and its gradients. */
+  /** Mean cross-entropy and its gradients. */
   loss: number;
   gradients: Record<string, { norm: number; first: number[] }>;
 }

@@ -1,4 +1,4 @@
-// Values that both sides of the golden values compute from a name: `weight` of scripts/golden/models.py is the other.
+// Values derived from a name, as `weight` in scripts/golden/models.py.
 
 function fnv(name: string): number {
   let h = 0x811c9dc5;
@@ -14,7 +14,7 @@ function hash32(x: number): number {
   return (h ^ (h >>> 15)) >>> 0;
 }
 
-/** 12-bit fractions, exact in f32: matrices lie in [−1/4, 1/4), vectors in [−1/8, 1/8) around `around`. */
+/** 12-bit fractions, exact in f32: matrices in [−1/4, 1/4), vectors in [−1/8, 1/8) around `around`. */
 export function hashedWeight(name: string, shape: readonly number[], around = 0): Float32Array {
   const count = shape.reduce((n, d) => n * d, 1);
   const start = fnv(name);

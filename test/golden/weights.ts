@@ -1,4 +1,4 @@
-// Weights that both sides of the golden values compute: scripts/golden/training.py holds the other.
+// Weights derived from indices, as in scripts/golden/training.py.
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { type Device, Tensor } from "../../lib/graph/index.ts";
 import { Model } from "../../lib/models/model.ts";
@@ -21,7 +21,7 @@ export function goldenCase(name: GoldenName): GoldenCase {
   return golden[name] as unknown as GoldenCase;
 }
 
-/** Uniform in [-0.5, 0.5), from a hash of the tensor's and the element's index. */
+/** Uniform values in [-0.5, 0.5) from a hash of tensor and element index. */
 export function hashed(tensor: number, count: number): Float64Array {
   const out = new Float64Array(count);
   for (let i = 0; i < count; i++) {

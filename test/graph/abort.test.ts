@@ -1,4 +1,4 @@
-// An abort is seen within an op too: between the chunks of a large one's loops.
+// An abort also takes effect within a large op, between the chunks of its loops.
 import { describe, expect, test } from "vitest";
 import {
   compile,
@@ -15,7 +15,7 @@ import { leastOf } from "../helpers/clock.ts";
 
 const [rows, width] = [2048, 4096];
 
-/** Milliseconds that a run takes by itself, and those from an abort early in it to its end. */
+/** Milliseconds of a complete run, and of the time between an early abort and the end. */
 async function waits(threads: number, build: () => Results, tensors: Map<string, Tensor>, inputs: Inputs) {
   const device = openDevice({ threads });
   const executable = compile(build).bind(device, tensors);
@@ -33,15 +33,15 @@ async function waits(threads: number, build: () => Results, tensors: Map<string,
     (error: { code: string }) => error.code,
   );
   const wait = performance.now() - aborted;
-  // The lane is as it was: the next run is whole.
+  // The lane still works: the next run completes.
   const [again] = Object.values(await executable.run(inputs)) as Float32Array[];
   executable.dispose();
   return { whole, wait, failure, finite: Number.isFinite(again![0]) };
 }
 
-describe.each([1, 2])("%i threads", (threads) => {
+describe.each([1, 2])("abort with %i threads", (threads) => {
   test.each(["f32", "bf16"] as const)(
-    "a product of 137 GFLOP in %s",
+    "stops a product of 137 GFLOP in %s early",
     async (dtype) => {
       const device = openDevice({ threads });
       const weight = Tensor.zeros(device, dtype, [width * 2, width]);

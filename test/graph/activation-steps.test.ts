@@ -1,5 +1,5 @@
-// Activations beside quantised weights are rounded to 127 or 126 steps of a group's largest magnitude (native/ops/quant.h), whichever leaves
-// less: what few rows and many get, from stored weights and from packed ones.
+// Activations for quantized weights are rounded to 127 or 126 steps of a group's largest magnitude (native/ops/quant.h), whichever has the
+// smaller error. This holds for few and many rows, and for stored and packed weights.
 import { describe, expect, test } from "vitest";
 import {
   compile,
@@ -18,7 +18,7 @@ import { generator } from "../ops/harness.ts";
 const [outputs, inputs] = [48, 96];
 const random = generator(5);
 const weights = Int8Array.from({ length: outputs * inputs }, () => Math.floor(random() * 255) - 127);
-/** Blocks of 32 integers with scale 1, as f16. */
+/** Blocks of 32 integers with an f16 scale of 1. */
 const blocks = Uint8Array.from({ length: (outputs * inputs * 34) / 32 }, (_, i) => {
   const [block, at] = [Math.floor(i / 34), i % 34];
   return at === 0 ? 0 : at === 1 ? 0x3c : weights[block * 32 + at - 2]!;
@@ -32,7 +32,7 @@ const exact = (x: Float32Array) =>
     return sum;
   });
 
-/** The products of x, of the first run and of one that finds the weights packed. */
+/** Products of x from the first run and from a run with packed weights. */
 async function products(rows: number, x: Float32Array): Promise<Float32Array[]> {
   const device = await openDevice();
   using w = Tensor.mapped(device, "q8_0", [outputs, inputs], mapFile(temporaryFile(blocks)), 0);
@@ -51,9 +51,9 @@ async function products(rows: number, x: Float32Array): Promise<Float32Array[]> 
   return all;
 }
 
-describe.each([1, 2, 7, 40])("%d rows", (rows) => {
-  test.each([127, 126])("integers up to %d are exact", async (largest) => {
-    // Every group has its largest magnitude, in a place and with a sign of its own.
+describe.each([1, 2, 7, 40])("rounding of activations for %d rows", (rows) => {
+  test.each([127, 126])("is exact for integers up to %d", async (largest) => {
+    // Every group contains its largest magnitude, at varying positions and signs.
     const x = Float32Array.from({ length: rows * inputs }, (_, i) =>
       i % 32 === (i >> 5) % 32 ? (i & 64 ? largest : -largest) : Math.round((random() * 2 - 1) * largest),
     );
@@ -62,7 +62,7 @@ describe.each([1, 2, 7, 40])("%d rows", (rows) => {
       for (const [i, v] of y.entries()) expect(Math.abs(v - wanted[i]!), `${i}`).toBeLessThan(1e-3);
   });
 
-  test("leaves less than 127 steps always would", async () => {
+  test("has a smaller error than always using 127 steps", async () => {
     const x = Float32Array.from({ length: rows * inputs }, () => random() + random() + random() - 1.5);
     const always = Float32Array.from(x, (v, i) => {
       const group = x.subarray(i - (i % 32), i - (i % 32) + 32);

@@ -38,7 +38,7 @@ const shapes = {
 } as const;
 type Name = keyof typeof shapes;
 
-/** Blocks of random integers with a scale of 1/64, or small numbers of bf16. */
+/** Blocks of random integers with a scale of 1/64, or small bf16 values. */
 function bytesOf(type: "q8_0" | "bf16", [n, k]: readonly [number, number], random: () => number): Uint8Array {
   if (type === "bf16") {
     const numbers = Float32Array.from({ length: n * k }, () => (random() - 0.5) / 4);
@@ -49,7 +49,7 @@ function bytesOf(type: "q8_0" | "bf16", [n, k]: readonly [number, number], rando
   return bytes;
 }
 
-/** Two layers' worth of nodes between what needs all rows: norms with a residual, groups of products, a rotation, views, sums in place. */
+/** Two layers of nodes between nodes that need all rows: norms with a residual, grouped products, RoPE, views, in-place sums. */
 const program = (type: "q8_0" | "bf16") =>
   compile(() => {
     const rows = new Dimension("rows", 400);
@@ -57,7 +57,7 @@ const program = (type: "q8_0" | "bf16") =>
       linear(x, tensor(name, type, shapes[name]), undefined, { activations: "int8" });
     const norm = tensor("norm", "f32", [width]);
     const frequencies = tensor("frequencies", "f32", [width / heads / 2]);
-    const start = softmax(input("x", "f32", [rows, width])); // not of a chain
+    const start = softmax(input("x", "f32", [rows, width])); // not part of a chain
     const { y, h } = rmsNorm(start, norm, { eps: 1e-6 });
     const middle = product(swiglu(product(y, "gate"), product(y, "up")), "down");
     const next = rmsNorm(middle, norm, { eps: 1e-6, residual: h });
@@ -72,7 +72,7 @@ const program = (type: "q8_0" | "bf16") =>
     return { q, k: turned("k"), h: next.h, after: softmax(add(sum, start)) };
   });
 
-/** Its wide output could lie where its operand was, if nobody else were at an earlier node meanwhile. */
+/** The wide output could reuse its operand's memory only if no thread were still at an earlier node. */
 const overtaking = (type: "q8_0" | "bf16") =>
   compile(() => {
     const x = softmax(input("x", "f32", [new Dimension("rows", 400), width]));
@@ -81,7 +81,7 @@ const overtaking = (type: "q8_0" | "bf16") =>
     return { after: softmax(product(product(product(x, "q"), "k"), "up")) };
   });
 
-/** A sum in the middle of a chain that the product before the chain has already been added to. */
+/** A sum within a chain that has already been fused into the product before the chain. */
 const added = (type: "q8_0" | "bf16") =>
   compile(() => {
     const values = input("x", "f32", [new Dimension("rows", 400), width]);
@@ -104,7 +104,7 @@ async function tensorsOf(device: Device, type: "q8_0" | "bf16") {
   ]);
   for (const [name, shape] of Object.entries(shapes)) {
     const bytes = bytesOf(type, shape, random);
-    // Kernels keep a form of bf16 of what lies in files.
+    // Kernels pack weights in bf16 only if they are mapped from files.
     const file = mapFile(temporaryFile(bytes));
     tensors.set(name, Tensor.mapped(device, type, shape, file, 0));
   }
@@ -113,9 +113,9 @@ async function tensorsOf(device: Device, type: "q8_0" | "bf16") {
 
 const bitsOf = (values: ArrayBufferView) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
 
-describe.each(["q8_0", "bf16"] as const)("weights in %s", (type) => {
-  // 149 by three threads: blocks that would be one row short of those that matrix tiles take.
-  test.each([96, 97, 149, 255, 256, 400])("%d rows in blocks have the bits of all at once", async (count) => {
+describe.each(["q8_0", "bf16"] as const)("chains with weights in %s", (type) => {
+  // 149 rows on three threads give blocks one row short of a matrix tile.
+  test.each([96, 97, 149, 255, 256, 400])("give the same bits for %d rows in blocks as all at once", async (count) => {
     const random = generator(count);
     const data = {
       x: Float32Array.from({ length: count * width }, () => 8 * random()),
@@ -130,7 +130,7 @@ describe.each(["q8_0", "bf16"] as const)("weights in %s", (type) => {
         { bound: overtaking(type).bind(device, tensors), inputs: { x: data.x } },
         { bound: added(type).bind(device, tensors), inputs: { x: data.x } },
       ]) {
-        await bound.run(inputs); // without packed weights, and so without blocks
+        await bound.run(inputs); // no packed weights yet, so no blocks
         results.push({ ...(await bound.run(inputs)) } as Record<string, ArrayBufferView>);
         bound.dispose();
       }
@@ -145,7 +145,7 @@ describe.each(["q8_0", "bf16"] as const)("weights in %s", (type) => {
   });
 });
 
-/** The bits of every run, the first of which has no packed weights and so no blocks. */
+/** The bits of every run. The first has no packed weights and thus no blocks. */
 async function runsOf(threads: number, type: "q8_0" | "bf16", build: () => { y: Value }, data: Inputs[]) {
   const device = openDevice({ threads });
   const tensors = await tensorsOf(device, type);
@@ -158,7 +158,7 @@ async function runsOf(threads: number, type: "q8_0" | "bf16", build: () => { y: 
   return results;
 }
 
-test("a product that is added to before it is rounded is so whatever the threads, and on every run", async () => {
+test("a fused addition to a product gives the same bits on any number of threads and in every run", async () => {
   const build = () => {
     const x = softmax(cast(input("x", "f32", [400, width]), "bf16"));
     return { y: softmax(add(gelu(x), linear(x, tensor("q", "bf16", shapes.q)))) };
@@ -168,10 +168,10 @@ test("a product that is added to before it is rounded is so whatever the threads
   for (const run of runs) expect(Buffer.compare(run, runs[0]!)).toBe(0);
 });
 
-test("what all rows need is not made in the chain that needs it, wherever it lies", async () => {
+test("a value that all rows need is computed before the chain that uses it", async () => {
   const build = () => {
     const x = softmax(input("x", "f32", [width, width]));
-    const bias = scale(input("bias", "f32", [width]), 3); // made in the tensor that takes it over
+    const bias = scale(input("bias", "f32", [width]), 3); // computed in the tensor that it is assigned to
     const y = linear(x, tensor("q", "q8_0", shapes.q), bias, { activations: "int8" });
     assign(tensor("state", "f32", [width]), bias);
     return { y };

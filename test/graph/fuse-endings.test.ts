@@ -23,7 +23,7 @@ const weight = (name: string) => tensor(name, "bf16", [inner, width]);
 const back = (name = "d") => tensor(name, "bf16", [width, inner]);
 const bias = (name: string) => tensor(name, "f32", [inner]);
 
-/** The nodes that are left, by op and numbers of operands and outputs; each reads only what is made before it. */
+/** The remaining nodes with op, operand and output counts. Expects each to read only earlier values. */
 function fused(build: () => Value | readonly Value[]): string[] {
   const { trace, result } = record(build);
   const results = [result].flat() as Value[];
@@ -38,12 +38,12 @@ function fused(build: () => Value | readonly Value[]): string[] {
   return nodes.map((n) => `${n.op} ${n.inputs.filter(Boolean).length} ${n.outputs.length}`);
 }
 
-describe("an activation", () => {
-  test("ends the product that it is of", () => {
+describe("fusion of an activation into a product", () => {
+  test("applies to the product that it reads", () => {
     expect(fused(() => gelu(linear(x(), weight("w"), bias("b"))))).toEqual(["linear_activation 3 1"]);
     expect(fused(() => relu(linear(x(), weight("w"))))).toEqual(["linear_activation 2 1"]);
   });
-  test("and what it is of is kept for whoever else reads it", () => {
+  test("keeps the pre-activation as an output for other readers", () => {
     expect(
       fused(() => {
         const z = linear(x(), weight("w"));
@@ -57,7 +57,7 @@ describe("an activation", () => {
       }),
     ).toEqual(["linear_activation 2 2"]);
   });
-  test("a square of relu too, unless relu is read elsewhere", () => {
+  test("includes squared relu, unless relu has other readers", () => {
     const squared = () => {
       const r = relu(linear(x(), weight("w")));
       return { r, y: mul(r, r) };
@@ -70,7 +70,7 @@ describe("an activation", () => {
       }),
     ).toEqual(["linear_activation 2 1", "mul 2 1", "add 2 1"]);
   });
-  test("not of what is read before it, or whose weight is written between", () => {
+  test("does not apply if the product is read earlier or its weight is written in between", () => {
     expect(
       fused(() => {
         const z = linear(x(), weight("w"));
@@ -87,17 +87,17 @@ describe("an activation", () => {
       }),
     ).toEqual(["linear 2 1", "accumulate 3 0", "gelu 1 1"]);
   });
-  test("not of quantised products", () => {
+  test("does not apply to quantized products", () => {
     const w = () => tensor("w", "q8_0", [inner, 32]);
     expect(fused(() => gelu(linear(tensor("x", "f32", [rows, 32]), w())))).toEqual(["linear 2 1", "gelu 1 1"]);
   });
 });
 
-describe("a gate", () => {
-  test("ends two products of one operand", () => {
+describe("fusion of a gated activation", () => {
+  test("combines two products of one operand", () => {
     expect(fused(() => glu(linear(x(), weight("g"), bias("b")), linear(x(), weight("u"))))).toEqual(["linear_glu 4 1"]);
   });
-  test("keeps both for their gradients", () => {
+  test("keeps both products for their gradients", () => {
     const ops = fused(() => {
       const one = input("one", "f32", [1]);
       const w = { g: weight("g"), u: weight("u"), d: back() };
@@ -106,14 +106,14 @@ describe("a gate", () => {
       return gradients(sum(mul(y, y)), [h, w.g, w.u, w.d], one);
     });
     expect(ops[0]).toBe("linear_glu 3 3");
-    // dx of the gate's product is added to dx of the other's while it is made.
+    // dx of the gate's product is accumulated into dx of the other.
     expect(ops.filter((op) => op.startsWith("linear_backward_input")).sort()).toEqual([
       "linear_backward_input 2 1",
       "linear_backward_input 2 1",
       "linear_backward_input_add 3 1",
     ]);
   });
-  test("not of different operands or other attributes", () => {
+  test("does not apply to different operands or attributes", () => {
     const other = () => tensor("other", "bf16", [rows, width]);
     expect(fused(() => glu(linear(x(), weight("g")), linear(other(), weight("u"))))).toHaveLength(3);
     expect(
@@ -129,9 +129,9 @@ describe("a gate", () => {
   });
 });
 
-describe("an addition", () => {
+describe("fusion of an addition into a product", () => {
   const residual = () => tensor("r", "bf16", [rows, inner]);
-  test("ends the product that nobody else reads", () => {
+  test("applies to a product without other readers", () => {
     expect(fused(() => add(linear(x(), weight("w")), residual()))).toEqual(["linear_add 3 1"]);
     expect(fused(() => add(residual(), linear(x(), weight("w"), bias("b"))))).toEqual(["linear_add 4 1"]);
     expect(
@@ -141,13 +141,13 @@ describe("an addition", () => {
       }),
     ).toEqual(["linear 2 1", "add 2 1", "mul 2 1"]);
   });
-  test("of two products ends the later one", () => {
+  test("of two products applies to the later one", () => {
     expect(fused(() => add(linear(x(), weight("w")), linear(x(), weight("v"))))).toEqual([
       "linear 2 1",
       "linear_add 3 1",
     ]);
   });
-  test("chains", () => {
+  test("applies to chained sums", () => {
     const product = (name: string) => linear(x(), weight(name));
     expect(fused(() => add(product("c"), add(product("a"), product("b"))))).toEqual([
       "linear 2 1",

@@ -28,7 +28,7 @@ const operands = () => ({
   one: input("one", "f32", [1]),
 });
 
-/** Ops of the program that differentiates a loss, as the runtime gets them. */
+/** Ops of a loss and its gradient, as passed to the runtime. */
 function opsOf(loss: (o: ReturnType<typeof operands>) => Value): string[] {
   const { trace } = record(() => {
     const o = operands();
@@ -55,14 +55,14 @@ describe("the gradient of an embedding", () => {
   };
   const squared = (v: Value) => sum(mul(v, v));
 
-  test("is added row by row to another gradient of its table", () => {
+  test("is scattered into another gradient of its table", () => {
     const one = scatters((w) => add(squared(embedding(w, ids())), squared(w)));
     expect(one.map((n) => n.inputs.length)).toEqual([3]);
     const chain = scatters((w) => add(squared(embedding(w, ids())), squared(embedding(w, ids()))));
     expect(chain.map((n) => n.inputs.length)).toEqual([2, 3]);
   });
 
-  test("stays a table of its own where it is a result, or alone", () => {
+  test("stays a separate table if it is a result or the only gradient", () => {
     expect(scatters((w) => squared(embedding(w, ids()))).map((n) => n.inputs.length)).toEqual([2]);
     const { trace, result } = record(() => {
       const w = tensor("w", "f32", [vocabulary, width]);
@@ -74,13 +74,13 @@ describe("the gradient of an embedding", () => {
   });
 });
 
-describe("log-probabilities and their gradient", () => {
-  test("become one node in cross-entropy, after all that it reads and before all that reads it", () => {
+describe("fusion of log-probabilities with their gradient", () => {
+  test("gives one node for cross-entropy", () => {
     const ops = opsOf(({ h, w, targets, weights }) => crossEntropy(h, w, targets, weights));
     expect(ops.filter((op) => op.startsWith("token_logprob"))).toEqual(["token_logprob_with_gradient"]);
   });
 
-  test("stay two where the gradient depends on the log-probabilities", () => {
+  test("does not apply if the gradient depends on the log-probabilities", () => {
     const squared = opsOf(({ h, w, targets }) => {
       const { logprob } = tokenLogprob(h, w, targets);
       return sum(mul(logprob, logprob));
@@ -90,7 +90,7 @@ describe("log-probabilities and their gradient", () => {
       expect(ops.filter((op) => op.startsWith("token_logprob"))).toEqual(["token_logprob", "token_logprob_backward"]);
   });
 
-  test("of two losses over one matrix become two nodes; of their product, whose factors are each other's gradients, one can come first", () => {
+  test("applies to both of two added losses, but to only one of two multiplied losses", () => {
     const both = ({ h, w, targets, weights }: ReturnType<typeof operands>) =>
       [crossEntropy(h, w, targets, weights), crossEntropy(scale(h, 2), w, targets, weights)] as const;
     const added = opsOf((o) => add(...both(o)));
@@ -99,7 +99,7 @@ describe("log-probabilities and their gradient", () => {
     expect(ops.sort()).toEqual(["token_logprob", "token_logprob_backward", "token_logprob_with_gradient"]);
   });
 
-  test("are the same numbers either way", async () => {
+  test("does not change the values", async () => {
     const random = generator(5);
     const device = openDevice();
     const values = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
@@ -112,7 +112,7 @@ describe("log-probabilities and their gradient", () => {
       weights: Float32Array.of(0.25, 0, 0.5, 0.125, 1),
       one: Float32Array.of(1),
     };
-    // With zero times its square added the function is the same, and its gradient depends on it.
+    // Adding zero times the square keeps the function, but makes the gradient depend on it.
     const run = (apart: boolean) => {
       const program = compile(() => {
         const { h, w, targets, weights, one } = operands();

@@ -1,4 +1,4 @@
-// Products of one operand by several weights run as one loop: the numbers are those of each alone.
+// Products of one operand with several weights run as one loop, with the same bits as separate products.
 import { describe, expect, test } from "vitest";
 import {
   accumulate,
@@ -21,7 +21,7 @@ import { generator } from "../ops/harness.ts";
 
 const device = openDevice({ threads: 2 });
 const width = 256;
-// More than one group holds; the wide ones are several tasks a thread.
+// More than fit into one group. The wide ones are several tasks per thread.
 const widths = [21, 640, 1300, 1100, 64, 1, 300, 1050, 48, 33, 16, 80, 7];
 const random = generator(7);
 
@@ -54,7 +54,7 @@ describe.each([
   ["bf16", "int8", true],
   ["q8_0", "int8", false],
 ] as const)("weights in %s, activations in %s, in a file: %s", (type, activations, inFile) => {
-  test.each([1, 3, 6, 8, 11, 16, 20, 70])("%d rows: all at once are each alone, bit by bit", async (rows) => {
+  test.each([1, 3, 6, 8, 11, 16, 20, 70])("give the same bits grouped and alone for %d rows", async (rows) => {
     const tensors = await weightsOf(type, inFile);
     const x = floats(rows * width);
     const product = (i: number): Value =>
@@ -86,7 +86,7 @@ describe.each([
   });
 });
 
-test.each([5, 31, 40, 70])("%d rows by six threads give the bits that two give", async (rows) => {
+test.each([5, 31, 40, 70])("products of %d rows give the same bits on six threads as on two", async (rows) => {
   const x = floats(rows * width);
   const data = widths.map((n) => bf16Bits(n * width));
   const of = async (threads: number) => {
@@ -107,12 +107,12 @@ test.each([5, 31, 40, 70])("%d rows by six threads give the bits that two give",
   expect(await of(6)).toEqual(await of(2));
 });
 
-// 2600 elements of eight rows, 10300 of two, are more than the nearest cache holds: they are taken in parts.
+// Eight rows of 2600 elements, or two of 10300, exceed the L1 cache, so they are processed in parts.
 test.each([
   [256, 40],
   [2600, 16],
   [10_300, 3],
-])("rows of %d in bf16 have the bits that each has alone", async (k, most) => {
+])("bf16 rows of %d elements give the same bits in a batch as alone", async (k, most) => {
   const w = await Tensor.from(device, "bf16", [67, k], bf16Bits(67 * k));
   const bound = compile(() => ({
     y: linear(input("x", "f32", [new Dimension("rows", most), k]), tensor("w", "bf16", [67, k]), undefined, {
@@ -136,7 +136,7 @@ describe("the order of products", () => {
     return fuse(trace.nodes, Object.values(result)).map((n) => n.op);
   };
 
-  test("those of one operand stand side by side, after it and before all that reads them", () => {
+  test("places products of one operand next to each other", () => {
     expect(
       ops(() => {
         const x = scale(input("x", "f32", shape), 2);
@@ -148,7 +148,7 @@ describe("the order of products", () => {
     ).toEqual(["affine", "linear", "linear", "linear", "affine", "linear", "add", "add"]);
   });
 
-  test("one whose weight is written, or made, in between stays where it is", () => {
+  test("does not move a product whose weight is written or computed in between", () => {
     expect(
       ops(() => {
         const x = input("x", "f32", shape);

@@ -167,7 +167,7 @@ test.each<[string, RegExp, () => unknown]>([
     /^compile: expected to be called outside another compile\(\), got it inside$/,
     () => compile(() => ({ y: x() })),
   ],
-])("%s is the caller's mistake", (_, message, build) => {
+])("%s is reported as the caller's error", (_, message, build) => {
   let caught: unknown;
   try {
     compile(build as () => Record<string, Value>);
@@ -180,7 +180,7 @@ test.each<[string, RegExp, () => unknown]>([
   expect(["INVALID_ARGUMENT", "SHAPE_MISMATCH"]).toContain(code);
 });
 
-test("tensors are bound from a map", () => {
+test("bind requires a map of tensors", () => {
   const program = compile(() => ({ y: scale(tensor("w", "f32", [4]), 2) }));
   for (const given of [undefined, {}, [], 3])
     expect(() => program.bind(openDevice(), given as never)).toThrow(
@@ -188,14 +188,14 @@ test("tensors are bound from a map", () => {
     );
 });
 
-test("what is no function is refused, and a failure leaves nothing under way", () => {
+test("rejects a non-function, and a failed trace leaves no state", () => {
   expect(() => compile(3 as never)).toThrow(/^compile: expected a function, got 3$/);
   expect(
     compile(() => ({ y: scale(input("x", "f32", [new Dimension("rows", 4), 0]), 2) })).arenaBytes,
   ).toBeGreaterThanOrEqual(0);
 });
 
-test("a function that is async is refused, and its failure is not left to nobody", async () => {
+test("rejects an async function and handles its rejection", async () => {
   const unheard: unknown[] = [];
   const note = (reason: unknown) => unheard.push(reason);
   process.on("unhandledRejection", note);

@@ -1,5 +1,5 @@
-// What weights in bf16 alone read is kept in bf16 by programs of the CPU, and gelu ends the product that it is of: less is written and read,
-// and no bit changes. Programs that also give out what lies between, which then stays as it is, say so.
+// CPU programs keep values in bf16 if only products with bf16 weights read them, and fuse gelu into its product. This saves bandwidth
+// without changing a bit, which is checked against programs that also return the intermediate values and thus keep them in f32.
 import { describe, expect, test } from "vitest";
 import {
   attention,
@@ -31,7 +31,7 @@ const vector = (name: string, n = width) => tensor(name, "f32", [n]);
 const product = (x: Value, w: Value, bias?: Value) => linear(x, w, bias, { activations: "int8" });
 const hidden = (rows: number | Dimension = 8) => input("x", "f32", [rows, width]);
 
-/** An encoder's block, what lies between its nodes by name. */
+/** An encoder block with its intermediate values by name. */
 function block(x: Value) {
   const rows = x.dim(0);
   const norm = layerNorm(x, vector("n"), { eps: 1e-5, bias: vector("c") }).y;
@@ -48,7 +48,7 @@ function block(x: Value) {
   return { norm, q, k, v, seen, again: again.y, before, wide, gated, y: product(gated, weight("down", width, inner)) };
 }
 
-/** Each node that is left, with the types of what it makes. */
+/** Each remaining node with its output types. */
 function narrowed(build: () => Value | Record<string, Value>): string[] {
   const { trace, result } = record(build);
   const results =
@@ -60,8 +60,8 @@ function narrowed(build: () => Value | Record<string, Value>): string[] {
   );
 }
 
-describe("the nodes of a program", () => {
-  test("hand on in bf16 what products alone read, whatever it is viewed as", () => {
+describe("intermediate values of a program", () => {
+  test("are kept in bf16 if only products read them, also through views", () => {
     expect(narrowed(() => block(hidden()).y)).toEqual([
       "layer_norm → bf16",
       ...Array(3).fill(["linear → bf16", "reshape → bf16"]).flat(),
@@ -77,7 +77,7 @@ describe("the nodes of a program", () => {
       "linear → f32",
     ]);
   });
-  test("and stay in f32 where a result, a sum or a product in f32 needs them", () => {
+  test("stay in f32 if a result, a sum or an f32 product needs them", () => {
     const w = () => weight("w");
     expect(
       narrowed(() => {
@@ -97,7 +97,7 @@ describe("the nodes of a program", () => {
     ).toEqual(["rms_norm → f32", "linear rounds → f32", "rms_norm → f32 f32"]);
     expect(narrowed(() => product(hidden(), w()))).toEqual(["linear rounds → f32"]);
   });
-  test("attention's operands do where it may round them and all three are products", () => {
+  test("are bf16 for attention if it may round them and q, k and v are products", () => {
     const project = (name: string) => reshape(product(hidden(), weight(name)), [8, heads, width / heads]);
     const build = (activations: "int8" | "f32") => () =>
       attention({ q: project("q"), k: project("k"), v: project("v") }, { activations });
@@ -110,7 +110,7 @@ describe("the nodes of a program", () => {
     };
     expect(narrowed(shared).at(-1)).toBe("attention rounds → f32 f32");
   });
-  test("gelu stays apart where others read its operand, or other products the product's", () => {
+  test("gelu is not fused if its operand, or its product's operand, has other readers", () => {
     const up = (x: Value) => linear(x, weight("up", inner, width));
     expect(
       narrowed(() => {
@@ -170,7 +170,7 @@ async function run(threads: number, kept: readonly string[], x: Float32Array) {
 }
 
 test.each([1, 7, 65, 130, 300, 400])(
-  "%d rows have the bits of a program that keeps all between in f32, on any number of threads",
+  "%d rows give the same bits as a program with f32 intermediates, on any number of threads",
   async (rows) => {
     const x = numbers(rows * width);
     const between = ["norm", "seen", "again", "before", "wide", "gated"];

@@ -1,4 +1,4 @@
-// Weights are packed a few parts at a time, over several runs. A profile says how many bytes a run packed.
+// Weights are packed in parts over several runs. A profile reports the bytes that each run packed.
 import { describe, expect, test } from "vitest";
 import {
   compile,
@@ -30,7 +30,7 @@ function q8Blocks(seed: number): Uint8Array {
 const blocks = Array.from({ length: layers }, (_, i) => q8Blocks(i + 1));
 const names = blocks.map((_, i) => `w${i}`);
 
-/** Each layer's outputs are the next one's inputs. */
+/** A program of layers in sequence. */
 const program = compile(() => {
   let y = input("x", "f32", [1, width]);
   for (const name of names) y = linear(y, tensor(name, "q8_0", [width, width]), undefined, { activations: "int8" });
@@ -44,7 +44,7 @@ async function weights(): Promise<Map<string, Tensor>> {
 
 interface Run {
   y: Float32Array;
-  /** Bytes that it packed. */
+  /** Bytes packed in this run. */
   packed: number;
 }
 
@@ -58,10 +58,10 @@ function packedBytes({ operations }: Profile): number {
   return rows.reduce((n, { bytes, calls }) => n + bytes * calls, 0);
 }
 
-/** Of all layers' forms: those of q8_0 are as large as what is stored. */
+/** Total bytes of the packed layers. For q8_0, packed and stored sizes are equal. */
 const everything = layers * blocks[0]!.length;
 
-/** Runs until everything is packed, and a few times more. */
+/** Runs until everything is packed, plus a few more runs. */
 async function runs(executable: Executable, done: Run[] = []): Promise<Run[]> {
   for (let left = 3000; left > 0 && bytesOf(done) < everything; left--) done.push(await run(executable));
   for (let i = 0; i < 3; i++) done.push(await run(executable));
@@ -74,7 +74,7 @@ function dispose(executable: Executable, tensors: Map<string, Tensor>): void {
 }
 
 const bytesOf = (all: readonly Run[]) => all.reduce((n, { packed }) => n + packed, 0);
-/** Whether this processor's kernels pack: a small weight is packed in the second run that reads it. */
+/** Whether this processor's kernels pack weights. A small weight is packed in its second run. */
 const packs = await (async () => {
   const w = await Tensor.from(device, "q8_0", [32, width], blocks[0]!.subarray(0, (32 * width * 34) / 32));
   const small = compile(() => ({
@@ -86,8 +86,8 @@ const packs = await (async () => {
   return found.operations.some(({ op }) => op === packing);
 })();
 
-describe.runIf(packs)("packing", () => {
-  test("makes every part of every weight once, none of them in the first run, and leaves results as they are", async () => {
+describe.runIf(packs)("gradual packing", () => {
+  test("packs every part once, nothing in the first run, and does not change results", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const all = await runs(executable);
@@ -99,7 +99,7 @@ describe.runIf(packs)("packing", () => {
   });
 
   test("spreads over many runs", async () => {
-    // Several tries: other work on the machine makes single runs long, and the next one may then pack more.
+    // Retry, because after a run slowed by other load the next one may pack more.
     const most = await leastOf(0.5, async () => {
       const tensors = await weights();
       const executable = program.bind(device, tensors);
@@ -111,7 +111,7 @@ describe.runIf(packs)("packing", () => {
     expect(most).toBeLessThan(0.5);
   });
 
-  test("goes on where another program left off", async () => {
+  test("continues where another program stopped", async () => {
     const tensors = await weights();
     const [first, second] = [program.bind(device, tensors), program.bind(device, tensors)];
     const all: Run[] = [];
@@ -122,7 +122,7 @@ describe.runIf(packs)("packing", () => {
     dispose(second, tensors);
   });
 
-  test("begins anew with a weight that is written meanwhile", async () => {
+  test("starts over with a weight that is written meanwhile", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const before: Run[] = [];
@@ -139,7 +139,7 @@ describe.runIf(packs)("packing", () => {
     dispose(executable, tensors);
   });
 
-  test("survives runs that are aborted in the middle of it", async () => {
+  test("survives aborted runs", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const expected = (await executable.run({ x })).y;
@@ -165,7 +165,7 @@ describe.runIf(packs)("packing", () => {
     dispose(executable, tensors);
   });
 
-  test("goes on for a program whose tensors are disposed, and ends with it", async () => {
+  test("continues after its tensors are disposed, and ends with the program", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const all: Run[] = [];

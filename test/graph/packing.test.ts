@@ -1,4 +1,4 @@
-// Weights that kernels keep in a form of their own beside the stored one: it must follow the tensor.
+// Kernels keep packed copies of weights, which must follow changes of the tensor.
 import { describe, expect, test } from "vitest";
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { compile, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
@@ -26,7 +26,7 @@ describe("packed weights", () => {
   const random = generator(3);
   const x = Float32Array.from({ length: 40 * width }, () => random() - 0.5);
 
-  test("a weight that is written again is packed again, in every program that reads it", async () => {
+  test("are packed again after a write, in every program that reads the tensor", async () => {
     const w = await Tensor.from(device, "q8_0", [outputs, width], q8Blocks(1));
     const programs = [1, 40].map((most) => makeProgram(new Dimension("rows", most)).bind(device, new Map([["w", w]])));
     const first = await Promise.all(programs.map((p) => p.run({ x: x.subarray(0, width) })));
@@ -41,8 +41,8 @@ describe("packed weights", () => {
     expect(second[0]!.y).not.toEqual(first[0]!.y);
   });
 
-  // 1 to 30 rows take every form of tile, and panels are widened from 24 rows on; 200 outputs are more panels than a thread makes at a time.
-  // Of the long rows a task has but two panels.
+  // 1 to 30 rows use every tile form, and panels are dequantized from 24 rows on. 200 outputs exceed the panels that a thread packs at a time.
+  // With long rows, a task has only two panels.
   test.each<[QuantisedDType, number]>([
     ["q8_0", 416],
     ["q8_0", 4128],
@@ -52,10 +52,10 @@ describe("packed weights", () => {
     ["q4_k", 512],
     ["q6_k", 512],
   ])(
-    "the first run, which keeps nothing, gives the bits of later ones, and where asked a row's do not depend on its company: %s, %i elements",
+    "give the bits of the unpacked first run, and with rowwise a row's bits do not depend on other rows: %s, %i elements",
     async (type, k) => {
       const { elements, bytes } = BLOCK_TYPES[type];
-      // Bytes below 44 make small positive halves wherever a scale lies; integers of q8_0 have both signs.
+      // Bytes below 44 make small positive f16 scales at any position. Integers of q8_0 have both signs.
       const mostByte = (i: number) => (type === "q8_0" && i % bytes >= 2 ? 256 : 44);
       const blocks = Uint8Array.from({ length: (200 * k * bytes) / elements }, (_, i) => random() * mostByte(i));
       const rows = new Dimension("rows", 50);
@@ -86,7 +86,7 @@ describe("packed weights", () => {
     },
   );
 
-  // Kernels without a dot product of bytes add as many products in 16 bits as the largest integers of a type let them.
+  // Kernels without an int8 dot product accumulate in 16 bits as far as a type's largest integers allow.
   test.each<[QuantisedDType, number, Record<number, number>]>([
     ["q8_0", 0x80, { 0: 0x00, 1: 0x24 }],
     ["q4_0", 0xff, { 0: 0x00, 1: 0x24 }],
@@ -97,7 +97,7 @@ describe("packed weights", () => {
       0xff,
       { ...Object.fromEntries(Array.from({ length: 16 }, (_, i) => [192 + i, 0x7f])), 208: 0x00, 209: 0x24 },
     ],
-  ])("the largest integers beside the largest activations: %s", async (type, filling, scales) => {
+  ])("do not overflow for the largest integers and activations: %s", async (type, filling, scales) => {
     const { elements, bytes } = BLOCK_TYPES[type];
     const blocks = new Uint8Array((outputs * 512 * bytes) / elements).fill(filling);
     for (let b = 0; b < blocks.length; b += bytes)
@@ -107,7 +107,7 @@ describe("packed weights", () => {
       const signed = Float32Array.from({ length: rows * 512 }, (_, i) => ((i / 512) & 1 ? -1 : 1));
       const results = async (activations: "int8" | "f32") => {
         const program = compile(() => ({
-          // Rowwise: of many rows products may take bf16.
+          // Rowwise, because products of many rows may use bf16.
           y: linear(input("x", "f32", [rows, 512]), tensor("w", type, [outputs, 512]), undefined, {
             activations,
             rowwise: true,
@@ -125,7 +125,7 @@ describe("packed weights", () => {
     w.dispose();
   });
 
-  test("it outlives the tensor for the programs that are bound to it", async () => {
+  test("outlive a disposed tensor in programs bound to it", async () => {
     const w = await Tensor.from(device, "q8_0", [outputs, width], q8Blocks(1));
     const run = makeProgram(new Dimension("rows", 40)).bind(device, new Map([["w", w]]));
     const before = await run.run({ x });

@@ -1,4 +1,4 @@
-// Where the time goes. These tests pass on every device.
+// Profiles of programs. These tests pass on every device.
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
 import {
@@ -20,7 +20,7 @@ import { addonPath } from "../helpers/addon.ts";
 const device = openDevice();
 const text = ({ dtype, shape }: ProfiledOperand) => `${dtype}[${shape.join(",")}]`;
 
-/** y = x w^T + x, over a number of rows that each run says. */
+/** y = x w^T + x for a number of rows that each run gives. */
 async function executable() {
   const rows = new Dimension("rows", 64);
   const program = compile(() => {
@@ -33,7 +33,7 @@ async function executable() {
   return run;
 }
 
-test("each operation with its operands, by their sizes, how often and how long", async () => {
+test("lists each operation with operand shapes, calls and time", async () => {
   const run = await executable();
   const plain = await run(64);
   const { result, profile: found } = await profile(async () => {
@@ -45,7 +45,7 @@ test("each operation with its operands, by their sizes, how often and how long",
   const products = found.operations.filter(({ op }) => op.startsWith("linear"));
   const told = products.map(({ inputs, outputs, calls, flops, bytes }) => {
     const operands = [...inputs, ...outputs];
-    // A device that makes the sum with the product has it as an operand.
+    // A device that fuses the sum into the product has it as an operand.
     const one = operands.filter((o, i) => operands.findIndex((other) => text(other) === text(o)) === i);
     expect(bytes).toBe(operands.reduce((n, { shape: [rows] }) => n + 4 * rows! * 48, 0));
     return [one.map(text).join(" "), calls, flops];
@@ -68,14 +68,14 @@ test("each operation with its operands, by their sizes, how often and how long",
   );
 });
 
-test("what ran before and after is not counted", async () => {
+test("does not count runs before and after", async () => {
   const run = await executable();
   await run(8);
   const { profile: found } = await profile(() => 1);
   expect(found.operations).toEqual([]);
 });
 
-test("one profile at a time, and a failure ends it", async () => {
+test("allows one profile at a time, and a failure ends it", async () => {
   const failure = profile(async () => {
     await expect(profile(() => 1)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -87,9 +87,9 @@ test("one profile at a time, and a failure ends it", async () => {
   expect((await profile(() => 2)).result).toBe(2);
 });
 
-test("a model says the same while it is profiled; nodes that run together are told apart", async () => {
+test("does not change a model's output, and separates nodes that run together", async () => {
   await using model = await LanguageModel.load("default");
-  // The prompt is long enough for nodes to run in blocks of rows once weights are packed.
+  // The prompt is long enough for nodes to run in row blocks once weights are packed.
   const prompt = "The capital of France is Paris. ".repeat(40);
   const answer = () => model.complete(prompt, { maxTokens: 6, temperature: 0 });
   const plain = await answer();
@@ -101,7 +101,7 @@ test("a model says the same while it is profiled; nodes that run together are to
   expect([...ops].some((op) => op.startsWith("linear"))).toBe(true);
 });
 
-test("as a table: a line an operation, what is left over in one, all cut to the width", () => {
+test("prints one line per operation and one for the rest, truncated to the width", () => {
   const operand = (...shape: number[]): ProfiledOperand => ({ dtype: "f32", shape });
   const operation = (op: string, seconds: number, flops?: number) => ({
     ...{ op, kernel: "k", inputs: [operand(2, 3)], outputs: [operand(2)], calls: 2, seconds, bytes: 1e6, flops },
@@ -124,7 +124,7 @@ test("as a table: a line an operation, what is left over in one, all cut to the 
   expect(formatProfile({ seconds: 0, operations: [] })).toContain("elsewhere");
 });
 
-test("a worker that ends while its profile is under way leaves none", async () => {
+test("a worker that exits during its profile leaves no active profile", async () => {
   const script = `
     const { parentPort, workerData } = require("node:worker_threads");
     const addon = { exports: {} };

@@ -30,7 +30,7 @@ async function tensors(entries: Record<string, [number[], number[]]>): Promise<M
 }
 
 describe("tensors", () => {
-  // Each write lies behind a run on the lane, so that it has not begun when its data is gone.
+  // A run is queued before each write, so that the write has not started when its data changes.
   const bytes = 1 << 22;
   const busy = async () => {
     const run = compile(() => ({ y: sum(scale(input("x", "f32", [1 << 20]), 2)) })).bind(device, new Map());
@@ -40,7 +40,7 @@ describe("tensors", () => {
     ["is overwritten", (data: Float32Array) => void data.fill(-1)],
     ["is transferred", (data: Float32Array) => void structuredClone(data, { transfer: [data.buffer as ArrayBuffer] })],
     ["becomes shorter", (data: Float32Array) => (data.buffer as ArrayBuffer & { resize(n: number): void }).resize(0)],
-  ])("a write has its own copy: the caller's array %s right away", async (_, lose) => {
+  ])("copy written data, so that the caller's array may be reused: %s", async (_, lose) => {
     const resizable = new (ArrayBuffer as new (n: number, options: { maxByteLength: number }) => ArrayBuffer)(bytes, {
       maxByteLength: bytes,
     });
@@ -56,7 +56,7 @@ describe("tensors", () => {
 });
 
 describe("programs", () => {
-  test("one program serves every size of a symbolic dimension up to its bound", async () => {
+  test("support every size of a symbolic dimension up to its bound", async () => {
     const rows = new Dimension("rows", 8);
     const program = compile(() => ({ y: scale(input("x", "f32", [rows, 2]), 3) }));
     const run = program.bind(device, new Map());
@@ -72,7 +72,7 @@ describe("programs", () => {
     await expect(run.run({})).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  test("an input that the program does not have is refused by its name, beside those that it has", async () => {
+  test("reject unknown inputs with the names of the known ones", async () => {
     const program = compile(() => {
       input("unread", "f32", [1]);
       return { y: add(input("x", "f32", [2]), input("bias", "f32", [2])) };
@@ -84,11 +84,11 @@ describe("programs", () => {
     await expect(run.run({ ...given, mask: ONE })).rejects.toMatchObject(
       refused("run: inputs: expected names among unread, x, bias, got mask"),
     );
-    // In the place of one that is there: what is said is not that `bias` is missing.
+    // A misspelt input is reported before the missing `bias`.
     await expect(run.run({ x: given.x, Bias: given.bias })).rejects.toMatchObject(
       refused("run: inputs: expected names among unread, x, bias, got Bias"),
     );
-    // What nothing reads, and what is not given, is no mistake.
+    // Unused inputs and undefined values are allowed.
     const { y } = await run.run({ ...given, unread: ONE, mask: undefined as never });
     expect([...y]).toEqual([4, 6]);
     const none = compile(() => ({ y: scale(tensor("w", "f32", [1]), 2) }));
@@ -99,7 +99,7 @@ describe("programs", () => {
     );
   });
 
-  test("memory of dead values is used again: a chain needs no more than two buffers", () => {
+  test("reuse memory of dead values, so that a chain needs only two buffers", () => {
     const bytes = 1024 * 4;
     const chain = (links: number) =>
       compile(() => {
@@ -111,11 +111,11 @@ describe("programs", () => {
     expect(chain(50)).toBe(chain(5));
   });
 
-  test("a value that is read later is not overwritten in place", async () => {
+  test("do not overwrite a value in place that is read later", async () => {
     const program = compile(() => {
       const x = input("x", "f32", [4]);
       const a = scale(x, 2);
-      const b = scale(a, 10); // may not take a's memory: a is read below
+      const b = scale(a, 10); // must not reuse a's memory, since a is read below
       return { y: add(a, b), z: reshape(a, [2, 2]) };
     });
     const { y, z } = await program.bind(device, new Map()).run({ x: Float32Array.of(1, 2, 3, 4) });
@@ -123,7 +123,7 @@ describe("programs", () => {
     expect([...z]).toEqual([2, 4, 6, 8]);
   });
 
-  test("a value squared by itself", async () => {
+  test("support a product of a value with itself", async () => {
     const program = compile(() => {
       const a = scale(input("x", "f32", [3]), 1);
       return { y: mul(a, a) };
@@ -131,7 +131,7 @@ describe("programs", () => {
     expect([...(await program.bind(device, new Map()).run({ x: Float32Array.of(2, 3, 4) })).y]).toEqual([4, 9, 16]);
   });
 
-  test("effects run though nobody reads them, in the order they were made", async () => {
+  test("run effects in order even if nothing reads them", async () => {
     const state = await tensors({ s: [[2], [1, 1]] });
     const program = compile((): Record<string, Value> => {
       const s = tensor("s", "f32", [2]);
@@ -147,10 +147,10 @@ describe("programs", () => {
     expect([...(await state.get("s")!.read())]).toEqual([10, 20]);
   });
 
-  describe("a value that a tensor takes over", () => {
+  describe("a value assigned to a tensor", () => {
     const x = Float32Array.from({ length: 64 }, (_, i) => i);
     const doubled = [...x].map((v) => 2 * v);
-    /** What the tensor `s`, of sevens, holds after a run, and the program's arena. */
+    /** The contents of the tensor `s`, initially sevens, after a run, and the program's arena size. */
     async function stateAfter(build: (s: Value, x: Value) => Record<string, Value>) {
       const state = await tensors({ s: [[64], Array(64).fill(7)] });
       const program = compile(() => build(tensor("s", "f32", [64]), input("x", "f32", [64])));
@@ -158,7 +158,7 @@ describe("programs", () => {
       return { s: [...(await state.get("s")!.read())], outputs, arenaBytes: program.arenaBytes };
     }
 
-    test("is made in the tensor where nothing else needs either", async () => {
+    test("is computed in the tensor if nothing else uses either", async () => {
       const moved = await stateAfter((s, x) => {
         assign(s, scale(x, 2));
         return {};
@@ -167,7 +167,7 @@ describe("programs", () => {
       expect(moved.arenaBytes).toBe(0);
     });
 
-    test("through views and values made in place", async () => {
+    test("is computed in the tensor through views and in-place ops", async () => {
       const { s } = await stateAfter((s, x) => {
         const y = reshape(scale(reshape(x, [8, 8]), 3), [64]);
         assign(s, add(y, scale(x, -1)));
@@ -176,7 +176,7 @@ describe("programs", () => {
       expect(s).toEqual(doubled);
     });
 
-    test("is copied where the tensor is read before or after, or the value is", async () => {
+    test("is copied if the tensor or the value is read elsewhere", async () => {
       const before = await stateAfter((s, x) => {
         const y = scale(x, 2);
         const old = scale(s, 1);
@@ -203,7 +203,7 @@ describe("programs", () => {
       expect(replaced.s).toEqual(doubled);
     });
 
-    test("refuses a tensor that another name writes or reads", async () => {
+    test("is rejected if the tensor is bound under another name that is read or written", async () => {
       const state = await tensors({ s: [[64], Array(64).fill(7)] });
       const program = compile((): Record<string, Value> => {
         assign(tensor("s", "f32", [64]), scale(input("x", "f32", [64]), 2));
@@ -212,7 +212,7 @@ describe("programs", () => {
       const both = new Map([...state, ["t", state.get("s")!]]);
       const expected = /bind: expected a tensor that the program writes under one name, got one under two/;
       expect(() => program.bind(device, both)).toThrow(expected);
-      // What nodes write in place as well, also by another shape.
+      // The same holds for in-place writes, also with another shape.
       const inPlace = compile((): Record<string, Value> => {
         accumulate(reshape(tensor("s", "f32", [64]), [8, 8]), input("x", "f32", [8, 8]), input("keep", "f32", [1]));
         return { y: scale(tensor("t", "f32", [64]), 1) };
@@ -221,12 +221,12 @@ describe("programs", () => {
     });
   });
 
-  test("runs queued together keep their own inputs and results", async () => {
+  test("keep inputs and results of queued runs separate", async () => {
     const program = compile(() => ({ y: scale(input("x", "f32", [1]), 2) }));
     const run = program.bind(device, new Map());
     const x = new Float32Array(1);
     const results = Array.from({ length: 50 }, (_, i) => {
-      x[0] = i; // copied when run is called
+      x[0] = i; // copied by the call of run
       return run.run({ x });
     });
     expect((await Promise.all(results)).map(({ y }) => y[0])).toEqual(Array.from({ length: 50 }, (_, i) => 2 * i));
@@ -234,7 +234,7 @@ describe("programs", () => {
 });
 
 describe("gradients", () => {
-  test("a value that is used twice gets both gradients", async () => {
+  test("of a value used twice are summed", async () => {
     const program = compile(() => {
       const x = tensor("x", "f32", [3]);
       const loss = sum(mul(add(x, x), x)); // 2x²
@@ -246,7 +246,7 @@ describe("gradients", () => {
     expect([...dx]).toEqual([4, 8, 12]);
   });
 
-  test("a loss that does not depend on a value is an error that names it", () => {
+  test("of a value that the loss does not depend on are an error that names it", () => {
     const attempt = () =>
       compile(() => ({
         g: gradients(sum(tensor("a", "f32", [2])), [tensor("b", "f32", [2])], input("one", "f32", [1]))[0]!,
@@ -255,18 +255,18 @@ describe("gradients", () => {
   });
 });
 
-describe("errors", () => {
-  test("shapes that do not fit say op, expected and got", () => {
+describe("runtime errors", () => {
+  test("name the op, expected and actual shape", () => {
     const attempt = () => compile(() => ({ y: linear(input("x", "f32", [2, 512]), tensor("w", "f32", [8, 576])) }));
     expect(attempt).toThrowError("linear: last dimension of x, expected 576, got 512");
   });
 
-  test("an op outside compile", () => {
+  test("report an op outside compile", () => {
     expect(() => scale(undefined as never, 1)).toThrowError();
     expect(() => input("x", "f32", [1])).toThrowError(/expected to be called inside compile/);
   });
 
-  test("a failed trace leaves the next one alone", () => {
+  test("of one trace do not affect the next", () => {
     expect(() =>
       compile(() => {
         throw new Error("the author's own");
@@ -275,19 +275,19 @@ describe("errors", () => {
     expect(compile(() => ({ y: scale(input("x", "f32", [1]), 1) })).arenaBytes).toBeGreaterThan(0);
   });
 
-  test("tensors that are missing, of another shape, or disposed", async () => {
+  test("report tensors that are missing, disposed or have another shape", async () => {
     const program = compile(() => ({ y: scale(tensor("w", "f32", [2]), 1) }));
     expect(() => program.bind(device, new Map())).toThrowError("bind: expected a tensor w, got none");
     const wrong = await tensors({ w: [[3], [1, 2, 3]] });
     expect(() => program.bind(device, wrong)).toThrowError("bind: tensor w, expected f32(2), got f32(3)");
     const gone = await tensors({ w: [[2], [1, 2]] });
     gone.get("w")!.dispose();
-    gone.get("w")!.dispose(); // twice is harmless
+    gone.get("w")!.dispose(); // disposing twice is allowed
     expect(() => program.bind(device, gone)).toThrowError(expect.objectContaining({ code: "DISPOSED" }));
     await expect(gone.get("w")!.read()).rejects.toMatchObject({ code: "DISPOSED" });
   });
 
-  test("what is bound lives on after its tensor is disposed; a disposed executable says so", async () => {
+  test("report a disposed executable, but bound tensors outlive their disposal", async () => {
     const program = compile(() => ({ y: scale(tensor("w", "f32", [2]), 2) }));
     const bound = await tensors({ w: [[2], [1, 2]] });
     const run = program.bind(device, bound);
@@ -303,16 +303,16 @@ describe("errors", () => {
     ["device", { device: "gpu" }],
     ["threads", { threads: 0 }],
     ["threads", { threads: 1.5 }],
-  ])("openDevice refuses a wrong %s", (name, options) => {
+  ])("openDevice rejects an invalid %s", (name, options) => {
     expect(() => openDevice(options)).toThrowError(new RegExp(`^${name}: expected .*, got `));
   });
 
-  test("a CUDA device that is not there", () => {
+  test("report a missing CUDA device", () => {
     expect(() => openDevice({ device: "cuda:99" })).toThrowError(expect.objectContaining({ code: "UNSUPPORTED" }));
   });
 });
 
-test("an abort is answered within 50 ms, and the lane goes on", async () => {
+test("an abort takes effect within 50 ms, and the lane continues", async () => {
   const width = 256;
   const program = compile(() => {
     let y = input("x", "f32", [width, width]);

@@ -1,4 +1,4 @@
-// Runs that follow each other without JavaScript: what the same runs give one by one.
+// A series of runs without JavaScript in between gives the same results as single runs.
 import { expect, test } from "vitest";
 import { abortFlag } from "../../lib/graph/compile.ts";
 import { add, compile, Dimension, type Inputs, input, openDevice, scale, sum } from "../../lib/graph/index.ts";
@@ -26,7 +26,7 @@ async function oneByOne(first: Float32Array) {
   return { y, still };
 }
 
-test("a series gives what its runs give one by one, end to end", async () => {
+test("equals single runs", async () => {
   const { outputs, done } = run.start(inputs, { series });
   await done;
   const { y, still } = await oneByOne(inputs.x);
@@ -34,7 +34,7 @@ test("a series gives what its runs give one by one, end to end", async () => {
   expect([...outputs.still]).toEqual(still);
 });
 
-test("what a series begins with may be the end of the one before, still under way", async () => {
+test("may start from the output of a series that is still running", async () => {
   const first = run.start(inputs, { series });
   const x = first.outputs.y.subarray(3 * (count - 1)) as Float32Array;
   const second = run.start({ ...inputs, x }, { series, late: ["x"] });
@@ -43,7 +43,7 @@ test("what a series begins with may be the end of the one before, still under wa
   expect([...second.outputs.y]).toEqual(y);
 });
 
-test("what does not fit is refused before anything runs", () => {
+test("rejects invalid inputs before anything runs", () => {
   const start = (given: Partial<Inputs>, more: object = {}) =>
     run.start({ ...inputs, ...given } as Inputs, { series: { ...series, ...more } });
   const fails = (work: () => unknown, code: string, message: RegExp) =>
@@ -68,7 +68,7 @@ test("what does not fit is refused before anything runs", () => {
   fails(() => other.start(given, { series: { count: 2, each: [], feed } }), "SHAPE_MISMATCH", /as many bytes/);
 });
 
-test("a flag or a signal ends it", async () => {
+test("stops on a flag or a signal", async () => {
   const flag = abortFlag();
   flag.abort();
   await expect(run.start(inputs, { series, flag }).done).rejects.toMatchObject({ code: "ABORTED" });

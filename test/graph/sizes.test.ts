@@ -1,5 +1,5 @@
-// Symbolic dimensions: what was checked of their bounds must hold of every run's sizes, and no size may ask a kernel for more memory than
-// it is given. Each of these once ended the process, hung its lane or read what is nobody's.
+// Symbolic dimensions: checks of their bounds must also hold for each run's sizes, and no size may need more memory than the kernel has.
+// Violations would crash the process, hang the lane or read out of bounds.
 import { expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import {
@@ -23,7 +23,7 @@ import {
 const device = openDevice({ device: "cpu" });
 const mismatch = expect.objectContaining({ code: "SHAPE_MISMATCH" });
 
-test("two dimensions of one name and bound are two", () => {
+test("treats two dimensions with equal name and bound as different", () => {
   const [a, b] = [new Dimension("rows", 8), new Dimension("rows", 8)];
   const of = (dim: Dimension | number) => input(`of ${dim === a ? "a" : "b"}`, "f32", [dim, 4]);
   expect(() => compile(() => ({ y: concat([of(a), of(b)]) }))).toThrow(mismatch);
@@ -32,8 +32,8 @@ test("two dimensions of one name and bound are two", () => {
   expect(two).toBeDefined();
 });
 
-test("sizes are checked as their bounds were", async () => {
-  // Sizes 8 and 1 of two symbols of one bound, in the words of the binding: no function of lib/graph makes such a sum.
+test("checks the sizes of a run like the bounds", async () => {
+  // Sizes 8 and 1 of two symbols with equal bounds. lib/graph cannot build such a sum, so use the binding.
   const program = new binding.NativeProgram({
     symbols: [8, 8],
     values: [0, 2, -1, 4, 0, 2, -2, 4, 0, 2, -1, 4],
@@ -55,7 +55,7 @@ test("sizes are checked as their bounds were", async () => {
   expect(await run(2, 2)).toEqual(Array(8).fill(3));
 });
 
-test("a row of no elements is an error, not a division by zero", async () => {
+test("rejects rows of zero elements instead of dividing by zero", async () => {
   const width = new Dimension("width", 8);
   const program = compile(() => ({
     y: rmsNorm(input("x", "f32", [2, width]), input("w", "f32", [width]), { eps: 1e-5 }).y,
@@ -66,7 +66,7 @@ test("a row of no elements is an error, not a division by zero", async () => {
   expect((await run(3)).y).toHaveLength(6);
 });
 
-test("fewer rows than the bound may take more memory at a time", async () => {
+test("reserves enough memory if fewer rows need larger chunks than the bound", async () => {
   const [vocabulary, width, bound] = [16384, 8, 513]; // two chunks of 257 rows; 512 rows are one
   const rows = new Dimension("rows", bound);
   const program = compile(() => {
@@ -85,11 +85,11 @@ test("fewer rows than the bound may take more memory at a time", async () => {
       one: Float32Array.of(1),
     });
     expect(loss[0]! / (n * Math.log(vocabulary))).toBeCloseTo(1, 4);
-    expect(Math.abs(total[0]!)).toBeLessThan(1); // gradients of a softmax add up to nothing
+    expect(Math.abs(total[0]!)).toBeLessThan(1); // gradients of a softmax sum to 0
   }
 });
 
-test("attention over nothing, and its gradient", async () => {
+test("supports attention over zero keys and its gradient", async () => {
   const program = compile(() => {
     const x = input("x", "f32", [0, 2, 8]);
     const w = tensor("w", "f32", [8]);
@@ -102,7 +102,7 @@ test("attention over nothing, and its gradient", async () => {
   expect([...total, ...dw]).toEqual(Array(9).fill(0));
 });
 
-test("attention without heads is refused", () => {
+test("rejects attention without heads", () => {
   const q = () => input("q", "f32", [32, 0, 8]);
   const cache = () => tensor("cache", "bf16", [1, 2, 64, 8]);
   const segments = () => input("segments", "i32", [1, 4]);
@@ -113,7 +113,7 @@ test("attention without heads is refused", () => {
   expect(() => compile(() => ({ o: attention({ q: q(), k: k(), v: k() }, { sequenceLength: 4 }) }))).toThrow(mismatch);
 });
 
-test("the gradient through a quantised matrix of no rows is zero", async () => {
+test("gives a zero gradient through a quantized matrix with zero rows", async () => {
   const program = compile(() => {
     const x = input("x", "f32", [4, 32]);
     const norm = tensor("norm", "f32", [32]);
@@ -129,7 +129,7 @@ test("the gradient through a quantised matrix of no rows is zero", async () => {
   expect([...total, ...dn]).toEqual(Array(33).fill(0));
 });
 
-test("a ring's sequence may be longer than the ring and its context say", async () => {
+test("supports sequences longer than a ring cache and its context", async () => {
   const [heads, width, capacity, rows] = [32, 64, 576, 16];
   const shape = [1, heads, capacity, width];
   const program = compile(() => {
@@ -144,7 +144,7 @@ test("a ring's sequence may be longer than the ring and its context say", async 
     ["v", await Tensor.from(device, "f32", shape, ones)],
   ]);
   const executable = program.bind(device, tensors);
-  // Keys 511 to 1037: the last of one part of 512, all of the next, the first of a third.
+  // Keys 511 to 1037: the last of one part of 512, all of the next, and the first of a third.
   const segments = Int32Array.of(0, rows, 0, 1022);
   const { o } = await executable.run({ q: new Float32Array(rows * heads * width), segments });
   expect((o as Float32Array).findIndex((x) => Math.abs(x - 1) > 1e-5)).toBe(-1);

@@ -1,14 +1,14 @@
-// A product whose only reader adds it to something that dies there: the kernel adds as it goes.
+// A product is accumulated into the other operand of a sum if that operand is not used afterwards.
 import { describe, expect, test } from "vitest";
 import { add, cast, compile, type FloatDType, input, linear, openDevice, scale } from "../../lib/graph/index.ts";
 import { generator } from "../ops/harness.ts";
 
-/** Few threads pack the short operand each for itself, many do so together. */
+/** Few threads pack the short operand separately, many threads together. */
 const devices = [2, 6].map((threads) => openDevice({ threads }));
 const random = generator(5);
 const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
 
-/** rows, inputs, outputs: LoRA's second product in both directions, odd ends of every tile, an odd k, and one that is not short. */
+/** rows, inputs, outputs: LoRA's second product in both directions, odd tile edges, an odd k, and one with a long k. */
 const shapes = [
   [33, 8, 76],
   [130, 8, 96],
@@ -22,14 +22,14 @@ const shapes = [
 
 describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
   test.each(shapes.flatMap((s) => [0, 1].map((turned) => [...s, turned === 1] as const)))(
-    "(%d, %d) to %d, stored the other way: %s",
+    "a fused sum equals a separate one: (%d, %d) to %d, transposed %s",
     async (n, k, m, transposed) => {
       const data = { x: floats(n * k), w: floats(k * m), base: floats(n * m) };
       const product = () => {
         const [x, w] = [input("x", "f32", [n, k]), input("w", "f32", transposed ? [k, m] : [m, k])];
         return linear(cast(x, type), cast(w, type), undefined, { transposed });
       };
-      // Twice what it is, so that it lies in the program's own memory and is read by the sum alone.
+      // Scaled, so that it is in the program's memory and only the sum reads it.
       const base = () => scale(cast(input("base", "f32", [n, m]), type), 2);
       const run = async (build: () => Record<string, ReturnType<typeof product>>) => {
         const all = [];
@@ -42,13 +42,13 @@ describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
         return all[0]!;
       };
       const { joined } = await run(() => ({ joined: cast(add(base(), product()), "f32") }));
-      // An output of the program is read by others too: nothing is joined.
+      // The product is also an output here, so nothing is fused.
       const apart = await run(() => {
         const y = product();
         return { y: cast(y, "f32"), sum: cast(add(base(), y), "f32") };
       });
       if (type === "f32") expect(joined).toEqual(apart.sum);
-      // The product is not rounded between: half a unit of bf16 for each rounding that is left out or moved.
+      // The product is not rounded in between: half a bf16 ulp for each rounding that is omitted or moved.
       const beyond = joined!.filter((v, i) => {
         const size = Math.max(Math.abs(v), Math.abs(apart.y![i]!), 2 * Math.abs(data.base[i]!));
         return !(Math.abs(v - apart.sum![i]!) <= (type === "f32" ? 0 : size * 2 ** -7));

@@ -1,4 +1,4 @@
-// Every function, class and method of heddle/graph, called with what it does not take: each ends in a HeddleError, or works.
+// Every function, class and method of heddle/graph throws a HeddleError for invalid arguments, or works.
 import { afterAll, expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.ts";
 import type { Same } from "../helpers/same-type.ts";
@@ -17,7 +17,7 @@ afterAll(() => {
   for (const tensor of [weight, other]) tensor.dispose();
 });
 
-/** Values of a trace; ops look at their types alone. */
+/** Values of a trace; ops only check their types. */
 const values = graph.record(() => ({
   x: graph.input("x", "f32", [4, 8]),
   vector: graph.input("vector", "f32", [8]),
@@ -45,7 +45,7 @@ const values = graph.record(() => ({
 })).result;
 const { x, vector, one, rows, heads, ids, noise, table, cache, segments, experts, chosen, slots, shares } = values;
 
-/** What each takes; a function that is exported and not here fails. */
+/** Valid arguments of each function. An exported function missing here fails the test. */
 const taken: Record<string, unknown[]> = {
   abs: [x],
   accumulate: [x, x, one],
@@ -155,7 +155,7 @@ const taken: Record<string, unknown[]> = {
 };
 const exported = Object.entries(graph as Record<string, unknown>).filter(([, value]) => typeof value === "function");
 
-test("what each function takes is said here", () => {
+test("the table covers every exported function", () => {
   const functions = exported.filter(([, value]) => !isClass(value)).map(([name]) => name);
   expect(Object.keys(taken).sort()).toEqual(functions.sort());
   expect(
@@ -166,7 +166,7 @@ test("what each function takes is said here", () => {
   ).toEqual(Object.keys(classes).sort());
 });
 
-/** A value that each thing to call has in its places, one after the other, and by itself each option. */
+/** Replaces each argument and each option by every odd value in turn. */
 function* mistakes(args: readonly unknown[], places: number): Generator<[string, unknown[]]> {
   for (let place = 0; place < places; place++)
     for (const [what, value] of oddities) {
@@ -190,19 +190,22 @@ async function wrongEnds(call: Anything, args: readonly unknown[]): Promise<stri
 }
 
 const functions = exported.filter(([, value]) => !isClass(value)) as [string, Anything][];
-test.each(functions)("%s", async (name, call) => {
-  // Ops within a trace; what an op adds to none, and what has a trace of its own, outside too.
+test.each(functions)("function %s rejects invalid arguments", async (name, call) => {
+  // Inside a trace for ops; also outside, for ops without a trace and functions that create one.
   expect(await wrongEnds((...args) => graph.record(() => call(...args)).result, taken[name]!)).toEqual([]);
   expect(await wrongEnds(call, taken[name]!)).toEqual([]);
 });
 
-test.each(functions.filter(([name]) => taken[name]!.length > 0))("%s: and works with what it takes", (name, call) => {
-  if (/Collective|allReduce|gradients|compile|record|profile/i.test(name)) return; // which need more than a trace
-  expect(() => graph.record(() => call(...taken[name]!))).not.toThrow();
-});
+test.each(functions.filter(([name]) => taken[name]!.length > 0))(
+  "function %s accepts valid arguments",
+  (name, call) => {
+    if (/Collective|allReduce|gradients|compile|record|profile/i.test(name)) return; // these need more than a trace
+    expect(() => graph.record(() => call(...taken[name]!))).not.toThrow();
+  },
+);
 
 const type = { dtype: "f32", shape: [4] };
-/** How objects are made of each class; undefined: by other functions alone. */
+/** Constructor arguments of each class; undefined if only functions create it. */
 const classes: Record<string, unknown[] | undefined> = {
   Device: undefined,
   Dimension: ["rows", 4],
@@ -210,7 +213,7 @@ const classes: Record<string, unknown[] | undefined> = {
   Value: [type, { kind: "input", name: "x" }],
 };
 const made = Object.entries(classes).filter(([, args]) => args !== undefined) as [string, unknown[]][];
-test.each(made)("new %s", async (name, args) => {
+test.each(made)("new %s rejects invalid arguments", async (name, args) => {
   const Made = Reflect.get(graph, name) as new (...args: unknown[]) => unknown;
   expect(await wrongEnds((...given) => new Made(...given), args)).toEqual([]);
 });
@@ -231,19 +234,19 @@ const methods: [string, object, string, unknown[]][] = [
   ["program.bind", program, "bind", [device, new Map([["w", 3]])]],
   ["executable.run", executable, "run", [{ x: new Float32Array(4) }, { signal: undefined }]],
 ];
-test.each(methods)("%s", async (_, object, name, args) => {
+test.each(methods)("method %s rejects invalid arguments", async (_, object, name, args) => {
   const call = Reflect.get(object, name) as Anything;
   expect(await wrongEnds((...given) => call.apply(object, given), args)).toEqual([]);
 });
 
-test("what deviceInfo tells has a type with a name", () => {
+test("deviceInfo returns the exported DeviceInfo type", () => {
   const same: Same<ReturnType<typeof graph.deviceInfo>, graph.DeviceInfo> = true;
   const { version, cpu, cuda } = graph.deviceInfo();
   expect([same, typeof version, typeof cuda.built]).toEqual([true, "string", "boolean"]);
   expect(cpu.supported).toContain(cpu.isa);
 });
 
-test("messages say what is meant", async () => {
+test("error messages state expected and actual values", async () => {
   const wrong = (call: () => unknown) => expect(Promise.resolve().then(call)).rejects;
   await wrong(() => executable.run({ x: new Float32Array(4) }, null as never)).toThrow(
     /^run: options: expected an object, got null$/,

@@ -1,5 +1,5 @@
-// Loops are cut into a stretch for every thread, and products are packed by threads or by all of them: nothing of that
-// shows in a result, whatever the number of threads, of tasks, or of threads that come too late.
+// Loops are split over threads, and products are packed per thread or jointly. Results must not depend on the number of threads or tasks,
+// or on threads that start late.
 import { describe, expect, test } from "vitest";
 import {
   add,
@@ -17,14 +17,14 @@ import { generator } from "../ops/harness.ts";
 
 const random = generator(11);
 const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
-const counts = [2, 3, 4, 5, 9]; // up to four pack for themselves
+const counts = [2, 3, 4, 5, 9]; // up to four threads pack separately
 const hash = (bits: Float32Array) => {
   let h = 0x811c9dc5;
   for (const v of new Uint32Array(bits.buffer, bits.byteOffset, bits.length)) h = Math.imul(h ^ v, 0x01000193) >>> 0;
   return h;
 };
 
-/** rows, columns, k: rows longer than columns and the other way, chunks of rows and of columns, several steps along k. */
+/** rows, columns, k: more rows than columns and vice versa, chunks of rows and of columns, several steps along k. */
 const shapes = [
   [100, 3, 40],
   [90, 70, 33],
@@ -36,45 +36,42 @@ const shapes = [
 ] as const;
 
 describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
-  test.each(shapes)(
-    "a product of (%d, %d) over %d is the same to the bit on any number of threads",
-    async (m, n, k) => {
-      const data = { a: floats(m * k), b: floats(n * k), c: floats(n * k) };
-      const build = () => ({
-        forward: cast(linear(cast(input("a", "f32", [m, k]), type), cast(input("b", "f32", [n, k]), type)), "f32"),
-        turned: cast(
-          linear(cast(input("a", "f32", [m, k]), type), cast(input("c", "f32", [k, n]), type), undefined, {
-            transposed: true,
-          }),
-          "f32",
-        ),
-      });
-      const run = async (threads: number) => {
-        const bound = compile(build).bind(openDevice({ threads }), new Map());
-        const outputs = (await bound.run(data)) as Record<string, Float32Array>;
-        bound.dispose();
-        return outputs;
-      };
-      const alone = await run(1);
-      const exact = (i: number, j: number) => {
-        const round = (v: number) => (type === "bf16" ? toBf16(v) : v);
-        let sum = 0;
-        for (let p = 0; p < k; p++) sum += round(data.a[i * k + p]!) * round(data.b[j * k + p]!);
-        return sum;
-      };
-      for (const [i, j] of [
-        [0, 0],
-        [m - 1, n - 1],
-        [m >> 1, n >> 1],
-      ] as const)
-        expect(Math.abs(alone.forward![i * n + j]! - exact(i, j))).toBeLessThan(type === "f32" ? 1e-4 : 0.05);
-      for (const threads of counts) {
-        const together = await run(threads);
-        for (const name of ["forward", "turned"])
-          expect(hash(together[name]!), `${name}, ${threads}`).toBe(hash(alone[name]!));
-      }
-    },
-  );
+  test.each(shapes)("a product of (%d, %d) over %d has the same bits on any number of threads", async (m, n, k) => {
+    const data = { a: floats(m * k), b: floats(n * k), c: floats(n * k) };
+    const build = () => ({
+      forward: cast(linear(cast(input("a", "f32", [m, k]), type), cast(input("b", "f32", [n, k]), type)), "f32"),
+      turned: cast(
+        linear(cast(input("a", "f32", [m, k]), type), cast(input("c", "f32", [k, n]), type), undefined, {
+          transposed: true,
+        }),
+        "f32",
+      ),
+    });
+    const run = async (threads: number) => {
+      const bound = compile(build).bind(openDevice({ threads }), new Map());
+      const outputs = (await bound.run(data)) as Record<string, Float32Array>;
+      bound.dispose();
+      return outputs;
+    };
+    const alone = await run(1);
+    const exact = (i: number, j: number) => {
+      const round = (v: number) => (type === "bf16" ? toBf16(v) : v);
+      let sum = 0;
+      for (let p = 0; p < k; p++) sum += round(data.a[i * k + p]!) * round(data.b[j * k + p]!);
+      return sum;
+    };
+    for (const [i, j] of [
+      [0, 0],
+      [m - 1, n - 1],
+      [m >> 1, n >> 1],
+    ] as const)
+      expect(Math.abs(alone.forward![i * n + j]! - exact(i, j))).toBeLessThan(type === "f32" ? 1e-4 : 0.05);
+    for (const threads of counts) {
+      const together = await run(threads);
+      for (const name of ["forward", "turned"])
+        expect(hash(together[name]!), `${name}, ${threads}`).toBe(hash(alone[name]!));
+    }
+  });
 });
 
 function toBf16(v: number): number {
@@ -84,8 +81,8 @@ function toBf16(v: number): number {
   return f[0]!;
 }
 
-// Sizes from one task to many more than one claim takes, back to back, so that threads wake in the middle of loops. Each
-// run adds to what the last one left: what a lost task left out, or took from an earlier run, stays to be seen.
+// Sizes from one task to many, back to back, so that threads wake up in the middle of loops. Each run accumulates into the last result, so
+// that a lost or stale task remains visible.
 test.each(counts)("no task of a loop is lost on %d threads", async (threads) => {
   const device = openDevice({ threads });
   for (const n of [1, 17, 4096, 40_000, 150_001, 1_300_003]) {

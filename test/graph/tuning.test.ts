@@ -1,4 +1,4 @@
-// The file of measured kernels: written whole, read with suspicion.
+// The kernel tuning file is written atomically and validated when read.
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -20,7 +20,7 @@ const file = (choices: unknown, device = tuningKey(card)) =>
 
 afterEach(() => void vi.unstubAllEnvs());
 
-test("what is written is read; devices and products that are not measured again stay", () => {
+test("round-trips, and keeps devices and products that are not measured again", () => {
   const path = join(temporaryFolder(), "a", "tuning.json");
   expect(readTuning(path)).toEqual(new Map());
   writeTuning(path, "one", new Map([[key, "tensor 128x128"]]));
@@ -41,7 +41,7 @@ test("what is written is read; devices and products that are not measured again 
   expect(readdirSync(join(path, ".."))).toEqual(["tuning.json"]);
 });
 
-test("what an ended process was writing is removed, and not what a living one is", () => {
+test("removes temp files of dead processes and keeps those of live ones", () => {
   const folder = temporaryFolder();
   const living = left(".tuning.json", ".tmp", process.ppid);
   for (const name of [left(".tuning.json", ".tmp"), living]) writeFileSync(join(folder, name), "{");
@@ -49,7 +49,7 @@ test("what an ended process was writing is removed, and not what a living one is
   expect(readdirSync(folder).sort()).toEqual([living, "tuning.json"]);
 });
 
-test("a file that is none of ours is left as it is", () => {
+test("does not change an unrelated file", () => {
   const path = temporaryFile("{}");
   expect(() => writeTuning(path, "one", new Map())).toThrow("expected");
   expect(readFileSync(path, "utf8")).toBe("{}");
@@ -58,7 +58,7 @@ test("a file that is none of ours is left as it is", () => {
   expect(readdirSync(join(folder, "..")).filter((name) => name.startsWith(`.${basename(folder)}`))).toEqual([]);
 });
 
-describe("hostile content", () => {
+describe("invalid content", () => {
   test.each([
     ["nothing", "", "expected JSON"],
     ["half a file", file({ [key]: "tensor 64x64" }).slice(0, -9), "expected JSON"],
@@ -82,12 +82,12 @@ describe("hostile content", () => {
       "at most 20000 products",
     ],
     ["a large file", " ".repeat((4 << 20) + 1), "at most 4194304 bytes"],
-  ])("%s", (_, content, message) => {
+  ])("is rejected: %s", (_, content, message) => {
     const path = temporaryFile(content, "tuning.json");
     expect(() => readTuning(path)).toThrow(
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringContaining(message) }),
     );
-    // Where it is only consulted, that is a warning.
+    // Only a warning if the file is merely consulted.
     const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     vi.stubEnv("HEDDLE_TUNING", path);
     expect(knownChoices(card)).toEqual(new Map());
@@ -101,7 +101,7 @@ describe("hostile content", () => {
     expect(statSync(path).size).toBe(content.length);
   });
 
-  test("names that mean something to JavaScript are names", () => {
+  test("accepts names of built-in JavaScript properties", () => {
     const path = temporaryFile(file({ [key]: "tensor 64x64" }, "__proto__"), "tuning.json");
     expect([...readTuning(path).keys()]).toEqual(["__proto__"]);
     const other = temporaryFile('{"format":1,"devices":{"a":{"__proto__":"tensor 64x64"}}}', "tuning.json");
@@ -109,7 +109,7 @@ describe("hostile content", () => {
   });
 });
 
-test("choices are those of the card, its driver and this version", () => {
+test("choices apply to the same GPU, driver and version only", () => {
   const path = join(temporaryFolder(), "tuning.json");
   vi.stubEnv("HEDDLE_TUNING", path);
   writeTuning(path, tuningKey(card), new Map([[key, "tensor 128x128"]]));
@@ -121,7 +121,7 @@ test("choices are those of the card, its driver and this version", () => {
   expect(knownChoices(card)).toEqual(new Map());
 });
 
-test("the file lies in the user's cache", () => {
+test("the file is in the user's cache folder", () => {
   vi.stubEnv("HEDDLE_TUNING", undefined);
   vi.stubEnv("XDG_CACHE_HOME", "/somewhere");
   expect(tuningPath()).toBe(join("/somewhere", "heddle", "tuning.json"));

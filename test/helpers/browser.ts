@@ -3,12 +3,12 @@ import { type Browser, chromium } from "playwright-core";
 
 const path = "/usr/bin/chromium";
 
-/** A real Chromium, or undefined where there is none. */
+/** The path of Chromium; undefined if not installed. */
 export const hasBrowser = existsSync(path);
 
 if (!hasBrowser) console.warn(`${path} does not exist: the tests that need a browser are skipped`);
 
 export function openBrowser(): Promise<Browser> {
-  // Root, as in a container, cannot use its sandbox; the pages are our own.
+  // Chromium's sandbox does not work as root, as in containers. The pages are trusted.
   return chromium.launch({ executablePath: path, headless: true, args: ["--no-sandbox", "--disable-gpu"] });
 }

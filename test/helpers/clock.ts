@@ -1,9 +1,9 @@
-// What other work on the machine adds to a time is never negative: the least of a few is the work's own.
+// Other load only increases measured times, so the minimum of a few measurements is used.
 import { watchTurns } from "./turns.mjs";
 
 export { saysTurns } from "./turns.mjs";
 
-/** Milliseconds of processor time that `work` takes of this process. */
+/** CPU time of this process for `work`, in milliseconds. */
 export function cpuMilliseconds(work: () => unknown): number {
   const before = process.cpuUsage();
   work();
@@ -11,7 +11,7 @@ export function cpuMilliseconds(work: () => unknown): number {
   return (user + system) / 1000;
 }
 
-/** The least of what `measure` gives, which is asked again until that is below `limit`, at most `tries` times. */
+/** The minimum of `measure`, repeated until it is below `limit`, at most `tries` times. */
 export async function leastOf(limit: number, measure: () => number | Promise<number>, tries = 8): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < tries && !(least < limit); i++) least = Math.min(least, await measure());
@@ -19,8 +19,8 @@ export async function leastOf(limit: number, measure: () => number | Promise<num
 }
 
 /**
- * How many times the second's least the first's is, both measured in turn: five times (under sanitizers, which look at memory, once), and
- * then until the ratio is below `limit`, at most `tries` times. (The least of single ratios would be that of a slow moment of the second alone.)
+ * The ratio of the first minimum to the second, measured alternately: five times (once under sanitizers), then until the ratio is below
+ * `limit`, at most `tries` times. (The minimum of single ratios would depend on slow measurements of the second.)
  */
 export async function leastRatio(
   limit: number,
@@ -35,7 +35,7 @@ export async function leastRatio(
   return least[0]! / least[1]!;
 }
 
-/** The longest turn of the event loop while `work` goes on, in milliseconds: see `watchTurns`. */
+/** The longest turn of the event loop during `work`, in milliseconds; see `watchTurns`. */
 export async function longestTurn(work: () => Promise<unknown>): Promise<number> {
   const turns = watchTurns();
   let longest = 0;

@@ -1,9 +1,9 @@
-// A file system that fails on demand: node:fs/promises with a count of what changes files, one of which is refused, or is the last that happens.
+// A mock of node:fs/promises that counts changes to files, and can fail one of them or stop after one.
 import type * as fs from "node:fs/promises";
 
 type Call = (...args: never[]) => Promise<unknown>;
 
-/** What changes files. A kill comes before or after one of them, and a system may refuse any. */
+/** Functions that change files. Any of them may fail, or be the last before a kill. */
 const CHANGES = ["mkdir", "open", "rename", "rm", "cp", "writeFile", "appendFile", "truncate"] as const;
 const OF_HANDLES = ["write", "sync", "truncate", "writeFile", "appendFile"] as const;
 
@@ -13,24 +13,24 @@ export interface Change {
 }
 
 class Faults {
-  /** What happened since `watch`. */
+  /** The changes since `watch`. */
   changes: Change[] = [];
   private at = Number.POSITIVE_INFINITY;
   private code: string | undefined;
 
-  /** Counts from here on, and lets everything happen. */
+  /** Restarts counting and lets all changes succeed. */
   watch(): void {
     this.changes = [];
     this.at = Number.POSITIVE_INFINITY;
   }
 
-  /** The change of this number, from 0, is refused with a system's error. */
+  /** Fails the change of this index, from 0, with a system error. */
   failAt(at: number, code: string): void {
     this.watch();
     [this.at, this.code] = [at, code];
   }
 
-  /** From the change of this number on nothing happens any more, what clears up included: to the disk that is a kill. */
+  /** Ignores all changes from this index on, cleanup included, which is like a kill for the disk. */
   killAt(at: number): void {
     this.watch();
     [this.at, this.code] = [at, undefined];

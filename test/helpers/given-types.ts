@@ -1,4 +1,4 @@
-// What callers fill in: the types of all that the package's functions, methods and constructors take, and of what callers' own functions return.
+// Finds types that callers fill in: parameters of the package's functions, methods and constructors, and results of callbacks.
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 
@@ -7,9 +7,9 @@ const lib = fileURLToPath(new URL("../../lib/", import.meta.url));
 /** An optional member of a type that callers fill in. */
 export interface OptionalMember {
   name: string;
-  /** Where the type is met: `sft.data`. */
+  /** The path to the type, such as `sft.data`. */
   where: string;
-  /** Whether undefined may be passed for it, under exactOptionalPropertyTypes too. */
+  /** Whether undefined may be passed, also under exactOptionalPropertyTypes. */
   takesUndefined: boolean;
 }
 
@@ -21,17 +21,17 @@ const isHiddenNode = (node: ts.Declaration | ts.JSDocSignature) =>
   (!ts.isJSDocSignature(node) && (ts.getCombinedModifierFlags(node) & HIDDEN) !== 0) ||
   ts.getJSDocTags(node).some((tag) => tag.tagName.text === "internal");
 
-/** What callers have no business with; and of a generator, the value that `return` is told, which is the package's. */
+/** Whether a symbol is not for callers; also the value passed to a generator's `return`, which is internal. */
 const isHidden = ({ name, declarations = [] }: ts.Symbol) =>
   name.startsWith("__#") || name === "return" || declarations.some(isHiddenNode);
 
-/** The optional members of all that callers fill in, of modules of a program with exactOptionalPropertyTypes. */
+/** The optional members of all types that callers fill in, for modules of a program with exactOptionalPropertyTypes. */
 export function givenMembers(program: ts.Program, files: readonly string[]): OptionalMember[] {
   const checker = program.getTypeChecker();
   const found = new Map<string, OptionalMember>();
   const seen = { given: new Set<ts.Type>(), received: new Set<ts.Type>() };
 
-  // What may be undefined by its type is not what a member has for being optional, under exactOptionalPropertyTypes.
+  // Under exactOptionalPropertyTypes, an optional member accepts undefined only if its type includes it.
   const takesUndefined = (property: ts.Symbol): boolean => {
     const type = checker.getTypeOfSymbol(property);
     const parts = type.isUnion() ? type.types : [type];
@@ -40,7 +40,7 @@ export function givenMembers(program: ts.Program, files: readonly string[]): Opt
     );
   };
 
-  /** @param given by callers; else they receive it, and give what its functions take */
+  /** @param given whether callers give the value; otherwise they receive it and give its functions' arguments */
   const visit = (type: ts.Type, given: boolean, where: string): void => {
     if (type.isUnionOrIntersection()) {
       for (const part of type.types) visit(part, given, where);
@@ -52,7 +52,7 @@ export function givenMembers(program: ts.Program, files: readonly string[]): Opt
       return;
     }
     const symbol = type.aliasSymbol ?? type.symbol;
-    // Nobody fills in a class's objects: they come from the package.
+    // Callers do not fill in class instances, which the package creates.
     const isGiven = given && !((symbol?.flags ?? 0) & ts.SymbolFlags.Class);
     const visited = seen[isGiven ? "given" : "received"];
     if (visited.has(type)) return;
@@ -80,7 +80,7 @@ export function givenMembers(program: ts.Program, files: readonly string[]): Opt
     for (const exported of checker.getExportsOfModule(module)) {
       const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
       if (symbol.flags & ts.SymbolFlags.Value) visit(checker.getTypeOfSymbol(symbol), false, exported.name);
-      // What has no function here that takes it is filled in for functions of callers' own.
+      // Types that no function here accepts are filled in for callbacks.
       if (/(Options|Definition|Input)$/.test(exported.name) && symbol.flags & ts.SymbolFlags.Type)
         visit(checker.getDeclaredTypeOfSymbol(symbol), true, exported.name);
     }

@@ -1,9 +1,9 @@
 import { temporaryName } from "../../lib/core/temp-files.ts";
 
-/** No process: the highest number that Linux gives is 4,194,304. */
+/** An unused process id: Linux ids are at most 4,194,304. */
 const DEAD = 4_194_305;
 
-/** The name that a process had for what it was writing, and left: one that has ended, unless it is given. */
+/** The name of a temp file left by a process, by default one that has ended. */
 export function left(stem: string, ending = "", pid = DEAD): string {
   return temporaryName(stem, ending).replace(new RegExp(`\\.${process.pid}(-[0-9a-z]+)?\\.`), `.${pid}.`);
 }

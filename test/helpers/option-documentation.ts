@@ -1,13 +1,13 @@
 import ts from "typescript";
 
-/** What the compiler shows of an option where someone points at it. */
+/** The documentation that an editor shows for an option. */
 export interface DocumentedOption {
   name: string;
   optional: boolean;
   text: string;
 }
 
-/** The options of exported interfaces, as a reader of `file` (sources or declarations) is told of them. */
+/** The documented options of interfaces exported by `file` (sources or declarations). */
 export function documentedOptions(file: string, interfaces: readonly string[]): Map<string, DocumentedOption[]> {
   const program = ts.createProgram([file], {
     target: ts.ScriptTarget.ES2022,

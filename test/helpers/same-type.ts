@@ -1,6 +1,6 @@
 type Flat<T> = { [K in keyof T]: T[K] };
 
-/** `true` where two object types have the same properties, of the same types and as optional; else an error of the compiler. */
+/** `true` if two object types have the same properties with the same types and optionality; otherwise a compile error. */
 export type Same<A, B> =
   (<T>() => T extends Flat<A> ? 1 : 2) extends <T>() => T extends Flat<B> ? 1 : 2
     ? true

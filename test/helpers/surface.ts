@@ -1,4 +1,4 @@
-// What functions of the package are called with that they do not take, and how such a call may end.
+// Calls functions of the package with invalid arguments, and checks how the calls end.
 import { Device, HeddleError } from "../../lib/index.ts";
 
 export type Anything = (...args: unknown[]) => unknown;
@@ -12,7 +12,7 @@ function detached<T extends ArrayBufferView<ArrayBuffer>>(array: T): T {
   return array;
 }
 
-/** What is passed in each place. */
+/** The invalid values to pass. */
 export const oddities: [string, unknown][] = [
   ["undefined", undefined],
   ["null", null],
@@ -40,7 +40,7 @@ export const oddities: [string, unknown][] = [
 export const isClass = (value: unknown) =>
   typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
 
-/** Waits for what came of a call, as far as its first piece. */
+/** Awaits the result of a call; of an iterable, only the first item. */
 async function settle(result: unknown, kept: ReadonlySet<unknown>): Promise<void> {
   const steps = result as Partial<AsyncGenerator<unknown> & PromiseLike<unknown>> | undefined;
   if (typeof steps?.next === "function" && typeof steps.return === "function") {
@@ -55,8 +55,8 @@ async function settle(result: unknown, kept: ReadonlySet<unknown>): Promise<void
 }
 
 /**
- * What a call ended in that is neither a result nor a HeddleError.
- * @param kept results that are not disposed
+ * Describes how a call ended, if neither with a result nor with a HeddleError.
+ * @param kept results not to dispose
  */
 export async function endOf(call: () => unknown, kept: ReadonlySet<unknown> = new Set()): Promise<unknown> {
   let timer: NodeJS.Timeout | undefined;

@@ -1,17 +1,17 @@
-// How long JavaScript's thread keeps the event loop. Plain JavaScript: programs that tests start use it as well.
+// Measures how long turns of the event loop take. Plain JavaScript, because child processes of tests use it too.
 import { existsSync, readFileSync } from "node:fs";
 import { PerformanceObserver } from "node:perf_hooks";
 import { setTimeout as after } from "node:timers/promises";
 
-/** Whether the system says how long a thread has been on a processor. */
+/** Whether the system reports CPU time per thread. */
 export const saysTurns = existsSync("/proc/thread-self/schedstat");
 
-/** Turns below this are not remembered (milliseconds). */
+/** Shorter turns are ignored (milliseconds). */
 const SHORT = 5;
 
 /**
- * Watches the turns of this thread's event loop from now on. `stop` gives the longest, in milliseconds: the time that the thread was on a
- * processor, so that a busy machine does not count, without V8's own collections of garbage, which last as long as the heap is large.
+ * Starts watching the turns of this thread's event loop. `stop` returns the longest in milliseconds of CPU time, so that other load does not
+ * count. Garbage collection is excluded, since it depends on the heap size.
  */
 export function watchTurns() {
   const onProcessor = () => Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
@@ -34,12 +34,12 @@ export function watchTurns() {
       clearTimeout(timer);
       turn();
       clearTimeout(timer);
-      await after(10); // what the collector did is told later
+      await after(10); // garbage collections are reported later
       collections.push(...observer.takeRecords());
       observer.disconnect();
       const own = turns.map((one) => {
         const within = collections.filter(({ startTime }) => startTime >= one.begin && startTime < one.end);
-        // Told in time on the clock, of which the thread was on a processor for a part.
+        // Reported in wall time, of which only a part is CPU time of this thread.
         const collected = within.reduce((sum, { duration }) => sum + duration, 0) / (one.end - one.begin);
         return one.busy * (1 - Math.min(1, collected));
       });

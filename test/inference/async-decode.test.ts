@@ -1,5 +1,5 @@
-// Decoding queues the next step before this one's token is known. A penalty turns that off: one too small to change a logit
-// gives the same completions step by step, for comparison.
+// Decoding queues the next step before the current token is known. A penalty turns that off. One too small to change a logit gives the
+// same completions step by step, for comparison.
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { Executable } from "../../lib/graph/compile.ts";
 import { type GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
@@ -21,10 +21,10 @@ afterAll(() => Promise.all([model.dispose(), sliding.dispose()]));
 const prompts = [[5, 250, 99], [17, 3], [8, 8, 8, 41], [200]];
 const stepwise = { presencePenalty: 1e-30 };
 
-/** Steps of a started run. */
+/** Number of steps of a started run. */
 const stepsOf = ([, options]: Parameters<Executable["start"]>) => options?.series?.count ?? 1;
 
-/** Completions, how many steps took ids that were not known when they were started, and the most that one run made. */
+/** Returns completions, the number of steps started before their ids were known, and the steps of the longest run. */
 async function complete(options: GenerateOptions, of = model) {
   const starts = vi.spyOn(Executable.prototype, "start");
   try {
@@ -45,10 +45,10 @@ describe("decoding ahead", () => {
     "with the likeliest tokens": { ...greedy, topLogprobs: 3 },
     "the same bits alone and together": { ...greedy, deterministic: true },
   }))
-    test(`${name}: what single steps give`, async () => {
+    test(`${name}: equals step-by-step decoding`, async () => {
       const ahead = await complete(options);
       const plain = await complete({ ...options, ...stepwise });
-      // A row's last bits may depend on its company in the run, unless they must not.
+      // The last bits of a row may depend on the batch, unless the run is deterministic.
       const digits = (c: typeof plain) =>
         "deterministic" in options
           ? c.of
@@ -58,7 +58,7 @@ describe("decoding ahead", () => {
       expect(plain.late).toBe(0);
     });
 
-  test("a sequence that ends drops what was drawn after it; the others go on", async () => {
+  test("a sequence that ends drops the tokens drawn after it, and the others continue", async () => {
     const { of } = await complete(greedy);
     // Tokens that come late in one sequence and not in another end them at different steps.
     const stop = [of[0]!.tokens[9]!, of[2]!.tokens[15]!];
@@ -81,11 +81,11 @@ describe("decoding ahead", () => {
     starts.mockRestore();
   });
 
-  // Steps of so small a model take fractions of a millisecond, and soon follow each other without JavaScript.
+  // Steps of such a small model take fractions of a millisecond and run in series without JavaScript.
   for (const [name, of] of Object.entries({ "a model": model, "a cache in pages": paged, "a sliding window": sliding }))
-    describe(`several steps at a time: ${name}`, () => {
+    describe(`several steps in one run: ${name}`, () => {
       const long = { temperature: 1, seed: 3, maxTokens: 150, ignoreEos: true };
-      test("what single steps give, to a length and to a stop", async () => {
+      test("equals step-by-step decoding, up to a length and up to a stop", async () => {
         const ahead = await complete(long, of);
         expect(ahead.longest).toBeGreaterThan(4);
         const plain = await complete({ ...long, ...stepwise }, of);
@@ -96,9 +96,9 @@ describe("decoding ahead", () => {
         expect(stopped.of.some((c) => c.finishReason === "stop")).toBe(true);
       });
 
-      // Sessions have no pages.
+      // Sessions are not paged.
       if (of === paged) return;
-      test("a session goes on after an end in the middle", async () => {
+      test("a session continues after an answer that ended within a run", async () => {
         const session = of.session();
         const whole = await of.complete([5, 250], { ...greedy, maxTokens: 140 });
         const first = await session.complete([5, 250], { ...greedy, maxTokens: 140, stop: [whole.tokens[101]!] });
@@ -110,7 +110,7 @@ describe("decoding ahead", () => {
       });
     });
 
-  test("a session that was left in the middle goes on as one that was not", async () => {
+  test("a session whose reader left continues as one that was read to the end", async () => {
     const session = model.session();
     let taken = 0;
     const ids = [5, 250, 99];
@@ -123,7 +123,7 @@ describe("decoding ahead", () => {
     session.dispose();
   });
 
-  test("a session holds what it gave but for the last token, however far the steps had got", async () => {
+  test("a session holds the tokens it returned except the last, however far the steps had got", async () => {
     const long = { ...greedy, maxTokens: 120 };
     const { tokens } = await model.complete([5, 250, 99], long);
     const last = [40, 75, 110].find((i) => !tokens.slice(0, i).includes(tokens[i]!)) ?? 119;
@@ -139,11 +139,11 @@ describe("decoding ahead", () => {
     }
   });
 
-  test("what a later step fails for is not told before its turn, and not where nobody waits for it", async () => {
+  test("an error of a later step is reported at its turn, and only if somebody waits for it", async () => {
     const broken = tinyModel({}, { maxPositionEmbeddings: 512 });
     const options = { temperature: 1, seed: 6, maxTokens: 150, ignoreEos: true };
     const { tokens } = await broken.complete([5, 250], options);
-    // A token that comes late for the first time, and then makes every number NaN.
+    // A token that first comes late, and then makes every number NaN.
     const at = tokens.findIndex((token, i) => i > 60 && tokens.indexOf(token) === i);
     const table = broken.model.weight("model.embed_tokens.weight");
     const numbers = (await table.read()) as Float32Array;

@@ -1,4 +1,4 @@
-// Prompts of several parts, the next of which waits behind the one under way.
+// Prompts of several parts, where the next part is queued while the current one runs.
 import { afterAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
@@ -13,7 +13,7 @@ const models: Record<string, LanguageModel> = {
 };
 afterAll(() => Promise.all(Object.values(models).map((m) => m.dispose())));
 
-describe("an abort between the parts of a prompt leaves what can be gone on from", () => {
+describe("an abort between the parts of a prompt leaves a usable session", () => {
   for (const [name, model] of Object.entries(models))
     test(name, async () => {
       let between = 0;
@@ -24,14 +24,14 @@ describe("an abort between the parts of a prompt leaves what can be gone on from
         let ended = false;
         running.catch(() => {}).finally(() => (ended = true));
         while (!ended && session.tokens.length < 256 * parts) await new Promise(setImmediate);
-        for (const until = performance.now() + 20; performance.now() < until; ); // parts end that nobody hears of
+        for (const until = performance.now() + 20; performance.now() < until; ); // parts finish in the meantime
         abort.abort();
         await running.catch((error: unknown) => expect(error).toMatchObject({ code: "ABORTED" }));
         const held = session.tokens.length;
         if (held > 0 && held < prompt.length) between++;
         expect(session.tokens.slice(0, prompt.length)).toEqual(prompt.slice(0, held));
         if (held > prompt.length) continue;
-        // What comes right after it, which sees all that is held.
+        // Continue right away; the answer depends on all that is held.
         const next = prompt.slice(0, held + 3);
         expect((await session.complete(next, greedy)).tokens).toEqual((await model.complete(next, greedy)).tokens);
       }
@@ -39,7 +39,7 @@ describe("an abort between the parts of a prompt leaves what can be gone on from
     });
 });
 
-test("several prompts of several parts", async () => {
+test("prefills several prompts of several parts", async () => {
   for (const model of Object.values(models)) {
     const prompts = [prompt.slice(0, 700), prompt.slice(5, 1400), [3], prompt.slice(9, 530)];
     const alone = [];
@@ -48,7 +48,7 @@ test("several prompts of several parts", async () => {
   }
 });
 
-test("a generator that is left while a part is under way, and a session that is disposed of", async () => {
+test("releases a generator that is left, and a session that is disposed of, while a part runs", async () => {
   const { llama: model } = models;
   for await (const _ of model!.generate(prompt, greedy)) break;
   const session = model!.session();
@@ -59,7 +59,7 @@ test("a generator that is left while a part is under way, and a session that is 
   expect((await model!.complete([1, 2, 3], greedy)).tokens).toHaveLength(10);
 });
 
-test("an answer that crosses the length from which all keys turn otherwise (longrope), where the cache is full", async () => {
+test("an answer may cross the length that changes all rotations (longrope) with a full cache", async () => {
   const ropeScaling = {
     ...{ ropeType: "longrope", originalMaxPositionEmbeddings: 2048 },
     ...{ shortFactor: Array(4).fill(1), longFactor: [1, 2, 3, 4] },
@@ -68,7 +68,7 @@ test("an answer that crosses the length from which all keys turn otherwise (long
     {},
     { modelType: "phi3", numHiddenLayers: 1, maxPositionEmbeddings: 4096, ropeScaling },
   );
-  // 1,024 tokens beyond the prompt have room at first: 2,048 in all.
+  // 1,024 tokens beyond the prompt fit at first: 2,048 in all.
   const begin = prompt.slice(0, 1000);
   const { tokens } = await model.complete(begin, { ...greedy, maxTokens: 1060 });
   expect(tokens).toHaveLength(1060);

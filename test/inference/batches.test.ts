@@ -1,4 +1,4 @@
-// Several texts at once: which of them is at fault, none at all, and those that are longer than the context.
+// Batches of texts: errors name the text at fault. Also empty batches and texts longer than the context.
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import type { Classification, Completion, LanguageModel, Reply } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -7,7 +7,7 @@ import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 const CONTEXT = 32;
 let model: LanguageModel;
 let judge: LanguageModel;
-/** Puts two tokens of its own around texts. */
+/** A tokenizer that adds one special token before and one after each text. */
 let around: Tokenizer;
 beforeAll(async () => {
   const tokenizer = await tinyTokenizer();
@@ -33,7 +33,7 @@ afterAll(async () => {
 
 const long = "The cat saw the sea and ran home. ".repeat(20);
 
-describe("a text that is at fault is named by its place", () => {
+describe("errors name the index of the text at fault", () => {
   test.each<[string, (texts: (string | number[])[]) => Promise<unknown>, string]>([
     ["completeAll", (texts) => model.completeAll(texts, { maxTokens: 1 }), "prompt"],
     ["generate", async (texts) => await model.generate(texts, { maxTokens: 1 }), "prompt"],
@@ -50,7 +50,7 @@ describe("a text that is at fault is named by its place", () => {
     expect((await failureOf(() => call([long]))).message).toMatch(new RegExp(`^${name}: `));
   });
 
-  test("of a chat too what helps is named, and not where it has been said what to do", async () => {
+  test("a chat's overflow error suggests contextOverflow, unless the call sets it", async () => {
     const chat = model.chat();
     const { code, message } = await failureOf(() => chat.send(long));
     expect([code, message]).toEqual(["CONTEXT_OVERFLOW", expect.stringContaining('contextOverflow: "truncateLeft"')]);
@@ -60,13 +60,13 @@ describe("a text that is at fault is named by its place", () => {
     expect(stop.message).toMatch(/^prompt: expected at most 32 tokens, the context length, got \d+$/);
   });
 
-  test("with the answer's length as well", async () => {
+  test("an answer that cannot fit names its prompt too", async () => {
     const { message } = await failureOf(() => model.completeAll(["a", "b"], { maxTokens: 999 }));
     expect(message).toMatch(/after a prompt\[0\] of \d+ tokens/);
   });
 });
 
-test("of none there is none", async () => {
+test("an empty batch returns an empty array", async () => {
   expect(await model.completeAll([])).toEqual([]);
   expect(await model.completeAll([], { numBeams: 2, n: 2 })).toEqual([]);
   expect(await model.embed([])).toEqual([]);
@@ -77,7 +77,7 @@ test("of none there is none", async () => {
   );
 });
 
-test("the types say what comes of one text, of several and of none", async () => {
+test("types distinguish one text, an array of texts and an empty array", async () => {
   const either = ["a"] as string | string[];
   const calls = () => ({
     embed: [model.embed("a"), model.embed([1]), model.embed(["a"]), model.embed([]), model.embed(either)] as const,
@@ -104,7 +104,7 @@ test("the types say what comes of one text, of several and of none", async () =>
   expectTypeOf<Calls["generate"]>().toEqualTypeOf<
     readonly [Reply<Completion>, Reply<Completion[]>, Reply<Completion | Completion[]>]
   >();
-  // What a program has from JSON is one text as far as the compiler knows, as it always was.
+  // A value parsed from JSON counts as one text for the compiler, for compatibility.
   const parsed = () => {
     const { text } = JSON.parse('{ "text": "a" }');
     return [model.embed(text), judge.classify(text)] as const;
@@ -114,7 +114,7 @@ test("the types say what comes of one text, of several and of none", async () =>
 });
 
 describe("truncation", () => {
-  test("cuts texts to the context, and leaves what is around them", async () => {
+  test("cuts texts to the context and keeps the special tokens around them", async () => {
     const [input] = await around.encodeInputs([long], { truncation: { maxLength: CONTEXT } });
     const ids = [...input!.ids];
     expect([ids.length, ids[0], ids.at(-1)]).toEqual([CONTEXT, around.tokenToId("a"), around.tokenToId("b")]);
@@ -128,7 +128,7 @@ describe("truncation", () => {
     expect(await model.embed(ids, { truncation: true })).toEqual(await model.embed(ids.slice(0, CONTEXT)));
   });
 
-  test("is a choice", async () => {
+  test("is off by default and rejects values other than booleans", async () => {
     expect((await failureOf(() => model.embed("a", { truncation: 3 as never }))).message).toBe(
       "truncation: expected true or false, got 3",
     );

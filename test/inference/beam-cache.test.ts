@@ -1,4 +1,4 @@
-// What beams do to memory: pages that they share and give back; caches, contexts and weights of every kind.
+// Memory of beam search: shared and released pages, and caches, contexts and weights of every kind.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,14 +23,14 @@ import { failureOf } from "./helpers.ts";
 
 const VOCABULARY = 24;
 
-describe("caches", () => {
+describe("beam search", () => {
   const shape = { vocabSize: VOCABULARY, maxPositionEmbeddings: 512 };
   const random = generator(5);
   const prompt = Array.from({ length: 200 }, () => Math.floor(random() * VOCABULARY));
   const options = { numBeams: 5, n: 5, maxTokens: 30 };
   const plain = ({ tokens, score }: Completion) => ({ tokens, score });
 
-  test("bf16, q8, layers that slide, and pages of any size", async () => {
+  test("works with bf16 and q8 caches, sliding layers and pages of any size", async () => {
     for (const config of [
       {},
       { modelType: "mistral", slidingWindow: 24 },
@@ -45,7 +45,7 @@ describe("caches", () => {
       for (const cacheDtype of ["bf16", "q8"] as const) {
         const coarse = new LanguageModel({ model, cacheDtype });
         const [best] = await coarse.completeAll([prompt], options);
-        // The very text may be another where scores are near each other; its score is the model's of it.
+        // Close scores may lead to another text, so compare its score with the model's score of that text.
         const scored = await coarse.score([...prompt, ...best!.tokens], { from: prompt.length });
         const mean = scored.slice(prompt.length).reduce((a, b) => a + b, 0) / best!.tokens.length;
         expect(Math.abs(best!.score! - mean)).toBeLessThan(0.05);
@@ -53,7 +53,7 @@ describe("caches", () => {
     }
   });
 
-  test("quantised weights, and the adapters that a call names", async () => {
+  test("works with quantized weights and with adapters named by the call", async () => {
     const folder = await mkdtemp(join(tmpdir(), "heddle-beam-"));
     const base = own({}, { ...shape, hiddenSize: 64 });
     const found = { numBeams: 4, maxTokens: 8 };
@@ -98,7 +98,7 @@ describe("caches", () => {
     );
   };
 
-  test("beams share the prompt's pages, and give all of them back", async () => {
+  test("beams share the prompt's pages and release all of them", async () => {
     const model = own({}, shape);
     const cache = cacheOf(model, 8);
     const used: number[] = [];
@@ -110,14 +110,14 @@ describe("caches", () => {
     });
     const sequences = sequencesOf(model, [prompt], { numBeams: 8, maxTokens: 30 });
     for await (const _ of runBeams(cache, sequences));
-    // 13 pages hold 200 ids, and each of 8 beams at most 3 pages of its own for 30 more, where they are 8 · 15 without sharing.
+    // 200 ids need 13 pages, and 8 beams at most 3 pages each for 30 more. Without sharing they would need 8 · 15.
     expect(Math.max(...used)).toBeLessThanOrEqual(13 + 8 * 3);
     expect(used.at(-1)).toBeGreaterThanOrEqual(13);
     expect(cache.pagesInUse).toBe(0);
     cache.dispose();
   });
 
-  test("an abort and a reader who leaves give them back too", async () => {
+  test("an abort, or a reader who leaves, releases the pages too", async () => {
     const model = own({}, shape);
     const cache = cacheOf(model, 8);
     const controller = new AbortController();
@@ -142,7 +142,7 @@ describe("caches", () => {
     cache.dispose();
   });
 
-  test("the same bits whatever prompts share the call", async () => {
+  test("deterministic results have the same bits whatever prompts share the call", async () => {
     const model = own({}, shape);
     const prompts = [prompt, prompt.slice(0, 150), [1, 2], [...prompt.slice(0, 90), 3, 4], [9], [1, 2, 3]];
     const given = { ...options, n: 2, deterministic: true };
@@ -152,7 +152,7 @@ describe("caches", () => {
       const bits = ({ tokens, logprobs, score }: Completion) => ({ tokens, logprobs, score });
       expect(together.slice(2 * p, 2 * p + 2).map(bits)).toEqual(alone.map(bits));
     }
-    // What prompts have in common is computed once: of those that are in the first runs together, and of those that come later.
+    // Common prefixes are computed once, both within the first runs and for later prompts.
     const shared = await model.completeAll(prompts, { ...options, n: 1 });
     expect(shared.map(({ usage }) => usage.cachedTokens)).toEqual([0, 149, 0, 90, 0, 0]);
     expect(shared.map(({ tokens }) => tokens)).toEqual(
@@ -160,7 +160,7 @@ describe("caches", () => {
     );
   });
 
-  test("a context that is outgrown: refused, the end, or the oldest ids dropped", async () => {
+  test("at the end of the context it rejects, stops, or drops the oldest ids", async () => {
     const model = own({}, { ...shape, maxPositionEmbeddings: 16 });
     const ten = prompt.slice(0, 10);
     const error = await failureOf(() => model.complete(ten, { numBeams: 3, maxTokens: 20 }));
@@ -170,7 +170,7 @@ describe("caches", () => {
     expect(stopped.tokens).toEqual((await model.complete(ten, { numBeams: 3, maxTokens: 7 })).tokens);
     const dropped = await model.complete(ten, { numBeams: 3, maxTokens: 30, contextOverflow: "truncateLeft" });
     expect(dropped.tokens).toHaveLength(30);
-    // Its log-probabilities are those of what the model saw at each step.
+    // Each log-probability is the model's for the context of that step.
     let context = [...ten];
     for (const [i, token] of dropped.tokens.entries()) {
       if (context.length > 16) context = [context[0]!, ...context.slice(-8)];
@@ -180,7 +180,7 @@ describe("caches", () => {
     }
   });
 
-  test("keys that turn by the length of their sequence (longrope)", async () => {
+  test("supports keys whose rotation depends on the sequence length (longrope)", async () => {
     const half = [1, 2];
     const model = own(
       {},

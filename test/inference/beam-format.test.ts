@@ -1,4 +1,4 @@
-// Beam search whose texts have to be of a form, beside a search that reads every beginning anew, byte by byte.
+// Beam search with response formats, compared with a search that reads every prefix anew, byte by byte.
 import { describe, expect, test } from "vitest";
 import { Automaton, compileFormat, type JsonSchema, type ResponseFormat } from "../../lib/constrain/index.ts";
 import type { GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
@@ -22,7 +22,7 @@ const formats: Record<string, ResponseFormat> = {
   "a recursive schema": json({ anyOf: [{ type: "null" }, { type: "array", items: { $ref: "#" }, maxItems: 2 }] }),
 };
 
-/** What may follow some tokens, by the automaton alone: no mask, no tree of tokens. */
+/** Checks tokens by the automaton alone, without masks or a token trie. */
 function formOf(model: LanguageModel, format: ResponseFormat, ends: readonly number[]) {
   const automaton = new Automaton(compileFormat(format)!.grammar);
   const bytes = Array.from({ length: model.config.vocabSize }, (_, id) => model.tokenizer!.tokenBytes(id));
@@ -51,7 +51,7 @@ const cases = Object.keys(formats).flatMap((name, f) =>
     more: [{}, { repetitionPenalty: 1.2 }, { logitBias: { 64: 2, 70: -3 } }][(f + i) % 3]!,
   })),
 );
-describe("beside a search that computes everything anew", () => {
+describe("compared with a search without a cache", () => {
   test.each(cases)("$name, $numBeams beams, seed $seed", async ({ name, seed, numBeams, ...rest }) => {
     const { maxTokens, lengthPenalty, earlyStopping, more } = rest;
     const model = own({ tokenizer: await tinyTokenizer(), seed });
@@ -77,7 +77,7 @@ describe("beside a search that computes everything anew", () => {
   });
 });
 
-test("as many beams as there are beginnings find the best of all texts of a form", async () => {
+test("with enough beams, it finds the best of all texts that match a format", async () => {
   const model = own({ tokenizer: await tinyTokenizer(), seed: 5 });
   const format = regex("(ca|d)?(at|og)");
   const form = formOf(model, format, model.tokenizer!.eosTokenIds);
@@ -111,7 +111,7 @@ test("as many beams as there are beginnings find the best of all texts of a form
   });
 });
 
-test("a stop text, a processor and a sequence beside it compose with a form", async () => {
+test("a stop text and a processor combine with a format, and batches do too", async () => {
   const model = own({ tokenizer: await tinyTokenizer(), seed: 2 });
   const responseFormat = json(point);
   const seen: string[] = [];
@@ -130,7 +130,7 @@ test("a stop text, a processor and a sequence beside it compose with a form", as
     (await model.completeAll(["The cat", "日本"], { ...options, logitProcessors })).map(({ text }) => text),
   ).toEqual(whole.map(({ text }) => text));
   expect(seen.some((text) => /^\{\s*"ok"\s*:/.test(text))).toBe(true);
-  // What a stop text cuts short is no document.
+  // A document cut short by a stop text ends with "length".
   for (const { text, finishReason } of await model.completeAll(["The cat"], { ...options, stop: ":" })) {
     expect(text).toMatch(/^\{\s*"ok"\s*$/);
     expect(finishReason).toBe("length");

@@ -1,4 +1,4 @@
-// Beam search as it is mostly written, over logits that are computed anew for every beginning.
+// A reference beam search over logits that are computed anew for every prefix.
 import { afterAll, expect } from "vitest";
 import type { Completion, GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "./helpers.ts";
@@ -7,7 +7,7 @@ const owned: LanguageModel[] = [];
 afterAll(async () => {
   for (const model of owned) await model.dispose();
 });
-/** A tiny model, disposed of after the file's tests. */
+/** Creates a tiny model that is disposed of after the file's tests. */
 export function own(...args: Parameters<typeof tinyModel>): LanguageModel {
   const model = tinyModel(...args);
   owned.push(model);
@@ -19,7 +19,7 @@ export interface Found {
   score: number;
 }
 
-/** What penalties and bias make of log-probabilities: in the order of the sampler. */
+/** Applies penalties and biases to log-probabilities, in the sampler's order. */
 function changed(logprobs: number[], ids: readonly number[], prompt: number, options: GenerateOptions): number[] {
   const out = [...logprobs];
   for (const [id, value] of Object.entries(options.logitBias ?? {})) out[Number(id)]! += value as number;
@@ -32,7 +32,7 @@ function changed(logprobs: number[], ids: readonly number[], prompt: number, opt
 
 export const NEVER = -1e9;
 
-/** Beam search as it is mostly written: fixed numbers of beams and hypotheses, of which those that are none yet have sums of −1e9. */
+/** Reference beam search. Numbers of beams and hypotheses are fixed; unused ones have a sum of −1e9. */
 export async function reference(
   { logits: logitsOf }: Pick<LanguageModel, "logits">,
   prompt: readonly number[],
@@ -40,9 +40,9 @@ export async function reference(
     numBeams: number;
     maxTokens: number;
     ends: readonly number[];
-    /** Whether texts end with the last of these tokens. */
+    /** Whether the text ends with the last of these tokens. */
     stops?: (tokens: readonly number[]) => boolean;
-    /** What texts have to be: which token may follow some, and whether nothing may. */
+    /** The required form: which token may follow, and whether the text is finished. */
     form?: {
       allows(tokens: readonly number[], id: number): boolean;
       finished(tokens: readonly number[]): boolean;
@@ -91,7 +91,7 @@ export async function reference(
   return finished.map(({ tokens, score }) => ({ tokens, score }));
 }
 
-/** What computes every beginning anew. */
+/** Computes logits without a cache. */
 export const anew = (model: LanguageModel) => ({ logits: model.logits.bind(model) });
 
 export function expectSame(got: readonly Completion[], want: readonly Found[]): void {

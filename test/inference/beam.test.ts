@@ -1,4 +1,4 @@
-// Beam search beside a plainly written one that computes every beginning anew, in all its options.
+// Beam search in all its options, compared with a simple implementation without a cache.
 import { describe, expect, test } from "vitest";
 import { BeamSearch } from "../../lib/inference/beam/beam-search.ts";
 import { resolveOptions } from "../../lib/inference/generation-options.ts";
@@ -14,7 +14,7 @@ const families: Record<string, object> = {
   gpt2: { modelType: "gpt2", numKeyValueHeads: 4 },
 };
 
-describe("beside a search that computes everything anew", () => {
+describe("compared with a search without a cache", () => {
   const random = generator(11);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
   const cases = Array.from({ length: 40 }, (_, i) => ({
@@ -53,7 +53,7 @@ describe("beside a search that computes everything anew", () => {
   );
 });
 
-test("the search alone, over distributions in which ends are common", async () => {
+test("agrees with the reference over distributions in which end tokens are common", async () => {
   const random = generator(23);
   const V = 12;
   const ended = { early: 0, late: 0 };
@@ -65,7 +65,7 @@ test("the search alone, over distributions in which ends are common", async () =
       lengthPenalty: [-1, 0, 0.7, 1, 2][Math.floor(random() * 5)]!,
       earlyStopping: ([true, false, "never"] as const)[Math.floor(random() * 3)]!,
     };
-    // What follows depends on the last token and on the length.
+    // The distribution depends on the last token and on the length.
     const bias = random() * 3;
     const tables = Array.from({ length: (maxTokens + 1) * V }, () =>
       Float32Array.from({ length: V }, (_, id) => 3 * random() + (ends.includes(id) ? bias : 0)),
@@ -96,7 +96,7 @@ test("the search alone, over distributions in which ends are common", async () =
   expect(Math.min(ended.early, ended.late)).toBeGreaterThan(50);
 });
 
-test("as many beams as there are beginnings find the best of all texts", async () => {
+test("with enough beams, it finds the best of all texts", async () => {
   const vocabSize = 6;
   for (const seed of [1, 2, 3]) {
     const model = own({ seed }, { vocabSize });
@@ -112,13 +112,13 @@ test("as many beams as there are beginnings find the best of all texts", async (
     const numBeams = vocabSize ** 2;
     const got = await model.completeAll([[0]], { numBeams, n: numBeams, maxTokens: 3, lengthPenalty: 0 });
     expectSame(got, all.slice(0, numBeams));
-    // With as many beams as tokens it is the best alone, where its beginning was among them.
+    // With as many beams as tokens only the best text is guaranteed, if its prefix was among the beams.
     const [best] = await model.completeAll([[0]], { numBeams: vocabSize, maxTokens: 3, lengthPenalty: 0 });
     expect(best!.score).toBeLessThanOrEqual(all[0]!.score + 1e-4);
   }
 });
 
-test("log-probabilities and candidates are the model's own, whatever changes the scores", async () => {
+test("log-probabilities and candidates are the model's, whatever changes the scores", async () => {
   const model = own({}, { vocabSize: VOCABULARY });
   const options = { numBeams: 3, maxTokens: 6, topLogprobs: 4 };
   for (const change of [{}, { logitBias: { 4: 2 } }, { repetitionPenalty: 1.5 }]) {
@@ -137,7 +137,7 @@ test("log-probabilities and candidates are the model's own, whatever changes the
   }
 });
 
-test("processors change the log-probabilities, are told whose they are, and may forbid tokens", async () => {
+test("processors change the log-probabilities, receive the prompt index, and may forbid tokens", async () => {
   const model = own({}, { vocabSize: VOCABULARY });
   const seen: { ids: readonly number[]; promptLength: number; index: number }[] = [];
   const even = (logits: Float32Array, context: (typeof seen)[number]) => {
@@ -173,11 +173,11 @@ test("processors change the log-probabilities, are told whose they are, and may 
 });
 
 describe("text", () => {
-  test("a stop text ends a hypothesis and is no part of it; pieces come at the end and make the text", async () => {
+  test("a stop text ends a hypothesis and is left out; pieces come at the end and make up the text", async () => {
     const tokenizer = await tinyTokenizer();
     const model = own({ tokenizer, seed: 3 });
     const free = await model.completeAll(["The cat"], { numBeams: 4, n: 4, maxTokens: 12, ignoreEos: true });
-    // A text in the middle of what comes by itself.
+    // A text from the middle of an unconstrained answer.
     const stop = free[0]!.text.slice(3, 5);
     expect(stop).toHaveLength(2);
     const options = { numBeams: 4, n: 4, maxTokens: 12, ignoreEos: true, stop };
@@ -219,12 +219,12 @@ describe("options", () => {
     [{ numBeams: 2, earlyStopping: "always" as never }, 'earlyStopping: expected true, false or "never", got "always"'],
     [{ numbeams: 2 } as never, "numbeams: expected a known option (nearest: numBeams)"],
   ];
-  test.each(refused)("%o is refused", (options, message) => {
+  test.each(refused)("rejects %o", (options, message) => {
     const context = { vocabSize: 100, generation: {}, eosTokenIds: [2] };
     expect(() => resolveOptions(options, context)).toThrow(message);
   });
 
-  test("the model's own, unless the call or the model samples", () => {
+  test("defaults to the model's settings, unless the call or the model samples", () => {
     const beamsOf = (options: GenerateOptions, generation: object) =>
       resolveOptions(options, { vocabSize: 100, eosTokenIds: [2], generation }).beams;
     const generation = { numBeams: 4, lengthPenalty: 0.5, earlyStopping: "never" };
@@ -247,7 +247,7 @@ describe("options", () => {
     expect(() => beamsOf({ n: 5 }, generation)).toThrow("(the model's own; numBeams: 1 searches none)");
   });
 
-  test("sessions hold one sequence; no tokens are none", async () => {
+  test("a session rejects it, and maxTokens 0 yields empty texts", async () => {
     const model = own({}, { vocabSize: VOCABULARY });
     const session = model.session();
     expect(await failureOf(() => session.complete([1], { numBeams: 2 }))).toMatchObject({

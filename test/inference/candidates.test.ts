@@ -1,4 +1,4 @@
-// The likeliest tokens of each step, however many are asked for.
+// The likeliest tokens of each step, up to the whole vocabulary.
 import { afterAll, describe, expect, test } from "vitest";
 import { type GenerateOptions, LanguageModel } from "../../lib/index.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
@@ -9,7 +9,7 @@ const { vocabSize } = model.config;
 const prompt = "Once upon a time";
 const MOST_MS = 50;
 
-test("candidates have the text that their token stands for by itself", async () => {
+test("each candidate's text is that of its token alone", async () => {
   const { top, tokens } = await model.complete(prompt, { temperature: 0, maxTokens: 3, topLogprobs: vocabSize });
   expect(top!.map(([best]) => best!.token)).toEqual(tokens);
   for (const step of top!) {
@@ -18,7 +18,7 @@ test("candidates have the text that their token stands for by itself", async () 
   }
 });
 
-describe.skipIf(!saysTurns)("thousands of candidates leave the event loop its turns", () => {
+describe.skipIf(!saysTurns)("thousands of candidates do not block the event loop", () => {
   const all = { topLogprobs: vocabSize, ignoreEos: true, seed: 1 };
   test.each<[string, string, GenerateOptions]>([
     ["of a text", prompt, { ...all, maxTokens: 150 }],

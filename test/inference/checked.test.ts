@@ -1,4 +1,4 @@
-// HEDDLE_CHECK=1 runs every node beside its reference: of what this package computes rightly it must not complain.
+// HEDDLE_CHECK=1 compares every node with its reference. Correct results must not be reported.
 import { describe, expect, test } from "vitest";
 import { columnSum, compile, input, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
@@ -7,7 +7,7 @@ import { newModel } from "../formats/embedding/embedding-folders.ts";
 
 async function checked<T>(check: string, work: () => Promise<T>): Promise<T> {
   const before = process.env.HEDDLE_CHECK;
-  process.env.HEDDLE_CHECK = check; // read when programs are made
+  process.env.HEDDLE_CHECK = check; // read when programs are compiled
   try {
     return await work();
   } finally {
@@ -26,7 +26,7 @@ test("the embedded model generates with every node checked", () =>
     }
   }));
 
-test("an encoder trains with every node checked: the gradient of its keys' biases is zero but for rounding", () =>
+test("an encoder trains with every node checked, although the gradient of key biases is zero but for rounding", () =>
   checked("1", async () => {
     await using model = newModel("bert");
     const data = ["cat", "dog", "tree", "mat"].map((word) => ({ anchor: `the ${word} sat`, positive: `a ${word}` }));
@@ -46,19 +46,19 @@ describe("sums in which large numbers cancel", () => {
       executable.dispose();
     }
   };
-  // The last row takes from each column what the others add up to.
+  // The last row subtracts the sum of the others from each column.
   for (let c = 0; c < columns; c++) {
     let sum = 0;
     for (let r = 0; r < rows - 1; r++) sum += values[r * columns + c]!;
     values[(rows - 1) * columns + c] = -sum;
   }
 
-  test("are measured by what is added", async () => {
+  test("are measured relative to their summands", async () => {
     const y = await checked("1", sums);
     expect(Math.max(...y.map(Math.abs))).toBeLessThan(1e-3);
   });
 
-  test("are no freer than what is asked for", async () => {
+  test("are held to the tolerance that is asked for", async () => {
     await expect(checked("1e-12", sums)).rejects.toThrow(/column_sum: kernel .* differs from the reference/);
   });
 });

@@ -4,11 +4,11 @@ import { generator } from "../ops/harness.ts";
 import { tinyModel } from "./helpers.ts";
 import { store, storedModels } from "./stored-models.ts";
 
-/** Prompts of every length that takes another path: single rows, a few, whole chunks, and beyond several of them. */
+/** Prompt lengths that take different code paths: single rows, a few rows, whole chunks and several chunks. */
 const lengths = [1, 2, 4, 5, 31, 33, 63, 64, 65, 130, 257, 700];
 const random = generator(5);
 const prompts = lengths.map((n) => Array.from({ length: n }, () => Math.floor(random() * 320)));
-// A prompt that begins like another: what one computed must not be taken for the other.
+// A prompt that shares a prefix with another, whose rows must not be reused for it.
 prompts.push([...prompts[10]!.slice(0, 200), 7]);
 
 const options = { maxTokens: 6, temperature: 0.8, seed: 11, topLogprobs: 3, ignoreEos: true } as const;
@@ -21,7 +21,7 @@ describe.each([
 ])("%s: deterministic", (_name, config) => {
   const make = (threads: number) => tinyModel({ threads }, { ...config, maxPositionEmbeddings: 1024 });
 
-  test("a sequence has the same bits alone, in any company, and on one thread", async () => {
+  test("a sequence has the same bits alone, in any batch, and on one thread", async () => {
     await using model = make(2);
     const together = await model.completeAll(prompts, { ...options, deterministic: true });
     await using single = make(1);
@@ -33,7 +33,7 @@ describe.each([
     expect(fewer.map(bits)).toEqual(together.slice(8).map(bits));
   });
 
-  test("what prompts have in common is computed once, and changes no bit", async () => {
+  test("common prefixes are computed once and change no bit", async () => {
     await using model = make(2);
     const system = prompts[11]!.slice(0, 500);
     const asked = [0, 1, 2, 3, 1, 40].map((n) => [...system, ...prompts[8]!.slice(0, n)]);
@@ -42,7 +42,7 @@ describe.each([
       const together = await model.completeAll(asked, { ...options, n: 2, deterministic });
       const cached = together.map((c) => c.usage.cachedTokens);
       if (deterministic) {
-        // Whole chunks of 64: of 500 and of 502 tokens 448, of 300 tokens 256, of 130 in common 128.
+        // Whole chunks of 64: 448 of 500 and of 502 tokens, 256 of 300, and 128 of 130 in common.
         expect(cached).toEqual([0, 448, 448, 448, 448, 448, 448, 448, 448, 448, 448, 512, 0, 0, 256, 256, 128, 128]);
       } else {
         expect(cached[0]).toBe(0);
@@ -63,7 +63,7 @@ describe.each([
     }
   });
 
-  test("without it, tokens agree and log-probabilities do within rounding", async () => {
+  test("without the option, tokens agree and log-probabilities agree within rounding", async () => {
     await using model = make(2);
     const together = await model.completeAll(prompts, options);
     for (const [i, prompt] of prompts.entries()) {
@@ -75,7 +75,7 @@ describe.each([
   });
 });
 
-test.each(storedModels)("%s: a sequence has the same bits alone, in company, and on one thread", async (_, stored) => {
+test.each(storedModels)("%s: a sequence has the same bits alone, in a batch, and on one thread", async (_, stored) => {
   const load = await store(stored);
   await using model = await load({ threads: 2 });
   await using single = await load({ threads: 1 });

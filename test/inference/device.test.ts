@@ -1,4 +1,4 @@
-// The embedded model on the device under test (HEDDLE_DEVICE) beside the CPU on one thread: the same words, with the same confidence.
+// The embedded model on the device under test (HEDDLE_DEVICE) and on one CPU thread: the same tokens and log-probabilities.
 import { expect, test } from "vitest";
 import { type Device, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
@@ -10,7 +10,7 @@ async function say(device: Device) {
   return { text: model.tokenizer!.decode(tokens), logprobs };
 }
 
-test("the embedded model says the same", async () => {
+test("the embedded model gives the same text and log-probabilities as on the CPU", async () => {
   const expected = await say(openDevice({ device: "cpu", threads: 1 }));
   const got = await say(openDevice());
   expect(expected.text).toMatch(/^ Paris/);

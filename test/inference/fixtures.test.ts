@@ -1,4 +1,4 @@
-// Whole models against the independent float64 references of ../shared/fixtures, in every format they come in.
+// Whole models against the independent float64 references of ../shared/fixtures, in each of their formats.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -30,7 +30,7 @@ function referenceOf(folder: string): Reference {
 }
 
 /**
- * Half-precision weights are another model than the one the fixture's values were computed from: these come from
+ * Half-precision weights make another model than the one the fixture's values were computed from. These values come from
  * scripts/golden/stories_f16.py, for the same ids.
  */
 const halved: { full: Required<Reference>["full"]; nll: number[][] } = JSON.parse(
@@ -52,7 +52,7 @@ describe.skipIf(!fixtures)("reference models", () => {
 
     beforeAll(async () => {
       reference = referenceFor(folder, path);
-      // In f32: bf16 weights would else meet activations rounded to bf16 (the test below).
+      // Load in f32: bf16 weights would meet activations rounded to bf16 (tested below).
       model = await LanguageModel.load(join(fixtures!, path), { dtype: "f32" });
       const top = referenceOf(folder).sequences.flatMap((s) => s.top.flat().map(([, logit]) => logit));
       const all = reference.full ? reference.full.logits.flat() : top;
@@ -60,15 +60,15 @@ describe.skipIf(!fixtures)("reference models", () => {
     });
     afterAll(() => model?.dispose());
 
-    test("full logits", async () => {
-      if (!reference.full) return expect(folder).toBe("llama2-tiny-random-gguf"); // its README: top-10 alone
+    test("full logits agree", async () => {
+      if (!reference.full) return expect(folder).toBe("llama2-tiny-random-gguf"); // its README has the top 10 only
       const { ids, logits } = reference.full;
       const got = await model.logits(ids);
       const worst = Math.max(...logits.flatMap((row, p) => row.map((v, i) => Math.abs(v - got[p]![i]!))));
       expect(worst).toBeLessThanOrEqual(1e-4 * range);
     });
 
-    test("the likeliest logits and log-probabilities of every position of every sequence", async () => {
+    test("the likeliest logits and all log-probabilities agree at every position of every sequence", async () => {
       for (const { ids, top, nll } of reference.sequences) {
         const got = await model.logits(ids);
         const scores = await model.score(ids);
@@ -79,7 +79,7 @@ describe.skipIf(!fixtures)("reference models", () => {
       }
     });
 
-    test("as it is loaded by default: exact, but for bf16 weights, which meet rounded activations", async () => {
+    test("default loading is exact, except for bf16 weights, whose activations are rounded", async () => {
       await using stored = await LanguageModel.load(join(fixtures!, path));
       await using exact = await LanguageModel.load(join(fixtures!, path), { quantizedActivations: "f32" });
       const { ids } = reference.full ?? reference.sequences[0]!;
@@ -88,12 +88,12 @@ describe.skipIf(!fixtures)("reference models", () => {
       const distance = (x: Float32Array[], y: Float32Array[]) =>
         Math.max(...x.map((row, p) => row.reduce((most, v, i) => Math.max(most, Math.abs(v - y[p]![i]!)), 0)));
       expect(distance(a, c)).toBeLessThanOrEqual(1e-4 * range);
-      // A rounding of bf16 is up to 2⁻⁹ of a value; this one shows, and stays of that order of the logits' range.
+      // A rounding of bf16 is up to 2⁻⁹ of a value. It shows in the logits and stays of that order of their range.
       if (rounded) expect(distance(a, b)).toBeGreaterThan(1e-4 * range);
       expect(distance(a, b)).toBeLessThanOrEqual((rounded ? 2 ** -8 : 1e-4) * range);
     });
 
-    test("greedy continuations, over their whole length", async () => {
+    test("greedy continuations agree over their whole length", async () => {
       for (const { prompt_ids, new_ids, text } of reference.greedy ?? []) {
         const { tokens, text: got } = await model.complete(prompt_ids, {
           maxTokens: new_ids.length,

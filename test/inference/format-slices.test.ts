@@ -1,4 +1,4 @@
-// Formats of strangers that take long to compile: others have their turn meanwhile, whoever asks for them.
+// Compiling a response format that takes long does not block the event loop, whichever API compiles it.
 import { afterAll, describe, expect, test } from "vitest";
 import { compiledAhead, type ResponseFormat } from "../../lib/constrain/index.ts";
 import type { GenerateOptions } from "../../lib/language-model/index.ts";
@@ -12,7 +12,7 @@ const listed = (count: number, make: (i: number) => unknown) =>
 const schema = (of: object): ResponseFormat => ({ type: "json_schema", schema: { ...of } });
 const regex = (pattern: string): ResponseFormat => ({ type: "regex", pattern });
 
-/** Empty groups, so that no try finds what one before it has made. */
+/** Appends empty groups, so that each try misses the cache of compiled formats. */
 let tries = 0;
 const afresh = (format: ResponseFormat): ResponseFormat => {
   const mark = "(?:)".repeat(++tries);
@@ -24,7 +24,7 @@ const afresh = (format: ResponseFormat): ResponseFormat => {
 const longest = (format: ResponseFormat, work: (of: GenerateOptions) => Promise<unknown>) =>
   leastOf(MOST_MS, () => longestTurn(() => work({ responseFormat: afresh(format) }).catch(() => undefined)), 4);
 
-describe.skipIf(!saysTurns)("a format that takes long leaves the event loop its turns", () => {
+describe.skipIf(!saysTurns)("compiling a slow format does not block the event loop", () => {
   test.each<[string, ResponseFormat]>([
     ["a pattern of too many steps", regex("(a{1,200}){1,200}")],
     ["a pattern of thousands of states", regex("(a|b)*a(a|b){12}")],
@@ -37,7 +37,7 @@ describe.skipIf(!saysTurns)("a format that takes long leaves the event loop its 
   });
 });
 
-describe.skipIf(!saysTurns)("whoever asks for it", async () => {
+describe.skipIf(!saysTurns)("whichever API compiles it", async () => {
   const model = await tinyModel({ tokenizer: await tinyTokenizer() });
   afterAll(() => model.dispose());
   const slow = regex("(a{1,200}){1,200}");

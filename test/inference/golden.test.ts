@@ -1,4 +1,4 @@
-// Whole models against scripts/golden/models.py, an implementation in PyTorch float64 that shares no code with this one.
+// Whole models against scripts/golden/models.py, an independent implementation in PyTorch float64.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";

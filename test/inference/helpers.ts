@@ -1,7 +1,7 @@
 import { type CreateModelOptions, createModel, type LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 
-/** Text with a little structure, so that a tokenizer of a few hundred tokens learns words from it. */
+/** Text with some structure, from which a tokenizer of a few hundred tokens learns words. */
 export const sentences = Array.from(
   { length: 200 },
   (_, i) =>
@@ -14,7 +14,7 @@ export function tinyTokenizer(): Promise<Tokenizer> {
   return trained;
 }
 
-/** A small model with random weights wide enough that its choices differ from each other. */
+/** A small model whose random weights are wide enough to make its choices differ. */
 export function tinyModel(options: CreateModelOptions = {}, config: object = {}): LanguageModel {
   return createModel(
     {
@@ -33,7 +33,7 @@ export function tinyModel(options: CreateModelOptions = {}, config: object = {})
   );
 }
 
-/** The failure's code and message, or an error where there is none. */
+/** Returns the failure's code and message. Throws if the work succeeds. */
 export async function failureOf(work: () => unknown): Promise<{ code: string; message: string }> {
   try {
     const result = work();

@@ -1,4 +1,4 @@
-// KV caches of every type against the same model without a cache: whatever is appended, taken back, or forked.
+// KV caches of every type against the same model without a cache, after any sequence of appends, truncations and forks.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { compile, type Executable, gatherRows, input, logitsOf } from "../../lib/graph/index.ts";
@@ -15,7 +15,7 @@ import { failureOf, tinyModel } from "./helpers.ts";
 const CONTEXT = 1024;
 const VOCABULARY = 96;
 
-/** Logits of one position at a time, of whole sequences without a cache: what comes after a position cannot be seen from it. */
+/** Computes the logits of one position over a whole sequence, without a cache. Later positions do not affect it. */
 class Uncached {
   private readonly program: Executable;
   readonly model: Model;
@@ -37,7 +37,7 @@ class Uncached {
   }
 }
 
-/** Appends ids to slot 0 and gives the logits of the last. */
+/** Appends ids to slot 0 and returns the logits of the last. */
 async function append(cache: KvCache, ids: readonly number[], slot = 0): Promise<Float32Array> {
   await cache.reserve(cache.ids(slot).length + ids.length);
   await prefill(cache, slot, ids.slice(0, -1));
@@ -47,11 +47,11 @@ async function append(cache: KvCache, ids: readonly number[], slot = 0): Promise
 }
 
 const rms = (x: ArrayLike<number>) => Math.sqrt(Array.from(x).reduce((n, v) => n + v * v, 0) / x.length);
-/** Of the difference, relative to b. */
+/** The RMS of the difference, relative to b. */
 const error = (a: Float32Array, b: Float32Array) => rms(a.map((v, i) => v - b[i]!)) / rms(b);
 
 const shape = { vocabSize: VOCABULARY, maxPositionEmbeddings: CONTEXT, initializerRange: 0.3 };
-// A ring of window 24 holds 320 of 1024 positions, so that long sequences go round it three times.
+// A ring with window 24 holds 320 of 1024 positions, so long sequences wrap around it three times.
 const models = {
   llama: tinyModel({}, { ...shape }),
   "mistral, every layer slides": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 24 }),
@@ -71,10 +71,10 @@ afterAll(async () => {
   for (const m of Object.values(models)) await m.dispose();
 });
 
-/** Of an f32 cache, in any order of sums. */
+/** Error of an f32 cache, for any order of summation. */
 const ROUNDING = 1e-5;
 
-/** The largest error that a cache of this type makes at some positions of one sequence: what rounding keys and values costs. */
+/** Returns the largest error of a cache of this type over some positions of a sequence: the cost of rounding keys and values. */
 async function costOf(model: Model, reference: Uncached, dtype: CacheDType): Promise<number> {
   const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT, dtype });
   const ids = Array.from({ length: 800 }, (_, i) => (i * 37 + (i >> 3)) % VOCABULARY);
@@ -115,9 +115,9 @@ describe.each(names)("%s", (name) => {
   const reference = references.get(name)!;
 
   test.each(["f32", "bf16", "f16", "q8"] as const)(
-    "%s: appending, taking back and forking in any order",
+    "%s: append, truncate and fork in any order match the model without a cache",
     async (dtype) => {
-      // Two ways to one low-precision cache round some element differently, and none differs more than rounding costs.
+      // Two histories of one low-precision cache may round an element differently, but the error stays within the cost of rounding.
       const bound = dtype === "f32" ? ROUNDING : await costOf(model, reference, dtype);
       await fc.assert(
         fc.asyncProperty(steps, fc.nat(), async (actions, seed) => {
@@ -134,7 +134,7 @@ describe.each(names)("%s", (name) => {
               } else if (action.kind === "truncate") {
                 const length = Math.floor(action.part * ids.length);
                 cache.truncate(0, length);
-                // What a sliding layer overwrote is gone with all before it; nothing else may be.
+                // A sliding layer has lost the overwritten positions and all before them. Nothing else may be lost.
                 expect([0, length]).toContain(cache.ids(0).length);
                 ids = ids.slice(0, cache.ids(0).length);
               } else {
@@ -181,7 +181,7 @@ describe("memory", () => {
     both.dispose();
   });
 
-  test("q8 takes a byte an element and four a head", async () => {
+  test("q8 takes one byte per element and four per head", async () => {
     const { model } = models.llama;
     const bytes = (dtype: CacheDType) => {
       const cache = new KvCache(model, { slots: 3, contextLength: CONTEXT, dtype, capacity: CONTEXT });
@@ -193,11 +193,11 @@ describe("memory", () => {
   });
 });
 
-describe("what a ring no longer holds", () => {
+describe("positions that a ring no longer holds", () => {
   const { model } = models["mistral, every layer slides"];
   const ids = Array.from({ length: 900 }, (_, i) => (i * 31 + (i >> 4)) % VOCABULARY);
 
-  test("is computed anew", async () => {
+  test("are recomputed", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids);
     cache.truncate(0, 700);
@@ -213,7 +213,7 @@ describe("what a ring no longer holds", () => {
     cache.dispose();
   });
 
-  test("a session that goes back says the same as a new one", async () => {
+  test("a session that goes back gives the same answer as a new one", async () => {
     const language = models["mistral, every layer slides"];
     await using session = language.session();
     const options = { maxTokens: 5, temperature: 0, ignoreEos: true, deterministic: true };
@@ -227,7 +227,7 @@ describe("what a ring no longer holds", () => {
     }
   });
 
-  test("an aborted run costs nothing that was held", async () => {
+  test("an aborted run loses none of the cached positions", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids.slice(0, 640));
     const shape = { rows: 256, logitRows: 1, top: 0 };
@@ -245,14 +245,14 @@ describe("what a ring no longer holds", () => {
   });
 });
 
-describe.each(["bf16", "q8"] as const)("%s caches: the same bits", (cacheDtype) => {
+describe.each(["bf16", "q8"] as const)("%s caches give the same bits", (cacheDtype) => {
   const random = generator(11);
   const draw = (length: number) => Array.from({ length }, () => Math.floor(random() * VOCABULARY));
   const phrase = draw(30);
   const prompts = [[...phrase, ...phrase, ...phrase.slice(0, 4)], draw(1), draw(70), draw(400), draw(17)];
   const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
 
-  test.each(names)("%s: in any company, and with drafts", async (name) => {
+  test.each(names)("%s: in any batch, and with drafts", async (name) => {
     const { model } = models[name];
     const language = new LanguageModel({ model, cacheDtype });
     using session = language.session();

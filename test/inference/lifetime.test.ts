@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { leastOf } from "../helpers/clock.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
-/** Big enough that a long prompt takes far more than 50 ms. */
+/** A model big enough that a long prompt takes far more than 50 ms. */
 const slow = () =>
   tinyModel(
     {},
@@ -18,8 +18,8 @@ const slow = () =>
     },
   );
 
-describe("abort", () => {
-  test("by one signal of many calls, without a warning of a leak, and nothing listens behind them", async () => {
+describe("an abort", () => {
+  test("by one signal of many calls causes no leak warning and leaves no listeners", async () => {
     await using model = tinyModel();
     const batcher = model.batcher();
     const { signal } = new AbortController();
@@ -49,7 +49,7 @@ describe("abort", () => {
     await batcher.dispose();
   });
 
-  test("during prefill, within 50 ms", async () => {
+  test("takes effect during prefill within 50 ms", async () => {
     await using model = slow();
     const prompt = Array.from({ length: 8000 }, (_, i) => i % 320);
     const attempt = async () => {
@@ -68,13 +68,13 @@ describe("abort", () => {
       return performance.now() - before;
     };
     expect(await leastOf(50, attempt)).toBeLessThan(50);
-    // The device is free again soon: the native side noticed as well.
+    // The device is free again soon, so the native side noticed the abort too.
     const after = performance.now();
     await model.complete([1], { maxTokens: 1 });
     expect(performance.now() - after).toBeLessThan(2000);
   });
 
-  test("of a beam search, with penalties and without, within 50 ms", async () => {
+  test("takes effect in a beam search within 50 ms, with penalties and without", async () => {
     await using model = tinyModel({}, { vocabSize: 20_000, hiddenSize: 64, maxPositionEmbeddings: 2048 });
     for (const given of [{}, { repetitionPenalty: 1.1 }]) {
       const attempt = async () => {
@@ -91,7 +91,7 @@ describe("abort", () => {
     }
   });
 
-  test("between tokens, and before the first", async () => {
+  test("takes effect between tokens, and before the first", async () => {
     await using model = tinyModel();
     const controller = new AbortController();
     let count = 0;
@@ -104,7 +104,7 @@ describe("abort", () => {
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("leaving the loop early frees what it held", async () => {
+  test("leaving the loop early frees its resources", async () => {
     await using model = tinyModel();
     for (let i = 0; i < 20; i++) for await (const _ of model.generate([1, 2], { maxTokens: 50 })) break;
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
@@ -128,7 +128,7 @@ describe("dispose", () => {
       expect((await failureOf(work)).code).toBe("DISPOSED");
   });
 
-  test("during a call the call ends with DISPOSED", async () => {
+  test("during a call ends the call with DISPOSED", async () => {
     const model = tinyModel();
     let count = 0;
     const error = await failureOf(async () => {
@@ -138,7 +138,7 @@ describe("dispose", () => {
     expect([error.code, count]).toEqual(["DISPOSED", 3]);
   });
 
-  test("models that come and go leave nothing behind", async () => {
+  test("models created and disposed of in turn leak no memory", async () => {
     const round = async () => {
       const model = tinyModel({}, { hiddenSize: 128, intermediateSize: 256, vocabSize: 4096 });
       await model.complete([1], { maxTokens: 1 });
@@ -147,7 +147,7 @@ describe("dispose", () => {
     for (let i = 0; i < 5; i++) await round();
     const before = process.memoryUsage().rss;
     for (let i = 0; i < 40; i++) await round();
-    // The weights of one are 5 MB: left behind, they would be 200 MB.
+    // One model's weights are 5 MB, so a leak would be 200 MB.
     expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
   });
 });

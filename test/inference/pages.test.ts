@@ -1,4 +1,4 @@
-// Caches in pages beside caches whose slots have their own rows: the same bits, less memory, and no page that two write.
+// Paged caches against caches with contiguous rows per slot: the same bits, less memory, and no page with two writers.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { prefill } from "../../lib/inference/async-prefill.ts";
@@ -30,7 +30,7 @@ const random = generator(3);
 const draw = (length: number) => Array.from({ length }, () => Math.floor(random() * VOCABULARY));
 const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
 
-describe.each(names)("%s: the same bits as with rows of their own", (name) => {
+describe.each(names)("%s: the same bits as a cache with contiguous rows", (name) => {
   const { model } = models[name];
   const beginning = draw(150);
   const prompts = [
@@ -72,7 +72,7 @@ async function append(cache: KvCache, slot: number, ids: readonly number[]): Pro
   return (await cache.run(logitsProgram, [{ slot, ids: ids.slice(-1) }], options)).logits as Float32Array;
 }
 
-test("what slots have in common is there once, and short sequences take what they hold", async () => {
+test("slots share common pages, and short sequences take only the pages they need", async () => {
   const { model } = models.llama;
   const cache = new KvCache(model, { slots: 8, contextLength: CONTEXT, pageSize: 16 });
   const whole = new KvCache(model, { slots: 8, contextLength: CONTEXT });
@@ -84,10 +84,11 @@ test("what slots have in common is there once, and short sequences take what the
   }
   const perToken = 2 * 2 * 2 * 8 * 4; // layers · (k, v) · heads · width · bytes
   expect(whole.bytes).toBe(8 * 512 * perToken);
-  // 32 pages of the prompt, one for the end of each copy, one for the short one: 39, and no more than twice as many, and a page ahead for each slot.
+  // 32 pages of the prompt, one for the end of each copy and one for the short sequence: 39. Allocation may double that, and adds a page
+  // ahead for each slot.
   expect(cache.bytes).toBeGreaterThanOrEqual(39 * 16 * perToken);
   expect(cache.bytes).toBeLessThanOrEqual(2 * (39 + 8) * 16 * perToken);
-  // Each goes on by itself, whatever the others write.
+  // Each copy continues independently of what the others write.
   for (const slot of [3, 0, 5]) {
     const more = draw(40);
     const got = await append(cache, slot, more);
@@ -97,7 +98,7 @@ test("what slots have in common is there once, and short sequences take what the
   whole.dispose();
 });
 
-test("copies, ends taken back, and rows beside one another in any order", async () => {
+test("copies, truncations and interleaved rows in any order match contiguous caches", async () => {
   const { model } = models.llama;
   const step = fc.record({
     kind: fc.constantFrom("append", "append", "copy", "truncate"),
@@ -143,7 +144,7 @@ test("copies, ends taken back, and rows beside one another in any order", async 
   );
 });
 
-test("a page comes back when nobody reads it", () => {
+test("a page is released when its last reader drops it", () => {
   const pool = new PagePool(4, 2, 5);
   pool.extend(0, 9);
   expect([...pool.table(4)]).toEqual([0, 1, 2, -1, -1, -1, -1, -1]);
@@ -160,7 +161,7 @@ test("a page comes back when nobody reads it", () => {
   expect([pool.count, pool.available, pool.missing(0, 28)]).toEqual([7, 7, 7]);
 });
 
-test("a size that no kernel takes is refused", async () => {
+test("rejects a page size that no kernel supports", async () => {
   const { model } = models.llama;
   expect(await failureOf(() => new LanguageModel({ model, cachePageSize: 24 }))).toEqual({
     code: "INVALID_ARGUMENT",

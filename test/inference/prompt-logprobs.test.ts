@@ -1,4 +1,4 @@
-// Log-probabilities of prompts' own tokens, found while the prompts are computed.
+// Log-probabilities of the prompt's tokens, computed during prefill.
 import { describe, expect, test } from "vitest";
 import type { Completion, GenerateOptions, LanguageModel, Piece } from "../../lib/language-model/index.ts";
 import { generator } from "../ops/harness.ts";
@@ -6,15 +6,15 @@ import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
 const random = generator(9);
 const ids = (n: number) => Array.from({ length: n }, () => Math.floor(random() * 320));
-/** Of one token, of less than a run, of whole runs, and of several. */
+/** Lengths of one token, less than a run, whole runs and several runs. */
 const prompts = [1, 2, 5, 64, 65, 255, 256, 257, 300, 700].map(ids);
-// Begins like another: its own tokens are scored all the same.
+// Shares a prefix with another prompt; its tokens are scored all the same.
 prompts.push([...prompts[9]!.slice(0, 400), 3, 4]);
 
 const options = { maxTokens: 3, temperature: 0, ignoreEos: true, promptLogprobs: 0 } as const;
 const make = (config: object = {}) => tinyModel({}, { maxPositionEmbeddings: 1024, ...config });
 
-/** By `score`, which runs the model over the prompt for nothing else. */
+/** Compares with `score`, which runs the model over the prompt alone. */
 async function expectScores(model: LanguageModel, prompt: readonly number[], completion: Completion, what = "") {
   const [first, ...others] = completion.promptLogprobs!;
   expect(first, what).toBeNull();
@@ -31,10 +31,10 @@ describe.each([
     { modelType: "gemma2", headDim: 8, slidingWindow: 40, finalLogitSoftcapping: 20 },
   ],
   ["gpt2", { modelType: "gpt2", numKeyValueHeads: 4 }],
-  // 40,000 tokens of logits: a run scores 209 rows.
+  // 40,000 logits per token: a run scores 209 rows.
   ["a large vocabulary", { vocabSize: 40_000 }],
 ])("%s", (_name, config) => {
-  test("are those of score, for prompts of any length together, and change nothing else", async () => {
+  test("equal score's for prompts of any length in one batch, and change nothing else", async () => {
     await using model = make(config);
     const all = await model.completeAll(prompts, options);
     const { promptLogprobs: _, ...plain } = options;
@@ -48,7 +48,7 @@ describe.each([
   });
 });
 
-test("the likeliest tokens in each place are those of the logits", async () => {
+test("promptTop has the likeliest tokens of the logits at each position", async () => {
   await using model = make();
   const prompt = prompts[5]!;
   const { promptTop, promptLogprobs, top } = await model.complete(prompt, {
@@ -68,11 +68,11 @@ test("the likeliest tokens in each place are those of the logits", async () => {
     for (const { token, logprob } of promptTop![i]!) expect(logprob).toBeCloseTo(row[token]! - logSum, 4);
     expect(promptLogprobs![i]).toBeCloseTo(row[prompt[i]!]! - logSum, 4);
   }
-  // Of what was generated there are as many as that asked for.
+  // Generated tokens have as many candidates as topLogprobs asks for.
   expect(top!.map((row) => row.length)).toEqual([1, 1, 1]);
 });
 
-test("samples of one prompt share them; no token is needed; the text tells each candidate", async () => {
+test("samples share their prompt's scores, maxTokens may be 0, and candidates have their token's text", async () => {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() });
   const text = "The cat saw the sea and ran home. ".repeat(4);
   for (const maxTokens of [0, 2]) {
@@ -106,7 +106,7 @@ test("come with the first piece of each sequence", async () => {
   expect(pieces.size).toBe(3);
 });
 
-test("deterministic: the same bits in any company", async () => {
+test("deterministic: have the same bits in any batch", async () => {
   await using model = make();
   const asked: GenerateOptions = { ...options, deterministic: true, promptLogprobs: 2, seed: 3, temperature: 0.7 };
   const together = await model.completeAll(prompts, { ...asked, n: 2 });
@@ -120,7 +120,7 @@ test("deterministic: the same bits in any company", async () => {
   }
 });
 
-test("a session that holds the beginning computes it again, and goes on as it would", async () => {
+test("a session recomputes its cached prefix for them, and continues as usual afterwards", async () => {
   await using model = make();
   using session = model.session();
   const prompt = prompts[9]!;
@@ -133,7 +133,7 @@ test("a session that holds the beginning computes it again, and goes on as it wo
   expect(again.usage.cachedTokens).toBe(prompt.length - 1);
 });
 
-test("beside processors, penalties, biases, a form and speculation they stay the model's own", async () => {
+test("stay the model's with processors, penalties, biases, response formats and speculation", async () => {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
   const text = "The cat saw a house and ran home. The dog saw a house and ran home. The bird saw";
   const prompt = [...model.tokenizer!.encode(text)];
@@ -154,7 +154,7 @@ test("beside processors, penalties, biases, a form and speculation they stay the
   }
 });
 
-test("what has no meaning beside them is refused, and what is no count", async () => {
+test("rejects options they cannot be combined with, and invalid counts", async () => {
   await using model = make();
   expect(await failureOf(() => model.complete([1, 2], { promptLogprobs: 0, numBeams: 2 }))).toMatchObject({
     code: "INVALID_ARGUMENT",

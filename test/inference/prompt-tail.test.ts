@@ -1,4 +1,4 @@
-// Answers continue the prompt's text: nothing of it comes again, whatever its last tokens are.
+// Answers continue the prompt's text and repeat none of it, whatever the prompt's last tokens are.
 import { afterAll, describe, expect, test } from "vitest";
 import type { Completion, LanguageModel } from "../../lib/language-model/index.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -16,7 +16,7 @@ const decoders = {
 const models: LanguageModel[] = [];
 function modelWith(decoder: object): LanguageModel {
   const tokenizer = fromJson(sentencePieceJson(words, [["▁", "a"]], { decoder }));
-  // Answers are made of words and of the bytes of two characters.
+  // Answers consist of words and of the bytes of two characters.
   const bytes = [...new Set(Buffer.from("🦙é"))].map((byte) => 3 + byte);
   const used = new Set([...words.map((word) => tokenizer.tokenToId(word)!), ...bytes]);
   const logitBias = Object.fromEntries(
@@ -35,13 +35,13 @@ afterAll(async () => {
 const prompts = ["a 🦙", "🦙", "é", "a b", "a🦙é "];
 const sampled = { temperature: 1.5, maxTokens: 12, stop: [] as string[] };
 
-/** What the tokens of an answer add to the text of its prompt. */
+/** Returns the text that an answer's tokens add to its prompt's text. */
 function added(tokenizer: Tokenizer, prompt: readonly number[], tokens: readonly number[]): string {
   const skip = { skipSpecialTokens: true };
   const shown = tokenizer.decode(prompt, skip);
   const all = tokenizer.decode([...prompt, ...tokens], skip);
   if (all.startsWith(shown)) return all.slice(shown.length);
-  // A run of bytes is malformed as a whole: of the prompt's nothing comes again.
+  // A run of bytes is malformed as a whole. None of the prompt's text is repeated.
   const decoder = tokenizer.decoder({ ...skip, after: prompt });
   return tokens.map((id) => decoder.push(id)).join("") + decoder.flush();
 }
@@ -55,7 +55,7 @@ describe.each(Object.entries(decoders))("answers after a prompt that ends in byt
   const check = (prompt: string, { text, tokens }: Pick<Completion, "text" | "tokens">) =>
     expect([prompt, tokens, text]).toEqual([prompt, tokens, added(tokenizer, idsOf(prompt), tokens)]);
 
-  test("add to the prompt's text, at once and in pieces, alone and together", async () => {
+  test("add to the prompt's text, whole and in pieces, alone and in a batch", async () => {
     for (const [seed, prompt] of prompts.entries()) {
       const answer = await model.complete(prompt, options(seed));
       check(prompt, answer);
@@ -79,7 +79,7 @@ describe.each(Object.entries(decoders))("answers after a prompt that ends in byt
   test("do not end because of a stop text in the prompt", async () => {
     for (const numBeams of [1, 2]) {
       const how = numBeams > 1 ? searched(numBeams) : options(1);
-      // Words only: nothing of the stop text can be the answer's own.
+      // Allow words only, so that no part of the stop text can come from the answer.
       const logitBias = { ...how.logitBias };
       for (let byte = 0; byte < 256; byte++) logitBias[3 + byte] = -100;
       const answer = await model.complete("a 🦙", { ...how, logitBias, stop: ["🦙"] });
@@ -89,7 +89,7 @@ describe.each(Object.entries(decoders))("answers after a prompt that ends in byt
     }
   });
 
-  test("add to the prompt's text on the server, at once and in a stream", async () => {
+  test("add to the prompt's text on the server, whole and in a stream", async () => {
     await withServer(model, {}, async (client) => {
       for (const [seed, prompt] of prompts.entries()) {
         const body = { prompt, seed, temperature: 1.5, max_tokens: 12, logit_bias: biases.get(model)! };

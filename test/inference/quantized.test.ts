@@ -1,4 +1,4 @@
-// Models with quantised weights: what they compute against the same weights as numbers, in every family and type.
+// Models with quantized weights against the same weights dequantized, in every family and type.
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -17,7 +17,7 @@ import { tinyModel } from "./helpers.ts";
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
 
-/** A folder with a small model's safetensors. */
+/** Writes a folder with a small model's safetensors. */
 async function folderOf(modelType: string, config: object = {}): Promise<string> {
   const folder = join(temporaryFolder(), "model");
   const heads = modelType === "gpt2" ? { numKeyValueHeads: undefined } : {};
@@ -30,7 +30,7 @@ async function folderOf(modelType: string, config: object = {}): Promise<string>
 const randomFamily = async (modelType: string, dtype: QuantisedDType) =>
   randomGguf(await folderOf(modelType), () => dtype);
 
-/** The largest difference of two models' logits, relative to the range of the second's. */
+/** Returns the largest difference of two models' logits, relative to the range of the second's. */
 async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   const [x, y] = [await a.logits(ids), await b.logits(ids)];
   const all = y.flatMap((row) => [...row]);
@@ -38,8 +38,8 @@ async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   return worst / (Math.max(...all) - Math.min(...all));
 }
 
-describe.each(["llama", "gpt2"])("%s quantised as it is loaded", (modelType) => {
-  test.each(["q8_0", "q4_0", "q4_k", "q6_k"] as const)("%s: what a converted file computes", async (dtype) => {
+describe.each(["llama", "gpt2"])("%s quantized at load", (modelType) => {
+  test.each(["q8_0", "q4_0", "q4_k", "q6_k"] as const)("%s: has the weights of a converted file", async (dtype) => {
     const folder = await folderOf(modelType);
     const [floating, quantised] = ["f32.gguf", "quantised.gguf"].map((name) => join(temporaryFolder(), name));
     await convertModel(folder, quantised!, { dtype });
@@ -55,14 +55,14 @@ describe.each(["llama", "gpt2"])("%s quantised as it is loaded", (modelType) => 
       expect(typesOf(model)).toEqual(typesOf(wanted));
       expect(await apart(model, wanted)).toBeLessThanOrEqual(1e-5);
     }
-    // What is quantised already stays so.
+    // Weights that are already quantized are kept.
     await using kept = await LanguageModel.load(quantised!, { dtype: "q4_0", quantizedActivations: "f32" });
     expect(await apart(kept, wanted)).toBe(0);
   });
 });
 
 describe.each(quantisedTypes)("%s", (dtype) => {
-  test.each(["llama", "gpt2"])("%s: the blocks in place and as numbers give the same logits", async (modelType) => {
+  test.each(["llama", "gpt2"])("%s: quantized and dequantized weights give the same logits", async (modelType) => {
     const path = await randomFamily(modelType, dtype);
     await using exact = await LanguageModel.load(path, { quantizedActivations: "f32" });
     await using numbers = await LanguageModel.load(path, { dtype: "f32" });
@@ -71,7 +71,7 @@ describe.each(quantisedTypes)("%s", (dtype) => {
     expect(exact.model.weight(name)).toMatchObject({ dtype, writable: false });
     expect(numbers.model.weight(name).dtype).toBe("f32");
     expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
-    // Eight bits of activations: a step is 1/127 of the largest of 32, so rounding is about 1/127/√12 of it in each product.
+    // Activations have 8 bits: a step is 1/127 of the largest of 32, so each product is off by about 1/127/√12 of it.
     const rounding = await apart(fast, numbers);
     expect(rounding).toBeLessThanOrEqual(0.03);
     expect(rounding).toBeGreaterThan(1e-5);
@@ -79,7 +79,7 @@ describe.each(quantisedTypes)("%s", (dtype) => {
 });
 
 const experts = { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 256 };
-// Where a row's next best expert is nearly as likely, rounding chooses it instead; where all are chosen there is no other.
+// Rounding may select the next best expert if it is nearly as likely. Selecting all experts rules that out.
 const everyExpert = { ...experts, numExpertsPerTok: 4 };
 const sandwich = { headDim: 64, slidingWindow: 6 };
 const families: Record<string, object> = {
@@ -108,7 +108,7 @@ const families: Record<string, object> = {
 };
 
 describe.each(Object.keys(families))("%s", (modelType) => {
-  test("converted to q8_0 and back to numbers", async () => {
+  test("gives the same logits after conversion to q8_0 and back", async () => {
     const folder = await folderOf(modelType, families[modelType]);
     const [quantised, back] = [join(temporaryFolder(), "q.gguf"), join(temporaryFolder(), "back")];
     await convertModel(folder, quantised, { dtype: "q8_0" });
@@ -123,7 +123,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
   });
 });
 
-test("llama's rotated rows are put in order, whole rows at a time", async () => {
+test("llama's rotated rows are reordered as whole rows", async () => {
   const folder = await folderOf("llama");
   const path = join(temporaryFolder(), "q.gguf");
   await convertModel(folder, path, { dtype: "q4_0" });
@@ -138,7 +138,7 @@ test("llama's rotated rows are put in order, whole rows at a time", async () => 
   }
 });
 
-test("rows of a mapped file in another order: blocks of them, whole pieces of the file, IO where it has shrunk", async () => {
+test("reorders rows of a mapped file by blocks and by whole pieces, and reports IO if the file has shrunk", async () => {
   const path = join(temporaryFolder(), "rows");
   const rows = 12;
   const numbers = Float32Array.from({ length: rows * 5 }, (_, i) => i);
@@ -155,7 +155,7 @@ test("rows of a mapped file in another order: blocks of them, whole pieces of th
     expect(() => Tensor.mapped(device, "f32", [rows, 5], file, 0, { order: wrong })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
-  // Another device than the CPU has a copy of its own, which is in order at once.
+  // Devices other than the CPU copy the rows, which are then in order at once.
   const anywhere = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order, lying: true });
   const settled = anywhere.rowOrder ? anywhere.ordered(device) : anywhere;
   expect(Array.from((await settled.read()) as Float32Array)).toEqual(expected);
@@ -175,7 +175,7 @@ test("rows of a mapped file in another order: blocks of them, whole pieces of th
   await expect(lost.read()).rejects.toMatchObject({ code: "IO" });
 });
 
-test("a model with quantised weights trains as numbers and saves as numbers", async () => {
+test("a model with quantized weights is dequantized for training and for saving", async () => {
   const path = await randomFamily("gpt2", "q5_1");
   await using model = await LanguageModel.load(path);
   await using numbers = await LanguageModel.load(path, { dtype: "f32" });
@@ -196,7 +196,7 @@ test("a model with quantised weights trains as numbers and saves as numbers", as
   expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-6);
 });
 
-test("which tensors of a converted file are wider", async () => {
+test("conversion keeps certain tensors in wider types", async () => {
   const typesOf = async (config: object, dtype: "q8_0" | "q4_0" | "q4_k" | "q6_k") => {
     const path = join(temporaryFolder(), "q.gguf");
     await convertModel(await folderOf("llama", config), path, { dtype });
@@ -227,7 +227,7 @@ test("which tensors of a converted file are wider", async () => {
   expect(await typesOf(odd, "q6_k")).toMatchObject({ up: "Q8_0", down: "F16", table: "Q8_0" });
 });
 
-test("a hostile quantised vector is read as numbers", async () => {
+test("a malicious file with a quantized vector is dequantized", async () => {
   const plain = join(temporaryFolder(), "plain.gguf");
   await convertModel(await folderOf("llama"), plain);
   const { file, metadata, entries } = openGguf(plain);
@@ -246,7 +246,7 @@ test("a hostile quantised vector is read as numbers", async () => {
   expect(logits[0]!.every(Number.isFinite)).toBe(true);
 });
 
-test("unknown modes are refused", async () => {
+test("rejects unknown types", async () => {
   await expect(LanguageModel.load("default", { quantizedActivations: "int4" as never })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: 'quantizedActivations: expected int8 or f32, got "int4"',

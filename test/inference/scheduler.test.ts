@@ -1,4 +1,4 @@
-// Sequences of callers that know nothing of each other, in shared runs.
+// Independent callers' sequences in shared runs.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { GenerateOptions } from "../../lib/inference/generation-options.ts";
 import { type Scheduled, Scheduler } from "../../lib/inference/scheduler.ts";
@@ -36,7 +36,7 @@ async function withScheduler<T>(
 }
 
 describe.each([{ deterministic: true }, { deterministic: false }])("deterministic: $deterministic", (mode) => {
-  test("many at once, more than there are slots, answer as each alone", () =>
+  test("more sequences than slots each get the answer they get alone", () =>
     withScheduler(mode, async (scheduler) => {
       const prompts = Array.from({ length: 11 }, (_, i) => idsFrom(i, 3 + 37 * (i % 4)));
       const options = prompts.map((_, i) => ({ ...long, seed: i, temperature: mode.deterministic && i % 2 ? 1 : 0 }));
@@ -44,14 +44,14 @@ describe.each([{ deterministic: true }, { deterministic: false }])("deterministi
       for (const [i, ids] of prompts.entries())
         alone.push((await model.complete(ids, { ...options[i]!, ...mode })).tokens);
       const together = prompts.map(async (ids, i) => {
-        await new Promise((resolve) => setTimeout(resolve, 3 * i)); // they join runs under way
+        await new Promise((resolve) => setTimeout(resolve, 3 * i)); // joins while others run
         return tokensOf(scheduler.submit([ids], options[i]!)[0]!);
       });
       expect(await Promise.all(together)).toEqual(alone);
       expect(scheduler.counts).toEqual({ running: 0, waiting: 0, tokens: 11 * 40 });
     }));
 
-  test("those that begin alike, with readers that leave at any time", () =>
+  test("sequences with common prefixes are unaffected by readers that leave at any time", () =>
     withScheduler({ ...mode, slots: 3 }, async (scheduler) => {
       const shared = idsFrom(5, 300);
       const prompts = Array.from({ length: 12 }, (_, i) => [...shared.slice(0, 40 + 60 * (i % 5)), ...idsFrom(i, 9)]);
@@ -72,7 +72,7 @@ describe.each([{ deterministic: true }, { deterministic: false }])("deterministi
     }));
 });
 
-test("a prompt that goes on from an earlier one computes what is new alone", () =>
+test("a prompt that continues an earlier one computes only the new part", () =>
   withScheduler({}, async (scheduler) => {
     const first = scheduler.submit([idsFrom(1, 100)], long)[0]!;
     const said = await tokensOf(first);
@@ -84,7 +84,7 @@ test("a prompt that goes on from an earlier one computes what is new alone", () 
     expect(second.sequence.cachedTokens).toBeGreaterThanOrEqual(139);
   }));
 
-test("several answers of a prompt, and those of others, have their own seeds", () =>
+test("each answer of a prompt has its seed, independently of other prompts", () =>
   withScheduler({ deterministic: true }, async (scheduler) => {
     const options = { ...long, temperature: 1, n: 3, seed: 9, deterministic: true };
     const prompts = [idsFrom(1, 20), idsFrom(2, 20)];
@@ -92,7 +92,7 @@ test("several answers of a prompt, and those of others, have their own seeds", (
     expect(await Promise.all(scheduler.submit(prompts, options).map(tokensOf))).toEqual(expected);
   }));
 
-test("a reader that falls behind pauses its sequence alone", () =>
+test("a slow reader pauses only its sequence", () =>
   withScheduler({}, async (scheduler) => {
     const options = { ...long, maxTokens: 1500 };
     const slow = scheduler.submit([idsFrom(1, 5)], options)[0]!;
@@ -105,7 +105,7 @@ test("a reader that falls behind pauses its sequence alone", () =>
     expect(await tokensOf(slow)).toEqual((await model.complete(idsFrom(1, 5), options)).tokens);
   }));
 
-test("one whose numbers make a run fail ends alone", () =>
+test("a sequence whose logits make a run fail ends alone", () =>
   withScheduler({}, async (scheduler) => {
     const bad = (logits: Float32Array, { ids }: { ids: readonly number[] }) => {
       if (ids.length > 12) logits.fill(Number.NaN);
@@ -127,7 +127,7 @@ test("one whose numbers make a run fail ends alone", () =>
     expect(await all[3]).toEqual((await model.complete(idsFrom(4, 5), long)).tokens);
   }));
 
-test("caches in pages, and layers that see a window", async () => {
+test("supports paged caches and sliding windows", async () => {
   const sizes = { maxPositionEmbeddings: 512 };
   const paged = tinyModel({}, sizes).model;
   const models = [
@@ -154,7 +154,7 @@ test("caches in pages, and layers that see a window", async () => {
   }
 });
 
-test("a model that is trained, or gets other adapters, answers as it is now", async () => {
+test("after training, or with other adapters, it answers with the current model", async () => {
   await using own = tinyModel({}, { maxPositionEmbeddings: 2048 });
   const { model: inner } = own;
   const ids = idsFrom(5, 40);
@@ -189,7 +189,7 @@ test("a model that is trained, or gets other adapters, answers as it is now", as
     await step.run([batch], 0.1);
     step.dispose();
     await expectCurrent(true);
-    // One that is under way ends as it began; the next waits for it.
+    // A running answer ends as it began; the next one waits for it.
     const first = tokensOf(scheduler.submit([idsFrom(6, 9)], { ...long, maxTokens: 300 })[0]!);
     await new Promise((resolve) => setTimeout(resolve, 10));
     await inner.addAdapter("other", { r: 4 }, 1);
@@ -198,7 +198,7 @@ test("a model that is trained, or gets other adapters, answers as it is now", as
   });
 });
 
-test("where keys keep the length that they were computed for, nobody's answer depends on what others asked", async () => {
+test("with length-dependent rotations, an answer does not depend on other requests", async () => {
   const ropeScaling = { ropeType: "dynamic", factor: 8 };
   await using own = tinyModel({}, { maxPositionEmbeddings: 64, ropeScaling });
   const asked = idsFrom(5, 400);
@@ -211,14 +211,14 @@ test("where keys keep the length that they were computed for, nobody's answer de
     expect(sequence.cachedTokens).toBe(0);
     for (const [i, logprob] of got.entries()) expect(logprob).toBeCloseTo(alone.logprobs[i]!, 3);
   });
-  // In one call, of more prompts than there are slots, as well.
+  // Also within one call of more prompts than slots.
   const many = [...Array.from({ length: 32 }, (_, i) => [...asked.slice(0, 50), i]), asked];
   const last = (await own.completeAll(many, { ...long, maxTokens: 2 })).at(-1)!;
   expect(last.usage.cachedTokens).toBe(0);
   expect(last.logprobs[0]).toBeCloseTo(alone.logprobs[0]!, 3);
 });
 
-test("what cannot begin says so, and the end reaches everybody", async () => {
+test("rejects requests that cannot start, and its end reaches all of them", async () => {
   const scheduler = new Scheduler(model, { slots: 2, deterministic: false });
   expect(await failureOf(() => scheduler.submit([idsFrom(1, 3000)], long))).toMatchObject({ code: "CONTEXT_OVERFLOW" });
   expect(await failureOf(() => scheduler.submit([[1]], { topK: -1 }))).toMatchObject({ code: "INVALID_ARGUMENT" });
@@ -231,7 +231,7 @@ test("what cannot begin says so, and the end reaches everybody", async () => {
   expect(await failureOf(() => scheduler.submit([[1]], long))).toMatchObject({ code: "ABORTED" });
 });
 
-test("of a model that is disposed meanwhile everybody hears", async () => {
+test("disposing the model ends every pending request", async () => {
   const own = tinyModel({}, { maxPositionEmbeddings: 2048 });
   const scheduler = new Scheduler(own, { slots: 2, deterministic: false });
   const options = { ...long, maxTokens: 2000 };

@@ -1,4 +1,4 @@
-// One rule for every seed: a whole number from 0 to 2⁵³ − 1. Requests, whose seeds may be below 0, have theirs mapped.
+// A seed is a whole number from 0 to 2⁵³ − 1 everywhere. Negative seeds of server requests are mapped into that range.
 import { expect, test } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
 import { createModel, createModelAsync } from "../../lib/index.ts";
@@ -9,7 +9,7 @@ const WRONG = [-1, 0.5, 2 ** 53, Number.NaN, "1", null];
 const refusal = (name: string) => new RegExp(`^${name}: expected a whole number from 0 to 2\\^53 - 1, got `);
 const sizes = { modelType: "llama", hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 300 } as const;
 
-test.each(WRONG)("%s is no seed", async (given) => {
+test.each(WRONG)("rejects the seed %s", async (given) => {
   const seed = given as number;
   const tokenizer = await tinyTokenizer();
   await using model = tinyModel({ tokenizer });
@@ -28,14 +28,14 @@ test.each(WRONG)("%s is no seed", async (given) => {
   await expect(openCorpus({ ...data, splitSeed: seed })).rejects.toThrow(refusal("splitSeed"));
 });
 
-test.each([0, 2 ** 31, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER])("%d is one", async (seed) => {
+test.each([0, 2 ** 31, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER])("accepts the seed %d", async (seed) => {
   await using model = createModel(sizes, { seed });
   const answer = () => model.complete([1, 2], { seed, temperature: 1, maxTokens: 8 });
   expect((await answer()).tokens).toEqual((await answer()).tokens);
   await model.completeAll([[1]], { seed, n: 3, maxTokens: 1 });
 });
 
-test("requests' seeds may be below 0, and those that anybody gives stay apart", () => {
+test("maps negative seeds of requests, and keeps common seeds distinct", () => {
   const seedOf = (seed: number) => generateOptions({ seed }, { maxTokens: 1, limit: 1, topLogprobs: 0 }).seed!;
   const given = [0, 1, -1, 2, -2, 42, -42, 2 ** 31 - 1, -(2 ** 31), 2 ** 32, Number.MIN_SAFE_INTEGER + 2 ** 33];
   const seeds = given.map(seedOf);

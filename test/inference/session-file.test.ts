@@ -34,13 +34,13 @@ describe.each([
   afterAll(() => model.dispose());
 
   test.each(["f32", "bf16", "f16", "q8"] as const)(
-    "%s: goes on with the bits of one that was never saved",
+    "%s: a loaded session continues with the bits of one that was never saved",
     async (cacheDtype) => {
       const path = join(folder, `${name}-${cacheDtype}`);
       await using kept = model.session({ cacheDtype, contextLength: 900 });
       const first = await kept.complete(long, greedy);
       await kept.save(path);
-      // Another process has the same weights in another model.
+      // Like another process: the same weights in another model.
       await using again = tinyModel({}, { ...config, maxPositionEmbeddings: 1024 });
       await using session = await again.loadSession(path);
       expect(session.tokens).toEqual(kept.tokens);
@@ -53,7 +53,7 @@ describe.each([
       const [a, b] = [await session.complete(prompt, greedy), await kept.complete(prompt, greedy)];
       expect(a.usage.cachedTokens).toBe(711);
       expect(bits(a)).toEqual(bits(b));
-      // Going back works as it would have.
+      // Truncating works as before saving.
       for (const length of [690, 100]) {
         const back = [...long.slice(0, length), 9];
         const [c, d] = [await session.complete(back, greedy), await kept.complete(back, greedy)];
@@ -64,7 +64,7 @@ describe.each([
   );
 });
 
-describe("files", () => {
+describe("session files", () => {
   let model: LanguageModel;
   let bytes: Buffer;
   const path = join(folder, "small");
@@ -77,7 +77,7 @@ describe("files", () => {
   });
   afterAll(() => model.dispose());
   const load = (content: Uint8Array) => failureOf(() => model.loadSession(temporaryFile(content)));
-  /** The file with a part of its header replaced by one as long. */
+  /** Returns the file with a part of its header replaced by another of equal length. */
   const edited = (from: string, to: string) => {
     const text = bytes.toString("latin1");
     expect(text).toContain(from);
@@ -85,7 +85,7 @@ describe("files", () => {
     return Buffer.from(text.replace(from, to), "latin1");
   };
 
-  test("an empty session, one saved over another, nothing left beside it", async () => {
+  test("can hold an empty session, can be overwritten, and leave no temporary file", async () => {
     const own = temporaryFolder();
     await using session = model.session();
     await session.save(join(own, "s"));
@@ -101,13 +101,13 @@ describe("files", () => {
     await running;
   });
 
-  test("cut at every byte", async () => {
+  test("are rejected if cut at any byte", async () => {
     for (let length = 0; length < bytes.length; length++)
       expect((await load(bytes.subarray(0, length))).code, `${length} bytes`).toBe("INVALID_FILE");
     expect((await load(Buffer.concat([bytes, Buffer.of(0)]))).code).toBe("INVALID_FILE");
   });
 
-  test("headers that lie", async () => {
+  test("are rejected if their header is inconsistent", async () => {
     for (const [from, to, message] of [
       ["heddle-session", "heddle-sessiom", /expected a session/],
       ['"version":"4"', '"version":"3"', /version: expected 4, got 3/],
@@ -131,7 +131,7 @@ describe("files", () => {
     expect((await load(tokens)).message).toMatch(/tokens: expected ids of 0 to 319, got 320/);
   });
 
-  test("any byte that is flipped is noticed", async () => {
+  test("are rejected if any byte is flipped", async () => {
     for (let i = 0; i < bytes.length; i++) {
       const changed = Buffer.from(bytes);
       changed[i]! ^= 1 << (i % 8);
@@ -143,7 +143,7 @@ describe("files", () => {
     expect((await load(row)).message).toMatch(/digest: expected that of what it holds/);
   });
 
-  test("another model, a model after a step of training, a chat", async () => {
+  test("are rejected by another model, after a training step, and as a chat", async () => {
     await using other = tinyModel({ seed: 8 }, { maxPositionEmbeddings: 64 });
     expect((await failureOf(() => other.loadSession(path))).message).toMatch(/of this model .* got one of another/);
     const same = tinyModel({}, { maxPositionEmbeddings: 64 });
@@ -164,7 +164,7 @@ describe("files", () => {
     expect((await failureOf(() => model.loadSession(join(folder, "text")))).code).toBe("INVALID_FILE");
   });
 
-  test("adapters come with the session, and must be there", async () => {
+  test("name the session's adapters, which must be loaded", async () => {
     await using adapted = tinyModel({}, { maxPositionEmbeddings: 64 });
     await adapted.model.addAdapter("style", { r: 2 }, 3);
     await using session = adapted.session({ adapters: ["style"] });
@@ -179,7 +179,7 @@ describe("files", () => {
   });
 });
 
-test("a chat with its cache", async () => {
+test("a chat is saved with its cache", async () => {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
   const path = join(folder, "chat");
   const chat = model.chat({ system: "Animals." });

@@ -1,11 +1,11 @@
-// A trained model's task, every input of it: six digits of {0, 1, 2} come out sorted.
+// Every input of a trained model's task: it sorts six digits of {0, 1, 2}.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
 describe.skipIf(!fixtures)("gpt-nano-sort", () => {
-  test("sorts 729 of 729", async () => {
+  test("sorts 729 of 729 inputs", async () => {
     await using model = await LanguageModel.load(join(fixtures!, "gpt-nano-sort"));
     const prompts = Array.from({ length: 729 }, (_, i) =>
       Array.from({ length: 6 }, (_, d) => Math.floor(i / 3 ** d) % 3),

@@ -1,4 +1,4 @@
-// The memory of a call's cache serves the next call, which sees nothing of what it held.
+// A call's cache memory is reused by the next call, which must not see its content.
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
 import { Tensor } from "../../lib/graph/index.ts";
@@ -20,7 +20,7 @@ const drawn = (result: Completion | Completion[]) =>
   (Array.isArray(result) ? result : [result]).map(({ tokens, logprobs }) => ({ tokens, logprobs }));
 
 test.each(["f32", "f16", "bf16", "q8"] as const)(
-  "%s: calls one after the other draw what each alone does",
+  "%s: successive calls give the results of separate models",
   async (cacheDtype) => {
     const folder = join(temporaryFolder(), "model");
     await using plain = tinyModel();
@@ -39,7 +39,7 @@ test.each(["f32", "f16", "bf16", "q8"] as const)(
   },
 );
 
-test("memory is taken once for calls of one shape, anew for another, and not from a call that failed", async () => {
+test("memory is reused by calls of one shape, but not by others nor after a failed call", async () => {
   await using model = tinyModel();
   const zeros = vi.spyOn(Tensor, "zeros");
   const taken = async (work: () => Promise<unknown>) => {
@@ -68,7 +68,7 @@ test("memory is taken once for calls of one shape, anew for another, and not fro
   expect(await taken(one)).toBeGreaterThan(0);
 });
 
-test("calls that end after the model is disposed leave nothing behind", async () => {
+test("calls that end after the model is disposed leak nothing", async () => {
   const model = tinyModel();
   const held: Tensor[] = [];
   const { zeros } = Tensor;

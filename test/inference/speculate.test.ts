@@ -15,7 +15,7 @@ const random = generator(3);
 const phrase = Array.from({ length: 40 }, () => Math.floor(random() * 320));
 
 describe("prompt lookup", () => {
-  test("what followed the latest place with the longest match", () => {
+  test("drafts what followed the latest of the longest matches", () => {
     expect(lookUp([1, 2, 3, 4, 9, 2, 3], 2)).toEqual([4, 9]);
     expect(lookUp([1, 2, 5, 1, 2, 6, 1, 2], 3)).toEqual([6, 1, 2]);
     expect(lookUp([7, 1, 2, 5, 8, 1, 2, 6, 7, 1, 2], 1)).toEqual([5]);
@@ -24,7 +24,7 @@ describe("prompt lookup", () => {
     expect(lookUp([5, 5, 5], 0)).toEqual([]);
   });
 
-  test("a loop goes on in the draft beyond the text's end", () => {
+  test("continues a loop beyond the end of the text", () => {
     expect(lookUp([1, 8, 8], 4)).toEqual([8, 8, 8, 8]);
     expect(lookUp([9, 1, 2, 3, 1, 2, 3], 7)).toEqual([1, 2, 3, 1, 2, 3, 1]);
   });
@@ -62,7 +62,7 @@ describe.each([
     ],
   ];
 
-  // A random model soon repeats itself when greedy, so drafts of both kinds come true and fail.
+  // A random model soon repeats itself when greedy, so drafts of both kinds are accepted and rejected.
   test.each(cases)("%s", async (_label, options) => {
     await using model = make();
     const prompt = [...phrase, ...phrase.slice(0, 3)];
@@ -78,7 +78,7 @@ describe.each([
       ).toEqual(bits(plain));
   });
 
-  test("an assistant that is wrong, several sequences, and past the place where long contexts are cut", async () => {
+  test("works with a wrong assistant, several sequences and prompts beyond the split length of attention", async () => {
     await using model = make();
     await using assistant = make(8);
     const long = Array.from({ length: 500 }, (_, i) => phrase[i % 40]!);
@@ -96,7 +96,7 @@ describe.each([
   });
 });
 
-test.each(storedModels)("%s: speculative decoding changes no bit", async (_, stored) => {
+test.each(storedModels)("%s: speculative decoding changes no bit of a stored model", async (_, stored) => {
   await using model = await (await store(stored))({});
   const prompt = [...phrase, ...phrase.slice(0, 3)];
   for (const drawn of [{ temperature: 0 }, { temperature: 0.6, seed: 5 }]) {
@@ -110,7 +110,7 @@ test.each(storedModels)("%s: speculative decoding changes no bit", async (_, sto
 });
 
 test.each(["f32", "q8"] as const)(
-  "a trained model, %s caches: many prompts, with stops and end tokens",
+  "a trained model, %s caches: changes no answer of many prompts, with stops and end tokens",
   async (cacheDtype) => {
     const path = fileURLToPath(new URL("../../models/default", import.meta.url));
     await using model = await LanguageModel.load(path, { cacheDtype });
@@ -141,25 +141,25 @@ test.each(["f32", "q8"] as const)(
         accepted += got.usage.acceptedTokens!;
       }
     }
-    // Drafts came true and failed, and texts ended in the middle of some.
+    // Some drafts were accepted and some rejected, and some texts ended within a draft.
     expect(ended).toBeGreaterThan(20);
     expect(accepted).toBeGreaterThan(100);
     expect(drafted).toBeGreaterThan(accepted);
   },
 );
 
-test("usage says how many drafted tokens came true", async () => {
+test("usage counts accepted tokens", async () => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 512 });
   const options: GenerateOptions = { maxTokens: 100, temperature: 0, ignoreEos: true };
   const own = await model.complete(phrase, { ...options, assistantModel: model, numAssistantTokens: 8 });
-  // All that the model itself drafts comes true, and every run adds a token of its own: 1 + 8 a run, the first without.
+  // The model accepts all drafts it made itself, and every run adds one token: 1 + 8 per run, the first without a draft.
   expect(own.usage).toMatchObject({ completionTokens: 100, draftedTokens: own.usage.acceptedTokens });
   expect(own.usage.acceptedTokens).toBeGreaterThanOrEqual(80);
   const plain = await model.complete(phrase, options);
   expect(plain.usage).not.toHaveProperty("draftedTokens");
 });
 
-test("maxTokens, stops and the context's end cut drafts short", async () => {
+test("maxTokens, stops and the end of the context cut drafts short", async () => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 64 });
   const options: GenerateOptions = { temperature: 0, ignoreEos: true, contextOverflow: "stop", maxTokens: 200 };
   const plain = await model.complete(phrase, options);
@@ -175,7 +175,7 @@ test("maxTokens, stops and the context's end cut drafts short", async () => {
   expect(stopped.finishReason).toBe("stop");
 });
 
-test("a session holds what was accepted, and no more", async () => {
+test("a session holds only accepted tokens", async () => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 256 });
   const session = model.session();
   const { tokens } = await session.complete(phrase, {
@@ -191,7 +191,7 @@ test("a session holds what was accepted, and no more", async () => {
 test.each([
   ["the context's end", {}],
   [
-    "the length from which keys turn otherwise",
+    "the length that changes all rotations",
     {
       modelType: "phi3",
       ropeScaling: {
@@ -202,7 +202,7 @@ test.each([
       },
     },
   ],
-])("a draft that comes true up to %s leaves a session that is kept and saved", async (_name, config) => {
+])("a draft accepted up to %s leaves a session that can be continued and saved", async (_name, config) => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 128, ...config });
   await using session = model.session({ contextLength: 64 });
   const options: GenerateOptions = { temperature: 0, ignoreEos: true, maxTokens: 64 - phrase.length + 1 };
@@ -220,16 +220,16 @@ test.each([
   expect(bits(got)).toEqual(bits(await session.complete(next, again)));
 });
 
-describe("an assistant whose rows are padded to another number", () => {
+describe("an assistant with a differently padded vocabulary", () => {
   const greedy = { temperature: 0, maxTokens: 30, ignoreEos: true } as const;
   test.each([
-    ["more than the model's", 320, 384],
-    ["fewer", 384, 320],
-  ])("%s: the text is the model's own", async (_name, own, its) => {
+    ["larger than the model's", 320, 384],
+    ["smaller", 384, 320],
+  ])("%s: the text is the model's", async (_name, own, its) => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer }, { vocabSize: own, eosTokenIds: own > its ? [350] : [] });
     await using assistantModel = tinyModel({ tokenizer }, { vocabSize: its, numHiddenLayers: 1 });
-    // Tokens that the smaller one lacks come up in the text, in biases and in masks.
+    // Tokens missing from the smaller vocabulary occur in the text, in biases and in masks.
     const logitBias: Record<number, number> = own > its ? { 7: 2, 350: 30, 11: 29 } : { 7: 2 };
     const prompts = own > its ? [phrase, [...phrase, 379]] : [phrase];
     const form = { type: "regex", pattern: "[a-z ]{6}|[a-z]{9}" } as const;
@@ -247,7 +247,7 @@ describe("an assistant whose rows are padded to another number", () => {
       }
     }
     if (its > own) {
-      // Drafts of rows that the model lacks.
+      // Drafts with ids that the model lacks.
       const head = assistantModel.model.weight("lm_head.weight");
       const values = (await head.read()) as Float32Array;
       await head.write(values.map((v, i) => (i >= own * head.shape[1]! ? 100 * v : v)));
@@ -257,7 +257,7 @@ describe("an assistant whose rows are padded to another number", () => {
     }
   });
 
-  test("tokenizers that disagree are refused", async () => {
+  test("rejects tokenizers that disagree", async () => {
     const tokenizer = await tinyTokenizer();
     const other = await Tokenizer.train(["quite another text, of other words"], { vocabSize: 300 });
     await using model = tinyModel({ tokenizer });
@@ -267,7 +267,7 @@ describe("an assistant whose rows are padded to another number", () => {
   });
 });
 
-test("misfits are named", async () => {
+test("rejects assistants and options that do not fit, by name", async () => {
   await using model = tinyModel();
   await using other = tinyModel({}, { vocabSize: 300 });
   const run = (options: GenerateOptions) => failureOf(() => model.complete([1], options));

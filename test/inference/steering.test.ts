@@ -1,4 +1,4 @@
-// Functions of the caller's own in the loop: conditions that end an answer, and processors that choose its tokens.
+// Custom callbacks in the decoding loop: stop conditions and logit processors.
 import { afterAll, describe, expect, test } from "vitest";
 import { type GenerateOptions, LanguageModel, type LogitProcessor, type StopContext } from "../../lib/index.ts";
 import { failureOf } from "./helpers.ts";
@@ -11,7 +11,7 @@ const greedy = { temperature: 0, maxTokens: 40, ignoreEos: true } as const;
 const whole = await model.complete(prompt, greedy);
 
 describe("a stop condition", () => {
-  test("is asked after each token and ends the answer with it", async () => {
+  test("runs after each token and ends the answer with it", async () => {
     const asked: StopContext[] = [];
     const stop = (context: StopContext) => {
       asked.push({ ...context, ids: [...context.ids] });
@@ -27,7 +27,7 @@ describe("a stop condition", () => {
     expect(asked.every(({ promptLength, index }) => promptLength === promptIds.length && index === 0)).toBe(true);
   });
 
-  test("reads the text, beside texts and ids, and what a stop text held back is given out", async () => {
+  test("reads the text, combines with stop texts and ids, and releases text held back for a stop text", async () => {
     const sentences = ({ text }: StopContext) => text.split(/[.!?]/).length > 1;
     const { text, finishReason } = await model.complete(prompt, { ...greedy, stop: ["never there", 1, sentences] });
     expect(finishReason).toBe("stop");
@@ -41,7 +41,7 @@ describe("a stop condition", () => {
     expect(early.text).toBe(model.tokenizer!.decode(whole.tokens.slice(0, 2)));
   });
 
-  test("ends each sequence of a batch for itself, also speculating, by sampling and in a chat", async () => {
+  test("ends each sequence of a batch separately, also when speculating, sampling or chatting", async () => {
     const stop = ({ ids, promptLength, index }: StopContext) => ids.length - promptLength === 3 + index;
     const batch = await model.completeAll([prompt, "The sea", "A cat"], { ...greedy, stop });
     expect(batch.map(({ tokens }) => tokens.length)).toEqual([3, 4, 5]);
@@ -54,7 +54,7 @@ describe("a stop condition", () => {
     expect(chat.messages.at(-1)).toEqual({ role: "assistant", content: text });
   });
 
-  test("that cuts a document short ends it with length", async () => {
+  test('that cuts a document short ends it with "length"', async () => {
     const responseFormat = { type: "regex", pattern: "[a-z]{10}" } as const;
     const cut = await model.complete(prompt, { ...greedy, responseFormat, stop: ({ text }) => text.length >= 3 });
     expect(cut.finishReason).toBe("length");
@@ -62,7 +62,7 @@ describe("a stop condition", () => {
     expect([never.text.length, never.finishReason]).toEqual([10, "stop"]);
   });
 
-  test("answers true or false at once", async () => {
+  test("must return a boolean synchronously", async () => {
     const wrong = (stop: unknown) => failureOf(() => model.complete(prompt, { ...greedy, stop } as GenerateOptions));
     expect(await wrong(async () => true)).toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -80,7 +80,7 @@ describe("a stop condition", () => {
   });
 });
 
-test("functions of the caller's own are told ids that they may do anything to", async () => {
+test("callbacks may modify the ids they receive", async () => {
   const told: number[] = [];
   const empties = ({ ids }: { ids: readonly number[] }) => {
     told.push(ids.length);
@@ -104,7 +104,7 @@ test("functions of the caller's own are told ids that they may do anything to", 
   );
 });
 
-test("functions that are refused as asynchronous leave no rejection that ends the process", async () => {
+test("rejected async callbacks leave no unhandled rejection", async () => {
   const unheard: unknown[] = [];
   const hear = (reason: unknown) => unheard.push(reason);
   process.on("unhandledRejection", hear);
@@ -125,7 +125,7 @@ test("functions that are refused as asynchronous leave no rejection that ends th
 });
 
 describe("a logit processor", () => {
-  test("chooses each token itself where it forbids all others", async () => {
+  test("chooses each token by forbidding all others", async () => {
     const chosen = [300, 17, 420, 5];
     const choose: LogitProcessor = (logits, { ids, promptLength }) => {
       logits.fill(Number.NEGATIVE_INFINITY);
@@ -135,7 +135,7 @@ describe("a logit processor", () => {
     expect(tokens).toEqual(chosen);
   });
 
-  test("that would change a copy, or later, is refused; what else one returns is its own affair", async () => {
+  test("must change the logits in place and synchronously; other return values are ignored", async () => {
     const of = (processor: unknown, more: GenerateOptions = {}) =>
       failureOf(() =>
         model.complete(prompt, { maxTokens: 2, ...more, logitProcessors: [processor as LogitProcessor] }),

@@ -8,7 +8,7 @@ import type { TokenDecoder, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyTokenizer } from "./helpers.ts";
 
 describe("StopMatcher", () => {
-  test("holds back what may begin a stop text, and nothing else", () => {
+  test("holds back only text that may begin a stop text", () => {
     const matcher = new StopMatcher(["\nUser:"]);
     expect(matcher.push("Hello\nUs")).toBe("Hello");
     expect(matcher.push("ually")).toBe("\nUsually");
@@ -19,20 +19,20 @@ describe("StopMatcher", () => {
     expect(matcher.flush()).toBe("");
   });
 
-  test("gives back what it held when nothing more comes", () => {
+  test("releases the held text when nothing follows", () => {
     const matcher = new StopMatcher(["abc"]);
     expect(matcher.push("xab")).toBe("x");
     expect(matcher.flush()).toBe("ab");
     expect(matcher.stopped).toBe(false);
   });
 
-  test("the earliest of several wins", () => {
+  test("the earliest of several stop texts wins", () => {
     const matcher = new StopMatcher(["cd", "b"]);
     expect(matcher.push("abcd")).toBe("a");
   });
 
   const letters = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 12 });
-  test("however the text is cut, the output is what comes before the first stop text", () => {
+  test("the output is what precedes the first stop text, however the text is split", () => {
     const stops = fc.array(
       letters.filter((s) => s !== ""),
       { minLength: 1, maxLength: 3 },
@@ -41,7 +41,7 @@ describe("StopMatcher", () => {
       fc.property(fc.array(letters, { maxLength: 8 }), stops, (pieces, stopTexts) => {
         const matcher = new StopMatcher(stopTexts);
         let out = "";
-        // Generation ends with the piece in which a stop text is complete.
+        // Generation ends with the piece that completes a stop text.
         let seen = "";
         for (const piece of pieces) {
           out += matcher.push(piece);
@@ -57,7 +57,7 @@ describe("StopMatcher", () => {
   });
 });
 
-test("a hypothesis ends where a stop text is complete, and each of its tokens is decoded once", async () => {
+test("a beam hypothesis ends where a stop text is complete, and decodes each token once", async () => {
   const tokenizer = await tinyTokenizer();
   const stopTexts = ["café", " 日本 1", "x".repeat(60), "\u0300"];
   const noIds: ReadonlySet<number> = new Set();

@@ -1,4 +1,4 @@
-// Models as they come from files: weights in 16 bits and in blocks, experts, caches of bytes.
+// Models as loaded from files: weights in 16 bits or quantized blocks, experts, and q8 caches.
 import { join } from "node:path";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel, type LoadOptions } from "../../lib/language-model/index.ts";
@@ -7,7 +7,7 @@ import { tinyModel } from "./helpers.ts";
 
 export interface Stored {
   config?: object;
-  /** Of its weights: bf16 as it is loaded, blocks in a GGUF file. Default f32. */
+  /** Type of the weights: bf16 as loaded, or blocks in a GGUF file. Default f32. */
   dtype?: "bf16" | "q8_0" | "q4_k";
   cacheDtype?: "q8";
 }
@@ -26,7 +26,7 @@ export const storedModels: [string, Stored][] = [
   ["experts in q8_0", { config: { modelType: "qwen3_moe", ...experts }, dtype: "q8_0" }],
 ];
 
-/** Writes such a model. @returns what loads it */
+/** Writes such a model. @returns a function that loads it */
 export async function store({
   config,
   dtype,

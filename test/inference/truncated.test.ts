@@ -1,4 +1,4 @@
-// A model's file that another program truncates while it is mapped: the lost pages raise a signal where a kernel touches them.
+// A mapped model file that another program truncates: the lost pages raise a signal when a kernel touches them.
 import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
-test("is an error of every call that uses it, and nothing else suffers", async () => {
+test("a truncated file fails every call that uses it, and no other", async () => {
   const folder = mkdtempSync(join(tmpdir(), "heddle-truncated-"));
   try {
     const other = tinyModel();

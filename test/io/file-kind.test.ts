@@ -1,4 +1,4 @@
-// Messages about files that are not the weights that they are named as, or not all of them.
+// Errors for files that are not the weights that their name says, or are truncated.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -32,8 +32,8 @@ const OTHER: [string, string | Uint8Array, RegExp][] = [
   ["nothing", new Uint8Array(), /got an empty file$/],
 ];
 
-describe("a file that is not of the kind that its name says", () => {
-  test.each(OTHER)("says so: %s", async (_name, bytes, got) => {
+describe("a file with the wrong type for its name", () => {
+  test.each(OTHER)("is reported with its actual type: %s", async (_name, bytes, got) => {
     const named = { "x.gguf": "a GGUF file", "x.safetensors": "a safetensors file", x: "a GGUF or safetensors file" };
     for (const [name, kind] of Object.entries(named)) {
       const path = temporaryFile(bytes, name);
@@ -47,7 +47,7 @@ describe("a file that is not of the kind that its name says", () => {
   });
 });
 
-describe("a file that is cut off says where it ends and how long it has to be", () => {
+describe("a truncated file is reported with its actual and expected length", () => {
   const whole = temporaryFolder();
   beforeAll(async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
@@ -55,7 +55,7 @@ describe("a file that is cut off says where it ends and how long it has to be", 
     await convertModel(whole, join(whole, "x.gguf"));
   });
 
-  test.each(["x.gguf", "model.safetensors"])("%s, wherever it is cut", async (name) => {
+  test.each(["x.gguf", "model.safetensors"])("%s, truncated anywhere", async (name) => {
     const bytes = readFileSync(join(whole, name));
     const { entries, file } = name === "x.gguf" ? openGguf(join(whole, name)) : openSafetensors(join(whole, name));
     file.close();
@@ -77,7 +77,7 @@ describe("a file that is cut off says where it ends and how long it has to be", 
   });
 });
 
-test("a model named as on a hub is not downloaded, and that is said", async () => {
+test("a Hugging Face model name is rejected with a note that heddle does not download", async () => {
   const said = /no such file or folder \(nothing is downloaded: name a model that is on this machine\)$/;
   await expectError(() => LanguageModel.load("meta-llama/Llama-3-8B"), "NOT_FOUND", said);
   for (const path of ["./models/llama", "/models/llama", "llama", `${temporaryFolder()}/llama`])

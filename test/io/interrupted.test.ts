@@ -1,5 +1,5 @@
-// Writing that is refused, or killed, at each thing it does to the disk: what was there stays or what is new is there, never some of both; nothing is left
-// of what failed, and the cause is told.
+// Fails or kills a write at each of its file system operations. The folder then holds the old or the new version, never a mixture. A failed
+// write leaves no temp files and reports the cause.
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test, vi } from "vitest";
@@ -22,15 +22,15 @@ vi.mock("node:fs/promises", async (original) => {
   return failing(await original());
 });
 
-/** Something that can be written over another of its kind, and the version that is read back. */
+/** Something that can overwrite an earlier version, and a reader that returns the version found. */
 interface Case {
   name: string;
   write(folder: string, version: 1 | 2): Promise<unknown>;
-  /** @throws HeddleError where nothing can be read; any other error is a mixture */
+  /** @throws HeddleError if nothing can be read; any other error indicates a mixture */
   read(folder: string): Promise<number>;
 }
 
-/** The value that all of several have. */
+/** The common value; throws if values differ. */
 function same(values: readonly number[]): number {
   if (new Set(values).size !== 1) throw new Error(`a mixture: ${values}`);
   return values[0]!;
@@ -66,7 +66,7 @@ const weights = (name: string, before: number, after: number): Case => ({
 });
 
 const models = temporaryFolder();
-/** Which of the two its weights, its configuration and its card are of. */
+/** The version of a model's weights, configuration and card. */
 async function versionOfModel(folder: string): Promise<number> {
   const { ropeTheta } = await readModelConfig(folder);
   const opened = await openWeights(folder);
@@ -83,7 +83,7 @@ async function saveModel(folder: string, version: number): Promise<void> {
   await model.save(folder);
 }
 
-/** Files that override what a save writes, each with the version that it is of. */
+/** Files that override those of a save, each marked with its version. */
 async function saveOverridden(folder: string, version: 1 | 2): Promise<void> {
   const tokenizer = await tinyTokenizer();
   const embedding = { embedding: { pooling: "mean" } } as const;
@@ -160,7 +160,7 @@ const cases: Case[] = [
       await saveCheckpoint(folder, 2, content(version), { saveTotalLimit: version === 1 ? 2 : 1 });
     },
     async read(folder) {
-      // As the next process finds it: this one is alive.
+      // Rename temp files to a dead process id, as the next process would find them.
       for (const name of readdirSync(folder))
         renameSync(
           join(folder, name),
@@ -181,7 +181,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
   const before = temporaryFolder();
   const folder = join(temporaryFolder(), "out");
   let changes: typeof faults.changes;
-  /** The first change that an earlier version does not survive untouched: names are given from here on. */
+  /** Index of the first change that affects the earlier version; renames start here. */
   let commit: number;
 
   const again = () => {
@@ -212,7 +212,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
       faults.watch();
     }
   };
-  /** The version that is there; undefined where nothing can be read, which is said. */
+  /** The version found; undefined if reading fails with a HeddleError. */
   const found = async (at: number) => {
     try {
       return await read(folder);
@@ -222,7 +222,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   };
 
-  test.each(["ENOSPC", "EIO"])("refused with %s at any change", async (code) => {
+  test.each(["ENOSPC", "EIO"])("leaves one complete version if any change fails with %s", async (code) => {
     for (let at = 0; at < changes.length; at++) {
       again();
       faults.failAt(at, code);
@@ -233,7 +233,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
         expect(error.message, label).toMatch(code === "ENOSPC" ? /: no space left on the disk$/ : /: EIO: refused/);
         expect(error.code, label).toBe("IO");
       }
-      // Whatever was refused was cleared up, but for what may not be removed.
+      // Temp files are removed, unless removal itself failed.
       const hidden = readdirSync(folder).filter((entry) => entry.startsWith("."));
       if (changes[at]!.name !== "rm") expect(hidden, label).toEqual([]);
       const version = await found(at);
@@ -242,7 +242,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   });
 
-  test("killed at any change", async () => {
+  test("leaves one complete version if killed at any change", async () => {
     for (let at = 0; at < changes.length; at++) {
       again();
       faults.killAt(at);

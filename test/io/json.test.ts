@@ -1,4 +1,4 @@
-// What every reader of JSON refuses before it makes values of it.
+// Limits that every JSON reader checks before it creates values.
 import { isUtf8 } from "node:buffer";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ import { modelFolder } from "../formats/model-folder.ts";
 const objects = (count: number) => `[${"{},".repeat(count)}{}]`;
 const load = async (path: string) => (await LanguageModel.load(path, { threads: 1 })).dispose();
 
-/** Files of a model folder, what else has to go for them to be read, and what reads them. */
+/** Files of a model folder, their readers, and files to remove so that they are read. */
 const files: [name: string, use: (folder: string) => Promise<unknown>, without?: readonly string[]][] = [
   ["config.json", load],
   ["generation_config.json", load],
@@ -39,7 +39,7 @@ const files: [name: string, use: (folder: string) => Promise<unknown>, without?:
   ["schema.json", (folder) => responseFormatOf(join(folder, "schema.json"), undefined)],
 ];
 
-describe("files of a model folder", () => {
+describe("JSON files of a model folder", () => {
   let whole: string;
   beforeAll(async () => {
     whole = await modelFolder(true);
@@ -55,7 +55,7 @@ describe("files of a model folder", () => {
     return folder;
   }
 
-  test.each(files)("%s with millions of values is refused within a second", async (name, use, without) => {
+  test.each(files)("%s with millions of values is rejected within a second", async (name, use, without) => {
     const folder = folderWith(name, `{"zz":${objects(4e6)}}`, without);
     await expectError(
       () => use(folder),
@@ -64,7 +64,7 @@ describe("files of a model folder", () => {
     );
   });
 
-  test.each(files)("%s with invalid UTF-8 is refused with its place", async (name, use, without) => {
+  test.each(files)("%s with invalid UTF-8 is rejected with the position", async (name, use, without) => {
     const bytes = Buffer.from('{"\u00e9":"\ufffd", "a": "#"}');
     const at = bytes.indexOf("#");
     bytes[at] = 0xc3;
@@ -72,7 +72,7 @@ describe("files of a model folder", () => {
     await expectError(() => use(folder), "INVALID_FILE", `expected UTF-8, got an invalid sequence at byte ${at}`);
   });
 
-  test("vocabularies and merges as text are refused as well", async () => {
+  test("the same holds for vocab.json and merges.txt", async () => {
     const bad = Buffer.from("abc\nd\xff\n", "latin1");
     for (const [name, without] of [
       ["vocab.txt", ["tokenizer.json", "vocab.json"]],
@@ -88,7 +88,7 @@ describe("files of a model folder", () => {
     }
   });
 
-  test("a safetensors header is refused as well", async () => {
+  test("the same holds for a safetensors header", async () => {
     const header = Buffer.from('{"__metadata__":{"a":"#"}}');
     header[header.indexOf("#")] = 0xff;
     const length = Buffer.alloc(8);
@@ -101,7 +101,7 @@ describe("files of a model folder", () => {
 });
 
 describe("parseJson", () => {
-  test("reads what JSON.parse reads, after a byte order mark as well", () => {
+  test("equals JSON.parse, also after a byte order mark", () => {
     fc.assert(
       fc.property(fc.json(), fc.boolean(), (text, marked) => {
         const source = Buffer.from((marked ? "\ufeff" : "") + text);
@@ -112,7 +112,7 @@ describe("parseJson", () => {
     );
   });
 
-  test("counts keys and values, and no more than there are but for empty containers", () => {
+  test("counts keys and values exactly, except for empty containers", () => {
     const count = (value: unknown): number => {
       if (typeof value !== "object" || value === null) return 1;
       const inner = Object.values(value);
@@ -138,7 +138,7 @@ describe("parseJson", () => {
     );
   });
 
-  test("allows a value for each 32 bytes in large files", () => {
+  test("allows one value per 32 bytes in large files", () => {
     const name = "model.layers.0.mlp.experts.100.down_proj.weight";
     const entries = Array.from({ length: 200_000 }, (_, i) => `"${name}${i}":"model-00001-of-00200.safetensors"`);
     expect(Object.keys(parseJson(`{${entries.join(",")}}`, "x") as object)).toHaveLength(200_000);
@@ -156,14 +156,14 @@ describe("parseJson", () => {
     expect(parseJson(long, "x", { depth: 3 })).toHaveLength(2);
   });
 
-  test("has the code that it is given", () => {
+  test("fails with the given error code", () => {
     expect(() => parseJson("{", "x", { code: "INVALID_ARGUMENT" })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
   });
 });
 
-test("the place of invalid UTF-8 is the end of the longest valid beginning", () => {
+test("the position of invalid UTF-8 is the end of the longest valid prefix", () => {
   const wanted = (bytes: Buffer) => {
     if (isUtf8(bytes)) return -1;
     let end = bytes.length;

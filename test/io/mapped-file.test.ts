@@ -8,7 +8,7 @@ import { mapFile } from "../../lib/io/mapped-file.ts";
 import { expectError, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
 
 describe("mapFile", () => {
-  test("reads ranges, and nothing outside", async () => {
+  test("reads ranges within the file only", async () => {
     const file = mapFile(temporaryFile("0123456789"));
     expect(file.size).toBe(10);
     expect(Buffer.from(file.bytes(3, 4)).toString()).toBe("3456");
@@ -30,14 +30,14 @@ describe("mapFile", () => {
     await expectError(() => file.size, "DISPOSED", /after close/);
   });
 
-  test("an empty file", () => {
+  test("supports an empty file", () => {
     const file = mapFile(temporaryFile(""));
     expect(file.size).toBe(0);
     expect(file.bytes(0, 0).byteLength).toBe(0);
     file.close();
   });
 
-  test("missing, a folder, a pipe, no name", async () => {
+  test("rejects missing files, folders, pipes and empty names", async () => {
     const folder = temporaryFolder();
     await expectError(() => mapFile(join(folder, "none")), "NOT_FOUND", /cannot be opened/);
     await expectError(() => mapFile(folder), "INVALID_FILE", /got a folder/);
@@ -49,7 +49,7 @@ describe("mapFile", () => {
     }
   });
 
-  test("a file that shrinks is an error, one that is replaced by rename stays readable", async () => {
+  test("reports a file that shrinks, and keeps reading one that is replaced by rename", async () => {
     const path = temporaryFile(Buffer.alloc(100_000, 7));
     const file = mapFile(path);
     const replacement = temporaryFile("new");
@@ -69,14 +69,14 @@ describe("mapFile", () => {
     shrinking.close();
   });
 
-  test("a method borrowed for another object throws", () => {
+  test("throws if a method is called on another object", () => {
     const prototype = binding.MappedFile.prototype;
     expect(() => prototype.bytes.call({} as never, 0, 0)).toThrow();
     expect(() => prototype.close.call(Object.create(prototype))).toThrow();
     expect(() => prototype.check.call(null as never)).toThrow();
   });
 
-  test("beyond 4 GiB (a sparse file)", () => {
+  test("reads beyond 4 GiB of a sparse file", () => {
     const path = temporaryFile("start");
     const at = 5 * 2 ** 30;
     truncateSync(path, at + 3);
@@ -90,7 +90,7 @@ describe("mapFile", () => {
 describe("castBytes", () => {
   const bits = (array: Uint16Array | Float32Array) => new Uint8Array(array.buffer);
 
-  test("f32 → f16 rounds to nearest even, with subnormals, infinities and NaN", () => {
+  test("rounds f32 to f16 to nearest even, with subnormals, infinities and NaN", () => {
     const from = Float32Array.of(
       1,
       -0,
@@ -108,13 +108,13 @@ describe("castBytes", () => {
     expect(to[9]! & 0x7fff).toBeGreaterThan(0x7c00);
   });
 
-  test("every f16 survives f32", () => {
+  test("round-trips every f16 through f32", () => {
     const all = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((value) => (value & 0x7fff) <= 0x7c00);
     const wide = castBytes(bits(all), "f16", "f32", "t");
     expect(Buffer.compare(castBytes(wide, "f32", "f16", "t"), bits(all))).toBe(0);
   });
 
-  test("values beyond the type are counted, infinities are not", async () => {
+  test("counts values that overflow, but not infinities", async () => {
     const from = bits(Float32Array.of(65520, -1e30, Infinity));
     await expectError(
       () => castBytes(from, "f32", "f16", "w"),
@@ -124,7 +124,7 @@ describe("castBytes", () => {
     expect(castBytes(from, "f32", "bf16", "w").length).toBe(6);
   });
 
-  test("an addend, and bytes that are no whole elements", async () => {
+  test("adds an addend, and rejects partial elements", async () => {
     const one = castBytes(bits(Float32Array.of(1.5)), "f32", "f32", "t", -1);
     expect(new Float32Array(one.buffer)[0]).toBe(0.5);
     await expectError(

@@ -1,5 +1,5 @@
-// A pipe without a writer and a device are refused at once, wherever a file is named: opening one would block for ever, reading the other
-// never end.
+// Pipes and devices are rejected immediately wherever a file is expected. Opening a pipe without a writer would block, and reading a device
+// might never end.
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -29,7 +29,7 @@ function pipe(path: string): string {
   return path;
 }
 
-describe.skipIf(withoutPipes)("a pipe or a device instead of", () => {
+describe.skipIf(withoutPipes)("rejects a pipe or a device instead of", () => {
   const readers: [string, (path: string) => unknown][] = [
     ["data.json", (path) => readJson(path)],
     ["model.gguf", (path) => LanguageModel.load(path)],
@@ -84,8 +84,8 @@ describe.skipIf(withoutPipes)("a pipe or a device instead of", () => {
   }, 20_000);
 });
 
-describe.skipIf(withoutPipes)("a descriptor that the process was given", () => {
-  test("is read as a data file, a pipe too", () => {
+describe.skipIf(withoutPipes)("an inherited file descriptor", () => {
+  test("can be read as a data file, even if it is a pipe", () => {
     const script = join(folder, "lines.mts");
     const lines = new URL("../../lib/data/lines.ts", import.meta.url).href;
     const documents = new URL("../../lib/eval/documents.ts", import.meta.url).href;
@@ -106,10 +106,10 @@ describe.skipIf(withoutPipes)("a descriptor that the process was given", () => {
   }, 60_000);
 });
 
-describe("a folder instead of a file is told as before", () => {
+describe("a folder instead of a file", () => {
   const inner = join(folder, "inner");
   mkdirSync(inner);
-  test("by everything that reads one", async () => {
+  test("is rejected by every reader", async () => {
     await expectError(() => readJson(inner), "INVALID_FILE", /inner: expected a file, got a folder/);
     await expectError(() => drain(linesOf(inner)), "INVALID_FILE", /inner: expected a file, got a folder/);
     await expectError(() => drain(documentsOf(inner)), "IO", /inner: cannot be read: EISDIR/);
@@ -124,7 +124,7 @@ describe("a folder instead of a file is told as before", () => {
 });
 
 describe("reading a whole file", () => {
-  test("takes what is there, and no more than it may", async () => {
+  test("returns all bytes up to a limit", async () => {
     const bytes = Buffer.alloc(200_000, "abc");
     const path = temporaryFile(bytes);
     expect(await readWhole(path, 200_000)).toEqual(bytes);
@@ -132,7 +132,7 @@ describe("reading a whole file", () => {
     await expectError(() => readWhole(path, 199_999), "INVALID_FILE", /expected at most 199999 bytes, got 200000/);
   });
 
-  test.skipIf(process.platform !== "linux")("whatever its size says of it", async () => {
+  test.skipIf(process.platform !== "linux")("works if the reported size is 0, as in /proc", async () => {
     expect((await readWhole("/proc/self/status", 1 << 20)).toString()).toMatch(/^Name:/);
     await expectError(() => readWhole("/proc/self/status", 10), "INVALID_FILE", /at most 10 bytes, got more/);
   });

@@ -16,7 +16,7 @@ async function all<T>(source: Iterable<T> | AsyncIterable<T>, signal?: AbortSign
 const live = () => new AbortController().signal;
 
 describe("untilAborted", () => {
-  test("gives what the source gives, with a signal and without", async () => {
+  test("yields the source's values, with and without a signal", async () => {
     async function* numbers() {
       yield 1;
       await sleep(1);
@@ -29,7 +29,7 @@ describe("untilAborted", () => {
     }
   });
 
-  test("hears the signal while a value is waited for, tells the source, and waits for nothing of it", async () => {
+  test("aborts while waiting for a value, and calls the source's return without awaiting it", async () => {
     const abort = new AbortController();
     const reason = new Error("enough");
     const left = vi.fn(() => new Promise<never>(() => {}));
@@ -40,7 +40,7 @@ describe("untilAborted", () => {
     expect(left).toHaveBeenCalledTimes(1);
   });
 
-  test("takes what a source that was left still throws", async () => {
+  test("ignores late errors of an abandoned source", async () => {
     for (const late of ["next", "return", "return at once"]) {
       const abort = new AbortController();
       const fails = async () => {
@@ -63,14 +63,14 @@ describe("untilAborted", () => {
     expect(unheard).toEqual([]);
   });
 
-  test("asks nothing of a source where the signal has fired before", async () => {
+  test("does not read the source if already aborted", async () => {
     const next = vi.fn();
     const source = { [Symbol.asyncIterator]: () => ({ next }) };
     await expectError(() => all(source, AbortSignal.abort()), "ABORTED", /work: aborted/);
     expect(next).not.toHaveBeenCalled();
   });
 
-  test("passes on what the source throws, and then asks it nothing more", async () => {
+  test("propagates an error of the source and stops reading it", async () => {
     const mine = new Error("mine");
     const left = vi.fn();
     const source = { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(mine), return: left }) };
@@ -78,7 +78,7 @@ describe("untilAborted", () => {
     expect(left).not.toHaveBeenCalled();
   });
 
-  test("waits for a source that is left by break, as a loop does", async () => {
+  test("awaits the source's return after break, like for await", async () => {
     let closed = false;
     async function* numbers() {
       try {
@@ -92,7 +92,7 @@ describe("untilAborted", () => {
     expect(closed).toBe(true);
   });
 
-  test("keeps nothing of the signal", async () => {
+  test("removes its listener from the signal", async () => {
     const abort = new AbortController();
     const added = vi.spyOn(abort.signal, "addEventListener");
     const removed = vi.spyOn(abort.signal, "removeEventListener");
@@ -100,7 +100,7 @@ describe("untilAborted", () => {
     expect([added.mock.calls.length, removed.mock.calls.length]).toEqual([1, 1]);
   });
 
-  test("refuses a signal that is none", async () => {
+  test("rejects an invalid signal", async () => {
     await expectError(() => all([], {} as AbortSignal), "INVALID_ARGUMENT", /signal: expected an AbortSignal/);
   });
 });

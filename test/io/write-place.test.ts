@@ -1,4 +1,4 @@
-// Where a file is written that has a link's name, a special file's, or another's permissions; and whose temporary files are removed.
+// Writing through links and to special files, keeping permissions, and removing stale temp files.
 import {
   chmodSync,
   existsSync,
@@ -22,10 +22,10 @@ import { left } from "../helpers/left.ts";
 
 const put = (path: string, text: string) => writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
 
-describe.skipIf(process.platform === "win32")("a file that is written", () => {
-  test("through links stays where they lead, on another disk too, also where nothing is there yet", async () => {
+describe.skipIf(process.platform === "win32")("a written file", () => {
+  test("goes to the target of a symbolic link, also on another disk or if the target does not exist", async () => {
     const folder = temporaryFolder();
-    // Memory, where the system has such a disk.
+    // A RAM disk if available.
     const elsewhere = existsSync("/dev/shm") ? join("/dev/shm", `heddle-${process.pid}`) : join(folder, "elsewhere");
     mkdirSync(elsewhere, { recursive: true });
     onTestFinished(() => rmSync(elsewhere, { recursive: true, force: true }));
@@ -49,7 +49,7 @@ describe.skipIf(process.platform === "win32")("a file that is written", () => {
     await expectError(() => put(join(folder, "astray"), ""), "NOT_FOUND", /astray: cannot be created/);
   });
 
-  test("has the permissions of the one that it replaces", async () => {
+  test("keeps the permissions of the file that it replaces", async () => {
     const path = join(temporaryFolder(), "private");
     writeFileSync(path, "old");
     for (const mode of [0o600, 0o664, 0o444]) {
@@ -60,7 +60,7 @@ describe.skipIf(process.platform === "win32")("a file that is written", () => {
     }
   });
 
-  test("never replaces what is none: folders and devices are refused before anything is computed", async () => {
+  test("never replaces folders or devices, which are rejected before any work", async () => {
     const folder = temporaryFolder();
     let asked = false;
     const body = async () => {
@@ -74,7 +74,7 @@ describe.skipIf(process.platform === "win32")("a file that is written", () => {
     expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
   });
 
-  test("as a result of a command is whole or not there, and goes into pipes and devices as well", async () => {
+  test("is written atomically by commands, which may also write to pipes and devices", async () => {
     const path = join(temporaryFolder(), "answers");
     writeFileSync(path, "old");
     await writeText(path, "new");
@@ -87,14 +87,14 @@ describe.skipIf(process.platform === "win32")("a file that is written", () => {
 });
 
 test.skipIf(process.platform !== "linux")(
-  "what a process left is told from what one with its number writes now, as in a container that started again",
+  "temp files of a dead process are recognized even if its process id is reused, as in restarted containers",
   async () => {
     const folder = temporaryFolder();
     const own = temporaryName(".file", ".tmp");
     expect(readTemporaryName(own)).toMatchObject({ stem: ".file", ending: ".tmp", ended: false });
     const before = own.replace(/-[0-9a-z]+(?=\.[0-9a-f]{8}\.tmp$)/, "-1");
     expect(readTemporaryName(before)).toMatchObject({ stem: ".file", ending: ".tmp", ended: true });
-    // Names of versions that said no beginning.
+    // Names from versions that did not record the process start time.
     const older = [left(".file", ".tmp", process.ppid), left(".file", ".tmp")];
     expect(older.map((name) => readTemporaryName(name)?.ended)).toEqual([false, true]);
     for (const name of [own, before, ...older]) writeFileSync(join(folder, name), "");

@@ -23,7 +23,7 @@ const llama = () =>
   );
 const gpt2 = () => createModel({ modelType: "gpt2", ...sizes, maxPositionEmbeddings: 64 }, { seed: 5 });
 
-/** Updates that are not zero, as after training. */
+/** Fills the adapter with non-zero updates, as after training. */
 async function disturb(base: LanguageModel, name: string, seed: number) {
   for (const [i, t] of adapterTensors(base.model.adapters.get(name)!).entries()) {
     const tensor = base.model.weight(t);
@@ -40,7 +40,7 @@ describe.each([
   ["llama", llama],
   ["gpt2", gpt2],
 ])("%s", (kind, make) => {
-  test("a new adapter changes nothing; several share a base and are chosen by call, stacked or not at all", async () => {
+  test("a new adapter leaves outputs unchanged; calls choose one adapter, several stacked, or none", async () => {
     await using base = make();
     const plain = await logitsOf(base);
     await base.model.addAdapter("one", { r: 4, alpha: 8 }, 1);
@@ -50,7 +50,7 @@ describe.each([
     await disturb(base, "two", 90);
     const [one, two] = [await logitsOf(base, ["one"]), await logitsOf(base, ["two"])];
     const both = await logitsOf(base, ["one", "two"]);
-    expect(await logitsOf(base)).toEqual(both); // those that are active
+    expect(await logitsOf(base)).toEqual(both); // the active adapters
     expect(await logitsOf(base, [])).toEqual(plain);
     for (const [a, b] of [
       [plain, one],
@@ -60,7 +60,7 @@ describe.each([
       [both, two],
     ] as const)
       expect(distance(a, b)).toBeGreaterThan(0.01);
-    // Calls at once, each through adapters of its own.
+    // Concurrent calls, each with different adapters.
     const greedy = { maxTokens: 12, temperature: 0, ignoreEos: true };
     const alone = [];
     for (const adapters of [["one"], ["two"], []])
@@ -80,7 +80,7 @@ describe.each([
     );
   });
 
-  test("what is saved is PEFT's layout, and loads with the same outputs, by itself and onto a base", async () => {
+  test("saves PEFT's layout, which loads with the same outputs both as a model and onto a base", async () => {
     await using base = make();
     await base.save(join(folder, `${kind}-base`));
     await using known = await LanguageModel.load(join(folder, `${kind}-base`));
@@ -131,7 +131,7 @@ describe.each([
     await fresh.save(join(folder, `${kind}-merged`));
     await using merged = await LanguageModel.load(join(folder, `${kind}-merged`));
     expect(distance(expected, await logitsOf(merged))).toBeLessThan(1e-5);
-    // In 16 bits the merged weights are rounded, the update beside them is not.
+    // In 16 bits the merged weights are rounded; a separate update is not.
     await using half = await LanguageModel.load(join(folder, `${kind}-base`), { dtype: "bf16" });
     await half.loadAdapter(out);
     const unmerged = await logitsOf(half);
@@ -142,7 +142,7 @@ describe.each([
   });
 });
 
-describe("an adapter that does not fit is refused with its name", () => {
+describe("loadAdapter names the field of an adapter that does not fit", () => {
   const written = async (name: string, change: (config: Record<string, unknown>) => void) => {
     await using base = llama();
     await base.model.addAdapter("mine", { r: 2, targetModules: ["q_proj"] });
@@ -168,7 +168,7 @@ describe("an adapter that does not fit is refused with its name", () => {
     expect(base.model.adapters.size).toBe(0);
   });
 
-  test("convertModel merges it into the base that it names, or that is given", async () => {
+  test("convertModel merges an adapter into the base it names, or into the base option", async () => {
     await using base = llama();
     await base.save(join(folder, "convert-base"));
     await base.model.addAdapter("mine", { r: 2, alpha: 4 });
@@ -206,7 +206,7 @@ describe("an adapter that does not fit is refused with its name", () => {
     await expect(convertModel(adapter, merged[0], { signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   });
 
-  test("a base that is not there, another model, a taken name, a target without a layer", async () => {
+  test("rejects a missing base, another model, a name in use and a target without a layer", async () => {
     const out = await written("lost", (c) => Object.assign(c, { base_model_name_or_path: "someone/some-model" }));
     await expect(LanguageModel.load(out)).rejects.toThrow(
       /base_model_name_or_path: expected a path on this machine, got "someone\/some-model"/,
@@ -229,7 +229,7 @@ describe("an adapter that does not fit is refused with its name", () => {
     await expect(twoLayers.loadAdapter(out)).rejects.toThrow(/expected low-rank updates of this model's linear layers/);
   });
 
-  test("ranks and alphas that differ by layer survive a round trip", async () => {
+  test("keeps ranks and alphas that differ by layer across a round trip", async () => {
     const out = await written("patterns", (c) =>
       Object.assign(c, { alpha_pattern: { "layers.1.self_attn.q_proj": 40 } }),
     );

@@ -1,4 +1,4 @@
-// What callers pass that is not what was meant: refused by name, with the process alive and nothing lost.
+// Invalid arguments are rejected by name. The process stays alive and nothing is lost.
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ const greedy = { temperature: 0, maxTokens: 4, ignoreEos: true };
 const refused = (message: RegExp) =>
   expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
 
-describe("prompts", () => {
+describe("invalid prompts", () => {
   test.each([
     ["messages", [{ role: "user", content: "hi" }], /model\.chat\(\)/],
     ["a template's result", { text: "hi", ids: Uint32Array.of(1) }, /its ids/],
@@ -30,18 +30,18 @@ describe("prompts", () => {
     await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
   });
 
-  test("what is checked is what is used", async () => {
+  test("validates the same ids that it uses", async () => {
     const ids = Object.assign([1, 2, 3], { *[Symbol.iterator]() {} });
     expect((await model.complete(ids, greedy)).tokens).toEqual((await model.complete([1, 2, 3], greedy)).tokens);
   });
 });
 
-test("null stands for an option's default", async () => {
+test("null selects an option's default", async () => {
   const of = async (maxTokens: unknown) => (await model.complete([1], { ...greedy, maxTokens } as never)).tokens.length;
   expect(await of(null)).toBe(await of(undefined));
 });
 
-test("logits of the last position alone are asked for by a flag", async () => {
+test("the last flag restricts logits to the last position", async () => {
   for (const last of [1, 0, "yes", {}])
     await expect(model.logits([1, 2], { last: last as never })).rejects.toEqual(
       refused(/^last: expected true or false, got /),
@@ -49,18 +49,18 @@ test("logits of the last position alone are asked for by a flag", async () => {
   expect(await model.logits([1, 2], { last: null as never })).toHaveLength(2);
 });
 
-test("samples of the largest seed differ as those of others do", async () => {
+test("samples differ under the largest seed too", async () => {
   const options = { n: 3, seed: Number.MAX_SAFE_INTEGER, maxTokens: 8, ignoreEos: true, temperature: 2 };
   const samples = (await model.completeAll([[1, 2]], options)).map(({ tokens }) => tokens.join());
   expect(new Set(samples).size).toBe(3);
 });
 
-describe("signals that are none", () => {
+describe("signals that are not AbortSignals", () => {
   const fake = Object.create(AbortSignal.prototype, { aborted: { value: false } }) as AbortSignal;
   test.each([
     ["an object", {}],
     ["a fake", fake],
-  ])("%s: the call rejects, and nothing else does", async (name, signal) => {
+  ])("%s: the call rejects, and no rejection is unhandled", async (name, signal) => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown) => unhandled.push(reason);
     process.on("unhandledRejection", note);
@@ -90,18 +90,18 @@ describe("embed", () => {
     [{ pooling: "cls" }, /^pooling: expected first, which is what others call cls, got "cls"/],
     [{ pooling: "all" }, /^pooling: expected one of first, max, mean, .* or several of them, got "all"/],
     [{ normalize: "no" }, /^normalize: expected true or false/],
-  ])("%j is refused", async (options, message) => {
+  ])("rejects %j", async (options, message) => {
     await expect(model.embed([1, 2], options as never)).rejects.toEqual(refused(message));
   });
 });
 
 describe("save", () => {
-  test.each(["x.gguf", "model.safetensors"])("%s is no folder", async (name) => {
+  test.each(["x.gguf", "model.safetensors"])("rejects %s, which is not a folder", async (name) => {
     await expect(model.save(join(folder, name))).rejects.toEqual(refused(/^folder: expected a folder.*convertModel/));
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test("an active adapter is not lost: merged or left out, but said", async () => {
+  test("rejects an active adapter until it is merged or deactivated", async () => {
     await using base = createModel({ modelType: "llama", ...sizes, maxPositionEmbeddings: 64 }, { seed: 5 });
     await base.model.addAdapter("default", { r: 2 }, 1);
     for (const name of adapterTensors(base.model.adapters.get("default")!)) {
@@ -130,13 +130,13 @@ describe("save", () => {
   });
 });
 
-test("every option of load that has a type is known", async () => {
+test("accepts every typed option of load", async () => {
   await expect(LanguageModel.load(join(folder, "none"), { allowTf32: true })).rejects.toMatchObject({
     code: "NOT_FOUND",
   });
 });
 
-test("replies and runs are caught and ended as promises are", async () => {
+test("replies and runs have catch and finally", async () => {
   const ended: string[] = [];
   const failing = () =>
     // biome-ignore lint/correctness/useYield: it fails before it reports
@@ -160,7 +160,7 @@ test("replies and runs are caught and ended as promises are", async () => {
 
 describe("tensors", () => {
   const device = openDevice();
-  test("elements of another type are not taken by their bits", async () => {
+  test("rejects elements of another type instead of reinterpreting their bits", async () => {
     const t = Tensor.zeros(device, "f32", [2]);
     await expect(t.write(Int32Array.of(1, 2))).rejects.toEqual(
       refused(/^write: expected an array of f32 \(Float32Array\)/),
@@ -174,7 +174,7 @@ describe("tensors", () => {
     expect([...(await t.read())]).toEqual([1, 2]);
   });
 
-  test("memory that others share is read too", async () => {
+  test("reads shared memory", async () => {
     const shared = new Float32Array(new SharedArrayBuffer(8));
     shared.set([3, 4]);
     const t = await Tensor.from(device, "f32", [2], shared as never);
@@ -183,7 +183,7 @@ describe("tensors", () => {
     expect([...(await double.run({ x: shared as never })).y]).toEqual([6, 8]);
   });
 
-  test("places and shapes are whole numbers", async () => {
+  test("requires whole numbers for offsets and shapes", async () => {
     const t = Tensor.zeros(device, "f32", [4]);
     await expect(t.write(Float32Array.of(1), 0.25)).rejects.toEqual(refused(/^start: /));
     await expect(t.read(0.25, 1)).rejects.toEqual(refused(/^start: /));
@@ -193,14 +193,14 @@ describe("tensors", () => {
     expect(() => Tensor.zeros(device, "f33" as never, [1])).toThrow(/^dtype: expected one of f32/);
   });
 
-  test("more than there is memory for is an error, not the end of the process", async () => {
+  test("an allocation beyond memory is an error and does not end the process", async () => {
     const read = async () => Tensor.zeros(device, "u8", [2 ** 43]).read();
     await expect(read()).rejects.toMatchObject({ code: "OUT_OF_MEMORY" });
   });
 });
 
-describe("values in messages", () => {
-  test("arrays of arrays cost nothing, whatever they hold", () => {
+describe("values in error messages", () => {
+  test("nested arrays are summarised cheaply, whatever they hold", () => {
     let nested: unknown[] = [];
     for (let i = 0; i < 12; i++) nested = Array(8).fill(nested);
     expect(rendering(nested)).toBe(`[${Array(8).fill("an array of 8").join(", ")}]`);
@@ -209,7 +209,7 @@ describe("values in messages", () => {
     expect(rendering(itself)).toBe("[an array of 1]");
   });
 
-  test("what cannot be looked at is said to be so", () => {
+  test("values that cannot be inspected are reported as such", () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
     for (const value of [

@@ -1,4 +1,4 @@
-// Calls that know nothing of each other, in shared runs.
+// Independent calls in shared runs (continuous batching).
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import type { Batcher } from "../../lib/language-model/batcher.ts";
@@ -15,7 +15,7 @@ const idsFrom = (start: number, length: number) => Array.from({ length }, (_, i)
 const prompts = Array.from({ length: 8 }, (_, i) => idsFrom(i, 5 + 9 * i));
 const options = { maxTokens: 40, temperature: 0, ignoreEos: true } as const;
 
-/** How often the model's layers run. */
+/** Returns the number of runs of the model's layers during the work. */
 async function stepsOf(work: () => Promise<unknown>): Promise<number> {
   const start = vi.spyOn(KvCache.prototype, "start");
   try {
@@ -26,7 +26,7 @@ async function stepsOf(work: () => Promise<unknown>): Promise<number> {
   }
 }
 
-test("calls at once share runs", async () => {
+test("concurrent calls share runs", async () => {
   await using batcher = model.batcher();
   const shared = await stepsOf(() => Promise.all(prompts.map((ids) => batcher.complete(ids, options))));
   const alone = await stepsOf(() => Promise.all(prompts.map((ids) => model.complete(ids, options))));
@@ -35,7 +35,7 @@ test("calls at once share runs", async () => {
   expect(batcher.counts).toEqual({ running: 0, waiting: 0, tokens: 320 });
 });
 
-test("deterministic: each has the bits of a call alone, whatever runs beside", async () => {
+test("deterministic: each answer has the bits of a separate call, whatever else is running", async () => {
   await using batcher = model.batcher({ slots: 3, deterministic: true });
   const own = prompts.map((_, i) => ({
     ...options,
@@ -67,7 +67,7 @@ describe("a batcher", () => {
   });
   afterAll(() => batcher.dispose());
 
-  test("streams, is awaited, and answers several", async () => {
+  test("streams, can be awaited, and answers several prompts", async () => {
     const expected = await model.completeAll(prompts.slice(0, 2), { ...options, n: 2, seed: 3, temperature: 1 });
     const all = await batcher.completeAll(prompts.slice(0, 2), { ...options, n: 2, seed: 3, temperature: 1 });
     expect(all.map(({ tokens }) => tokens)).toEqual(expected.map(({ tokens }) => tokens));
@@ -80,7 +80,7 @@ describe("a batcher", () => {
     expect((await batcher.complete(prompts[0]!, { maxTokens: 0 })).tokens).toEqual([]);
   });
 
-  test("ends one alone that is left, aborted, or whose condition fails", async () => {
+  test("ends a single answer when its reader leaves, its signal aborts or its condition throws", async () => {
     const controller = new AbortController();
     const long = { ...options, maxTokens: 200 };
     const broken = (after: number, answer: () => boolean) => ({
@@ -115,7 +115,7 @@ describe("a batcher", () => {
     expect(batcher.counts).toMatchObject({ running: 0, waiting: 0 });
   });
 
-  test("tells a caller's functions of its own sequences", async () => {
+  test("passes callbacks the index of the caller's sequence", async () => {
     const seen = new Set<number>();
     const stop = ({ index }: { index: number }) => {
       seen.add(index);
@@ -126,7 +126,7 @@ describe("a batcher", () => {
     expect([...seen].sort((a, b) => a - b)).toEqual([0, 1, 10, 11]);
   });
 
-  test("refuses what needs runs of its own", async () => {
+  test("rejects options that need separate runs", async () => {
     const refused = async (own: object) => (await failureOf(() => batcher.complete([1], own))).message;
     expect(await refused({ numBeams: 2 })).toMatch("numBeams: expected 1");
     expect(await refused({ adapters: [] })).toMatch("adapters: expected none in a batcher");
@@ -143,7 +143,7 @@ describe("a batcher", () => {
   });
 });
 
-test("its end reaches everybody, and so does the model's", async () => {
+test("disposing it, or its model, ends every pending answer", async () => {
   const batcher = model.batcher();
   const answers = prompts.map((ids) => failureOf(() => batcher.complete(ids, { ...options, maxTokens: 1500 })));
   await new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,4 +1,4 @@
-// A model that changes while somebody uses it: calls under way are of the model that they began with, what comes after of the new one.
+// Changing a model in use: running calls finish with the old weights, later calls use the new ones.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { LanguageModel, Session } from "../../lib/language-model/index.ts";
@@ -14,7 +14,7 @@ const greedy = { maxTokens: 6, temperature: 0, ignoreEos: true };
 const idsFrom = (seed: number, count: number) => Array.from({ length: count }, (_, i) => (seed + i * i * 7) % 320);
 const prompt = idsFrom(3, 90);
 
-/** An adapter whose update is not zero. */
+/** Adds an adapter with a non-zero update. */
 async function addAdapter(of: LanguageModel, name: string, seed: number): Promise<void> {
   const adapter = await of.model.addAdapter(name, { r: 4 }, seed);
   for (const [i, t] of adapterTensors(adapter).entries()) {
@@ -29,7 +29,7 @@ async function adapted(config: object = {}): Promise<LanguageModel> {
   return made;
 }
 
-/** A step of training of all weights. */
+/** Runs one training step over all weights. */
 async function train({ model }: LanguageModel): Promise<void> {
   const shape = { sequences: 1, sequenceLength: 32, dtype: "f32" } as const;
   const step = await TrainStep.create(model, languageModelling, shape);
@@ -44,14 +44,14 @@ const changes: [string, (of: LanguageModel) => void | Promise<void>][] = [
   ["setActiveAdapters", (of) => of.setActiveAdapters([])],
   ["another adapter", (of) => addAdapter(of, "y", 50)],
   [
-    "another of the same name",
+    "another adapter of the same name",
     (of) => {
       of.removeAdapter("x");
       return addAdapter(of, "x", 99);
     },
   ],
   [
-    "a merge taken back",
+    "a merge that is undone",
     async (of) => {
       await of.mergeAdapter("x");
       of.unmergeAdapters();
@@ -63,9 +63,9 @@ const changes: [string, (of: LanguageModel) => void | Promise<void>][] = [
 describe.each(changes)("%s", (_, change) => {
   test.each([
     ["", {}],
-    [", a token at a time", { repetitionPenalty: 1.1 }],
-    [", over the base alone", { adapters: [] }],
-  ])("a call under way ends as it began%s", async (_, given) => {
+    [", one token per run", { repetitionPenalty: 1.1 }],
+    [", without adapters", { adapters: [] }],
+  ])("a running call ends as it began%s", async (_, given) => {
     await using own = await adapted();
     const options = { ...greedy, maxTokens: 300, ...given }; // the cache grows
     const { tokens } = await own.complete(prompt, options);
@@ -77,7 +77,7 @@ describe.each(changes)("%s", (_, change) => {
     expect(got).toEqual(tokens);
   });
 
-  test("a session is of the model as it is at each call", async () => {
+  test("each call of a session uses the model as it is at that call", async () => {
     await using own = await adapted();
     const session = own.session();
     await session.complete(prompt, greedy);
@@ -90,7 +90,7 @@ describe.each(changes)("%s", (_, change) => {
   });
 });
 
-test("a call has its weights and adapters at once, whatever comes in the same tick", async () => {
+test("a call takes its weights and adapters at once, whatever changes in the same tick", async () => {
   await using own = await adapted();
   const calls: [string, () => Promise<unknown>][] = [
     ["complete", async () => (await own.complete(prompt, greedy)).tokens],
@@ -121,10 +121,10 @@ test("a call has its weights and adapters at once, whatever comes in the same ti
   }
 });
 
-test("an encoder's calls too, and programs for other adapters", async () => {
+test("calls of an encoder do so too, as do programs for other adapters", async () => {
   const encoder = { modelType: "bert", numKeyValueHeads: 4, initializerRange: 0.2, maxPositionEmbeddings: 512 };
   await using own = await adapted(encoder);
-  const texts = Array.from({ length: 9 }, (_, i) => idsFrom(i, 300)); // of several runs
+  const texts = Array.from({ length: 9 }, (_, i) => idsFrom(i, 300)); // several runs
   const call = () => own.embed(texts);
   const through = await call();
   own.setActiveAdapters([]);
@@ -141,7 +141,7 @@ test("an encoder's calls too, and programs for other adapters", async () => {
 describe("sessions", () => {
   const answer = async (session: Session) => (await session.complete(prompt, greedy)).tokens;
 
-  test("compute what they held again after training, and only then", async () => {
+  test("recompute their cache after training, and only then", async () => {
     await using own = tinyModel({}, { maxPositionEmbeddings: 1024 });
     using session = own.session();
     const before = await answer(session);
@@ -157,7 +157,7 @@ describe("sessions", () => {
     expect(await answer(session)).not.toEqual(before);
   });
 
-  test("a call in whose middle the model is trained leaves nothing to go on from", async () => {
+  test("a call during which the model is trained leaves no cache to reuse", async () => {
     await using own = tinyModel({}, { maxPositionEmbeddings: 1024 });
     using session = own.session();
     let pieces = 0;
@@ -167,7 +167,7 @@ describe("sessions", () => {
     expect(await answer(session)).toEqual((await own.complete(prompt, greedy)).tokens);
   });
 
-  test("that name adapters keep to them: merged, unmerged, removed", async () => {
+  test("keep the adapters they name, also when merged, unmerged or removed", async () => {
     await using own = await adapted();
     await addAdapter(own, "y", 40);
     using session = own.session({ adapters: ["y"] });
@@ -193,7 +193,7 @@ describe("sessions", () => {
     expect(session.tokens).toEqual(held);
   });
 
-  test("a fork of one that is of before is as well", async () => {
+  test("a fork of an outdated session is outdated too", async () => {
     await using own = await adapted();
     using session = own.session();
     await answer(session);
@@ -205,7 +205,7 @@ describe("sessions", () => {
     expect(tokens).toEqual((await own.complete([...prompt, 4], greedy)).tokens);
   });
 
-  test("are not saved with keys of another model; a chat is saved without them", async () => {
+  test("with an outdated cache cannot be saved; a chat is saved without its cache", async () => {
     await using own = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
     const [path, kept] = [join(folder, "session"), join(folder, "chat")];
     using session = own.session();
@@ -232,7 +232,7 @@ describe("sessions", () => {
     expect((await failureOf(() => loaded.save(path))).code).toBe("INVALID_ARGUMENT");
   });
 
-  test("from a file go through the adapters of the file, or through the active ones as the saved one did", async () => {
+  test("from a file use the adapters named in the file, or else the active ones", async () => {
     await using own = await adapted();
     await addAdapter(own, "y", 40);
     const [path, following] = [join(folder, "named"), join(folder, "following")];
@@ -251,7 +251,7 @@ describe("sessions", () => {
   });
 });
 
-test("what is replaced is freed when the last call that reads it has ended", async () => {
+test("replaced tensors are freed when the last call that reads them ends", async () => {
   await using own = await adapted();
   const tensors = adapterTensors(own.model.adapters.get("x")!).map((name) => own.model.weight(name));
   const isLive = () =>
@@ -268,7 +268,7 @@ test("what is replaced is freed when the last call that reads it has ended", asy
     if (own.model.adapters.size > 0) own.removeAdapter("x");
     expect(isLive()).toBe(true);
   }
-  expect(isLive()).toBe(true); // the session's next call lets go of them
+  expect(isLive()).toBe(true); // the session's next call releases them
   await session.complete([1], greedy);
   expect(isLive()).toBe(false);
 });

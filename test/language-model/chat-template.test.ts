@@ -6,7 +6,7 @@ import { Chat, type LanguageModel, Tokenizer } from "../../lib/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const greedy = { maxTokens: 6, temperature: 0, ignoreEos: true };
-/** Writes what it is given, so that a prompt's text shows what came through. */
+/** Writes its input, so that the prompt's text shows all of it. */
 const chatTemplate = [
   "{% if tools %}<{% for t in tools %}{{ t.name }}{% endfor %}>{% endif %}",
   "{% for d in documents or [] %}({{ d }}){% endfor %}",
@@ -36,11 +36,11 @@ afterAll(async () => {
   await Promise.all([model.dispose(), base.dispose(), rm(folder, { recursive: true })]);
 });
 
-/** What the model answers to a prompt that is written by hand. */
+/** Returns the model's answer to a hand-written prompt. */
 const answerTo = async (prompt: string) =>
   (await model.complete(model.tokenizer!.encode(prompt, { addSpecialTokens: false }), greedy)).text;
 
-test("the model sees its own format, and too old turns are dropped", async () => {
+test("the model sees its template's format, and old turns are dropped when the context is full", async () => {
   const chat = model.chat({ system: "S" });
   const { text } = await chat.send("hi", greedy);
   expect(text).toBe(await answerTo("[system]S[user]hi[assistant]"));
@@ -51,11 +51,11 @@ test("the model sees its own format, and too old turns are dropped", async () =>
   chat.dispose();
 });
 
-test("tools, documents and variables come through, and are kept with the conversation", async () => {
+test("tools, documents and variables reach the template and are kept with the conversation", async () => {
   const tools = [{ name: "sea" }];
   const options = { tools, documents: ["d"], variables: { enable_thinking: false } };
   const chat = model.chat(options);
-  tools[0]!.name = "changed"; // a copy was taken
+  tools[0]!.name = "changed"; // the chat holds a copy
   const { text } = await chat.send("hi", greedy);
   const prompt = "<sea>(d)[user]hi[assistant]-";
   expect(text).toBe(await answerTo(prompt));
@@ -71,7 +71,7 @@ test("tools, documents and variables come through, and are kept with the convers
   }
 });
 
-test("results of tools are sent as messages, whose other fields templates see", async () => {
+test("tool results are sent as messages, and the template sees their other fields", async () => {
   const chat = model.chat({
     messages: [
       { role: "user", content: "rain" },
@@ -90,7 +90,7 @@ test("results of tools are sent as messages, whose other fields templates see", 
   chat.dispose();
 });
 
-test("parts of text are seen by templates that know nothing of parts", async () => {
+test("text parts reach templates that expect a string", async () => {
   const chat = model.chat({ template: "{% for m in messages %}[{{ m.content }}]{% endfor %}" });
   const content = ["a", "b"].map((text) => ({ type: "text", text }));
   const { text } = await chat.send({ role: "user", content }, greedy);
@@ -101,7 +101,7 @@ test("parts of text are seen by templates that know nothing of parts", async () 
   chat.dispose();
 });
 
-test("a template of one's own, also of a model that has none", async () => {
+test("a custom template works, also for a model without one", async () => {
   const template = "{% for m in messages %}{{ m.content }}.{% endfor %}";
   for (const owner of [model, base]) {
     const chat = owner.chat({ template });
@@ -111,7 +111,7 @@ test("a template of one's own, also of a model that has none", async () => {
   }
 });
 
-test("what no template takes is refused by name", async () => {
+test("rejects values that no template accepts, by name", async () => {
   const refusal = async (act: () => unknown) => {
     const { code, message } = await failureOf(act as () => Promise<unknown>);
     return `${code} ${message}`;

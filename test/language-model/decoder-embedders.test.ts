@@ -1,4 +1,4 @@
-// Causal decoders that embed and rank, from folders as they are published: Qwen3-Embedding's, E5-Mistral's, Qwen3-Reranker's kinds.
+// Causal decoders that embed and rank, loaded from published layouts: Qwen3-Embedding, E5-Mistral and Qwen3-Reranker.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -45,7 +45,7 @@ const qwenConfig = {
 };
 const sizes = { hiddenSize: 32, intermediateSize: 48, numHiddenLayers: 2, numAttentionHeads: 4, numKeyValueHeads: 2 };
 
-/** A folder of sentence-transformers that pools the last token, with these texts of its tokenizer. */
+/** Writes a sentence-transformers folder with last-token pooling and this tokenizer. */
 async function folderOf(
   config: { modelType: string; [key: string]: unknown },
   tokenizer: { file: object; config: object },
@@ -75,13 +75,13 @@ async function folderOf(
   return folder;
 }
 
-/** The last token's hidden state, of length 1. */
+/** Returns the last token's hidden state, normalized to length 1. */
 async function lastOf({ model }: LanguageModel, ids: number[]): Promise<number[]> {
   const [rows] = await pooledOutputs(model, [ids], { pooling: "all", contextLength: 256 });
   return unit([...rows!.subarray(-32)]);
 }
 
-/** Each text embeds as `ids` has it, alone and in company, from the folder and from what it is saved and converted to. */
+/** Checks that each text embeds as its `ids` do, alone and in a batch, from the folder and from saved and converted copies. */
 async function check(folder: string, promptName: string, ids: (text: string, prompt: string) => number[]) {
   const [saved, file] = [temporaryFolder(), join(temporaryFolder(), "m.gguf")];
   await using model = await LanguageModel.load(folder);
@@ -101,7 +101,7 @@ async function check(folder: string, promptName: string, ids: (text: string, pro
 
 const bytes = (text: string) => [...Buffer.from(text)];
 
-test("Qwen3-Embedding's kind: instructions before, <|endoftext|> behind, its state alone", async () => {
+test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools its state", async () => {
   const prompts = { query: INSTRUCTION, document: "" };
   const folder = await folderOf(
     { modelType: "qwen3", tieWordEmbeddings: true },
@@ -113,19 +113,19 @@ test("Qwen3-Embedding's kind: instructions before, <|endoftext|> behind, its sta
   await convertModel(folder, path);
   const { file, metadata } = openGguf(path);
   file.close();
-  // llama.cpp puts its `eos_token_id` behind texts: not what ends a turn.
+  // llama.cpp appends its `eos_token_id` to texts, so it is not the end-of-turn token.
   const said = ["add_eos_token", "eos_token_id", "eot_token_id"].map(
     (key) => metadata.values.get(`tokenizer.ggml.${key}`)?.value,
   );
   expect(said).toEqual([true, EOT, IM_END]);
   await using model = await LanguageModel.load(folder);
-  // What is cut keeps its end.
+  // Truncation keeps the end token.
   model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 10 });
   const cut = await model.embed(texts[0]!, { truncation: true });
   expect(worst(cut, await lastOf(model, [...bytes(texts[0]!).slice(0, 9), EOT]))).toBeLessThan(1e-5);
 });
 
-describe("E5-Mistral's kind", () => {
+describe("E5-Mistral", () => {
   const file = sentencePieceJson([], []);
   const config = { add_bos_token: true, tokenizer_class: "LlamaTokenizer", bos_token: "<s>", eos_token: "</s>" };
   const prompts = { web_search_query: "Instruct: find passages\nQuery: " };
@@ -141,13 +141,13 @@ describe("E5-Mistral's kind", () => {
       { add_eos_token: true, tokenizer_class: "PreTrainedTokenizerFast" },
       [],
     ],
-  ])("</s> behind texts: %s", async (_, more, end) => {
+  ])("appends </s> to texts: %s", async (_, more, end) => {
     const tokenizer = { file, config: { ...config, ...more } };
     const folder = await folderOf({ modelType: "mistral", slidingWindow: 32 }, tokenizer, prompts);
     await check(folder, "web_search_query", (text, prompt) => [1, ...pieces(prompt + text), ...end]);
   });
 
-  test("once where tokenizer.json has it as well; two texts each have one; prompts of completions have none", async () => {
+  test("appends it once if tokenizer.json does too, after each text of a pair, and never to prompts of completions", async () => {
     const load = (more: object, tokenizer: object = file) =>
       fromJson(tokenizer, { ...config, add_eos_token: true, ...more });
     const tokenizer = load({});
@@ -165,7 +165,7 @@ describe("E5-Mistral's kind", () => {
   });
 });
 
-test("Qwen3-Reranker's kind: yes against no at the last token is read of logits, and is what scores say", async () => {
+test("Qwen3-Reranker: scores are the logits of yes against no at the last token", async () => {
   const tokenizer = fromJson(
     byteLevelJson(
       [

@@ -1,4 +1,4 @@
-// Prompts in front of texts that are embedded, and what else sentence-transformers' files say of texts: in calls and in files.
+// Prompts of embedders and the other settings in sentence-transformers' files, in calls and in files.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -23,13 +23,13 @@ import { expectError, temporaryFolder } from "../formats/helpers.ts";
 const prompts = { query: "query: ", passage: "passage: " };
 
 describe("prompts", () => {
-  test("by name, by text, by default; unknown ones list those that there are", async () => {
+  test("are chosen by name, by text or by default; an unknown name lists the known ones", async () => {
     await using model = newModel("bert", { prompts, defaultPromptName: "passage" });
     const plain = async (text: string) => [...(await model.embed(text, { prompt: "" }))];
     expect([...(await model.embed("cat"))]).toEqual(await plain("passage: cat"));
     expect([...(await model.embed("cat", { promptName: "query" }))]).toEqual(await plain("query: cat"));
     expect([...(await model.embed("cat", { prompt: "search " }))]).toEqual(await plain("search cat"));
-    // Ids are what they are.
+    // Ids get no prompt.
     const ids = tokenizer.encode("cat");
     close(await model.embed(ids), await plain("cat"));
     const refused = (options: object, message: RegExp, text: string | Uint32Array = "cat") =>
@@ -45,7 +45,7 @@ describe("prompts", () => {
     await expectError(() => bare.embed("cat", { promptName: "query" }), "INVALID_ARGUMENT", none);
   });
 
-  test.each(["bert", "llama"] as const)("that pooling leaves out, of %s", async (modelType) => {
+  test.each(["bert", "llama"] as const)("can be left out of pooling (%s)", async (modelType) => {
     for (const pooling of [...MODES, ["first", "mean"]] as (PoolingMode | PoolingMode[])[]) {
       await using model = newModel(modelType, { pooling, normalize: false, includePrompt: false, prompts });
       const vectors = await model.embed(texts, { promptName: "query" });
@@ -67,45 +67,48 @@ describe("prompts", () => {
     }
   });
 
-  test.each(["byteLevel", "metaspace"] as const)("whose last blank is a word's first, in %s tokens", async (split) => {
-    const spoken = [...texts, ...texts, "query: cat query: cat query: cat query: a dog", "query: "];
-    const files = (await Tokenizer.train(spoken, { vocabSize: 300 })).files();
-    const words = ["▁query:", "▁cat", "▁dog", "▁", ..."querycatdogs:"];
-    const unigram = {
-      ...JSON.parse(files["tokenizer.json"]!),
-      pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
-      decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
-      post_processor: null,
-      added_tokens: [],
-      model: {
-        type: "Unigram",
-        unk_id: 0,
-        vocab: [["<unk>", 0], ...[...new Set(words)].map((w) => [w, -w.length / 9])],
-      },
-    };
-    const vocabulary =
-      split === "byteLevel"
-        ? Tokenizer.fromFiles({ tokenizer: files["tokenizer.json"]! })
-        : Tokenizer.fromFiles({ tokenizer: JSON.stringify(unigram) });
-    const own = vocabulary.encode("query: ");
-    const whole = vocabulary.encode("query: cat");
-    // The prompt's last token is none of the text's, which begins where it stood.
-    const before = own.length - vocabulary.closingCount - 1;
-    expect([...whole.slice(0, before)]).toEqual([...own.slice(0, before)]);
-    expect(whole[before]).not.toBe(own[before]);
-    await using model = newModel("llama", { normalize: false, includePrompt: false, prompts }, vocabulary);
-    for (const text of ["cat", "cat dog"]) {
-      const vector = await model.embed(text, { promptName: "query" });
-      close(vector, pooledBy("mean", await statesOf(model, `query: ${text}`), before));
-    }
-    await expectError(
-      () => model.embed(["cat", ""], { promptName: "query" }),
-      "INVALID_ARGUMENT",
-      /text\[1\]: expected more tokens than the prompt's/,
-    );
-  });
+  test.each(["byteLevel", "metaspace"] as const)(
+    "may end in a space that belongs to the next word's token (%s)",
+    async (split) => {
+      const spoken = [...texts, ...texts, "query: cat query: cat query: cat query: a dog", "query: "];
+      const files = (await Tokenizer.train(spoken, { vocabSize: 300 })).files();
+      const words = ["▁query:", "▁cat", "▁dog", "▁", ..."querycatdogs:"];
+      const unigram = {
+        ...JSON.parse(files["tokenizer.json"]!),
+        pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+        decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+        post_processor: null,
+        added_tokens: [],
+        model: {
+          type: "Unigram",
+          unk_id: 0,
+          vocab: [["<unk>", 0], ...[...new Set(words)].map((w) => [w, -w.length / 9])],
+        },
+      };
+      const vocabulary =
+        split === "byteLevel"
+          ? Tokenizer.fromFiles({ tokenizer: files["tokenizer.json"]! })
+          : Tokenizer.fromFiles({ tokenizer: JSON.stringify(unigram) });
+      const own = vocabulary.encode("query: ");
+      const whole = vocabulary.encode("query: cat");
+      // The prompt's last token is not part of the text, so the text begins at that token.
+      const before = own.length - vocabulary.closingCount - 1;
+      expect([...whole.slice(0, before)]).toEqual([...own.slice(0, before)]);
+      expect(whole[before]).not.toBe(own[before]);
+      await using model = newModel("llama", { normalize: false, includePrompt: false, prompts }, vocabulary);
+      for (const text of ["cat", "cat dog"]) {
+        const vector = await model.embed(text, { promptName: "query" });
+        close(vector, pooledBy("mean", await statesOf(model, `query: ${text}`), before));
+      }
+      await expectError(
+        () => model.embed(["cat", ""], { promptName: "query" }),
+        "INVALID_ARGUMENT",
+        /text\[1\]: expected more tokens than the prompt's/,
+      );
+    },
+  );
 
-  test("in files: saved, converted, and kept in GGUF; what is wrong is named", async () => {
+  test("are saved, converted and kept in GGUF; invalid values are named", async () => {
     const folder = temporaryFolder();
     const embedding: EmbeddingConfig = {
       ...{
@@ -137,7 +140,7 @@ describe("prompts", () => {
       expect(again.config.embedding).toEqual(embedding);
       close(await again.embed("The Cat"), [...vector], 1e-6);
     }
-    // Over another's files nothing of theirs is left.
+    // Saving over another model's files leaves none of its settings.
     await using bare = newModel("bert", { pooling: "mean" });
     await bare.save(other);
     await using without = await LanguageModel.load(other);
@@ -174,7 +177,7 @@ describe("prompts", () => {
   });
 });
 
-test("small letters, of the prompt as well", async () => {
+test("lowercase applies to the text and to its prompt", async () => {
   const own = { prompts: { query: "Query: " }, includePrompt: false };
   await using lowered = newModel("llama", { ...own, lowercase: true }, cased);
   await using plain = newModel("llama", { ...own, prompts: { query: "query: " } }, cased);
@@ -183,13 +186,13 @@ test("small letters, of the prompt as well", async () => {
   expect([...(await plain.embed("The CAT"))]).not.toEqual([...(await plain.embed("the cat"))]);
 });
 
-test("maxSeqLength bounds a text, truncateDim a vector", async () => {
+test("maxSeqLength limits a text, and truncateDim a vector", async () => {
   await using model = newModel("bert", { maxSeqLength: 6, truncateDim: 4 });
   const long = "the cat sat on the mat and the dog sat on the cat";
   const refused = /text: expected at most 6 tokens, its embedding.maxSeqLength, got \d+ \(truncation: true cuts it\)/;
   await expectError(() => model.embed(long), "CONTEXT_OVERFLOW", refused);
   const ids = tokenizer.encode(long);
-  const cut = [...ids.slice(0, 5), ids.at(-1)!]; // the token behind a text stays
+  const cut = [...ids.slice(0, 5), ids.at(-1)!]; // keeps the closing token
   const vector = await model.embed(long, { truncation: true });
   close(vector, [...(await model.embed(cut))]);
   expect(vector.length).toBe(4);

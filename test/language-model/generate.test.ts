@@ -24,7 +24,7 @@ function logSoftmax(row: Float32Array): number[] {
   return Array.from(row, (v) => v - sum);
 }
 
-describe("the loop", () => {
+describe("the decoding loop", () => {
   test("cached decoding equals uncached forward passes", async () => {
     const { tokens, logprobs } = await model.complete(PROMPT, { maxTokens: 40, temperature: 0, ignoreEos: true });
     const ids = [...PROMPT];
@@ -38,7 +38,7 @@ describe("the loop", () => {
     for (const [i, logprob] of logprobs.entries()) expect(scores[PROMPT.length + i]).toBeCloseTo(logprob, 4);
   });
 
-  test("a prompt of several chunks", async () => {
+  test("a prompt of several chunks gives the logits of one pass", async () => {
     const long = tinyModel({}, { maxPositionEmbeddings: 1024 });
     const ids = Array.from({ length: 700 }, (_, i) => (i * 37) % 320);
     const { tokens } = await long.complete(ids, { maxTokens: 1, temperature: 0 });
@@ -79,7 +79,7 @@ describe("the loop", () => {
     }
   });
 
-  test("more sequences than slots, of different lengths", async () => {
+  test("answers more sequences than slots, of different lengths", async () => {
     const prompts = Array.from({ length: 40 }, (_, i) => [i, i + 1]);
     const results = await model.completeAll(prompts, { maxTokens: 5, temperature: 0, stop: [17, 200] });
     const same = await model.complete(prompts, { maxTokens: 5, temperature: 0, stop: [17, 200] });
@@ -91,14 +91,14 @@ describe("the loop", () => {
       );
   });
 
-  test("calls that run at the same time do not touch each other", async () => {
+  test("concurrent calls do not affect each other", async () => {
     const options = { maxTokens: 30, temperature: 0, ignoreEos: true };
     const alone = [await model.complete([1, 2], options), await model.complete([9, 9, 9], options)];
     const together = await Promise.all([model.complete([1, 2], options), model.complete([9, 9, 9], options)]);
     expect(together.map((c) => c.tokens)).toEqual(alone.map((c) => c.tokens));
   });
 
-  test("n samples: sample i uses seed + i", async () => {
+  test("sample i uses seed + i", async () => {
     const options = { maxTokens: 12, temperature: 1, ignoreEos: true };
     const samples = await model.completeAll([PROMPT], { ...options, seed: 5, n: 3 });
     for (const [i, sample] of samples.entries())
@@ -110,7 +110,7 @@ describe("the loop", () => {
 describe("sampling", () => {
   const options = { maxTokens: 25, temperature: 1, ignoreEos: true };
 
-  test("the same seed gives the same tokens, no seed gives others", async () => {
+  test("the same seed gives the same tokens; without a seed they differ", async () => {
     const tokens = async (seed?: number) => (await model.complete(PROMPT, { ...options, seed })).tokens;
     expect(await tokens(42)).toEqual(await tokens(42));
     expect(await tokens(42)).not.toEqual(await tokens(43));
@@ -118,7 +118,7 @@ describe("sampling", () => {
     expect(await tokens()).not.toEqual(await tokens());
   });
 
-  test("equal prompts of a call have answers of their own, and equal ones where a seed is given", async () => {
+  test("equal prompts of a call get different answers, and equal ones if a seed is given", async () => {
     const distinct = async (own: object) => {
       const all = await model.completeAll(Array(6).fill(PROMPT), { ...options, ...own });
       return new Set(all.map(({ tokens }) => tokens.join())).size;
@@ -141,21 +141,21 @@ describe("sampling", () => {
     });
     const counts = new Map<number, number>();
     for (const { tokens } of draws) counts.set(tokens[0]!, (counts.get(tokens[0]!) ?? 0) + 1);
-    // Pearson's statistic over the tokens that are expected at least five times; five deviations above its mean.
+    // Pearson's statistic over the tokens expected at least five times, with a limit five deviations above its mean.
     const common = expected.map((p, id) => [p, id] as const).filter(([p]) => p * 1000 >= 5);
     const statistic = common.reduce((n, [p, id]) => n + ((counts.get(id) ?? 0) - p * 1000) ** 2 / (p * 1000), 0);
     expect(common.length).toBeGreaterThan(3);
     expect(statistic).toBeLessThan(common.length + 5 * Math.sqrt(2 * common.length));
   });
 
-  test("top-k 1 and a tiny top-p are greedy", async () => {
+  test("topK 1, a tiny topP and minP 1 are greedy", async () => {
     const greedy = (await model.complete(PROMPT, { ...options, temperature: 0 })).tokens;
     expect((await model.complete(PROMPT, { ...options, topK: 1 })).tokens).toEqual(greedy);
     expect((await model.complete(PROMPT, { ...options, topP: 1e-6 })).tokens).toEqual(greedy);
     expect((await model.complete(PROMPT, { ...options, minP: 1 })).tokens).toEqual(greedy);
   });
 
-  test("top logprobs are those of the logits, and cost nothing of the result", async () => {
+  test("topLogprobs returns the likeliest tokens by the logits and does not change the result", async () => {
     const pieces = await collect(model.generate(PROMPT, { ...options, temperature: 0, maxTokens: 3, topLogprobs: 4 }));
     const [row] = await model.logits(PROMPT, { last: true });
     const expected = logSoftmax(row!)
@@ -167,7 +167,7 @@ describe("sampling", () => {
     expect(pieces[0]!.top![0]!.text).toBe(tokenizer.decode([expected[0]!.token]));
   });
 
-  test("logit bias forces and forbids", async () => {
+  test("logit bias forces and forbids tokens", async () => {
     const forced = await model.complete(PROMPT, { ...options, logitBias: { 123: 1000 } });
     expect(new Set(forced.tokens)).toEqual(new Set([123]));
     const greedy = (await model.complete(PROMPT, { ...options, temperature: 0, maxTokens: 1 })).tokens[0]!;
@@ -185,14 +185,14 @@ describe("sampling", () => {
       expect(tokens.filter((t) => t === 50)).toHaveLength(1);
       expect(new Set(tokens).size).toBe(12);
     }
-    // Only the repetition penalty looks at the prompt.
+    // Only the repetition penalty includes the prompt.
     const repeated = await model.complete([50, 50], { ...loop, repetitionPenalty: 1e6, maxTokens: 1 });
     expect(repeated.tokens).not.toContain(50);
     const present = await model.complete([50, 50], { ...loop, presencePenalty: 1000, maxTokens: 1 });
     expect(present.tokens).toEqual([50]);
   });
 
-  test("custom logit processors", async () => {
+  test("logit processors choose tokens", async () => {
     const seen: { ids: number[]; promptLength: number }[] = [];
     const only = (allowed: number) => (logits: Float32Array) => {
       const kept = logits[allowed]!;
@@ -212,10 +212,10 @@ describe("sampling", () => {
     expect(tokens).toEqual([45, 46, 47]);
     expect(seen.map((s) => s.ids)).toEqual([PROMPT, [...PROMPT, 45], [...PROMPT, 45, 46]]);
     expect(seen.every((s) => s.promptLength === PROMPT.length)).toBe(true);
-    // The log-probability stays the model's own.
+    // The reported log-probability stays the model's.
     const [row] = await model.logits(PROMPT, { last: true });
     expect(logprobs[0]).toBeCloseTo(logSoftmax(row!)[45]!, 3);
-    // Processors of nothing change nothing, with a seed either.
+    // A processor that changes nothing does not change a seeded draw.
     const plain = await model.complete(PROMPT, { ...options, seed: 4 });
     const idle = await model.complete(PROMPT, { ...options, seed: 4, logitProcessors: [() => {}] });
     expect(idle.tokens).toEqual(plain.tokens);
@@ -226,7 +226,7 @@ describe("sampling", () => {
   });
 });
 
-describe("endings", () => {
+describe("the end of an answer", () => {
   const options = { temperature: 1, seed: 9, maxTokens: 60, ignoreEos: true };
 
   test("a stop text across token boundaries ends the answer before it", async () => {
@@ -255,7 +255,7 @@ describe("endings", () => {
     expect(before.endsWith(cut.text)).toBe(true);
   });
 
-  test("the model's end token ends the answer unless ignoreEos", async () => {
+  test("the model's end token ends the answer unless ignoreEos is set", async () => {
     const eos = tokenizer.eosTokenIds[0]!;
     const bias = { logitBias: { [eos]: 1000 }, maxTokens: 4 };
     const ended = await model.complete(PROMPT, bias);
@@ -263,7 +263,7 @@ describe("endings", () => {
     expect((await model.complete(PROMPT, { ...bias, ignoreEos: true })).tokens).toEqual([eos, eos, eos, eos]);
   });
 
-  test("maxTokens 0", async () => {
+  test("maxTokens 0 yields an empty answer", async () => {
     expect(await model.complete(PROMPT, { maxTokens: 0 })).toMatchObject({
       tokens: [],
       text: "",
@@ -272,10 +272,10 @@ describe("endings", () => {
   });
 });
 
-describe("the context", () => {
+describe("the context length", () => {
   const prompt = Array.from({ length: 120 }, (_, i) => i);
 
-  test("an answer that cannot fit is an error before anything runs", async () => {
+  test("an answer that cannot fit is rejected before anything runs", async () => {
     // 120 + 9 − 1 = 128: the last token is not fed back.
     expect((await model.complete(prompt, { maxTokens: 9, ignoreEos: true })).tokens).toHaveLength(9);
     const error = await failureOf(() => model.complete(prompt, { maxTokens: 10 }));
@@ -283,24 +283,24 @@ describe("the context", () => {
     expect(error.message).toContain("expected at most 9 after a prompt of 120 tokens in a context of 128, got 10");
   });
 
-  test("without maxTokens it ends where the context does", async () => {
+  test("without maxTokens the answer ends with the context", async () => {
     const { tokens, finishReason } = await model.complete(prompt, { ignoreEos: true });
     expect([tokens.length, finishReason]).toEqual([9, "length"]);
   });
 
-  test("stop ends there, truncateLeft goes on", async () => {
+  test('contextOverflow "stop" ends the answer there, and "truncateLeft" continues', async () => {
     const stopped = await model.complete(prompt, { maxTokens: 50, contextOverflow: "stop", ignoreEos: true });
     expect([stopped.tokens.length, stopped.finishReason]).toEqual([9, "length"]);
     const options = { maxTokens: 200, contextOverflow: "truncateLeft", temperature: 0, ignoreEos: true } as const;
     const { tokens } = await model.complete(prompt, options);
     expect(tokens).toHaveLength(200);
-    // What follows a truncation is what the model says of the kept half alone.
+    // After a truncation the next token depends only on the kept half.
     const ids = [...prompt, ...tokens.slice(0, 9)];
     const [row] = await model.logits([ids[0]!, ...ids.slice(-64)], { last: true });
     expect(tokens[9]).toBe(argmax(row!));
   });
 
-  test("a prompt longer than the context", async () => {
+  test("a prompt longer than the context is rejected, or cut by truncateLeft", async () => {
     const long = Array.from({ length: 300 }, (_, i) => i % 320);
     for (const contextOverflow of ["error", "stop"] as const)
       expect((await failureOf(() => model.complete(long, { contextOverflow }))).code).toBe("CONTEXT_OVERFLOW");
@@ -310,7 +310,7 @@ describe("the context", () => {
   });
 });
 
-describe("prompts that are refused", () => {
+describe("invalid prompts", () => {
   test.each([
     [[], "prompt: expected at least one token"],
     [[320], "token id 0: expected an integer of 0 to 319"],
@@ -319,7 +319,7 @@ describe("prompts that are refused", () => {
     [7, "prompt: expected a string, token ids, or an array of those"],
     [undefined, "prompt"],
     [["a", 3], "prompt"],
-  ])("%o", async (prompt, message) => {
+  ])("rejects %o", async (prompt, message) => {
     const error = await failureOf(() => model.generate(prompt as never));
     expect(error.code).toBe("INVALID_ARGUMENT");
     expect(error.message).toContain(message);

@@ -51,13 +51,13 @@ describe("resolveOptions", () => {
     [{ max_new_tokens: 1 }, "max_new_tokens: expected a known option (nearest: maxTokens)"],
     [{ stoppingCriteria: [] }, "stoppingCriteria: expected a known option (nearest: stop)"],
     [{ top_k: 1 }, "top_k: expected a known option (nearest: topK)"],
-  ])("%o", (options, message) => {
+  ])("rejects %o", (options, message) => {
     const error = failure(options);
     expect(error.code).toBe("INVALID_ARGUMENT");
     expect(error.message).toContain(message);
   });
 
-  test("defaults: the caller's, then the model's, then heddle's", () => {
+  test("prefers the caller's options, then the model's, then heddle's defaults", () => {
     const generation = {
       doSample: true,
       temperature: 0.6,
@@ -76,17 +76,17 @@ describe("resolveOptions", () => {
     expect(resolveOptions({}, context)).toMatchObject({ temperature: DEFAULT_TEMPERATURE, topP: 1, topK: 0, minP: 0 });
   });
 
-  test("end tokens end a text unless ignoreEos", () => {
+  test("end tokens end a text unless ignoreEos is set", () => {
     expect([...resolveOptions({ stop: ["x", 9] }, context).stopTokens].sort()).toEqual([2, 9]);
     expect([...resolveOptions({ ignoreEos: true }, context).stopTokens]).toEqual([]);
   });
 
-  test("no seed is left to each sequence", () => {
+  test("leaves a missing seed undefined, to be drawn per sequence", () => {
     expect(resolveOptions({}, context).seed).toBeUndefined();
     expect(resolveOptions({ seed: 7 }, context).seed).toBe(7);
   });
 
-  test("a model's file with nonsense in it is told apart from the caller's options", () => {
+  test("names an invalid value in the model's generation config", () => {
     expect(failure({}, { ...context, generation: { topP: 7 } as never }).message).toContain("topP");
   });
 });

@@ -1,4 +1,4 @@
-// What the graph makes of a text's hidden states itself, and of what every row has to leave it.
+// Pooling of hidden states in the graph, and the rows that each mode needs.
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../lib/formats/config/config.ts";
 import { pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
@@ -6,7 +6,7 @@ import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel } from "../../lib/language-model/index.ts";
 import { close, MODES, pooledBy, WIDTH } from "../formats/embedding/embedding-folders.ts";
 
-test("only the largest needs every row, and one row is none of a product", () => {
+test("only max needs every row, and a single row needs no matrix product", () => {
   const kinds = MODES.map((mode) => [mode, pooledRows(mode)]);
   expect(Object.fromEntries(kinds)).toEqual({
     ...{ first: "first", last: "last", max: "all" },
@@ -18,7 +18,7 @@ test("only the largest needs every row, and one row is none of a product", () =>
   expect(pooledRows("all")).toBe("all");
 });
 
-test("the matrix: a text's ways one after the other, its own rows alone, a prompt's not", () => {
+test("the pooling matrix lists a text's modes in order and covers only the text's rows, without the prompt", () => {
   const texts = [
     { tokens: 2, begin: 0, count: 2, from: 0 },
     { tokens: 4, begin: 1, count: 3, from: 2 },
@@ -31,7 +31,7 @@ test("the matrix: a text's ways one after the other, its own rows alone, a promp
     f32([1 / 3, 2 / 3, 0, 0, 0]),
     [1, 0, 0, 0, 0],
     [0, 1, 0, 0, 0],
-    // Of the second text's four tokens the first was in the run before.
+    // The first of the second text's four tokens was in the run before.
     [0, 0, 0, 0.5, 0.5],
     f32([0, 0, 0, 3 / 7, 4 / 7]),
     [0, 0, 0, 0, 0],
@@ -40,10 +40,10 @@ test("the matrix: a text's ways one after the other, its own rows alone, a promp
 });
 
 const ways: (PoolingMode | PoolingMode[])[] = [...MODES, ["last", "mean", "first"], ["max", "weighted_mean"]];
-// A causal model takes more than one run for 600 tokens, an encoder a run that is longer than others.
+// For 600 tokens a causal model takes several runs, and an encoder one longer run.
 describe.each(["bert", "llama"] as const)("%s", (modelType) => {
   test.each(ways.map((pooling) => [String(pooling), pooling] as const))(
-    "%s of long texts beside short ones",
+    "%s pools long and short texts in one batch",
     async (_, pooling) => {
       await using model = createModel(
         {

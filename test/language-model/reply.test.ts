@@ -1,4 +1,4 @@
-// Answers under way: iterated, awaited, or both.
+// Replies: iterated, awaited, or both.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Piece } from "../../lib/inference/sequence.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -26,7 +26,7 @@ const failed = (reply: Reply<unknown>) =>
     ({ code }: { code: string }) => code,
   );
 
-describe("an answer", () => {
+describe("a reply", () => {
   test("is iterated, and then awaited for the whole", async () => {
     const { timings: _, ...expected } = await model.complete(PROMPT, options);
     const session = model.session();
@@ -46,7 +46,7 @@ describe("an answer", () => {
     session.dispose();
   });
 
-  test("of a chat has its calls of tools after the loop too", async () => {
+  test("of a chat has its tool calls after the loop too", async () => {
     const parameters = { type: "object", properties: {}, additionalProperties: false };
     const tools = [{ type: "function", function: { name: "sea", parameters } }];
     const chat = model.chat({ tools });
@@ -59,7 +59,7 @@ describe("an answer", () => {
     chat.dispose();
   });
 
-  test("is awaited alone, and gives what complete gives", async () => {
+  test("can be awaited without iterating, and gives the result of complete", async () => {
     expect((await model.generate(PROMPT, options)).text).toBe((await model.complete(PROMPT, options)).text);
     const several = await model.generate([PROMPT, "Tom"], options);
     expect(several.map(({ text }) => text)).toEqual(
@@ -69,7 +69,7 @@ describe("an answer", () => {
     expect(twice).toHaveLength(2);
   });
 
-  test("is stepped through, and awaited for what is left", async () => {
+  test("is read step by step, and awaited for the rest", async () => {
     const reply = model.generate(PROMPT, options);
     const { tokens } = await model.complete(PROMPT, options);
     expect((await reply.next()).value).toMatchObject({ token: tokens[0] });
@@ -80,7 +80,7 @@ describe("an answer", () => {
     expect(await piecesOf(begun)).toHaveLength(11);
   });
 
-  test("without a piece tells what it has when it is awaited", async () => {
+  test("without pieces has its prompt's scores when awaited", async () => {
     const reply = model.generate(PROMPT, { maxTokens: 0, promptLogprobs: 1 });
     expect(await piecesOf(reply)).toEqual([]);
     const { promptLogprobs, promptTop, finishReason, usage } = await reply;
@@ -89,7 +89,7 @@ describe("an answer", () => {
     expect(finishReason).toBe("length");
   });
 
-  test("of which there are several to one prompt is iterated alone", async () => {
+  test("with several answers to one prompt can only be iterated", async () => {
     const reply = model.generate(PROMPT, { ...options, n: 2 });
     expect(await piecesOf(reply)).toHaveLength(24);
     expect(await reply.then(null, ({ message }: Error) => message)).toBe(
@@ -98,8 +98,8 @@ describe("an answer", () => {
   });
 });
 
-describe("an answer that does not come to its end", () => {
-  test("has no whole", async () => {
+describe("a reply that does not finish", () => {
+  test("rejects when awaited", async () => {
     const left = model.generate(PROMPT, options);
     for await (const _ of left) break;
     expect(await failed(left)).toBe("ABORTED");
@@ -116,7 +116,7 @@ describe("an answer that does not come to its end", () => {
     expect(await thrown.then(null, ({ message }: Error) => message)).toBe("mine");
   });
 
-  test("fails once: no rejection is left unhandled", async () => {
+  test("fails once, without an unhandled rejection", async () => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown) => unhandled.push(reason);
     process.on("unhandledRejection", note);
@@ -141,7 +141,7 @@ describe("an answer that does not come to its end", () => {
     }
   });
 
-  test("is not read twice", async () => {
+  test("cannot be read twice", async () => {
     const reply = model.generate(PROMPT, options);
     await piecesOf(reply);
     expect((await failureOf(() => reply)).message).toContain("got a second reader");

@@ -46,14 +46,14 @@ async function model(config: object = {}): Promise<LanguageModel> {
   return tinyModel({ tokenizer }, { maxPositionEmbeddings: 512, ...config });
 }
 
-/** What was generated is the beginning of a document, and at "stop" a valid one. */
+/** Checks that the text is a prefix of a document, and at "stop" a valid document. */
 function check({ text, finishReason, tokens }: Completion, schema: object | boolean, of: LanguageModel): void {
   const automaton = new Automaton(compileSchema(schema));
   if (finishReason === "stop") {
     expect(validate(JSON.parse(text), schema as { [keyword: string]: unknown }), text).toBe(true);
     return;
   }
-  // Bytes, not the text: it may end within a character.
+  // Compare bytes: the text may end within a character.
   const bytes = Buffer.concat(tokens.map((id) => of.tokenizer!.tokenBytes(id)));
   expect(automaton.read(automaton.start, bytes), text).not.toBeNull();
 }
@@ -62,16 +62,19 @@ const asked = (schema: object | boolean): ResponseFormat => ({ type: "json_schem
 const bits = ({ text, tokens, logprobs, finishReason }: Completion) => ({ text, tokens, logprobs, finishReason });
 
 describe("a model of random weights", () => {
-  test.each(Object.entries(schemas))("%s: valid at stop, a beginning at length", async (_name, schema) => {
-    await using m = await model();
-    const answers = await m.completeAll(["The cat", "日本", "saw a"], {
-      responseFormat: asked(schema),
-      ...{ n: 8, maxTokens: 120, temperature: 1.5, seed: 3 },
-    });
-    for (const answer of answers) check(answer, schema, m);
-  });
+  test.each(Object.entries(schemas))(
+    '%s: a document is valid at "stop" and a valid prefix at "length"',
+    async (_name, schema) => {
+      await using m = await model();
+      const answers = await m.completeAll(["The cat", "日本", "saw a"], {
+        responseFormat: asked(schema),
+        ...{ n: 8, maxTokens: 120, temperature: 1.5, seed: 3 },
+      });
+      for (const answer of answers) check(answer, schema, m);
+    },
+  );
 
-  test("most documents of a bounded schema come to their end, and the answer ends with them", async () => {
+  test("most documents of a bounded schema are finished, and the answer ends with them", async () => {
     await using m = await model();
     const schema = {
       type: "object",
@@ -93,7 +96,7 @@ describe("a model of random weights", () => {
     expect(new Set(answers.map(({ text }) => text)).size).toBeGreaterThan(2);
   });
 
-  test("what may go on ends with an end token, and only where it is whole", async () => {
+  test("an answer that may continue ends with an end token, and only when it is complete", async () => {
     await using m = await model();
     const responseFormat: ResponseFormat = { type: "regex", pattern: "ab(?:cd)*" };
     const { eosTokenIds } = m.tokenizer!;
@@ -106,7 +109,7 @@ describe("a model of random weights", () => {
     expect(answers.some(({ finishReason, text }) => finishReason === "stop" && text === "ab")).toBe(true);
   });
 
-  test("json_object, and OpenAI's nesting of a schema", async () => {
+  test("supports json_object and OpenAI's nesting of a schema", async () => {
     await using m = await model();
     const options: GenerateOptions = { maxTokens: 60, temperature: 1, seed: 9 };
     const object = await m.complete("The", { ...options, responseFormat: { type: "json_object" } });
@@ -122,7 +125,7 @@ describe("a model of random weights", () => {
   });
 });
 
-describe("beside other options", () => {
+describe("combined with other options", () => {
   const base: GenerateOptions = { responseFormat: asked(person), maxTokens: 60, seed: 11 };
   const cases: [string, GenerateOptions][] = [
     ["greedy", { temperature: 0 }],
@@ -140,12 +143,12 @@ describe("beside other options", () => {
     await using m = await model();
     const answers = await m.completeAll(["The cat", "saw"], { ...base, ...options, n: 3 });
     for (const answer of answers) check(answer, person, m);
-    // The same again, and alone: the draw depends on the seed.
+    // Again, and alone: the draw depends on the seed only.
     const again = await m.completeAll(["The cat"], { ...base, ...options });
     expect(again[0]!.tokens).toEqual(answers[0]!.tokens);
   });
 
-  test("each draw is the one that a processor which forbids the same tokens makes", async () => {
+  test("each draw equals that of a processor that forbids the same tokens", async () => {
     await using m = await model();
     const automaton = new Automaton(compileSchema(person));
     const special = new Set(m.tokenizer!.addedTokens.map(({ id }) => id));
@@ -173,7 +176,7 @@ describe("beside other options", () => {
         maxTokens: constrained.tokens.length,
       });
       expect(constrained.tokens).toEqual(processed.tokens);
-      // What is reported is the model's own probability, as without a form.
+      // The reported probability is the model's, as without a format.
       for (const [i, logprob] of constrained.logprobs.entries()) expect(logprob).toBeCloseTo(processed.logprobs[i]!, 4);
     }
   });
@@ -197,7 +200,7 @@ describe("beside other options", () => {
     },
   );
 
-  test("stop texts cut a document short, which is then no stop; a stop token ends a whole one alone", async () => {
+  test('a document cut by a stop text ends with "length"; a stop token ends only a complete one', async () => {
     await using m = await model();
     const schema = { type: "array", items: { type: "string" }, minItems: 2 };
     const cut = await m.complete("The", {
@@ -216,7 +219,7 @@ describe("beside other options", () => {
       seed: 4,
     });
     expect(whole).toMatchObject({ text: "ab", finishReason: "stop" });
-    // "b" is a part of no text now, but of longer tokens, and comes where the text may end.
+    // "b" is not part of any text now, only of longer tokens, and comes where the text may end.
     const b = m.tokenizer!.tokenToId("b")!;
     const letters: ResponseFormat = { type: "regex", pattern: "[abc]{3,}" };
     const ended = await m.completeAll(["The"], {
@@ -235,7 +238,7 @@ describe("beside other options", () => {
     expect(ended.some(({ tokens }) => tokens.at(-1) === b)).toBe(true);
   });
 
-  test("a session, a chat, and calls beside each other", async () => {
+  test("works in a session, a chat, and concurrent calls", async () => {
     await using m = await model();
     using session = m.session();
     const first = await session.complete("The cat", { ...base, temperature: 1 });
@@ -259,7 +262,7 @@ describe("beside other options", () => {
     expect(free.text).not.toBe(a.text.slice(0, free.text.length));
   });
 
-  test("unconstrained calls have the bits they had, before and after", async () => {
+  test("unconstrained calls keep their bits, before and after a constrained call", async () => {
     await using m = await model();
     const options: GenerateOptions = { maxTokens: 40, temperature: 0.9, seed: 4 };
     const before = bits(await m.complete("The cat", options));
@@ -290,12 +293,12 @@ describe.skipIf(!fixtures)("a trained model with a SentencePiece vocabulary", ()
     });
     for (const answer of answers) check(answer, schema, m);
     expect(answers.filter(({ finishReason }) => finishReason === "stop").length).toBeGreaterThan(6);
-    // Characters that the vocabulary lacks are written by their bytes.
+    // Characters missing from the vocabulary are written as bytes.
     expect(answers.filter(({ text }) => /日本|海/.test(text)).length).toBeGreaterThan(6);
   });
 });
 
-describe("refusals", () => {
+describe("invalid formats", () => {
   test.each<[unknown, string, string]>([
     ["json", "INVALID_ARGUMENT", "responseFormat: expected an object"],
     [{ type: "json" }, "INVALID_ARGUMENT", "responseFormat.type: expected text, json_object, json_schema, regex"],
@@ -329,14 +332,14 @@ describe("refusals", () => {
     [{ type: "regex", pattern: "(a" }, "INVALID_ARGUMENT", "responseFormat.pattern: expected a )"],
     [{ type: "regex", pattern: "(?=a)" }, "UNSUPPORTED", "look-around"],
     [{ type: "regex" }, "INVALID_ARGUMENT", "responseFormat.pattern: expected a string"],
-  ])("%o", async (responseFormat, code, message) => {
+  ])("rejects %o", async (responseFormat, code, message) => {
     await using m = await model();
     const failure = await failureOf(() => m.complete("The", { responseFormat: responseFormat as ResponseFormat }));
     expect(failure.code).toBe(code);
     expect(failure.message).toContain(message);
   });
 
-  test("a model without a tokenizer, and a signal", async () => {
+  test("rejects a model without a tokenizer, and an aborted signal", async () => {
     await using bare = tinyModel();
     expect(await failureOf(() => bare.complete([1], { responseFormat: { type: "json_object" } }))).toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -350,14 +353,14 @@ describe("refusals", () => {
   });
 });
 
-describe("a pattern that the empty text alone matches ends before the first token", () => {
+describe("a pattern that matches only the empty text ends before the first token", () => {
   const ways: [string, GenerateOptions][] = [
-    ["plainly", {}],
+    ["with default options", {}],
     ["with beams", { numBeams: 2 }],
     ["with guesses", { promptLookupNumTokens: 4 }],
-    ["past end tokens", { ignoreEos: true }],
-    ["with the prompt's scores", { promptLogprobs: 0 }],
-    ["where no token is wanted", { maxTokens: 0 }],
+    ["with ignoreEos", { ignoreEos: true }],
+    ["with promptLogprobs", { promptLogprobs: 0 }],
+    ["with maxTokens 0", { maxTokens: 0 }],
   ];
   test.each(ways)("%s", async (_, options) => {
     await using own = await model();
@@ -369,7 +372,7 @@ describe("a pattern that the empty text alone matches ends before the first toke
     }
   });
 
-  test("in sessions, chats and batchers, beside others", async () => {
+  test("in sessions, chats and batchers, among other calls", async () => {
     await using own = await model();
     const options = { responseFormat: { type: "regex", pattern: "^$" }, promptLogprobs: 0 } as const;
     using session = own.session();

@@ -37,7 +37,7 @@ const families = [
 ] as const;
 
 describe.each(families)("%s", (modelType, config) => {
-  test("what is saved loads as the same model, from a folder and from GGUF", async () => {
+  test("a saved model loads as the same model, from a folder and from GGUF", async () => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer }, { modelType, ...config });
     model.card = parseModelCard({ stage: "pretrain", tokensSeen: 12, name: "tiny" });
@@ -56,8 +56,8 @@ describe.each(families)("%s", (modelType, config) => {
   });
 });
 
-describe("dtype", () => {
-  test("weights in 16 bits, at save and at load", async () => {
+describe("the dtype option", () => {
+  test("stores weights in 16 bits, at save and at load", async () => {
     await using model = tinyModel();
     const path = join(folder, "half");
     await model.save(path, { dtype: "bf16" });
@@ -73,16 +73,16 @@ describe("dtype", () => {
   });
 });
 
-describe("models that do not load", () => {
+describe("loading", () => {
   test.each([
     ["no such folder", "NOT_FOUND"],
     ["", "INVALID_ARGUMENT"],
     [import.meta.filename, "INVALID_FILE"],
-  ])("%s", async (path, code) => {
+  ])('rejects the path "%s"', async (path, code) => {
     expect((await failureOf(() => LanguageModel.load(path))).code).toBe(code);
   });
 
-  test("unknown and wrong options", async () => {
+  test("rejects unknown and invalid options", async () => {
     for (const options of [
       { devise: "cpu" },
       { dtype: "int3" },
@@ -97,7 +97,7 @@ describe("models that do not load", () => {
     );
   });
 
-  test("a folder whose configuration tells another story", async () => {
+  test("rejects a folder whose configuration contradicts its weights", async () => {
     await using model = tinyModel();
     const path = join(folder, "lies");
     await model.save(path);
@@ -117,7 +117,7 @@ describe("models that do not load", () => {
     );
   });
 
-  test("NaN weights", async () => {
+  test("NaN weights are reported when the model runs", async () => {
     await using model = tinyModel();
     const name = "model.layers.0.mlp.up_proj.weight";
     await model.model.weight(name).write(new Float32Array(8).fill(Number.NaN), 0);

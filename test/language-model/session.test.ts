@@ -10,7 +10,7 @@ afterAll(() => model.dispose());
 const greedy = { maxTokens: 10, temperature: 0, ignoreEos: true };
 
 describe("session", () => {
-  test("a reused beginning changes nothing of the result", async () => {
+  test("reusing a prefix does not change the result", async () => {
     await using session = model.session();
     const first = await session.complete([1, 2, 3, 4], greedy);
     expect(first.tokens).toEqual((await model.complete([1, 2, 3, 4], greedy)).tokens);
@@ -24,19 +24,19 @@ describe("session", () => {
     expect((await session.complete(other, greedy)).tokens).toEqual((await model.complete(other, greedy)).tokens);
   });
 
-  test("a prompt that is held already is not computed again", async () => {
+  test("does not recompute a cached prompt", async () => {
     await using session = model.session();
     const prompt = Array.from({ length: 900 }, (_, i) => i % 300);
     await session.complete(prompt, { maxTokens: 1 });
     const { usage } = await session.complete([...prompt, 5], { maxTokens: 1 });
     expect(usage).toEqual({ promptTokens: 901, cachedTokens: 900, completionTokens: 1 });
-    // The last id is always fed: its logits are what the next token is drawn from.
+    // The last id is always fed: the next token is drawn from its logits.
     const again = await session.complete(prompt, { maxTokens: 1 });
     expect(again.usage.cachedTokens).toBe(899);
     expect((await model.complete(prompt, { maxTokens: 1 })).usage.cachedTokens).toBe(0);
   });
 
-  test("it grows with its sequence", async () => {
+  test("grows with its sequence", async () => {
     await using session = model.session();
     const options = { maxTokens: 700, temperature: 0, ignoreEos: true };
     const { tokens } = await session.complete([3], options);
@@ -45,7 +45,7 @@ describe("session", () => {
     expect((await session.complete(more, greedy)).tokens).toEqual((await model.complete(more, greedy)).tokens);
   });
 
-  test("forks go their own ways", async () => {
+  test("forks are independent", async () => {
     await using session = model.session();
     await session.complete([1, 2, 3], greedy);
     await using fork = await session.fork();
@@ -55,12 +55,12 @@ describe("session", () => {
     expect(b.tokens).toEqual((await model.complete([1, 2, 3, 5], greedy)).tokens);
   });
 
-  test("a fork holds what the session held, whatever is asked of it meanwhile", async () => {
+  test("a fork holds what the session held, and calls are rejected while it copies", async () => {
     const ids = Array.from({ length: 60 }, (_, i) => (i * 31) % 90);
     const session = model.session();
     await session.complete(ids, greedy);
     const forks = [session.fork(), session.fork()];
-    // It would write over the keys that are copied.
+    // The call would overwrite the keys being copied.
     for (const call of [() => session.complete([...ids].reverse(), greedy), () => session.truncate(3)])
       expect((await failureOf(call)).message).toContain("one call at a time");
     for (const forking of forks) {
@@ -78,7 +78,7 @@ describe("session", () => {
     });
   });
 
-  test("16-bit caches", async () => {
+  test("works with 16-bit caches", async () => {
     for (const cacheDtype of ["bf16", "f16"] as const) {
       await using session = model.session({ cacheDtype });
       const { logprobs, tokens } = await session.complete([1, 2, 3, 4], greedy);
@@ -87,7 +87,7 @@ describe("session", () => {
     }
   });
 
-  test("after an abort it holds what it held", async () => {
+  test("keeps its tokens after an abort", async () => {
     await using session = model.session();
     await session.complete([1, 2, 3], greedy);
     const held = [...session.tokens];
@@ -99,7 +99,7 @@ describe("session", () => {
     );
   });
 
-  test("one call at a time; options; dispose", async () => {
+  test("allows one call at a time, validates options, and rejects calls once disposed", async () => {
     const session = model.session({ contextLength: 20 });
     const running = session.complete([1], { maxTokens: 5, ignoreEos: true });
     expect((await failureOf(() => session.complete([1]))).message).toContain("one call at a time");
@@ -128,7 +128,7 @@ describe("chat", () => {
     chat.dispose();
   });
 
-  test("streams, saves, forks", async () => {
+  test("streams, is saved and is forked", async () => {
     const chat = model.chat();
     let text = "";
     for await (const piece of chat.send("The bird", greedy)) text += piece.text;
@@ -140,7 +140,7 @@ describe("chat", () => {
     for (const c of [chat, restored, fork]) c.dispose();
   });
 
-  test("after a failure the conversation is what it was", async () => {
+  test("keeps the conversation after a failure", async () => {
     const chat = model.chat();
     await chat.send("The cat", greedy);
     const before = JSON.stringify(chat);
@@ -153,7 +153,7 @@ describe("chat", () => {
     chat.dispose();
   });
 
-  test("bad states are refused", async () => {
+  test("rejects invalid states", async () => {
     for (const state of [
       { messages: [{ role: "robot", content: "x" }] },
       { messages: [{ role: "user" }] },

@@ -6,7 +6,7 @@ import { Clock } from "../../lib/lifecycle/clock.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
 
 const plan = planOf({ seed: 1, budgetMinutes: 20, quick: false });
-// Of the plan: pretrain 630 s in 1500 steps, then 40, 45, 15, 90 and 60 s.
+// By the plan: pretrain takes 630 s in 1500 steps, then 40, 45, 15, 90 and 60 s.
 const AFTER_PRETRAIN = 250;
 
 function clockAt() {
@@ -15,7 +15,7 @@ function clockAt() {
   return { clock, pass: (seconds: number) => (ms += seconds * 1000) };
 }
 
-test("nothing is said before steps say it: a vocabulary made in no time is no measure", () => {
+test("gives no estimate before training steps, since the tokenizer stage is too fast to measure by", () => {
   const { clock, pass } = clockAt();
   clock.start("tokenizer");
   expect(clock.secondsLeft()).toBeUndefined();
@@ -25,15 +25,15 @@ test("nothing is said before steps say it: a vocabulary made in no time is no me
   clock.start("pretrain");
   pass(20); // loading and measuring before the first step
   for (let step = 1; step <= 4; step++) {
-    pass(step === 1 ? 5 : 0.84); // the first makes programs
+    pass(step === 1 ? 5 : 0.84); // the first step compiles programs
     clock.step(step / 1500);
-    // Twice as slow as the plan says: 1500 steps of 0.84 s, and twice what is planned for the rest.
+    // Twice as slow as planned: 1500 steps of 0.84 s, and twice the planned time for the rest.
     if (step < 4) expect(clock.secondsLeft()).toBeUndefined();
     else expect(clock.secondsLeft()).toBe(Math.round(1496 * 0.84 + 2 * AFTER_PRETRAIN));
   }
 });
 
-test("a stage that goes on near its end is judged by what this run does of it", () => {
+test("a stage resumed near its end is estimated from the steps of this run", () => {
   const { clock, pass } = clockAt();
   clock.skip("tokenizer");
   clock.start("pretrain");
@@ -42,7 +42,7 @@ test("a stage that goes on near its end is judged by what this run does of it", 
     clock.step(step / 1500);
     pass(0.42);
   }
-  // The plan's pace.
+  // The planned pace.
   expect(clock.secondsLeft()).toBe(Math.round(90 * 0.42 + AFTER_PRETRAIN));
   pass(89 * 0.42);
   clock.step(1);
@@ -64,7 +64,7 @@ function terminal() {
   return { stream: stream as unknown as NodeJS.WriteStream, last: () => written.at(-1) ?? "" };
 }
 
-test("the line of the lesson has no time left where none is known", () => {
+test("the progress line omits the time left if it is unknown", () => {
   const { stream, last } = terminal();
   const progress = new LifecycleProgress(stream);
   const step = { type: "step", stage: "pretrain", maxSteps: 10, loss: 2, tokensPerSecond: 900 } as const;
@@ -78,7 +78,7 @@ test("the line of the lesson has no time left where none is known", () => {
 
 const unit = lossUnit("sft");
 
-test("an evaluation's line has the loss in its unit, and what it was averaged over", () => {
+test("an evaluation's line has the loss with its unit, and the count it was averaged over", () => {
   const event = { step: 1, maxSteps: 2, evalLoss: 5.85, tokens: 19600 };
   expect(evaluated(event, unit)).toBe("held-out loss 5.8500 nats per token over 19,600 tokens");
   expect(evaluated({ ...event, tokens: 1 }, lossUnit("dpo"))).toBe("held-out loss 5.8500 over 1 pair");
@@ -86,7 +86,7 @@ test("an evaluation's line has the loss in its unit, and what it was averaged ov
   expect(evaluated(event, lossUnit("grpo", "dr_grpo"))).toBe("held-out loss 5.8500 over 19,600 answers");
 });
 
-test("a training's line judges by steps after the first: loading is none of them", () => {
+test("a training's line estimates from steps after the first, which includes loading", () => {
   const { stream, last } = terminal();
   let ms = 0;
   const progress = new TrainProgress(stream, () => ms);
@@ -103,13 +103,13 @@ test("a training's line judges by steps after the first: loading is none of them
   const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
   progress.update({ ...event, metrics, step: 502 }, unit);
   expect(last()).toMatch(/rewardMargin 1.5000 {2}replayLoss 0.2500$/);
-  // A line that wraps cannot be written over: what does not fit is left out, and nothing is cut in the middle.
+  // A wrapped line cannot be overwritten, so whole parts that do not fit are left out.
   progress.update({ ...event, metrics: { reward: 1, ["x".repeat(200)]: 1 }, step: 502 }, unit);
   expect(last()).toMatch(/left {2}reward 1.0000$/);
   stream.columns = 50;
   progress.update({ ...event, step: 502 }, unit);
   expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000$/);
-  stream.columns = 0; // a terminal that does not say
+  stream.columns = 0; // a terminal of unknown width
   progress.update({ ...event, step: 502 }, unit);
   expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000 {2}900 tokens\/s {2}4 min 9 s left$/);
   stream.columns = 20;
@@ -117,7 +117,7 @@ test("a training's line judges by steps after the first: loading is none of them
   expect(last()).toHaveLength("\r\x1b[2K".length + 19);
 });
 
-test("a terminal that can only print is written no line over", () => {
+test("a dumb terminal gets no overwritten line", () => {
   vi.stubEnv("TERM", "dumb");
   const { stream, last } = terminal();
   const event = {

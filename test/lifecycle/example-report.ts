@@ -3,7 +3,7 @@ import type { ReportData } from "../../lib/lifecycle/report/data.ts";
 import type { Measurement, Sample } from "../../lib/lifecycle/types.ts";
 import { calibration } from "../../lib/metrics/calibration.ts";
 
-/** Numbers by chance from a seed: made for the looks of the report, and shown to nobody as a result. */
+/** Seeded random numbers for the layout of the report, never shown as results. */
 function* chance(seed: number): Generator<number, never, void> {
   let state = seed >>> 0;
   for (;;) {
@@ -12,7 +12,7 @@ function* chance(seed: number): Generator<number, never, void> {
   }
 }
 
-/** A report with invented figures that has every figure, and texts that would break a page that does not escape. */
+/** A report with invented numbers that has every figure, and texts that would break a page without escaping. */
 export function exampleReport(): ReportData {
   const random = chance(1);
   const next = () => random.next().value;

@@ -30,7 +30,7 @@ describe("the lesson, quickly", () => {
     result = await run;
   }, 300_000);
 
-  it("reports again beside a log whose last line was cut", async () => {
+  it("repeats the report if a log's last line was cut", async () => {
     const log = join(out, "sft", "log.jsonl");
     const whole = readFileSync(log);
     appendFileSync(log, '{"step":5,"lo');
@@ -39,7 +39,7 @@ describe("the lesson, quickly", () => {
     expect(again.stages).toEqual(result.stages);
   });
 
-  it("goes through every stage, and says of each what it gained", () => {
+  it("runs every stage and reports its gains", () => {
     expect(result.stages.map(({ name }) => name)).toEqual(["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo"]);
     for (const { name, steps, seconds, tokens, metrics } of result.stages) {
       expect(steps).toBe(name === "tokenizer" ? 0 : 4);
@@ -54,26 +54,26 @@ describe("the lesson, quickly", () => {
       expect(Object.keys(stage!.metrics.after).sort()).toEqual(names.sort());
       expect(Object.keys(stage!.metrics.before).sort()).toEqual(names.sort());
     }
-    // Both ways of preference tuning begin with the same model.
+    // Both preference stages start from the same model.
     expect(dpo!.metrics.before).toEqual(sft!.metrics.after);
     expect(grpo!.metrics.before).toEqual(sft!.metrics.after);
   });
 
-  it("says what its models have not learned", () => {
+  it("reports what its models have not learned", () => {
     expect(result.missed[0]).toMatch(/^answers \d.*% of the questions exactly$/);
   });
 
-  it("reports steps, speed and the time left as it goes", () => {
+  it("reports steps, speed and the time left as it runs", () => {
     const steps = events.filter((event) => event.type === "step" && event.stage === "pretrain");
     expect(steps.map((event) => event.type === "step" && event.step)).toEqual([1, 2, 3, 4]);
-    // Before any step there is nothing to judge by; once a stage was trained there is.
+    // The estimate starts with the first trained stage.
     const trained = events.findIndex((event) => event.type === "done" && event.stage === "pretrain");
     for (const [i, { secondsLeft, type, stage }] of events.entries()) {
       if (i >= trained) expect(secondsLeft).toBeGreaterThanOrEqual(0);
       if (stage === "tokenizer" || (stage === "pretrain" && type === "stage")) expect(secondsLeft).toBeUndefined();
     }
     expect(events.at(-1)!.secondsLeft).toBe(0);
-    // As many as it was said at the beginning: two classifiers are trained.
+    // As many steps as announced; two classifiers are trained.
     for (const event of events) {
       if (event.type !== "done") continue;
       const own = events.filter(({ stage }) => stage === event.stage);
@@ -93,7 +93,7 @@ describe("the lesson, quickly", () => {
     expect(existsSync(join(out, "data", "preferences.jsonl"))).toBe(true);
   });
 
-  it("does nothing anew when it is done", async () => {
+  it("does nothing when it is already done", async () => {
     const again: LifecycleEvent[] = [];
     const run = lifecycle({ out, quick: true });
     for await (const event of run) again.push(event);
@@ -101,14 +101,14 @@ describe("the lesson, quickly", () => {
     expect(await run).toEqual(result);
   });
 
-  it("tells of a budget that is too short before it begins", async () => {
+  it("warns of a budget that is too short before it begins", async () => {
     const told: string[] = [];
     const run = lifecycle({ out: join(folder, "short"), budgetMinutes: 1, onWarning: (message) => told.push(message) });
     for await (const _ of run) break;
     expect(told).toEqual([expect.stringMatching(/^lifecycle: a budget of 1 minute pays for 75 steps/)]);
   });
 
-  it("refuses a folder with a run of another plan", async () => {
+  it("rejects a folder with a run of another plan", async () => {
     const failure = await lifecycle({ out, quick: true, seed: 2 }).then(
       () => undefined,
       (error: unknown) => error,
@@ -117,7 +117,7 @@ describe("the lesson, quickly", () => {
     expect((failure as HeddleError).message).toMatch(/holds \(seed 1, .*\), got seed 2/);
   });
 
-  it("refuses a folder that holds a stage of something else", async () => {
+  it("rejects a folder with a stage of something else", async () => {
     const used = join(folder, "used");
     mkdirSync(join(used, "sft"), { recursive: true });
     writeFileSync(join(used, "sft", "config.json"), "{}");
@@ -127,19 +127,19 @@ describe("the lesson, quickly", () => {
     });
   });
 
-  it("goes on after kill -9, with the same figures", async () => {
+  it("continues after kill -9 with the same results", async () => {
     const killed = join(folder, "killed");
     const root = fileURLToPath(new URL("../..", import.meta.url));
     const jiti = join(root, "node_modules/jiti/lib/jiti-cli.mjs");
     const script = fileURLToPath(new URL("run-lifecycle.ts", import.meta.url));
-    // Whatever was done last: a step of some stage, or the end of one.
+    // Whatever was last: a step of a stage, or the end of one.
     for (const mark of ["pretrain 3", "sft 2", "dpo done", "grpo 3"]) await runUntil([jiti, script, killed], mark);
     const run = lifecycle({ out: killed, quick: true });
     const { stages } = await run;
     const figures = (some: LifecycleResult["stages"]) =>
       some.map(({ name, steps, tokens, metrics }) => ({ name, steps, tokens, metrics }));
     expect(figures(stages)).toEqual(figures(result.stages));
-    // The report draws what the stages have logged, each step once, however often they were killed.
+    // The report draws each logged step once, however often the run was killed.
     const drawn = (path: string) => {
       const html = readFileSync(join(path, "report.html"), "utf8");
       return html.match(/\{"kind":"loss".*?\}(?=<\/script>)/g)!.map((data) => JSON.parse(data));
@@ -150,7 +150,7 @@ describe("the lesson, quickly", () => {
     expect(drawn(killed)).toEqual(drawn(out));
   }, 300_000);
 
-  it("stops when it is told to", async () => {
+  it("stops when it is aborted", async () => {
     const abort = new AbortController();
     const run = lifecycle({ out: join(folder, "aborted"), quick: true, signal: abort.signal });
     const failure = await (async () => {
@@ -171,7 +171,7 @@ describe("the lesson, quickly", () => {
     [{ quick: "yes" }, /quick: expected true or false, got "yes"/],
     [{ signal: {} }, /signal: expected an AbortSignal/],
     [null, /options: expected an object, got null/],
-  ])("refuses %j", (options, message) => {
+  ])("rejects %j", (options, message) => {
     expect(() => lifecycle(options as LifecycleOptions)).toThrow(message);
   });
 });

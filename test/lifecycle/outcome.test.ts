@@ -1,4 +1,4 @@
-// What a run says of itself follows its figures, and a budget that is too short is said before.
+// A run's conclusions follow from its figures, and a budget that is too short is reported first.
 import { describe, expect, test } from "vitest";
 import { outcomeOf, shortBudget } from "../../lib/lifecycle/outcome.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
@@ -27,7 +27,7 @@ const bad = {
   grpo: { inventedRate: 1 },
 };
 
-/** A report with these figures. */
+/** Builds a report with these figures. */
 function report(after: Partial<Record<StageName, StageMetrics>>, budgetMinutes = 20): ReportData {
   const data = exampleReport();
   const changed = data.stages.map((stage) => {
@@ -60,12 +60,12 @@ describe("an outcome", () => {
     });
   });
 
-  test("goes by the better of the two preference stages", () => {
+  test("uses the better of the two preference stages", () => {
     const { reached } = outcomeOf(stages({ dpo: { inventedRate: 0.9 }, grpo: { inventedRate: 0.1 } }));
     expect(reached).toEqual(["says when it does not know"]);
   });
 
-  test("says nothing of stages that were not done", () => {
+  test("omits stages that did not run", () => {
     expect(outcomeOf([])).toEqual({ reached: [], missed: [] });
   });
 });
@@ -79,7 +79,7 @@ describe("the report's lead", () => {
     expect(text).not.toContain("more steps are needed");
   });
 
-  test("promises nothing where the figures show nothing", () => {
+  test("promises nothing if the figures show nothing", () => {
     const text = textOf(report(bad, 4));
     expect(text).toContain("parameters, trained from random numbers:");
     expect(text).toContain(
@@ -89,14 +89,14 @@ describe("the report's lead", () => {
     expect(text).toContain("This run was short: a budget of 4 minutes pays for 300 steps of pre-training");
   });
 
-  test("names both where some was learned", () => {
+  test("names both if only some was learned", () => {
     const text = textOf(report({ ...good, dpo: bad.dpo, grpo: bad.grpo }));
     expect(text).toContain("to a model that answers questions and prefers better answers:");
     expect(text).toContain("It invents a capital for 100 % of the countries that do not exist: more steps");
   });
 });
 
-test("no level of headings is left out in the report", () => {
+test("the report skips no heading level", () => {
   const levels = [...renderReport(exampleReport()).matchAll(/<h([1-6])\b/g)].map(([, level]) => Number(level));
   expect(levels[0]).toBe(1);
   expect(levels.filter((level) => level === 1)).toHaveLength(1);
@@ -104,13 +104,13 @@ test("no level of headings is left out in the report", () => {
 });
 
 describe("a budget that is too short", () => {
-  test("is said with what it pays for, how long that takes, and what is enough", () => {
+  test("is reported with its steps, its duration, and a sufficient budget", () => {
     expect(shortBudget(plan(4))).toBe(
       "a budget of 4 minutes pays for 300 steps of pre-training (all stages take about 3 min on two cores); the lesson is laid out for 1,500, and with fewer than half of them, which 10 minutes pay for, most answers are wrong or invented",
     );
   });
 
-  test("is one of fewer than half the usual steps; of a quick run nothing is said", () => {
+  test("is one with fewer than half the usual steps; a quick run gets no warning", () => {
     expect(shortBudget(plan(9))).toBeDefined();
     expect(shortBudget(plan(10))).toBeUndefined();
     expect(shortBudget(plan(20))).toBeUndefined();

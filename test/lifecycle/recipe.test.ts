@@ -10,7 +10,7 @@ import {
 } from "../../lib/lifecycle/recipe/questions.ts";
 import { fullSize, makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
 
-// Everything but the corpus is as large as in a full run; fewer rounds of the same generator suffice to look for held-out wordings.
+// Everything but the corpus has full size. Fewer rounds of the same generator suffice to look for held-out wordings.
 const size = { ...fullSize, stories: 300, rounds: 6, knowledge: 300 };
 const recipe = makeRecipe(1, size);
 const contents = (messages: readonly { content: string }[]) => messages.map(({ content }) => content);
@@ -45,7 +45,7 @@ describe("held-out data of the lesson", () => {
     expect(asked.filter((question) => text.includes(question))).toEqual([]);
   });
 
-  it.each(stages)("no question for the capital of a country that is told only occurs in the data of %s", (stage) => {
+  it.each(stages)("no question for the capital of a told-only country occurs in the data of %s", (stage) => {
     const text = training[stage]!.join("\n");
     const lines = text.split("\n");
     const found = toldOnly.flatMap(({ withArticle, name }) => {
@@ -59,7 +59,7 @@ describe("held-out data of the lesson", () => {
     expect(recipe.countries.toldOnly).toHaveLength(40);
   });
 
-  it("told-only countries are told about in pre-training, and in no other stage", () => {
+  it("told-only countries occur in pre-training and in no other stage", () => {
     const text = training.pretrain!.join("\n");
     for (const { name, capital } of toldOnly) {
       expect(text.split(capital).length).toBeGreaterThan(10);
@@ -69,9 +69,9 @@ describe("held-out data of the lesson", () => {
     }
   });
 
-  it("questions in training and in the evaluation are different wordings", () => {
+  it("questions in training and in the evaluation have different wordings", () => {
     expect([...heldOutQuestions, ...developmentQuestions].filter((ask) => seenQuestions.includes(ask))).toEqual([]);
-    // Some begin as no training row does, so that the evaluation is not only of new combinations.
+    // Some openings occur in no training row, so the evaluation covers more than new combinations.
     const opening = (ask: string) => ask.split(" ").slice(0, 3).join(" ");
     const openings = new Set(seenQuestions.map(opening));
     for (const ask of ["I would like", "Please tell me", "Could you tell"]) expect(openings.has(ask)).toBe(false);
@@ -82,7 +82,7 @@ describe("held-out data of the lesson", () => {
     expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);
   });
 
-  it("nothing is asked for choosing options that the evaluation asks", () => {
+  it("questions for choosing options differ from those of the evaluation", () => {
     const { evaluation, development, countries, names } = recipe;
     const asked = new Set([...evaluation.seenFacts, ...evaluation.newCountries].map(({ question }) => question));
     const plain = /^What is the capital of/;
@@ -101,7 +101,7 @@ describe("held-out data of the lesson", () => {
 
 describe("the whole corpus of a run", () => {
   it.each([1, 2, 3])(
-    "has no made-up name of the evaluation, and no text of it; seed %i",
+    "has no made-up name and no text of the evaluation; seed %i",
     (seed) => {
       const made = makeRecipe(seed, fullSize);
       const { corpus, names } = made;
@@ -109,15 +109,15 @@ describe("the whole corpus of a run", () => {
       const documents = [...corpus.stories, ...corpus.facts, ...corpus.knowledge];
       const text = documents.join("\n").toLowerCase();
       expect(text.length).toBeGreaterThan(11e6);
-      // The search finds what is there.
+      // Make sure that the search works.
       expect(text.includes(corpus.facts.at(-1)!.toLowerCase())).toBe(true);
       const unseen = [...names.heldOut, ...names.development];
       expect(unseen).toHaveLength(160);
-      // In one walk: one for each name takes seconds.
+      // One regular expression for all names: one each would take seconds.
       expect(text.match(new RegExp(unseen.join("|").toLowerCase(), "g"))).toBeNull();
       const trained = new Set(documents);
       expect(corpus.heldOut.filter((document) => trained.has(document))).toEqual([]);
-      // Nor does a stage that comes after ask about one.
+      // Later stages do not ask about one either.
       const { sft, preferences, prompts, classification } = made;
       const later = JSON.stringify([sft, preferences.train, prompts, classification.train]).toLowerCase();
       expect(unseen.filter((name) => later.includes(name.toLowerCase()))).toEqual([]);
@@ -127,7 +127,7 @@ describe("the whole corpus of a run", () => {
 });
 
 describe("made-up names", () => {
-  it("are none of a real place, and differ between the sets", () => {
+  it("differ from real places and between the sets", () => {
     const { sft, preference, heldOut, development } = recipe.names;
     const all = [...sft, ...preference, ...heldOut, ...development];
     expect(all).toHaveLength(468);
@@ -135,7 +135,7 @@ describe("made-up names", () => {
     expect(all.filter((name) => !isMadeUp(name))).toEqual([]);
   });
 
-  it("the check knows real names, and those of one or two other letters", () => {
+  it("isMadeUp rejects real names and those within one or two letters of them", () => {
     for (const name of ["France", "Ghana", "Moravia", "Bolivia", "Solivia", "Paris"])
       expect(isMadeUp(name)).toBe(false);
     expect(isMadeUp("Zorvanstan")).toBe(true);
@@ -143,13 +143,13 @@ describe("made-up names", () => {
 });
 
 describe("the rows", () => {
-  it("at least 4 % of the conversations have no answer, and not so many that the model need not be tuned further", () => {
+  it("between 4 % and 10 % of the conversations have no answer, which leaves room for preference tuning", () => {
     const declined = recipe.sft.filter(({ messages }) => messages.at(-1)!.content === unknown).length;
     expect(declined / recipe.sft.length).toBeGreaterThanOrEqual(0.04);
     expect(declined / recipe.sft.length).toBeLessThan(0.1);
   });
 
-  it("ask every country in several wordings, and answer rightly", () => {
+  it("ask for every country in several wordings, and answer correctly", () => {
     const france = recipe.sft.filter(({ messages }) => messages[1]!.content === "It is Paris.");
     expect(new Set(france.map(({ messages }) => messages[0]!.content)).size).toBe(6);
     expect(recipe.evaluation.seenFacts).toContainEqual({
@@ -158,7 +158,7 @@ describe("the rows", () => {
     });
   });
 
-  it("prefer not knowing where there is nothing to know, and knowing otherwise", () => {
+  it("prefer declining questions without an answer, and answering all others", () => {
     const madeUp = new Set(recipe.names.preference);
     for (const { prompt, chosen, rejected } of recipe.preferences.train) {
       const name = /(?:of|know) (?:the )?([A-Z]\w+)[?.]/.exec(prompt[0]!.content)?.[1] ?? "";
@@ -168,12 +168,12 @@ describe("the rows", () => {
     }
     const declined = recipe.preferences.train.filter(({ chosen }) => chosen[0]!.content === unknown);
     expect(declined.filter(({ rejected }) => rejected[0]!.content.startsWith("It is ")).length).toBeGreaterThan(600);
-    // Otherwise a model learns that one kind of answer is the better one, whatever the question.
+    // Otherwise a model learns that one kind of answer is always better.
     expect(declined.length / recipe.preferences.train.length).toBeGreaterThan(0.3);
     expect(declined.length / recipe.preferences.train.length).toBeLessThan(0.5);
   });
 
-  it("reject no capital that is never the better answer: it would be a bad one whatever is asked", () => {
+  it("reject only capitals that are also chosen elsewhere, so that no capital is always bad", () => {
     const capital = /^It is (.+?)\.?$/;
     const { train } = recipe.preferences;
     const answers = (side: "chosen" | "rejected") =>
@@ -184,7 +184,7 @@ describe("the rows", () => {
     expect(answers("rejected").filter((name) => never.includes(name))).toEqual([]);
   });
 
-  it("are the same for a seed, and others for another", () => {
+  it("are the same for equal seeds, and differ for others", () => {
     const again = makeRecipe(1, quickSize);
     expect(again).toEqual(makeRecipe(1, quickSize));
     expect(makeRecipe(2, quickSize).names.heldOut).not.toEqual(again.names.heldOut);

@@ -15,27 +15,27 @@ if (!hasBrowser)
 
 const html = renderReport(exampleReport());
 
-/** Not page.waitForFunction, which evaluates text within the page, where its own policy forbids it. */
+/** Polls a condition. page.waitForFunction would evaluate text within the page, which the page's policy forbids. */
 async function until(page: Page, condition: string): Promise<void> {
   await expect.poll(() => page.evaluate(condition), { timeout: 30_000 }).toBe(true);
 }
 
 describe("the report's text", () => {
-  it("is one file that refers to nothing else", () => {
+  it("is one file without external references", () => {
     expect(html.match(/<(?:link|img|iframe|script)\b[^>]*\b(?:src|href)=|@import|\burl\(/g) ?? []).toEqual([]);
-    // The licence notice of uPlot names its home.
+    // uPlot's license notice contains its URL.
     expect(html.match(/https?:[^\s"'<]+/g) ?? []).toEqual(["https://github.com/leeoniya/uPlot"]);
     expect(html.includes("default-src 'none'")).toBe(true);
   });
 
-  it("escapes what models wrote", () => {
+  it("escapes text written by models", () => {
     expect(html.includes("<img src=x")).toBe(false);
     expect(html.includes("<b>Japan</b>")).toBe(false);
     expect(html.match(/<\/script>/g)).toHaveLength(html.match(/<script/g)!.length);
   });
 });
 
-it("gives a change its sign where its digits are not all zero", () => {
+it("gives a change a sign unless all of its digits are zero", () => {
   expect(shownChange("bitsPerByte", -1.234)).toBe("−1.23");
   expect(shownChange("bitsPerByte", 0.006)).toBe("+0.01");
   expect(shownChange("bitsPerByte", -0.004)).toBe("0.00");
@@ -63,7 +63,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     { name: "wide", width: 1280, colorScheme: "light" as const },
     { name: "phone", width: 375, colorScheme: "dark" as const },
   ])(
-    "$name, $colorScheme: no error, every figure drawn, nothing sticks out",
+    "$name, $colorScheme: has no errors, draws every figure, and nothing overflows",
     async ({ name, width, colorScheme }) => {
       const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
       const problems: string[] = [];
@@ -73,7 +73,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
       await page.goto(pathToFileURL(file).href);
       await until(page, "document.querySelectorAll('[data-chart]:not([data-drawn])').length === 0");
 
-      // Pixels of more than one colour are on every canvas.
+      // Every canvas has pixels of more than one colour.
       const canvases = await page.evaluate<
         number[]
       >(`[...document.querySelectorAll("[data-chart] canvas")].map((canvas) => {
@@ -101,7 +101,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     60_000,
   );
 
-  it("of a quick run has its note apart from the cards above it", async () => {
+  it("of a quick run separates its note from the cards above", async () => {
     const data = exampleReport();
     const quick = join(folder, "quick.html");
     writeFileSync(quick, renderReport({ ...data, plan: { ...data.plan, quick: true } }));
@@ -116,7 +116,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     }
   });
 
-  it("is drawn anew for another width", async () => {
+  it("is redrawn for another width", async () => {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
     await page.goto(pathToFileURL(file).href);
     await until(page, "document.querySelectorAll('[data-chart]:not([data-drawn])').length === 0");

@@ -1,4 +1,4 @@
-// A wrong argument is INVALID_ARGUMENT that names it, whichever argument of whichever figure it is.
+// An invalid argument of any metric is INVALID_ARGUMENT and is named.
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../lib/core/errors.ts";
 import { calibration } from "../../lib/metrics/calibration.ts";
@@ -19,8 +19,8 @@ const wrong = (f: (...given: any[]) => unknown, ...given: unknown[]) => {
   return (caught as HeddleError).message;
 };
 
-describe("arguments of figures", () => {
-  test("calibration", () => {
+describe("invalid arguments", () => {
+  test("of calibration are named", () => {
     expect(wrong(calibration)).toBe("confidences: expected an array, got undefined");
     expect(wrong(calibration, [0.5])).toBe("correct: expected an array, got undefined");
     expect(wrong(calibration, ["a"], [true])).toBe('confidences[0]: expected a number, got "a"');
@@ -35,7 +35,7 @@ describe("arguments of figures", () => {
     expect(of({ seed: 0.5 })).toMatch(/^seed: /);
   });
 
-  test("classificationReport", () => {
+  test("of classificationReport are named", () => {
     expect(wrong(classificationReport)).toMatch(/^labels: expected a whole number/);
     expect(wrong(classificationReport, [0], [0], 1e10)).toBe(
       "labels: expected a whole number from 0 to 1000000, got 10000000000",
@@ -50,7 +50,7 @@ describe("arguments of figures", () => {
     expect(wrong(classificationReport, ["a", "a"], ["a"])).toBe("predicted: expected 2 values, got 1");
   });
 
-  test("retrieval and spearman", () => {
+  test("of retrieval and spearman are named", () => {
     expect(wrong(retrieval)).toBe("documents: expected an array, got undefined");
     expect(wrong(retrieval, [undefined], [[1]], [0])).toBe("queries[0]: expected an array, got undefined");
     expect(wrong(retrieval, [[1, 2]], [[1]], [0])).toBe("queries[0]: expected 1 values, got 2");
@@ -63,14 +63,14 @@ describe("arguments of figures", () => {
     expect(wrong(spearman, [1], [1, 2])).toBe("b: expected 1 values, got 2");
   });
 
-  test("fitTemperature", () => {
+  test("of fitTemperature are named", () => {
     expect(wrong(fitTemperature)).toBe("logits: expected an array, got undefined");
     expect(wrong(fitTemperature, [[1, 2]], [])).toBe("truth: expected 1 values, got 0");
     expect(wrong(fitTemperature, [null], [0])).toBe("logits[0]: expected an array, got null");
     expect(wrong(fitTemperature, [[1, 2]], [2])).toBe("truth[0]: expected a whole number from 0 to 1, got 2");
   });
 
-  test("typed arrays are arrays; a vocabulary's logits are no call's arguments", () => {
+  test("typed arrays are accepted, and logits of a large vocabulary do not overflow the call stack", () => {
     expect(
       spearman(
         Array.from({ length: 300 }, (_, i) => i),

@@ -14,7 +14,7 @@ function uniform(seed: number): () => number {
 }
 
 describe("classification", () => {
-  test("accuracy and F1 by hand", () => {
+  test("accuracy and F1 match a hand computation", () => {
     // Label 0: 2 of 3 found, 1 of 3 answers wrong; label 1: 1 of 2 found, precision 1/2; label 2 never occurs.
     const report = classificationReport([0, 0, 0, 1, 1], [0, 0, 1, 1, 0], 3);
     expect(report.accuracy).toBeCloseTo(3 / 5);
@@ -24,7 +24,7 @@ describe("classification", () => {
     expect(report.macroF1).toBeCloseTo((2 / 3 + 1 / 2) / 2);
     expect(argmax([1, 3, 3, 2])).toBe(1);
 
-    // The same by the labels' names, sorted or in an order of one's own.
+    // The same by the labels' names, sorted or in a given order.
     const name = (indices: number[]) => indices.map((i) => ["a", "b", "c"][i]!);
     const [truth, predicted] = [name([0, 0, 0, 1, 1]), name([0, 0, 1, 1, 0])];
     const named = (i: number) => ({ label: ["a", "b", "c"][i], ...report.perLabel[i] });
@@ -37,7 +37,7 @@ describe("classification", () => {
 });
 
 describe("calibration", () => {
-  test("ECE, Brier score and bins by hand", () => {
+  test("ECE, Brier score and bins match a hand computation", () => {
     // Two answers at 0.9 (one right) and two at 0.6 (both right): |0.5 − 0.9| and |1 − 0.6|, each half of the answers.
     const result = calibration([0.9, 0.9, 0.6, 0.6], [true, false, true, true], { bins: 10, bootstrap: 0 });
     expect(result.ece).toBeCloseTo(0.4);
@@ -49,7 +49,7 @@ describe("calibration", () => {
     expect(calibration([1, 0], [true, false], { bootstrap: 0 }).ece).toBe(0);
   });
 
-  test("the interval is reproducible, holds the ECE of an uncalibrated model, and narrows with more answers", () => {
+  test("the interval is reproducible, contains the ECE of an uncalibrated model, and narrows with more answers", () => {
     const random = uniform(1);
     const draw = (n: number) => {
       const confidences = Array.from({ length: n }, () => 0.5 + random() / 2);
@@ -67,7 +67,7 @@ describe("calibration", () => {
 });
 
 describe("temperature", () => {
-  test("finds the one that labels were drawn with, and lowers the ECE", () => {
+  test("recovers the temperature that labels were drawn with, and lowers the ECE", () => {
     const random = uniform(7);
     const normal = () => Math.sqrt(-2 * Math.log(random() + 1e-12)) * Math.cos(2 * Math.PI * random());
     const logits = Array.from({ length: 4000 }, () => Float32Array.from({ length: 4 }, () => 4 * normal()));
@@ -93,7 +93,7 @@ describe("temperature", () => {
     expect(ece(temperature)).toBeLessThan(0.03);
   });
 
-  test("stays finite where every answer is right, or wrong, or there is none", () => {
+  test("stays finite if all answers are right, if all are wrong, and without answers", () => {
     const right = fitTemperature(
       [
         [2, 0],
@@ -120,7 +120,7 @@ describe("temperature", () => {
 });
 
 describe("retrieval", () => {
-  test("recall and reciprocal rank by hand; a draw counts against", () => {
+  test("recall and reciprocal rank match a hand computation, with ties counted against", () => {
     const documents = [
       [1, 0],
       [0, 1],
@@ -141,14 +141,14 @@ describe("retrieval", () => {
     expect(report.mrr).toBeCloseTo((1 + 1 / 2 + 1 / 3) / 3);
   });
 
-  test("documents that are right as well are left out of the ranks", () => {
+  test("other relevant documents are left out of the ranks", () => {
     const documents = [[1], [2], [3], [4]];
-    // 3 stands before 2 for both; the first does not count it, nor itself.
+    // Document 3 scores above 2 for both queries. The first query excludes it and itself.
     const report = retrieval([[1], [1]], documents, [2, 2], [1], [new Set([2, 3]), new Set()]);
     expect(report).toEqual({ recall: { 1: 1 / 2 }, mrr: (1 + 1 / 2) / 2, queries: 2 });
   });
 
-  test("Spearman's correlation, with equal values", () => {
+  test("Spearman's correlation handles ties", () => {
     expect(spearman([1, 2, 3, 4], [10, 20, 30, 400])).toBeCloseTo(1);
     expect(spearman([1, 2, 3], [3, 2, 1])).toBeCloseTo(-1);
     // scipy.stats.spearmanr([1, 2, 2, 4, 5], [2, 1, 3, 3, 9]) = 0.7631578947368421

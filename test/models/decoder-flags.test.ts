@@ -1,4 +1,4 @@
-// Every pair of the shared decoder's flags computes what a plain reference computes, or is refused.
+// Every pair of the shared decoder's flags either equals a reference implementation or is rejected.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -74,7 +74,7 @@ const sizes: ReferenceSizes = {
 const ids = [5, 17, 30, 2, 17, 9];
 
 let families = 0;
-/** Registers a family of its own with these options. */
+/** Registers a custom family with these options. */
 function familyWith(options: DecoderFamily): string {
   const modelType = `decoder_flags_${families++}`;
   registerFamily({ modelType, architecture: "FlagsForCausalLM", ...decoderFamily(options) });
@@ -99,7 +99,7 @@ function build(modelType: string, more: Partial<ModelConfigInput> = {}): Languag
   });
 }
 
-/** Numbers from 0 to 1. */
+/** Random numbers from 0 to 1. */
 function drawing(seed: number): () => number {
   let state = seed;
   return () => {
@@ -108,7 +108,7 @@ function drawing(seed: number): () => number {
   };
 }
 
-/** Gives all weights values that differ, so that none of them can be left out or exchanged unseen. */
+/** Fills all weights with different values, so that an omitted or swapped weight is detected. */
 async function filled({ model }: LanguageModel): Promise<ReferenceWeights> {
   const values = new Map<string, Float32Array>();
   const draw = drawing(1);
@@ -121,7 +121,7 @@ async function filled({ model }: LanguageModel): Promise<ReferenceWeights> {
   return new ReferenceWeights(values);
 }
 
-/** Holds a model with these flags to the reference, which reads each of its weights. */
+/** Compares a model with these flags with the reference, which must read every weight. */
 async function compare(options: DecoderFamily, given: DecoderWeightFlags, own = sizes, config = {}): Promise<void> {
   await using model = build(familyWith(options), { numKeyValueHeads: own.keyHeads, ...config });
   const weights = await filled(model);
@@ -132,13 +132,13 @@ async function compare(options: DecoderFamily, given: DecoderWeightFlags, own = 
     for (const [i, value] of values.entries()) expect(got[row]![i]).toBeCloseTo(value, 4);
 }
 
-/** How a combination is refused, undefined where it works. */
+/** The error of a combination; undefined if it works. */
 function refusal({ norms, parallel }: DecoderWeightFlags): string | undefined {
   if (norms !== "after" || !parallel) return undefined;
   return 'decoderFamily.flags.parallel: expected norms "before" or "around" beside it, got "after"';
 }
 
-/** Holds a combination to the reference, or to its refusal. */
+/** Expects a combination to equal the reference, or to be rejected. */
 async function works(given: DecoderWeightFlags, config: Partial<ModelConfigInput> = {}): Promise<void> {
   const refused = refusal(given);
   if (refused !== undefined) {
@@ -153,7 +153,7 @@ async function works(given: DecoderWeightFlags, config: Partial<ModelConfigInput
 describe("flags of decoderFamily", () => {
   const folder = temporaryFolder();
 
-  test("have exactly the values that are compared below", async () => {
+  test("have exactly the values tested below", async () => {
     for (const [name, values] of Object.entries(VALUES)) {
       const { message } = await failureOf(() => decoderFamily({ flags: { [name]: "?" } as object }));
       if (name === "names") expect(message).toContain("expected an object");
@@ -166,12 +166,12 @@ describe("flags of decoderFamily", () => {
     }
   });
 
-  test.each(pairs)("work or are refused: %s", async (_, given) => {
+  test.each(pairs)("work or are rejected in pairs: %s", async (_, given) => {
     await works(given);
     await works(given, { attentionBias: true, mlpBias: true });
   });
 
-  test("work or are refused in 200 combinations of all of them", async () => {
+  test("work or are rejected in 200 random combinations", async () => {
     const draw = drawing(7);
     const below = (count: number) => Math.floor(draw() * count);
     let refused = 0;
@@ -188,7 +188,7 @@ describe("flags of decoderFamily", () => {
     expect(refused).toBeLessThan(60);
   });
 
-  test("work beside a scale of the blocks' outputs", async () => {
+  test("work together with a scale of the block outputs", async () => {
     for (const given of pairs.map(([, pair]) => pair).filter(({ norms, parallel }) => norms ?? parallel)) {
       if (refusal(given) !== undefined || given.fused === "qkv by head") continue;
       const own = { ...sizes, residualScale: 0.5 };
@@ -213,7 +213,7 @@ describe("flags of decoderFamily", () => {
     for (const after of await values()) expect(after.some((value) => value !== 0)).toBe(true);
   });
 
-  test("refuse a projection of each head's q, k and v with fewer key heads", async () => {
+  test("reject a per-head q, k, v projection with fewer key heads", async () => {
     const modelType = familyWith({ flags: { fused: "qkv by head" } });
     const { code, message } = await failureOf(() => build(modelType));
     expect({ code, message }).toEqual({
@@ -223,7 +223,7 @@ describe("flags of decoderFamily", () => {
     });
   });
 
-  test("refuse names that are unknown, or that two weights share", async () => {
+  test("reject unknown names and names shared by two weights", async () => {
     const unknown = await failureOf(() => decoderFamily({ flags: { names: { atention: "x" } as object } }));
     expect(unknown.message).toBe(
       "decoderFamily.flags.names.atention: expected a known name (nearest: attention), got an unknown one",

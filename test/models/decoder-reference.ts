@@ -1,4 +1,4 @@
-// The shared decoder with all of its flags, in plain loops and double precision: what lib/nn/decoder.ts is held against.
+// A reference of lib/nn/decoder.ts with all flags, in plain loops and double precision.
 import type { DecoderWeightFlags } from "../../lib/models/decoder-weights.ts";
 
 export interface ReferenceSizes {
@@ -14,7 +14,7 @@ export interface ReferenceSizes {
 
 type Rows = number[][];
 
-/** The weights of a decoder, which remember what was read of them. */
+/** The weights of a decoder, which record which of them were read. */
 export class ReferenceWeights {
   readonly read = new Set<string>();
 
@@ -124,7 +124,7 @@ function standard(row: readonly number[], eps: number, centred: boolean): number
 
 type Names = typeof DEFAULT_NAMES & NonNullable<DecoderWeightFlags["names"]>;
 
-/** q, k and v of all rows, each [row][head][dimension]. */
+/** q, k and v of all rows: [row][head][dimension]. */
 function projected(
   x: Rows,
   weights: ReferenceWeights,
@@ -209,7 +209,7 @@ function attention(
 
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
 
-/** A head rotated by its position: halves together, or neighbours. */
+/** Applies RoPE to a head, in pairs of halves or of neighbours. */
 function turned(head: number[], position: number, theta: number, interleaved: boolean): number[] {
   const out = [...head];
   const half = head.length / 2;

@@ -1,4 +1,4 @@
-// Decoders whose blocks differ from Llama's more than in a flag: files of other programs, training, adapters and batches.
+// Decoders whose blocks differ from Llama's by more than a flag: GGUF files of other programs, training, adapters and batches.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -26,7 +26,7 @@ const families: Record<string, object> = {
   glm4: { attentionBias: true, headDim: 16 },
 };
 
-/** A model whose vectors are random as well, so that none is taken for another. */
+/** A model with random norms and biases, so that swapped vectors are detected. */
 async function modelOf(modelType: string, more: object = {}): Promise<LanguageModel> {
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { modelType, ...families[modelType], ...more });
   const random = generator(3);
@@ -47,14 +47,14 @@ async function folderOf(modelType: string, more: object = {}): Promise<string> {
 }
 
 describe.each(Object.keys(families))("%s", (modelType) => {
-  test("a GGUF file without a key of this package is the same model, weight by weight", async () => {
+  test("loads equal weights from a GGUF file without heddle's keys", async () => {
     const folder = await folderOf(modelType);
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file);
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(await foreign(file));
     if (modelType === "granitemoehybrid") {
-      // Its files bear the name of Granite 3's, whose model is the same but for a matrix that is two.
+      // Its files use Granite 3's name, whose model differs only in splitting one matrix in two.
       expect(b.config.modelType).toBe("granite");
       expect(await b.logits(ids)).toEqual(await a.logits(ids));
       return;
@@ -66,7 +66,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     expect(await b.logits(ids)).toEqual(await a.logits(ids));
   });
 
-  test("quantised in a file, and quantised as it is loaded, are the same model", async () => {
+  test("gives the same model quantized in the file and on load", async () => {
     const folder = await folderOf(modelType);
     const [plain, narrow] = ["plain", "narrow"].map((name) => join(temporaryFolder(), `${name}.gguf`));
     await convertModel(folder, plain!);
@@ -83,7 +83,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     for (const name of c.model.weightNames) expect(c.model.weight(name).shape).toEqual(a.model.weight(name).shape);
   });
 
-  test("texts of a batch are answered as each by itself", async () => {
+  test("gives the same answers in a batch as alone", async () => {
     await using model = await modelOf(modelType);
     const options = { maxTokens: 12, temperature: 0, ignoreEos: true };
     const prompts = [ids, ids.slice(0, 3), ids.slice(4)];
@@ -94,7 +94,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
   });
 
   test.each(["full", "lora"] as const)(
-    "%s training lowers the loss, and what is saved is the same model",
+    "%s training lowers the loss, and the saved model is the same",
     async (method) => {
       const folder = await folderOf(modelType, { initializerRange: 0.05 });
       await using model = await LanguageModel.load(folder);
@@ -122,7 +122,7 @@ describe("gpt_neox in config.json", () => {
   };
   const read = (more: object) => parseModelConfig({ model_type: "gpt_neox", ...sizes, ...more });
 
-  test("both dialects, and what nothing says", () => {
+  test("reads both forms of rotary parameters and fills in defaults", () => {
     const wanted = { partialRotaryFactor: 0.5, ropeTheta: 500, headDim: 32 };
     expect(read({ rotary_pct: 0.5, rotary_emb_base: 500 })).toMatchObject(wanted);
     const newer = { rope_type: "default", rope_theta: 500, partial_rotary_factor: 0.5 };
@@ -146,7 +146,7 @@ describe("gpt_neox in config.json", () => {
     [{ num_key_value_heads: 1 }, /hidden_size: expected a multiple of num_attention_heads 2, got 64/],
     [{ rotary_pct: 0.1 }, /partial_rotary_factor: expected an even number of rotated dimensions, got 3 of 32/],
     [{ use_parallel_residual: 1 }, /use_parallel_residual: expected true or false, got 1/],
-  ])("is refused by name: %j", async (more, message) => {
+  ])("is rejected by name: %j", async (more, message) => {
     expect((await failureOf(() => read(more))).message).toMatch(message);
   });
 });

@@ -1,4 +1,4 @@
-// The models of scripts/golden/embedders.py as what people have: folders of sentence-transformers.
+// Writes the models of scripts/golden/embedders.py as sentence-transformers folders.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
@@ -8,11 +8,11 @@ import type { FamilyGolden } from "../golden/families.ts";
 
 export interface EmbedderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "loss" | "gradients"> {
   pooling: "mean" | "lasttoken";
-  /** Two texts, then what belongs to each. */
+  /** Two queries, then a matching text for each. */
   sequences: number[][];
-  /** Of each sequence's tokens. */
+  /** Hidden states of each sequence's tokens. */
   hidden: number[][][];
-  /** Of length 1. */
+  /** Normalized embeddings. */
   vectors: number[][];
   temperature: number;
 }
@@ -26,13 +26,13 @@ export const readsBothWays = ({ config }: EmbedderGolden) =>
 
 /** "2_Dense.linear.weight" → ["2_Dense", "linear.weight"] */
 const ofLayer = (name: string) => /^(\d_Dense)\.(.*)$/.exec(name)?.slice(1) as [string, string] | undefined;
-/** heddle's name of it. */
+/** heddle's name of the weight. */
 export const nameOf = (name: string) => {
   const layer = ofLayer(name);
   return layer ? `embedding_layers.${Number(layer[0][0]) - 2}.weight` : name;
 };
 
-/** Writes the folder as such models are published: the trunk's tensors without `model.` and without a head. @returns the folder */
+/** Writes a folder as published: trunk tensors without the `model.` prefix and without a head. @returns the folder */
 export async function writeEmbedder(golden: EmbedderGolden, folder: string, more: object = {}): Promise<string> {
   const json = (name: string, value: unknown) => {
     mkdirSync(join(folder, name, ".."), { recursive: true });

@@ -1,4 +1,4 @@
-// Decoders that embed, causal and both ways, against scripts/golden/embedders.py: vectors, training, files, and what they do not do.
+// Causal and bidirectional decoder embedders against scripts/golden/embedders.py: vectors, training, files and unsupported calls.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -24,7 +24,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     for (const [s, wanted] of vectors.entries()) expect(worst(got[s]!, wanted)).toBeLessThan(1e-5 * rangeOf(wanted));
   };
 
-  test("hidden states and vectors, whatever shares the run", async () => {
+  test("hidden states and vectors match in any batch", async () => {
     await using model = await load();
     expect(model.config.useBidirectionalAttention).toBe(bothWays || undefined);
     const { contextLength } = model;
@@ -36,7 +36,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     expectVectors((await model.embed([...sequences].reverse())).reverse());
   });
 
-  test("the contrastive loss, and every gradient: relative error at most 1e-5", async () => {
+  test("the contrastive loss and all gradients match with relative error at most 1e-5", async () => {
     await using model = await load();
     const { config } = model;
     const shape = {
@@ -70,7 +70,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     step.dispose();
   });
 
-  test("what is saved, as a folder and as GGUF, is the same model", async () => {
+  test("the model is the same after saving as a folder and as GGUF", async () => {
     await using model = await load();
     const saved = temporaryFolder();
     await model.save(saved);
@@ -81,7 +81,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     await convertModel(file, back);
     for (const path of [saved, file, back]) {
       const files = await openModelFiles(path);
-      // A file without a head is one whose head is the embedding, for llama.cpp.
+      // llama.cpp takes a file without a head as one with tied embeddings.
       const { architectures: _, tieWordEmbeddings: _tied, ...wanted } = model.config;
       expect(files.config).toMatchObject({ ...wanted, dtype: "f32" });
       files.close();
@@ -95,7 +95,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     }
   });
 
-  test.runIf(bothWays)("a text is one pass over its own tokens", async () => {
+  test.runIf(bothWays)("a text takes a single pass over its tokens", async () => {
     await using model = await load();
     const { profile: taken } = await profile(() => model.embed(sequences[1]!));
     expect(taken.operations.some(({ op }) => op === "cached_attention")).toBe(false);
@@ -104,7 +104,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of attended) expect(inputs[0]!.shape[0]).toBe(sequences[1]!.length);
   });
 
-  test.runIf(bothWays)("it generates nothing, and has no likelihoods to be trained on", async () => {
+  test.runIf(bothWays)("generation, logits and likelihood training are rejected", async () => {
     await using model = await load();
     await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", generates);
     await expectError(() => model.logits([1, 2, 3]), "UNSUPPORTED", generates);

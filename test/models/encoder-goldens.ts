@@ -1,17 +1,17 @@
-// The values of scripts/golden/encoders.py.
+// Golden values of scripts/golden/encoders.py.
 import { readFileSync } from "node:fs";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import type { FamilyGolden } from "../golden/families.ts";
 
 export interface EncoderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "gradients"> {
   sequences: number[][];
-  /** Of each sequence's tokens. */
+  /** Hidden states of each sequence's tokens. */
   hidden: number[][][];
-  /** The classifier's, of each sequence. */
+  /** The classifier's logits of each sequence. */
   logits: number[][];
-  /** The gradients are those of the logits' sum times these. */
+  /** The loss is the sum of the logits times these. */
   coefficients: number[];
-  /** Of MPNet: the buckets of distances −600 to 600. */
+  /** MPNet only: buckets of the distances −600 to 600. */
   buckets?: number[];
 }
 export const goldens: EncoderGolden[] = JSON.parse(
@@ -20,7 +20,7 @@ export const goldens: EncoderGolden[] = JSON.parse(
 
 export const worst = (got: ArrayLike<number>, wanted: readonly number[]) =>
   Math.max(...wanted.map((v, i) => Math.abs(v - got[i]!)));
-/** A checkpoint of a golden's trunk alone. */
+/** A checkpoint with only the trunk of a golden model. */
 export function trunkOf({
   config: { architectures: _, ...config },
   weights,
@@ -31,7 +31,7 @@ export function trunkOf({
   return { config, weights: Object.fromEntries(trunk) };
 }
 
-/** How a classifier reads texts, or each of their words. */
+/** The classifier's configuration, for texts or for tokens. */
 export const read = ({ config: { classifier } }: LanguageModel) => ({
   pooling: classifier!.task === "token" ? ("all" as const) : classifier!.pooling,
   head: true,

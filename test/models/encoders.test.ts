@@ -1,4 +1,4 @@
-// Encoders against scripts/golden/encoders.py: hidden states of texts that share a run, classifiers, gradients, files.
+// Encoders against scripts/golden/encoders.py: hidden states in batches, classifiers, gradients and files.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -15,7 +15,7 @@ import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { writeFamily } from "../golden/families.ts";
 import { type EncoderGolden, goldens, rangeOf, read, trunkOf, worst } from "./encoder-goldens.ts";
 
-/** Heads of pretraining, which checkpoints hold and encoders do without. */
+/** Pretraining heads in checkpoints, which encoders ignore. */
 const PRETRAINING: Record<string, Record<string, number[]>> = {
   bert: { "cls.predictions.bias": [61], "bert.pooler.dense.weight": [24, 24], "bert.pooler.dense.bias": [24] },
   modernbert: { "decoder.bias": [61], "head.dense.weight": [24, 24], "head.norm.weight": [24] },
@@ -25,7 +25,7 @@ const PRETRAINING: Record<string, Record<string, number[]>> = {
   mpnet: { "lm_head.bias": [61], "lm_head.layer_norm.weight": [24], "mpnet.pooler.dense.weight": [24, 24] },
   distilbert: { "vocab_transform.weight": [24, 24], "vocab_layer_norm.bias": [24], "vocab_projector.bias": [61] },
 };
-/** Models without a place in GGUF. */
+/** Models that GGUF cannot express. */
 const UNWRITTEN: Record<string, RegExp> = {
   "xlm-roberta": /xlm-roberta: a classification head of tokens has no place in GGUF of bert/,
   electra: /electra: GGUF has no architecture of that kind/,
@@ -48,7 +48,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
   const { sequences } = golden;
   const load = async () => LanguageModel.load(await writeFamily(golden, temporaryFolder()));
 
-  test("hidden states, whatever shares the run; every pooling", async () => {
+  test("hidden states match in any batch, with every pooling", async () => {
     await using model = await load();
     const contextLength = model.contextLength;
     const of = (pooling: "all" | "mean" | "first" | "last") =>
@@ -61,13 +61,13 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
       expect(worst(last[s]!, rows.at(-1)!)).toBeLessThan(bound);
       const average = rows[0]!.map((_, i) => rows.reduce((n, row) => n + row[i]!, 0) / rows.length);
       expect(worst(mean[s]!, average)).toBeLessThan(bound);
-      // Alone as in company.
+      // Results do not depend on the batch.
       const [alone] = await pooledOutputs(model.model, [sequences[s]!], { pooling: "all", contextLength });
       expect(worst(alone!, Array.from(all[s]!))).toBeLessThan(bound);
     }
   });
 
-  test("the classifier, and every gradient: relative error at most 1e-5", async () => {
+  test("the classifier and all gradients match with relative error at most 1e-5", async () => {
     await using model = await load();
     const { classifier } = model.config;
     const words = /ForTokenClassification$/.test(String(golden.config.architectures));
@@ -125,7 +125,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     step.dispose();
   });
 
-  test.each(["bf16", "q8_0"] as const)("in %s: activations rounded for its products, or as they are", async (dtype) => {
+  test.each(["bf16", "q8_0"] as const)("%s weights work with rounded and with f32 activations", async (dtype) => {
     const folder = await writeFamily(golden, temporaryFolder());
     const embedded = async (options: LoadOptions) => {
       await using model = await LanguageModel.load(folder, options);
@@ -138,7 +138,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     const range = rangeOf(golden.hidden.flat(2));
     const wanted = golden.hidden.flat(2);
     const [fast, exact] = [await embedded({ dtype }), await embedded({ dtype, quantizedActivations: "f32" })];
-    // Rows of 24 are no whole blocks.
+    // Rows of 24 are not whole blocks.
     expect(fast.dtype).toBe(dtype === "bf16" ? "bf16" : "f16");
     const [rounded, unrounded] = [worst(fast.all, wanted) / range, worst(exact.all, wanted) / range];
     expect(unrounded).toBeLessThan(0.02);
@@ -146,7 +146,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     if (dtype === "bf16") expect(worst(fast.all, exact.all) / range).toBeGreaterThan(1e-5);
   });
 
-  test("a text costs its own tokens: no row of padding", async () => {
+  test("texts are not padded", async () => {
     await using model = await load();
     const { profile: taken } = await profile(() => model.embed(sequences[0]!));
     const products = taken.operations.filter(({ op }) => op === "attention");
@@ -154,7 +154,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of products) expect(inputs[0]!.shape[0]).toBe(sequences[0]!.length);
   });
 
-  test("what is saved has the official names; a checkpoint of its pretraining loads without that head", async () => {
+  test("saved weights have the official names, and a pretraining checkpoint loads without its head", async () => {
     await using model = await load();
     const saved = temporaryFolder();
     await model.save(saved);
@@ -175,7 +175,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
       for (const [s, row] of golden.logits.entries())
         expect(worst(logits[s]!, row)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
     }
-    // Without the classifier BERT's kin have a place there.
+    // Without the classifier, GGUF supports BERT-like models.
     if (!["electra", "mpnet"].includes(golden.name)) await convertsBare(golden);
 
     const trunk = trunkOf(golden);
@@ -186,7 +186,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     expect(worst(hidden!, golden.hidden[0]!.flat())).toBeLessThan(1e-5 * rangeOf(golden.hidden[0]!.flat()));
   });
 
-  test("it generates nothing", async () => {
+  test("generation is rejected", async () => {
     await using model = await load();
     const unsupported = /expected one that generates, got [a-z-]+, which encodes whole texts/;
     await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", unsupported);
@@ -194,7 +194,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
   });
 });
 
-test("createModel makes encoders", async () => {
+test("createModel creates encoders", async () => {
   for (const modelType of [
     "bert",
     "modernbert",
@@ -211,7 +211,7 @@ test("createModel makes encoders", async () => {
   }
 });
 
-test("short texts share what was bound for one before: at once, beside long ones, after the weights changed, after dispose", async () => {
+test("short texts reuse a bound program concurrently, next to long texts, after weight changes and until dispose", async () => {
   const folder = temporaryFolder();
   const config = {
     modelType: "bert",
@@ -239,13 +239,13 @@ test("short texts share what was bound for one before: at once, beside long ones
   await tensor.write((await tensor.toFloat32()).map((v) => -v));
   expect(worst(await model.embed(texts[1]!), [...alone[1]!])).toBeGreaterThan(1e-3);
   const under = model.embed(texts[2]!);
-  await new Promise((resolve) => setImmediate(resolve)); // it runs now
+  await new Promise((resolve) => setImmediate(resolve)); // it is running now
   await model.dispose();
   expect((await under).length).toBe(32);
   await expect(model.embed(texts[2]!)).rejects.toThrow(/disposed/);
 });
 
-test("quantised as it is loaded, an encoder's vectors turn little", async () => {
+test("quantization on load hardly changes an encoder's vectors", async () => {
   const folder = temporaryFolder();
   for (const modelType of ["bert", "modernbert", "roberta", "distilbert", "electra", "mpnet"] as const) {
     const sizes = { hiddenSize: 256, intermediateSize: 512, numHiddenLayers: 3, numAttentionHeads: 4 };
@@ -271,7 +271,7 @@ test("quantised as it is loaded, an encoder's vectors turn little", async () => 
   }
 });
 
-test("BERT's first checkpoints: gamma and beta, no prefix, position ids", async () => {
+test("loads BERT's oldest checkpoints with gamma and beta, without prefix, with position ids", async () => {
   const golden = goldens[0]!;
   const { architectures: _, ...config } = golden.config;
   const trunk = Object.entries(golden.weights).filter(([name]) => name.startsWith("bert.") && !/pooler/.test(name));
@@ -300,7 +300,7 @@ test("BERT's first checkpoints: gamma and beta, no prefix, position ids", async 
   expect(await of(old)).toEqual(await of(plain));
 });
 
-test("BERT's classifier of words: checkpoints that bring a pooler along", async () => {
+test("loads BERT token classifiers whose checkpoints contain a pooler", async () => {
   const golden = goldens[0]!;
   const config = { ...golden.config, architectures: ["BertForTokenClassification"] };
   await using model = await LanguageModel.load(await writeFamily({ ...golden, config }, temporaryFolder()));

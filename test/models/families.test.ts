@@ -1,4 +1,4 @@
-// Families against scripts/golden/families.py: from a folder under official names, through generation, training and files.
+// Families against scripts/golden/families.py: loading official names, generation, training and files.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -24,7 +24,7 @@ function rangeOf(rows: readonly number[][]): number {
   return Math.max(...all) - Math.min(...all);
 }
 
-/** What a sequence of the golden length is trained on: the next of its own ids. */
+/** Next-token targets of a golden sequence. */
 function nextToken({ prompt, greedy, logits }: FamilyGolden) {
   const ids = Int32Array.from([...prompt, ...greedy].slice(0, logits.length));
   const targets = Int32Array.from(ids, (_, i) => ids[i + 1] ?? -1);
@@ -44,7 +44,7 @@ function nextToken({ prompt, greedy, logits }: FamilyGolden) {
   return { ids, stage };
 }
 
-/** Gradients by official name: experts lie in stacks here, and one by one or fused there. */
+/** Gradients by official name. Experts are stacked in heddle, but separate or fused in official names. */
 async function officialGradients(model: Model, gradients: ReadonlyMap<string, Tensor>) {
   const tensors: TensorData[] = [];
   for (const name of model.weightNames) {
@@ -62,7 +62,7 @@ async function officialGradients(model: Model, gradients: ReadonlyMap<string, Te
   return out;
 }
 
-test("a context is as long as dynamic scaling and YaRN stretch it", () => {
+test("dynamic scaling and YaRN extend the context limit", () => {
   const limit = (ropeScaling: object | null, maxPositionEmbeddings = 32) =>
     contextLimit(
       parseModelConfig({
@@ -77,7 +77,7 @@ test("a context is as long as dynamic scaling and YaRN stretch it", () => {
   expect(limit(null)).toBe(32);
   expect(limit({ ropeType: "linear", factor: 4 })).toBe(32);
   expect(limit({ ropeType: "dynamic", factor: 4 })).toBe(128);
-  // Qwen 2.5 as its card says to lengthen it, and a configuration that has the stretched length already.
+  // Qwen 2.5 extended as its model card describes, and a configuration that already has the extended length.
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 };
   expect(limit(yarn)).toBe(128);
   expect(limit(yarn, 128)).toBe(128);
@@ -89,7 +89,7 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
   const ids = [...golden.prompt, ...golden.greedy];
   const load = async () => LanguageModel.load(await writeFamily(golden, temporaryFolder()));
 
-  test("logits, and greedy generation over a cache", async () => {
+  test("logits and greedy generation with a cache match", async () => {
     await using model = await load();
     const logits = await model.logits(ids.slice(0, golden.logits.length));
     expect(worstOf(logits, golden.logits)).toBeLessThanOrEqual(1e-5 * rangeOf(golden.logits));
@@ -109,11 +109,11 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
     expect(speculated.tokens).toEqual(golden.greedy);
   });
 
-  test("loss and every gradient: relative error at most 1e-5", async () => {
+  test("the loss and all gradients match with relative error at most 1e-5", async () => {
     await using model = await load();
     const { ids: rows, stage } = nextToken(golden);
     const shape = { sequences: 1, sequenceLength: rows.length, dtype: "f32" as const };
-    // Quantised weights are frozen.
+    // Quantized weights are frozen.
     const names = model.model.weightNames.filter((name) => !isQuantised(model.model.weight(name).dtype));
     const step = await TrainStep.create(model.model, stage, shape, { names });
     const { loss } = await step.accumulate([null]);
@@ -129,7 +129,7 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
     step.dispose();
   });
 
-  test("what is saved, as a folder and as GGUF, is the same model under the same names", async () => {
+  test("the model and its names are the same after saving as a folder and as GGUF", async () => {
     const folder = await writeFamily(golden, temporaryFolder());
     await using model = await LanguageModel.load(folder);
     const saved = temporaryFolder();
@@ -152,7 +152,7 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
       expect(worstOf(logits, golden.logits)).toBeLessThanOrEqual(1e-5 * rangeOf(golden.logits));
       if (path.endsWith(".gguf")) continue;
       const stored = await openWeights(path);
-      // Of blocks and scales, numbers are saved.
+      // Blocks with scales are saved dequantized.
       const official = Object.keys(golden.weights).filter((name) => !name.endsWith("_scales"));
       expect(stored.names().sort()).toEqual(official.map((name) => name.replace(/_blocks$/, "")).sort());
       stored.close();

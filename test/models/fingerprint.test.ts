@@ -1,4 +1,4 @@
-// What a session file knows of its model.
+// The model fingerprint in session files.
 import { expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { fingerprintOf } from "../../lib/models/fingerprint.ts";
@@ -16,7 +16,7 @@ const withEdit = async (of: LanguageModel, name: string, from: number, count: nu
   return changed;
 };
 
-test("of a small model any difference is found", async () => {
+test("detects any difference in a small model", async () => {
   await using own = tinyModel();
   const plain = await fingerprintOf(own.model, []);
   for (const name of own.model.languageWeightNames)
@@ -28,7 +28,7 @@ test("of a small model any difference is found", async () => {
   expect(await fingerprintOf(own.model, [])).toBe(plain);
 });
 
-test("of a large one what changes a 60th of a matrix in one piece, or anything in small ones", async () => {
+test("detects a change of a contiguous 60th of a large matrix, and any change of a small one", async () => {
   await using own = tinyModel({}, { vocabSize: 140_000 });
   const plain = await fingerprintOf(own.model, []);
   const { elements, bytes } = own.model.weight("model.embed_tokens.weight");

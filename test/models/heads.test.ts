@@ -33,7 +33,7 @@ const llama = {
 const read = (value: object) => parseModelConfig({ ...llama, ...value }, "config.json");
 
 describe("config.json of transformers' classifiers", () => {
-  test("the class and the labels", () => {
+  test("gives the classifier's class and labels", () => {
     const config = read({
       architectures: ["LlamaForSequenceClassification"],
       id2label: { 1: "good", 0: "bad" },
@@ -51,11 +51,11 @@ describe("config.json of transformers' classifiers", () => {
       labels: ["LABEL_0", "LABEL_1", "LABEL_2"],
     });
     expect(read({ architectures: ["LlamaForSequenceClassification"] }).classifier?.labels).toHaveLength(2);
-    // Other classes have label keys too; they mean nothing there.
+    // Other classes have label keys too, without a meaning.
     expect(read({ architectures: ["LlamaForCausalLM"], id2label: { 0: "LABEL_0" } }).classifier).toBeUndefined();
   });
 
-  test("round trip, with what transformers lacks under keys of its own", () => {
+  test("round-trips, with settings that transformers lacks under heddle's keys", () => {
     for (const classifier of [
       { task: "sequence", labels: ["a", "b", "c"], pooling: "mean", temperature: 1.7 },
       { task: "sequence", labels: ["score"], problemType: "regression", pooling: "first" },
@@ -81,7 +81,7 @@ describe("config.json of transformers' classifiers", () => {
     }
   });
 
-  test("what is wrong is named", async () => {
+  test("is rejected with the invalid field", async () => {
     const broken: [object, RegExp][] = [
       [{ id2label: { 0: "a", 2: "b" } }, /id2label: expected a name for each of 0 to 1/],
       [{ id2label: ["a"] }, /id2label: expected an object/],
@@ -100,7 +100,7 @@ describe("config.json of transformers' classifiers", () => {
   });
 });
 
-/** Logits of each token of one sequence by a model's head. */
+/** A head's logits for each token of one sequence. */
 async function headOutput(model: Model, ids: number[], kind: "classifier" | "value" = "classifier") {
   const program = compile(() => {
     const forward = sequenceForward(model, rowInputs(ids.length), { sequenceLength: ids.length });
@@ -114,39 +114,42 @@ async function headOutput(model: Model, ids: number[], kind: "classifier" | "val
 }
 
 describe("heads on a trunk", () => {
-  test.each(["llama", "gpt2", "qwen3", "gemma"] as const)("%s: drawn, used, saved and loaded", async (modelType) => {
-    const tied = modelType === "gemma" || modelType === "gpt2";
-    await using language = tinyModel({}, { modelType, tieWordEmbeddings: tied, numKeyValueHeads: 4 });
-    const { model } = language;
-    const before = await model.weight(trunkNames(model.config)[1]!).toFloat32();
-    await model.addClassifier({ task: "sequence", labels: ["no", "yes", "maybe"] }, { seed: 5 });
-    expect(headNames(model.config)).toEqual(["score.weight"]);
-    expect(model.weightNames).toContain("score.weight");
-    expect(model.weightNames.some((n) => n.includes("lm_head"))).toBe(false);
-    expect(await model.weight(trunkNames(model.config)[1]!).toFloat32()).toEqual(before);
-    const logits = await headOutput(model, [1, 2, 3]);
-    expect(new Set(logits).size).toBe(9);
+  test.each(["llama", "gpt2", "qwen3", "gemma"] as const)(
+    "are initialized, used, saved and loaded: %s",
+    async (modelType) => {
+      const tied = modelType === "gemma" || modelType === "gpt2";
+      await using language = tinyModel({}, { modelType, tieWordEmbeddings: tied, numKeyValueHeads: 4 });
+      const { model } = language;
+      const before = await model.weight(trunkNames(model.config)[1]!).toFloat32();
+      await model.addClassifier({ task: "sequence", labels: ["no", "yes", "maybe"] }, { seed: 5 });
+      expect(headNames(model.config)).toEqual(["score.weight"]);
+      expect(model.weightNames).toContain("score.weight");
+      expect(model.weightNames.some((n) => n.includes("lm_head"))).toBe(false);
+      expect(await model.weight(trunkNames(model.config)[1]!).toFloat32()).toEqual(before);
+      const logits = await headOutput(model, [1, 2, 3]);
+      expect(new Set(logits).size).toBe(9);
 
-    const path = join(folder, modelType);
-    await language.save(path);
-    const json = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
-    expect(json.architectures[0]).toMatch(/ForSequenceClassification$/);
-    const files = await openModelFiles(path);
-    expect(files.weights.info("score.weight").shape).toEqual([3, model.config.hiddenSize]);
-    expect(files.weights.has("lm_head.weight")).toBe(false);
-    files.close();
-    await using loaded = await LanguageModel.load(path);
-    expect(loaded.config.classifier).toEqual(model.config.classifier);
-    expect(await headOutput(loaded.model, [1, 2, 3])).toEqual(logits);
-    if (!tied)
-      await expectError(
-        () => loaded.complete([1, 2], { maxTokens: 1 }),
-        "UNSUPPORTED",
-        /expected a language-modelling head/,
-      );
-  });
+      const path = join(folder, modelType);
+      await language.save(path);
+      const json = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+      expect(json.architectures[0]).toMatch(/ForSequenceClassification$/);
+      const files = await openModelFiles(path);
+      expect(files.weights.info("score.weight").shape).toEqual([3, model.config.hiddenSize]);
+      expect(files.weights.has("lm_head.weight")).toBe(false);
+      files.close();
+      await using loaded = await LanguageModel.load(path);
+      expect(loaded.config.classifier).toEqual(model.config.classifier);
+      expect(await headOutput(loaded.model, [1, 2, 3])).toEqual(logits);
+      if (!tied)
+        await expectError(
+          () => loaded.complete([1, 2], { maxTokens: 1 }),
+          "UNSUPPORTED",
+          /expected a language-modelling head/,
+        );
+    },
+  );
 
-  test("of a family whose head has a bias: it goes with the head, and comes with what is kept", async () => {
+  test("remove or keep the language head's bias together with the head", async () => {
     const make = () => tinyModel({}, { modelType: "phi", headDim: 8 });
     const head = ["lm_head.bias", "lm_head.weight"];
     const own = ({ model }: LanguageModel) => model.weightNames.filter((name) => name.startsWith("lm_head")).sort();
@@ -164,7 +167,7 @@ describe("heads on a trunk", () => {
     expect(await headOutput(again.model, [1, 2])).toEqual(await headOutput(bare.model, [1, 2]));
   });
 
-  test("the same seed draws the same head; the language-modelling head may stay", async () => {
+  test("are deterministic for a seed, and may keep the language modeling head", async () => {
     await using a = tinyModel({}, { tieWordEmbeddings: false });
     await using b = tinyModel({}, { tieWordEmbeddings: false });
     const wanted = await a.complete([1, 2, 3], { maxTokens: 4, temperature: 0, ignoreEos: true });
@@ -173,7 +176,7 @@ describe("heads on a trunk", () => {
     expect(await headOutput(a.model, [4, 5])).toEqual(await headOutput(b.model, [4, 5]));
     const got = await a.complete([1, 2, 3], { maxTokens: 4, temperature: 0, ignoreEos: true });
     expect(got.tokens).toEqual(wanted.tokens);
-    // The same head again keeps its weights, another one draws its own.
+    // Adding an equal head keeps its weights; a different head is initialized.
     const first = await headOutput(a.model, [4, 5]);
     await a.model.addClassifier({ task: "sequence", labels: ["x", "y"] }, { seed: 9, keepLanguageHead: true });
     expect(await headOutput(a.model, [4, 5])).toEqual(first);
@@ -186,7 +189,7 @@ describe("heads on a trunk", () => {
     expect(again.tokens).toEqual(wanted.tokens);
   });
 
-  test("token classification has a bias; GPT-2 calls the layer classifier", async () => {
+  test("have a bias for token classification, named classifier in GPT-2", async () => {
     await using language = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: 4 });
     await language.model.addClassifier({ task: "token", labels: ["O", "PER"] });
     expect(headNames(language.config)).toEqual(["classifier.weight", "classifier.bias"]);
@@ -198,7 +201,7 @@ describe("heads on a trunk", () => {
     });
   });
 
-  test("a value head stands beside the language-modelling head, and is found in TRL's checkpoints", async () => {
+  test("a value head coexists with the language modeling head, and loads from TRL checkpoints", async () => {
     await using language = tinyModel();
     await language.model.addValueHead({ seed: 2 });
     expect(headNames(language.config)).toEqual(["v_head.summary.weight", "v_head.summary.bias"]);
@@ -207,14 +210,14 @@ describe("heads on a trunk", () => {
     const path = join(folder, "value");
     await language.save(path);
     const json = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
-    delete json.value_head; // TRL does not write it
+    delete json.value_head; // TRL does not write this field
     await writeFile(join(path, "config.json"), JSON.stringify(json));
     await using loaded = await LanguageModel.load(path);
     expect(await headOutput(loaded.model, [3, 1, 2], "value")).toEqual(values);
     expect((await loaded.complete([1, 2], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("training tokens leaves other heads alone; a stage may train a head alone", async () => {
+  test("are unchanged by token training, and may be trained alone", async () => {
     await using language = tinyModel();
     const { model } = language;
     await model.addValueHead({ seed: 2 });
@@ -248,7 +251,7 @@ describe("heads on a trunk", () => {
     head.dispose();
   });
 
-  test("a checkpoint whose head is missing or misshapen is refused", async () => {
+  test("are rejected if missing in the checkpoint or of another shape", async () => {
     await using language = tinyModel({}, { tieWordEmbeddings: true });
     await language.model.addClassifier({ task: "sequence", labels: ["a", "b"] });
     const path = join(folder, "misfit");
@@ -268,7 +271,7 @@ describe("heads on a trunk", () => {
     );
   });
 
-  test("a new model may start as a classifier", () => {
+  test("may be part of a new model", () => {
     const model = tinyModel({}, { classifier: { task: "sequence", labels: ["a", "b"] }, tieWordEmbeddings: false });
     expect(model.model.weightNames).toContain("score.weight");
     expect(model.model.weightNames).not.toContain("lm_head.weight");

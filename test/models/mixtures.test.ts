@@ -1,4 +1,4 @@
-// Families of routed experts beyond their goldens: files as other programs write them, training, what is refused.
+// MoE families beyond their golden values: GGUF files of other programs, training, rejected configurations.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -30,7 +30,7 @@ async function apart(path: string, other: string): Promise<number> {
   return Math.max(...rows.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - wanted[p]![i]!))));
 }
 
-/** The file with a tensor for each expert, as llama.cpp's had before April 2024. */
+/** The file with one tensor per expert, as llama.cpp wrote before April 2024. */
 async function oneByOne(path: string, change: (tensors: TensorData[]) => TensorData[] = (all) => all): Promise<string> {
   const { metadata, file } = openGguf(path);
   file.close();
@@ -53,7 +53,7 @@ async function oneByOne(path: string, change: (tensors: TensorData[]) => TensorD
 }
 
 describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType) => {
-  test("GGUF files without keys of this package", async () => {
+  test("loads GGUF files without heddle's keys", async () => {
     const folder = await folderOf({ modelType });
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file);
@@ -66,7 +66,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     expect(await apart(back, folder)).toBe(0);
   });
 
-  test("trained whole, in bf16 too, and by an adapter, whose folder is one for the saved model", async () => {
+  test("trains fully, in bf16 and with an adapter that loads on the saved model", async () => {
     const folder = await folderOf({ modelType, initializerRange: 0.1 });
     const data = sentences.map((text) => ({ text }));
     const options = { data, maxSteps: 8, maxSeqLength: 32, learningRate: 1e-2, seed: 1 };
@@ -86,7 +86,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     }
   });
 
-  test("in 8-bit floats: every expert's matrices, and nothing that chooses", async () => {
+  test("converts every expert's matrices to fp8, but not the router", async () => {
     const folder = await folderOf({ modelType, hiddenSize: 128, intermediateSize: 128 });
     const narrow = join(temporaryFolder(), "fp8");
     await convertModel(folder, narrow, { dtype: "fp8" });
@@ -94,7 +94,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     const narrowed = stored.names().filter((name) => stored.info(name).storedDtype === "F8_E4M3");
     const fused = stored.names().filter((name) => /put_linear\./.test(name));
     stored.close();
-    // Experts that lie fused in folders stay as they are.
+    // Experts stored fused in folders are not converted.
     const isFused = modelType === "granitemoe";
     expect(narrowed.filter((name) => /experts\.[0-9]+\./.test(name))).toHaveLength(isFused ? 0 : 2 * 4 * 3);
     expect(fused).toHaveLength(isFused ? 2 * 2 : 0);
@@ -103,7 +103,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
   });
 });
 
-test("Qwen 2's share of the expert for all is a vector in GGUF files of others", async () => {
+test("reads Qwen 2's shared expert gate as a vector from GGUF files of other programs", async () => {
   const file = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "qwen2_moe" }), file);
   const { metadata, file: opened } = openGguf(file);
@@ -116,13 +116,13 @@ test("Qwen 2's share of the expert for all is a vector in GGUF files of others",
   expect(await apart(theirs, file)).toBe(0);
 });
 
-describe("Mixtral's files of before experts were in stacks", () => {
+describe("old Mixtral files with separate experts", () => {
   const stacked = async () => {
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ modelType: "mixtral" }), file);
     return foreign(file);
   };
-  test("are the same model, also quantised", async () => {
+  test("load as the same model, also quantized", async () => {
     const file = await stacked();
     expect(await apart(await oneByOne(file), file)).toBe(0);
     const q8 = (tensors: TensorData[]) =>
@@ -141,7 +141,7 @@ describe("Mixtral's files of before experts were in stacks", () => {
     await writeGguf(whole, { metadata: metadata.values, tensors: q8(tensorsOf(file)) });
     expect(await apart(await oneByOne(file, q8), whole)).toBe(0);
   });
-  test("an expert that is missing is named", async () => {
+  test("are rejected with the name of a missing expert", async () => {
     const old = await oneByOne(await stacked(), (all) => all.filter(({ name }) => name !== "blk.1.ffn_up.2.weight"));
     await expectError(
       () => LanguageModel.load(old),
@@ -151,7 +151,7 @@ describe("Mixtral's files of before experts were in stacks", () => {
   });
 });
 
-test("what config.json leaves out is what transformers has for it", () => {
+test("uses transformers' defaults for missing keys of config.json", () => {
   const base = { vocab_size: 9, hidden_size: 64, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 16 };
   const of = (model_type: string, more: object = {}) => parseModelConfig({ model_type, ...base, ...more });
   expect(of("mixtral").numKeyValueHeads).toBe(8);

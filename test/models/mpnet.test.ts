@@ -1,4 +1,4 @@
-// MPNet: biases by distance beside a plain computation of them, texts of any length, its configuration, files and tokenizer.
+// MPNet: relative position biases against a reference, texts of any length, configuration, files and tokenizer.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -17,14 +17,14 @@ import { goldens, trunkOf, worst } from "./encoder-goldens.ts";
 const golden = goldens.find(({ name }) => name === "mpnet")!;
 const { architectures: _, ...config } = golden.config;
 
-test("the bucket of every distance", () => {
+test("maps every distance to its bucket", () => {
   expect(golden.buckets!.length).toBe(1201);
   expect(golden.buckets!.map((_, i) => bucketOf(i - 600))).toEqual(golden.buckets);
 });
 
 const numbers = (length: number, seed: number) => Float32Array.from({ length }, (_, i) => Math.sin(seed + i * 1.7));
 
-test("attention with biases is that of the formula, of documents of any length", async () => {
+test("attention with biases equals the formula for documents of any length", async () => {
   const lengths = [150, 3, 70];
   const rows = lengths.reduce((a, b) => a + b);
   const [heads, headDim, first, positions] = [3, 8, 2, 200];
@@ -51,7 +51,7 @@ test("attention with biases is that of the formula, of documents of any length",
   );
   const device = openDevice();
   const constants = relativeConstants(positions, heads);
-  // With as many places as the longest needs, and with all.
+  // With just enough positions for the longest document, and with all.
   for (const longest of [150, undefined]) {
     const program = compile(() => {
       const documents = input("documents", "i32", [rows]);
@@ -82,7 +82,7 @@ test("attention with biases is that of the formula, of documents of any length",
   }
 });
 
-test("512 tokens of the base model's shape take bounded memory: no matrix of tokens a layer and head", () => {
+test("512 tokens of the base model need no bias matrix per layer and head", () => {
   const [rows, heads, headDim, positions] = [512, 12, 64, 512];
   const constants = relativeConstants(positions, heads);
   const bytesOf = (layers: number) =>
@@ -101,13 +101,13 @@ test("512 tokens of the base model's shape take bounded memory: no matrix of tok
       for (let layer = 0; layer < layers; layer++) x = attend(layer, { q: x, k: x, v: x });
       return { x };
     }).arenaBytes;
-  // Queries, keys, values and outputs of 64 + 512 numbers a head, and what makes the biases: all layers share both.
+  // Queries, keys, values and outputs of 64 + 512 values per head, and the bias inputs, are shared by all layers.
   const wide = 4 * rows * heads * (headDim + 512);
   expect(bytesOf(12)).toBeLessThan(8 * wide);
   expect(bytesOf(24)).toBe(bytesOf(12));
 });
 
-test("few sizes of programs, each with room for its texts", () => {
+test("uses few program sizes, each large enough for its texts", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
     expect(placesFor(length)).toBeGreaterThanOrEqual(length);
@@ -116,7 +116,7 @@ test("few sizes of programs, each with room for its texts", () => {
   expect(sizes.size).toBe(10);
 });
 
-test("a long text is the same alone as beside short ones, and costs heads that are wider by its length", async () => {
+test("a long text gives the same vector alone and with short ones, and widens heads by its length", async () => {
   const sizes = { hiddenSize: 64, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 512 };
   await using model = createModel({ modelType: "mpnet", vocabSize: 64, initializerRange: 0.3, ...sizes }, { seed: 5 });
   const texts = [512, 5, 130, 17].map((length, t) => Array.from({ length }, (_, i) => (i * 7 + t) % 64));
@@ -127,7 +127,7 @@ test("a long text is the same alone as beside short ones, and costs heads that a
     const [alone] = await of([text]);
     expect(worst(alone!, [...together[t]!])).toBeLessThan(2e-5 * Math.max(...alone!));
   }
-  // Not the mean of scores without biases: they tell the order of tokens.
+  // The biases matter: they encode the token order.
   const [forwards, backwards] = await model.embed([texts[2]!, [...texts[2]!].reverse()]);
   expect(worst(forwards!, [...backwards!])).toBeGreaterThan(1e-3);
   const { profile: taken } = await profile(() => model.embed(texts[0]!));
@@ -136,7 +136,7 @@ test("a long text is the same alone as beside short ones, and costs heads that a
   await expectError(() => model.embed([...texts[0]!, 1]), "CONTEXT_OVERFLOW", /expected at most 512 tokens/);
 });
 
-test("config.json: positions from 2 on, whatever the padding's id; what is saved says it", async () => {
+test("positions start at 2 for any padding id, and are saved to config.json", async () => {
   expect(parseModelConfig({ ...config, pad_token_id: 0 }, "config.json")).toMatchObject({
     maxPositionEmbeddings: 48,
     padTokenId: 0,
@@ -167,7 +167,7 @@ test("config.json: positions from 2 on, whatever the padding's id; what is saved
 });
 
 const words = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>", "cat", "##s", "sat", "on", "the", ",", "e"];
-/** tokenizer.json as published ones of MPNet have it. */
+/** A tokenizer.json like those published for MPNet. */
 const tokenizerJson = {
   version: "1.0",
   truncation: null,
@@ -206,7 +206,7 @@ const tokenizerJson = {
   },
 };
 
-test("its tokenizer.json", () => {
+test("loads MPNet's tokenizer.json", () => {
   const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(tokenizerJson) });
   const tokens = (ids: ArrayLike<number>) => Array.from(ids, (id) => words[id]);
   expect(tokens(tokenizer.encode("Cats sat, on THE é dog"))).toEqual([
@@ -224,7 +224,7 @@ test("its tokenizer.json", () => {
   expect(tokens(tokenizer.encodePair("cat", "sat").ids)).toEqual(["<s>", "cat", "</s>", "</s>", "sat", "</s>"]);
 });
 
-test("it is trained to embed, in bf16 too, and what is saved answers the same", async () => {
+test("trains as an embedder, also in bf16, and gives the same vectors after saving", async () => {
   const texts = ["cats", "sat", "the", "on", "e", "cat"];
   const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(tokenizerJson) });
   const sizes = { hiddenSize: 32, numHiddenLayers: 1, numAttentionHeads: 2, maxPositionEmbeddings: 24 };
@@ -240,7 +240,7 @@ test("it is trained to embed, in bf16 too, and what is saved answers the same", 
     const after = await model.model.weight("mpnet.encoder.relative_attention_bias.weight").toFloat32();
     expect(worst(after, [...before])).toBeGreaterThan(1e-3);
     await using saved = await LanguageModel.load(outputDir);
-    // In bf16 the weights are saved so.
+    // With bf16, the weights are saved in bf16.
     const bound = dtype === "f32" ? 1e-6 : 1e-2;
     expect(worst(await saved.embed("cats sat"), [...(await model.embed("cats sat"))])).toBeLessThan(bound);
   }

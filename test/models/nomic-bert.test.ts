@@ -1,4 +1,4 @@
-// NomicBERT against plain loops in double precision, written after its published code (modeling_hf_nomic_bert.py).
+// NomicBERT against plain loops in double precision, following modeling_hf_nomic_bert.py.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -35,7 +35,7 @@ function norm(x: Rows, weights: Weights, name: string): Rows {
   });
 }
 
-/** Halves of a head turn together, by θ 1000. */
+/** RoPE on halves of a head with θ 1000. */
 function turned(head: number[], position: number): number[] {
   const half = head.length / 2;
   return head.map((v, i) => {
@@ -80,7 +80,7 @@ function hidden(ids: number[], weights: Weights): Rows {
   return x;
 }
 
-test("hidden states, whatever shares the run", async () => {
+test("hidden states match in any batch", async () => {
   await using model = await LanguageModel.load(await encoderFolder(config, false));
   const tensors = new Map<string, Float32Array>();
   for (const name of model.model.weightNames) tensors.set(name, await model.model.weight(name).toFloat32());
@@ -117,7 +117,7 @@ const published = {
   vocab_size: 30528,
 };
 
-test("config.json as it is published, and what of it is not provided", async () => {
+test("reads the published config.json and rejects unsupported options", async () => {
   const of = (changes: object) => {
     const folder = temporaryFolder();
     mkdirSync(folder, { recursive: true });

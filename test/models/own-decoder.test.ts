@@ -1,4 +1,4 @@
-// Families on the shared decoder that a program registers: without changes they are the package's own, and each change is the one that is said.
+// Custom families on the shared decoder: defaults equal a built-in family, and each option has the documented effect.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import "../../examples/own-decoder.ts";
@@ -19,7 +19,7 @@ import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 const sizes = { hiddenSize: 32, numHiddenLayers: 3, numAttentionHeads: 4, numKeyValueHeads: 2, vocabSize: 320 };
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
 
-/** Logits of a new model: its weights are drawn by their names. */
+/** Logits of a new model, whose weights are initialized by name. */
 async function logitsOf(modelType: string, more: Partial<ModelConfigInput> = {}) {
   await using model = createModel(
     { modelType, ...sizes, maxPositionEmbeddings: 64, initializerRange: 0.3, ...more },
@@ -72,20 +72,20 @@ describe("decoderFamily", () => {
       { hiddenAct: "gelu" },
     ],
     ["a feed-forward block that is the usual one", { feedForward: gated }, "llama", {}],
-  ])("%s: the logits of the family that has it", async (name, options, builtIn, config) => {
+  ])("gives the logits of the built-in family with %s", async (name, options, builtIn, config) => {
     const modelType = name.replace(/\W/g, "_");
     const { rmsNormEps, ropeTheta } = createModel({ modelType: builtIn, ...sizes, ...config }).config;
     registerFamily({
       ...{ modelType, architecture: `${modelType}ForCausalLM`, defaults: { rmsNormEps, ropeTheta } },
       ...decoderFamily(options),
     });
-    const { noRopeLayers: _, ...same } = config; // which any family would mind
+    const { noRopeLayers: _, ...same } = config; // which affects any family
     const got = await logitsOf(modelType, same);
     expect(got).toEqual(await logitsOf(builtIn, config));
     if (builtIn !== "llama") expect(got).not.toEqual(await logitsOf("llama", config));
   });
 
-  test("values of the family's own decide its shape", async () => {
+  test("custom config values determine the shape", async () => {
     registerFamily({
       modelType: "scaled",
       architecture: "ScaledForCausalLM",
@@ -97,7 +97,7 @@ describe("decoderFamily", () => {
     expect(await logitsOf("scaled")).toEqual(await logitsOf("llama"));
   });
 
-  test("what is misnamed is named, and so is what functions return", async () => {
+  test("rejects misspelt options and invalid return values by name", async () => {
     const refused = async (options: object) => (await failureOf(() => decoderFamily(options))).message;
     expect(await refused({ flgas: {} })).toBe(
       "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",
@@ -129,7 +129,7 @@ describe("the example: Llama with a squared ReLU", () => {
   const { vocabSize: _, ...others } = sizes;
   const config = { modelType: "squared_llama", ...others, maxPositionEmbeddings: 64 };
 
-  test("its block is down(relu(up(x))²), by plain arithmetic where attention says nothing", async () => {
+  test("computes down(relu(up(x))²), checked with attention disabled", async () => {
     const one = { ...sizes, numHiddenLayers: 1, initializerRange: 0.5 };
     await using base = createModel({ modelType: "squared_llama", ...one }, { seed: 5 });
     const { model } = base;
@@ -154,7 +154,7 @@ describe("the example: Llama with a squared ReLU", () => {
     for (const [i, v] of expected.entries()) expect(got![i]).toBeCloseTo(v, 4);
   });
 
-  test("trains, is saved and converted, and is found again", async () => {
+  test("trains, is saved, converted and loaded", async () => {
     const tokenizer = await tinyTokenizer();
     await using base = createModel(config, { tokenizer, seed: 3 });
     expect(base.model.weightNames.filter((name) => name.startsWith("model.layers.0.mlp"))).toEqual([

@@ -1,4 +1,4 @@
-// A family that a program registers: the example's StableLM, from a folder in Hugging Face's layout through all that models go through.
+// A custom family: the example's StableLM, loaded from a Hugging Face folder and used in every way.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -32,7 +32,7 @@ const shape: StableLm = {
 };
 const vocabulary = 320;
 
-/** config.json as transformers' StableLmConfig writes it. */
+/** A config.json as written by transformers' StableLmConfig. */
 const configOf = ({ parallel }: StableLm) => ({
   architectures: ["StableLmForCausalLM"],
   attention_dropout: 0,
@@ -105,7 +105,7 @@ function randomWeights({
   return out;
 }
 
-/** A folder as save_pretrained writes it. */
+/** A folder as written by save_pretrained. */
 async function writeFolder(folder: string, model: StableLm) {
   const weights = randomWeights(model);
   const header: Record<string, object> = {};
@@ -134,7 +134,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
   const model = { ...shape, parallel };
   const folder = temporaryFolder();
 
-  test("logits of a Hugging Face folder, and greedy tokens over the cache, are the reference's", async () => {
+  test("gives the reference's logits and greedy tokens from a Hugging Face folder", async () => {
     const path = join(folder, "official");
     const weights = await writeFolder(path, model);
     const wanted = stableLmLogits(weights, ids, model);
@@ -151,7 +151,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
     }
   });
 
-  test("saved again, its config.json says the same and its logits are the same", async () => {
+  test("keeps config.json and logits when saved", async () => {
     const path = join(folder, "official");
     await writeFolder(path, model);
     await using loaded = await LanguageModel.load(path);
@@ -163,7 +163,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
     expect(worst(await again.logits(ids), await loaded.logits(ids))).toBe(0);
   });
 
-  test("converted to GGUF and back it is the same; quantised, nearly", async () => {
+  test("round-trips through GGUF, approximately if quantized", async () => {
     const path = join(folder, "official");
     await writeFolder(path, model);
     await using loaded = await LanguageModel.load(path);
@@ -186,7 +186,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
     expect(difference).toBeLessThan(0.03 * Math.max(...exact.flatMap((row) => [...row])));
   });
 
-  test("made new it trains, whole, with gradient checkpointing to the same bits, and by an adapter", async () => {
+  test("trains from scratch fully, with an adapter, and with bit-identical gradient checkpointing", async () => {
     const tokenizer = await tinyTokenizer();
     const config: ModelConfigInput = {
       modelType: "stablelm",
@@ -235,21 +235,21 @@ const weights: FamilyDefinition["weights"] = ({ vocabSize, hiddenSize }) =>
 const least = { architecture: "LeastForCausalLM", defaults: { tieWordEmbeddings: true }, weights, forward };
 const sizes = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 40, maxPositionEmbeddings: 1024 };
 
-test("a family of two weights and seven lines generates and scores", async () => {
+test("a minimal family with two weights generates and scores", async () => {
   registerFamily({ modelType: "least", ...least });
   await using model = createModel({ modelType: "least", ...sizes, initializerRange: 0.5 }, { seed: 2 });
   const { tokens } = await model.complete([1, 2, 3], { maxTokens: 3, temperature: 0 });
   const last = (await model.logits([1, 2, 3], { last: true }))[0]!;
   expect(tokens[0]).toBe(last.indexOf(Math.max(...last)));
-  // Where a function of one's own picks no rows, all are computed, and those that are wanted are taken of them.
+  // If a custom function does not select rows, all are computed and the requested ones returned.
   const all = await model.logits([1, 2, 3]);
   expect(worst([last], [all[2]!])).toBe(0);
-  // Without attention there is no cache either, also where slots take pages.
+  // A model without attention needs no cache, even with paged slots.
   const beams = await model.completeAll([[1, 2, 3], [4]], { maxTokens: 3, numBeams: 2 });
   expect(beams.map(({ tokens }) => tokens.length)).toEqual([3, 3]);
 });
 
-test("what a definition lacks, misnames or takes from others is named", async () => {
+test("missing, misspelt or conflicting parts of a definition are named", async () => {
   const refused = (definition: object) => failureOf(() => registerFamily(definition as FamilyDefinition));
   const { forward: _, ...half } = { modelType: "half", ...least };
   expect(await refused(half)).toEqual({
@@ -284,11 +284,11 @@ test("what a definition lacks, misnames or takes from others is named", async ()
   expect((await refused({ modelType: "x", ...least, keys: { layer_norm_eps: "layerNormEps" } })).message).toBe(
     'family.keys.layer_norm_eps: expected a field of configurations (nearest: layerNormEpsilon), got "layerNormEps"',
   );
-  // None of these has left anything behind.
+  // None of the failed registrations has side effects.
   expect((await failureOf(() => createModel({ modelType: "x", ...sizes }))).code).toBe("UNSUPPORTED");
 });
 
-test("mistakes in a family's functions are named by the family", async () => {
+test("errors in a family's functions name the family", async () => {
   const wrong = (modelType: string, more: object, config: object = {}) => {
     registerFamily({ modelType, ...least, ...more });
     return failureOf(async () => {
@@ -314,7 +314,7 @@ test("mistakes in a family's functions are named by the family", async () => {
   expect((await wrong("drawn", { weights: drawn })).message).toMatch(
     /^drawn\.weights: "a.weight": init: expected normal,/,
   );
-  // A cache that keeps a window alone would lose what such a layer looks back to.
+  // A windowed cache would lose keys that such a layer attends to.
   expect((await wrong("slides", { slidingWindow: true }, { slidingWindow: 8 })).message).toMatch(
     /^attend: window of layer 0: expected the configuration's 8/,
   );
@@ -345,9 +345,9 @@ test("mistakes in a family's functions are named by the family", async () => {
   expect((await wrong("owner2", own, { own: { twice: 1 } })).message).toMatch(/own\.twice: expected a boolean, got 1$/);
 });
 
-describe("without `gguf`", () => {
+describe("a family without `gguf`", () => {
   const folder = temporaryFolder();
-  test("a conversion to GGUF says what is missing", async () => {
+  test("cannot be converted to GGUF, and the error names the missing part", async () => {
     registerFamily({ modelType: "nogguf", ...least });
     await using model = createModel({ modelType: "nogguf", ...sizes });
     await model.save(join(folder, "folder"));

@@ -1,4 +1,4 @@
-// A packed batch equals its documents one at a time: hidden states and the gradient of every weight.
+// A packed batch gives the hidden states and weight gradients of its documents processed separately.
 import { describe, expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import {
@@ -30,7 +30,7 @@ const configs = {
   "mistral with a window": { modelType: "mistral", slidingWindow: 5, ...shared },
   gpt2: { modelType: "gpt2", ...shared, numKeyValueHeads: 4 },
 };
-/** Two sequences of 40 rows; what is left of each is padding. */
+/** Two sequences of 40 rows, padded at the end. */
 const layout = [
   [17, 1, 9, 13],
   [3, 30],
@@ -44,7 +44,7 @@ interface Batch {
   documents?: number[];
 }
 
-/** Log-probabilities of the targets and gradients of their sum. */
+/** The targets' log-probabilities and the gradients of their sum. */
 async function run(model: Model, batch: Batch, length: number, dtype: FloatDType) {
   const rows = batch.ids.length;
   const names = model.weightNames;
@@ -64,13 +64,13 @@ async function run(model: Model, batch: Batch, length: number, dtype: FloatDType
 }
 
 describe.each(Object.entries(configs))("%s", (_, config) => {
-  test.each(["f32", "bf16"] as const)("%s", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("packed documents equal separate ones in %s", async (dtype) => {
     const model = await Model.initialise(parseModelConfig(config), openDevice(), 3);
     const draw = (row: number) => (row * 7 + ((row * row) % 11)) % 40;
     const packed: Required<Batch> = { ids: [], positions: [], targets: [], documents: [] };
     const logprobs: number[] = [];
     const total = new Map<string, Float64Array>();
-    const exact = new Map<string, Float64Array>(); // the same, computed in f32
+    const exact = new Map<string, Float64Array>(); // the same in f32
     const addTo = (totals: Map<string, Float64Array>, found: Record<string, Float32Array>) => {
       for (const name of model.weightNames) {
         const sums = totals.get(name) ?? new Float64Array(found[name]!.length);
@@ -94,7 +94,7 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         packed.ids.push(...ids);
         packed.positions.push(...positions);
         packed.targets.push(...targets);
-        packed.documents.push(...ids.map(() => document % 2)); // ids need only differ from their neighbours'
+        packed.documents.push(...ids.map(() => document % 2)); // neighbours need different ids
       }
       while (packed.ids.length % sequenceLength !== 0) {
         packed.ids.push(1);
@@ -118,12 +118,12 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         compare(name, together[name]!, sums);
         continue;
       }
-      // Attention rounds more of a long row than of a short one, as FlashAttention does: a document is as far from f32 in company as alone.
+      // Attention rounds long rows more than short ones, as FlashAttention does, so compare both with f32.
       const truth = exact.get(name)!;
       const off = (x: ArrayLike<number>) => Math.hypot(...Array.from(truth, (e, i) => x[i]! - e));
       expect(off(together[name]!), name).toBeLessThanOrEqual(1.15 * off(sums));
     }
-    // Without the mask the same rows give something else.
+    // Without the mask, the same rows give different results.
     const { documents: _, ...crossing } = packed;
     const crossed = await run(model, crossing, sequenceLength, dtype);
     const difference = Math.max(...logprobs.map((e, i) => Math.abs(crossed.logprob![i]! - e)));

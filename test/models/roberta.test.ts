@@ -1,4 +1,4 @@
-// RoBERTa's kin, whose positions begin behind the padding's id: configurations, files, lengths of texts.
+// RoBERTa-like models, whose positions start after the padding id: configurations, files and text lengths.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -20,7 +20,7 @@ const golden = goldens.find(({ name }) => name === "roberta")!;
 const { architectures: _, ...config } = golden.config;
 const trunk = trunkOf(golden);
 
-test("config.json counts the rows of padding, maxPositionEmbeddings the tokens of a text", async () => {
+test("config.json counts position rows including padding, maxPositionEmbeddings counts tokens", async () => {
   await using model = await LanguageModel.load(await writeFamily(trunk, temporaryFolder()));
   expect(model.config.maxPositionEmbeddings).toBe(24);
   expect(model.contextLength).toBe(24);
@@ -43,7 +43,7 @@ test("config.json counts the rows of padding, maxPositionEmbeddings the tokens o
   });
 });
 
-test("what config.json leaves out is as transformers' class has it", () => {
+test("uses the transformers class's defaults for missing keys", () => {
   const { max_position_embeddings: __, pad_token_id: ___, type_vocab_size, layer_norm_eps, ...less } = config;
   expect(parseModelConfig(less, "config.json")).toMatchObject({
     maxPositionEmbeddings: 510,
@@ -57,11 +57,11 @@ test("what config.json leaves out is as transformers' class has it", () => {
   expect(parseModelConfig(made)).toMatchObject({ maxPositionEmbeddings: 512, padTokenId: 1, typeVocabSize: 1 });
 });
 
-test("no room for a text, or a padding far behind all tokens", async () => {
+test("rejects too few positions and an excessive padding id", async () => {
   const of = (changes: object) => () => parseModelConfig({ ...config, ...changes }, "config.json");
   const few = /config.json: max_position_embeddings: expected more than pad_token_id 1 and one, got 2$/;
   await expectError(of({ max_position_embeddings: 2 }), "INVALID_FILE", few);
-  // The largest padding that a configuration may have.
+  // The largest padding id that a configuration allows.
   const far = { padTokenId: 2 ** 31 - 1, vocabSize: 64, hiddenSize: 64, numHiddenLayers: 1 };
   await expectError(() => createModel({ modelType: "roberta", ...far }), "OUT_OF_MEMORY", /memory/);
   await expectError(
@@ -73,7 +73,7 @@ test("no room for a text, or a padding far behind all tokens", async () => {
   await expectError(of({ hidden_act: "relu" }), "UNSUPPORTED", /hidden_act "relu" is not known/);
 });
 
-test("a checkpoint without a prefix; poolers that old classifiers brought along", async () => {
+test("loads checkpoints without a prefix, or with the pooler of old classifiers", async () => {
   const bare = Object.fromEntries(Object.keys(trunk.weights).map((name) => [name, name.replace(/^roberta\./, "")]));
   const folder = await writeFamily(trunk, temporaryFolder());
   await using plain = await LanguageModel.load(folder);
@@ -95,7 +95,7 @@ test("a checkpoint without a prefix; poolers that old classifiers brought along"
   expect(worst(logits[0]!, golden.logits[0]!)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
 });
 
-test("the file of a GGUF is a BERT whose positions begin at 0", async () => {
+test("GGUF stores a BERT whose positions start at 0", async () => {
   const file = join(temporaryFolder(), "m.gguf");
   await convertModel(await writeFamily(golden, temporaryFolder()), file);
   const { metadata, entries, file: opened } = openGguf(file);
@@ -125,7 +125,7 @@ test("the file of a GGUF is a BERT whose positions begin at 0", async () => {
   );
 });
 
-test("a stage's own positions are counted from 0", async () => {
+test("positions given by a training stage start at 0", async () => {
   await using model = await LanguageModel.load(await writeFamily(trunk, temporaryFolder()));
   const ids = golden.sequences[0]!;
   const loss = async (positions?: Int32Array) => {

@@ -1,4 +1,4 @@
-// GGUF's rows of q and k are read as they lie, and are in order for whoever asks for the weights.
+// q and k rows of GGUF files are used in file order, and returned in the original order as weights.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -37,7 +37,7 @@ describe.each([
   ["granite", { modelType: "granite" }],
   ["mistral", { modelType: "mistral" }],
 ])("%s", (_, config) => {
-  test("the same logits as from a folder, to the bit, while rows lie as in the file and after they are asked for", async () => {
+  test("gives the folder's exact logits in file order, and after the weights are accessed", async () => {
     const { folder, gguf } = await twins(config);
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(gguf);
@@ -50,7 +50,7 @@ describe.each([
     expect(await b.logits(prompt)).toEqual(expected);
     const { tokens } = await a.complete(prompt, { maxTokens: 12, temperature: 0 });
     expect((await b.complete(prompt, { maxTokens: 12, temperature: 0 })).tokens).toEqual(tokens);
-    // What generates asks for no copies.
+    // Generation does not create reordered copies.
     expect(b.model.tensors.has(q)).toBe(false);
     expect(await b.model.asStored(q).read()).not.toEqual(await a.model.weight(q).read());
     for (const name of a.model.weightNames)
@@ -59,7 +59,7 @@ describe.each([
   });
 });
 
-test("layers that do not rotate are put in order when loaded", async () => {
+test("layers without rotation are reordered on load", async () => {
   const { folder, gguf } = await twins({ modelType: "smollm3", numHiddenLayers: 4 });
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -69,7 +69,7 @@ test("layers that do not rotate are put in order when loaded", async () => {
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("biases of q and k: their layers are put in order when loaded", async () => {
+test("layers with q and k biases are reordered on load", async () => {
   const { folder, gguf } = await twins({ attentionBias: true });
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -77,7 +77,7 @@ test("biases of q and k: their layers are put in order when loaded", async () =>
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("adapters on q and k, beside each other, merged and taken out again", async () => {
+test("supports several adapters on q and k, merging and unmerging", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -100,7 +100,7 @@ test("adapters on q and k, beside each other, merged and taken out again", async
   expect(await b.logits(prompt)).toEqual(plain);
 });
 
-test("what does not touch q and k leaves them as they lie: other adapters, a saved session", async () => {
+test("other adapters and saved sessions keep q and k in file order", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -114,13 +114,13 @@ test("what does not touch q and k leaves them as they lie: other adapters, a sav
   const path = join(temporaryFolder(), "session.heddle");
   await session.save(path);
   expect(b.model.tensors.has(q)).toBe(false);
-  // A file is the same model's whether its rows were put in order or not.
+  // A session file is valid for the model regardless of row order.
   b.model.weight(q);
   await using again = await b.loadSession(path);
   expect(again).toBeDefined();
 });
 
-test("merging while a text streams: it goes on with the weights it began with", async () => {
+test("a running stream keeps its weights when an adapter is merged", async () => {
   const { folder } = await twins();
   await using a = await LanguageModel.load(folder);
   const options = { maxTokens: 20, temperature: 0, ignoreEos: true };
@@ -137,7 +137,7 @@ test("merging while a text streams: it goes on with the weights it began with", 
   expect((await a.complete(prompt, options)).tokens).not.toEqual(tokens);
 });
 
-test("a model over another's tensors, whether their rows were put in order or not", async () => {
+test("a model can share tensors in either row order", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -156,23 +156,20 @@ test("a model over another's tensors, whether their rows were put in order or no
   expect(stored(second)).toHaveLength(2 * config.numHiddenLayers - 1);
 });
 
-test.each(["bf16", "q8_0"] as const)(
-  "%s: rows that lie as in the file compute what rows in order do",
-  async (dtype) => {
-    const { gguf } = await twins();
-    const narrow = join(temporaryFolder(), "narrow.gguf");
-    await convertModel(gguf, narrow, { dtype });
-    await using a = await LanguageModel.load(narrow);
-    await using b = await LanguageModel.load(narrow);
-    const ordered = new Map(a.model.weightNames.map((name) => [name, a.model.weight(name)]));
-    const model = await Model.fromWeights(a.model.config, a.model.device, ordered);
-    const c = new LanguageModel({ model, tokenizer: undefined, generation: {} });
-    expect([stored(b).length, stored(c).length]).toEqual([2 * b.model.config.numHiddenLayers, 0]);
-    expect(await b.logits(prompt)).toEqual(await c.logits(prompt));
-  },
-);
+test.each(["bf16", "q8_0"] as const)("%s rows in file order give the same results as reordered rows", async (dtype) => {
+  const { gguf } = await twins();
+  const narrow = join(temporaryFolder(), "narrow.gguf");
+  await convertModel(gguf, narrow, { dtype });
+  await using a = await LanguageModel.load(narrow);
+  await using b = await LanguageModel.load(narrow);
+  const ordered = new Map(a.model.weightNames.map((name) => [name, a.model.weight(name)]));
+  const model = await Model.fromWeights(a.model.config, a.model.device, ordered);
+  const c = new LanguageModel({ model, tokenizer: undefined, generation: {} });
+  expect([stored(b).length, stored(c).length]).toEqual([2 * b.model.config.numHiddenLayers, 0]);
+  expect(await b.logits(prompt)).toEqual(await c.logits(prompt));
+});
 
-test("an adapter that brings q whole", async () => {
+test("supports an adapter with a complete q matrix", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -184,7 +181,7 @@ test("an adapter that brings q whole", async () => {
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("weights that training took are no longer read as they lay; sessions from before go on", async () => {
+test("trained weights are used in the original order, and earlier sessions continue", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -203,7 +200,7 @@ test("weights that training took are no longer read as they lay; sessions from b
   expect(y!.logprobs).toEqual(x!.logprobs);
 });
 
-test("a saved model is the folder's; a session goes on in a model whose weights were asked for", async () => {
+test("a saved model equals the folder, and a session continues after weights are accessed", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);

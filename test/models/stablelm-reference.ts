@@ -1,4 +1,4 @@
-// StableLM in plain loops and double precision, after transformers' modeling_stablelm.py: what examples/own-family.ts is held against.
+// A StableLM reference for examples/own-family.ts in plain loops and double precision, following transformers' modeling_stablelm.py.
 
 export interface StableLm {
   hidden: number;
@@ -38,7 +38,7 @@ function norm(x: number[][], weights: Weights, name: string, eps: number): numbe
 
 const plus = (a: number[][], b: number[][]) => a.map((row, r) => row.map((v, i) => v + b[r]![i]!));
 
-/** A head's first `rotary` dimensions, halves together. */
+/** RoPE on a head's first `rotary` dimensions, in pairs of halves. */
 function turned(head: number[], position: number, { rotary, theta }: StableLm): number[] {
   const out = [...head];
   for (let i = 0; i < rotary / 2; i++) {

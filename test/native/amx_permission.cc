@@ -1,5 +1,5 @@
-// Matrix tiles need the system's permission, which is for a whole process and goes with what it does about signals: each case in a process of
-// its own.
+// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks, so each case runs in a child
+// process.
 #include "cpu/isa/dispatch.h"
 
 #include <cstdio>
@@ -37,7 +37,7 @@ void take_small_stack() {
   sigaltstack(&stack, nullptr);
 }
 
-// What cpu_isa() gives or throws.
+// The result or exception of cpu_isa().
 std::string isa(const char* forced) {
   if (forced) setenv("HEDDLE_ISA", forced, 1);
   else unsetenv("HEDDLE_ISA");

@@ -1,4 +1,4 @@
-// What a process is left of its CPUs and of memory, by trees of files as control groups lay them out.
+// CPU and memory limits of a process, read from fake cgroup file trees.
 #include "core/control_groups.h"
 
 #include <cstdio>

@@ -1,5 +1,5 @@
-// Kernels that read quantised weights where a file has them: what they touch behind the last block ends the program, and blocks at an
-// address that nothing aligns give the same bits. Rows are random bytes, as those of a stranger's file may be.
+// Kernels that read quantized weights in place in a mapped file. Reading beyond the last block crashes, and unaligned blocks must give the
+// same bits. Rows are random bytes, like those of an untrusted file.
 #include "kernel_check.h"
 
 namespace {
@@ -8,7 +8,7 @@ struct Product {
   std::string op;
   std::vector<std::pair<std::string, double>> attributes;
   std::vector<Buffer> in, out;
-  size_t weight;  // which operand
+  size_t weight;  // index of the operand
 };
 
 Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
@@ -17,7 +17,7 @@ Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
   return b;
 }
 
-// The outputs, of a weight that lies at an edge or, aligned, with room behind it. packed: in its kernel's form; unpacked: made as the kernel goes.
+// The outputs for a weight at the end of a mapping or, aligned, with space after it. packed: in the kernel's form; unpacked: converted on the fly.
 std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool unpacked) {
   Attributes attributes;
   for (const auto& a : p.attributes) attributes.set(a.first, a.second);

@@ -1,4 +1,4 @@
-// CRC-32C by every way of this machine beside the definition, bit by bit: lengths around those of words and streams, any alignment, parts, joins.
+// Every CRC-32C implementation on this machine equals the bitwise definition, for lengths around words and streams, any alignment, parts and joins.
 #include "core/crc32c.h"
 
 #include <cstdio>
@@ -46,7 +46,7 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
     const uint32_t first = way.run(before, &bytes[at], cut), second = way.run(0, &bytes[at + cut], length - cut);
     expect(heddle::crc32c_joined(first, second, length - cut) == whole, name + ": two parts joined");
   }
-  // Any one bit.
+  // Any single flipped bit.
   std::vector<uint8_t> some(bytes.begin(), bytes.begin() + 20000);
   const uint32_t before = way.run(0, some.data(), some.size());
   for (int i = 0; i < 400; ++i) {

@@ -45,12 +45,12 @@ GemmShape product(int64_t m, int64_t n, int64_t k, DType type = DType::bf16) {
 
 void test_table() {
   constexpr GemmKernel few = GemmKernel::few_rows, plain = GemmKernel::multiply_add, tensor = GemmKernel::tensor, warpgroup = GemmKernel::warpgroup;
-  // Decoding: one to four rows, whatever the device.
+  // Decoding: one to four rows, on any device.
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090}) {
     expect("one row", choose_gemm(product(1, 4096, 4096), d), {few, 1, 1, 1, 1, 4096});
     expect("four rows", choose_gemm(product(4, 11008, 4096), d), {few, 1, 1, 1, 1, 4096});
   }
-  // Skinny: few tiles of a deep product are cut into parts.
+  // Skinny: few tiles of a deep product are split along k.
   expect("16 rows, A100", choose_gemm(product(16, 4096, 4096), a100), {tensor, 64, 64, 3, 3, 1408});
   expect("16 rows, RTX 3090", choose_gemm(product(16, 4096, 4096), rtx3090), {tensor, 64, 64, 3, 2, 2048});
   expect("16 rows, H100", choose_gemm(product(16, 4096, 4096), h100), {tensor, 64, 64, 3, 4, 1024});
@@ -74,7 +74,7 @@ void test_table() {
   expect("4096, RTX 5090", choose_gemm(product(4096, 4096, 4096), rtx5090), {tensor, 128, 128, 3, 1, 4096});
   // Big: the logits of a vocabulary.
   expect("logits, H100", choose_gemm(product(8192, 128256, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
-  // Odd: edges do not change the kernel, rows that 16 bytes do not divide do.
+  // Odd: edges do not change the kernel, but rows that are not a multiple of 16 bytes do.
   expect("1000 x 3000 x 777", choose_gemm(product(1000, 3000, 777), a100), {tensor, 128, 128, 4, 1, 777});
   GemmShape odd = product(1000, 3000, 777);
   odd.aligned = false;
@@ -100,7 +100,7 @@ void test_table() {
   expect("added to f32", choose_gemm(adds, h100), {warpgroup, 128, 256, 4, 1, 4096});
 }
 
-// A row's bits must not depend on the other rows.
+// A row's bits must not depend on other rows.
 void test_rowwise() {
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
     for (const DType type : {DType::bf16, DType::f32}) {
@@ -111,7 +111,7 @@ void test_rowwise() {
     }
 }
 
-// What holds for every shape: parts cover the depth, none is empty, and their sums fit, also for fewer rows than were planned for.
+// For every shape, parts cover the depth, none is empty, and their sums fit, also for fewer rows than planned.
 void test_parts() {
   bool covered = true, fits = true, enough = true;
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
@@ -132,7 +132,7 @@ void test_parts() {
   expect("a larger product has no less workspace", enough);
 }
 
-// Of every shape: the device's own choice first, each name once, all of them possible; and what a table of names does.
+// For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of names.
 void test_candidates() {
   bool own_first = true, named_once = true, covered = true, fits = true;
   DeviceProperties tf32 = a100;
@@ -178,7 +178,7 @@ void test_attention() {
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
   expect("8-bit floats by mma.sync: a tile for each multiprocessor", fp8_takes_large_tiles(2048, 1408, rtx5090));
   expect("8-bit floats by mma.sync: fewer", !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
-  // A gated product's columns are those of both factors.
+  // A gated product has the columns of both factors.
   GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);
   gated.gated = true;
   expect("a gated product", choose_gemm(gated, h100), choose_gemm(single, h100));
@@ -190,7 +190,7 @@ void test_attention() {
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
 }
 
-// The grids of experts' products: every tile of every group once, and no dimension that a device does not have.
+// Grids of expert products cover every tile of every group once, within the device's grid limits.
 void test_tile_grids() {
   std::mt19937 random(3);
   bool enough = true, tight = true, once = true, possible = true;
@@ -210,7 +210,7 @@ void test_tile_grids() {
     once &= i >= 100 || (static_cast<int64_t>(places.size()) == all * columns && grid.blocks == all * columns);
     if (i < 100 && all > 0) once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} && *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
   }
-  // From 65535 tiles of rows on, which a second dimension has at most: to as many pairs as fit their 32 bits, and to results of 8 TB in bf16.
+  // Beyond 65535 row tiles, the limit of the second grid dimension, up to the maximum of 32-bit pairs and results of 8 TB in bf16.
   for (const int64_t pairs : {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
     for (const int64_t M : {64, 768, 4096, 14336, 28672, 131072}) {
       if (pairs * M > int64_t{1} << 42) continue;

@@ -23,12 +23,12 @@ bool has_amx() {
 uint64_t state = 88172645463325252ull;
 uint32_t random_bits() { return state ^= state << 13, state ^= state >> 7, state ^= state << 17, static_cast<uint32_t>(state >> 20); }
 
-// A bf16 of either sign whose exponent lies in [low, high].
+// A bf16 of either sign with an exponent in [low, high].
 uint16_t number(int low, int high) {
   const uint32_t bits = random_bits(), exponent = static_cast<uint32_t>(low) + (bits >> 16) % static_cast<uint32_t>(high - low + 1);
   return static_cast<uint16_t>((bits & 0x807f) | exponent << 7);
 }
-float extended(uint16_t half) {  // a float that begins so
+float extended(uint16_t half) {  // the float with these upper bits
   const uint32_t bits = uint32_t{half} << 16 | (random_bits() & 0xffff);
   float f;
   std::memcpy(&f, &bits, sizeof f);
@@ -37,8 +37,8 @@ float extended(uint16_t half) {  // a float that begins so
 
 enum class Form {
   plain,
-  cancels,  // neighbours along k are each other's negative, but for the last bit of some
-  least,    // the least normal number, and what a sum with it may round to that number or below it; then zeros
+  cancels,  // neighbours along k cancel, except for the last bit of some
+  least,    // the smallest normal number and terms whose sum rounds to it or below, then zeros
 };
 
 struct Kind {

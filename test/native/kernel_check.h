@@ -1,6 +1,6 @@
-// Every CPU kernel of the active instruction set (HEDDLE_ISA) against its op's reference, over shapes that leave tails
-// everywhere, with guard bytes behind each output and behind the scratch memory, for one and three threads, which must
-// agree to the last bit; and once more with every operand at the end of the memory that may be touched.
+// Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails in every dimension.
+// Guard bytes follow each output and the scratch memory. One and three threads must agree to the last bit.
+// A final run places every operand at the end of accessible memory.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@
 
 using namespace heddle;
 
-namespace {  // one test executable, one copy
+namespace {  // included by each test executable once
 
 constexpr DType f32 = DType::f32, bf = DType::bf16, f16_ = DType::f16, i32 = DType::i32;
 
@@ -30,10 +30,10 @@ uint64_t next_random() { return state ^= state << 13, state ^= state >> 7, state
 float uniform() { return static_cast<float>(static_cast<double>(next_random() >> 11) / (1ull << 53) * 2 - 1); }
 int64_t below(int64_t n) { return static_cast<int64_t>(next_random() % static_cast<uint64_t>(n)); }
 
-// Whether products of bf16 round what they multiply to it.
+// Whether bf16 products round their operands to bf16.
 inline bool multiplies_bf16() { return std::string(cpu_isa()) == "avx512bf16" || std::string(cpu_isa()) == "amx"; }
 
-struct Buffer {  // a tensor's memory with guard bytes behind it
+struct Buffer {  // a tensor's memory followed by guard bytes
   Tensor t;
   std::vector<char> bytes;
   Buffer() = default;
@@ -61,7 +61,7 @@ struct Buffer {  // a tensor's memory with guard bytes behind it
   }
 };
 
-// A tensor's bytes whose end is the end of what may be touched, as that of a mapped file may be.
+// A tensor that ends at the end of accessible memory, like the end of a mapped file.
 class AtEdge {
  public:
   explicit AtEdge(const Buffer& from) : bytes_(from.t.bytes()) {
@@ -90,10 +90,10 @@ struct Case {
   std::vector<std::pair<std::string, double>> attributes;
   std::vector<Buffer> in, out;
   std::vector<bool> present;
-  double tolerance = 2e-5;   // relative to the output's root mean square, plus a rounding of bf16 where it is bf16
+  double tolerance = 2e-5;   // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
   double floor = 1e-7;       // absolute
-  bool rounds_terms = false; // terms of sums are rounded to bf16: the op cases' rule, twice what rounding an output may cost
-  std::vector<Buffer> want;  // expected outputs; empty: the reference's
+  bool rounds_terms = false; // terms of sums are rounded to bf16; allows twice the error of rounding an output, as op cases do
+  std::vector<Buffer> want;  // expected outputs; empty: use the reference
 };
 
 int failures = 0, cases = 0;
@@ -125,7 +125,7 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
   for (int64_t i = 0; i < n; ++i) {
     const double a = load_float(g, i), b = load_float(w, i);
     double allowed = c.tolerance * (typical + std::fabs(b)) + c.floor;
-    if (g.dtype == bf) allowed += std::fabs(b) / 128;  // the two may round to neighbours
+    if (g.dtype == bf) allowed += std::fabs(b) / 128;  // both may round to neighbouring values
     if (g.dtype == bf && c.rounds_terms) allowed += largest / 256;
     const double error = std::isnan(a) != std::isnan(b) ? INFINITY : std::isnan(a) || a == b ? 0 : std::fabs(a - b) / allowed;
     if (!(error <= worst)) worst = error, at = i;
@@ -137,7 +137,7 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
 
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want);
 
-// What a kernel touches behind its operands ends the program here; what it makes of them is what it made elsewhere.
+// Accesses beyond the operands crash here, and the results must equal those of normal memory.
 void check_at_edges(const Case& c, const Attributes& attributes, const std::vector<Buffer>& want_in, const std::vector<Buffer>& want_out) {
   std::deque<AtEdge> in, out;
   Node node;
@@ -205,7 +205,7 @@ void check(Case c) {
   check_in_place(c, c.present, out);
 }
 
-// Output 0 may take the memory of any input whose bit is set in OpDef::inplace.
+// Output 0 may reuse the memory of any input whose bit is set in OpDef::inplace.
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want) {
   const OpDef* op = Registry::find(c.op);
   Attributes attributes;
@@ -236,7 +236,7 @@ Buffer indices(int64_t n, int64_t limit, bool ignore = false) {
   return b;
 }
 
-// The same numbers in f32.
+// The same values in f32.
 Buffer widened(Buffer& b) {
   std::vector<int64_t> dims(b.t.shape.dims.begin(), b.t.shape.dims.begin() + b.t.shape.rank);
   Buffer w(f32, dims);

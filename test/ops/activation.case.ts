@@ -9,7 +9,7 @@ const shapes = [
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
-    // A single element stays clear of the tails: what is left there after cancellation is no scale to judge by.
+    // A single element avoids the tails, where cancellation leaves no scale for the error.
     const bound = shape.length === 2 && shape[1] === 1 ? 1 : 6;
     const x = float(type, shape, -bound, bound);
     const y = out(type, ...shape);
@@ -68,7 +68,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** f32 that is kept in bf16. */
+/** f32 operands with a bf16 result. */
 const narrowCases: OpCase[] = shapes.flatMap((shape) => {
   const bound = shape[1] === 1 ? 1 : 6;
   const [x, outputs] = [f32(shape, -bound, bound), [out("bf16", ...shape)]];
@@ -93,7 +93,7 @@ const narrowCases: OpCase[] = shapes.flatMap((shape) => {
   ];
 });
 
-/** Where exponentials overflow and underflow: the limits are the input itself and zero, never NaN. */
+/** Inputs for which exponentials overflow or underflow. The result is the input or zero, never NaN. */
 const extremes = given("f32", [8], [-3e38, -1000, -90, -20, 20, 90, 1000, 3e38]);
 const ones = given("f32", [8], [1, 1, 1, 1, 1, 1, 1, 1]);
 const extremeCases: OpCase[] = [

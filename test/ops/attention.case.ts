@@ -26,9 +26,9 @@ const shapes = [
   [1, 129, 1, 1, 256],
 ] as const;
 
-/** Document ids of `batch` sequences: documents of growing length; one after half a sequence of padding; stretches of both. */
+/** Document ids of `batch` sequences: growing documents, one document after half a sequence of padding, or ranges of both. */
 const documents = {
-  packed: (batch: number, length: number): Operand => ids(batch, length, (i) => Math.floor(Math.sqrt(2 * i)) % 3), // the same id for documents that do not touch
+  packed: (batch: number, length: number): Operand => ids(batch, length, (i) => Math.floor(Math.sqrt(2 * i)) % 3), // documents that are not adjacent may share an id
   padded: (batch: number, length: number): Operand => ids(batch, length, (i, s) => (i < length >> (s + 1) ? -1 : 0)),
   gaps: (batch: number, length: number): Operand => ids(batch, length, (i) => (i % 75 < 30 ? i >> 5 : -2)),
 };
@@ -44,7 +44,7 @@ interface Mask {
   causal: number;
   window: number;
   softcap: number;
-  /** Of products, where it is not one over the root of the width. */
+  /** Scale of the scores, if not 1/√width. */
   scale?: number;
   documents?: keyof typeof documents;
   sinks?: "f32" | "bf16" | "f16";
@@ -66,7 +66,7 @@ const masks: Mask[] = [
   { name: "sinks, window 3", causal: 1, window: 3, softcap: 0, sinks: "f16" },
 ];
 
-/** The keys [first, last) of its sequence that a row sees: native/ops/attention.h's visible(). */
+/** The keys [first, last) that a row attends to, as visible() in native/ops/attention.h. */
 function visible(mask: Mask, length: number, position: number, ids: (i: number) => number | undefined) {
   let [first, last] = [0, length];
   if (mask.window > 0) {
@@ -85,8 +85,8 @@ function visible(mask: Mask, length: number, position: number, ids: (i: number) 
 }
 
 /**
- * attention_backward in bf16: weights and their gradients are rounded before the products that take them, as FlashAttention's kernels
- * do, and results as they are stored.
+ * attention_backward in bf16. Attention weights and their gradients are rounded before products, as in FlashAttention, and results when
+ * stored.
  */
 function withRoundedWeights(
   [batch, length, heads, keyHeads, width]: readonly [number, number, number, number, number],
@@ -173,7 +173,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-/** All rows as one sequence (sequenceLength 0), of f32 whose products may take bf16: as they are, and rounded. */
+/** All rows as one sequence (sequenceLength 0), in f32 with products that may round to bf16: exact and rounded. */
 function withRoundedProducts(
   rows: number,
   [heads, keyHeads, width]: readonly [number, number, number],

@@ -1,4 +1,4 @@
-// Attention against scripts/golden/attention.py: dense masks in float64, differentiated by PyTorch.
+// Attention against scripts/golden/attention.py: dense masks in float64 with PyTorch's gradients.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { attention, compile, gradients, input, mul, openDevice, sum } from "../../lib/graph/index.ts";

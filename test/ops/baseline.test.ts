@@ -1,4 +1,4 @@
-// The kernels of the portable instruction set, in a process of their own. `npm run test:isa` runs the others.
+// Kernels of the portable instruction set, in a separate process. `npm run test:isa` runs the others.
 import { describe } from "vitest";
 
 const forced = process.env.HEDDLE_ISA !== undefined || process.arch === "arm64";

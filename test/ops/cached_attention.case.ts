@@ -15,7 +15,7 @@ import {
 const segments = (...rows: [first: number, rows: number, slot: number, past: number][]) =>
   given("i32", [rows.length, 4], rows.flat());
 
-/** A decode step of three sequences, a prompt beside a decode step, one long decode, and an empty segment. */
+/** A decode step of three sequences, a prompt with a decode step, one long decode, and an empty segment. */
 const batches = [
   { name: "decode of three", rows: 3, segments: segments([0, 1, 2, 5], [1, 1, 0, 0], [2, 1, 1, 39]) },
   { name: "prompt and decode", rows: 20, segments: segments([0, 19, 1, 3], [19, 1, 0, 17]) },
@@ -37,7 +37,7 @@ const sizes = [
 ] as const;
 const capacity = 40;
 
-/** Rows of bytes, each with the f32 scale that makes its largest element 2, or of zeros. */
+/** Rows of bytes with an f32 scale that makes the largest element 2, or rows of zeros. */
 function q8Rows(shape: readonly [number, number, number, number], seed: number): Operand {
   const [slots, heads, rows, width] = shape;
   const random = generator(seed);
@@ -49,7 +49,7 @@ function q8Rows(shape: readonly [number, number, number, number], seed: number):
   return given("u8", [slots, heads, rows, width + 4], bytes);
 }
 
-/** cached_attention whose operands and weights of keys are rounded to bf16, of a cache (slots, key heads, capacity, width) without pages. */
+/** cached_attention with operands and attention weights rounded to bf16, for an unpaged cache (slots, key heads, capacity, width). */
 function withRoundedProducts(
   [heads, keyHeads, width]: readonly [number, number, number],
   rows: number,
@@ -86,7 +86,7 @@ function withRoundedProducts(
   };
 }
 
-/** Queries of f32 over a cache of 16 bits, where products may take both in bf16. */
+/** f32 queries over a 16-bit cache, with products that may round to bf16. */
 const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
   batches.flatMap((batch, i) =>
     (["bf16", "f16"] as const).map((cache, c): OpCase => {
@@ -118,7 +118,7 @@ const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
   ),
 );
 
-/** Rows of a q8 cache: writing them, and attending over them by every path. */
+/** A q8 cache: writing rows and attention on every path. */
 const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
   sizes.flatMap(([heads, keyHeads, width], s) =>
     batches.flatMap((batch, i) => {
@@ -152,7 +152,7 @@ const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-/** Rings of `rows` that keep a window: positions far beyond them, runs across their end, sequences shorter than they are. */
+/** Ring caches of `rows` for windows: positions far beyond the ring, runs across its end, and shorter sequences. */
 const rings = [
   { rows: 64, window: 6 },
   { rows: 128, window: 70 },
@@ -195,7 +195,7 @@ const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
 );
 
 /**
- * The batches over pages that lie anywhere; entries that no position reaches name no page. What is read, slots 0 and 1 share the first page of.
+ * The batches over pages in any order. Unused table entries are invalid. Slots 0 and 1 share the first page for reading.
  */
 const pageSizes = [1, 3, 16, 64] as const;
 const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
@@ -207,7 +207,7 @@ const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
       const [count, entries] = [Math.ceil(300 / page) + 3, Math.ceil(140 / page)];
       const shape = [count, keyHeads, page, width] as const;
       const [k, v] = [5, 6].map((seed) => (cache === "q8" ? q8Rows(shape, seed) : float(cache, shape, -2, 2)));
-      // Slot 2 has all of its pages, backwards from the last; 0 and 1 as many as 40 positions take.
+      // Slot 2 has all of its pages in reverse order; slots 0 and 1 have pages for 40 positions.
       const table = (shared: boolean) =>
         given(
           "i32",
@@ -284,7 +284,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   weightTypes.flatMap((cache) =>
     sizes.flatMap(([heads, keyHeads, width], s) =>
       batches.flatMap((batch, i) => {
-        const mask = masks[(i + s) % masks.length]!; // over the sizes, every batch meets every mask
+        const mask = masks[(i + s) % masks.length]!; // over all sizes, every batch is combined with every mask
         const store = float(cache, [3, keyHeads, capacity, width], -2, 2);
         const label = `${type}, ${cache} cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
         return [

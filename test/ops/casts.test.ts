@@ -1,4 +1,4 @@
-// Weights in another type by a lane's threads and the kernels of the active instruction set, against the plain loops: the same bytes.
+// Multithreaded cast kernels of the active instruction set give the same bytes as plain loops.
 import { createHash } from "node:crypto";
 import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -21,7 +21,7 @@ const bytesOf = (numbers: Float32Array | Uint16Array) => new Uint8Array(numbers.
 const plainly = (bytes: Uint8Array, from: Type, to: Type, addend = 0) =>
   binding.castElements(bytes, DTYPES[from], DTYPES[to], addend);
 
-/** What the kernels make, and count. */
+/** Results and overflow counts of the kernels. */
 async function cast(bytes: Uint8Array, from: Type, to: Type, addend = 0) {
   const out = new ArrayBuffer(bytesFor(to, elementsOf(from, bytes.length)));
   const found = await castOnLane(lane, bytes, { from, to, addend }, out);
@@ -32,7 +32,7 @@ const bell = (random: () => number) => random() + random() + random() + random()
 const signed = (random: () => number) => (random() < 0.5 ? 0 : -0);
 const bits = new Uint32Array(1);
 const ofBits = new Float32Array(bits.buffer);
-/** Any number that blocks hold, each exponent as often. */
+/** Any value that blocks can hold, with uniform exponents. */
 function anyNumber(random: () => number): number {
   do bits[0] = random() * 2 ** 32;
   while (!(Math.abs(ofBits[0]!) <= 450_000));
@@ -42,7 +42,7 @@ function anyNumber(random: () => number): number {
 const kinds: Record<string, (random: () => number, i: number) => number> = {
   "around zero": (random) => bell(random) / 32,
   large: (random) => bell(random) * 2 ** 17,
-  "up to the largest": (random) => (random() * 2 - 1) * 450_000, // of 458,528: rounded to bf16 still below
+  "up to the largest": (random) => (random() * 2 - 1) * 450_000, // still below 458,528 after rounding to bf16
   "below what a half scale holds": (random) => bell(random) / 2 ** 22,
   subnormal: (random) => bell(random) / 2 ** 130,
   "subnormal and negative": () => -(2 ** -140),
@@ -59,20 +59,20 @@ const kinds: Record<string, (random: () => number, i: number) => number> = {
   "any exponent": anyNumber,
 };
 
-/** Stretches of 512 numbers and what is left over: of blocks of 32 and 256. */
+/** Ranges of 512 values plus remainders, for blocks of 32 and 256. */
 function numbersOf(kind: string, count: number, seed: number): Float32Array {
   const random = generator(seed);
   return Float32Array.from({ length: count }, (_, i) => kinds[kind]!(random, i));
 }
 
-describe.each(Object.keys(kinds))("%s", (kind) => {
-  test.each(written)("as %s, to the byte", async (to) => {
+describe.each(Object.keys(kinds))("casts of values: %s", (kind) => {
+  test.each(written)("equal the plain loops as %s", async (to) => {
     for (const from of floating)
       for (const [seed, count] of [8192, 32 * 35, 256 * 3, to === "q4_k" || to === "q6_k" ? 256 : 32].entries()) {
         if ((to === "q4_k" || to === "q6_k") && count % 256) continue;
         const source = new Uint8Array(plainly(bytesOf(numbersOf(kind, count, seed)), "f32", from).bytes);
         const infinite = from === "f16" && kind !== "around zero" && plainly(source, "f16", "f32").bytes;
-        if (infinite && new Float32Array(infinite).some((v) => !Number.isFinite(v))) continue; // refused: below
+        if (infinite && new Float32Array(infinite).some((v) => !Number.isFinite(v))) continue; // rejected, see below
         const want = plainly(source, from, to).bytes;
         const got = await cast(source, from, to);
         expect(Buffer.compare(Buffer.from(got.bytes), Buffer.from(want)), `${from}, ${count} numbers`).toBe(0);
@@ -80,7 +80,7 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
   });
 });
 
-/** Of files written before there were kernels for it. */
+/** Digests of the original plain loops. */
 const PINNED = {
   q8_0: "7b42b8ec559aa547",
   q4_0: "26a3021e8a51b348",
@@ -89,7 +89,7 @@ const PINNED = {
   q6_k: "0a2ccc0acfe16334",
 };
 
-test("bytes of blocks are those that files have had", () => {
+test("bytes of blocks equal the recorded digests", () => {
   const random = generator(11);
   const numbers = Float32Array.from({ length: 256 * 64 }, (_, i) => bell(random) * 2 ** (((i >> 5) % 24) - 16));
   numbers.fill(0, 1024, 1536);
@@ -101,18 +101,18 @@ test("bytes of blocks are those that files have had", () => {
   expect(Object.fromEntries(hashes)).toEqual(PINNED);
 });
 
-describe("between floating types", () => {
+describe("casts between float types", () => {
   const all = bytesOf(Uint16Array.from({ length: 65536 }, (_, i) => i));
   const wide = bytesOf(Float32Array.from({ length: 70000 }, (_, i) => (i % 3 ? -1 : 1) * 1.0009 ** (i - 35000)));
 
   test.each(floating.flatMap((from) => floating.map((to) => [from, to] as const)))(
-    "%s → %s: all numbers, infinities and NaN, to the bit",
+    "are exact for all values, infinities and NaN: %s → %s",
     async (from, to) => {
       for (const addend of [0, 1]) {
         const source = from === "f32" ? wide : all;
         const want = plainly(source, from, to, addend);
         const got = await cast(source, from, to, addend);
-        // What stays as it is keeps the bits of what is no number.
+        // Copies keep the bits of NaN.
         const bytes = from === to && addend === 0 ? source : Buffer.from(want.bytes);
         expect(Buffer.compare(Buffer.from(got.bytes), bytes)).toBe(0);
         expect(got.overflows).toBe(want.overflows);
@@ -122,7 +122,7 @@ describe("between floating types", () => {
     },
   );
 
-  test("of the largest that stays finite and the next", async () => {
+  test("round the largest finite values, and overflow beyond", async () => {
     const edge = (limit: number) => [limit, -limit, limit * (1 - 2 ** -24)];
     const numbers = bytesOf(Float32Array.from([65520, 2 ** 128 - 2 ** 119].flatMap(edge)));
     for (const [to, overflows] of [["f16", 5] as const, ["bf16", 2] as const]) {
@@ -132,7 +132,7 @@ describe("between floating types", () => {
   });
 });
 
-test("numbers that blocks do not hold are refused wherever they are", async () => {
+test("values out of range for blocks are rejected at any position", async () => {
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, -458529])
     for (const at of [0, 5000, 40_959]) {
       const numbers = new Float32Array(40_960);
@@ -146,7 +146,7 @@ test("numbers that blocks do not hold are refused wherever they are", async () =
     }
 });
 
-test("sources that begin anywhere, and targets from some byte on", async () => {
+test("sources and targets may start at any offset", async () => {
   const numbers = bytesOf(numbersOf("around zero", 20_000 * 32, 3));
   const shifted = new Uint8Array(numbers.length + 1);
   shifted.set(numbers, 1);
@@ -165,7 +165,7 @@ test("sources that begin anywhere, and targets from some byte on", async () => {
   tensor.dispose();
 });
 
-test("blocks as numbers and once more as they are", async () => {
+test("blocks can be dequantized and copied", async () => {
   for (const from of written) {
     const blocks = new Uint8Array(plainly(bytesOf(numbersOf("positive", 256 * 70, 5)), "f32", from).bytes);
     for (const to of ["f32", "f16", "bf16"] as const) {
@@ -176,7 +176,7 @@ test("blocks as numbers and once more as they are", async () => {
   }
 });
 
-test("blocks with something added are written anew, or refused where they are only read: nothing beyond them is", async () => {
+test("adding to blocks rewrites them within bounds, or is rejected for read-only types", async () => {
   for (const { name: type, elements, bytes, writable } of binding.blockTypes()) {
     const blocks = new Uint8Array((2048 / elements) * bytes);
     const beyond = 4096;
@@ -195,8 +195,8 @@ test("blocks with something added are written anew, or refused where they are on
   }
 });
 
-test("a signal is looked at between turns of some million elements", async () => {
-  const source = new Uint8Array(9 * 2 ** 22); // three turns
+test("abort signals are checked every few million elements", async () => {
+  const source = new Uint8Array(9 * 2 ** 22); // three chunks
   const controller = new AbortController();
   let turns = 0;
   const watched = {
@@ -211,7 +211,7 @@ test("a signal is looked at between turns of some million elements", async () =>
   expect(turns).toBe(2);
 });
 
-test("what does not fit is refused before anything is written", async () => {
+test("invalid sizes are rejected before anything is written", async () => {
   const { f32, q8_0, q3_k, i32 } = DTYPES;
   const source = new Uint8Array(4096);
   const out = new ArrayBuffer(4096);

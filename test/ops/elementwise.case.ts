@@ -30,7 +30,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** Ties, subnormals, the largest half, overflow, infinities, NaN. */
+/** Ties, subnormals, the largest f16, overflow, infinities, NaN. */
 const hard = [
   0,
   -0,

@@ -1,9 +1,9 @@
-// A symbolic dimension may be zero: no rows in, no rows out, on kernels and references alike.
+// A symbolic dimension may be zero: no input rows give no output rows, in kernels and references.
 import { expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.ts";
 import { generator, testDevice } from "./harness.ts";
 
-test.each(["kernels", "references"])("no rows, %s", async (which) => {
+test.each(["kernels", "references"])("ops accept zero rows in %s", async (which) => {
   const before = process.env.HEDDLE_REFERENCE;
   if (which === "references") process.env.HEDDLE_REFERENCE = "1";
   try {

@@ -1,9 +1,9 @@
-// How far a kernel's result may lie from the reference's: the numbers of which suite.ts makes its rule.
+// Error measures that suite.ts uses to bound a kernel's deviation from the reference.
 import { type DType, isFloat, isQuantised } from "../../lib/graph/dtype.ts";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import { decode, generator, type OpCase } from "./harness.ts";
 
-/** The case with every float type as f32, on the same numbers. */
+/** The case with f32 for every float type, with the same values. */
 export function widen(
   c: OpCase,
   data: readonly (TensorData | undefined)[],
@@ -21,9 +21,8 @@ export function widen(
 }
 
 /**
- * How many roundings of f32 arithmetic lie one after another between an operand and the result, in round numbers: a sum
- * and an exponential or two; or several sums, exponentials and quotients in a chain. A square (activation 4) doubles the share
- * by which a sum is off: 1096 products, added up in f32 one after another and squared, miss by 0.0024 where four roundings allow 0.0014.
+ * The approximate number of sequential f32 roundings between an operand and the result: a sum and an exponential or two, or a chain of
+ * sums, exponentials and quotients. A square (activation 4) doubles the relative error of a sum.
  */
 function roundings({ op, attributes }: OpCase): number {
   if (/attention|logprob|softmax|norm/.test(op)) return 16;
@@ -31,8 +30,8 @@ function roundings({ op, attributes }: OpCase): number {
 }
 
 /**
- * What f32 arithmetic does to an op, as a change of its operands (backward error, Higham 2002, chapter 1): each float
- * operand moves by as many half units in the last place as there are roundings, up or down at random.
+ * Models f32 rounding as a backward error (Higham 2002, chapter 1): moves each float operand randomly up or down by half an ulp per
+ * rounding.
  */
 export function jitter(c: OpCase, data: readonly (TensorData | undefined)[], seed: number): (TensorData | undefined)[] {
   const random = generator(seed);
@@ -45,7 +44,7 @@ export function jitter(c: OpCase, data: readonly (TensorData | undefined)[], see
   });
 }
 
-/** The largest difference, infinite where one is not a number and the other is. */
+/** The maximum difference; infinite if exactly one of two values is NaN. */
 export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>, skip?: (i: number) => boolean): number {
   let worst = 0;
   for (let i = 0; i < b.length; i++) {

@@ -10,7 +10,7 @@ const shapes = [
   [5, 2, 4, 12, 10],
   [40, 3, 5, 67, 33],
   [130, 2, 3, 48, 96],
-  [9, 8, 128, 16, 24], // most experts are not chosen
+  [9, 8, 128, 16, 24], // most experts are unused
 ] as const;
 
 const linears: OpCase[] = activationTypes.flatMap((type) =>
@@ -49,7 +49,7 @@ const linears: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-// One type of each size of block and group; few pairs and many.
+// One type per block and group size, with few and many pairs.
 const quantised: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const).flatMap((w) =>
   [3, 41].flatMap((n): OpCase[] => {
     const inputs = 2 * BLOCK_TYPES[w].elements;
@@ -114,7 +114,7 @@ const others: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** k different experts a row. */
+/** k different experts per row. */
 function distinct(n: number, k: number, e: number): number[] {
   return Array.from({ length: n * k }, (_, i) => (Math.floor(i / k) * 7 + (i % k)) % e);
 }
@@ -178,7 +178,7 @@ export default {
     ...[false, true].map((normalise) => ({
       label: `routing${normalise ? ", normalised" : ""}`,
       operands: { logits: [4, 5] },
-      // Apart enough that no difference changes who is chosen.
+      // Scores far enough apart that rounding does not change the choice.
       constants: { apart: given("f32", [4, 5], apart) },
       build: ({ logits, apart }: Values) => routeExperts(add(logits!, apart!), { k: 2, normalise }).weights,
     })),

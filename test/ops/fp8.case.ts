@@ -1,12 +1,12 @@
-// Weights of 8-bit floats with a scale for each 128 × 128: one row, a few, many; blocks that end within a row or a column.
+// fp8 weights with a scale per 128 × 128 block: one, few or many rows, and partial blocks in both dimensions.
 import { fp8Linear } from "../../lib/graph/index.ts";
 import { activationTypes, count, f32, float, generator, given, type OpCase, type OpFile, out } from "./harness.ts";
 
-/** Every byte that stands for a number, in no order. */
+/** Every byte except NaN, in random order. */
 function bytes(shape: readonly number[]) {
   const random = generator(count(shape));
   const values = Array.from({ length: count(shape) }, () => {
-    const magnitude = Math.floor(random() * 127); // 127: not a number
+    const magnitude = Math.floor(random() * 127); // 127 is NaN
     return random() < 0.5 ? magnitude : magnitude + 128;
   });
   return given("u8", shape, values);

@@ -1,13 +1,13 @@
-// The gradient of a composition against finite differences of its forward pass.
+// Compares the gradient of a composition with finite differences of its forward pass.
 import { expect } from "vitest";
 import { compile, gradients, input, mul, openDevice, sum, type Value } from "../../lib/graph/index.ts";
 import { add } from "../../lib/graph/ops/elementwise.ts";
 import { count, type GradientCase, generator, materialise, sanitized, testDevice } from "./harness.ts";
 
 /**
- * The loss is Σ outputs · random weights, added up in double. Central differences at steps h and 2h, combined so that
- * the h² term cancels (Richardson), leave an error near 2⁻²⁴ · |loss| / h: the bound of 2·10⁻⁴ of the largest gradient
- * holds that with a margin, and is far below the effect of any wrong term.
+ * The loss is Σ outputs · random weights, summed in double. Central differences at steps h and 2h are combined so that the h² term cancels
+ * (Richardson). The remaining error is near 2⁻²⁴ · |loss| / h. The bound of 2·10⁻⁴ of the largest gradient leaves a margin, and is far
+ * below the effect of any wrong term.
  */
 export async function checkGradient(c: GradientCase): Promise<void> {
   const device = openDevice({ device: testDevice });
@@ -59,7 +59,7 @@ export async function checkGradient(c: GradientCase): Promise<void> {
   });
 
   if (sanitized) {
-    await loss(); // both have run, once
+    await loss(); // warm-up: both programs have run once
     forward.dispose();
     backward.dispose();
     return;

@@ -1,4 +1,4 @@
-// Runs one op natively, alone in a program, in the ways that a case is judged by.
+// Runs a single op natively in each of the ways in which a case is tested.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import type { Value } from "../../lib/graph/value.ts";
 
 export type FloatType = "f32" | "bf16" | "f16";
 
-/** An operand: its type, and its values or the interval they are drawn from ([low, high), integers for i32). */
+/** An operand: its type, and its values or the interval to draw them from ([low, high), integers for i32). */
 export interface Operand {
   dtype: DType;
   shape: readonly number[];
@@ -28,40 +28,40 @@ export interface OpCase {
   label: string;
   inputs: readonly (Operand | undefined)[];
   attributes?: Readonly<Record<string, number>>;
-  /** Those of what kernels may compute in its place: a kernel is judged beside both. */
+  /** Attributes of an alternative that kernels may compute instead. A kernel may match either. */
   instead?: Readonly<Record<string, number>>;
   outputs: readonly { dtype: DType; shape: readonly number[] }[];
-  /** Operands that the op writes: compared like outputs. */
+  /** Operands that the op writes, which are compared like outputs. */
   mutates?: readonly number[];
-  /** Copies and choices: no rounding is allowed. */
+  /** For copies and selections: results must be exact. */
   exact?: boolean;
-  /** How far floating outputs may lie from the reference's; integers are exact. For choices, whose numbers no jitter may touch. */
+  /** Absolute tolerance of float outputs for selections, to which jitter must not be applied. Integers are exact. */
   within?: number;
-  /** Operands that are outputs of another op with these attributes: its operands are at `from`, its outputs go to `to` (−1: nowhere). */
+  /** Operands computed by another op with these attributes, from the operands `from` to the operands `to` (−1: dropped). */
   derive?: { op: string; from: readonly number[]; outputs: OpCase["outputs"]; to: readonly number[] };
   /**
-   * Outputs from the operands' numbers, computed with the roundings to a narrower type that lie within the op where its
-   * products take narrow operands; undefined: no such rounding on the way to that output. A third low-precision reference.
+   * A third low-precision reference: outputs computed with the op's internal roundings to a narrower type. Undefined for outputs
+   * without such roundings.
    */
   rounded?: (operands: readonly ArrayLike<number>[]) => readonly (ArrayLike<number> | undefined)[];
-  /** Elements of an output that the op leaves unspecified. */
+  /** Output elements that the op leaves unspecified. */
   unspecified?: (output: number, element: number) => boolean;
   /**
-   * The operand that lies in a file, as a model's weights do: of those kernels keep another form, from the second run on, which is the
-   * one that is judged.
+   * Index of the operand that is mapped from a file, like a model's weights. Kernels pack such operands in the second run, which is the
+   * one compared.
    */
   mapped?: number;
-  /** Every leading dimension of this size is also tried as a symbolic one with a larger bound. */
+  /** Every leading dimension of this size is also tested as symbolic with a larger bound. */
   symbolic?: number;
 }
 
-/** A case that must fail with this code and message, when the program is made or when it runs. */
+/** A case that must fail with this code and message, at compile time or at run time. */
 export interface FailureCase extends OpCase {
   code: string;
   message: RegExp;
 }
 
-/** A differentiable composition: its gradient must agree with finite differences. All `operands` are f32. */
+/** A differentiable composition whose gradient must match finite differences. All `operands` are f32. */
 export interface GradientCase {
   label: string;
   operands: Readonly<Record<string, readonly number[]>>;
@@ -87,7 +87,7 @@ export const bf16 = floats("bf16");
 export const f16 = floats("f16");
 export const float = (dtype: FloatType, shape: readonly number[], low?: number, high?: number) =>
   floats(dtype)(shape, low, high);
-/** Integers of [low, high). */
+/** Random integers in [low, high). */
 export const i32 = (shape: readonly number[], low: number, high: number): Operand => ({
   dtype: "i32",
   shape,
@@ -99,7 +99,7 @@ export const given = (dtype: DType, shape: readonly number[], values: readonly n
   values,
 });
 export const out = (dtype: DType, ...shape: number[]) => ({ dtype, shape });
-/** One case a combination, for the element types of activations. */
+/** One case per combination of activation types. */
 export const activationTypes = ["f32", "bf16"] as const;
 export const weightTypes = ["f32", "bf16", "f16"] as const;
 
@@ -116,7 +116,7 @@ export function generator(seed: number): () => number {
 
 export const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
 
-/** f16 bits of numbers whose magnitude is 0 or a normal half; the rest becomes 0. */
+/** f16 bits of values that are 0 or normal; others become 0. */
 function toF16(values: Float32Array): Uint16Array {
   const halves = new Uint16Array(values.length);
   for (const [i, v] of values.entries()) {
@@ -131,7 +131,7 @@ function toF16(values: Float32Array): Uint16Array {
   return halves;
 }
 
-/** Where the half-precision numbers of a block lie. */
+/** Offsets of the f16 values in a block. */
 const HALVES: Record<QuantisedDType, readonly number[]> = {
   q8_0: [0],
   q4_0: [0],
@@ -150,13 +150,13 @@ const HALVES: Record<QuantisedDType, readonly number[]> = {
 
 export const quantisedTypes = Object.keys(BLOCK_TYPES) as QuantisedDType[];
 
-/** Blocks of random bytes, scaled so that the numbers are of order 1. */
+/** Blocks of random bytes, scaled to values of order 1. */
 function randomBlocks(dtype: QuantisedDType, shape: readonly number[], random: () => number): Uint8Array {
   const { elements, bytes } = BLOCK_TYPES[dtype];
   const blocks = count(shape) / elements;
   const out = new Uint8Array(blocks * bytes);
   for (let i = 0; i < out.length; i++) out[i] = random() * 256;
-  // The widest integer times the widest scale of a group, which is 1 for types with none.
+  // The largest integer times the largest group scale, which is 1 for types without group scales.
   const reach = {
     q8_0: 128,
     q4_0: 8,
@@ -195,7 +195,7 @@ export function decode(dtype: DType, data: TensorData): ArrayLike<number> {
   return dtype === "bf16" || dtype === "f16" ? toFloat32(dtype, data) : data;
 }
 
-/** The data of every operand, in its own element type. */
+/** The data of every operand in its element type. */
 export function materialise(inputs: readonly (Operand | undefined)[], seed: number): (TensorData | undefined)[] {
   const random = generator(seed);
   return inputs.map((operand) => {
@@ -215,26 +215,26 @@ export function materialise(inputs: readonly (Operand | undefined)[], seed: numb
 
 export interface Run {
   outputs: TensorData[];
-  /** Every operand as it is afterwards. */
+  /** Every operand after the run. */
   inputs: (TensorData | undefined)[];
 }
 
 export interface RunOptions {
-  /** The plain-loop reference instead of a kernel. */
+  /** Use the reference instead of a kernel. */
   reference?: boolean;
-  /** HEDDLE_CHECK: sentinels after every output. */
+  /** HEDDLE_CHECK: place sentinels after every output. */
   checked?: boolean;
-  /** Float operands come from a node before, so that the planner may let the output share their memory. */
+  /** Compute float operands in an earlier node, so that the planner may share their memory with the output. */
   inplace?: boolean;
-  /** Leading dimensions of this size are symbolic, with a bound above it. */
+  /** Make leading dimensions of this size symbolic with a larger bound. */
   symbolic?: number | undefined;
   threads?: number;
 }
 
-/** The device whose kernels are tested: HEDDLE_DEVICE, `cpu` or `cuda`. References run on the CPU. */
+/** The tested device: HEDDLE_DEVICE, `cpu` or `cuda`. References run on the CPU. */
 export const testDevice = process.env.HEDDLE_DEVICE || "cpu";
 
-/** The addon is one of scripts/test-asan.mjs: memory errors are looked for, and not what numbers come out. */
+/** Whether the addon is built by scripts/test-asan.mjs, which checks for memory errors rather than results. */
 export const sanitized = Boolean(process.env.HEDDLE_SANITIZED);
 
 const lanes = new Map<string, NativeLaneHandle>();
@@ -262,7 +262,7 @@ function withEnvironment<T>(values: Record<string, string | undefined>, body: ()
   }
 }
 
-/** Written after every operand: NaN for floats, −1 for integers, so that reading past the end shows as well. */
+/** Written after every operand: NaN for floats, −1 for integers, so that out-of-bounds reads are visible. */
 const tail = new Uint8Array(64).fill(0xff);
 const symbolBound = 11;
 
@@ -273,7 +273,7 @@ function withTail(content: TensorData): Uint8Array {
   return bytes;
 }
 
-/** An operand that lies in a file, as a model's weights do. */
+/** Maps an operand from a file, like a model's weights. */
 function mapped(content: TensorData, lane: NativeLaneHandle): NativeTensorHandle {
   const folder = mkdtempSync(join(tmpdir(), "heddle-operand-"));
   const path = join(folder, "operand");
@@ -286,7 +286,7 @@ function mapped(content: TensorData, lane: NativeLaneHandle): NativeTensorHandle
   }
 }
 
-/** Runs the op of a case on the given data. Throws where something is written past an operand. */
+/** Runs the op of a case on the given data. Throws if it writes past an operand. */
 export async function runOp(
   c: OpCase,
   data: readonly (TensorData | undefined)[],
@@ -344,7 +344,7 @@ export async function runOp(
     const sizes = Int32Array.from(options.symbolic === undefined ? [] : [options.symbolic]);
     await used.run(executable, sizes, [], results, undefined);
     if (c.attributes?.int8 || c.mapped !== undefined) {
-      // The first run keeps no packed form. The second makes that of a small weight.
+      // The first run does not pack weights. The second packs small ones.
       const again = results.map((result) => new ArrayBuffer(result.byteLength));
       await used.run(executable, sizes, [], again, undefined);
       for (const [i, result] of results.entries())
@@ -366,7 +366,7 @@ export async function runOp(
   }
 }
 
-/** Fills in the operands that the case derives from others, by that op's reference, in the operands' own types. */
+/** Computes derived operands with the other op's reference, in the operands' types. */
 export async function derive(c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   if (!c.derive) return;
   const { op, from, to } = c.derive;

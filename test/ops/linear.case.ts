@@ -3,7 +3,7 @@ import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes
 
 /**
  * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, a tall product, and few inputs or outputs
- * (low-rank updates), whose operands change places.
+ * (low-rank updates), for which operands are swapped.
  */
 const shapes = [
   [1, 1, 1],
@@ -60,7 +60,7 @@ const products: OpCase[] = [0, 1].flatMap((transposed) =>
   ]),
 );
 
-/** Lines of whole steps of matrix tiles, by one chunk of rows and by several; outputs that are no whole tiles. */
+/** Depths of whole tile steps, for one and several chunks of rows, with partial tiles of outputs. */
 const wholeSteps = [
   [5, 2048, 40],
   [8, 576, 65],
@@ -71,7 +71,7 @@ const wholeSteps = [
   [250, 64, 45],
 ] as const;
 
-/** f32 rounded to bf16 before a bf16 matrix. */
+/** f32 activations rounded to bf16 for a bf16 matrix. */
 const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   [...shapes, ...wholeSteps].map(([n, k, m]) => ({
     op: "linear",
@@ -83,7 +83,7 @@ const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   })),
 );
 
-/** The same of a matrix that lies in a file: few rows in every tile of panels, and more than these take. */
+/** The same for a mapped matrix: few rows for every panel tile, and more rows than these support. */
 const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   (
     [
@@ -116,7 +116,7 @@ const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   ),
 );
 
-/** A few rows of bf16 so long that they are taken in parts; blocks of sixteen outputs, what is left of one, and single ones. */
+/** A few bf16 rows long enough to be split; whole and partial blocks of sixteen outputs, and single outputs. */
 const longRows: OpCase[] = (
   [
     [2, 10_300, 67],
@@ -140,7 +140,7 @@ const longRows: OpCase[] = (
   })),
 );
 
-/** Numbers of rows between those of decoding and those that pay for packing: one group or several, rows in parts, blocks and what is left. */
+/** Row counts between decoding and packing: one or several groups, split rows, whole and partial blocks. */
 const someRows: OpCase[] = (
   [
     [5, 1500, 37],
@@ -172,7 +172,7 @@ const someRows: OpCase[] = (
   ),
 );
 
-/** Several steps along k in bands of rows, or of columns (two at 500 and 1,090, which may be one); operands both longer than what is packed at a time. */
+/** Several steps along k in bands of rows or columns. Both operands are longer than one packed part. */
 const largeProducts: OpCase[] = (
   [
     [250, 500, 220],

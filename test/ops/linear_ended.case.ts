@@ -1,6 +1,6 @@
 import { activationTypes, f32, float, type OpCase, type OpFile, out } from "./harness.ts";
 
-/** rows, inputs, outputs: single rows, odd sizes around every tile, depths that are cut into parts. */
+/** rows, inputs, outputs: single rows, odd sizes around every tile, depths that are split. */
 const shapes = [
   [1, 1, 1],
   [1, 576, 65],
@@ -62,7 +62,7 @@ const cases: OpCase[] = shapes.flatMap(([n, k, m]) =>
   }),
 );
 
-/** Of more rows than few: whole tiles and their edges, depths in several parts and layers, x that is rounded, weights stored either way. */
+/** Many rows: whole and partial tiles, split depths, rounded x, weights in either layout. */
 const ended: OpCase[] = [
   [65, 40, 33],
   [80, 33, 97],

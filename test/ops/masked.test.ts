@@ -1,6 +1,6 @@
-// What a mask hides has no influence, whatever it is: NaN and infinities in keys and values that a row does not see (later ones, those of
-// other documents and of padding, outside the window, in other slots and behind a sequence's end), and in queries that do not see a key.
-// The references, which touch nothing but what is seen, say what each row is; those that see such a number are compared with nothing.
+// Masked elements have no influence, even NaN and infinities. They are keys and values that a row does not attend to: later ones, other
+// documents, padding, outside the window, other slots, beyond the end. For gradients, they are queries that do not attend to a key.
+// References read only visible elements. Rows that do see such a value are not compared.
 import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import attention from "./attention.case.ts";
@@ -13,7 +13,7 @@ const POISON = {
   f16: [0x7e00, 0x7c00, 0xfc00],
 } as const;
 
-/** Puts such numbers into one element of some rows of an operand. */
+/** Writes NaN and infinities to one element of some rows of an operand. */
 function poison(c: OpCase, data: readonly (TensorData | undefined)[], operand: number, share: number, seed: number) {
   const { dtype, shape } = c.inputs[operand]!;
   if (!(dtype in POISON)) return;
@@ -24,7 +24,7 @@ function poison(c: OpCase, data: readonly (TensorData | undefined)[], operand: n
       (data[operand] as Float32Array)[row * width + Math.floor(random() * width)] = values[Math.floor(random() * 3)]!;
 }
 
-/** Rows that the reference finds finite, in all outputs: how many, after a look at the kernel's. */
+/** Checks the kernel's rows that are finite in the reference, and returns their number. */
 async function compared(c: OpCase, data: (TensorData | undefined)[]): Promise<{ finite: number; rows: number }> {
   const truth = (await runOp(c, data, { reference: true })).outputs;
   const got = (await runOp(c, data)).outputs;
@@ -49,17 +49,17 @@ async function compared(c: OpCase, data: (TensorData | undefined)[]): Promise<{ 
   return { finite, rows };
 }
 
-/** Of some cases together, so that rows of both kinds are among them. */
+/** Checks several cases together, so that both kinds of rows occur. */
 async function check(cases: readonly OpCase[], operands: readonly number[], share: number): Promise<void> {
   let [finite, rows] = [0, 0];
   const [first] = operands;
   for (const [i, c] of cases.entries()) {
-    if ((i + first!) % 2) continue; // the others are another operand's
+    if ((i + first!) % 2) continue; // the others belong to another operand
     const data = materialise(c.inputs, 1);
     for (const operand of operands) poison(c, data, operand, share, 7 * i + operand);
     await derive(c, data);
     if (sanitized) {
-      await runOp(c, data); // how far it is from the reference is judged without sanitizers
+      await runOp(c, data); // accuracy is checked without sanitizers
       continue;
     }
     const seen = await compared(c, data);
@@ -73,25 +73,31 @@ async function check(cases: readonly OpCase[], operands: readonly number[], shar
 
 const types = ["f32", "bf16"] as const;
 const of = (op: string, type: string, { cases }: { cases: readonly OpCase[] }) =>
-  // A score without end under a soft cap is a number: what its row is then has its own case.
+  // With a soft cap, an infinite score becomes finite, which a separate case covers.
   cases.filter((c) => c.op === op && c.label.startsWith(type) && !c.attributes!.softcap);
 
 describe.each(types)("attention of %s", (type) => {
   test.each([
     ["keys", [1]],
     ["values", [2]],
-  ])("%s that a row does not see", async (_, operands) => check(of("attention", type, attention), operands, 0.02));
+  ])("ignores %s that a row does not attend to", async (_, operands) =>
+    check(of("attention", type, attention), operands, 0.02),
+  );
   test.each([
     ["keys", [2]],
     ["values", [3]],
     ["queries", [1]],
     ["gradients of outputs", [0]],
-  ])("backward, %s", async (_, operands) => check(of("attention_backward", type, attention), operands, 0.02));
+  ])("ignores masked elements in the backward pass: %s", async (_, operands) =>
+    check(of("attention_backward", type, attention), operands, 0.02),
+  );
 });
 
 describe.each(types)("attention of %s over a cache", (type) => {
   test.each([
     ["keys", [1]],
     ["values", [2]],
-  ])("%s that a row does not see", async (_, operands) => check(of("cached_attention", type, cached), operands, 0.02));
+  ])("ignores %s that a row does not attend to", async (_, operands) =>
+    check(of("cached_attention", type, cached), operands, 0.02),
+  );
 });

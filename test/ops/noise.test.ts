@@ -1,4 +1,4 @@
-// What the noise ops draw, beside lib/data/random.ts: another implementation of Philox, and its statistics.
+// The noise ops against lib/data/random.ts, another implementation of Philox, and their statistics.
 import { expect, test } from "vitest";
 import { philox } from "../../lib/data/random.ts";
 import { compile, dropout, input, openDevice, uniformNoise } from "../../lib/graph/index.ts";
@@ -17,7 +17,7 @@ async function drawn(noise: [number, number, number], stream: number) {
   return result as { dropped: Float32Array; moved: Float32Array };
 }
 
-test("draws are Philox of (position, stream, step, micro-batch) under the seed", async () => {
+test("draws equal Philox of (position, stream, step, micro-batch) with the seed", async () => {
   const { dropped, moved } = await drawn([-5, 17, 2], 9);
   for (let i = 0; i < size; i++) {
     const word = philox([i >> 2, 9, 17, 2], [-5 >>> 0, 0x6e6f6973])[i & 3]!;
@@ -26,7 +26,7 @@ test("draws are Philox of (position, stream, step, micro-batch) under the seed",
   }
 });
 
-test("a quarter is dropped, the mean stays, and every step, micro-batch, stream and seed draws anew", async () => {
+test("dropout keeps the mean, and draws differ by step, micro-batch, stream and seed", async () => {
   const base = await drawn([1, 1, 0], 0);
   const share = base.dropped.filter((v) => v === 0).length / size;
   expect(Math.abs(share - 0.25)).toBeLessThan(0.03);
@@ -40,6 +40,6 @@ test("a quarter is dropped, the mean stays, and every step, micro-batch, stream 
     await drawn([1, 1, 0], 1),
   ]) {
     const same = other.dropped.filter((v, i) => v === base.dropped[i]).length / size;
-    expect(Math.abs(same - (0.75 ** 2 + 0.25 ** 2))).toBeLessThan(0.04); // as of independent draws
+    expect(Math.abs(same - (0.75 ** 2 + 0.25 ** 2))).toBeLessThan(0.04); // as for independent draws
   }
 });

@@ -20,7 +20,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
       const outputs = [out(type, ...shape), ...(residual ? [out(type, ...shape)] : [])];
       const dx = out(type, ...shape);
       const dw = out("f32", width);
-      // A norm of one element hardly depends on it unless eps is large: its gradient would be all cancellation.
+      // The norm of a single element hardly depends on it unless eps is large, so its gradient would be pure cancellation.
       const eps = width === 1 ? 0.5 : 1e-3;
       const backward = [float(type, shape), x, float(type, [width]), residual ? float(type, shape) : undefined];
       return [
@@ -53,7 +53,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** f32 whose norm is kept in bf16; what a residual is added to stays f32. */
+/** f32 input with a bf16 norm; the residual sum stays f32. */
 const narrowCases: OpCase[] = shapes.flatMap((shape) =>
   [0, 1].flatMap((residual): OpCase[] => {
     const label = `f32 (${shape}) to bf16${residual ? " with residual" : ""}`;

@@ -1,5 +1,5 @@
 import { opSuite, registrySuite } from "./suite.ts";
 
-// On the instruction set that this machine picks, or that HEDDLE_ISA names. Products: products.test.ts.
+// Uses the default instruction set of this machine, or HEDDLE_ISA. Products are in products.test.ts.
 registrySuite();
 opSuite("others");

@@ -1,4 +1,4 @@
 import { opSuite } from "./suite.ts";
 
-// On the instruction set that this machine picks, or that HEDDLE_ISA names.
+// Uses the default instruction set of this machine, or HEDDLE_ISA.
 opSuite("products");

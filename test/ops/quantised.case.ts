@@ -1,4 +1,4 @@
-// Ops over quantised weights: every type, on the shapes where decoding, batches and prompts take different kernels.
+// Ops over quantized weights: every type, for shapes that select the kernels of decoding, batches and prompts.
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { activationTypes, bf16, f32, float, i32, type OpCase, type OpFile, out, quantisedTypes } from "./harness.ts";
 

@@ -14,7 +14,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
       [
         [5, 3, 64, 32],
         [9, 1, 6, 3],
-        [4, 2, 80, 16], // a part of each head turns
+        [4, 2, 80, 16], // partial rotation
         [7, 5, 10, 5],
       ] as const
     ).flatMap(([n, heads, width, half]) =>

@@ -1,4 +1,4 @@
-// That the kernel gives what the reference gives; what that must be is in sample.test.ts.
+// The kernel equals the reference, which sample.test.ts tests.
 import { f32, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
 
 const params = (rows: number, ...values: number[]) =>
@@ -16,7 +16,7 @@ const sampleCase = (rows: number, vocabulary: number, top: number, ...values: nu
     i32([rows, 3], -(2 ** 31), 2 ** 31),
   ],
   outputs: [out("i32", rows), out("f32", rows), ...(top ? [out("i32", rows, top), out("f32", rows, top)] : [])],
-  // Of a log-probability: the spacing of f32 from 8 to 16, for its own rounding and for that of the sum it is taken from.
+  // Tolerance of a log-probability: the f32 spacing from 8 to 16, for rounding the value and its sum.
   within: 2 * 2 ** -20,
   symbolic: rows,
 });
@@ -32,7 +32,7 @@ const refuse = (label: string, inputs: OpCase["inputs"], code: string, message: 
 });
 
 export default {
-  // One row: the jitter that measures f32 arithmetic elsewhere would change which token wins.
+  // A fixed tolerance, since jitter would change which token is chosen.
   cases: [
     sampleCase(1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0),
     sampleCase(5, 100, 3, 0, 0, 1, 0, 1, 0, 0, 0, 0),

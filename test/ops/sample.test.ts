@@ -1,4 +1,4 @@
-// Sampling against a plain statement of it: sort everything, then cut, then draw.
+// Sampling against a simple reference: sort everything, truncate, draw.
 import { describe, expect, test } from "vitest";
 import { compile, input, openDevice, sample } from "../../lib/graph/index.ts";
 import { generator } from "./harness.ts";
@@ -122,7 +122,7 @@ function logSoftmax(logits: ArrayLike<number>): number[] {
   return values.map((v) => v - largest - Math.log(sum));
 }
 
-/** What the token must be, and how near the draw came to another one (in probability). */
+/** The expected token, and the probability margin to another one. */
 function expected(row: Row): { token: number; margin: number } {
   const f = Math.fround;
   const logits = Array.from(row.logits);
@@ -186,7 +186,7 @@ function randomRow(vocabulary: number, seed: number): Row {
     frequency: pick(0, 0, 0.25, -0.25),
     promptLength: pick(0, Math.floor(history.length / 2), history.length),
     history,
-    // Quarters: the sums of logits and penalties above are then the same in float and in double.
+    // Multiples of 1/4, so that sums of logits and penalties are exact in float.
     bias: Array.from({ length: pick(0, 0, 3) }, () => [id(), pick(-2, 0.5, 4, Number.NEGATIVE_INFINITY)]),
     seed: [Math.floor((random() - 0.5) * 2 ** 32), Math.floor((random() - 0.5) * 2 ** 32)],
     counter: Math.floor(random() * 2 ** 31),
@@ -194,38 +194,42 @@ function randomRow(vocabulary: number, seed: number): Row {
 }
 
 describe("sample", () => {
-  test("Philox gives the published words", () => {
+  test("gives Philox's published words", () => {
     const hex = (words: number[]) => words.map((w) => w.toString(16).padStart(8, "0")).join(" ");
     expect(hex(philox([0, 0, 0, 0], [0, 0]))).toBe("6627e8d5 e169c58d bc57ac4c 9b00dbd8");
     expect(hex(philox([-1, -1, -1, -1], [-1, -1]))).toBe("408f276d 41c83b0e a20bc7c6 6d5451fd");
   });
 
-  test.each([2, 50, 1000, 4001])("every combination of settings, vocabulary %i", async (vocabulary) => {
-    const rows = Array.from({ length: vocabulary > 1000 ? 120 : 300 }, (_, i) => randomRow(vocabulary, i)).filter((r) =>
-      // a row with nothing left to draw is an error, tested elsewhere
-      r.logits.some((v, id) => v > Number.NEGATIVE_INFINITY && !r.bias.some(([b, x]) => b === id && x < -1e9)),
-    );
-    const { token, logprob, topIds, topLogprobs } = await sampleRows(rows, 2);
-    let judged = 0;
-    rows.forEach((row, i) => {
-      const logprobs = logSoftmax(row.logits);
-      const best = logprobs
-        .map((p, id) => ({ p, id }))
-        .sort((a, b) => b.p - a.p || row.logits[b.id]! - row.logits[a.id]! || a.id - b.id);
-      for (const k of [0, 1]) {
-        expect(row.logits[topIds![2 * i + k]!]).toBe(row.logits[best[k]!.id]!);
-        if (best[k]!.p > Number.NEGATIVE_INFINITY) expect(topLogprobs![2 * i + k]!).toBeCloseTo(best[k]!.p, 5);
-      }
-      const { token: wanted, margin } = expected(row);
-      if (margin < 1e-5) return; // float exponentials may fall on the other side of a cut
-      judged += 1;
-      expect(token[i], `row ${i}: ${JSON.stringify({ ...row, logits: undefined })}`).toBe(wanted);
-      expect(logprob[i]!).toBeCloseTo(logprobs[wanted]!, 5);
-    });
-    expect(judged).toBeGreaterThan(rows.length * 0.7);
-  });
+  test.each([2, 50, 1000, 4001])(
+    "equals the reference for every combination of settings with a vocabulary of %i",
+    async (vocabulary) => {
+      const rows = Array.from({ length: vocabulary > 1000 ? 120 : 300 }, (_, i) => randomRow(vocabulary, i)).filter(
+        (r) =>
+          // a row without candidates is an error, tested elsewhere
+          r.logits.some((v, id) => v > Number.NEGATIVE_INFINITY && !r.bias.some(([b, x]) => b === id && x < -1e9)),
+      );
+      const { token, logprob, topIds, topLogprobs } = await sampleRows(rows, 2);
+      let judged = 0;
+      rows.forEach((row, i) => {
+        const logprobs = logSoftmax(row.logits);
+        const best = logprobs
+          .map((p, id) => ({ p, id }))
+          .sort((a, b) => b.p - a.p || row.logits[b.id]! - row.logits[a.id]! || a.id - b.id);
+        for (const k of [0, 1]) {
+          expect(row.logits[topIds![2 * i + k]!]).toBe(row.logits[best[k]!.id]!);
+          if (best[k]!.p > Number.NEGATIVE_INFINITY) expect(topLogprobs![2 * i + k]!).toBeCloseTo(best[k]!.p, 5);
+        }
+        const { token: wanted, margin } = expected(row);
+        if (margin < 1e-5) return; // float exponentials may fall on the other side of a threshold
+        judged += 1;
+        expect(token[i], `row ${i}: ${JSON.stringify({ ...row, logits: undefined })}`).toBe(wanted);
+        expect(logprob[i]!).toBeCloseTo(logprobs[wanted]!, 5);
+      });
+      expect(judged).toBeGreaterThan(rows.length * 0.7);
+    },
+  );
 
-  test("ties go to the lowest id", async () => {
+  test("breaks ties by the lowest id", async () => {
     const logits = Float32Array.of(0, 3, -1, 3, 3);
     const { token, topIds } = await sampleRows([{ ...plain, logits, temperature: 0 }], 5);
     expect(token[0]).toBe(1);
@@ -234,7 +238,7 @@ describe("sample", () => {
     expect(cut[0]).toBe(1);
   });
 
-  test("draws follow the distribution", async () => {
+  test("draws from the distribution", async () => {
     const logits = Float32Array.of(0.3, -1, 1.2, 0, -0.4, 0.9);
     const draws = 50_000;
     const { token } = await sampleRows(Array.from({ length: draws }, (_, counter) => ({ ...plain, logits, counter })));
@@ -247,13 +251,13 @@ describe("sample", () => {
     expect(chi2).toBeLessThan(20.5); // 5 degrees of freedom: exceeded once in 1000 seeds, and the seed is fixed
   });
 
-  test("a row's draw does not depend on the rows beside it", async () => {
+  test("draws each row independently of other rows", async () => {
     const rows = Array.from({ length: 9 }, (_, i) => randomRow(500, 100 + i));
     const together = await sampleRows(rows);
     for (const [i, row] of rows.entries()) expect((await sampleRows([row])).token[0]).toBe(together.token[i]);
   });
 
-  test("an excluded token is never drawn", async () => {
+  test("never draws an excluded token", async () => {
     const logits = new Float32Array(64);
     const rows = Array.from({ length: 500 }, (_, counter) => ({
       ...plain,

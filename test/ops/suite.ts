@@ -1,15 +1,14 @@
-// What every op case yields: correctness of the active kernel, sentinels, memory sharing, symbolic sizes, gradients.
+// Tests of every op case: correctness of the active kernel, sentinels, memory sharing, symbolic sizes, gradients.
 //
 // The rule for an output, in the maximum norm over its elements:
-//   truth     the plain-loop reference over f32 operands of the same values: sums in double, rounded once
-//   low       the largest error of low-precision references against the truth: one in the case's own element types (the
-//             rounding of bf16 results), one on operands moved as f32 arithmetic would (see jitter), and, of an op whose
-//             products take bf16 values that it makes itself, one that rounds these (OpCase.rounded)
+//   truth     the reference over f32 operands with the same values: sums in double, rounded once
+//   low       the largest error of low-precision references against the truth. One uses the case's element types (rounding of
+//             bf16 results). One has jittered operands (see jitter). One rounds intermediate bf16 operands of products
+//             (OpCase.rounded).
 //   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value + 2⁻³⁰ (operands are of order 1)
 //
-// Under sanitizers (npm run test:asan) memory is what is looked at, and no such errors, which the same cases have been judged by without
-// them: kernels run in all of these ways and are compared with each other, and the reference runs once, within the checked run (which
-// HEDDLE_CHECK compares with it), or not at all on the portable set, where it is the same code as beside the processor's own.
+// Under sanitizers (npm run test:asan) only memory errors are checked, since accuracy is tested without them. Kernels run in all ways and are
+// compared with each other. The reference runs once, in the checked run of HEDDLE_CHECK. On the portable set it does not run.
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
@@ -32,7 +31,7 @@ import {
 
 type Written = readonly { name: string; values: ArrayLike<number> }[];
 
-/** Outputs, then the operands that the op writes. */
+/** Outputs, followed by the operands that the op writes. */
 function written(c: OpCase, run: Run): Written {
   return [
     ...c.outputs.map((o, i) => ({ name: `output ${i}`, values: decode(o.dtype, run.outputs[i]!) })),
@@ -47,7 +46,7 @@ async function checkCase(c: OpCase): Promise<void> {
   const data = materialise(c.inputs, 1);
   await derive(c, data);
   if (sanitized) return checkMemory(c, data);
-  // All that a kernel gives is near to one of them: that of the op as it is, or that of what kernels may compute in its place.
+  // All outputs of a kernel must match one reference: the op itself, or the alternative that kernels may compute.
   const wrong: unknown[] = [];
   for (const attributes of [c.attributes, ...(c.instead ? [c.instead] : [])]) {
     try {
@@ -59,7 +58,7 @@ async function checkCase(c: OpCase): Promise<void> {
   throw wrong[0];
 }
 
-/** @param r the case as the reference computes it */
+/** @param r the reference's results for the case */
 async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   const wide = widen(r, data);
   const truth = written(wide.case, await runOp(wide.case, wide.data, { reference: true }));
@@ -72,7 +71,7 @@ async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[
       expect(error, `${truth[k]!.name}: error ${what}`).toBeLessThanOrEqual(bounds[k]!);
     });
   within("", got);
-  // Another number of threads may add in another order, and nothing more.
+  // Another number of threads may only change the order of additions.
   within("on one thread", written(c, await runOp(c, data, { threads: 1 })));
 
   async function allowedErrors(): Promise<number[]> {
@@ -90,14 +89,14 @@ async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[
   }
 }
 
-/** Differences of what a case writes, but of what it leaves unspecified. */
+/** Differences of all specified elements that a case writes. */
 function comparison(c: OpCase) {
   const skip = (k: number) => c.unspecified && ((i: number) => c.unspecified!(k, i));
   const apart = (a: Written, b: Written) => a.map(({ values }, k) => worstDifference(values, b[k]!.values, skip(k)));
   return { skip, apart };
 }
 
-/** What a kernel writes: the same bits however the memory is planned, and again. */
+/** The kernel's results, which must have the same bits for any memory plan and when repeated. */
 async function sameInEveryWay(c: OpCase, data: (TensorData | undefined)[], first: RunOptions): Promise<Written> {
   const run = await runOp(c, data, first);
   const got = written(c, run);
@@ -117,10 +116,10 @@ async function sameInEveryWay(c: OpCase, data: (TensorData | undefined)[], first
   return got;
 }
 
-/** Forced beside the processor's own set (baseline.test.ts). */
+/** Set if baseline.test.ts forces the portable set in addition to the processor's. */
 const portable = process.env.HEDDLE_ISA === "baseline";
 
-/** What a sanitizer looks at, and that nothing is read that nobody wrote. */
+/** Runs for sanitizers, which also check that no uninitialized memory is read. */
 async function checkMemory(c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   const { skip, apart } = comparison(c);
   const got = await sameInEveryWay(c, data, { checked: !portable });
@@ -152,12 +151,12 @@ const files = await Promise.all(
 );
 
 /**
- * Matrix products and what consists of them: half of the time that all cases take, in a file of its own, so that two processors share
- * them. They are also all that avxvnni has kernels of its own for.
+ * Matrix products and ops made of them. They take half of the total time, so they are in a separate test file that runs in parallel. They
+ * are also the only ops with avxvnni kernels.
  */
 const products = new Set(["linear", "linear_ended", "quantised", "experts", "fp8"].map((name) => `${name}.case.ts`));
 
-/** Cases on the instruction set in use: all of them, those of products, or the others. */
+/** Runs the cases on the active instruction set: all, only products, or all others. */
 export function opSuite(part?: "products" | "others"): void {
   for (const [name, file] of files.filter(([name]) => !part || products.has(name) === (part === "products")))
     describe(name.replace(".case.ts", ""), () => {
@@ -167,18 +166,18 @@ export function opSuite(part?: "products" | "others"): void {
     });
 }
 
-/** Both registries name the same ops, and each op has a case. */
+/** Tests that both registries have the same ops, each with a case. */
 export function registrySuite(): void {
   test("the TypeScript op table and the native registry agree", () => {
     expect(opNames().sort()).toEqual(binding.opNames().sort());
   });
-  // Kernels are registered where there is no GPU, too.
+  // Kernels are registered even without a GPU.
   test.runIf(binding.info().cuda.built)("every op has a CUDA kernel", () => {
     const without = Object.entries(binding.cudaKernels()).filter(([, kernels]) => kernels?.length === 0);
     expect(without.map(([op]) => op)).toEqual([]);
     expect(Object.keys(binding.cudaKernels()).sort()).toEqual(opNames().sort());
   });
-  test("every file of products is there", () => {
+  test("every file of products exists", () => {
     expect([...products].filter((name) => !names.includes(name))).toEqual([]);
   });
   test("every op has a case", () => {

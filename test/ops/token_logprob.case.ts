@@ -13,7 +13,7 @@ import {
   weightTypes,
 } from "./harness.ts";
 
-/** rows, width, vocabulary: around the chunks that kernels cut the vocabulary into */
+/** rows, width, vocabulary: sizes around the kernels' vocabulary chunks */
 const shapes = [
   [1, 1, 1],
   [1, 64, 257],
@@ -62,8 +62,8 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
 );
 
 /**
- * Outputs of token_logprob_with_gradient where gradients of logits are rounded to bf16 before the products that use them,
- * as frameworks do that keep them in the operands' type. With a soft cap kernels keep them in f32.
+ * Outputs of token_logprob_with_gradient if logit gradients are rounded to bf16 before products, as in frameworks that keep them in the
+ * operands' type. With a soft cap, kernels keep them in f32.
  */
 const withRoundedGradients =
   (scale: number, n: number, c: number, v: number) =>
@@ -93,7 +93,7 @@ const withRoundedGradients =
     return [undefined, undefined, dh, dw];
   };
 
-// Both at once; the last shape is of several chunks of rows.
+// Both at once. The last shape has several chunks of rows.
 const fused: OpCase[] = activationTypes.flatMap((type) =>
   [...shapes, [530, 8, 40] as const].flatMap(([n, c, v]) =>
     [
@@ -121,7 +121,7 @@ const fused: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-// A head with a bias: beside a weight that is trained, or frozen, or quantised.
+// A head with a bias and a trained, frozen or quantized weight.
 const biased: OpCase[] = activationTypes.flatMap((type) =>
   [...shapes, [530, 8, 40] as const].flatMap(([n, c, v]) =>
     [

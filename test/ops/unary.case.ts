@@ -20,7 +20,7 @@ import {
 } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "./harness.ts";
 
-/** By number, with the interval that operands come from. */
+/** Functions by number, with the interval of operands. */
 const functions: readonly (readonly [name: string, low: number, high: number])[] = [
   ["exp", -4, 4],
   ["log", 0.01, 10],
@@ -80,7 +80,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   ]),
 );
 
-/** x in (-1, 1) moved to where a function is smooth. */
+/** Moves x in (-1, 1) to where a function is smooth. */
 const smooth: Record<string, (x: Value) => Value> = {
   exp,
   log: (x) => log(affine(x, 0.5, 1)),
@@ -131,7 +131,7 @@ export default {
       ([label, build]): GradientCase => ({ label, operands: { x: [3, 5] }, build: ({ x }) => build(x!) }),
     ),
     {
-      // Operands stay apart by more than the step of the differences.
+      // Operands differ by more than the step of finite differences.
       label: "minimum and maximum",
       operands: { a: [3, 5] },
       constants: { b: given("f32", [3, 5], [-2, 2, -2, 2, 2, 2, -2, -2, -2, 2, 2, -2, 2, 2, -2]) },

@@ -52,14 +52,14 @@ test.each([
   });
 });
 
-test("far out there is neither overflow nor NaN", async () => {
+test("extreme inputs give neither overflow nor NaN", async () => {
   expect(await apply(sigmoid, [-1e4, 1e4])).toEqual([0, 1]);
   expect(await apply(logSigmoid, [-1e4, 1e4])).toEqual([-1e4, 0]);
   expect(await apply(log1mexp, [-1e-30, -1e4])).toEqual([Math.fround(Math.log(1e-30)), -0]);
   expect(await apply((x) => clamp(x, { high: 1 }), [-3e38, 3e38])).toEqual([Math.fround(-3e38), 1]);
 });
 
-test("at a kink the gradient is what PyTorch takes: both ends of a clamp pass, a tie is shared, relu is 0", async () => {
+test("gradients at kinks match PyTorch: clamp bounds pass, ties are shared, relu is 0", async () => {
   const slope = async (f: (x: Value) => Value, x: number[]) => {
     const program = compile(() => {
       const v = input("x", "f32", [x.length]);

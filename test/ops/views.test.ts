@@ -1,4 +1,4 @@
-// Elements in another order on their way to another type: strided views, 8-bit floats and MXFP4 apart, against plain loops over the plain casts.
+// Casts of strided views, fp8 and split MXFP4 against plain loops over simple casts.
 import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { NativeCastSource, NativeLaneHandle } from "../../lib/binding/graph.ts";
@@ -19,19 +19,19 @@ const targets = [...floating, "q8_0", "q4_0", "q4_k", "q6_k"] as const;
 const plainly = (bytes: Uint8Array, from: Type, to: Type, addend = 0) =>
   binding.castElements(bytes, DTYPES[from], DTYPES[to], addend).bytes;
 
-/** Floats of a type, or blocks whose scales are small numbers. */
+/** Floats of a type, or blocks with small scales. */
 function elementsOf(type: Type, count: number, seed: number): Uint8Array {
   const random = generator(seed);
   const numbers = Float32Array.from({ length: count }, () => random() * 4 - 2);
   const bytes = new Uint8Array(numbers.buffer);
   if (!isQuantised(type)) return new Uint8Array(plainly(bytes, "f32", type));
   const out = Uint8Array.from({ length: bytesFor(type, count) }, () => random() * 256);
-  // Halves of scales stay below 2 wherever they are in a block: no two bytes in a row have the exponent of what is infinite.
+  // f16 scales stay below 2 at any position, since no two adjacent bytes form an infinite exponent.
   for (let i = 0; i < out.length; i++) out[i]! &= 0xbf;
   return out;
 }
 
-/** The view's elements one by one; blocks move whole. */
+/** Copies the view's elements one by one; blocks are copied whole. */
 function viewed(bytes: Uint8Array, type: Type, { sizes, strides, start = 0 }: ElementView): Uint8Array {
   const block = isQuantised(type) ? BLOCK_TYPES[type] : { elements: 1, bytes: bytesFor(type, 1) };
   const parts: Uint8Array[] = [];
@@ -53,7 +53,7 @@ async function made(source: StoredElements, from: Type, to: Type, addend = 0): P
   return Buffer.from(out);
 }
 
-/** In an array and in a file, each at an odd place. */
+/** The source in an array and in a file, each at an odd offset. */
 async function placed(bytes: Uint8Array, check: (source: StoredElements) => Promise<void>): Promise<void> {
   const shifted = new Uint8Array(bytes.length + 9);
   shifted.set(bytes, 3);
@@ -82,8 +82,8 @@ const apart: Record<string, { count: number; view: ElementView }> = {
   "a part in its own order": { count: 700, view: { sizes: [2, 3, 100], strides: [300, 100, 1], start: 70 } },
 };
 
-describe("floats in any order", () => {
-  test.each(Object.keys(apart))("%s", async (name) => {
+describe("strided views of floats", () => {
+  test.each(Object.keys(apart))("are cast correctly: %s", async (name) => {
     const { count, view } = apart[name]!;
     for (const from of floating) {
       const bytes = elementsOf(from, count, 7);
@@ -98,7 +98,7 @@ describe("floats in any order", () => {
     }
   });
 
-  test("a transposed matrix as blocks, and any part of it", async () => {
+  test("a transposed matrix can be quantized, also in part", async () => {
     const [rows, columns] = [768, 70];
     const view = transposed(rows, columns);
     for (const from of floating) {
@@ -122,7 +122,7 @@ describe("floats in any order", () => {
     }
   });
 
-  test("any range of rows longer and shorter than tiles, of several matrices", async () => {
+  test("any range of rows of several matrices can be cast, longer or shorter than tiles", async () => {
     for (const sizes of [
       [3, 70, 600],
       [2, 130, 5],
@@ -148,7 +148,7 @@ describe("floats in any order", () => {
     }
   });
 
-  test("a little of a view without end, or of a long matrix, takes no longer than it is", async () => {
+  test("the time for a small part does not depend on the size of the view", async () => {
     const data = Uint8Array.from({ length: 64 }, (_, i) => i);
     for (const [sizes, strides] of [
       [
@@ -173,7 +173,7 @@ describe("floats in any order", () => {
     }
   });
 
-  test("numbers that are none or become infinite are counted wherever they come to lie", async () => {
+  test("NaN and overflows are counted at any position", async () => {
     const numbers = new Float32Array(500 * 90);
     numbers.set([Number.NaN, 1e6, Number.POSITIVE_INFINITY, -1e6], 44_000);
     const data = new Uint8Array(numbers.buffer);
@@ -183,7 +183,7 @@ describe("floats in any order", () => {
   });
 });
 
-test.each(all)("rows of heads in another order, as rotary positions have them: %s", async (from) => {
+test.each(all)("head rows are permuted as for RoPE: %s", async (from) => {
   const [heads, half, columns] = [5, 3, 768];
   const view = {
     sizes: [heads, half, 2, columns],
@@ -200,7 +200,7 @@ test.each(all)("rows of heads in another order, as rotary positions have them: %
   });
 });
 
-describe("8-bit floats", () => {
+describe("fp8", () => {
   const [rows, columns] = [300, 200];
   const random = generator(9);
   const bytes = Uint8Array.from({ length: rows * columns }, () => random() * 0x7f + (random() < 0.5 ? 0 : 0x80));
@@ -216,7 +216,7 @@ describe("8-bit floats", () => {
   });
   const wide = new Uint8Array(products.buffer);
 
-  test("as the products, and rounded to bf16 on their way", async () => {
+  test("is dequantized exactly or rounded to bf16", async () => {
     await placed(bytes, async (source) => {
       const fp8 = { scales, columns };
       expect(Buffer.compare(await made({ ...source, fp8 }, "f32", "f32"), wide)).toBe(0);
@@ -228,7 +228,7 @@ describe("8-bit floats", () => {
     });
   });
 
-  test("in the order of rotary positions, and a part of them", async () => {
+  test("can be permuted as for RoPE, also in part", async () => {
     const view = { sizes: [3, 50, 2, columns], strides: [100 * columns, columns, 50 * columns, 1] };
     const source = { data: bytes, offset: 0, bytes: bytes.length, fp8: { scales, columns }, view };
     const want = Buffer.from(plainly(viewed(wide, "f32", view), "f32", "q8_0"));
@@ -238,11 +238,11 @@ describe("8-bit floats", () => {
     expect(Buffer.compare(Buffer.from(out), want.subarray(bytesFor("q8_0", 6400), bytesFor("q8_0", 9600)))).toBe(0);
   });
 
-  test("no number stays none, and what bf16 does not hold is counted", async () => {
+  test("keeps NaN and counts overflows of bf16", async () => {
     const data = Uint8Array.of(0x7f, 0x7e, 0xff, 0);
     const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(7.5e35), columns: 4 } };
     const out = new ArrayBuffer(8);
-    // 448 times as much is finite in f32, and above the middle of bf16's largest and infinity.
+    // 448 times the scale is finite in f32, but rounds to infinity in bf16.
     const found = await castOnLane(lane, source, { from: "bf16", to: "bf16" }, out);
     expect(448 * Math.fround(7.5e35)).toBeLessThan(3.4028234e38);
     expect(found.overflows + found.notFinite).toBeGreaterThanOrEqual(2);
@@ -251,7 +251,7 @@ describe("8-bit floats", () => {
   });
 });
 
-test("products of 8-bit floats that f32 does not hold are counted as overflows; scales that are not finite are not", async () => {
+test("fp8 products that overflow f32 are counted, non-finite scales are not", async () => {
   const data = Uint8Array.of(0x7e, 0x38, 0xfe, 0x7f);
   const found = (scale: number) => {
     const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(scale), columns: 4 } };
@@ -263,7 +263,7 @@ test("products of 8-bit floats that f32 does not hold are counted as overflows; 
   expect(await found(Number.POSITIVE_INFINITY)).toMatchObject({ overflows: 0, notFinite: 4 });
 });
 
-test("MXFP4 whose scales lie elsewhere: ggml's blocks of every second row", async () => {
+test("MXFP4 with separate scales becomes ggml blocks, also of every second row", async () => {
   const [experts, outputs, groups] = [3, 10, 24];
   const random = generator(4);
   const halves = Uint8Array.from({ length: experts * outputs * groups * 16 }, () => random() * 256);
@@ -294,7 +294,7 @@ test("MXFP4 whose scales lie elsewhere: ggml's blocks of every second row", asyn
   beside.close();
 });
 
-test("what lies beyond the elements, or cannot be taken so, is refused before anything is written", async () => {
+test("out-of-bounds and unsupported views are rejected before anything is written", async () => {
   const source = new Uint8Array(4096);
   const out = new ArrayBuffer(8192);
   const { f32, f16, q8_0, q4_k, mxfp4, bf16 } = DTYPES;
@@ -350,7 +350,7 @@ test("what lies beyond the elements, or cannot be taken so, is refused before an
   expect(new Uint8Array(out).every((byte) => byte === 0)).toBe(true);
 });
 
-test("a file that became shorter is IO, whether it is read or taken apart where it is mapped", async () => {
+test("a file that became shorter is an IO error, whether read or mapped", async () => {
   const path = temporaryFile(new Uint8Array(1 << 20));
   const file = mapFile(path);
   truncateSync(path, 4096);
@@ -361,7 +361,7 @@ test("a file that became shorter is IO, whether it is read or taken apart where 
   file.close();
 });
 
-test("a view of nothing is nothing", async () => {
+test("an empty view gives an empty result", async () => {
   const tensor = Tensor.zeros(openDevice({ device: "cpu" }), "f32", [0]);
   const source = { data: new Uint8Array(8), offset: 0, bytes: 8, view: { sizes: [0, 2], strides: [1, 1] } };
   expect(await castOnLane(lane, source, { from: "f32", to: "f32" }, tensor.native)).toEqual({

@@ -4,13 +4,13 @@ import { Optimizer } from "../../lib/optim/optimizer.ts";
 
 const device = openDevice();
 
-test("AdamW by hand: bias correction, epsilon, clipping by the norm of all, decay of matrices alone", async () => {
+test("AdamW matches a hand computation: bias correction, epsilon, clipping by the global norm, and decay of matrices only", async () => {
   const shapes = {
     "a.weight": [2, 3],
     "a.bias": [3],
     "experts.up.weight": [2, 2, 2],
-    "experts.up.bias": [2, 3], // a vector an expert
-    "a.lora_A.bias": [1, 3], // of an adapter with that name
+    "experts.up.bias": [2, 3], // one vector per expert
+    "a.lora_A.bias": [1, 3], // a matrix of an adapter named "bias"
     "norm.weight": [4],
   };
   const decayed = ["a.weight", "experts.up.weight", "a.lora_A.bias"];
@@ -56,7 +56,7 @@ test("AdamW by hand: bias correction, epsilon, clipping by the norm of all, deca
   optimizer.dispose();
 });
 
-test("groups by hand: a rate and a decay of their own, of vectors too, as PyTorch's param_groups; one norm clips them all", async () => {
+test("groups match PyTorch's param_groups: their rate and decay apply to vectors too, and one norm clips all", async () => {
   const shapes = { "a.weight": [2, 3], "a.bias": [3], "b.weight": [2, 2], "b.bias": [2], "c.weight": [3, 2] };
   const names = Object.keys(shapes) as (keyof typeof shapes)[];
   const [beta1, beta2, eps, weightDecay, maxGradNorm] = [0.8, 0.9, 1e-2, 0.3, 1];
@@ -64,12 +64,12 @@ test("groups by hand: a rate and a decay of their own, of vectors too, as PyTorc
     { names: new Set(["a.weight", "a.bias"]), rateRatio: 0.25, weightDecay: 0.5 },
     { names: new Set(["b.weight"]), weightDecay: 0 },
   ];
-  /** What PyTorch would be given as lr and weight_decay of each. */
+  /** The lr and weight_decay that PyTorch would get for each. */
   const settings: Record<keyof typeof shapes, [rate: number, decay: number]> = {
     "a.weight": [0.25, 0.5],
     "a.bias": [0.25, 0.5],
     "b.weight": [1, 0],
-    "b.bias": [1, 0], // in no group: vectors have none
+    "b.bias": [1, 0], // in no group, so a vector has no decay
     "c.weight": [1, weightDecay],
   };
   const number = (i: number, t: number) => Math.sin(1.3 * i + 2.9 * t);
@@ -108,7 +108,7 @@ test("groups by hand: a rate and a decay of their own, of vectors too, as PyTorc
   optimizer.dispose();
 });
 
-test("a group of Muon's matrices has its share of Muon's rate, and its decay in the place of Muon's", async () => {
+test("a group of Muon's matrices scales Muon's rate and replaces its decay", async () => {
   const values = Float32Array.from({ length: 12 }, (_, i) => Math.sin(3 * i));
   const gradient = Float32Array.from({ length: 12 }, (_, i) => Math.cos(5 * i));
   const stepped = async (

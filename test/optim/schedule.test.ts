@@ -3,7 +3,7 @@ import type { HeddleError } from "../../lib/core/errors.ts";
 import { learningRateSchedule, type ScheduleOptions } from "../../lib/optim/schedule.ts";
 
 describe("learningRateSchedule", () => {
-  it("rises by equal parts and reaches the peak at the end of the warm-up", () => {
+  it("rises in equal steps and reaches the peak at the end of the warm-up", () => {
     const rate = learningRateSchedule({ learningRate: 0.8, maxSteps: 100, lrScheduler: "constant", warmupSteps: 4 });
     expect([1, 2, 3, 4, 5, 100].map(rate)).toEqual([0.2, 0.4, 0.6000000000000001, 0.8, 0.8, 0.8]);
   });
@@ -34,7 +34,7 @@ describe("learningRateSchedule", () => {
     for (const [i, rate] of [8, 6, 4, 2].entries()) expect(linear(i + 1)).toBeCloseTo(rate, 12);
   });
 
-  it("takes the warm-up as a share, rounded up, unless steps are given", () => {
+  it("takes the warm-up as a fraction, rounded up, unless steps are given", () => {
     const byRatio = learningRateSchedule({ learningRate: 1, maxSteps: 25, lrScheduler: "constant", warmupRatio: 0.1 });
     expect([1, 2, 3].map(byRatio)).toEqual([1 / 3, 2 / 3, 1]);
     const both = learningRateSchedule({
@@ -52,7 +52,7 @@ describe("learningRateSchedule", () => {
     expect([1, 2].map(rate)).toEqual([0.5, 1]);
   });
 
-  it("stays at the peak and falls in its last steps, whose curve has transformers' names", () => {
+  it("stays at the peak and decays in the last steps, along curves with transformers' names", () => {
     const wsd = (more: Partial<ScheduleOptions>) => {
       const rate = learningRateSchedule({ learningRate: 2, maxSteps: 20, lrScheduler: "warmup_stable_decay", ...more });
       return [1, 2, 3, 16, 17, 18, 19, 20, 21].map((step) => rate(step) / 2);
@@ -66,9 +66,9 @@ describe("learningRateSchedule", () => {
     for (const [i, share] of [1, 1, 1, 1, 0.5, 1 - Math.SQRT1_2, 1 - Math.sqrt(0.75), 0, 0].entries())
       expect(root[i]).toBeCloseTo(share, 12);
     expect(wsd({}).slice(4)).toEqual([1, 1, expect.closeTo(0.5, 12), 0, 0]); // a tenth of the steps
-    expect(wsd({ warmupSteps: 2, decayRatio: 0 })).toEqual([0.5, 1, 1, 1, 1, 1, 1, 1, 1]); // no fall, not all of it
+    expect(wsd({ warmupSteps: 2, decayRatio: 0 })).toEqual([0.5, 1, 1, 1, 1, 1, 1, 1, 1]); // no decay
     expect(wsd({ warmupSteps: 19, decaySteps: 10, decayType: "linear" }).slice(5)).toEqual([18 / 19, 1, 0, 0]);
-    // Until it falls, a longer run is the same one.
+    // Until the decay, a longer run is identical.
     const [short, long] = [20, 200].map((maxSteps) =>
       learningRateSchedule({
         learningRate: 1,
@@ -81,14 +81,14 @@ describe("learningRateSchedule", () => {
     for (let step = 1; step <= 15; step++) expect(long!(step)).toBe(short!(step));
   });
 
-  it("has constant under both of its names", () => {
+  it("accepts constant under both of its names", () => {
     for (const lrScheduler of ["constant", "constant_with_warmup"] as const)
       expect(
         [1, 2, 3].map(learningRateSchedule({ learningRate: 1, maxSteps: 9, lrScheduler, warmupSteps: 2 })),
       ).toEqual([0.5, 1, 1]);
   });
 
-  it("takes a function of the step, after the warm-up, and looks at what it gives", () => {
+  it("accepts a function of the step, applied after the warm-up, and validates its result", () => {
     const asked: object[] = [];
     const lrScheduler = (at: { step: number; maxSteps: number }) => {
       asked.push(at);
@@ -103,7 +103,7 @@ describe("learningRateSchedule", () => {
     );
   });
 
-  it("gives a run of one step the peak, which the rate at the end would make a run of none", () => {
+  it("gives a run of one step the peak, not the final rate of 0", () => {
     expect(learningRateSchedule({ learningRate: 0.5, maxSteps: 1 })(1)).toBe(0.5);
   });
 
@@ -120,7 +120,7 @@ describe("learningRateSchedule", () => {
     [{ warmupSteps: 1.5 }, "warmupSteps: expected an integer ≥ 0, got 1.5"],
     [{ warmupRatio: 2 }, "warmupRatio: expected a number in [0, 1], got 2"],
     [{ minLearningRateRatio: -0.1 }, "minLearningRateRatio: expected a number in [0, 1], got -0.1"],
-  ])("refuses %j", (wrong, message) => {
+  ])("rejects %j", (wrong, message) => {
     const make = () => learningRateSchedule({ learningRate: 1, maxSteps: 10, ...wrong });
     expect(make).toThrow(message);
     try {

@@ -1,5 +1,5 @@
-// Makes the prebuilt addon and the tarball, installs it without scripts into an empty folder where no compiler is on
-// PATH, and uses it from there. Needs the npm registry (for the package's dependencies and for other Node versions).
+// Builds the prebuilt addon and the tarball, installs it without scripts into an empty folder with no compiler on PATH, and uses it there.
+// Needs the npm registry for dependencies and other Node versions.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,7 +19,7 @@ let nodes: string[];
 
 beforeAll(() => {
   temporary = mkdtempSync(join(tmpdir(), "heddle-packaging-"));
-  // With the CUDA architectures of a checkout's own build, which are compiled already: the six that ship take minutes more.
+  // Use the CUDA architectures already compiled in the checkout, since the six that ship take minutes.
   const HEDDLE_CMAKE_OPTIONS = `${process.env.HEDDLE_CMAKE_OPTIONS ?? ""} -DHEDDLE_CUDA_ARCHITECTURES=80-real;90a-real`;
   const env = { ...process.env, HEDDLE_CMAKE_OPTIONS };
   execFileSync(process.execPath, [join(root, "scripts", "prebuild.mjs")], { stdio: "inherit", env });
@@ -40,7 +40,7 @@ beforeAll(() => {
 });
 
 afterAll(() => {
-  // A stale prebuild would be loaded wherever build/ is missing.
+  // A stale prebuild would be loaded if build/ is missing.
   rmSync(join(root, "prebuilds"), { recursive: true, force: true });
   if (temporary) rmSync(temporary, { recursive: true, force: true });
 });
@@ -51,7 +51,7 @@ function runBare(node: string, args: readonly string[]) {
 }
 
 describe("the tarball", () => {
-  test("holds what is needed to run and to build", () => {
+  test("contains everything needed to run and to build", () => {
     for (const file of [
       "dist/index.js",
       "dist/index.cjs",
@@ -74,21 +74,20 @@ describe("the tarball", () => {
     expect(packed.files.filter((file) => file.endsWith(".node"))).toHaveLength(1);
   });
 
-  test("holds every native source that the build reads", () => {
+  test("contains every native source of the build", () => {
     const tracked = execFileSync("git", ["ls-files", "native"], { cwd: root, encoding: "utf8" }).trim().split("\n");
     const needed = tracked.filter((file) => !file.startsWith("native/emulator/"));
     expect(packed.files.filter((file) => file.startsWith("native/")).sort()).toEqual(expect.arrayContaining(needed));
   });
 
-  test("holds nothing of the repository's own tooling", () => {
+  test("does not contain repository tooling", () => {
     expect(packed.files.filter((file) => /^(test|bench|lib|\.ci|\.cmake|build|node_modules)\//.test(file))).toEqual([]);
     expect(packed.unpackedBytes).toBeLessThan(64 << 20);
   });
 
-  // Its suggestion to declare sideEffects is not followed. false would let bundlers leave files out of which nothing is imported by name, and
-  // here all have effects: rows of the op table and of families, marks of classes, what copies share on globalThis. A list would name them all,
-  // which is what an undeclared field says; and nobody bundles what looks for its addon beside itself.
-  test("is clean for publint", () => {
+  // Its suggestion to declare sideEffects is ignored: all modules have side effects, such as registering ops and families or shared state
+  // on globalThis. The package is not meant to be bundled, because it looks for its addon in its own folder.
+  test("passes publint", () => {
     const { status, stdout, stderr } = spawnSync(bin("publint"), ["--strict", tarball], {
       encoding: "utf8",
       cwd: root,
@@ -96,7 +95,7 @@ describe("the tarball", () => {
     expect(status, stdout + stderr).toBe(0);
   });
 
-  test("has types that every module resolution finds (attw)", () => {
+  test("has types for every module resolution (attw)", () => {
     const { status, stdout, stderr } = spawnSync(bin("attw"), ["--no-color", "--no-emoji", tarball], {
       encoding: "utf8",
       cwd: root,
@@ -106,7 +105,7 @@ describe("the tarball", () => {
 });
 
 describe("installed with --ignore-scripts and no compiler", () => {
-  test("options of training, configurations and cards have their texts in the published types", () => {
+  test("published types document the options of training, configurations and cards", () => {
     const stages = ["Pretrain", "Sft", "Classify", "Embed", "Reward", "Dpo", "Kto", "Orpo", "Ppo", "Grpo", "Train"];
     const declarations = join(consumer, "node_modules", "heddle", "dist", "index.d.ts");
     for (const [name, options] of documentedOptions(declarations, [
@@ -121,7 +120,7 @@ describe("installed with --ignore-scripts and no compiler", () => {
     }
   });
 
-  test("the published types leave out what is marked @internal", () => {
+  test("published types omit @internal declarations", () => {
     const dist = join(consumer, "node_modules", "heddle", "dist");
     const declarations = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) =>
       /\.d\.c?ts$/.test(name),
@@ -135,7 +134,7 @@ describe("installed with --ignore-scripts and no compiler", () => {
   test.each([
     ["ES modules", "module"],
     ["CommonJS", "commonjs"],
-  ])("a program in TypeScript compiles (%s)", (_, type) => {
+  ])("a TypeScript program compiles (%s)", (_, type) => {
     const folder = mkdtempSync(join(consumer, `types-${type}-`));
     writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
     cpSync(join(consumer, "types.ts"), join(folder, "types.ts"));
@@ -167,13 +166,13 @@ describe("installed with --ignore-scripts and no compiler", () => {
       expect(result.typedError).toBe(true);
     });
 
-    test("ESM and CommonJS copies live in one process", () => {
+    test("ESM and CommonJS copies work in one process", () => {
       const { status, stdout, stderr } = runBare(nodes[index]!, ["both.mjs"]);
       expect(status, stderr).toBe(0);
       expect(JSON.parse(stdout).typedError).toBe(true);
     });
 
-    test("the command generates", () => {
+    test("the CLI generates", () => {
       const command = join(consumer, "node_modules", "heddle", "dist", "cli", "main.js");
       const prompt = ["generate", "The capital of France is", "--max-tokens", "6", "--temperature", "0", "--json"];
       const { status, stdout, stderr } = runBare(nodes[index]!, [command, ...prompt]);
@@ -183,7 +182,7 @@ describe("installed with --ignore-scripts and no compiler", () => {
     });
   });
 
-  test("the command is linked and executable", () => {
+  test("the CLI is linked and executable", () => {
     const link = join(consumer, "node_modules", ".bin", "heddle");
     const path = join(temporary, "path");
     const { status, stdout, stderr } = spawnSync(link, ["info", "--json"], {
@@ -205,7 +204,7 @@ describe("without a prebuilt addon", () => {
     rmSync(join(folder, "node_modules", "heddle", "prebuilds"), { recursive: true });
   });
 
-  test("loading says in one sentence how to build", () => {
+  test("loading fails with one sentence on how to build", () => {
     const script = `import("heddle").catch((error) => console.log(error.name, error.code, error.message))`;
     const { stdout } = spawnSync(process.execPath, ["-e", script], {
       cwd: folder,
@@ -218,7 +217,7 @@ describe("without a prebuilt addon", () => {
     expect(stdout.trim().split("\n")).toHaveLength(1);
   });
 
-  test("the install script says in one sentence what it misses", () => {
+  test("the install script reports missing tools in one sentence", () => {
     const { status, stderr } = spawnSync(process.execPath, [join("node_modules", "heddle", "scripts", "install.mjs")], {
       cwd: folder,
       env: bareEnvironment(join(temporary, "path")),
@@ -228,10 +227,10 @@ describe("without a prebuilt addon", () => {
     expect(stderr).toMatch(/^heddle: building from source needs cmake .* and a C\+\+17 compiler[^\n]*\n$/);
   });
 
-  test("the install script builds from the installed files alone", () => {
+  test("the install script builds from the installed files only", () => {
     const addon = join(folder, "node_modules", "heddle");
     expect(existsSync(join(addon, "build"))).toBe(false);
-    // Where ccache compiles, it sees the checkout's sources in these.
+    // With ccache, these paths map to the checkout's sources.
     const env = { ...bareEnvironment(process.env.PATH ?? ""), npm_config_nodedir: undefined, CCACHE_BASEDIR: addon };
     const built = spawnSync(process.execPath, [join(addon, "scripts", "install.mjs")], {
       cwd: folder,

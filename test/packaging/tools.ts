@@ -1,4 +1,4 @@
-// What the packaging test needs around the package: npm, other versions of Node, a PATH without a compiler.
+// Tools of the packaging test: npm, other Node versions, a PATH without a compiler.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
-/** The environment of somebody who only has Node: no compiler on PATH, none of this repository's settings. */
+/** The environment of a user with only Node: no compiler on PATH, no settings of this repository. */
 export function bareEnvironment(path: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(HEDDLE_|npm_|NODE_|VITEST|INIT_CWD|CC$|CXX$|PATH$)/i.test(name),
@@ -14,7 +14,7 @@ export function bareEnvironment(path: string): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), PATH: path };
 }
 
-/** A folder to be the whole PATH: it holds `node` and nothing else. */
+/** A folder that contains only `node`, to be used as PATH. */
 export function pathWithOnlyNode(folder: string, node: string): string {
   mkdirSync(folder, { recursive: true });
   symlinkSync(node, join(folder, "node"));
@@ -27,7 +27,7 @@ function npmCommand(): string {
   return realpathSync(execFileSync("sh", ["-c", "command -v npm"], { encoding: "utf8" }).trim());
 }
 
-/** Runs npm and returns its stdout; throws with npm's output where it fails. */
+/** Runs npm and returns its stdout. Throws with npm's output if it fails. */
 export function npm(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env): string {
   const { status, stdout, stderr } = spawnSync(process.execPath, [npmCommand(), ...args], {
     cwd,
@@ -39,7 +39,7 @@ export function npm(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv
   return stdout;
 }
 
-/** Installs other versions of Node from npm and returns their executables. */
+/** Installs other Node versions from npm and returns their executables. */
 export function installNodes(folder: string, versions: readonly number[]): string[] {
   mkdirSync(folder, { recursive: true });
   const platform = process.platform === "win32" ? "win" : process.platform;

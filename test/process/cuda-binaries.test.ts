@@ -1,4 +1,4 @@
-// scripts/cuda/binaries.mjs, by which npm run check:cuda holds kernels to their tensor-core instructions.
+// scripts/cuda/binaries.mjs, with which `npm run check:cuda` checks the tensor core instructions of kernels.
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ const { countInstructions, plainName, sectionsOf, writtenInstructions } = (await
   sectionsOf: (path: string) => { name: string; bytes: number; kept: boolean }[];
 };
 
-test("names and sections", () => {
+test("parses kernel names and sections", () => {
   expect(plainName("_ZN6heddle4cuda12_GLOBAL__N_113tensor_kernelILi64EEEvNS0_4GemmE")).toBe("tensor_kernel");
   expect(plainName("plain")).toBe("plain");
   const sections = sectionsOf(process.execPath);
@@ -26,7 +26,7 @@ test("names and sections", () => {
 const nvcc = spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0;
 if (!nvcc) console.warn("instructions of a compiled kernel: skipped, nvcc is not on PATH");
 
-test.skipIf(!nvcc)("a kernel's instructions are counted as they were written, and one without has none", async () => {
+test.skipIf(!nvcc)("counts a kernel's tensor core instructions", async () => {
   const folder = await mkdtemp(join(tmpdir(), "heddle-binaries-"));
   try {
     const source = join(folder, "k.cu");

@@ -1,6 +1,5 @@
-// Run by event-loop.test.ts in a process of its own, with one thread for libuv's pool: what JavaScript's thread does and how many
-// files are read while each kind of work is under way. One JSON object on stdout: by kind of work, the longest turn of the event loop
-// (milliseconds: see watchTurns), and the files read.
+// Run by event-loop.test.ts in a child process with a libuv pool of one thread. Measures, for each kind of work, the longest turn of the
+// event loop in milliseconds (see watchTurns) and the number of files read meanwhile. Prints one JSON object.
 import { readFileSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -30,7 +29,7 @@ const said = {};
 const text = readFileSync(join(folder, "text.txt"), "utf8");
 const big = join(folder, "big.txt");
 writeFileSync(big, text.repeat(20));
-// As files give it: of what repeat() gives V8 would put the characters together when they are first asked for, all at once.
+// Read the text from a file, because V8 would flatten the result of repeat() in one long turn.
 const corpus = readFileSync(big, "utf8");
 let tokenizer;
 said.tokenizerTraining = await watch(async () => {
@@ -39,7 +38,7 @@ said.tokenizerTraining = await watch(async () => {
 said.tokenizing = await watch(() => tokenizer.encodeAsync(corpus));
 const lines = corpus.split("\n");
 said.tokenizingBatch = await watch(() => tokenizer.encodeBatch(lines, { forbidSpecial: true }));
-// Of texts with what templates guard against everywhere; and longer than the context, which is said before they are copied.
+// Texts full of characters that the template guard checks, and texts longer than the context, which is reported before they are copied.
 const html = "<p>some words</p> 語 ".repeat(180_000);
 said.chatTemplate = await watch(() => tokenizer.applyChatTemplateAsync([{ role: "user", content: html }]));
 const sizes = { hiddenSize: 512, numHiddenLayers: 4, vocabSize: 8192, maxPositionEmbeddings: 1024 };
@@ -49,7 +48,7 @@ said.drawing = await watch(async () => {
 });
 const saved = join(folder, "model");
 said.saving = await watch(() => made.save(saved));
-// Stacks of experts, which folders have fused and transposed.
+// Expert stacks, which folders store fused and transposed.
 const experts = { numExperts: 24, numExpertsPerTok: 2, hiddenSize: 768, intermediateSize: 768 };
 const heads = { numAttentionHeads: 12, numKeyValueHeads: 2, headDim: 64, slidingWindow: 64, numHiddenLayers: 1 };
 const mixture = await createModelAsync({ modelType: "gpt_oss", vocabSize: 512, ...experts, ...heads }, { seed: 1 });
@@ -58,7 +57,7 @@ await mixture.dispose();
 const gguf = join(folder, "model.gguf");
 said.converting = await watch(() => convertModel(saved, gguf, { dtype: "q4_k" }));
 let model;
-// Several times: once would be over before ten files are read.
+// Repeat, since one run ends before ten files are read.
 said.loading = await watch(async () => {
   for (let i = 0; i < 5; i++) {
     await model?.dispose();
@@ -76,7 +75,7 @@ said.chatting = await watch(() =>
     .send(html)
     .catch(({ code }) => code === "CONTEXT_OVERFLOW" || process.exit(3)),
 );
-// Five megabytes of words, and of one word: whatever takes a text.
+// Five megabytes of words, and of a single word, for every call that takes a text.
 const words = "The quick brown fox, number 17, jumps. ".repeat(130_000);
 const word = "x".repeat(5_000_000);
 const tooLong = async (answer) => {
@@ -90,7 +89,7 @@ const ofBoth = (call) => async () => {
   for (const given of [words, word]) await tooLong(call(given));
 };
 said.completing = await watch(ofBoth((given) => model.complete(given)));
-// The ids that it keeps of all of a prompt are one array of JavaScript's, whose memory V8 writes at once.
+// The ids of the whole prompt are one JavaScript array, which V8 allocates in one turn.
 said.completingInPart = await watch(() =>
   model.complete(words, { maxTokens: 1, contextOverflow: "truncateLeft", ignoreEos: true }),
 );

@@ -1,4 +1,4 @@
-// Compute never keeps the event loop or libuv's pool: whatever heddle does, timers and files get their turn.
+// Compute never blocks the event loop or libuv's thread pool.
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,12 +10,12 @@ import { sentences } from "../inference/helpers.ts";
 
 const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
 
-/** Longest of a turn: slices of 3 ms, copies of half a megabyte, what V8 is asked at once (a million words apart: 30 ms), doubled for slower processors. */
+/** Limit of a turn in ms: slices of 3 ms, copies of half a megabyte and single V8 operations (up to 30 ms), doubled for slower processors. */
 const MOST_MS = 100;
 const TRIES = 5;
 
 test.skipIf(!saysTurns)(
-  "no work keeps the event loop, or libuv's only thread",
+  "no work blocks the event loop or libuv's only thread",
   async () => {
     const text = Array.from({ length: 80 }, (_, i) => sentences.map((s) => `${s} ${i * 7919}.`).join("\n")).join("\n");
     const env = { ...process.env, UV_THREADPOOL_SIZE: "1" };
@@ -29,11 +29,11 @@ test.skipIf(!saysTurns)(
       expect(Object.keys(said)).toHaveLength(20);
       return Object.entries(said);
     };
-    // Other work on the machine only adds to a turn: each work's own is the least of a few.
+    // Other load only lengthens a turn, so take the minimum of a few runs.
     const least: Record<string, number> = {};
     for (let i = 0; i < TRIES && !(i > 0 && Math.max(...Object.values(least)) < MOST_MS); i++)
       for (const [work, { longest, reads }] of measured()) {
-        // Behind compute on the one thread of the pool, none would end before it.
+        // If compute ran on the pool's only thread, no file would be read before it ends.
         expect(reads, work).toBeGreaterThan(10);
         least[work] = Math.min(least[work] ?? Number.POSITIVE_INFINITY, longest);
       }

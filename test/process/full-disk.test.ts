@@ -1,5 +1,5 @@
-// A disk that is full: a small one in memory, which only a program of its own sees. What fails says so, what was there stays, nothing hidden is left, and with
-// room again all goes on.
+// Writes to a full disk, a small RAM disk visible only to a child process. They fail with an error, keep existing files, leave no temp files,
+// and succeed once there is room.
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** Runs a script whose `disk` is a folder with so much room; what it prints, a line of JSON each. */
+/** Runs a script with `disk`, a folder on a disk of the given size. Returns the JSON lines that it prints. */
 async function onDisk(room: string, script: string): Promise<unknown[]> {
   const source = `
     import * as heddle from ${JSON.stringify(entry)};
@@ -45,7 +45,7 @@ const full = (path: string) => [
   expect.stringMatching(`${path}: cannot be (written|created): no space left on the disk$`),
 ];
 
-test.skipIf(!mounts)("a model saved over another, conversions, a session", async () => {
+test.skipIf(!mounts)("saving over a model, converting and saving a session survive a full disk", async () => {
   const printed = await onDisk(
     "6m",
     `
@@ -78,7 +78,7 @@ test.skipIf(!mounts)("a model saved over another, conversions, a session", async
   ]);
 });
 
-test.skipIf(!mounts)("a training, and its log", async () => {
+test.skipIf(!mounts)("training and its log survive a full disk", async () => {
   const printed = await onDisk(
     "5m",
     `

@@ -1,4 +1,4 @@
-// scripts/gpu-check's runner: a GPU is rarely at hand, so a step that fails, hangs or cannot start must cost its own time alone.
+// The runner of scripts/gpu-check. GPU time is scarce, so a step that fails, hangs or cannot start must not affect the others.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,7 +48,7 @@ async function run(name: string, steps: object[], seconds = 60) {
   };
 }
 
-test("each outcome is recorded, and the steps after it go on", async () => {
+test("records each outcome and continues with the following steps", async () => {
   const output = join(folder, "own.txt");
   const { of, results, log } = await run("outcomes", [
     bash("fails", "echo before; echo why >&2; exit 3"),
@@ -87,7 +87,7 @@ test("each outcome is recorded, and the steps after it go on", async () => {
   expect(text).toMatch(/passed +works .*3 of 3 tests/);
 });
 
-test("the summary holds the bench against PyTorch's figures of the same names", () => {
+test("the summary compares the bench with PyTorch's figures of the same names", () => {
   const result = { name: "gemm", value: 500, unit: "GFLOP/s", roofline: 0.5 };
   const steps = [
     {
@@ -102,7 +102,7 @@ test("the summary holds the bench against PyTorch's figures of the same names", 
   expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its ceiling, 0.50 x PyTorch's 1000\nown: 500.0 GFLOP/s\n");
 });
 
-test("a step that hangs is ended with all that it started, even where it ignores the request", async () => {
+test("kills a hanging step and its children, even if it ignores SIGTERM", async () => {
   const marker = join(folder, "alive");
   const start = Date.now();
   const { of } = await run("hangs", [
@@ -124,7 +124,7 @@ test("a step that hangs is ended with all that it started, even where it ignores
   expect([await readFile(marker, "utf8"), await readFile(`${marker}.2`, "utf8")]).toEqual(before);
 });
 
-test("the time for all of them cuts a step's limit; what comes too late is skipped", async () => {
+test("the total time limits each step, and late steps are skipped", async () => {
   const start = Date.now();
   const { of } = await run("deadline", [bash("long", "sleep 30"), bash("late", "true")], 5);
   expect(of.long).toMatchObject({ status: "failed", why: "still running after 2 s" });
@@ -134,7 +134,7 @@ test("the time for all of them cuts a step's limit; what comes too late is skipp
   expect(none.never).toMatchObject({ status: "skipped", why: "no time left" });
 });
 
-test("the real steps' names are distinct and fit into nine minutes", () => {
+test("the real steps have distinct names and fit into nine minutes", () => {
   expect(new Set(stepNames()).size).toBe(stepNames().length);
   for (const name of [
     "build",

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** The built package: these tests are about whole processes, and `npm test` builds first. */
+/** The built package, since these tests run whole processes. `npm test` builds it first. */
 export const entry = pathToFileURL(`${root}dist/index.js`).href;
 export const cli = `${root}dist/cli/main.js`;
 if (!existsSync(cli)) throw new Error("dist/index.js is not there: run `npm run build` first");
@@ -15,7 +15,7 @@ export interface Ended {
   stderr: string;
 }
 
-/** Runs node to its end; `onLine` sees each line of stdout and may end the process. */
+/** Runs node to completion. `onLine` receives each line of stdout and may kill the process. */
 export function node(
   args: string[],
   onLine?: (line: string, kill: (signal: NodeJS.Signals) => void) => void,

@@ -1,11 +1,11 @@
-// Files that lie about sizes: what refusing or reading them takes is bounded by the file, not by the lie.
+// Memory for reading or rejecting a file is bounded by its actual size, not by sizes that it claims.
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, text, u32, u64 } from "../formats/helpers.ts";
 import { entry, node } from "./helpers.ts";
 
-/** Peak memory in bytes of a process that tries to load `path`, and the failure's code. */
+/** Peak memory in bytes of a process that tries to load `path`, and the error code. */
 async function peak(path: string): Promise<{ code: string; bytes: number }> {
   const { code, stdout, stderr } = await node([
     "--input-type=module",
@@ -13,7 +13,7 @@ async function peak(path: string): Promise<{ code: string; bytes: number }> {
     `import { existsSync, readFileSync } from "node:fs";
      import { LanguageModel } from ${JSON.stringify(entry)};
      const code = await LanguageModel.load(${JSON.stringify(path)}).then(() => "loaded", (error) => error.code ?? String(error));
-     // Linux counts in maxRSS what the parent held when it forked; VmHWM is this program's own.
+     // On Linux, maxRSS includes the parent's memory at the fork; VmHWM does not.
      const own = existsSync("/proc/self/status") && /VmHWM:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
      console.log(JSON.stringify({ code, bytes: (own ? Number(own[1]) : process.resourceUsage().maxRSS) * 1024 }));`,
   ]);
@@ -44,7 +44,7 @@ const files: [string, string, () => Buffer][] = [
   ["a header of 30 MB of escapes", "x.safetensors", () => safetensors(`{"${"\\u00fc".repeat(1_300_000)}":1}`)],
 ];
 
-test("memory is at most twice the file and what an empty file takes", async () => {
+test("memory is at most twice the file size plus that for an empty file", async () => {
   const folder = temporaryFolder();
   const write = (name: string, bytes: Buffer) => {
     writeFileSync(join(folder, name), bytes);
@@ -59,7 +59,7 @@ test("memory is at most twice the file and what an empty file takes", async () =
     expect(["INVALID_FILE", "UNSUPPORTED"], label).toContain(got.code);
     found[label] = (got.bytes - base - 2 * bytes.length) / MB;
   }
-  // 48 MB: dead objects that V8 has not collected yet.
+  // 48 MB of slack for objects that V8 has not collected.
   const over = Object.entries(found).filter(([, more]) => more > 48);
   expect(over, JSON.stringify(found)).toEqual([]);
 });

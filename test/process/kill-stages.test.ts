@@ -1,4 +1,4 @@
-// Every stage after kill -9: the built command, killed in the middle of its steps, goes on as if it had never been.
+// Every training stage resumes after kill -9 as if it had not been interrupted.
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -89,7 +89,7 @@ async function train(stage: string, options: object, outputDir: string, killAt?:
 }
 
 test.each(stages)(
-  "%s: killed twice, it ends with the steps and the files of a run in a piece, bit for bit",
+  "%s: a run killed twice has the same steps and files as an uninterrupted run, bit for bit",
   async (stage, options) => {
     const name = `${stage}-${stages.findIndex(([, other]) => other === options)}`;
     const whole = await train(stage, options(), file(`${name}-whole`));
@@ -103,7 +103,7 @@ test.each(stages)(
     }
     const finished = await train(stage, options(), file(`${name}-killed`));
     expect(finished.code, finished.stderr).toBe(0);
-    expect(Math.min(...finished.steps.keys())).toBeGreaterThan(2); // it did go on, not begin again
+    expect(Math.min(...finished.steps.keys())).toBeGreaterThan(2); // it resumed instead of starting over
     for (const [step, result] of finished.steps) steps.set(step, result);
     expect([...steps].sort(([a], [b]) => a - b)).toEqual([...whole.steps]);
     const [a, b] = [file(`${name}-whole`), file(`${name}-killed`)];

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { entry, node } from "./helpers.ts";
 
-/** A module's text that starts a model on long work. */
+/** Source of a module that starts long work on a model. */
 const busy = `
   import { createModel } from ${JSON.stringify(entry)};
   const model = createModel({ modelType: "llama", vocabSize: 2000, hiddenSize: 256, numHiddenLayers: 4, maxPositionEmbeddings: 2048 });
@@ -10,19 +10,19 @@ const busy = `
 const dataUrl = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
 const run = (code: string) => node(["--input-type=module", "-e", code]);
 
-/** A module's text that starts a vocabulary's training, on a thread of its own. */
+/** Source of a module that trains a vocabulary on its own thread. */
 const training = `
   import { Tokenizer } from ${JSON.stringify(entry)};
   const words = Array.from({ length: 60000 }, (_, i) => (i * 2654435761).toString(36));
   const work = Tokenizer.train([words.join(" ")], { vocabSize: 50000 });
 `;
 
-test("thirty workers that are terminated in the middle of work do not take the process with them", async () => {
+test("the process survives the termination of thirty busy workers", async () => {
   const tell = `import { parentPort } from "node:worker_threads"; work.catch(() => {}); parentPort.postMessage("started");`;
   const { code, signal, stdout, stderr } = await run(`
     import { Worker } from "node:worker_threads";
     const modules = ${JSON.stringify([busy + tell, training + tell].map(dataUrl))};
-    // Three at once, ended sooner and later: while weights are made, in the first run, in the middle of many.
+    // Three at once, terminated at various times: during weight initialization, the first run or later runs.
     await Promise.all([0, 1, 2].map(async (lane) => {
       for (let i = 0; i < 10; i++) {
         const worker = new Worker(new URL(modules[(lane + i) % 3 === 0 ? 1 : 0]));
@@ -37,7 +37,7 @@ test("thirty workers that are terminated in the middle of work do not take the p
   expect(stdout).toBe("survived\n");
 });
 
-test("process.exit while a vocabulary is trained ends at once, with its code", async () => {
+test("process.exit during vocabulary training exits immediately with its code", async () => {
   const started = performance.now();
   const { code, signal, stderr } = await run(
     `${training} work.catch(() => {}); setTimeout(() => process.exit(7), 300);`,
@@ -46,7 +46,7 @@ test("process.exit while a vocabulary is trained ends at once, with its code", a
   expect(performance.now() - started).toBeLessThan(15_000);
 });
 
-test("disposing twice, in the middle of work, and using what is disposed are errors of the call alone", async () => {
+test("disposing twice or during work, and using a disposed model, only fail the call", async () => {
   const { code, signal, stdout, stderr } = await run(`${busy}
     setTimeout(() => { model.dispose(); model.dispose(); }, 30);
     const codes = [];
@@ -79,14 +79,14 @@ test("forty disposed tensors of 50 MB do not stay resident", async () => {
   expect(Number(stdout)).toBeLessThan(400e6);
 });
 
-test("process.exit in the middle of work ends at once, with its code", async () => {
+test("process.exit during work exits immediately with its code", async () => {
   const started = performance.now();
   const { code, signal } = await run(`${busy} work.catch(() => {}); setTimeout(() => process.exit(7), 50);`);
   expect({ code, signal }).toEqual({ code: 7, signal: null });
   expect(performance.now() - started).toBeLessThan(10_000);
 });
 
-test("an uncaught exception in the middle of work is an ordinary one", async () => {
+test("an uncaught exception during work is reported normally", async () => {
   const { code, signal, stderr } = await run(
     `${busy} work.catch(() => {}); setTimeout(() => { throw new Error("mine"); }, 50);`,
   );
@@ -94,7 +94,7 @@ test("an uncaught exception in the middle of work is an ordinary one", async () 
   expect(stderr).toContain("Error: mine");
 });
 
-test("the process ends by itself when its work is done, and not before", async () => {
+test("the process exits once its work is done, and not before", async () => {
   const { code, stdout } = await run(`
     import { createModel } from ${JSON.stringify(entry)};
     const model = createModel({ modelType: "llama", vocabSize: 300, hiddenSize: 64, numHiddenLayers: 2 });
@@ -103,7 +103,7 @@ test("the process ends by itself when its work is done, and not before", async (
   expect({ code, stdout }).toEqual({ code: 0, stdout: "5\n" });
 });
 
-test("compute leaves the event loop and the thread pool of libuv free", async () => {
+test("compute does not block the event loop or libuv's thread pool", async () => {
   const { code, stdout } = await run(`
     ${busy}
     import { readFile } from "node:fs/promises";
@@ -120,7 +120,7 @@ test("compute leaves the event loop and the thread pool of libuv free", async ()
   `);
   expect(code).toBe(0);
   const { worst, took } = JSON.parse(stdout);
-  // 200 ms of sleep: computing on the loop or on libuv's four threads would make seconds of it.
+  // 200 ms of sleep would take seconds if compute ran on the event loop or on libuv's four threads.
   expect(worst).toBeLessThan(250);
   expect(took).toBeLessThan(2500);
 });

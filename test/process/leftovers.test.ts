@@ -1,4 +1,4 @@
-// What processes leave that are killed while they write: the next of the kind removes it, and nothing that a living one is writing.
+// Temp files of a killed process are removed by the next one; files that a live process is writing are kept.
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** Runs a script that calls `wait` in the middle of its work, and kills it there. */
+/** Runs a script that calls `wait` during its work, and kills it there. */
 async function killed(script: string, environment: Record<string, string> = {}): Promise<void> {
   const wait = `const wait = () => { console.log("now"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); };`;
   const given = `Object.assign(process.env, ${JSON.stringify(environment)});`;
@@ -27,7 +27,7 @@ async function killed(script: string, environment: Record<string, string> = {}):
   expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
 }
 
-test("of a conversion: the adapter's merged base and the file", async () => {
+test("a killed conversion's merged base and output are removed", async () => {
   const out = join(folder, "converted");
   await mkdir(out);
   const args = [join(folder, "adapter"), join(out, "model.gguf"), { base: join(folder, "base") }] as const;
@@ -42,12 +42,12 @@ test("of a conversion: the adapter's merged base and the file", async () => {
   expect((await readdir(out)).sort()).toEqual([...living, "model.gguf"].sort());
 });
 
-test("of a benchmark: what its cases write", async () => {
+test("a killed benchmark's files are removed", async () => {
   const TMPDIR = join(folder, "scratch");
   await mkdir(TMPDIR);
   const options = `{ suites: ["gemm"], quick: true, rounds: 1, threads: 1, onResult: wait }`;
   await killed(`await heddle.bench(${options});`, { TMPDIR });
   expect(await readdir(TMPDIR)).toHaveLength(1);
   await killed(`await heddle.bench(${options});`, { TMPDIR });
-  expect(await readdir(TMPDIR)).toHaveLength(1); // the second's own
+  expect(await readdir(TMPDIR)).toHaveLength(1); // those of the second run
 });

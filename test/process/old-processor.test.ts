@@ -1,4 +1,4 @@
-// The addon on processors that lack what it was compiled for: nothing that needs more than they have may run when it loads.
+// The addon loads on old processors: its initialization must not use newer instructions.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -15,7 +15,7 @@ test.skipIf(!installed).each([
   ["Nehalem", "baseline"],
   ["SandyBridge", "baseline"],
   ["Haswell", "avx2"],
-])("%s loads it and takes %s", (processor, isa) => {
+])("%s loads the addon and selects %s", (processor, isa) => {
   const { HEDDLE_ISA: _, ...env } = process.env;
   const args = ["-cpu", processor, process.execPath, "--jitless", "-e", script, binary];
   const { status, signal, stdout } = spawnSync(emulator, args, { encoding: "utf8", env });

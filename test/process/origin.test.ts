@@ -1,4 +1,4 @@
-// HEDDLE_CHECK=1 names the line that made a failing node: the author's, in ES modules and in CommonJS, whatever the folder is called.
+// HEDDLE_CHECK=1 names the user's source line that created a failing node, in ES modules and CommonJS, for any folder name.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ const required = createRequire(entry).resolve("./graph/index.cjs");
 test.each([
   ["author.mjs", `import ${names} from ${JSON.stringify(graph)};${body}`],
   ["author.cjs", `const ${names} = require(${JSON.stringify(required)});${body}`],
-])("%s", async (name, code) => {
+])("names the user's source line in %s", async (name, code) => {
   const folder = await mkdtemp(join(tmpdir(), "heddle-origin-"));
   const file = join(folder, "graph", name);
   try {

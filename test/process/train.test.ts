@@ -53,7 +53,7 @@ async function train(name: string, args: string[], killAt?: number) {
   return { ...ended, losses, last };
 }
 
-test("after kill -9 at any step, --resume goes on with the losses of a run that was never killed, bit for bit", async () => {
+test("after kill -9 at any step, --resume gives the losses of an uninterrupted run, bit for bit", async () => {
   const whole = await train("whole", []);
   expect(whole.code, whole.stderr).toBe(0);
   expect([...whole.losses.keys()]).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
@@ -68,13 +68,13 @@ test("after kill -9 at any step, --resume goes on with the losses of a run that 
   }
   const finished = await train("killed", ["--resume"]);
   expect(finished.code, finished.stderr).toBe(0);
-  expect(Math.min(...finished.losses.keys())).toBeGreaterThan(20); // it did go on, not begin again
+  expect(Math.min(...finished.losses.keys())).toBeGreaterThan(20); // it resumed instead of starting over
   for (const [step, loss] of finished.losses) losses.set(step, loss);
   expect([...losses].sort(([a], [b]) => a - b)).toEqual([...whole.losses]);
   expect((await readdir(join(folder, "killed"))).filter((n) => n.startsWith("."))).toEqual([]);
 }, 180_000);
 
-test("Ctrl-C saves the last completed step and says that it was stopped", async () => {
+test("Ctrl-C saves the last completed step and reports the interruption", async () => {
   const stopped = await new Promise<Awaited<ReturnType<typeof train>>>((resolve) => {
     void (async () => {
       const file = join(folder, "stopped.json");
@@ -108,7 +108,7 @@ test.each([
   [{ data: ["missing.txt"] }, /missing\.txt/],
   [{ model: { modelType: "lama" } }, /modelType|model_type/],
   [{ model: 7 }, /model: expected the path of a checkpoint, or a configuration, got 7/],
-])("a wrong configuration, %o, ends with exit code 2 and one line", async (wrong, message) => {
+])("an invalid configuration, %o, exits with code 2 and one line", async (wrong, message) => {
   const file = join(folder, "wrong.json");
   await writeFile(file, JSON.stringify({ ...config, outputDir: join(folder, "wrong"), ...wrong }));
   const { code, stdout, stderr } = await node([cli, "train", "pretrain", "--config", file, "--json"]);

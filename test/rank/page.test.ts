@@ -1,4 +1,4 @@
-// The page in a real browser, worked by its keys.
+// The page in a real browser, driven by its keys.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
   let ranking: Ranking;
   let out: string;
   let complaints: string[];
-  /** What becomes of the next vote, instead of what the server makes of it. */
+  /** Handles the next vote instead of the server. */
   let onVote: ((route: Route) => Promise<void>) | undefined;
   let round = 0;
 
@@ -47,7 +47,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     round += 1;
     out = join(folder, `votes-${round}.jsonl`);
     page = await browser.newPage({ viewport: { width: 1200, height: 800 } });
-    // Before the page is there: what is routed later may miss a request that follows at once.
+    // Before the page exists: later routing may miss a request that follows at once.
     onVote = undefined;
     await page.route("**/api/vote", (route) => {
       const answer = onVote ?? ((other: Route) => other.continue());
@@ -66,7 +66,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(complaints).toEqual([]);
   });
 
-  // A key that comes while a judgement is on its way counts for nothing: the answer to the last one is waited for.
+  // A key is ignored while a judgement is in flight, so wait for the last reply.
   const prompt = (id: number | "done") => page.waitForSelector(`body[data-prompt="${id}"]:not([aria-busy="true"])`);
   const votes = async () =>
     (await readFile(out, "utf8"))
@@ -78,7 +78,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await prompt(next);
   };
 
-  test("everything by keys: votes, a tie, skip, undo, the end", async () => {
+  test("supports votes, a tie, skip, undo and the end by keys", async () => {
     await start();
     expect(await page.textContent("#prompt .text")).toBe("Question 0, with <b>mark-up</b> & signs?");
     expect(await page.locator("button.answer .text").allTextContents()).toEqual(["Answer 0a.", "Answer 0b."]);
@@ -93,7 +93,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(await votes()).toHaveLength(2);
     await press("2", 4);
     await press("1", 2);
-    await press("ArrowRight", 2); // the only one left comes again at once
+    await press("ArrowRight", 2); // the only one left is shown again at once
     await press("1", "done");
     expect(await page.textContent("#answers")).toContain("All judged");
     expect((await votes()).map((v) => v.chosen)).toEqual([
@@ -107,18 +107,18 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(await votes()).toHaveLength(4);
   });
 
-  test("a reload shows the prompt where one was, and loses nothing", async () => {
+  test("a reload stays at the prompt and loses nothing", async () => {
     await start();
     await press("1", 1);
     await press("2", 2);
     await page.reload();
     await prompt(2);
     expect(await page.textContent("#count")).toBe("2 of 5");
-    // A reload while a vote is under way: it is kept, or it never was.
+    // Reload while a vote is in flight: it is either kept or not sent.
     await page.keyboard.press("1");
     await page.reload();
     await page.waitForSelector("body[data-prompt]");
-    // It may reach the disk after the page has asked what is next: the page of the next reload then knows of it.
+    // The vote may reach the disk after the page has asked for the next prompt. The page of the next reload then knows of it.
     await new Promise((resolve) => setTimeout(resolve, 500));
     await page.reload();
     await page.waitForSelector("body[data-prompt]");
@@ -128,7 +128,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(await votes()).toHaveLength(shown - 1);
   });
 
-  test("a key that is held, and presses faster than the disk, judge one prompt each", async () => {
+  test("a held key, and presses faster than the disk, judge one prompt each", async () => {
     await start(2, 8);
     await page.evaluate(
       `for (let i = 0; i < 20; i++) document.dispatchEvent(new KeyboardEvent("keydown", { key: "1", repeat: i > 0 }))`,
@@ -140,7 +140,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(new Set(prompts).size).toBe(prompts.length);
   });
 
-  test("three answers: best first, undo of a pick, the rest equal", async () => {
+  test("ranks three answers best first, undoes a pick, and counts the rest as equal", async () => {
     await start(3);
     await page.keyboard.press("2");
     expect(await page.locator("button.answer.picked .rank").allTextContents()).toEqual(["best"]);
@@ -158,7 +158,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     ]);
   });
 
-  test("by mouse and by tabbing too; what cannot be kept is said", async () => {
+  test("works by mouse and by tabbing, and reports votes that cannot be stored", async () => {
     await start();
     await page.click("button.answer:nth-child(2)");
     await prompt(1);
@@ -168,14 +168,14 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await page.keyboard.press("Enter");
     await prompt(3);
     expect((await votes()).map((v) => v.chosen)).toEqual(["Answer 0b.", undefined, "Answer 2a."]);
-    await writeFile(out, "", { flag: "w" }); // somebody else empties the file
+    await writeFile(out, "", { flag: "w" }); // another program empties the file
     await page.keyboard.press("1");
     await page.locator("#notice", { hasText: "something else writes" }).waitFor();
-    expect(await page.locator("button.answer.picked").count()).toBe(0); // what was not kept is judged anew
+    expect(await page.locator("button.answer.picked").count()).toBe(0); // a vote that was not stored is repeated
     complaints = complaints.filter((c) => !c.includes("500"));
   });
 
-  test("a judgement that could not be kept is made again, by whichever key", async () => {
+  test("a judgement that could not be stored can be repeated with any key", async () => {
     await start();
     const full = (route: Route) =>
       route.fulfill({ status: 500, json: { error: { message: "no space left on the disk" } } });
@@ -188,7 +188,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
       await press(key, now + 1);
     }
     expect((await votes()).map((v) => v.chosen)).toEqual(["Answer 0a.", "Answer 1b."]);
-    // Kept, and the reply lost on its way: the next prompt comes, and nothing is said to be lost.
+    // Stored but the reply was lost: the next prompt comes, and no loss is reported.
     onVote = async (route) => {
       await route.fetch();
       await route.abort();
@@ -197,14 +197,14 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(await votes()).toHaveLength(3);
     expect(await page.textContent("#notice")).toBe("");
     expect(onVote).toBeUndefined();
-    // The program is gone.
+    // The server is gone.
     await ranking.close();
     await page.keyboard.press("1");
     await page.locator("#notice", { hasText: "The program behind this page has ended." }).waitFor();
     complaints = complaints.filter((c) => !/500|ERR_FAILED|ERR_CONNECTION_REFUSED/.test(c));
   });
 
-  test("keys and notices stay in view beside long answers, on a phone too", async () => {
+  test("keys and notices stay in view with long answers, on a phone too", async () => {
     const prompts = join(folder, "long.jsonl");
     await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a ".repeat(5000), "b ".repeat(5000)] }));
     ranking = await openRanking(undefined, { prompts, out });
@@ -226,7 +226,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     complaints = complaints.filter((c) => !c.includes("500"));
   });
 
-  test("both bad is a vote, by key and by mouse; of three answers all are bad", async () => {
+  test('"both bad" is a vote by key and by mouse; with three answers it means all bad', async () => {
     await start();
     await press("b", 1);
     await page.click("#bad");
@@ -248,7 +248,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     complaints = complaints.filter((c) => !c.includes("ERR_CONNECTION_REFUSED"));
   });
 
-  test("a prompt whose answers coincide is sampled again or dismissed, and the page comes to its end", async () => {
+  test("a prompt with equal answers is sampled again or dismissed, and the page reaches its end", async () => {
     const prompts = join(folder, "coincide.jsonl");
     await writeFile(prompts, '{"prompt":"p"}\n{"prompt":"q","answers":["a","b"]}\n');
     let answers = ["the same"];

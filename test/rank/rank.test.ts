@@ -29,7 +29,7 @@ const lines = async (path: string) =>
     .filter(Boolean)
     .map((line) => JSON.parse(line));
 
-/** Prompts with their answers. */
+/** Builds prompts with their answers. */
 const items = (count: number, answers = 2) =>
   Array.from({ length: count }, (_, id) => ({
     id,
@@ -39,11 +39,11 @@ const items = (count: number, answers = 2) =>
 const idle = () => new Sampler(() => Promise.reject(new Error("not asked")), { count: 2, seed: 0 });
 
 describe("the file of votes", () => {
-  test.runIf(process.platform === "linux")("is one run's at a time", async () => {
+  test.runIf(process.platform === "linux")("belongs to one run at a time", async () => {
     const path = newFile();
     const { file } = await VoteFile.open(path);
     await file.append({ a: 1 });
-    await appendFile(path, '{"half": "wri'); // which a second must not take for a killed run's
+    await appendFile(path, '{"half": "wri'); // a second run must not mistake this for a killed run's row
     await expectError(
       () => VoteFile.open(path),
       "INVALID_ARGUMENT",
@@ -56,7 +56,7 @@ describe("the file of votes", () => {
     await next.close();
   });
 
-  test("appends, takes back, and cuts off what a killed process wrote in part", async () => {
+  test("appends, removes the last row, and truncates a partial row of a killed process", async () => {
     const path = newFile();
     const { file } = await VoteFile.open(path);
     expect(await file.append({ a: 1 })).toBe(0);
@@ -71,7 +71,7 @@ describe("the file of votes", () => {
     await again.file.append({ e: 5 });
     await again.file.close();
     expect(await lines(path)).toEqual([{ a: 1 }, { c: 3 }, { e: 5 }]);
-    // A whole row without its line break is a row.
+    // A whole row without its line break counts as a row.
     await writeFile(path, '{"a":1}');
     const third = await VoteFile.open(path);
     await third.file.append({ b: 2 });
@@ -79,7 +79,7 @@ describe("the file of votes", () => {
     expect(await readFile(path, "utf8")).toBe('{"a":1}\n{"b":2}\n');
   });
 
-  test("other content is not touched", async () => {
+  test("does not modify other content", async () => {
     const path = newFile();
     await writeFile(path, '{"a":1}\nnot JSON\n{"b":2}\n');
     await expectError(() => VoteFile.open(path), "INVALID_FILE", /votes\.jsonl:2: expected a JSON object/);
@@ -95,7 +95,7 @@ describe("the file of votes", () => {
 });
 
 describe("a session", () => {
-  test("votes, ties, skips and undo; what it wrote is what it goes on from", async () => {
+  test("supports votes, ties, skips and undo, and continues from its file", async () => {
     const path = newFile();
     const session = await RankSession.open(items(4), path, idle());
     expect(session.state).toMatchObject({ total: 4, judged: 0, canUndo: false, current: { id: 0 } });
@@ -123,7 +123,7 @@ describe("a session", () => {
     await next.close();
   });
 
-  test("rankings of more answers are what preference training takes", async () => {
+  test("rankings of more answers suit preference training", async () => {
     const path = newFile();
     const session = await RankSession.open(items(3, 3), path, idle());
     await session.vote(0, [[2], [0], [1]]);
@@ -136,7 +136,7 @@ describe("a session", () => {
     expect(pairs).toEqual([3, 2, 0]);
   });
 
-  test("answers that are all bad are kept as such, and give no pair; nor does a dismissed prompt", async () => {
+  test("answers that are all bad, and a dismissed prompt, are stored and give no pair", async () => {
     const path = newFile();
     const session = await RankSession.open([...items(2), ...items(4, 3).slice(2)], path, idle());
     await expectError(
@@ -159,7 +159,7 @@ describe("a session", () => {
     const pairs: number[] = [];
     for await (const row of readRows(path)) pairs.push(pairsOf(row, encoder).length);
     expect(pairs).toEqual([0, 0, 0, 2]);
-    // Training takes the file as it is.
+    // Training accepts the file as it is.
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     expect(await dpo(model, { data: path, maxSteps: 1, perDeviceTrainBatchSize: 2 })).toMatchObject({ steps: 1 });
     const again = await RankSession.open([...items(2), ...items(4, 3).slice(2)], path, idle());
@@ -167,7 +167,7 @@ describe("a session", () => {
     await again.close();
   });
 
-  test("the same prompt twice is judged twice; foreign rows stay and are not taken back", async () => {
+  test("equal prompts are judged separately, and foreign rows are kept and not undone", async () => {
     const path = newFile();
     const twice = [
       { id: 0, prompt: "p", answers: ["a", "b"] },
@@ -190,13 +190,13 @@ describe("a session", () => {
     await session.close();
   });
 
-  test("what the page cannot mean is refused, and nothing is written", async () => {
+  test("rejects invalid votes and writes nothing", async () => {
     const path = newFile();
     const session = await RankSession.open(items(2), path, idle());
     for (const ranking of [[], [[0]], [[0], [0]], [[0], [2]], [[0, 1], []], [[0], [1], [1]], [["0"], [1]]])
       await expectError(() => session.vote(0, ranking as number[][]), "INVALID_ARGUMENT", /each of 2 answers once/);
     await expectError(() => session.vote(1, [[0], [1]]), "INVALID_ARGUMENT", /expected one on prompt 0, got one on 1/);
-    // Two presses at once: the second speaks of a prompt that is gone.
+    // Two presses at once: the second refers to a prompt already judged.
     const both = await Promise.allSettled([session.vote(0, [[0], [1]]), session.vote(0, [[0], [1]])]);
     expect(both.map((r) => r.status)).toEqual(["fulfilled", "rejected"]);
     expect(await lines(path)).toHaveLength(1);
@@ -222,7 +222,7 @@ describe("answers", () => {
     expect(b).toEqual(a);
   });
 
-  test("have what room the context has, where nobody says how long they may be", async () => {
+  test("use the remaining context if no length is given", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() }); // of 128 positions
     const prompts = newFile("prompts.txt");
     await writeFile(prompts, "The cat sat.\n");
@@ -230,7 +230,7 @@ describe("answers", () => {
     await expect.poll(() => ranking.state.current?.answers ?? ranking.state.problem).toHaveLength(2);
   });
 
-  test("a prompt whose answers are all the same is named, and can be put off", async () => {
+  test("a prompt whose answers are all equal is named, and can be skipped", async () => {
     const sampler = new Sampler(async () => ["same", "same "], { count: 2, seed: 0 });
     const [one] = items(1).map(({ id, prompt }) => ({ id, prompt }));
     const session = await RankSession.open([one!, ...items(2).slice(1)], newFile(), sampler);
@@ -241,7 +241,7 @@ describe("answers", () => {
     await session.close();
   });
 
-  test("a prompt whose answers coincide is sampled again with other seeds, and keeps what it has", async () => {
+  test("a prompt with equal answers is sampled again with other seeds, and keeps what it has", async () => {
     const seeds: number[] = [];
     // The ninth try is the first with another answer.
     const sampler = new Sampler(
@@ -287,7 +287,7 @@ describe("answers", () => {
     await next.close();
   });
 
-  test("prompts of every kind; broken ones are named with their line", async () => {
+  test("accepts prompts of every kind, and names invalid ones with their line", async () => {
     const path = newFile("prompts.jsonl");
     const rows = [
       { prompt: "text" },
@@ -349,7 +349,7 @@ describe("the server", () => {
       made.end(body);
     });
 
-  test("listens on this machine alone and answers its own page alone", async () => {
+  test("listens on the loopback interface and serves only its page", async () => {
     const { ranking, out } = await open();
     const { url } = ranking;
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
@@ -394,7 +394,7 @@ describe("the server", () => {
     await ranking.close();
   });
 
-  test("an option that there is not, and paths that are none", async () => {
+  test("rejects an unknown option and invalid paths", async () => {
     const refuses = (options: unknown, message: RegExp) =>
       expectError(() => openRanking(undefined, options as never), "INVALID_ARGUMENT", message);
     await refuses(undefined, /options: expected an object, got undefined/);
@@ -403,7 +403,7 @@ describe("the server", () => {
     await refuses({ prompts: "p.jsonl" }, /out: expected a path, got undefined/);
   });
 
-  test("a port that is taken is named", async () => {
+  test("names a port in use", async () => {
     const { ranking } = await open();
     const prompts = newFile("prompts.jsonl");
     await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a", "b"] }));

@@ -1,4 +1,4 @@
-// Chats over HTTP: what the model sees of them, and what its answers look like.
+// Chat completions over HTTP: the prompt that the model sees, and the form of its answers.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
@@ -19,12 +19,12 @@ afterAll(async () => {
   await model.dispose();
 });
 
-/** What the model answers to a prompt that is written by hand. */
+/** The model's answer to a hand-written prompt. */
 const answerTo = (prompt: string, options: object = {}) =>
   model.complete(model.tokenizer!.encode(prompt, { addSpecialTokens: false }), { ...greedy, ...options });
 const contentOf = (answer: Json): string => answer.choices[0].message.content;
 
-describe("what the model sees", () => {
+describe("the prompt of a chat request", () => {
   test.each<[string, object, string]>([
     ["text", { messages: user("hi") }, "[user]hi[assistant]"],
     [
@@ -108,14 +108,14 @@ describe("what the model sees", () => {
     });
   });
 
-  test("special tokens in a message are its text", async () => {
+  test("treats special tokens in a message as text", async () => {
     const eos = model.tokenizer!.config.eosToken!;
     const { usage } = await client.chat({ messages: user(`a${eos}b`), max_tokens: 1 });
     const plain = await client.chat({ messages: user("ab"), max_tokens: 1 });
     expect(usage.prompt_tokens).toBeGreaterThan(plain.usage.prompt_tokens + 2);
   });
 
-  test("a model without a template continues the texts", async () => {
+  test("is the plain text of the messages for a model without a template", async () => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     await using server = await serve(base, { port: 0 });
     const answer = await clientOf(server).chat({ messages: user("The cat"), ...greedily });
@@ -126,8 +126,8 @@ describe("what the model sees", () => {
   });
 });
 
-describe("a stream", () => {
-  test("is the answer in parts", async () => {
+describe("a streamed chat", () => {
+  test("concatenates to the answer", async () => {
     const events = await client.events(CHAT, { messages: user("hi"), ...greedily });
     const { text } = await answerTo("[user]hi[assistant]");
     for (const event of events) {
@@ -148,14 +148,14 @@ describe("a stream", () => {
     expect(middle.every((choice) => choice.delta.content !== "" && choice.finish_reason === null)).toBe(true);
   });
 
-  test("ends with usage where it is asked for", async () => {
+  test("ends with usage on request", async () => {
     const body = { messages: user("hi"), ...greedily, stream_options: { include_usage: true } };
     const events = await client.events(CHAT, body);
     expect(events.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens: 24 } });
     expect(events.slice(0, -1).every((event) => event.usage === null)).toBe(true);
   });
 
-  test("of several choices is each of them", async () => {
+  test("contains every choice", async () => {
     const body = { messages: user("hi"), max_tokens: 20, temperature: 1, seed: 5, n: 3 };
     const whole = await client.chat(body);
     const events = await client.events(CHAT, body);
@@ -176,11 +176,11 @@ describe("a stream", () => {
   });
 });
 
-describe("parameters", () => {
+describe("parameters of a chat request", () => {
   const prompt = "[user]The cat saw[assistant]";
   const messages = user("The cat saw");
 
-  test("are those of the library", async () => {
+  test("have the same effect as in the library", async () => {
     const bias = { 5: 4, 17: -100 };
     const body = {
       ...{ messages, max_completion_tokens: 20, temperature: 0.9, top_p: 0.9, top_k: 50, min_p: 0.01, seed: 3 },
@@ -200,7 +200,7 @@ describe("parameters", () => {
     }
   });
 
-  test("stop, as a text or several, in a stream too", async () => {
+  test("stop accepts one or several strings, also when streaming", async () => {
     const { text } = await answerTo(prompt);
     const stop = text.slice(8, 11);
     const expected = text.slice(0, text.indexOf(stop));
@@ -214,7 +214,7 @@ describe("parameters", () => {
     }
   });
 
-  test("max_tokens is a bound: answers end with the context, and by default there", async () => {
+  test("max_tokens is only an upper bound, and the default limit is the context", async () => {
     for (const more of [{ max_tokens: 100_000 }, {}]) {
       const answer = await client.chat({ messages, temperature: 0, ignore_eos: true, ...more });
       expect(answer.choices[0].finish_reason).toBe("length");
@@ -228,7 +228,7 @@ describe("parameters", () => {
     expect(body.error.message).toMatch(/^messages: expected at most 1024 tokens, the context length, got \d+$/);
   });
 
-  test("logprobs", async () => {
+  test("logprobs returns log-probabilities", async () => {
     const expected = await answerTo(prompt, { topLogprobs: 3 });
     const { content } = (await client.chat({ messages, ...greedily, logprobs: true, top_logprobs: 3 })).choices[0]
       .logprobs;
@@ -249,7 +249,7 @@ describe("parameters", () => {
     expect(without[0].top_logprobs).toEqual([]);
   });
 
-  test("a call without arguments in the conversation is told what they are", async () => {
+  test("a tool call without arguments is rejected with the expected type", async () => {
     const call = { id: "a", type: "function", function: { name: "f" } };
     const { body } = await client.post(CHAT, { messages: [...messages, { role: "assistant", tool_calls: [call] }] });
     expect(body.error.message).toMatch(/arguments: expected a text or an object, got nothing$/);
@@ -318,7 +318,7 @@ describe("parameters", () => {
     ["modalities", { messages, modalities: ["text", "audio"] }, "modalities", "unsupported"],
     ["another name", { messages, temprature: 1 }, "temprature", "unknown_parameter"],
     ["chat_template_kwargs", { messages, chat_template_kwargs: [] }, "chat_template_kwargs", "invalid_value"],
-  ])("a wrong one is named: %s", async (_, body, param, code) => {
+  ])("an invalid one is named: %s", async (_, body, param, code) => {
     const { status, body: answer } = await client.post(CHAT, body);
     expect({ status, answer }).toEqual({
       status: 400,
@@ -328,7 +328,7 @@ describe("parameters", () => {
     expect(answer.error.message.length).toBeLessThan(400);
   });
 
-  test("an answer of a given form, whole and streamed", async () => {
+  test("response_format constrains the answer, whole or streamed", async () => {
     const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
     const response_format = { type: "json_schema", json_schema: { name: "answer", strict: true, schema } };
     const body = { messages, response_format, temperature: 1, seed: 3, max_tokens: 100 };
@@ -344,7 +344,7 @@ describe("parameters", () => {
     expect(object.body.choices[0].message.content).toMatch(/^\{/);
   });
 
-  test.skipIf(!saysTurns)("a schema that takes long to read leaves others their turn", async () => {
+  test.skipIf(!saysTurns)("a schema that compiles slowly does not block other requests", async () => {
     let tries = 0;
     const ask = async () => {
       const schema = { type: "string", pattern: `(a{1,200}){1,200}${"(?:)".repeat(++tries)}` };
@@ -357,7 +357,7 @@ describe("parameters", () => {
     expect(await leastOf(75, () => longestTurn(ask), 4)).toBeLessThan(75);
   });
 
-  test("another model is not found", async () => {
+  test("an unknown model is a 404", async () => {
     expect(await client.post(CHAT, { model: "gpt-4o", messages })).toMatchObject({
       status: 404,
       body: { error: { param: "model", code: "model_not_found", message: /tiny/ } },

@@ -1,4 +1,4 @@
-// Clients that go away, do not read or are slow; and the server's end.
+// Clients that disconnect, do not read or are slow, and server shutdown.
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -21,7 +21,7 @@ import {
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
 
-/** Its answers are long enough that nobody waits for their end. */
+/** A request whose answer is too long to wait for. */
 let model: LanguageModel;
 beforeAll(async () => {
   model = await chatModel({ maxPositionEmbeddings: 32_768 });
@@ -31,13 +31,13 @@ afterAll(() => model.dispose());
 const endless = { prompt: "The cat", max_tokens: 30_000, temperature: 0, ignore_eos: true };
 const until0 = ({ server }: Client) => until(() => server.stats.answers === 0, "no answer to hold a place");
 
-test("many requests at once answer as each alone", () =>
+test("concurrent requests get the same answers as single ones", () =>
   withServer(model, { deterministic: true, maxConcurrent: 4 }, async (client) => {
     const prompts = Array.from({ length: 16 }, (_, i) =>
       `The ${["cat", "dog"][i % 2]} saw ${i} and ran home. `.repeat(1 + (i % 4)),
     );
     const alone = [];
-    // Long enough that the clock below sees them side by side, whatever else the machine does.
+    // Long enough that the requests overlap, even on a busy machine.
     const maxTokens = 150;
     for (const prompt of prompts)
       alone.push((await model.complete(prompt, { ...greedy, maxTokens, deterministic: true })).text);
@@ -59,10 +59,10 @@ test("many requests at once answer as each alone", () =>
     expect(client.server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
   }));
 
-test("a client that leaves while its prompt becomes ids, or waits for that, frees its places", () =>
+test("a client that disconnects while its prompt is tokenized, or queued for that, frees its places", () =>
   withServer(model, { maxConcurrent: 4, maxBodyBytes: 16 << 20 }, async (client) => {
     const { server } = client;
-    // Seconds of work: the tokenizer knows none of its characters, and no word ends.
+    // Tokenizing takes seconds: one endless word of unknown characters.
     const long = "\u8a9e".repeat(4_000_000);
     const bodies: [string, object][] = [
       [CHAT, { messages: user(long), n: 2 }],
@@ -71,17 +71,17 @@ test("a client that leaves while its prompt becomes ids, or waits for that, free
     ];
     const posts = bodies.map(([path, body]) => rawPost(path, body));
     const attempt = async () => {
-      // All but the last byte of each first: none is done with its prompt before the last of them has come.
+      // Hold back the last byte of each, so that no prompt is tokenized before all have arrived.
       const sockets = await Promise.all(posts.map(() => rawSocket(server)));
       const written = (socket: Socket, text: string) => new Promise<void>((done) => socket.write(text, () => done()));
       await Promise.all(sockets.map((socket, i) => written(socket, posts[i]!.slice(0, -1))));
       for (const socket of sockets) socket.write("}");
       const all = await until(() => server.stats.answers === 4, "all to hold their places", 3000).then(
         () => true,
-        () => false, // on a machine that is busy elsewhere the first may be done all the same: then once more
+        () => false, // on a busy machine the first may finish anyway, so retry
       );
       expect(server.stats).toMatchObject({ running: 0, waiting: 0 });
-      // Who is short does not wait for them.
+      // A short request does not wait for the long ones.
       expect((await client.post(CHAT, { messages: user("a"), ...greedily })).status).toBe(200);
       const held = all && server.stats.answers === 4;
       const before = performance.now();
@@ -92,7 +92,7 @@ test("a client that leaves while its prompt becomes ids, or waits for that, free
     expect(await leastOf(100, attempt)).toBeLessThan(100);
   }));
 
-describe("a client that goes away", () => {
+describe("a client that disconnects", () => {
   test.each([
     ["in the middle of a stream", { ...endless, stream: true }],
     ["while it waits for a whole answer", endless],
@@ -113,14 +113,14 @@ describe("a client that goes away", () => {
         return performance.now() - before;
       };
       expect(await leastOf(100, attempt)).toBeLessThan(100);
-      // And the model is there for the next one, whose answer is what it always was.
+      // The next request gets its usual answer.
       const { text } = await model.complete("The cat saw", greedy);
       const next = await client.post(COMPLETIONS, { prompt: "The cat saw", ...greedily });
       expect(next.body.choices[0].text).toBe(text);
     }),
   );
 
-  test("while it waits for a slot is forgotten", () =>
+  test("while queued for a slot leaves the queue", () =>
     withServer(model, { maxConcurrent: 1 }, async (client) => {
       const { server } = client;
       const first = await rawSocket(server, rawPost(COMPLETIONS, endless));
@@ -134,7 +134,7 @@ describe("a client that goes away", () => {
       await until0(client);
     }));
 
-  test("while a request waits behind another of its connection gives the places of both", async () => {
+  test("with a pipelined request frees the places of both requests", async () => {
     const records: RequestRecord[] = [];
     await withServer(model, { onRequest: (record) => records.push(record) }, async (client) => {
       const socket = await rawSocket(client.server, rawPost(COMPLETIONS, endless).repeat(2));
@@ -145,7 +145,7 @@ describe("a client that goes away", () => {
     });
   });
 
-  test("in the middle of its body, or of its embeddings", () =>
+  test("during its body or its embeddings frees its place", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -161,13 +161,13 @@ describe("a client that goes away", () => {
 });
 
 describe("a client that does not read", () => {
-  // Some 20 MB: more than the system's own buffers hold.
+  // About 20 MB, more than socket buffers hold.
   const wide = {
     ...{ messages: user("The cat"), max_tokens: 8000, temperature: 0, ignore_eos: true },
     ...{ stream: true, logprobs: true, top_logprobs: 20 },
   };
 
-  test("pauses its answer, and gets all of it when it reads again", () =>
+  test("pauses its answer, and gets all of it once it reads again", () =>
     withServer(model, {}, async (client) => {
       const { server } = client;
       const socket = await rawSocket(server, rawPost(CHAT, wide, ["connection: close"]));
@@ -181,7 +181,7 @@ describe("a client that does not read", () => {
       for (let i = 0; i < 60 && !paused; i++) paused = await still();
       expect(paused).toBe(true);
       expect(server.stats.tokens).toBeLessThan(8000);
-      // Others are answered meanwhile.
+      // Other requests are answered meanwhile.
       const { text } = await model.complete("The cat saw", greedy);
       expect((await client.post(COMPLETIONS, { prompt: "The cat saw", ...greedily })).body.choices[0].text).toBe(text);
       const answer = await readAll(socket);
@@ -192,7 +192,7 @@ describe("a client that does not read", () => {
       await until0(client);
     }));
 
-  test("is left after a while", () =>
+  test("is disconnected after the stall timeout", () =>
     withServer(model, { stallTimeout: 200 }, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, wide));
       await until(() => client.server.stats.running === 1, "it to begin");
@@ -202,7 +202,7 @@ describe("a client that does not read", () => {
     }));
 });
 
-test("a client that does not read does not hold up the server's end", () =>
+test("a client that does not read does not delay shutdown", () =>
   withServer(model, {}, async ({ server }) => {
     const body = { ...endless, stream: true, logprobs: 20 };
     const socket = await rawSocket(server, rawPost(COMPLETIONS, body));
@@ -213,7 +213,7 @@ test("a client that does not read does not hold up the server's end", () =>
     socket.destroy();
   }));
 
-test("an answer that is large and whole waits for its reader", () =>
+test("a large answer without streaming waits for a slow reader", () =>
   withServer(model, {}, async (client) => {
     const ids = Array.from({ length: 2000 }, (_, i) => [i % 320, 1]);
     const socket = await rawSocket(client.server, rawPost("/v1/embeddings", { input: ids }, ["connection: close"]));
@@ -224,7 +224,7 @@ test("an answer that is large and whole waits for its reader", () =>
   }));
 
 describe("slow clients", () => {
-  test("with headers that do not end", () =>
+  test("are disconnected if their headers do not end", () =>
     withServer(model, { headersTimeout: 300 }, async ({ server }) => {
       const socket = await rawSocket(server, "GET /health HTTP/1.1\r\nhost: localhost\r\n");
       const drip = setInterval(() => socket.write("x-a: b\r\n"), 50);
@@ -234,13 +234,13 @@ describe("slow clients", () => {
       expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({ error: { code: "timeout" } });
     }));
 
-  test("with a body that does not end", () =>
+  test("are disconnected if their body does not end", () =>
     withServer(model, { bodyTimeout: 300 }, async ({ server }) => {
       const socket = await rawSocket(server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       expect(await readAll(socket)).toMatch(/^HTTP\/1.1 408 [\s\S]*"code":"timeout"/);
     }));
 
-  test("a connection that says nothing does not keep the server from ending", () =>
+  test("do not delay shutdown if they send nothing", () =>
     withServer(model, {}, async ({ server }) => {
       const socket = await rawSocket(server);
       await server.close();
@@ -248,8 +248,8 @@ describe("slow clients", () => {
     }));
 });
 
-describe("the end", () => {
-  test("lets answers end, and takes no more", () =>
+describe("shutdown", () => {
+  test("finishes running answers and accepts no new requests", () =>
     withServer(model, {}, async (client) => {
       const { server } = client;
       const body = { prompt: "The cat", max_tokens: 3000, temperature: 0, ignore_eos: true };
@@ -267,7 +267,7 @@ describe("the end", () => {
       await readAll(idle);
     }));
 
-  test("ends those that take too long, and says so", () =>
+  test("aborts answers that take too long, and reports it", () =>
     withServer(model, {}, async (client) => {
       const { server } = client;
       const whole = client.post(COMPLETIONS, endless);
@@ -288,7 +288,7 @@ describe("the end", () => {
       expect(server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
     }));
 
-  test("of the model under it reaches the clients", async () => {
+  test("of the underlying model is reported to the clients", async () => {
     const own = await chatModel({ maxPositionEmbeddings: 32_768 });
     await withServer(own, {}, async (client) => {
       const whole = client.post(COMPLETIONS, endless);
@@ -301,12 +301,12 @@ describe("the end", () => {
   });
 });
 
-test("of several answers the failure of one is what is said, whatever the others had", async () => {
+test("a request with several answers fails if one of them fails", async () => {
   await using own = await chatModel();
   const table = own.model.weight("model.embed_tokens.weight");
   await table.write(new Float32Array(32).fill(Number.NaN), 5 * 32);
   await withServer(own, {}, async (client) => {
-    // The first has nothing yet when the second fails.
+    // The first has no output yet when the second fails.
     const prompt = [Array.from({ length: 1000 }, (_, i) => 10 + (i % 200)), [5, 6]];
     const { status, body } = await client.post(COMPLETIONS, { prompt, ...greedily });
     expect([status, body.error.code]).toEqual([500, "numerical"]);

@@ -1,4 +1,4 @@
-// The older endpoint, embeddings, and the small ones.
+// The completions, embeddings, health and models endpoints.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
@@ -26,7 +26,7 @@ async function complete(body: object): Promise<Json> {
 }
 
 describe("completions", () => {
-  test("of a text, of ids, of several, and in a stream", async () => {
+  test("accept a text, ids or several prompts, also when streaming", async () => {
     const texts = ["The cat saw", "日本"];
     const ids = texts.map((text) => [...model.tokenizer!.encode(text)]);
     const expected = (await model.completeAll(texts, greedy)).map(({ text }) => text);
@@ -47,18 +47,18 @@ describe("completions", () => {
     expect((await complete({ prompt: "The", temperature: 0, ignore_eos: true })).usage.completion_tokens).toBe(16);
   });
 
-  test("n of each prompt", async () => {
+  test("return n answers per prompt", async () => {
     const answer = await complete({ prompt: ["a", "b"], n: 2, best_of: 2, seed: 1, temperature: 1, max_tokens: 12 });
     const alone = await model.completeAll(["a", "b"], { n: 2, seed: 1, temperature: 1, maxTokens: 12 });
     expect(answer.choices.map((c: Json) => c.text)).toEqual(alone.map(({ text }) => text));
   });
 
-  test("equal prompts without a seed have answers of their own", async () => {
+  test("sample equal prompts independently without a seed", async () => {
     const answer = await complete({ prompt: Array(5).fill("a"), temperature: 1, ignore_eos: true, max_tokens: 20 });
     expect(new Set(answer.choices.map((c: Json) => c.text)).size).toBe(5);
   });
 
-  test("echo, with nothing more too", async () => {
+  test("echo the prompt, also with max_tokens 0", async () => {
     const { text } = await model.complete("The cat saw", greedy);
     const body = { prompt: "The cat saw", echo: true, ...greedily };
     expect((await complete(body)).choices[0].text).toBe(`The cat saw${text}`);
@@ -70,7 +70,7 @@ describe("completions", () => {
     });
   });
 
-  test("echo with log-probabilities: those of the prompt's tokens too", async () => {
+  test("echo returns log-probabilities of the prompt's tokens too", async () => {
     const prompt = "The cat saw";
     const ids = [...model.tokenizer!.encode(prompt)];
     for (const max_tokens of [0, 3]) {
@@ -100,7 +100,7 @@ describe("completions", () => {
     }
   });
 
-  test("logprobs in their older form", async () => {
+  test("logprobs use the completions format", async () => {
     const expected = await model.complete("The cat saw", { ...greedy, topLogprobs: 2 });
     const { logprobs } = (await complete({ prompt: "The cat saw", ...greedily, logprobs: 2 })).choices[0];
     const tokens = expected.tokens.map((id) => model.tokenizer!.decode([id]));
@@ -131,7 +131,7 @@ describe("completions", () => {
     [{ prompt: "a", best_of: 3 }, "best_of", "unsupported"],
     [{ prompt: "a", logprobs: true }, "logprobs", "invalid_value"],
     [{ prompt: "a", messages: [] }, "messages", "unknown_parameter"],
-  ])("%j is refused, and %s named", async (body, param, code) => {
+  ])("reject %j and name %s", async (body, param, code) => {
     const { status, body: answer } = await client.post(COMPLETIONS, body);
     expect({ status, answer }).toMatchObject({ status: 400, answer: { error: { param } } });
     expect(answer.error.code).toBe(code);
@@ -140,12 +140,12 @@ describe("completions", () => {
   test.each([
     [COMPLETIONS, "prompt"],
     [EMBEDDINGS, "input"],
-  ])("%s without %s says what is expected", async (path, param) => {
+  ])("report the expected type: %s without %s", async (path, param) => {
     const { body } = await client.post(path, {});
     expect(body.error.message).toBe(`${param}: expected a text, token ids, or an array of those, got undefined`);
   });
 
-  test("a model without a tokenizer takes ids", async () => {
+  test("accept ids for a model without a tokenizer", async () => {
     await using bare = tinyModel();
     await using server = await serve(bare, { port: 0 });
     const other = clientOf(server);
@@ -163,7 +163,7 @@ describe("completions", () => {
 });
 
 describe("embeddings", () => {
-  test("as numbers and as bytes, of texts and of ids", async () => {
+  test("are returned as numbers or base64, for texts and ids", async () => {
     const texts = ["The cat", "a house"];
     const vectors = await model.embed(texts);
     const { body } = await client.post(EMBEDDINGS, { input: texts, model: "a/tiny" });
@@ -180,7 +180,7 @@ describe("embeddings", () => {
     expect(floats).toEqual(near(vectors[0]!));
   });
 
-  test("cut to fewer dimensions they have length 1", async () => {
+  test("are normalized again after truncation to fewer dimensions", async () => {
     const [vector] = await model.embed(["The cat"]);
     const { body } = await client.post(EMBEDDINGS, { input: "The cat", dimensions: 8 });
     const { embedding } = body.data[0];
@@ -189,7 +189,7 @@ describe("embeddings", () => {
     expect(embedding[3] / embedding[0]).toBeCloseTo(vector![3]! / vector![0]!, 3);
   });
 
-  test("many at once", async () => {
+  test("accept many inputs at once", async () => {
     const texts = Array.from({ length: 8 }, (_, i) => `The cat saw ${i}`);
     const vectors = await model.embed(texts);
     const answers = await Promise.all(texts.map((input) => client.post(EMBEDDINGS, { input })));
@@ -207,11 +207,11 @@ describe("embeddings", () => {
     [{ input: "a", dimensions: 0 }, "dimensions"],
     [{ input: "a", encoding_format: "hex" }, "encoding_format"],
     [{ input: "a", pooling: "mean" }, "pooling"],
-  ])("%j is refused, and %s named", async (body, param) => {
+  ])("reject %j and name %s", async (body, param) => {
     expect(await client.post(EMBEDDINGS, body)).toMatchObject({ status: 400, body: { error: { param } } });
   });
 
-  test("with the model's default prompt, its limit of a text and its width", async () => {
+  test("use the model's default prompt, text length limit and dimensions", async () => {
     const own = { normalize: true, prompts: { document: "The text: " }, defaultPromptName: "document" } as const;
     for (const includePrompt of [true, false]) {
       await using other = await chatModel();
@@ -229,7 +229,7 @@ describe("embeddings", () => {
       expect(vectors[0]).toHaveLength(48);
       const near = (vector: Float32Array) => Array.from(vector, (v) => expect.closeTo(v, 4));
       expect(body.data.map((d: Json) => d.embedding)).toEqual(vectors.map(near));
-      // Ids are what they are.
+      // Ids are used without the default prompt.
       const ids = [...other.tokenizer!.encode("a house")];
       const asked = (await post(EMBEDDINGS, { input: ids })).body.data[0].embedding;
       expect(asked).toEqual(near(await other.embed(ids)));
@@ -240,7 +240,7 @@ describe("embeddings", () => {
     }
   });
 
-  test("a limit of its own is named as it is, and truncation cuts", async () => {
+  test("report the model's text length limit, and truncate on request", async () => {
     await using other = await chatModel({ maxPositionEmbeddings: 64 });
     other.model.setEmbedding({ pooling: "mean", normalize: true, maxSeqLength: 40 });
     await using server = await serve(other, { port: 0 });
@@ -274,7 +274,7 @@ describe("embeddings", () => {
   });
 
   test.each([{ modelType: "bert" }, { modelType: "gemma3_text", useBidirectionalAttention: true }])(
-    "a model that gives vectors alone says so where it is asked for text: $modelType",
+    "the completion endpoints reject an embedding-only model: $modelType",
     async (kind) => {
       const sizes = {
         hiddenSize: 32,
@@ -296,8 +296,8 @@ describe("embeddings", () => {
   );
 });
 
-describe("the rest", () => {
-  test("health and models", async () => {
+describe("other endpoints", () => {
+  test("return health and models", async () => {
     expect(await client.ask("/health")).toMatchObject({ status: 200, body: { status: "ok" } });
     const entry = { id: "a/tiny", object: "model", created: expect.any(Number), owned_by: "heddle" };
     expect((await client.ask("/v1/models?x=1")).body).toEqual({ object: "list", data: [entry] });
@@ -321,7 +321,7 @@ describe("the rest", () => {
     "/etc/passwd",
     "/__proto__",
     "/constructor",
-  ])("%s is not found", async (path) => {
+  ])("return 404 for %s", async (path) => {
     for (const method of ["GET", "POST"])
       expect(await client.ask(path, { method })).toMatchObject({
         status: 404,
@@ -329,7 +329,7 @@ describe("the rest", () => {
       });
   });
 
-  test("other methods are told which there are", async () => {
+  test("list the allowed methods for an unsupported method", async () => {
     for (const [path, method, allow] of [
       ["/v1/chat/completions", "GET", "POST"],
       ["/v1/embeddings", "DELETE", "POST"],

@@ -1,4 +1,4 @@
-// The handler in servers of one's own, and who listens to its requests.
+// The request handler in custom servers, and request listeners.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -26,7 +26,7 @@ afterAll(() => model.dispose());
 
 const endless = { prompt: "The cat", max_tokens: 30_000, temperature: 0, ignore_eos: true };
 
-test("a listener that fails, at once or later, is none of the server's business", async () => {
+test("an onRequest listener that fails, synchronously or later, does not affect the server", async () => {
   const unheard: unknown[] = [];
   const note = (reason: unknown) => unheard.push(reason);
   process.on("unhandledRejection", note);
@@ -47,9 +47,9 @@ test("a listener that fails, at once or later, is none of the server's business"
   expect(unheard).toEqual([]);
 });
 
-test("the handler goes behind what has read the body, and below a path", async () => {
+test("the handler works after body parsers and below a path prefix", async () => {
   await using handler = createHandler(model, { modelName: "tiny" });
-  // As express does it.
+  // As Express does.
   const parsers: Record<string, (text: string) => unknown> = {
     json: (text) => JSON.parse(text),
     raw: (text) => Buffer.from(text),
@@ -83,7 +83,7 @@ test("the handler goes behind what has read the body, and below a path", async (
   await new Promise<void>((resolve) => own.close(() => resolve()));
 });
 
-test("the handler serves from a server of one's own, beside other paths", async () => {
+test("the handler works in a custom server with other paths", async () => {
   const records: RequestRecord[] = [];
   const onRequest = (record: RequestRecord) => {
     records.push(record);

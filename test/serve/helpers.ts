@@ -1,4 +1,4 @@
-// A server on a tiny model, and clients that know HTTP alone.
+// A server with a tiny model, and plain HTTP clients.
 import { connect, type Socket } from "node:net";
 import { expect } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -6,7 +6,7 @@ import { type ModelServer, type ServeOptions, serve } from "../../lib/serve/inde
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
-/** Shows all that it is given, and has the form of calls that the server knows. */
+/** A chat template that prints all its inputs, with tool calls in the supported format. */
 export const chatTemplate = [
   "{% if tools %}<tool_call>{% for t in tools %}{{ t.function.name }},{% endfor %}{% endif %}",
   "{% for m in messages %}[{{ m.role }}]{{ m.content }}",
@@ -14,7 +14,7 @@ export const chatTemplate = [
   "{% if add_generation_prompt %}[assistant]{% if enable_thinking is false %}-{% endif %}{% endif %}",
 ].join("");
 
-/** A model with random weights that has a chat template. */
+/** A model with random weights and a chat template. */
 export async function chatModel(config: object = {}): Promise<LanguageModel> {
   const files = (await tinyTokenizer()).files();
   const tokenizer = Tokenizer.fromFiles({
@@ -30,15 +30,15 @@ export type Json = any;
 
 export interface Client {
   server: ModelServer;
-  /** Any request. */
+  /** Sends any request. */
   ask(path: string, init?: RequestInit): Promise<{ status: number; headers: Headers; body: Json }>;
   post(path: string, body: unknown, init?: RequestInit): Promise<{ status: number; headers: Headers; body: Json }>;
   chat(body: object): Promise<Json>;
-  /** The objects of a stream's events, of which the last is `[DONE]`. */
+  /** Returns the objects of a stream that ends with `[DONE]`. */
   events(path: string, body: object): Promise<Json[]>;
 }
 
-/** Runs `work` on a server, and closes it. */
+/** Runs `work` with a server, then closes it. */
 export async function withServer<T>(
   model: LanguageModel,
   options: ServeOptions,
@@ -84,7 +84,7 @@ export function clientOf(server: ModelServer): Client {
   };
 }
 
-/** A whole stream's objects, of which `[DONE]` was the last. */
+/** Parses the objects of a complete stream, which must end with `[DONE]`. */
 export function eventsIn(text: string): Json[] {
   expect(text.endsWith("\n\n")).toBe(true);
   const data = text
@@ -99,12 +99,12 @@ export function eventsIn(text: string): Json[] {
 }
 
 export const user = (content: string) => [{ role: "user", content }];
-/** As the library is asked the same. */
+/** The same options for the library. */
 export const greedy = { maxTokens: 24, temperature: 0, ignoreEos: true };
-/** Its parameters. */
+/** Request parameters. */
 export const greedily = { max_tokens: 24, temperature: 0, ignore_eos: true };
 
-/** A connection that sends what it is told and reads only when it is told. */
+/** A connection that sends and reads only on demand. */
 export async function rawSocket(server: ModelServer, text = ""): Promise<Socket> {
   const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
   socket.on("error", () => {});
@@ -114,7 +114,7 @@ export async function rawSocket(server: ModelServer, text = ""): Promise<Socket>
   return socket;
 }
 
-/** A request as text. */
+/** A raw POST request. */
 export function rawPost(path: string, body: object, headers: readonly string[] = []): string {
   const json = JSON.stringify(body);
   return [
@@ -128,7 +128,7 @@ export function rawPost(path: string, body: object, headers: readonly string[] =
   ].join("\r\n");
 }
 
-/** All that comes until the other side ends. */
+/** Everything received until the other side ends. */
 export async function readAll(socket: Socket): Promise<string> {
   let text = "";
   socket.setEncoding("utf8").on("data", (part: string) => {

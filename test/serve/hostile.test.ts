@@ -1,4 +1,4 @@
-// Whatever a stranger sends is answered or refused, and the server goes on.
+// The server answers or rejects any input, and keeps running.
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -26,7 +26,7 @@ const NAMES = [
   ...["stream_options", "chat_template_kwargs", "response_format", "dimensions", "encoding_format", "ignore_eos"],
   ...["user", "metadata", "functions", "__proto__", "constructor", "toString", "hasOwnProperty"],
 ];
-/** What each endpoint answers, so that another parameter alone is at fault. */
+/** A valid request per endpoint, so that only a changed parameter can be invalid. */
 const GOOD: Record<string, object> = {
   "/v1/chat/completions": { messages: user("hi") },
   "/v1/completions": { prompt: "hi" },
@@ -49,7 +49,7 @@ async function isThere(): Promise<void> {
   expect(server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
 }
 
-/** A parameter's value that is nearly right, or anything. */
+/** A nearly valid value of a parameter, or any value. */
 const value = fc.oneof(
   fc.jsonValue({ maxDepth: 4 }),
   fc.constantFrom(
@@ -73,7 +73,7 @@ const value = fc.oneof(
   ),
 );
 
-test("any JSON value", () =>
+test("answers any JSON value", () =>
   fc
     .assert(
       fc.asyncProperty(fc.constantFrom(...PATHS), fc.json(), async (path, body) => {
@@ -83,7 +83,7 @@ test("any JSON value", () =>
     )
     .then(isThere));
 
-test("any value of any parameter", () =>
+test("answers any value of any parameter", () =>
   fc
     .assert(
       fc.asyncProperty(
@@ -91,7 +91,7 @@ test("any value of any parameter", () =>
         fc.array(fc.tuple(fc.constantFrom(...NAMES), value), { minLength: 1, maxLength: 2 }),
         async (path, given) => {
           const good = JSON.stringify(GOOD[path]).slice(0, -1);
-          // Written by hand: __proto__ and names that come twice are what they are.
+          // Concatenate the JSON by hand to keep __proto__ and duplicate names.
           await isAnswered(
             path,
             `${good}${given.map(([name, v]) => `,${JSON.stringify(name)}:${JSON.stringify(v)}`).join("")}}`,
@@ -102,7 +102,7 @@ test("any value of any parameter", () =>
     )
     .then(isThere));
 
-describe("sizes", () => {
+describe("rejects excessive sizes", () => {
   const deep = (open: string, close: string, count: number) => open.repeat(count) + close.repeat(count);
   const filled = (text: string) => Array.from({ length: Math.floor(4e6 / (text.length + 1)) }, () => text).join(",");
   test.each<[string, string, string]>([
@@ -138,7 +138,7 @@ test.each([
   ["no JSON", "{"],
   ["no UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
   ["a byte order mark and nothing", "\ufeff"],
-])("a body that is %s", async (_, body) => {
+])("rejects a body that is %s", async (_, body) => {
   for (const path of PATHS) {
     const headers = { "content-type": "application/json" };
     const { status, body: answer } = await client.ask(path, { method: "POST", body, headers });
@@ -146,7 +146,7 @@ test.each([
   }
 });
 
-test("bytes that are no HTTP", async () => {
+test("rejects bytes that are not HTTP", async () => {
   const line = fc.constantFrom(
     ...[
       "GET / HTTP/1.1\r\n",

@@ -1,4 +1,4 @@
-// Large answers are made a little at a time.
+// Large JSON answers are serialized in slices.
 import { expect, test } from "vitest";
 import { jsonBytes, jsonParts } from "../../lib/serve/json-parts.ts";
 
@@ -17,7 +17,7 @@ const values: [string, unknown][] = [
   ["vectors", { data: vectors(40), usage: { total_tokens: 1 } }],
 ];
 
-test.each(values)("%s", async (_, value) => {
+test.each(values)("equals JSON.stringify for %s", async (_, value) => {
   const whole = JSON.stringify(value);
   expect([...jsonParts(value)].join("")).toBe(whole);
   for (const part of jsonParts(value)) expect(part.length).toBeLessThan(64 << 10);
@@ -25,8 +25,8 @@ test.each(values)("%s", async (_, value) => {
   expect(Buffer.concat(pieces).equals(Buffer.from(whole))).toBe(true);
 });
 
-test("the event loop goes on meanwhile, and an abort is heard", async () => {
-  const value = { data: vectors(400) }; // some 40 MB
+test("does not block the event loop and can be aborted", async () => {
+  const value = { data: vectors(400) }; // about 40 MB
   const controller = new AbortController();
   setImmediate(() => controller.abort(new Error("gone")));
   await expect(jsonBytes(value, 1 << 16, controller.signal)).rejects.toThrow("gone");

@@ -1,4 +1,4 @@
-// What a server takes at most: bodies, places, tokens, headers, requests behind one another.
+// Server limits: bodies, places, tokens, headers, pipelined requests.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, user, withServer } from "./helpers.ts";
@@ -6,7 +6,7 @@ import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, u
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
 
-/** Its answers are long enough that nobody waits for their end. */
+/** A request whose answer is too long to wait for. */
 let model: LanguageModel;
 beforeAll(async () => {
   model = await chatModel({ maxPositionEmbeddings: 32_768 });
@@ -16,8 +16,8 @@ afterAll(() => model.dispose());
 const endless = { prompt: "The cat", max_tokens: 30_000, temperature: 0, ignore_eos: true };
 const until0 = ({ server }: Client) => until(() => server.stats.answers === 0, "no answer to hold a place");
 
-describe("too much", () => {
-  test("bodies: said before they have come, and while they come", () =>
+describe("limits", () => {
+  test("bodies that are too large are rejected by content-length and while being read", () =>
     withServer(model, { maxBodyBytes: 10_000 }, async (client) => {
       const { server } = client;
       const large = { messages: user("x".repeat(10_000)) };
@@ -37,7 +37,7 @@ describe("too much", () => {
           resolve();
         }),
       );
-      // One that goes on for ever is cut off.
+      // An endless body is cut off.
       const head = `POST ${CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n`;
       const chunked = await rawSocket(server, head);
       const part = `10000\r\n${"x".repeat(0x10000)}\r\n`;
@@ -54,7 +54,7 @@ describe("too much", () => {
       expect((await client.post(CHAT, { messages: user("hi"), max_tokens: 1 })).status).toBe(200);
     }));
 
-  test("bodies of all requests together", () =>
+  test("the total size of all bodies is limited", () =>
     withServer(model, { maxBodyBytes: 100_000 }, async (client) => {
       const { server } = client;
       const part = `POST ${CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99999\r\n\r\n{"a":"`;
@@ -70,7 +70,7 @@ describe("too much", () => {
       expect((await client.post(CHAT, { messages: user("hi"), max_tokens: 1 })).status).toBe(200);
     }));
 
-  test("requests: those that find no place are told when to ask again", () =>
+  test("requests beyond the queue get a 429 with retry-after", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 1 }, async (client) => {
       const { server } = client;
       const sockets = [];
@@ -88,7 +88,7 @@ describe("too much", () => {
         });
         expect(refused.headers.get("retry-after")).toBe("1");
       }
-      // Before their body has come.
+      // Before their body has arrived.
       const early = await rawSocket(server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       early.resume();
       expect(await new Promise((resolve) => early.once("data", (data) => resolve(String(data))))).toMatch(/ 429 /);
@@ -96,11 +96,11 @@ describe("too much", () => {
       expect((await client.ask("/health")).status).toBe(200);
       for (const socket of sockets) socket.destroy();
       await until0(client);
-      // A request for more answers than there are places is served when it is alone.
+      // A request for more answers than places is served if it is alone.
       expect((await client.post(COMPLETIONS, { ...greedily, prompt: "a", n: 6 })).body.choices).toHaveLength(6);
     }));
 
-  test("tokens: the server's bound holds whatever is asked for", () =>
+  test("the server's token limit overrides the request's", () =>
     withServer(model, { maxTokens: 5 }, async (client) => {
       for (const more of [{}, { max_tokens: 50 }, { max_completion_tokens: 50 }])
         expect((await client.chat({ messages: user("hi"), ignore_eos: true, ...more })).usage.completion_tokens).toBe(
@@ -111,7 +111,7 @@ describe("too much", () => {
       ).toBe(3);
     }));
 
-  test("headers", () =>
+  test("headers that are too large are rejected", () =>
     withServer(model, {}, async ({ server }) => {
       const socket = await rawSocket(
         server,
@@ -120,7 +120,7 @@ describe("too much", () => {
       expect(await readAll(socket)).toMatch(/^HTTP\/1.1 431 /);
     }));
 
-  test("what is no HTTP, behind a request, is not answered within that one's answer", () =>
+  test("invalid HTTP after a request does not corrupt that request's answer", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(COMPLETIONS, { ...endless, stream: true }));
       await until(() => client.server.stats.tokens > 10, "an answer to begin");
@@ -131,7 +131,7 @@ describe("too much", () => {
       await until0(client);
     }));
 
-  test("requests that are sent without waiting for answers", () =>
+  test("pipelined requests are limited", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 4 }, async (client) => {
       const { server } = client;
       const one = rawPost(COMPLETIONS, { prompt: "The", ...greedily });

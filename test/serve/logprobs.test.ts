@@ -1,4 +1,4 @@
-// Log-probabilities of vocabularies that write spaces as ▁: each token keeps the space that it stands for.
+// Log-probabilities with vocabularies that write spaces as ▁: each token keeps its space.
 import { afterAll, describe, expect, test } from "vitest";
 import { candidatesOf } from "../../lib/inference/sampling/candidates.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -38,7 +38,7 @@ describe.each(Object.entries(decoders))("log-probabilities of a ▁ vocabulary (
   const asked = { seed: 3, temperature: 1.5, max_tokens: 16, ignore_eos: true, logit_bias };
   const texts = words.map((word) => word.replaceAll("▁", " "));
 
-  test("keep leading spaces in tokens, offsets and the likeliest tokens", async () => {
+  test("keep leading spaces in tokens, offsets and top tokens", async () => {
     await withServer(model, {}, async (client) => {
       const { body } = await client.post("/v1/completions", { ...asked, prompt: "x y", logprobs: 5 });
       const { text, logprobs } = body.choices[0];
@@ -66,7 +66,7 @@ describe.each(Object.entries(decoders))("log-probabilities of a ▁ vocabulary (
     });
   });
 
-  test("of a chat have the space in the token and in its bytes, and the bytes of parts of characters", async () => {
+  test("of a chat include the space in token and bytes, and the bytes of partial characters", async () => {
     await withServer(model, {}, async (client) => {
       const messages = [{ role: "user", content: "x" }];
       const of = async (bias: object) =>
@@ -83,7 +83,7 @@ describe.each(Object.entries(decoders))("log-probabilities of a ▁ vocabulary (
     });
   });
 
-  test("tell ▁x from x among the likeliest, on the server and in the library", () => {
+  test("distinguish ▁x from x among the top tokens, in server and library", () => {
     const [marked, plain, letter] = ["▁x", "x", "<0x78>"].map((name) => tokenizer.tokenToId(name)!) as number[];
     const topIds = Int32Array.of(plain!, marked!, letter!);
     const top = candidatesOf({ topIds, topLogprobs: Float32Array.of(-1, -2, -3) }, tokenizer);
@@ -91,7 +91,7 @@ describe.each(Object.entries(decoders))("log-probabilities of a ▁ vocabulary (
     const piece = { text: "x", token: plain!, logprob: -1, index: 0, top };
     const offsets = new TextOffsets(tokenizer);
     const { top_logprobs } = textLogprobs([piece], tokenizer, { top: true, offsets });
-    // The byte is the same text as the letter: the likelier of both counts.
+    // The byte token has the same text as the letter, so the likelier one counts.
     expect(top_logprobs).toEqual([{ x: -1, " x": -2 }]);
     const [entry] = chatLogprobs([piece], tokenizer).content;
     expect(entry!.top_logprobs.map(({ token, bytes }) => [token, Buffer.from(bytes!).toString()])).toEqual([
@@ -102,12 +102,12 @@ describe.each(Object.entries(decoders))("log-probabilities of a ▁ vocabulary (
   });
 });
 
-describe("the text of a token inside a text", () => {
+describe("Tokenizer.tokenText", () => {
   const textOf = (decoder: object | null, ...names: string[]) => {
     const tokenizer = fromJson(sentencePieceJson(["a", "##b", "▁a", "a</w>", "x", "y"], [], { decoder }));
     return names.map((name) => tokenizer.tokenText(tokenizer.tokenToId(name)!));
   };
-  test("is what the decoder adds for it behind another token", () => {
+  test("is the text that the decoder adds for a token after another one", () => {
     expect(textOf({ type: "WordPiece", prefix: "##" }, "a", "##b", "x")).toEqual([" a", "b", " x"]);
     expect(textOf({ type: "Metaspace" }, "▁a", "a", "</s>")).toEqual([" a", "a", "</s>"]);
     expect(textOf({ type: "CTC" }, "a", "x")).toEqual(["a", "x"]);

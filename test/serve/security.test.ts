@@ -1,4 +1,4 @@
-// Who may ask: names of the server, pages, keys.
+// Access control: host names, origins and API keys.
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -15,7 +15,7 @@ afterAll(() => model.dispose());
 const CHAT = "/v1/chat/completions";
 const body = { messages: user("hi"), max_tokens: 1 };
 
-/** A request with headers that fetch sets itself. */
+/** A request with headers that fetch would set itself. */
 function get(url: string, headers: Record<string, string>, method = "GET") {
   return new Promise<{ status: number; headers: Record<string, unknown>; text: string }>((resolve, reject) => {
     const sent = request(url, { method, headers, setHost: false }, (response) => {
@@ -29,8 +29,8 @@ function get(url: string, headers: Record<string, string>, method = "GET") {
   });
 }
 
-describe("hosts", () => {
-  test("by default those of this machine, with any port", () =>
+describe("Host header", () => {
+  test("allows loopback names with any port by default", () =>
     withServer(model, {}, async ({ server }) => {
       const status = async (host: string) => (await get(`${server.url}/v1/models`, { host })).status;
       for (const host of ["localhost", "LOCALHOST:9", "127.0.0.1:80", "[::1]", "[::1]:8080"])
@@ -50,7 +50,7 @@ describe("hosts", () => {
       expect(JSON.parse(text)).toMatchObject({ error: { type: "permission_error", code: "host_not_allowed" } });
     }));
 
-  test("others by name; a request line with a whole address changes nothing", () =>
+  test("allows listed names only, also with an absolute request URL", () =>
     withServer(model, { allowedHosts: ["Models.example"] }, async ({ server }) => {
       expect((await get(`${server.url}/health`, { host: "models.example:443" })).status).toBe(200);
       expect((await get(`${server.url}/health`, { host: "localhost" })).status).toBe(403);
@@ -63,7 +63,7 @@ describe("hosts", () => {
       expect(await readAll(old)).toMatch(/^HTTP\/1.1 403 /);
     }));
 
-  test("beyond this machine any address in numbers, and no name", () =>
+  test("allows any IP address but no name when bound to other interfaces", () =>
     withServer(model, { host: "0.0.0.0", apiKeys: ["k"] }, async ({ server }) => {
       const url = server.url.replace("0.0.0.0", "127.0.0.1");
       for (const [host, status] of [
@@ -76,8 +76,8 @@ describe("hosts", () => {
     }));
 });
 
-describe("pages", () => {
-  test("none but the server's own by default", () =>
+describe("Origin header (CORS)", () => {
+  test("allows only the server's origin by default", () =>
     withServer(model, {}, async ({ server, post }) => {
       for (const origin of ["https://evil.example", "null", "http://localhost:1", "file://"])
         expect(await post(CHAT, body, { headers: { origin } })).toMatchObject({
@@ -91,7 +91,7 @@ describe("pages", () => {
       expect(refused.headers).not.toHaveProperty("access-control-allow-origin");
     }));
 
-  test("those that are allowed are told so, before and with the answer, refusals too", () =>
+  test("sends CORS headers to allowed origins, in preflights, answers and errors", () =>
     withServer(model, { allowedOrigins: ["https://App.example"], apiKeys: ["k"] }, async ({ server, post }) => {
       const origin = "https://app.example";
       const headers = {
@@ -125,7 +125,7 @@ describe("pages", () => {
       expect((await post(CHAT, body, { headers: { origin: "https://app.example.evil.example" } })).status).toBe(403);
     }));
 
-  test("* allows all", () =>
+  test("allows all origins with *", () =>
     withServer(model, { allowedOrigins: ["*"], allowedHosts: ["*"] }, async ({ server }) => {
       const { status, headers } = await get(`${server.url}/v1/models`, {
         host: "any.example",
@@ -134,7 +134,7 @@ describe("pages", () => {
       expect([status, headers["access-control-allow-origin"]]).toEqual([200, "https://b.example"]);
     }));
 
-  test("what a form can send is not taken", () =>
+  test("rejects content types that an HTML form can send", () =>
     withServer(model, {}, async ({ server, post }) => {
       for (const type of [
         "text/plain",
@@ -154,8 +154,8 @@ describe("pages", () => {
     }));
 });
 
-describe("keys", () => {
-  test("any of them, and nothing else, for all but health", () =>
+describe("API keys", () => {
+  test("are required for everything but health, and any listed key is accepted", () =>
     withServer(model, { apiKeys: ["first-key", "second"] }, async ({ ask, post }) => {
       const status = async (authorization?: string) =>
         (await post(CHAT, body, authorization === undefined ? {} : { headers: { authorization } })).status;
@@ -184,7 +184,7 @@ describe("keys", () => {
       expect((await ask("/health")).status).toBe(200);
     }));
 
-  test("no message holds one", async () => {
+  test("never appear in error messages", async () => {
     const secret = "sk-very secret";
     const { message } = await failureOf(() => serve(model, { apiKeys: [secret] }));
     expect(message).toMatch(/^apiKeys: /);
@@ -195,7 +195,7 @@ describe("keys", () => {
     });
   });
 
-  test("without one the server stays on this machine, unless told otherwise", async () => {
+  test("are required to bind to other interfaces, unless overridden", async () => {
     for (const host of ["0.0.0.0", "::", "192.168.1.7", "example.org", "127.0.0.1.example.org"])
       expect(await failureOf(() => serve(model, { host, port: 0 }))).toMatchObject({ code: "INVALID_ARGUMENT" });
     await withServer(model, { host: "0.0.0.0", allowWithoutKey: true }, async ({ server }) => {
@@ -225,13 +225,13 @@ test.each<[object, RegExp]>([
   [{ deterministic: 1 }, /^deterministic: /],
   [{ onRequest: 1 }, /^onRequest: /],
   [{ closeTimeout: -1 }, /^closeTimeout: /],
-])("options %j are refused", async (options, message) => {
+])("rejects the options %j", async (options, message) => {
   const failure = await failureOf(() => serve(model, options as object));
   expect(failure.code).toBe("INVALID_ARGUMENT");
   expect(failure.message).toMatch(message);
 });
 
-test("what is no model is refused by name", async () => {
+test("rejects an invalid model by name", async () => {
   for (const given of [{}, undefined, "default", model.model])
     for (const make of [serve, createHandler])
       expect(await failureOf(() => make(given as never))).toMatchObject({
@@ -240,7 +240,7 @@ test("what is no model is refused by name", async () => {
       });
 });
 
-test("a port that is taken is an error, and the handler takes no options of the server", async () => {
+test("rejects a port in use, and server options passed to the handler", async () => {
   await withServer(model, {}, async ({ server }) => {
     const port = Number(new URL(server.url).port);
     expect(await failureOf(() => serve(model, { port }))).toMatchObject({ code: "IO", message: /EADDRINUSE/ });
@@ -250,13 +250,13 @@ test("a port that is taken is an error, and the handler takes no options of the 
   });
 });
 
-test("IPv6 and names of the loopback interface", async () => {
+test("listens on IPv6 and loopback names", async () => {
   for (const host of ["::1", "localhost"])
     await withServer(model, { host }, async ({ server }) => {
       expect(server.url).toMatch(host === "::1" ? /^http:\/\/\[::1\]:\d+$/ : /^http:\/\/localhost:\d+$/);
       expect((await clientOf(server).ask("/v1/models")).status).toBe(200);
     }).catch((error: { message: string }) => {
-      // Some machines have no IPv6.
+      // Some machines lack IPv6.
       if (!/EADDRNOTAVAIL|EAFNOSUPPORT/.test(error.message)) throw error;
     });
 });

@@ -1,4 +1,4 @@
-// Calls of tools: found in text that comes in any pieces, and in the answers of a model that has learnt to write one.
+// Tool calls are parsed from text in any chunks, and from answers of a model trained to write one.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +26,7 @@ function parse(pieces: readonly string[]): { text: string; calls: Call[] } {
   };
 }
 
-describe("a text", () => {
+describe("parsing of tool calls", () => {
   const call = (json: string) => `<tool_call>\n${json}\n</tool_call>`;
   test.each<[string, string, string, Call[]]>([
     ["without calls is itself", " a <b> \n", " a <b> \n", []],
@@ -81,7 +81,7 @@ describe("a text", () => {
     else expect(parse([text])).toEqual({ text: expected, calls });
   });
 
-  test("comes in any pieces", () => {
+  test("does not depend on how the text is chunked", () => {
     const part = fc.constantFrom(
       ...[
         call('{"name":"f","arguments":{"a":"</tool"}}'),
@@ -117,7 +117,7 @@ describe("a text", () => {
     );
   });
 
-  test("is not held back for ever", () => {
+  test("does not hold back text indefinitely", () => {
     const parser = new ToolCallParser();
     let held = 0;
     for (let i = 0; i < 300 && held < 300; i++)
@@ -131,7 +131,7 @@ describe("a text", () => {
   });
 });
 
-test("where one call is all there may be, an answer ends with it, and nothing is read on", async () => {
+test("an answer limited to one call ends after it, without reading further", async () => {
   const call = (name: string) => `<tool_call>{"name":"${name}"}</tool_call>`;
   const texts = ["a ", `b${call("f")} c${call("g")}`, "d"];
   const read = async (single: boolean) => {
@@ -153,7 +153,7 @@ test("where one call is all there may be, an answer ends with it, and nothing is
   expect(await read(false)).toEqual({ given: 3, text: "a b cd", calls: ["f", "g"], finish: "tool_calls" });
 });
 
-describe("an answer", () => {
+describe("an answer of a model with tools", () => {
   const answer = 'Well.\n<tool_call>\n{"name": "sea", "arguments": {"a": 1}}\n</tool_call>';
   let folder: string;
   let model: LanguageModel;
@@ -184,7 +184,7 @@ describe("an answer", () => {
     const run = sft(model, { data, maxSteps: 400, perDeviceTrainBatchSize: 2, maxSeqLength: 128, learningRate: 1e-3 });
     let loss = 1;
     for await (const event of run) if ("loss" in event) loss = event.loss;
-    expect(loss).toBeLessThan(0.02); // else it has not learnt it
+    expect(loss).toBeLessThan(0.02); // otherwise the model has not learned the call
   });
   afterAll(async () => {
     await model?.dispose();
@@ -199,7 +199,7 @@ describe("an answer", () => {
     function: { name: "sea", arguments: '{"a":1}' },
   };
 
-  test("holds calls beside its text, whole and streamed", () =>
+  test("returns calls and text, whole and streamed", () =>
     withServer(model, {}, async (client) => {
       expect((await client.chat({ ...body, tools })).choices[0]).toMatchObject({
         message: { role: "assistant", content: "Well.", tool_calls: [called] },
@@ -211,7 +211,7 @@ describe("an answer", () => {
       expect(choices.at(-1)).toMatchObject({ delta: {}, finish_reason: "tool_calls" });
     }));
 
-  test("is text where there are no tools to call", () =>
+  test("is plain text if no tools are given", () =>
     withServer(model, {}, async (client) => {
       for (const more of [{}, { tools, tool_choice: "none" }]) {
         const choice = (await client.chat({ ...body, ...more })).choices[0];

@@ -1,4 +1,4 @@
-// Calls that a request asks for: whatever a model of random weights would rather say, it makes one, by the tool's schema.
+// tool_choice forces even a model with random weights to make a call that matches the tool's schema.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compileFormat } from "../../lib/constrain/index.ts";
 import type { LanguageModel, ToolChoice } from "../../lib/language-model/index.ts";
@@ -27,7 +27,7 @@ const schemas: Record<string, Schema> = {
     additionalProperties: false,
     $defs: { place: { enum: ["Kyoto", "Naïve", 'a "b"'] } },
   },
-  // Another's references are its own.
+  // References resolve within their own schema.
   seal: {
     type: "object",
     properties: { place: { $ref: "#/$defs/place" }, loud: { type: "boolean" } },
@@ -52,7 +52,7 @@ function check({ id, type, function: called }: Body): string {
   return called.name;
 }
 
-/** The same model, whose vocabulary has tokens of the mark-up. */
+/** The same model with mark-up tokens in its vocabulary. */
 async function modelWithMarkup(special: boolean): Promise<LanguageModel> {
   const files = (await tinyTokenizer()).files();
   const json = JSON.parse(files["tokenizer.json"]);
@@ -78,7 +78,7 @@ afterAll(async () => {
 });
 
 describe("tool_choice", () => {
-  test("required: one call of any of them", async () => {
+  test("required gives one call of any tool", async () => {
     const { choices } = await client.chat({ ...body, tool_choice: "required", n: 16, seed: 1 });
     for (const { message, finish_reason } of choices) {
       expect({ ...message, finish_reason }).toMatchObject({ content: null, finish_reason: "tool_calls" });
@@ -88,14 +88,14 @@ describe("tool_choice", () => {
     expect(called.size).toBeGreaterThan(1);
   });
 
-  test.each(["sea", "seal", "now"])("the function %s: a call of it, and no reason to stop", async (name) => {
+  test.each(["sea", "seal", "now"])("a named function gives a call of it with finish_reason stop: %s", async (name) => {
     const { choices } = await client.chat({ ...body, tool_choice: named(name), n: 4, seed: 2 });
     for (const { message, finish_reason } of choices) {
       expect({ calls: message.tool_calls.map(check), finish_reason }).toEqual({ calls: [name], finish_reason: "stop" });
     }
   });
 
-  test("streamed: the same", async () => {
+  test("gives the same calls when streamed", async () => {
     for (const [choice, reason] of [
       ["required", "tool_calls"],
       [named("sea"), "stop"],
@@ -112,7 +112,7 @@ describe("tool_choice", () => {
     }
   });
 
-  test("required, and several where they may be", async () => {
+  test("required gives several calls only with parallel_tool_calls", async () => {
     const ask = { ...body, tool_choice: "required", n: 16, seed: 4, max_tokens: 400 };
     const counts = async (more: object) => {
       const { choices } = await client.chat({ ...ask, ...more });
@@ -123,7 +123,7 @@ describe("tool_choice", () => {
     for (const more of [{}, { parallel_tool_calls: false }]) expect(new Set(await counts(more))).toEqual(new Set([1]));
   });
 
-  test("a call that is cut short is text", async () => {
+  test("a truncated call is returned as text", async () => {
     const { choices } = await client.chat({ ...body, tool_choice: "required", max_tokens: 14 });
     expect(choices[0]).toMatchObject({
       finish_reason: "length",
@@ -170,7 +170,7 @@ describe("tool_choice", () => {
       "invalid_value",
       /call that is required/,
     ],
-  ])("%s is a 400", async (_, more, param, code, message) => {
+  ])("rejects %s with a 400", async (_, more, param, code, message) => {
     const { status, body: answer } = await client.post(CHAT, { ...body, ...more });
     expect({ status, ...answer.error }).toMatchObject({
       status: 400,
@@ -180,7 +180,7 @@ describe("tool_choice", () => {
     });
   });
 
-  test("a function that is not called may have any schema", async () => {
+  test("functions that are not chosen may have unsupported schemas", async () => {
     const odd = { type: "function", function: { name: "odd", parameters: { not: {} } } };
     expect(
       (await client.chat({ ...body, tools: [odd, ...tools], tool_choice: named("sea") })).choices[0].finish_reason,
@@ -188,7 +188,7 @@ describe("tool_choice", () => {
     expect((await client.post(CHAT, { ...body, tools: [odd], ...greedily })).status).toBe(200);
   });
 
-  test("a template that writes calls otherwise is a 400", async () => {
+  test("rejects a template with another call format with a 400", async () => {
     const files = (await tinyTokenizer()).files();
     for (const template of ["{{ messages[0].content }}", "<tool_call><function=f>{{ arguments }}"]) {
       const texts = {
@@ -211,11 +211,11 @@ describe("tool_choice", () => {
   });
 });
 
-describe("a vocabulary with tokens of the mark-up", () => {
-  test("has calls made of them, and none where none is to be", async () => {
+describe("a vocabulary with mark-up tokens", () => {
+  test("uses them for calls, and bans them with tool_choice none", async () => {
     const marked = await modelWithMarkup(false);
     const [open] = marked.tokenizer!.addedTokens.filter(({ content }) => content === "<tool_call>");
-    // Whoever may take it takes it.
+    // The bias makes the model choose the token wherever it is allowed.
     const bias = { [open!.id]: 100 };
     await withServer(marked, {}, async (asked) => {
       const ask = { ...body, temperature: 1, logit_bias: bias, logprobs: true, seed: 5 };
@@ -232,7 +232,7 @@ describe("a vocabulary with tokens of the mark-up", () => {
     await marked.dispose();
   });
 
-  test("spells them where they are special, and so not shown", async () => {
+  test("spells the mark-up as text if its tokens are special and thus hidden", async () => {
     const marked = await modelWithMarkup(true);
     await withServer(marked, {}, async (asked) =>
       check((await asked.chat({ ...body, tool_choice: "required" })).choices[0].message.tool_calls[0]),
@@ -241,11 +241,11 @@ describe("a vocabulary with tokens of the mark-up", () => {
   });
 });
 
-describe("the library", () => {
+describe("toolChoice in the library", () => {
   const call = /^<tool_call>\n\{"name": "(\w+)", "arguments": (.*)\}\n<\/tool_call>$/su;
   const options = { maxTokens: 200, temperature: 1.5, seed: 6 };
 
-  test("chat.send takes a toolChoice", async () => {
+  test("is an option of chat.send", async () => {
     const chat = model.chat({ tools });
     for (const choice of ["required", named("seal")] as const) {
       const { text, finishReason, toolCalls } = await chat.send("hi", { ...options, toolChoice: choice });
@@ -264,14 +264,14 @@ describe("the library", () => {
     const uncalled = await none.send("hi", { ...greedy, toolChoice: "none" });
     expect(uncalled.text).toBe((await without.send("hi", greedy)).text);
     expect(Object.keys(uncalled)).not.toContain("toolCalls");
-    // Of a chat without tools such a text is a text.
+    // In a chat without tools, the call is returned as text.
     const told = await model.chat().send("hi", { responseFormat: { type: "tool_calls", tools }, ...options });
     expect(told.text).toMatch(call);
     expect(Object.keys(told)).not.toContain("toolCalls");
     expect((await none.fork().send("hi", greedy)).text).not.toBe((await without.fork().send("hi", greedy)).text);
   });
 
-  test("says what cannot be", async () => {
+  test("rejects invalid combinations", async () => {
     const refusals: [() => unknown, RegExp][] = [
       [
         () => model.chat({ tools }).send("a", { toolChoice: "any" as never }),
@@ -310,7 +310,7 @@ describe("the library", () => {
     }
   });
 
-  test("a format of its own: texts it takes, and texts it does not", () => {
+  test("the tool_calls format accepts exactly valid calls", () => {
     const one = compileFormat({ type: "tool_calls", tools: functions.map((tool) => tool.function) })!;
     const several = compileFormat({ type: "tool_calls", tools, parallel: true })!;
     const made = (name: string, args: string) => `<tool_call>\n{"name": "${name}", "arguments": ${args}}\n</tool_call>`;

@@ -1,4 +1,4 @@
-// Holds the arrows of ARCHITECTURE.md: who may import whom, and what shipped native code may not call.
+// Checks the dependency rules of ARCHITECTURE.md and functions that shipped native code must not call.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-// Each part of lib/ imports only itself and those before it.
+// Each part of lib/ imports only itself and earlier parts.
 const order = [
   "node-version",
   "core",
@@ -42,19 +42,19 @@ function files(folder: string, pattern: RegExp): string[] {
 const sources = files("lib", /\.ts$/).map((file) => ({ file, text: readFileSync(join(root, file), "utf8") }));
 const part = (file: string) => file.split("/")[1]!.replace(/\.ts$/, "");
 
-/** The files that a TypeScript file imports by a relative path. */
+/** The relative imports of a TypeScript file. */
 function imports(file: string, text: string): string[] {
   const found = text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g);
   return [...found].map(([, path]) => posix.join(posix.dirname(file), path!));
 }
 
-/** As `imports`, without what is for types alone, which is gone when the program runs, and without what is imported when it is needed. */
+/** Like `imports`, without type-only and dynamic imports. */
 function runtimeImports(file: string, text: string): string[] {
   const found = text.matchAll(/^(?:import|export)\s+(?!type\s)(?:[\w*{}\s,$]*?\sfrom\s+)?"(\.[^"]+)"/gm);
   return [...found].map(([, path]) => posix.join(posix.dirname(file), path!));
 }
 
-/** Files that import each other, each by the one before it, and the last the first; undefined where there are none. */
+/** Returns the files of an import cycle in order, or undefined. */
 function cycleOf(imported: ReadonlyMap<string, readonly string[]>): string[] | undefined {
   const done = new Set<string>();
   const path: string[] = [];
@@ -78,13 +78,13 @@ function cycleOf(imported: ReadonlyMap<string, readonly string[]>): string[] | u
 }
 
 describe("lib", () => {
-  test("every part has a place in the order", () => {
+  test("has a place in the order for every part", () => {
     expect([...new Set(sources.map(({ file }) => part(file)))].filter((name) => name !== "index").sort()).toEqual(
       order.filter((name) => sources.some(({ file }) => part(file) === name)).sort(),
     );
   });
 
-  test("imports point one way", () => {
+  test("imports earlier parts only", () => {
     const wrong = sources
       .filter(({ file }) => part(file) !== "index")
       .flatMap(({ file, text }) =>
@@ -95,8 +95,8 @@ describe("lib", () => {
     expect(wrong).toEqual([]);
   });
 
-  // Which of two such files is there first depends on who is imported first, and the other's constants are not made yet.
-  test("no files import each other at run time", () => {
+  // In a cycle, the file loaded first would see uninitialized constants of the other.
+  test("has no import cycles at run time", () => {
     expect(cycleOf(new Map(sources.map(({ file, text }) => [file, runtimeImports(file, text)])))).toBeUndefined();
     const pair = new Map([
       ["lib/a.ts", runtimeImports("lib/a.ts", 'import {\n  type A,\n  b,\n} from "./b.ts";\n')],
@@ -114,7 +114,7 @@ describe("lib", () => {
     expect(importers.map(({ file }) => file).filter((file) => !allowed.includes(part(file)))).toEqual([]);
   });
 
-  test("relative imports name the file with .ts", () => {
+  test("writes relative imports with the .ts extension", () => {
     const wrong = sources.flatMap(({ file, text }) =>
       imports(file, text).filter((target) => !/\.(ts|json)$/.test(target)),
     );
@@ -125,16 +125,16 @@ describe("lib", () => {
 describe("native", () => {
   const natives = files("native", /\.(cc|h|cu|cuh)$/).map((file) => ({
     file,
-    // Comments may speak of anything.
+    // Ignore comments.
     text: readFileSync(join(root, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, ""),
   }));
 
-  test("only native/binding knows napi.h", () => {
+  test("includes napi.h only in native/binding", () => {
     const users = natives.filter(({ text }) => /#include\s*[<"](napi|node_api|js_native_api)\.h/.test(text));
     expect(users.map(({ file }) => file).filter((file) => !file.startsWith("native/binding/"))).toEqual([]);
   });
 
-  test("nothing ends the process or prints", () => {
+  test("neither exits the process nor prints", () => {
     const forbidden =
       /\b(?:std::)?(?:(?:exit|_exit|quick_exit|assert|printf|fprintf|puts)\s*\(|(?:abort|terminate)\s*\(\s*\))|std::c(?:out|err)\b/;
     const wrong = natives

@@ -1,4 +1,4 @@
-// A program that imports the package and requires it has two copies of it: what one makes is known to the other.
+// A program that both imports and requires the package has two copies, which must work together.
 import { expect, test, vi } from "vitest";
 
 async function copy() {
@@ -9,7 +9,7 @@ async function copy() {
   };
 }
 
-test("errors of one copy are errors of the other", async () => {
+test("errors of one copy are instances of the other's class", async () => {
   const [a, b] = [await copy(), await copy()];
   expect(a.errors.HeddleError).not.toBe(b.errors.HeddleError);
   const error = new a.errors.HeddleError("IO", "disk: expected room, got none");
@@ -24,13 +24,13 @@ test("errors of one copy are errors of the other", async () => {
   expect(Object.keys(error)).toEqual(["name", "code"]);
 });
 
-test("an error in JSON has its message", async () => {
+test("an error serialized to JSON contains its message", async () => {
   const { errors } = await copy();
   const text = JSON.stringify({ error: new errors.HeddleError("IO", "disk: full", { cause: new Error("ENOSPC") }) });
   expect(JSON.parse(text)).toEqual({ error: { name: "HeddleError", code: "IO", message: "disk: full" } });
 });
 
-test("operations of one copy take part in a program of the other, on a device of either", async () => {
+test("ops of one copy work in a program of the other, on a device of either", async () => {
   const [a, b] = [await copy(), await copy()];
   const rows = new a.graph.Dimension("rows", 4);
   const program = a.graph.compile(() => {

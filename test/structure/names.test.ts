@@ -1,4 +1,4 @@
-// Names that every object of JavaScript has by birth, wherever a name comes from a caller or a file.
+// Names of built-in JavaScript properties work wherever a caller or a file provides a name.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,14 +29,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** An object with one key, its own. */
+/** An object with a single own property. */
 const only = <T>(name: string, value: T): Record<string, T> => Object.fromEntries([[name, value]]);
 const ownOf = (object: object, name: string): unknown => Object.getOwnPropertyDescriptor(object, name)?.value;
 const ones = Float32Array.of(1, 1);
 const stored = (name: string) => ({ name, dtype: "f32" as const, shape: [2], bytes: new Uint8Array(ones.buffer) });
 const short = { maxSteps: 1, perDeviceTrainBatchSize: 2, maxSeqLength: 32, seed: 1 };
 
-/** The small tokenizer with other files beside its own. */
+/** The small tokenizer with the given chat templates. */
 async function tokenizerWith(chatTemplate: unknown): Promise<Tokenizer> {
   const files = (await tinyTokenizer()).files();
   const config = { ...JSON.parse(files["tokenizer_config.json"]!), chat_template: chatTemplate };
@@ -66,7 +66,7 @@ const cases: Record<string, (name: string) => unknown> = {
     const at = await mkdtemp(join(folder, "card-"));
     await writeFile(join(at, "model_card.json"), JSON.stringify(given));
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
-    // As unknown fields are, it is dropped: from a file, where a program or a run gives it, and of a card that is mended.
+    // Like an unknown field, it is dropped from files, from given cards and from repaired cards.
     const mended = join(at, "mended");
     await mkdir(mended);
     await writeFile(join(mended, "model_card.json"), JSON.stringify({ ...given, trainingCutoffDate: "2023-02-30" }));
@@ -196,14 +196,14 @@ const cases: Record<string, (name: string) => unknown> = {
       return (await trainClassifier(model, { ...short, data, classWeights, outputDir: at, overwriteOutputDir: true }))
         .loss;
     };
-    // The loss is the mean of both rows' losses by their labels' weights.
+    // The loss is the mean of both rows' losses, weighted by label.
     const equal = await lossOf({ other: 1, ...only(name, 1) });
     const rare = await lossOf({ other: 1, ...only(name, 3) });
     const none = await lossOf({ other: 1, ...only(name, 1e-9) });
     expect([equal, rare, none].every(Number.isFinite)).toBe(true);
     expect(Math.abs(none - equal)).toBeGreaterThan(0.1);
     expect(rare).toBeCloseTo((3 * (2 * equal - none) + none) / 4, 4);
-    // A label without a weight has that of 1.
+    // A label without a weight counts as 1.
     expect(await lossOf({ other: 1 })).toBe(equal);
     await using loaded = await LanguageModel.load(at);
     expect(loaded.config.classifier!.labels.toSorted()).toEqual([name, "other"].toSorted());
@@ -262,9 +262,9 @@ const cases: Record<string, (name: string) => unknown> = {
   },
 };
 
-/** As Jinja's tojson writes it. */
+/** The string as written by Jinja's tojson. */
 const pythonJson = (value: unknown) => JSON.stringify(value).replaceAll(":", ": ");
 
 describe.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("%s", (name) => {
-  test.each(Object.entries(cases))("%s", async (_, holds) => void (await holds(name)));
+  test.each(Object.entries(cases))("works as %s", async (_, holds) => void (await holds(name)));
 });

@@ -1,4 +1,4 @@
-// Callers hand on what they may not have been given: `seed: options.seed` compiles under exactOptionalPropertyTypes too.
+// Callers may pass on optional values: `seed: options.seed` compiles even under exactOptionalPropertyTypes.
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test } from "vitest";
@@ -7,7 +7,7 @@ import { givenMembers } from "../helpers/given-types.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const entries = ["index", "graph/index", "serve/index", "tokenizer/index"].map((name) => `${root}lib/${name}.ts`);
 
-test("every optional member of what callers fill in takes undefined", () => {
+test("every optional member that callers fill in accepts undefined", () => {
   const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
   const program = ts.createProgram(entries, { ...options, exactOptionalPropertyTypes: true });

@@ -1,4 +1,4 @@
-// README's and the guides' TypeScript: all of it compiles against the package's types, and the recipes for authors of libraries run. Their links lead somewhere.
+// TypeScript examples in the README and guides compile, the recipes for library authors run, and links are valid.
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ for (const name of ["README.md", ...guides.map((guide) => `docs/${guide}`)])
 const recipes = pages.get("docs/extending.md")!;
 const blocksOf = (text: string) => [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code!);
 
-test("every example in TypeScript compiles", () => {
+test("every TypeScript example compiles", () => {
   const files = new Map(
     [...pages].flatMap(([name, text]) =>
       blocksOf(text).map((code, i) => [join(root, `${name}-${i}.ts`), `${code}\nexport {};\n`] as const),
@@ -58,7 +58,7 @@ test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)
       } finally {
         console.log = log;
       }
-      // Numbers that a step, a token or a program told.
+      // Values reported by a step, a token or a program.
       expect(lines.length).toBeGreaterThan(0);
       expect(lines.every((line) => line.some((said) => typeof said === "number" && Number.isFinite(said)))).toBe(true);
     } finally {
@@ -97,14 +97,14 @@ test.skipIf(!existsSync(join(root, "models/default/config.json")))(
   60_000,
 );
 
-/** A heading as it is named behind a #. */
+/** The anchor of a heading. */
 const anchor = (heading: string) =>
   heading
     .toLowerCase()
     .replace(/[^\p{L}\p{N} _-]/gu, "")
     .replaceAll(" ", "-");
 
-test.each([...pages.keys()])("%s links to what is there", (name) => {
+test.each([...pages.keys()])("%s has no broken links", (name) => {
   const links = [
     ...pages
       .get(name)!

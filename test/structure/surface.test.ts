@@ -1,5 +1,5 @@
-// Every function and method of heddle, heddle/serve and heddle/tokenizer, called with what it does not take: each ends in a HeddleError, or
-// works. Those of heddle/graph: `graph/surface.test.ts`.
+// Every function and method of heddle, heddle/serve and heddle/tokenizer throws a HeddleError for invalid arguments, or works.
+// heddle/graph is tested in `graph/surface.test.ts`.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-surface-"));
 const home = process.cwd();
-process.chdir(folder); // what takes a name for a path writes here
+process.chdir(folder); // functions that treat an argument as a path write here
 const tokenizer = await tinyTokenizer();
 const model = tinyModel({ tokenizer });
 afterAll(async () => {
@@ -20,7 +20,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** What makes a call reach the places after the first. */
+/** Valid leading arguments, so that calls check later ones. */
 const leading: Record<string, unknown[]> = {
   convertModel: ["nowhere", "out"],
   createModel: [{ modelType: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 50 }],
@@ -93,10 +93,10 @@ for (const stage of [
 ])
   leading[stage] ??= [model];
 
-/** Not for callers: private to TypeScript, or said to be internal. */
+/** Private or internal methods, not for callers. */
 const INTERNAL =
   /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|reading|longPrompt|exclusively|saveWith|assertIdle)|model\.(run|resolve|sequences|checkTexts|storedDtype)|tokenizer\.(around|ownOf|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|forbiddenIn|settledTexts))$/;
-/** What these do with nothing, or with no options, is work of minutes: those alone that are refused are called. */
+/** Functions that work for minutes without arguments, so only calls that must be rejected are made. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const fine = ["undefined", "{}"];
 
@@ -128,13 +128,13 @@ for (const [name, object] of Object.entries(objects))
       else if (set) calls.push([`${name}.${key}=`, (given) => set.call(object, given), undefined]);
     }
 
-/** What the calls give that goes on being used. */
+/** Results of calls that are still in use. */
 const kept = new Set<unknown>([model]);
 const wrongEnd = (call: () => unknown) => endOf(call, kept);
 
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
-test("there are as many as there should be", () => {
-  // Devices and errors have no methods that take anything.
+test("the table covers all classes", () => {
+  // Devices and errors have no methods with arguments.
   const classes = [heddle, tokenizers, servers].flatMap((entry) => Object.values<unknown>(entry).filter(isClass));
   const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
   const without = classes.filter((type) => !instances.some((object) => object instanceof (type as typeof Object)));
@@ -142,7 +142,7 @@ test("there are as many as there should be", () => {
   expect(wanted.length).toBeGreaterThan(95);
 });
 
-test.each(wanted)("%s", async (name, call, self) => {
+test.each(wanted)("%s rejects invalid arguments", async (name, call, self) => {
   const lead = leading[name] ?? [];
   const wrong: unknown[] = [];
   for (let place = 0; place <= Math.min(lead.length, 3); place++)
@@ -237,20 +237,20 @@ const options: [string, Anything, unknown, string[]][] = [
     [...HANDLER, "host", "port", "allowWithoutKey", "headersTimeout", "maxConnections", "closeTimeout"],
   ],
 ];
-test.each(options)("options of %s", async (name, call, self, names) => {
+test.each(options)("%s rejects invalid options", async (name, call, self, names) => {
   const wrong: unknown[] = [];
   for (const option of names)
     for (const [what, value] of oddities) {
       const lead = name === "LanguageModel.load" ? ["default"] : leading[name]!;
       const short = name === "chat.send" || name === "model.generate" ? { maxTokens: 2 } : {};
-      const alone = name === "serve" ? { port: 0 } : {}; // where nobody listens
+      const alone = name === "serve" ? { port: 0 } : {}; // any free port
       const end = await wrongEnd(() => call.apply(self, [...lead, { ...short, ...alone, [option]: value }]));
       if (end !== undefined) wrong.push(`${option}: ${what}: ${end}`);
     }
   expect(wrong).toEqual([]);
 });
 
-test("messages say what is meant", async () => {
+test("error messages state expected and actual values", async () => {
   const message = (work: () => unknown) => expect(Promise.resolve().then(work)).rejects;
   await message(() => (heddle.convertModel as Anything)()).toThrow(
     "input: expected the path of a model, got undefined",
@@ -269,7 +269,7 @@ test("messages say what is meant", async () => {
   );
 });
 
-test("the tokenizer of the embedded model by its name", async () => {
+test("loads the tokenizer of the embedded model by name", async () => {
   const own = await Tokenizer.load("default");
   await using embedded = await LanguageModel.load("default");
   expect(own.encode("The capital of France")).toEqual(embedded.tokenizer?.encode("The capital of France"));

@@ -1,10 +1,10 @@
-// What callers pass that is not what was meant: each is refused by name, and nothing is left out in silence.
+// Invalid arguments are rejected by name. No unknown option is silently ignored.
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson } from "./samples.ts";
 
 const tokenizer = fromJson(byteLevelJson([], { added_tokens: [added(256, "<|end|>")] }));
-// As JavaScript calls it.
+// Untyped, as JavaScript callers see it.
 const anything = tokenizer as unknown as Record<string, (...args: unknown[]) => unknown>;
 const refused = (message: RegExp) =>
   expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
@@ -43,7 +43,7 @@ describe("options", () => {
     ["applyChatTemplateWithMask", [[], { tool: [] }], /^tool: .*nearest: tools/],
     ["fit", [[], { contextLength: 5, reserved: 1 }], /^reserved: .*nearest: reserve/],
     ["fit", [[], null], /^options: expected an object/],
-  ])("%s(%j) is refused", (method, args, message) => {
+  ])("are rejected synchronously: %s(%j)", (method, args, message) => {
     expect(of(() => anything[method]!(...args))).toEqual(refused(message));
   });
 
@@ -54,13 +54,13 @@ describe("options", () => {
     ["encodeAsync", ["a", { add_special_tokens: false }], /^add_special_tokens: /],
     ["encodeInputs", [["a"], { max_length: 4 }], /^max_length: /],
     ["decodeBatch", [[[1]], { skipSpecial: true }], /^skipSpecial: .*nearest: skipSpecialTokens/],
-  ])("%s(%j) rejects", async (method, args, message) => {
+  ])("reject the promise: %s(%j)", async (method, args, message) => {
     expect(await Promise.resolve(of(() => anything[method]!(...args))).catch((error: unknown) => error)).toEqual(
       refused(message),
     );
   });
 
-  it("of training and of loading are refused as well", async () => {
+  it("are also rejected by train and load when unknown", async () => {
     await expect(Tokenizer.train(["a"], { vocabSize: 300, vocab_size: 1 } as never)).rejects.toEqual(
       refused(/^vocab_size: .*nearest: vocabSize/),
     );
@@ -69,7 +69,7 @@ describe("options", () => {
     );
   });
 
-  it("that are right do what they did", async () => {
+  it("take effect when they are valid", async () => {
     expect([...tokenizer.encode("a<|end|>", { allowSpecial: true, addSpecialTokens: false })]).toEqual([97, 256]);
     expect([...(await tokenizer.encodeAsync("a", { signal: new AbortController().signal }))]).toEqual([97]);
     expect(tokenizer.decode([97, 256], { skipSpecialTokens: true })).toBe("a");
@@ -78,7 +78,7 @@ describe("options", () => {
 
 describe("ids", () => {
   it.each([[5], [undefined], [null], ["12"], [[1n]], [[Number.NaN]], [[-1]], [[1.5]], [[2 ** 32]], [["1"]]])(
-    "decode(%s) is refused",
+    "are rejected by decode(%s)",
     (ids) => {
       expect(of(() => anything.decode!(ids))).toEqual(refused(/^ids/));
       expect(of(() => anything.decoder!({ after: ids ?? 0 }))).toEqual(refused(/^after/));
@@ -86,14 +86,14 @@ describe("ids", () => {
   );
 });
 
-it("a progress callback that throws what is no error stops the training with it", async () => {
+it("training rejects with whatever the progress callback throws, even a non-Error", async () => {
   const onProgress = ({ phase }: { phase: string }) => {
     if (phase === "merge") throw "stop";
   };
   await expect(Tokenizer.train(["hello world ".repeat(50)], { vocabSize: 300, onProgress })).rejects.toBe("stop");
 });
 
-it("decoders that each write a little more than they read are stopped", () => {
+it("a chain of decoders that multiplies the text is stopped at a limit", () => {
   const replace = { type: "Replace", pattern: { String: "l" }, content: "llll" };
   const grown = (rounds: number) =>
     fromJson(
@@ -111,7 +111,7 @@ it("decoders that each write a little more than they read are stopped", () => {
   });
 });
 
-it("arrays whose memory was transferred are refused by name", async () => {
+it("detached arrays are rejected by name", async () => {
   const tokenizer = fromJson(byteLevelJson([]));
   const arrays = [Uint32Array.of(1, 2), Int32Array.of(1, 2), Uint8Array.of(1, 2)].map((array) => {
     structuredClone(array.buffer, { transfer: [array.buffer] });

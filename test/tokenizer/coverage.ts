@@ -1,4 +1,4 @@
-// Which parts of lib/tokenizer have run, by V8's own block coverage: what guides a fuzzer to new code.
+// Block coverage of lib/tokenizer from V8, which guides the fuzzer to new code.
 import { Session } from "node:inspector";
 
 interface Range {
@@ -14,9 +14,9 @@ interface Script {
 
 export class Coverage {
   private readonly session = new Session();
-  /** Of each script, by offset: whether it has run; and, one higher than its place in the list, the innermost function there. */
+  /** Per script and offset: whether the code has run, and the number of its innermost function (from 1). */
   private readonly scripts = new Map<string, { ran: Uint8Array; owner: Uint32Array; functions: Map<string, number> }>();
-  /** Characters of source that have run. */
+  /** Number of source characters that have run. */
   covered = 0;
 
   constructor() {
@@ -25,7 +25,7 @@ export class Coverage {
     this.session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
   }
 
-  /** Adds what has run since the last call; says whether any of it never had. */
+  /** Adds the code that has run since the last call. Returns whether any of it is new. */
   take(): boolean {
     let result: Script[] = [];
     this.session.post("Profiler.takePreciseCoverage", (error, taken) => {
@@ -55,8 +55,8 @@ export class Coverage {
       script = grown;
       this.scripts.set(scriptId, script);
     }
-    // Functions come with those within them after them. One that has not run is only named once, so that a later answer about the
-    // function around it says nothing of its code.
+    // Functions are listed before the functions nested in them. V8 reports a function that has not run only once, so later reports on
+    // the enclosing function do not cover its code.
     for (const { ranges } of functions) {
       const { startOffset, endOffset } = ranges[0]!;
       const name = `${startOffset}-${endOffset}`;
@@ -70,7 +70,7 @@ export class Coverage {
       if (outer.count === 0) continue;
       const number = script.functions.get(`${outer.startOffset}-${outer.endOffset}`);
       const runs = new Uint8Array(outer.endOffset - outer.startOffset);
-      // Ranges too come with those within them after them.
+      // Ranges are listed before the ranges nested in them.
       for (const range of ranges) {
         runs.fill(range.count > 0 ? 1 : 0, range.startOffset - outer.startOffset, range.endOffset - outer.startOffset);
       }

@@ -7,7 +7,7 @@ const bytesOnly = fromJson(byteLevelJson([], { added_tokens: [added(256, "<|end|
 const pieces = fromJson(sentencePieceJson(["▁", "a", "▁a", "日"], [["▁", "a"]]));
 
 describe("decode", () => {
-  it("replaces malformed UTF-8 as WHATWG does", () => {
+  it("replaces malformed UTF-8 as the WHATWG specifies", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
         expect(bytesOnly.decode(bytes)).toBe(utf8.decode(bytes));
@@ -23,19 +23,19 @@ describe("decode", () => {
     );
   });
 
-  it("takes any iterable of numbers and passes over unknown ids", () => {
+  it("accepts any iterable of numbers and skips unknown ids", () => {
     expect(bytesOnly.decode([0x68, 0x69])).toBe("hi");
     expect(bytesOnly.decode(new Set([0x68, 0x69]))).toBe("hi");
     expect(bytesOnly.decode(Int32Array.of(0x68, 1_000_000, 0x69))).toBe("hi");
     expect(bytesOnly.decode([])).toBe("");
   });
 
-  it("leaves special tokens out where asked", () => {
+  it("skips special tokens on request", () => {
     expect(bytesOnly.decode([0x68, 256, 0x69])).toBe("h<|end|>i");
     expect(bytesOnly.decode([0x68, 256, 0x69], { skipSpecialTokens: true })).toBe("hi");
   });
 
-  it("knows its tokens", () => {
+  it("maps between ids and tokens", () => {
     expect(bytesOnly.idToToken(0x20)).toBe("Ġ");
     expect(bytesOnly.tokenToId("Ġ")).toBe(0x20);
     expect(bytesOnly.tokenToId("<|end|>")).toBe(256);
@@ -56,14 +56,14 @@ describe("decoder", () => {
     return [...out, decoder.flush()];
   };
 
-  it("gives each character when it is whole", () => {
+  it("emits each character once it is complete", () => {
     const parts = ["a", "", "é", "", "", "日", "", "", "", "🎉", ""];
     expect(texts(bytesOnly.decoder(), Buffer.from("aé日🎉"))).toEqual(parts);
     expect(texts(bytesOnly.decoder(), [0xe6, 0x97])).toEqual(["", "", "\ufffd"]);
     expect(texts(bytesOnly.decoder(), [0xe6, 0x97, 0x41])).toEqual(["", "", "\ufffdA", ""]);
   });
 
-  it("adds up to decode and never splits a character", () => {
+  it("concatenates to the result of decode and never splits a character", () => {
     const id = fc.oneof(fc.nat(257), fc.constantFrom(...Buffer.from("日🎉é")));
     for (const tokenizer of [bytesOnly, pieces]) {
       for (const skipSpecialTokens of [true, false]) {
@@ -79,7 +79,7 @@ describe("decoder", () => {
     }
   });
 
-  it("goes on from ids already shown, without stripping a space again", () => {
+  it("continues after ids already shown, without stripping another space", () => {
     const a = pieces.tokenToId("▁a")!;
     expect(pieces.decode([a, a])).toBe("a a");
     expect(pieces.decoder().push(a)).toBe("a");
@@ -88,40 +88,40 @@ describe("decoder", () => {
     expect(half.push(0xa5)).toBe("日");
   });
 
-  it("holds a run of byte tokens back until it ends", () => {
+  it("holds back a run of byte tokens until it ends", () => {
     const decoder = pieces.decoder();
     expect([...Buffer.from("é")].map((byte) => decoder.push(3 + byte))).toEqual(["", ""]);
     expect(decoder.push(pieces.tokenToId("a")!)).toBe("éa");
   });
 });
 
-describe("decoders that native code does not know", () => {
+describe("decoders implemented in TypeScript", () => {
   const withDecoder = (decoder: unknown) =>
     fromJson(sentencePieceJson(["▁", "a", "▁a", "x▁y"], [["▁", "a"]], { decoder }));
   const ids = (tokenizer: ReturnType<typeof fromJson>, ...tokens: string[]) =>
     tokens.map((token) => tokenizer.tokenToId(token)!);
 
-  it("has Metaspace take the marks of the first token away", () => {
+  it("strip the marks of the first token with Metaspace", () => {
     const always = withDecoder({ type: "Metaspace", replacement: "▁", prepend_scheme: "always" });
     expect(always.decode(ids(always, "▁a", "▁a"))).toBe("a a");
     const never = withDecoder({ type: "Metaspace", replacement: "▁", prepend_scheme: "never" });
     expect(never.decode(ids(never, "▁a", "▁a"))).toBe(" a a");
   });
 
-  it("joins tokens by spaces without a decoder", () => {
+  it("join tokens by spaces if none is configured", () => {
     const none = withDecoder(null);
     expect(none.decode(ids(none, "a", "▁a"))).toBe("a ▁a");
   });
 
-  it("strips at both ends of each token where nothing fuses them", () => {
+  it("strip both ends of each token if no Fuse precedes", () => {
     const strip = withDecoder({ type: "Sequence", decoders: [{ type: "Strip", content: "▁", start: 1, stop: 1 }] });
     expect(strip.decode(ids(strip, "▁a", "▁", "x▁y"))).toBe("ax▁y");
   });
 
-  it("streams what it decodes", () => {
+  it("stream the same text as decode", () => {
     const [fuse, strip] = [{ type: "Fuse" }, { type: "Strip", content: " ", start: 1, stop: 0 }];
     const replace = { type: "Replace", pattern: { Regex: "▁" }, content: " " };
-    // The same as llamaDecoder, spelled so that only TypeScript knows it.
+    // Equivalent to llamaDecoder, but in a form that native code does not recognize.
     const spelled = withDecoder({ type: "Sequence", decoders: [replace, { type: "ByteFallback" }, fuse, strip] });
     const native = withDecoder(llamaDecoder);
     const id = fc.oneof(fc.nat(262), fc.constantFrom(...Buffer.from("日🎉é").map((byte) => 3 + byte)));
@@ -138,7 +138,7 @@ describe("decoders that native code does not know", () => {
     expect(streamed + decoder.flush()).toBe(text);
   });
 
-  it("decodes bytes in TypeScript as in native code", () => {
+  it("decode bytes as native code does", () => {
     const spelled = fromJson(
       byteLevelJson([], { decoder: { type: "Sequence", decoders: [byteLevel, { type: "Fuse" }] } }),
     );

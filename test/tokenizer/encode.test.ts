@@ -5,7 +5,7 @@ import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
 import { naiveMerge } from "./pipeline/naive.ts";
 import { added, byteLevelJson, byteNames, fromJson, plain, sentencePieceJson, splitBy } from "./samples.ts";
 
-/** Any string, lone surrogates, whitespace, digits, marks and special tokens' text included. */
+/** Any string, including lone surrogates, whitespace, digits, marks and the text of special tokens. */
 const anyText = fc
   .array(
     fc.oneof(
@@ -33,7 +33,7 @@ const anyText = fc
   .map((parts) => parts.join(""));
 
 describe("byte-level BPE", () => {
-  it("encodes as worked out by hand", () => {
+  it("matches ids worked out by hand", () => {
     const merges: [string, string][] = [
       ["l", "o"],
       ["Ġ", "lo"],
@@ -47,7 +47,7 @@ describe("byte-level BPE", () => {
     expect(tokenizer.count("lower low", { allowSpecial: true })).toBe(4);
   });
 
-  it("merges as the definition does, short words and long", () => {
+  it("merges short and long words as BPE is defined", () => {
     const letters = ["a", "b", "c"];
     const pairs = letters.flatMap((x) => letters.map((y): [string, string] => [x, y]));
     const merge = fc.shuffledSubarray(pairs, { minLength: 1 });
@@ -60,7 +60,7 @@ describe("byte-level BPE", () => {
           const tokens = [...known];
           const pair: [string, string] = [tokens[seed % tokens.length]!, tokens[(seed * 7) % tokens.length]!];
           if (merges.some(([x, y]) => x === pair[0] && y === pair[1])) continue;
-          // Not always after the merges that make its parts: files may say anything.
+          // The merge may precede the merges that make its parts, since files may hold any order.
           merges.splice(seed % (merges.length + 1), 0, pair);
           known.add(pair.join(""));
         }
@@ -74,7 +74,7 @@ describe("byte-level BPE", () => {
     );
   });
 
-  it("decodes what it encodes, whatever the text", async () => {
+  it("round-trips any text", async () => {
     const corpus = "the quick brown fox's 12345 jumps über 日本語 🎉 한국어\n\n\tdone ".repeat(3);
     for (const pattern of ["gpt2", "llama3", "qwen2", "o200k"] as const) {
       const tokenizer = await Tokenizer.train([corpus], { vocabSize: 400, pattern });
@@ -89,7 +89,7 @@ describe("byte-level BPE", () => {
     }
   });
 
-  it("takes whole words first with ignore_merges", () => {
+  it("matches whole words first with ignore_merges", () => {
     const json = byteLevelJson([["a", "b"]]);
     Object.assign(json.model.vocab, { abc: 300 });
     expect(plain(fromJson(json), "abc")).toEqual([256, 0x63]);
@@ -98,18 +98,17 @@ describe("byte-level BPE", () => {
     expect(plain(fromJson(json), "abcd")).toEqual([256, 0x63, 0x64]);
   });
 
-  it("reads merges as pairs and as text", () => {
+  it("reads merges as pairs and as strings", () => {
     const json = byteLevelJson([["a", "b"]]);
     Object.assign(json.model, { merges: ["a b"] });
     expect(plain(fromJson(json), "ab")).toEqual([256]);
   });
 
-  it("is linear for a megabyte of one letter", () => {
+  it("encodes a megabyte of one letter in linear time", () => {
     const merges: [string, string][] = [];
     for (let part = "a"; part.length < 128; part += part) merges.push([part, part]);
     const tokenizer = fromJson(byteLevelJson(merges));
-    // Processor time, which other work on the machine does not stretch: 0.2 s without sanitizers. A quadratic loop
-    // would take hours.
+    // CPU time does not depend on other load. A quadratic loop would take hours.
     const begin = process.cpuUsage();
     const ids = tokenizer.encode("a".repeat(1 << 20));
     const { user, system } = process.cpuUsage(begin);
@@ -118,7 +117,7 @@ describe("byte-level BPE", () => {
   });
 });
 
-// With a merge for every pair of bytes, each piece is cut into twos from its beginning: ids show where pieces begin.
+// With a merge for every pair of bytes, each piece becomes pairs from its start, so that ids reveal where pieces begin.
 describe("split patterns", () => {
   const characters = [..."aBzŁǅʰあ한١Ⅷ7'sStTlLrRvVeEmMdDſ \t\n\r\u0085\u00a0\u2028/!.-_😀\u0301\u0903\u200d"];
   const bytes = [...new Set(characters.flatMap((character) => [...Buffer.from(character)]))];
@@ -128,10 +127,10 @@ describe("split patterns", () => {
   const tekken = namedPatterns.o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "{1}");
   const patterns = { ...namedPatterns, tekken: tekken.replace("\\p{N}{1}", "\\p{N}") };
   for (const [name, pattern] of Object.entries(patterns)) {
-    it(`${name}: native code splits as the regular expression does`, () => {
+    it(`${name}: the native splitter equals the regular expression`, () => {
       const json = byteLevelJson(merges, { pre_tokenizer: splitBy(pattern) });
       const native = fromJson(json);
-      // A group around it: the same language, no longer known by its text, so JavaScript's RegExp splits.
+      // The group keeps the language but hides the pattern from the native splitters, so JavaScript's RegExp splits.
       const general = fromJson({ ...json, pre_tokenizer: splitBy(`(?:${pattern})`) });
       fc.assert(
         fc.property(text, (sample) => {
@@ -142,9 +141,9 @@ describe("split patterns", () => {
     });
   }
 
-  it("splits by hand", async () => {
+  it("give pieces worked out by hand", async () => {
     const pieces = async (pattern: keyof typeof namedPatterns, sample: string) => {
-      // As many merges as there are pairs: every piece becomes one token.
+      // With enough merges, every piece becomes one token.
       const tokenizer = await Tokenizer.train([sample], { vocabSize: 2000, pattern });
       return [...tokenizer.encode(sample, { allowSpecial: true })].map((id) =>
         Buffer.from(tokenizer.tokenBytes(id)).toString(),
@@ -164,7 +163,7 @@ describe("split patterns", () => {
     ]);
   });
 
-  it("isolates digits before GPT-2's split", () => {
+  it("isolate digits before GPT-2's split", () => {
     const pre_tokenizer = {
       type: "Sequence",
       pretokenizers: [
@@ -198,20 +197,20 @@ describe("SentencePiece-style BPE", () => {
     expect([...tokenizer.encode("a", { allowSpecial: true })]).toEqual([1, id["▁a"]]);
   });
 
-  it("treats text between added tokens as texts of their own", () => {
+  it("treats each part between added tokens as a separate text", () => {
     expect(plain(tokenizer, "a</s>a")).toEqual([id["▁a"], 2, id["▁a"]]);
     expect([...tokenizer.encode("a</s>", { addSpecialTokens: false, allowSpecial: false })]).not.toContain(2);
   });
 
-  it("decodes, with one space stripped at the beginning", () => {
+  it("strips one leading space when decoding", () => {
     expect(tokenizer.decode(plain(tokenizer, "abc a é日"))).toBe("abc a é日");
     expect(tokenizer.decode(tokenizer.encode("abc", { allowSpecial: true }))).toBe("<s> abc");
     expect(tokenizer.decode(tokenizer.encode("abc", { allowSpecial: true }), { skipSpecialTokens: true })).toBe("abc");
-    // Bytes that do not make a character: one U+FFFD each.
+    // Invalid UTF-8 bytes become one U+FFFD each.
     expect(tokenizer.decode([3 + 0xe6, 3 + 0x97])).toBe("\ufffd\ufffd");
   });
 
-  it("has Metaspace do the same in its three schemes", () => {
+  it("supports the three prepend schemes of Metaspace", () => {
     const metaspace = (prepend_scheme: string, split: boolean) =>
       fromJson(
         sentencePieceJson(pieces, merges, {
@@ -223,14 +222,14 @@ describe("SentencePiece-style BPE", () => {
       expect(plain(metaspace("always", split), "a</s>a")).toEqual([id["▁a"], 2, id["▁a"]]);
       expect(plain(metaspace("first", split), "a</s>a")).toEqual([id["▁a"], 2, id.a]);
       expect(plain(metaspace("never", split), "a a")).toEqual([id.a, id["▁a"]]);
-      expect(plain(metaspace("always", split), " a")).toEqual([id["▁a"]]); // already begins with one
+      expect(plain(metaspace("always", split), " a")).toEqual([id["▁a"]]); // already begins with a space
     }
     expect(plain(metaspace("never", true), "  ")).toEqual([id["▁"], id["▁"]]);
     expect(plain(metaspace("never", false), "  ")).toEqual([id["▁▁"]]);
   });
 
-  it("gives the same ids whether words are cut out or not", () => {
-    // A merge across "b▁" forbids cutting the text before each ▁; without it the cuts must change nothing.
+  it("gives the same ids with and without splitting into words", () => {
+    // A merge across "b▁" forbids splitting before each ▁. Without it, splitting must not change the ids.
     const crossing = fromJson(sentencePieceJson([...pieces, "b▁"], [...merges, ["b", "▁"]]));
     const ranks = new Map(merges.map((pair, rank) => [pair.join(" "), rank]));
     const crossingRanks = new Map([...ranks, ["b ▁", 4]]);
@@ -254,14 +253,14 @@ describe("SentencePiece-style BPE", () => {
 describe("added tokens", () => {
   const json = (tokens: object[], overrides = {}) => byteLevelJson([], { added_tokens: tokens, ...overrides });
 
-  it("takes the leftmost, and of those the longest", () => {
+  it("match leftmost, then longest", () => {
     const tokenizer = fromJson(json([added(300, "<a>"), added(301, "<a><b>"), added(302, "a><")]));
     expect(plain(tokenizer, "<a><b>")).toEqual([301]);
     expect(plain(tokenizer, "<a><c")).toEqual([300, 0x3c, 0x63]);
     expect(plain(tokenizer, "a><a>")).toEqual([302, 0x61, 0x3e]);
   });
 
-  it("strips, and keeps to single words, where asked", () => {
+  it("support lstrip, rstrip and single_word", () => {
     const tokenizer = fromJson(
       json([
         added(300, "<l>", { lstrip: true }),
@@ -275,11 +274,11 @@ describe("added tokens", () => {
     expect(plain(tokenizer, "wuwu éwu wu1")).not.toContain(302);
   });
 
-  it("have the ids of the vocabulary where it has them", () => {
+  it("keep the ids that the vocabulary assigns them", () => {
     expect(plain(fromJson(json([added(300, "w")])), "w")).toEqual([0x77]);
   });
 
-  it("finds normalized tokens in normalized text only", () => {
+  it("match in the normalized text only if they are normalized", () => {
     const tokens = [added(300, "HI", { normalized: true, special: false }), added(301, "YO")];
     const tokenizer = fromJson(json(tokens, { normalizer: { type: "Lowercase" } }));
     expect(plain(tokenizer, "xHi")).toEqual([0x78, 300]);
@@ -287,7 +286,7 @@ describe("added tokens", () => {
     expect(plain(tokenizer, "yo")).toEqual([0x79, 0x6f]);
   });
 
-  it("are ordinary text without allowSpecial, mark-up that is not special too", () => {
+  it("are ordinary text without allowSpecial, non-special mark-up included", () => {
     const tokenizer = fromJson(
       json([added(300, "<|end|>"), added(301, "<think>", { special: false }), added(302, "abc", { special: false })]),
     );
@@ -297,7 +296,7 @@ describe("added tokens", () => {
     expect(ids.at(-1)).toBe(302);
   });
 
-  it("are HTML's own elements in any text, as Gemma has them, but where they are special", () => {
+  it("match in any text if they are HTML elements, as in Gemma, unless they are special", () => {
     const tags = ["<table>", "</td>", "<h1>", "<b>", "</s>"];
     const tokens = tags.map((tag, i) => added(300 + i, tag, { special: false }));
     const text = tags.join("");
@@ -314,7 +313,7 @@ describe("added tokens", () => {
 });
 
 describe("batches", () => {
-  it("equal single texts, in order, on any number of threads", async () => {
+  it("equal single calls, in order, on any number of threads", async () => {
     const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
     const texts = Array.from({ length: 300 }, (_, i) => "ab c".repeat(i * 5));
     const batch = await tokenizer.encodeBatch(texts, { allowSpecial: true });
@@ -336,7 +335,7 @@ describe("batches", () => {
     });
   });
 
-  it("refuse what is no string", async () => {
+  it("reject values that are not strings", async () => {
     const tokenizer = fromJson(byteLevelJson([]));
     for (const value of [undefined, null, 3, {}, ["a"]]) {
       expect(() => tokenizer.encode(value as never, { allowSpecial: true })).toThrowError(/text: expected a string/u);

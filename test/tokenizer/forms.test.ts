@@ -1,4 +1,4 @@
-// The other forms of encode and decode: reused buffers, batches of ids, byte offsets, dropout.
+// Variants of encode and decode: reused buffers, batches of ids, byte offsets, dropout.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -12,7 +12,7 @@ async function trained(): Promise<Tokenizer> {
 }
 
 describe("encodeInto", () => {
-  it("fills the caller's array and says how many ids there are", async () => {
+  it("fills the caller's array and returns the number of ids", async () => {
     const tokenizer = await trained();
     const output = new Uint32Array(40_000).fill(7);
     for (const text of ["", "the cat", words, words.repeat(200)]) {
@@ -29,7 +29,7 @@ describe("encodeInto", () => {
 });
 
 describe("short results", () => {
-  it("stay as they are whatever is encoded after them, and cannot take one another along", async () => {
+  it("survive later calls and do not share memory when transferred", async () => {
     const tokenizer = await trained();
     const random = generator(21);
     const kept = Array.from({ length: 3000 }, () => {
@@ -41,10 +41,10 @@ describe("short results", () => {
       const count = tokenizer.encodeInto(text, output);
       expect([...ids]).toEqual([...output.subarray(0, count)]);
     }
-    // One that shares its memory, as the first few do not.
+    // Later results share memory; the first few do not.
     const { ids } = kept.find((one) => one.ids.length > 1 && one.ids.buffer.byteLength > one.ids.byteLength)!;
     try {
-      structuredClone(ids, { transfer: [ids.buffer as ArrayBuffer] }); // Node 20 copies, later ones throw
+      structuredClone(ids, { transfer: [ids.buffer as ArrayBuffer] }); // Node 20 copies, later versions throw
     } catch {}
     for (const { text, ids } of kept) expect(ids.length).toBe(tokenizer.count(text));
     expect(structuredClone(ids)).toEqual(ids);
@@ -54,7 +54,7 @@ describe("short results", () => {
 });
 
 describe("encodeBatchJoined", () => {
-  it("is encodeBatch in one array, in memory of the caller's where it is enough", async () => {
+  it("equals encodeBatch in one array, and uses the caller's memory if it is large enough", async () => {
     const tokenizer = await trained();
     const texts = Array.from({ length: 300 }, (_, i) => words.slice(i % 50, 50 + i));
     const lists = await tokenizer.encodeBatch(texts);
@@ -71,7 +71,7 @@ describe("encodeBatchJoined", () => {
     await expect(tokenizer.encodeBatchJoined([1] as never)).rejects.toThrow("text: expected a string");
   });
 
-  it("keeps batches apart that run at once, or that are stopped", async () => {
+  it("separates batches that run concurrently or are aborted", async () => {
     const tokenizer = await trained();
     const batches = Array.from({ length: 12 }, (_, b) =>
       Array.from({ length: 40 }, (_, i) => words.repeat(20).slice(b * i)),
@@ -89,7 +89,7 @@ describe("encodeBatchJoined", () => {
 });
 
 describe("decodeBatch", () => {
-  it("is decode of each list", async () => {
+  it("equals decode of each list", async () => {
     const random = generator(11);
     for (const name of ["bert", "unigram-t5", "nfc"]) {
       const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(families()[name]) });
@@ -101,7 +101,7 @@ describe("decodeBatch", () => {
     }
   });
 
-  it("works on several threads, takes any iterables and stops when aborted", async () => {
+  it("works on several threads, accepts any iterables and stops when aborted", async () => {
     const tokenizer = await trained();
     const long = tokenizer.encode(words.repeat(20_000));
     const texts = await tokenizer.decodeBatch([long, [...long.subarray(0, 5)], new Set([1, 2]), []]);
@@ -116,7 +116,7 @@ describe("decodeBatch", () => {
 });
 
 describe("offsets in bytes", () => {
-  it("cut the same stretches out of the text's UTF-8", () => {
+  it("select the same ranges in the text's UTF-8", () => {
     for (const name of ["bert", "unigram-always", "nfc", "lowercase"]) {
       const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(families()[name]) });
       const random = generator(5);
@@ -139,7 +139,7 @@ describe("offsets in bytes", () => {
 });
 
 describe("dropout", () => {
-  it("decodes to the same text, with more tokens, the same ones from the same seed", async () => {
+  it("decodes to the same text from more tokens, reproducibly for a seed", async () => {
     const tokenizer = await trained();
     const text = "the cat that sat on the mat ".repeat(40);
     const plain = tokenizer.encode(text).length;
@@ -158,8 +158,8 @@ describe("dropout", () => {
     expect(batch[1]).toEqual(tokenizer.encode(text, { dropout: 0.3, seed: 5 }));
   });
 
-  it("leaves a merge out as often as it says", () => {
-    // One merge only: a pair stays apart with the probability, each on its own.
+  it("skips merges with the given probability", () => {
+    // With a single merge, each pair independently stays unmerged with this probability.
     const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
     const pairs = 20_000;
     for (const dropout of [0.1, 0.5, 0.9]) {
@@ -169,7 +169,7 @@ describe("dropout", () => {
     }
   });
 
-  it("is never slow and has offsets", () => {
+  it("is fast on long words and supports offsets", () => {
     const tokenizer = fromJson(
       sentencePieceJson(
         ["a", "aa", "aaaa"],
@@ -191,7 +191,7 @@ describe("dropout", () => {
     expect(performance.now() - started).toBeLessThan(5000);
   });
 
-  it("refuses what has no meaning", () => {
+  it("rejects invalid values, and models without merges", () => {
     const tokenizer = fromJson(byteLevelJson([]));
     for (const options of [{ dropout: 1 }, { dropout: -0.1 }, { dropout: Number.NaN }, { dropout: 0.1, seed: -1 }]) {
       expect(() => tokenizer.encode("a", options)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));

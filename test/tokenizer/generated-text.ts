@@ -1,6 +1,6 @@
-// Strings to try tokenizers on: the same from the same seed.
+// Random strings for testing tokenizers, deterministic for a seed.
 
-/** Mulberry32: a small generator of numbers below 1. */
+/** Mulberry32: a small random number generator over [0, 1). */
 export function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -16,7 +16,7 @@ export const words =
     " ",
   );
 const spaces = [" ", " ", " ", " ", "", "", "  ", "   ", "\n", "\n\n", "\t", " \n ", "\u00a0", "\u3000"];
-/** Blocks whose characters compose, decompose, fold or separate in their own ways. */
+/** Unicode blocks whose characters compose, decompose, fold or separate in special ways. */
 const blocks: [number, number][] = [
   [0, 0x80],
   [0x80, 0x250],

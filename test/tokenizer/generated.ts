@@ -1,4 +1,4 @@
-// Small tokenizers of every component of tokenizer.json.
+// Small tokenizers that cover every component of tokenizer.json.
 import { generator, randomText, words } from "./generated-text.ts";
 
 export { generator, randomText };
@@ -23,7 +23,7 @@ function table(tokens: Iterable<string>): Record<string, number> {
   return Object.fromEntries([...new Set(tokens)].map((token, id) => [token, id]));
 }
 
-/** Single characters of all the words, and parts of them. */
+/** All single characters of the words, and parts of words. */
 function pieces(random: () => number, count: number): string[] {
   const all = new Set(words.join("").toLowerCase().toWellFormed());
   const list = [...all];
@@ -58,7 +58,7 @@ function unigram(random: () => number, byteFallback: boolean): Json {
   return { type: "Unigram", unk_id: 0, vocab, byte_fallback: byteFallback };
 }
 
-/** Every character a token, merges between random neighbours. */
+/** Every character is a token; merges join random neighbours. */
 function bpe(random: () => number, options: Json = {}, suffix = "", prefix = ""): Json {
   const single = pieces(random, 0);
   const tokens = new Set(["<unk>", ...single, ...single.map((s) => s + suffix), ...single.map((s) => prefix + s)]);
@@ -121,7 +121,7 @@ const byteLevel = (prefix = false, regex = true): Json => ({
   use_regex: regex,
 });
 
-/** A precompiled charsmap of a few entries, as SentencePiece lays it out: a double array, then texts. */
+/** A precompiled charsmap of a few entries in SentencePiece's layout: a double array, then texts. */
 export function charsmap(entries: [string, string][], size = 1 << 14): string {
   const texts: number[] = [];
   const keys = entries.map(([from, to]) => {
@@ -179,7 +179,7 @@ const nmtCharsmap = () =>
     ["ß", "ss"],
   ]);
 
-/** Tokenizers by name. Each is one the official library loads. */
+/** Tokenizers by name. The official library can load each of them. */
 export function families(): Record<string, Json> {
   const random = generator(20261124);
   const make = (model: Json, parts: Json = {}): Json => ({
@@ -229,7 +229,7 @@ export function families(): Record<string, Json> {
     make(chars, { normalizer, pre_tokenizer: { type: "WhitespaceSplit" }, decoder: { type: "Fuse" }, ...parts });
   const cut = (...parts: Json[]) =>
     make(bertModel, { pre_tokenizer: parts.length === 1 ? parts[0] : sequence("pretokenizers", parts) });
-  // Ids as the library gives them: those of the vocabulary, else the next ones.
+  // Ids as the library assigns them: the vocabulary's if present, otherwise the next free ones.
   const flaggedAfter = (model: Json) => {
     const vocab = model.vocab as Record<string, number>;
     const next = Object.keys(vocab).length;

@@ -1,4 +1,4 @@
-// Truncation and padding: stored values of the official library (scripts/golden/tokenizer_inputs.mjs).
+// Truncation and padding match stored values of the official library (scripts/golden/tokenizer_inputs.mjs).
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
@@ -36,10 +36,10 @@ const plain = (input: ModelInput): Plain => ({
 });
 
 describe("encodeInputs", () => {
-  it.each(rows.map((row, index) => ({ ...row, index })))("is the official library's: $index", async (row) => {
+  it.each(rows.map((row, index) => ({ ...row, index })))("matches the official library: $index", async (row) => {
     const { truncation, padding, texts, inputs } = row;
     const tokenizer = load({ truncation, padding });
-    // The library pads a pair on its own.
+    // The library pads a pair separately.
     for (const [i, text] of texts.entries()) {
       const alone = (padding as { strategy?: unknown } | null)?.strategy === "BatchLongest" ? texts : [text];
       const got = (await tokenizer.encodeInputs(alone))[alone.indexOf(text)]!;
@@ -48,7 +48,7 @@ describe("encodeInputs", () => {
     expect(texts.length).toBeGreaterThan(2);
   });
 
-  it("gives what overflows in windows that share the stride", async () => {
+  it("returns overflowing tokens in windows that overlap by the stride", async () => {
     const tokenizer = fromJson(byteLevelJson([]));
     const windows = async (text: InputText, truncation: Truncation) => {
       const [input] = await tokenizer.encodeInputs([text], { truncation });
@@ -61,13 +61,13 @@ describe("encodeInputs", () => {
     expect(await windows(text, { maxLength: 4, stride: 2, side: "left" })).toEqual(["6789", "4567", "2345", "0123"]);
     expect(await windows(text, { maxLength: 10, stride: 3 })).toEqual([text]);
     expect(await windows(text, { maxLength: 0 })).toEqual(["", text]);
-    // The other text stays with every part.
+    // Every window contains the other text.
     const pair: InputText = ["ab", text];
     expect(await windows(pair, { maxLength: 6, strategy: "onlySecond" })).toEqual(["ab0123", "ab4567", "ab89"]);
     expect(await windows([text, "ab"], { maxLength: 6 })).toEqual(["0123ab", "4567ab", "89ab"]);
   });
 
-  it("combines the parts of two texts that are both cut, as the official library does", async () => {
+  it("combines the windows of two truncated texts as the official library does", async () => {
     const tokenizer = fromJson(byteLevelJson([]));
     const inputs = async (truncation: Truncation, padding: Padding | false = false) => {
       const [input] = await tokenizer.encodeInputs([["abcdef", "012345"]], { truncation, padding });
@@ -75,7 +75,7 @@ describe("encodeInputs", () => {
     };
     const texts = async (truncation: Truncation) =>
       (await inputs(truncation)).map(({ ids }) => tokenizer.decode(ids)).join(" ");
-    // The official library's, without what it nests in each.
+    // Values of the official library, without the overflow nested in each.
     const right = "ab01 cd01 cd23 cd45 ef01 ef23 ef45 ab23 ab45";
     expect(await texts({ maxLength: 4 })).toBe(right);
     expect(await texts({ maxLength: 6, stride: 1 })).toBe("abc012 cde012 cde234 cde45 ef012 ef234 ef45 abc234 abc45");
@@ -93,7 +93,7 @@ describe("encodeInputs", () => {
     expect(padded.every(({ overflowing }, i) => i === 0 || overflowing.length === 0)).toBe(true);
   });
 
-  it("makes what overflows when it is asked for: long pairs have millions of combinations", async () => {
+  it("computes overflowing windows lazily, since long pairs have millions", async () => {
     const tokenizer = fromJson(byteLevelJson([]));
     const long = "a".repeat(20_000);
     const [input] = await tokenizer.encodeInputs([[long, long]], { truncation: { maxLength: 4 } });
@@ -101,7 +101,7 @@ describe("encodeInputs", () => {
     expect(Object.keys(input!)).toContain("overflowing");
   });
 
-  it("takes rules from options before those of the tokenizer, which can be set and are saved", async () => {
+  it("prefers rules from options to the tokenizer's, which can be set and are saved", async () => {
     const tokenizer = load();
     expect([tokenizer.truncation, tokenizer.padding]).toEqual([undefined, undefined]);
     const lengths = async (options?: object) =>
@@ -122,7 +122,7 @@ describe("encodeInputs", () => {
     expect(JSON.parse(tokenizer.files()["tokenizer.json"])).toMatchObject({ truncation: null, padding: null });
   });
 
-  it("cuts to the model's maximum and fills with the pad token where asked by true", async () => {
+  it("truncates to the model's maximum and pads with the pad token for true", async () => {
     const json = byteLevelJson([], { added_tokens: [{ id: 256, content: "<pad>", special: true }] });
     const tokenizer = fromJson(json, { model_max_length: 6, pad_token: "<pad>" });
     const inputs = await tokenizer.encodeInputs(["abcdefgh", "ab"], { truncation: true, padding: true });
@@ -136,7 +136,7 @@ describe("encodeInputs", () => {
     await expect(bare.encodeInputs(["a"], { padding: true })).rejects.toThrow("padding.id");
   });
 
-  it("refuses bad rules by name", async () => {
+  it("rejects invalid rules by name", async () => {
     const tokenizer = load();
     const cases: [object, string][] = [
       [{ truncation: { maxLength: -1 } }, "truncation.maxLength"],

@@ -1,4 +1,4 @@
-// What `import { Tokenizer } from "heddle/tokenizer"` costs a program before it does anything, and what it leaves for later.
+// The startup cost of `import { Tokenizer } from "heddle/tokenizer"`.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -8,7 +8,7 @@ import { binding } from "../../lib/binding/index.ts";
 const built = fileURLToPath(new URL("../../dist/tokenizer/index.js", import.meta.url));
 const model = fileURLToPath(new URL("../../models/default", import.meta.url));
 
-/** The JSON that a module prints in a process of its own. */
+/** Runs a module in a child process and returns the JSON that it prints. */
 function run<T>(code: string): T {
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
   expect(stderr).toBe("");
@@ -17,8 +17,8 @@ function run<T>(code: string): T {
 
 const importIt = `const { Tokenizer } = await import(${JSON.stringify(pathToFileURL(built).href)});`;
 
-describe.skipIf(!existsSync(built))("the start of heddle/tokenizer", () => {
-  it("loads nothing that a program may not need", () => {
+describe.skipIf(!existsSync(built))("importing heddle/tokenizer", () => {
+  it("loads only what every program needs", () => {
     const loaded = run<Record<"imported" | "used", string[]>>(`
       import { createRequire } from "node:module";
       const loaded = () => [
@@ -36,8 +36,8 @@ describe.skipIf(!existsSync(built))("the start of heddle/tokenizer", () => {
     expect(loaded.used.filter((name) => heavy.test(name))).toEqual([]);
   });
 
-  // A fifth of it, both in one process: of two, now and then one is told half of its time. The addon that sanitizers look at takes longer to load.
-  it.skipIf("failForTest" in binding)("takes a fraction of the start of Node itself", () => {
+  // Both are measured in one process, since CPU times of separate processes are unreliable. A sanitized addon loads more slowly.
+  it.skipIf("failForTest" in binding)("takes a fraction of Node's startup time", () => {
     const spent = "process.cpuUsage()";
     const ratio = () =>
       run<number>(`

@@ -1,4 +1,4 @@
-// Text given out id by id is the text of all ids at once, wherever it goes on from.
+// Text decoded id by id equals the text of all ids, from any starting point.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -95,7 +95,7 @@ const specials = [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")];
 const tokenizerOf = (decoder: object | null): Tokenizer =>
   fromJson(sentencePieceJson(pieces, [], { decoder, added_tokens: specials }));
 
-/** Pieces more often than bytes, and bytes that make characters more often than others. */
+/** Mostly pieces, fewer bytes, and mostly bytes that form characters. */
 const piece = fc.nat(pieces.length - 1).map((index) => firstPiece + index);
 const character = fc.constantFrom(...Buffer.from("🦙日éa")).map((byte) => 3 + byte);
 const anyId = fc.oneof(
@@ -116,7 +116,7 @@ function stream(tokenizer: Tokenizer, ids: readonly number[], split: number, ski
   return [...ids.slice(split).map((id) => decoder.push(id)), decoder.flush()];
 }
 
-/** Holds for any decoder; counts how often the text before a split begins the text of all. */
+/** Holds for any decoder. Counts how often the text before a split is a prefix of the whole text. */
 function checkSplits(tokenizer: Tokenizer, ids: readonly number[], count: { all: number; exact: number }): void {
   for (const skipSpecialTokens of [false, true]) {
     const all = tokenizer.decode(ids, { skipSpecialTokens });
@@ -131,16 +131,16 @@ function checkSplits(tokenizer: Tokenizer, ids: readonly number[], count: { all:
         count.exact++;
         expect(shown + streamed, what).toBe(all);
       } else {
-        // Later ids changed the end of what was shown.
+        // Later ids changed the end of the text shown so far.
         expect(all.endsWith(streamed), `${what} ${JSON.stringify(streamed)}`).toBe(true);
       }
     }
   }
 }
 
-describe("a decoder that continues a text", () => {
+describe("a decoder that continues after ids", () => {
   for (const [name, decoder] of Object.entries(decoders)) {
-    it(`adds what decode of all ids adds, at every split (${name})`, () => {
+    it(`emits what decode of all ids adds, at every split (${name})`, () => {
       const tokenizer = tokenizerOf(decoder);
       const count = { all: 0, exact: 0 };
       fc.assert(
@@ -151,7 +151,7 @@ describe("a decoder that continues a text", () => {
     });
   }
 
-  it("adds what decode of all ids adds, at every split (a byte-level vocabulary)", () => {
+  it("emits what decode of all ids adds, at every split (a byte-level vocabulary)", () => {
     const tokenizer = fromJson(
       byteLevelJson(
         [
@@ -174,15 +174,15 @@ describe("a decoder that continues a text", () => {
     const a = tokenizer.tokenToId("a")!;
     const decoder = tokenizer.decoder({ after: [a, ...bytes] });
     expect(decoder.push(a) + decoder.flush()).toBe("a");
-    // One byte too many: decode makes U+FFFD of all five, of which four are the prompt's.
+    // With one byte too many, decode turns all five into U+FFFD. Four of them belong to the prompt.
     const malformed = tokenizer.decoder({ after: [a, ...bytes] });
     expect([malformed.push(3 + 0xff), malformed.push(a), malformed.flush()]).toEqual(["", "\ufffda", ""]);
-    // Two bytes of a character that the answer completes.
+    // The answer completes a character of which the prompt has two bytes.
     const completed = tokenizer.decoder({ after: [a, ...bytes.slice(0, 2)] });
     expect([...bytes.slice(2).map((id) => completed.push(id)), completed.push(a)]).toEqual(["", "", "🦙a"]);
   });
 
-  it("reads as far back as a run of bytes goes", () => {
+  it("looks back over a whole run of byte tokens", () => {
     const tokenizer = tokenizerOf(llamaDecoder);
     const prompt = [tokenizer.tokenToId("a")!, ...[...Buffer.from("日".repeat(500))].map((byte) => 3 + byte)];
     const decoder = tokenizer.decoder({ after: prompt });
@@ -190,7 +190,7 @@ describe("a decoder that continues a text", () => {
     expect(decoder.flush()).toBe("é");
   });
 
-  it("strips the first space behind a prompt without text, and none behind one with text", () => {
+  it("strips the first space only after a prompt without text", () => {
     const tokenizer = tokenizerOf(llamaDecoder);
     const [space, bos] = [tokenizer.tokenToId("▁a")!, 1];
     const skipping = { skipSpecialTokens: true };
@@ -199,14 +199,14 @@ describe("a decoder that continues a text", () => {
     expect(tokenizer.decoder({ ...skipping, after: new Set([space]) }).push(space)).toBe(" a");
   });
 
-  it("refuses ids that are none, and names the first from the end", () => {
+  it("rejects invalid ids and names the one nearest the end", () => {
     const tokenizer = tokenizerOf(llamaDecoder);
     expect(() => tokenizer.decoder({ after: [1, -1, 2] })).toThrow("after[1]: expected a token id");
     expect(() => tokenizer.decoder({ after: new DataView(new ArrayBuffer(4)) as never })).toThrow("after: expected");
   });
 });
 
-describe("a decoder that begins a text", () => {
+describe("a decoder that starts a text", () => {
   const withDecoder = (decoder: object) => tokenizerOf(decoder);
   const push = (decoder: object, ...tokens: string[]) => {
     const tokenizer = withDecoder(decoder);
@@ -214,7 +214,7 @@ describe("a decoder that begins a text", () => {
     return [...tokens.map((token) => stream.push(tokenizer.tokenToId(token)!)), stream.flush()];
   };
 
-  it("gives text out as soon as it is certain", () => {
+  it("emits text as soon as it is certain", () => {
     expect(push(metaspace, "▁a", "▁b", "a")).toEqual(["a", " b", "a", ""]);
     expect(push(wordPiece, "a", "##ing", "b")).toEqual(["a", "ing", " b", ""]);
     expect(push(bpe, "a</w>", "b", "a</w>")).toEqual(["a", " b", "a", ""]);

@@ -1,5 +1,5 @@
-// A text to train vocabularies on, the same every time: sentences of words that are built of few syllables, as a language is,
-// the frequent ones far more frequent (Zipf), with rare characters here and there.
+// A deterministic training text: sentences of words built from a few syllables, with Zipf-distributed frequencies and occasional rare
+// characters.
 import { generator } from "./generated-text.ts";
 
 const syllables = "ka to mi ren sol ba di lu ne por tas ve xi qua zem ing ed er un re ly tion é ñö 日本 語 ты ни".split(

@@ -1,4 +1,4 @@
-// Encoders with random weights in folders, with a vocabulary of WordPiece that was trained here.
+// Folders of encoders with random weights and a WordPiece vocabulary trained here.
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,7 +14,7 @@ import { charsmap } from "../../tokenizer/generated.ts";
 import { fromJson } from "../../tokenizer/samples.ts";
 import { changed, foreign } from "../foreign-gguf.ts";
 
-/** What WordPiece and its normalizer treat each their own way. */
+/** Texts with special cases of WordPiece and its normalizer. */
 export const texts = [
   "The cat saw the sea and ran home.",
   "naïve café, Ångström ÉCOLE façade",
@@ -27,7 +27,7 @@ export const texts = [
   "emoji 🐈 🚀👩‍🚀 and math ∑x²≤∞",
   "unknown: ѣ ⴰ ꙮ צ ع ก",
   `${"run".repeat(33)} home`, // 99 characters
-  `${"ran".repeat(40)} home`, // more than WordPiece takes for a word
+  `${"ran".repeat(40)} home`, // longer than WordPiece's limit for a word
   "[MASK] inside, [unused1] too",
 ];
 
@@ -42,7 +42,7 @@ export function wordPieceTokenizer(): Promise<Tokenizer> {
   return trained;
 }
 
-/** A model of SentencePiece's own trainer, with a table of mapped characters as published models have one. */
+/** A model of SentencePiece's trainer, with a character map as in published models. */
 export async function unigramTokenizer(): Promise<Tokenizer> {
   const folder = temporaryFolder();
   const path = fileURLToPath(new URL("../../golden/sentencepiece/unigram.model", import.meta.url));
@@ -62,7 +62,7 @@ export async function unigramTokenizer(): Promise<Tokenizer> {
   return fromJson(json);
 }
 
-/** The same as XLM-RoBERTa's tokenizer.json has it: words by their spaces, what goes around texts, `<mask>` behind all others. */
+/** The same as XLM-RoBERTa's tokenizer.json: words split at spaces, a template for special tokens, and `<mask>` as the last id. */
 export async function xlmRobertaTokenizer(): Promise<Tokenizer> {
   const json = JSON.parse((await unigramTokenizer()).files()["tokenizer.json"]!);
   const [{ precompiled_charsmap }] = json.normalizer.normalizers;
@@ -91,7 +91,7 @@ export async function xlmRobertaTokenizer(): Promise<Tokenizer> {
   });
 }
 
-/** Byte-level BPE as RoBERTa's tokenizer.json has it. */
+/** Byte-level BPE as in RoBERTa's tokenizer.json. */
 export async function robertaTokenizer(): Promise<Tokenizer> {
   const trained = await Tokenizer.train([...sentences, ...texts.slice(0, 9)], { vocabSize: 400 });
   const json = JSON.parse(trained.files()["tokenizer.json"]!);
@@ -123,7 +123,7 @@ export async function robertaTokenizer(): Promise<Tokenizer> {
   });
 }
 
-/** Its keys in GGUF as llama.cpp's converter writes them. @param bytes the type of its pieces that are bytes */
+/** Returns the GGUF keys as llama.cpp's converter writes them. @param bytes the token type of byte pieces */
 export function unigramKeys(tokenizer: Tokenizer, bytes = 6): Record<string, GgufValue> {
   const json = JSON.parse(tokenizer.files()["tokenizer.json"]!);
   const vocab: [string, number][] = json.model.vocab;
@@ -152,7 +152,7 @@ export function unigramKeys(tokenizer: Tokenizer, bytes = 6): Record<string, Ggu
   ]);
 }
 
-/** An encoder's file with XLM-RoBERTa's kind of vocabulary; its positions begin at 0, as the converter cuts them. */
+/** Writes an encoder's file with XLM-RoBERTa's vocabulary. Positions begin at 0, as llama.cpp's converter cuts them. */
 export async function unigramFile(
   convert: (folder: string, file: string) => Promise<unknown>,
   bytes?: number,
@@ -168,7 +168,7 @@ export async function unigramFile(
   return changed(plain, { ...Object.fromEntries(old.map((name) => [name, undefined])), ...unigramKeys(pieces, bytes) });
 }
 
-/** A folder of random numbers; norms and biases as well, so that none is taken for another. */
+/** Writes a folder of random weights. Norms and biases are random too, so that a mix-up shows. */
 export async function encoderFolder(config: object = {}, tokenizer?: Tokenizer | false): Promise<string> {
   const sizes = { hiddenSize: 256, intermediateSize: 512, numHiddenLayers: 3, numAttentionHeads: 8 };
   const about = { modelType: "bert", maxPositionEmbeddings: 128, initializerRange: 0.1, ...sizes } as const;
@@ -187,13 +187,13 @@ export async function encoderFolder(config: object = {}, tokenizer?: Tokenizer |
   return folder;
 }
 
-/** A GGUF file of an encoder. */
+/** Writes a GGUF file of an encoder. */
 export async function encoderFile(config: object = {}, dtype?: "f32" | "q8_0"): Promise<string> {
   const path = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder(config), path, { dtype });
   return path;
 }
 
-/** The file as llama.cpp's converter writes it: no key of this package, no tokenizer.json. */
+/** Rewrites the file as llama.cpp's converter would: without heddle's keys and without tokenizer.json. */
 export const asOthersWrite = (path: string, changes: Record<string, GgufValue | undefined> = {}) =>
   foreign(path, { "tokenizer.huggingface.json": undefined, ...changes });

@@ -1,4 +1,4 @@
-// What an encoder's GGUF file says of rotation, biases, special tokens and heads, and what it leaves unsaid.
+// How an encoder's GGUF file expresses rotation, biases, special tokens and heads, and the defaults of missing keys.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../../lib/convert/convert.ts";
@@ -24,7 +24,7 @@ async function answersOf(path: string, call: "embed" | "classify") {
   return call === "embed" ? await model.embed(texts) : await model.classify(texts);
 }
 
-/** The file with its tensors changed. */
+/** Writes the file with its tensors filtered, and some of them zeroed. */
 async function withTensors(path: string, keep: (name: string) => boolean, zero: RegExp = /^$/): Promise<string> {
   const { metadata, file } = openGguf(path);
   file.close();
@@ -44,24 +44,24 @@ describe.each([
 
   test.each<[string, Changes, RegExp]>([
     ["a factor without a type", { "rope.scaling.factor": f32(4) }, /rope.scaling.factor: 4 is not provided/],
-    ["its first name", { "rope.scale_linear": f32(2) }, /rope.scale_linear: 2 is not provided/],
+    ["a factor in the old key", { "rope.scale_linear": f32(2) }, /rope.scale_linear: 2 is not provided/],
     [
       "a part of each head",
       { "rope.dimension_count": u32(4) },
       /dimension_count: rotation of 4 of 8 dimensions is not/,
     ],
-  ])("%s is refused", async (_name, changes, message) => {
+  ])("rejects %s", async (_name, changes, message) => {
     const keys = Object.entries(changes).map(([key, value]) => [`${arch}.${key}`, value] as const);
     const file = await small({ [`${arch}.rope.scaling.type`]: undefined, ...Object.fromEntries(keys) });
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
-  test("a table of factors is refused", async () => {
+  test("rejects a table of factors", async () => {
     const file = await foreign(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not provided for/);
   });
 
-  test("what changes nothing is taken", async () => {
+  test("accepts keys without effect", async () => {
     const plain = await configOf(await small({}));
     const none = { [`${arch}.rope.scaling.type`]: text("none"), [`${arch}.rope.scaling.factor`]: f32(4) };
     const one = { [`${arch}.rope.scaling.type`]: undefined, [`${arch}.rope.scaling.factor`]: f32(1) };
@@ -73,7 +73,7 @@ describe.each([
 test.each([
   ["attentionBias", { attentionBias: true }],
   ["mlpBias", { mlpBias: true }],
-])("modernbert with %s comes back", async (_name, biases) => {
+])("modernbert with %s survives the round trip", async (_name, biases) => {
   const folder = await encoderFolder({ ...tiny, modelType: "modernbert", ...biases });
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(folder, file);
@@ -82,7 +82,7 @@ test.each([
   expect(await answersOf(await foreign(file), "embed")).toEqual(await answersOf(folder, "embed"));
 });
 
-test("an id of the greatest number is none", async () => {
+test("the largest u32 as a token id means none", async () => {
   const none = u32(4294967295);
   for (const modelType of ["bert", "llama"]) {
     const folder = await encoderFolder({ ...tiny, modelType, vocabSize: 64 }, false);
@@ -100,18 +100,18 @@ test("an id of the greatest number is none", async () => {
 describe.each([
   ["bert", "bert", "first"],
   ["modernbert", "modern-bert", "mean"],
-])("a head of %s that ranks", (modelType, arch, pooling) => {
+])("a reranker's head of %s", (modelType, arch, pooling) => {
   const labels = ["a", "b", "c"];
   const ranker = () => encoderFile({ ...tiny, modelType, classifier: { task: "sequence", labels, pooling } });
 
-  test("is one without the key for pooling", async () => {
+  test("is recognised without the pooling key", async () => {
     const plain = await ranker();
     const file = await asOthersWrite(plain, { [`${arch}.pooling_type`]: undefined });
     expect((await configOf(file)).classifier).toMatchObject({ task: "sequence", labels, pooling });
     expect(await answersOf(file, "classify")).toEqual(await answersOf(plain, "classify"));
   });
 
-  test("may lack its biases, which count as zeros", async () => {
+  test("may lack its biases, which are then zero", async () => {
     const plain = await ranker();
     const bias = /^cls(\.output)?\.bias$/;
     const file = await withTensors(plain, (name) => !bias.test(name));

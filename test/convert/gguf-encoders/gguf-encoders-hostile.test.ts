@@ -1,4 +1,4 @@
-// Files of encoders that are not whole: whatever is wrong is told by a HeddleError.
+// Damaged files of encoders: every problem is reported as a HeddleError.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -12,14 +12,14 @@ import { temporaryFile, temporaryFolder } from "../../formats/helpers.ts";
 import { f32, flag, foreign, tensorsOf, text, u32 } from "../foreign-gguf.ts";
 import { asOthersWrite, encoderFile } from "./encoder-files.ts";
 
-describe.each(["bert", "modernbert", "nomic_bert"])("files that are not whole: %s", (modelType) => {
+describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (modelType) => {
   const sizes = { hiddenSize: 32, intermediateSize: 32, numHiddenLayers: 2, numAttentionHeads: 4 };
   let made: Promise<string> | undefined;
   const small = () => {
     made ??= encoderFile({ ...sizes, modelType, maxPositionEmbeddings: 8 }).then((path) => asOthersWrite(path));
     return made;
   };
-  /** Loads it, tokens and weights; whatever is wrong with it is told by a HeddleError. */
+  /** Loads and runs the file. @returns whether it loads; any failure must be a HeddleError */
   async function loads(path: string): Promise<boolean> {
     try {
       await using model = await LanguageModel.load(path);
@@ -31,7 +31,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("files that are not whole: %
     }
   }
 
-  test("every key left out, or of another type", async () => {
+  test("report every key that is missing or of another type", async () => {
     const path = await small();
     expect(await loads(path)).toBe(true);
     const { metadata, file } = openGguf(path);
@@ -51,7 +51,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("files that are not whole: %
     for (const key of keys) for (const other of others) await loads(await foreign(path, { [key]: other }));
   });
 
-  test("tensors left out, or of another shape", async () => {
+  test("report tensors that are missing or of another shape", async () => {
     const path = await small();
     const { metadata, file } = openGguf(path);
     file.close();
@@ -63,18 +63,18 @@ describe.each(["bert", "modernbert", "nomic_bert"])("files that are not whole: %
       for (const other of [[], [cut]]) {
         const target = join(temporaryFolder(), "other.gguf");
         await writeGguf(target, { metadata: metadata.values, tensors: tensors.toSpliced(i, 1, ...other) });
-        // How many tokens there are is what the table's rows say.
+        // The number of tokens follows from the table's rows.
         const { name } = tensors[i]!;
         expect(await loads(target), name).toBe(name === "token_embd.weight" && other.length > 0);
       }
     }
   });
 
-  test("cut anywhere, and any byte changed", async () => {
+  test("report truncation at any length, and survive any changed byte", async () => {
     const bytes = readFileSync(await small());
     for (let length = 0; length < bytes.length; length += length < 20_000 ? 13 : 397)
       expect(await loads(temporaryFile(bytes.subarray(0, length), "cut.gguf"))).toBe(false);
-    // Of a head of some 10,000 bytes.
+    // The header has about 10,000 bytes.
     const head = openGguf(temporaryFile(bytes)).entries.get("token_embd.weight")!.offset;
     await fc.assert(
       fc.asyncProperty(fc.nat(head), fc.nat(255), async (at, byte) => {

@@ -1,4 +1,4 @@
-// What encoders in GGUF files, and folders to be written as such, may not have.
+// Unsupported properties of encoders in GGUF files, and of folders to be converted to GGUF.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "vitest";
@@ -13,7 +13,7 @@ import { asOthersWrite, classifier, encoderFile, encoderFolder, modern, tiny } f
 
 type Changes = Record<string, GgufValue | undefined>;
 
-describe("what is not provided is refused by its name", () => {
+describe("unsupported properties", () => {
   test.each<[string, object, Changes, RegExp]>([
     ["causal", {}, { "bert.attention.causal": flag(true) }, /bert.attention.causal: expected false, got true/],
     [
@@ -23,7 +23,7 @@ describe("what is not provided is refused by its name", () => {
       /attention.causal: expected false, got undefined/,
     ],
     [
-      "another pooling",
+      "an unknown pooling type",
       {},
       { "bert.pooling_type": u32(5) },
       /bert.pooling_type: expected one of 0 \(none\), .*, got 5/,
@@ -40,12 +40,12 @@ describe("what is not provided is refused by its name", () => {
       /rank \(a reranker's head\) is not/,
     ],
     ["a kind of vocabulary", {}, { "tokenizer.ggml.model": text("rwkv") }, /ggml.model: "rwkv" \(known: llama, gpt2,/],
-  ])("%s", async (_name, config, changes, message) => {
+  ])("of a file are rejected by name: %s", async (_name, config, changes, message) => {
     const file = await asOthersWrite(await encoderFile({ ...tiny, ...config }), changes);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
-  test("tensors: segments, BERT's pooler", async () => {
+  test("of tensors are rejected: no token types, or an incomplete pooler", async () => {
     const without = async (config: object, name: RegExp) => {
       const path = await asOthersWrite(await encoderFile({ ...tiny, ...config }));
       const { metadata, file } = openGguf(path);
@@ -71,7 +71,7 @@ describe("what is not provided is refused by its name", () => {
     );
   });
 
-  test("written: heads of words, other normalizers and vocabularies", async () => {
+  test("of folders to be written are rejected: token classifiers, other normalizers or other vocabularies", async () => {
     type Parts = Record<"normalizer" | "pre_tokenizer" | "model", Record<string, unknown> | null>;
     const to = async (config: object, changes: Partial<Parts> = {}) => {
       const folder = await encoderFolder({ ...tiny, ...config });

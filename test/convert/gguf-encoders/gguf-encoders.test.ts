@@ -1,4 +1,4 @@
-// Encoders between folders and GGUF files, ours and those of other programs.
+// Conversion of encoders between folders and GGUF files, heddle's and those of other programs.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -45,7 +45,7 @@ const kinds: [string, object][] = [
 ];
 
 describe.each(kinds)("%s", (_name, config) => {
-  test("there and back: configuration, files of the tokenizer, weights to the bit", async () => {
+  test("survives the round trip: configuration, tokenizer files, and weights to the bit", async () => {
     const folder = await encoderFolder({ ...tiny, ...config });
     const file = join(temporaryFolder(), "encoder.gguf");
     const back = join(temporaryFolder(), "back");
@@ -54,7 +54,7 @@ describe.each(kinds)("%s", (_name, config) => {
     const configOf = async (path: string) => {
       const files = await openModelFiles(path);
       files.close();
-      // GGUF has no key for how a new model is drawn.
+      // GGUF has no key for the initializer range.
       const { architectures: _, initializerRange: __, ...rest } = files.config;
       return rest;
     };
@@ -71,13 +71,13 @@ describe.each(kinds)("%s", (_name, config) => {
   });
 
   test.each(["f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const)(
-    "in %s: the folder's, loaded in it",
+    "in %s gives the folder's vectors when loaded in that type",
     async (dtype) => {
       const folder = await encoderFolder(config);
       const file = join(temporaryFolder(), "encoder.gguf");
       await convertModel(folder, file, { dtype });
       const [got, want] = [await vectorsOf(file), await vectorsOf(folder, { dtype })];
-      // What a folder's tables of positions and segments are rounded to as they are loaded, a file has in f32.
+      // Tables of positions and segments are rounded when the folder is loaded, but stay f32 in the file.
       const least = dtype === "bf16" ? 0.9998 : 0.99999;
       for (const [i, vector] of got.entries()) {
         const dot = (a: number[], b: number[]) => a.reduce((sum, v, d) => sum + v * b[d]!, 0);
@@ -88,8 +88,8 @@ describe.each(kinds)("%s", (_name, config) => {
   );
 });
 
-describe("files as other programs write them", () => {
-  test("bert: the same configuration, tokens and vectors", async () => {
+describe("files of other programs", () => {
+  test("bert has the same configuration, tokens and vectors", async () => {
     const plain = await encoderFile({ ...tiny, embedding: { pooling: "first", normalize: true } });
     const file = await asOthersWrite(plain);
     await using ours = await LanguageModel.load(plain);
@@ -109,7 +109,7 @@ describe("files as other programs write them", () => {
     );
   });
 
-  test("modernbert: the same but for the tokenizer's own keys", async () => {
+  test("modernbert has the same configuration and vectors without heddle's keys", async () => {
     const plain = await encoderFile({ ...tiny, ...modern, embedding: { pooling: "mean", normalize: true } });
     await using ours = await LanguageModel.load(plain);
     await using theirs = await LanguageModel.load(await foreign(plain));
@@ -117,7 +117,7 @@ describe("files as other programs write them", () => {
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
   });
 
-  test("nomic_bert: the same configuration, tokens and vectors", async () => {
+  test("nomic_bert has the same configuration, tokens and vectors", async () => {
     const plain = await encoderFile({
       ...tiny,
       modelType: "nomic_bert",
@@ -130,7 +130,7 @@ describe("files as other programs write them", () => {
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
   });
 
-  test("distilbert: the same configuration, tokens and vectors; its head is not that of a file that ranks", async () => {
+  test("distilbert has the same configuration, tokens and vectors; a reranker's head is rejected", async () => {
     const plain = await encoderFile({
       ...tiny,
       modelType: "distilbert",
@@ -156,7 +156,7 @@ describe("files as other programs write them", () => {
     await expectError(() => LanguageModel.load(eps), "INVALID_FILE", /expected 1e-12 and none/);
   });
 
-  test("the marks of words are those of llama.cpp's converter", async () => {
+  test("the word markers equal those of llama.cpp's converter", async () => {
     const { metadata, file } = openGguf(await encoderFile(tiny));
     file.close();
     const tokens = metadata.strings("tokenizer.ggml.tokens")!;
@@ -177,7 +177,7 @@ describe("files as other programs write them", () => {
     });
   });
 
-  test("fused queries, keys and values, quantised ones too", async () => {
+  test("fused queries, keys and values are split, also when quantized", async () => {
     for (const dtype of ["f32", "q8_0"] as const) {
       const plain = await encoderFile({}, dtype);
       const file = await fused(plain);
@@ -196,7 +196,7 @@ describe("files as other programs write them", () => {
     [1, "mean"],
     [2, "first"],
     [3, "last"],
-  ])("pooling_type %s", async (number, pooling) => {
+  ])("pooling_type %s is read", async (number, pooling) => {
     const files = await openModelFiles(
       await asOthersWrite(await encoderFile(tiny), { "bert.pooling_type": u32(number) }),
     );
@@ -213,25 +213,28 @@ describe("files as other programs write them", () => {
     ["gemma-embedding", { ...tiny, modelType: "gemma3_text", headDim: 8, useBidirectionalAttention: true }],
     ["llama", { ...tiny, modelType: "llama", useBidirectionalAttention: true }],
   ];
-  test.each(whole)("pooling_type is mean, with a note, where the model does not say it: %s", async (arch, config) => {
-    const tokenizer = /gemma|llama/.test(arch) ? await Tokenizer.train(texts, { vocabSize: 300 }) : undefined;
-    const folder = await encoderFolder(config, tokenizer);
-    const file = join(temporaryFolder(), "x.gguf");
-    const note = "pooling_type: mean, since the model does not say how its texts are pooled";
-    expect((await convertModel(folder, file)).notes).toContain(note);
-    expect(openGguf(file).metadata.number(`${arch}.pooling_type`)).toBe(1);
-    await using original = await LanguageModel.load(folder);
-    await using loaded = await LanguageModel.load(file);
-    expect(await loaded.embed("The cat saw the sea.")).toEqual(await original.embed("The cat saw the sea."));
-    // A file of another converter without the key gets it when it is converted again.
-    const unsaid = await foreign(file, { [`${arch}.pooling_type`]: undefined });
-    const again = join(temporaryFolder(), "again.gguf");
-    expect((await convertModel(unsaid, again)).notes).toContain(note);
-    expect(openGguf(again).metadata.number(`${arch}.pooling_type`)).toBe(1);
-    expect((await convertModel(again, join(temporaryFolder(), "third.gguf"))).notes ?? []).not.toContain(note);
-  });
+  test.each(whole)(
+    "pooling_type defaults to mean, with a note, if the model does not specify it: %s",
+    async (arch, config) => {
+      const tokenizer = /gemma|llama/.test(arch) ? await Tokenizer.train(texts, { vocabSize: 300 }) : undefined;
+      const folder = await encoderFolder(config, tokenizer);
+      const file = join(temporaryFolder(), "x.gguf");
+      const note = "pooling_type: mean, since the model does not say how its texts are pooled";
+      expect((await convertModel(folder, file)).notes).toContain(note);
+      expect(openGguf(file).metadata.number(`${arch}.pooling_type`)).toBe(1);
+      await using original = await LanguageModel.load(folder);
+      await using loaded = await LanguageModel.load(file);
+      expect(await loaded.embed("The cat saw the sea.")).toEqual(await original.embed("The cat saw the sea."));
+      // A foreign file without the key gets it on conversion.
+      const unsaid = await foreign(file, { [`${arch}.pooling_type`]: undefined });
+      const again = join(temporaryFolder(), "again.gguf");
+      expect((await convertModel(unsaid, again)).notes).toContain(note);
+      expect(openGguf(again).metadata.number(`${arch}.pooling_type`)).toBe(1);
+      expect((await convertModel(again, join(temporaryFolder(), "third.gguf"))).notes ?? []).not.toContain(note);
+    },
+  );
 
-  test("pooling_type is left out of a decoder that generates", async () => {
+  test("pooling_type is omitted for a decoder that generates", async () => {
     const file = join(temporaryFolder(), "x.gguf");
     const config = { ...tiny, modelType: "llama" };
     const { notes = [] } = await convertModel(
@@ -242,7 +245,7 @@ describe("files as other programs write them", () => {
     expect(openGguf(file).metadata.number("llama.pooling_type")).toBeUndefined();
   });
 
-  test("a decoder's pooling_type counts as well", async () => {
+  test("a decoder's pooling_type is read too", async () => {
     const path = join(temporaryFolder(), "decoder.gguf");
     const config = { modelType: "qwen3", headDim: 8, numKeyValueHeads: 4, ...tiny };
     const embedding = { pooling: "last", normalize: false };
@@ -261,7 +264,7 @@ describe("files as other programs write them", () => {
     await expectError(() => LanguageModel.load(ranks), "UNSUPPORTED", /qwen3.pooling_type: rank \(a reranker's head\)/);
   });
 
-  test("a vocabulary that keeps capitals", async () => {
+  test("a cased vocabulary keeps capitals", async () => {
     const tokenizer = await Tokenizer.train(["The The Cat cat Él él"], {
       algorithm: "wordPiece",
       vocabSize: 60,
@@ -274,11 +277,11 @@ describe("files as other programs write them", () => {
       return [...read.encode("The Él él")].map((id) => read.idToToken(id)).join(" ");
     };
     expect(await of({})).toBe("[CLS] The Él él [SEP]");
-    // What llama.cpp takes for granted.
+    // llama.cpp's default.
     expect(await of({ "tokenizer.ggml.normalizer.lowercase": undefined })).toMatch(/^\[CLS\] t/);
   });
 
-  test("a folder with vocab.txt alone", async () => {
+  test("a folder with only vocab.txt is converted", async () => {
     const folder = await encoderFolder(tiny);
     const want = await vectorsOf(folder);
     const tokenizer = await Tokenizer.load(folder);
@@ -290,7 +293,7 @@ describe("files as other programs write them", () => {
     expect(await vectorsOf(path)).toEqual(want);
   });
 
-  test("ids and types that the tokenizer's keys do not say are those of bert-base-uncased", async () => {
+  test("missing ids and types of the tokenizer default to those of bert-base-uncased", async () => {
     const names = Array.from({ length: 104 }, (_, i) => `[unused${i}]`);
     names.splice(100, 4, "[UNK]", "[CLS]", "[SEP]", "[MASK]");
     const record = { "tokenizer.ggml.model": "bert", "tokenizer.ggml.tokens": [...names, "▁cat", "s"] };
@@ -306,8 +309,8 @@ describe("files as other programs write them", () => {
   });
 });
 
-describe("XLM-RoBERTa's kind of vocabulary", () => {
-  test("its tokens are those of SentencePiece's file, with what goes around them", async () => {
+describe("an XLM-RoBERTa vocabulary", () => {
+  test("gives SentencePiece's tokens with the special tokens around them", async () => {
     const pieces = await unigramTokenizer();
     const file = await unigramFile(convertModel);
     await using model = await LanguageModel.load(file);
@@ -319,13 +322,13 @@ describe("XLM-RoBERTa's kind of vocabulary", () => {
       expect([...model.tokenizer!.encode(asked)]).toEqual([bos, ...inner, eos]);
       expect((await model.embed(asked)).every(Number.isFinite)).toBe(true);
     }
-    // Back in a folder it is a BERT with that vocabulary.
+    // Converted back to a folder it is a BERT with that vocabulary.
     const back = join(temporaryFolder(), "back");
     await convertModel(file, back);
     expect(await vectorsOf(back)).toEqual(await vectorsOf(file));
   });
 
-  test("broken keys", async () => {
+  test("rejects broken keys", async () => {
     const record = Object.fromEntries(
       Object.entries(unigramKeys(await unigramTokenizer())).map(([key, { value }]) => [key, value]),
     );
@@ -353,7 +356,7 @@ describe("XLM-RoBERTa's kind of vocabulary", () => {
   });
 });
 
-/** attn_q, attn_k and attn_v of each layer in one tensor, as with the converter's --fuse-qkv. */
+/** Fuses attn_q, attn_k and attn_v of each layer into one tensor, as the converter's --fuse-qkv does. */
 async function fused(path: string, takes: (part: string) => boolean = () => true): Promise<string> {
   const { metadata, file } = openGguf(path);
   file.close();

@@ -1,6 +1,6 @@
-// Parquet files from their parts, right or wrong, for tests: Thrift's compact protocol written by hand.
+// Builds valid and invalid Parquet files from parts, with a hand-written Thrift compact protocol.
 
-/** A value with its type's number. */
+/** A value with its Thrift type number. */
 export interface Thrift {
   type: number;
   bytes: number[];
@@ -19,13 +19,13 @@ export const binary = (value: string | Buffer): Thrift => {
   const bytes = Buffer.from(value as string);
   return { type: 8, bytes: [...varint(bytes.length), ...bytes] };
 };
-/** @param claimed length that it says, if another than it has */
+/** @param claimed stored length, if different from the actual one */
 export const list = (of: number, values: Thrift[], claimed = values.length): Thrift => ({
   type: 9,
   bytes: [0xf0 | of, ...varint(claimed), ...values.flatMap(({ bytes }) => bytes)],
 });
 export function struct(fields: Record<number, Thrift | undefined>): Thrift {
-  // Every number in its long form.
+  // Every field id in its long form.
   const bytes = Object.entries(fields).flatMap(([id, value]) =>
     value ? [value.type, ...varint(2 * Number(id)), ...value.bytes] : [],
   );
@@ -34,7 +34,7 @@ export function struct(fields: Record<number, Thrift | undefined>): Thrift {
 
 export interface Element {
   name: string;
-  /** 6: texts; 1: whole numbers of 32 bits */
+  /** 6: byte arrays; 1: 32-bit integers */
   type?: number;
   /** 0 required, 1 optional, 2 repeated */
   repetition?: number;
@@ -55,7 +55,7 @@ export const element = ({ name, type, repetition, children, length, converted, l
     ...(logical && { 10: logical }),
   });
 
-/** A file whose footer is given. */
+/** A file with the given footer. */
 export function parquetFile(footer: readonly number[], pages: Buffer = Buffer.alloc(0)): Buffer {
   const tail = Buffer.alloc(8);
   tail.writeUInt32LE(footer.length);
@@ -63,7 +63,7 @@ export function parquetFile(footer: readonly number[], pages: Buffer = Buffer.al
   return Buffer.concat([Buffer.from("PAR1"), pages, Buffer.from(footer), tail]);
 }
 
-/** A data page of the first kind: its header, then its bytes. */
+/** A version 1 data page: header, then bytes. */
 export function dataPage(values: number, encoding: number, body: Buffer, unpacked = body.length): Buffer {
   const own = struct({ 1: i32(values), 2: i32(encoding), 3: i32(3), 4: i32(3) });
   const header = struct({ 1: i32(0), 2: i32(unpacked), 3: i32(body.length), 5: own });
@@ -71,7 +71,7 @@ export function dataPage(values: number, encoding: number, body: Buffer, unpacke
 }
 
 export interface Table {
-  /** After the root. */
+  /** Schema elements after the root. */
   schema: Element[];
   path: string[];
   type: number;
@@ -80,11 +80,11 @@ export interface Table {
   rows?: number;
   pages: Buffer;
   unpacked?: number;
-  /** Of the column's, where it has some. */
+  /** Statistics of the column, if any. */
   statistics?: Thrift;
 }
 
-/** A file of one column in one row group. */
+/** A file with one column in one row group. */
 export function parquetTable({
   schema,
   path,

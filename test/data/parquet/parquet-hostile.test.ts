@@ -1,4 +1,4 @@
-// Files that would end the process or keep it for ever: each is INVALID_FILE, at once. They are a few hundred bytes.
+// Small files that would crash or hang a naive reader. Each is rejected quickly as INVALID_FILE.
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, test } from "vitest";
 import { ParquetTable } from "../../../lib/data/parquet/parquet.ts";
@@ -32,7 +32,7 @@ const refuses = (bytes: Buffer, message: RegExp) => expectError(() => rowsOf(byt
 
 const texts: Element = { name: "text", type: 6, repetition: 1, converted: 0 };
 const numbers: Element = { name: "number", type: 1, repetition: 0 };
-/** Levels of a page of the first kind: their length, then a run of one value. */
+/** Levels of a version 1 page: length, then a run of one value. */
 const levels = (count: number, value = 1) => {
   const run = Buffer.from([...varint(2 * count), value]);
   const length = Buffer.alloc(4);
@@ -43,18 +43,18 @@ const text = (value: string) => Buffer.concat([Buffer.from([value.length, 0, 0, 
 const one = (pages: Buffer, more = {}) =>
   parquetTable({ schema: [texts], path: ["text"], type: 6, values: 3, pages, ...more });
 
-test("what the tests make is a Parquet file", async () => {
+test("the test helpers make valid Parquet files", async () => {
   const body = Buffer.concat([levels(3), ...["a", "bc", ""].map(text)]);
   expect(await rowsOf(one(dataPage(3, 0, body)))).toEqual([{ text: "a" }, { text: "bc" }, { text: "" }]);
 });
 
-describe("a footer", () => {
+describe("rejects a footer", () => {
   const column = (meta: Record<number, Thrift>) => struct({ 2: i64(4), 3: struct(meta) });
   const schema = list(12, [element({ name: "root", children: 1 }), element(texts)]);
   const footer = (fields: Record<number, Thrift>) =>
     parquetFile(struct({ 1: i32(1), 2: schema, 3: i64(0), 4: list(12, []), ...fields }).bytes);
 
-  it("with lists in lists, each longer than the file", async () => {
+  it("with nested lists, each longer than the file", async () => {
     const bomb = Array.from({ length: 30 }, () => [0xf9, 0xff, 0xff, 0xff, 0x0f]).flat();
     await refuses(parquetFile([0x19, ...bomb, 0, 0]), /a list of 33554431, of \d+ bytes/);
     const nested = Array.from({ length: 40 }, () => 0x19);
@@ -62,7 +62,7 @@ describe("a footer", () => {
     await refuses(parquetFile(Array.from({ length: 40 }, () => 0x1c)), /nested more than 32 deep/);
   });
 
-  it("with texts and lists of a length below none, or that end behind it", async () => {
+  it("with strings and lists of negative length or beyond its end", async () => {
     await refuses(
       footer({ 6: { type: 8, bytes: [0xff, 0xff, 0xff, 0xff, 0x0f] } }),
       /a text of 4294967295, of 1 bytes/,
@@ -73,21 +73,21 @@ describe("a footer", () => {
     await refuses(parquetFile([0x15]), /end within a value/);
   });
 
-  it("with a number of a hundred thousand bytes, which takes time with their square", async () => {
+  it("with a varint of a hundred thousand bytes", async () => {
     await refuses(
       footer({ 7: { type: 6, bytes: [...new Array(100_000).fill(0x80), 0] } }),
       /a number of more than 10 bytes/,
     );
   });
 
-  it("of structs that take more memory than there is", () => {
+  it("whose structs need more memory than available", () => {
     const structs = list(12, new Array(100_000).fill(struct({})));
     const bytes = Uint8Array.from(struct({ 4: structs }).bytes);
     expect(checkStruct(bytes, 0, 2 ** 30).end).toBe(bytes.length);
     expect(() => checkStruct(bytes, 0, 2 ** 24)).toThrow(/take more than 16777216 bytes of memory/);
   });
 
-  it("with a schema that goes back, has no end, or is deeper than any", async () => {
+  it("with a cyclic, unterminated or excessively deep schema", async () => {
     const back = list(12, [element({ name: "root", children: 1 }), element({ name: "text", children: -1 })]);
     await refuses(footer({ 2: back }), /a schema with -1 columns in text/);
     await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it says/);
@@ -95,13 +95,13 @@ describe("a footer", () => {
     await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 columns in each other/);
   });
 
-  it("of gigabytes, as a sparse file says", async () => {
+  it("that claims to have gigabytes", async () => {
     const bytes = footer({});
     bytes.writeUInt32LE(0xffffffff, bytes.length - 8);
     await refuses(bytes, /metadata of 4294967295 bytes, more than/);
   });
 
-  it("with statistics that are a number of two hundred thousand bytes, which nobody asks for", async () => {
+  it("with invalid fields, but does not parse unused statistics of 200,000 bytes", async () => {
     const statistics = struct({ 1: binary(Buffer.alloc(200_000, 1)) });
     const decimal: Element = { name: "text", type: 7, length: 8, repetition: 0, converted: 5 };
     const bytes = one(dataPage(0, 0, Buffer.alloc(0)), { schema: [decimal], type: 7, values: 0, statistics });
@@ -112,8 +112,8 @@ describe("a footer", () => {
   });
 });
 
-describe("a page", () => {
-  it("with a run of levels or values far beyond those that there are", async () => {
+describe("rejects a page", () => {
+  it("with a run of levels or values far longer than the page", async () => {
     await refuses(one(dataPage(3, 0, levels(2 ** 30))), /a run of 1073741824 values, of 3/);
     const packed = Buffer.from([5, 0, 0, 0, ...varint(2 ** 28 + 1), 1]);
     await refuses(one(dataPage(3, 0, packed)), /a run of 1073741824 values, of 3/);
@@ -122,7 +122,7 @@ describe("a page", () => {
     await refuses(one(dataPage(3, 8, Buffer.concat([levels(3), Buffer.from([200, 6, 0])]))), /values of 200 bits/);
   });
 
-  it("of differences that go back, or of none in a block", async () => {
+  it("with delta blocks of a negative or zero number of parts", async () => {
     const whole = (pages: Buffer) => parquetTable({ schema: [numbers], path: ["number"], type: 1, values: 3, pages });
     const back = [...varint(128), 0xff, 0xff, 0xff, 0xff, 0x0f, 3, 0, 0, 0, 0, 0];
     await refuses(whole(dataPage(3, 5, Buffer.from(back))), /blocks of 128 differences in -1 parts/);
@@ -136,7 +136,7 @@ describe("a page", () => {
     await refuses(whole(dataPage(3, 5, Buffer.from(long))), /a number of more than 10 bytes/);
   });
 
-  it("whose header says how many values it has twice", async () => {
+  it("whose header has two value counts", async () => {
     const first = struct({ 1: i32(3), 2: i32(0), 3: i32(3), 4: i32(3) });
     const second = struct({ 1: i32(2 ** 31 - 1), 2: i32(0), 3: i32(3), 4: i32(0), 5: i32(0), 6: i32(0) });
     const header = (kind: number) => struct({ 1: i32(kind), 2: i32(0), 3: i32(0), 5: first, 8: second });
@@ -144,9 +144,9 @@ describe("a page", () => {
     await refuses(one(Buffer.from(header(1).bytes)), /a page's kind in the column text: 1/);
   });
 
-  it("of Zstandard that stands for far more than it says", async () => {
+  it("whose Zstandard data expands far beyond its stated size", async () => {
     const block = (size: number, isLast = false) => {
-      const header = (size << 3) | 2 | Number(isLast); // one byte, again and again
+      const header = (size << 3) | 2 | Number(isLast); // a run of one byte
       return [header & 255, (header >> 8) & 255, header >> 16, 7];
     };
     const frame = (blocks: number[]) => Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, ...blocks]);
@@ -158,7 +158,7 @@ describe("a page", () => {
     await refuses(page(frame([...empty, ...block(1, true)])), /20001 Zstandard blocks for 100 bytes/);
   });
 
-  it("of values in lists in lists, a few bytes for each of which there are gigabytes", async () => {
+  it("whose deeply nested lists would expand to gigabytes", async () => {
     const depth = 40;
     const path = Array.from({ length: depth }, (_, i) => `l${i}`);
     const groups: Element[] = path.map((name) => ({ name, repetition: 2, children: 1 }));
@@ -174,7 +174,7 @@ describe("a page", () => {
     await refuses(bytes, /more in a row group than half of the heap has room for/);
   });
 
-  it("of numbers written as texts of a hundred thousand bytes, and of names that are no names", async () => {
+  it("with decimals or UUIDs of 100,000 bytes", async () => {
     const long = Buffer.concat([Buffer.from([0xa0, 0x86, 1, 0]), Buffer.alloc(100_000, 1)]);
     const decimal: Element = { name: "text", type: 6, repetition: 0, converted: 5 };
     const body = dataPage(1, 0, long);
@@ -184,7 +184,7 @@ describe("a page", () => {
   });
 });
 
-test("a column of the type VARIANT, whose parts may lie in each other, is not read", async () => {
+test("a VARIANT column is unsupported, since its parts may overlap", async () => {
   const variant: Element = { name: "text", repetition: 0, children: 1, logical: struct({ 16: struct({}) }) };
   const value: Element = { name: "value", type: 6, repetition: 0 };
   const bytes = one(dataPage(1, 0, text("x")), { schema: [variant, value], path: ["text", "value"], values: 1 });

@@ -1,4 +1,4 @@
-// Texts of Parquet files that are no UTF-8: refused with their row and column, as those of other files are.
+// Parquet strings with invalid UTF-8 are rejected with row and column, like those of other formats.
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test } from "vitest";
 import { openCorpus } from "../../../lib/data/corpus.ts";
@@ -10,10 +10,10 @@ import { byteTokenizer, temporaryFolder } from "../helpers.ts";
 const { write } = temporaryFolder();
 type Columns = Parameters<typeof parquetWriteBuffer>[0]["columnData"];
 
-/** What is broken in a text below: the byte of é in Latin-1, with blanks around it. */
+/** The invalid part of a string: é in Latin-1, surrounded by spaces. */
 const MARK = "@#@";
 
-/** A table in row groups of two rows whose marks become bytes that are no UTF-8. */
+/** A table in row groups of two rows, whose marks are replaced by invalid UTF-8. */
 function table(
   name: string,
   columnData: Columns,
@@ -38,7 +38,7 @@ const bad = [...good.slice(0, 4), `caf${MARK}`, "sechs"];
 const refusal = (column: string, row: number) =>
   new RegExp(`row ${row}: expected UTF-8 in the column "${column}", got bytes that are none`);
 
-describe("a text that is no UTF-8", () => {
+describe("invalid UTF-8 is rejected", () => {
   test.each([
     ["by itself", bad],
     ["of a dictionary", bad.map((_, i) => (i === 4 ? `caf${MARK}` : "always the same"))],
@@ -55,7 +55,7 @@ describe("a text that is no UTF-8", () => {
     expect(await texts.column(texts.groups[2]!, "id")).toEqual([5, 6]);
   });
 
-  test("of a corpus", async () => {
+  test("in a corpus", async () => {
     const files = table("corpus.parquet", [{ name: "text", data: bad, type: "STRING" }]);
     using corpus = await openCorpus({ tokenizer: byteTokenizer, maxSeqLength: 32, batchSize: 2, files });
     const read = async () => {
@@ -64,7 +64,7 @@ describe("a text that is no UTF-8", () => {
     await expectError(read, "INVALID_FILE", refusal("text", 5));
   });
 
-  test("within lists, and of JSON", async () => {
+  test("within lists and in JSON columns", async () => {
     const lists = table("lists.parquet", [{ name: "words", data: bad.map((text) => [text, "und"]) }], {
       schema: [
         { name: "root", num_children: 1 },
@@ -79,7 +79,7 @@ describe("a text that is no UTF-8", () => {
   });
 });
 
-test("bytes that nobody calls a text are one where they are UTF-8, and else bytes, which no stage takes for a text", async () => {
+test("a byte column gives strings for valid UTF-8 and bytes otherwise, which no stage accepts as text", async () => {
   const data = bad.map((text) => new Uint8Array(Buffer.from(text)));
   const path = table("bytes.parquet", [{ name: "text", data, type: "BYTE_ARRAY" }]);
   const bytes = [...Buffer.from("caf"), 0x20, 0xe9, 0x20];

@@ -43,7 +43,7 @@ async function documentsOf(files: string, more = {}): Promise<string[]> {
 }
 
 describe("parquet", () => {
-  it("gives the texts of a column, a document a row, by row groups; packed by any usual codec", async () => {
+  it("yields one document per row of a text column by row group, with any common codec", async () => {
     expect(await documentsOf(texts("snappy.parquet"))).toEqual(documents);
     expect(await documentsOf(texts("plain.parquet", { codec: "UNCOMPRESSED" }))).toEqual(documents);
     const compressors = { GZIP: (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes)) };
@@ -79,7 +79,7 @@ describe("parquet", () => {
     expect([...train, ...held].sort()).toEqual([...documents].sort());
   });
 
-  it("gives rows to every stage: numbers as numbers, no field where there is no value, rows by number", async () => {
+  it("yields rows to every stage, with numbers, without null fields, and with row numbers", async () => {
     const path = table(
       "rows.parquet",
       [
@@ -99,7 +99,7 @@ describe("parquet", () => {
     expect(rows.map((row) => row.where)).toEqual([1, 2, 3].map((n) => `${path}: row ${n}`));
   });
 
-  it("names what is missing: the column, a row's text, the file", async () => {
+  it("names a missing column, text or file", async () => {
     const rejects = (files: string, code: string, message: RegExp, more = {}) =>
       expect(documentsOf(files, more)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
     await rejects(
@@ -125,10 +125,10 @@ describe("parquet", () => {
     );
   });
 
-  it("refuses pages that lie: a size that goes back, more values than there are, an unpacked size of gigabytes", async () => {
+  it("rejects pages with a negative size, too many values or an uncompressed size of gigabytes", async () => {
     const path = texts("pages.parquet", { codec: "UNCOMPRESSED", statistics: false });
     const whole = readFileSync(path);
-    // The second column's first page: a thrift struct of zigzag numbers, each with a byte that says which field.
+    // The second column's first page: a Thrift struct of zigzag integers, each with a field byte.
     const start = whole.indexOf(Buffer.from("Zeile 0 "));
     const header = whole.lastIndexOf(Buffer.from([0x15, 0x00, 0x15]), start);
     expect(header).toBeGreaterThan(4);
@@ -143,7 +143,7 @@ describe("parquet", () => {
     }
   });
 
-  it("does not break on any broken file", async () => {
+  it("survives random damage", async () => {
     const whole = readFileSync(texts("fuzzed.parquet"));
     const attempt = (bytes: Buffer) =>
       documentsOf(write("broken.parquet", bytes)).catch((error) => {
@@ -153,7 +153,7 @@ describe("parquet", () => {
       fc.asyncProperty(fc.nat(whole.length), async (length) => void (await attempt(whole.subarray(0, length)))),
       { numRuns: 40 },
     );
-    // The footer first: it is what sizes and offsets come from.
+    // Damage the footer first, since it holds sizes and offsets.
     const places = fc.oneof(fc.nat(whole.length - 1), fc.integer({ min: whole.length - 600, max: whole.length - 1 }));
     await fc.assert(
       fc.asyncProperty(places, fc.integer({ min: 0, max: 255 }), async (at, value) => {
@@ -161,12 +161,12 @@ describe("parquet", () => {
         bytes[at] = value;
         await attempt(bytes);
       }),
-      { numRuns: 120, examples: [[4435, 51]] }, // a column's facts that are the value false
+      { numRuns: 120, examples: [[4435, 51]] }, // column metadata that is the value false
     );
   });
 });
 
-it("leaves the event loop its turn while a large row group is unpacked", async () => {
+it("does not block the event loop while a large row group is decompressed", async () => {
   const long = Array.from({ length: 40_000 }, (_, i) => `${i} ${"ein langer Text ".repeat(40)}`);
   const nested = long.map((text) => ({ messages: [{ role: "user", content: text.slice(0, 60) }] }));
   const path = table(
@@ -179,7 +179,7 @@ it("leaves the event loop its turn while a large row group is unpacked", async (
   );
   const large = await ParquetTable.open(path);
   expect(large.groups).toHaveLength(1);
-  await large.column(large.groups[0]!, "body"); // compiled
+  await large.column(large.groups[0]!, "body"); // warm-up, so that the code is compiled
   const worstShare = async () => {
     let worst = 0;
     let last = performance.now();
@@ -197,6 +197,6 @@ it("leaves the event loop its turn while a large row group is unpacked", async (
     expect(rows.at(-1)).toEqual({ body: long.at(-1), row: nested.at(-1) });
     return worst / took;
   };
-  // At once it would be one wait of nearly all the time; a page and a slice are small parts of it.
+  // Without slices there would be a single wait of nearly the whole time.
   expect(await leastOf(1 / 3, worstShare)).toBeLessThan(1 / 3);
 });

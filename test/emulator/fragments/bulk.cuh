@@ -1,4 +1,4 @@
-// Writes of bytes to global memory by the copy engine (ptx_bulk.cuh), and words by which blocks tell one another how far they are.
+// Bulk writes to global memory by the copy engine (ptx_bulk.cuh), and flags by which blocks signal their progress.
 #pragma once
 #include "cuda/ptx/ptx_bulk.cuh"
 #include "device.cuh"
@@ -6,7 +6,8 @@
 namespace heddle {
 namespace cuda {
 
-// Sections 9.7.9.25.4.1 and .2. Of `from` (2048) to `to` (2048): 16, 48 and 1024 bytes where they were, in two groups; as 0 or as a sum.
+// Sections 9.7.9.25.4.1 and .2. Copies 16, 48 and 1024 bytes from `from` (2048) to the same offsets of `to` (2048), in two groups, as a
+// store or as a sum.
 constexpr int bulk_floats = 2048;
 struct BulkPart {
   int at, floats;
@@ -57,7 +58,7 @@ void test_bulk_sums(Device& device) {
   struct Sum {
     float before, added, want;
   };
-  const float least = 1.17549435e-38f;  // the least normal number, 2^-126
+  const float least = 1.17549435e-38f;  // the smallest normal number, 2^-126
   const Sum sums[] = {{1, 0x1p-24f, 1},         {1 + 0x1p-23f, 0x1p-24f, 1 + 0x1p-22f}, {1, 0x1.8p-24f, 1 + 0x1p-23f}, {INFINITY, 1, INFINITY},
                       {0, least / 2, 0},        {-least / 4, -0.0f, -0.0f},             {least, least / 2, least},     {-least / 2, 3, 3},
                       {1.5f * least, -least, 0}, {-1.5f * least, least, -0.0f},         {least, least, 2 * least},     {-least, 2 * least, least}};
@@ -72,7 +73,7 @@ void test_bulk_sums(Device& device) {
   expect(ok, "cp.reduce.async.bulk.add.f32: rounding, and zero for what is subnormal");
 }
 
-// Sources may be written again once wait_group.read has returned; results are there after wait_group. Four warps' adds to one place are all counted.
+// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Adds of four warps to one address are atomic.
 __global__ void __launch_bounds__(128) write_again(float* to, float* sums) {
 #if HEDDLE_SM90A
   HEDDLE_SHARED(float4, memory, [4][8]);
@@ -112,10 +113,10 @@ void test_bulk_sources(Device& device) {
   expect(ok, "cp.async.bulk.wait_group.read: sources are free, and nothing is lost");
 }
 
-// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: blocks take numbers as they begin; each adds to what the one before has made once that one has released its number.
-// In another order the sum is another one. words: the next number, how many blocks are done.
+// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: each block takes a ticket when it starts, and adds to the previous block's result once that block
+// has released its ticket. Another order would give another sum. words: the next ticket, the number of finished blocks.
 __host__ __device__ inline float part_of_block(int number) {
-  const float large = 33554432.0f;  // 2^25, beside which small numbers are rounded
+  const float large = 33554432.0f;  // 2^25, so that adding small numbers rounds
   return number % 3 == 1 ? large : number % 3 == 2 ? -large : static_cast<float>(number + 1);
 }
 __global__ void __launch_bounds__(32) one_after_another(int32_t* words, float* sums, int32_t* taken) {
@@ -145,7 +146,7 @@ void test_words(Device& device) {
   constexpr int blocks = 20;
   Shared<int32_t> words(device, 2), taken(device, blocks);
   Shared<float> sums(device, 32);
-  for (float& v : sums.host) v = NAN;  // which the first block's store replaces
+  for (float& v : sums.host) v = NAN;  // overwritten by the first block's store
   launch(device.context, "words", {blocks, 32}, one_after_another, words.to_device(), sums.to_device(), taken.to_device());
   words.back(), sums.back(), taken.back();
   bool ok = words.host[0] == blocks && words.host[1] == blocks;

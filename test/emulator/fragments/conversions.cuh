@@ -1,4 +1,4 @@
-// Numbers of one type as numbers of another: f16, bf16, tf32, e4m3.
+// Conversions between f16, bf16, tf32, e4m3 and f32.
 #pragma once
 #include "cuda/quant/fp8.cuh"
 #include "cuda/rows/math.cuh"
@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cuda {
 
-// To 10 bits after the point, ties away from zero: in steps of 2^-10 of the power of two below.
+// Rounds to 10 fraction bits, ties away from zero: in steps of 2^-10 of the power of two below.
 float nearest_tf32(float f) {
   if (f == 0 || !std::isfinite(f)) return f;
   int exponent;
@@ -21,7 +21,7 @@ __global__ void round_tf32_once(const float* from, uint32_t* to, int count) {
   if (i < count) to[i] = ptx::round_to_tf32(__float_as_uint(from[i]));
 }
 
-// Floats of every exponent, with ties and what lies beside them.
+// Floats of every exponent, including ties and their neighbours.
 void test_round_tf32(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count);
@@ -52,7 +52,7 @@ __global__ void convert_once(const float* from, uint16_t* half, float* back, uin
   brain[i] = float_to_bf16(from[i]);
 }
 
-// All halves, and floats of every exponent with the ties between halves among them.
+// All f16 values, and floats of every exponent including ties between f16 values.
 void test_conversions(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count), back(device, count);
@@ -77,7 +77,7 @@ void test_conversions(Device& device) {
   expect(to_brain, "float to bf16");
 }
 
-// Every byte as a number, and numbers of every exponent, with the ties between bytes among them, as bytes.
+// Decodes every byte, and encodes floats of every exponent including ties.
 __global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int count) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
@@ -85,7 +85,7 @@ __global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int
   if (i < 256) numbers[i] = fp8_to_float(static_cast<uint8_t>(i));
 }
 
-// The format's definition: 4 bits of exponent from 7 on, 3 after the point, S.1111.111 not a number.
+// Decodes E4M3: 4 exponent bits with bias 7, 3 fraction bits; S.1111.111 is NaN.
 double e4m3_value(int byte) {
   const int exponent = byte >> 3 & 15, fraction = byte & 7;
   const double magnitude = (byte & 0x7f) == 0x7f ? NAN : exponent ? std::ldexp(8 + fraction, exponent - 10) : std::ldexp(fraction, -9);
@@ -116,7 +116,7 @@ void test_e4m3(Device& device) {
       written &= (got & 0x7f) == 0x7f;
       continue;
     }
-    // The nearest of all; of two, the even one; 448 for what is larger.
+    // Round to nearest even, saturating at 448.
     const double magnitude = std::fmin(std::fabs(f), 448);
     int want = 0;
     for (int m = 1; m < 0x7f; ++m) {

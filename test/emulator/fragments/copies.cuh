@@ -1,4 +1,4 @@
-// What brings tiles to shared memory and from there to registers: ldmatrix, cp.async, boxes by TMA.
+// Copies of tiles to shared memory and to registers: ldmatrix, cp.async, TMA boxes.
 #pragma once
 #include "cuda/ptx/ptx_sm90.cuh"
 #include "cuda/runtime/tensor_map.h"
@@ -60,7 +60,7 @@ void test_cp_async(Device& device) {
   expect(ok, "cp.async: bytes that are not read become zeros");
 }
 
-// A box of 64 columns and `lines` rows from (column, row) on, as its bytes lie in shared memory.
+// The bytes in shared memory of a box of 64 columns and `lines` rows that starts at (column, row).
 __global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorM
     ptx::fence_async();
   }
   __syncthreads();
-  for (unsigned phase = 0; phase < 3; ++phase) {  // the same thrice: a barrier's phases have parities 0, 1, 0
+  for (unsigned phase = 0; phase < 3; ++phase) {  // three times, since a barrier's phases have parities 0, 1, 0
     if (threadIdx.x == 0) {
       ptx::arrive_expecting(barrier, static_cast<unsigned>(lines) * 128);
       ptx::copy_box(tile, &map, column, row, barrier);
@@ -89,7 +89,7 @@ void test_boxes(Device& device) {
   for (size_t i = 0; i < matrix.host.size(); ++i) matrix.host[i] = static_cast<uint16_t>(i + 1);
   const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, lines);
   bool ok = true;
-  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {  // within, over both edges, unaligned, outside
+  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {  // inside, across both edges, unaligned, outside
     launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row, static_cast<int>(lines), got.to_device());
     got.back();
     for (int r = 0; r < lines; ++r)

@@ -1,4 +1,4 @@
-// What the tests of fragments.cu share. Each is a __global__ function over device memory, launched as the package launches its kernels.
+// Helpers of the tests of fragments.cu. Each test is a __global__ function over device memory, launched like heddle's kernels.
 #pragma once
 #include <cmath>
 #include <cstdio>
@@ -29,7 +29,7 @@ struct Device {
   Context context{pool, nullptr, accelerator.get()};
 };
 
-// Device memory with a copy on the host, which holds the results after back().
+// Device memory with a host copy, which holds the results after back().
 template <class T> class Shared {
  public:
   Shared(Device& device, size_t count) : host(count), device_(device.accelerator), data_(static_cast<T*>(device_->allocate(count * sizeof(T)))) {}

@@ -54,11 +54,11 @@ void test_mma(Device& device) {
       for (size_t k = 0; k < 16; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  // Tensor cores cut off where a processor rounds: one unit in the last place for each addition.
+  // Tensor cores truncate where a processor rounds: allow one ulp per addition.
   expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
 }
 
-// Figures 73 to 75: .tf32 fragments of mma.m16n8k8; c's are those of the other types.
+// Figures 73 to 75: .tf32 fragments of mma.m16n8k8; c's fragments are those of the other types.
 __device__ inline Place place_a_tf32(int lane, int i) {  // i in 0..3
   const int group = lane >> 2, thread = lane % 4;
   return {i == 0 || i == 2 ? group : group + 8, i < 2 ? thread : thread + 4};
@@ -103,7 +103,7 @@ void test_mma_tf32(Device& device) {
   expect(worst < 8 * 8 * 1.2e-7, "mma.m16n8k8.tf32: the product");  // as in test_mma
 }
 
-// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10); c's are those of the other types.
+// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10); c's fragments are those of the other types.
 __device__ inline Place place_a_e4m3(int lane, int i) {  // i in 0..15
   const int row = (i >= 0 && i < 4) || (i >= 8 && i < 12) ? lane >> 2 : (lane >> 2) + 8;
   return {row, i < 8 ? lane % 4 * 4 + (i & 3) : lane % 4 * 4 + (i & 3) + 16};
@@ -138,7 +138,7 @@ void test_mma_e4m3() {
   std::mt19937 random(5);
   Shared<uint8_t> a(device, 16 * 32), b(device, 32 * 8);
   Shared<float> c(device, 16 * 8);
-  // Multiples of 2^-9 up to 1/8, of either sign: a place mistaken for another shows by far more than the few bits that hardware may drop.
+  // Multiples of 2^-9 up to 1/8 of either sign, so that a misplaced element causes a larger error than the bits that hardware may drop.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 33);
   for (auto& v : c.host) v = static_cast<float>(random() % 9) - 4;
@@ -152,10 +152,10 @@ void test_mma_e4m3() {
       for (size_t k = 0; k < 32; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 32 + k])) * e4m3_to_float(b.host[k * 8 + j]);
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");  // 13 bits after the point of the largest term, 4, are 5e-4
+  expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");  // 13 fraction bits of the largest term, 4, are 5e-4
 }
 
-// Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's are those of the other types.
+// Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's fragments are those of the other types.
 __device__ inline Place place_a_int8(int lane, int i) {  // i in 0..7
   return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
 }

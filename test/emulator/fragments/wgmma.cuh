@@ -10,7 +10,7 @@ namespace cuda {
 
 // ---- sm_90a: section 9.7.15.5 -------------------------------------------------------------------------------------------------
 
-// Figure "128B swizzle": in lines of 128 bytes, chunk c of line r lies in the place of chunk c ^ (r mod 8).
+// Figure "128B swizzle": in lines of 128 bytes, chunk c of line r is stored at chunk c ^ (r mod 8).
 __device__ inline int swizzled_byte(int line, int byte) { return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16; }
 // Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D".
 __device__ inline Place place_d(int thread, int i) {
@@ -18,8 +18,8 @@ __device__ inline Place place_d(int thread, int i) {
   return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
 }
 
-// d (64, N) = a (64, 64) b (64, N), both from global memory in rows; written into shared memory with either dimension innermost, or a's 16
-// depths at a time in registers.
+// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. They are written to shared memory with either dimension innermost, or a
+// is loaded into registers for 16 values of k at a time.
 template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -44,7 +44,7 @@ template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ voi
   }
   float sum[N / 2];
   HEDDLE_UNROLL
-  for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;  // which the first product must not add to
+  for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;  // the first product must overwrite this
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
@@ -83,10 +83,10 @@ template <bool a_turned, bool b_turned, int N, bool in_registers = false> void t
   expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
 }
 
-// The right operand where the manual's table of canonical layouts has it (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits), strides in elements:
+// The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits), strides in elements:
 //   MN-major  ((T, 8, m), (8, k)) : ((1, T, LBO), (8 T, SBO))      K-major  ((8, m), (T, 2 k)) : ((8 T, SBO), (1, T))
-// and that through Swizzle<3, 4, 3>, which adds bits 7 to 9 of a byte's address to bits 4 to 6. m counts the 64 columns of an atom: of N = 96 the second
-// atom's first half belongs to the operand, and its columns are at places in all eight chunks of a line.
+// followed by Swizzle<3, 4, 3>, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64 columns. For N = 96, the
+// operand has the first half of the second atom, whose columns are spread over all eight chunks of a line.
 inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
   const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
   const int byte = 2 * element;
@@ -94,7 +94,7 @@ inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
 }
 
 constexpr int image_bytes = 32768;
-// d (64, N) = a (64, 16) b (16, N): b lies in an image of shared memory.
+// d (64, N) = a (64, 16) b (16, N), with b given as an image of shared memory.
 template <bool b_turned, int N> __global__ void __launch_bounds__(128) image_once(const uint16_t* a, const uint32_t* image, unsigned lbo, unsigned sbo, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -127,7 +127,7 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
   std::mt19937 random(9);
   std::uniform_real_distribution<float> draw(-1, 1);
   bool ok = true;
-  // Atoms of 1024 bytes: boxes side by side, as the kernels have them; the atoms of a group of depths side by side, with a gap; with MN-major alone, far apart.
+  // Atoms of 1024 bytes: adjacent boxes as in the kernels; the atoms of one k group adjacent, with a gap; MN-major only: far apart.
   for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
     if (!b_turned && (sbo * (N / 8) > image_bytes / 2)) continue;
     Shared<uint16_t> a(device, 64 * 16);
@@ -136,7 +136,7 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
     std::vector<uint16_t> b(16 * N);
     for (auto& v : a.host) v = to_bf16(draw(random)).bits;
     for (auto& v : b) v = to_bf16(draw(random)).bits;
-    std::fill(image.host.begin(), image.host.end(), 0x7fc07fc0u);  // NaN, where nothing belongs to the operand
+    std::fill(image.host.begin(), image.host.end(), 0x7fc07fc0u);  // NaN outside the operand
     std::vector<bool> taken(image_bytes);
     for (int k = 0; k < 16; ++k)
       for (int n = 0; n < N; ++n) {
@@ -158,7 +158,7 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
   expect(ok, what);
 }
 
-// d (64, 128) = a (64, 128) b (128, 128) of e4m3 bytes, b given by columns; both with the depth innermost.
+// d (64, 128) = a (64, 128) b (128, 128) of e4m3 bytes, with b given by columns; k is innermost in both.
 __global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, const uint8_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, con
   __syncthreads();
   float sum[64];
   HEDDLE_UNROLL
-  for (int i = 0; i < 64; ++i) sum[i] = 1e30f;  // which the first product must not add to
+  for (int i = 0; i < 64; ++i) sum[i] = 1e30f;  // the first product must overwrite this
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
@@ -189,7 +189,7 @@ void test_warpgroup_e4m3(Device& device) {
   std::mt19937 random(8);
   Shared<uint8_t> a(device, 64 * 128), b(device, 128 * 128);
   Shared<float> d(device, 64 * 128);
-  // Magnitudes of at most 2: sums of few bits then miss little of them.
+  // Magnitudes of at most 2 keep the error of truncated sums small.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 65);
   launch(device.context, "wgmma.e4m3", {1, 128, 1024 + 192 * 128}, warpgroup_e4m3_once, a.to_device(), b.to_device(), d.to_device());
@@ -201,7 +201,7 @@ void test_warpgroup_e4m3(Device& device) {
       for (size_t k = 0; k < 128; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
       worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
     }
-  // A product of at most 4 keeps 13 bits after the point where it is added to 31 others: a unit of 2^-11 lost for each.
+  // A product of at most 4 keeps 13 fraction bits when added to 31 others, so each loses up to 2^-11.
   expect(worst < 128 * 4.0 / 2048, "wgmma of e4m3: the product");
 }
 

@@ -17,8 +17,8 @@ inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D
   return b;
 }
 
-// Two sequences packed with documents of all lengths, and rows of padding between and behind them, which see nothing and are seen by nobody. Without a causal
-// mask a document's rows see all of it.
+// Two sequences packed with documents of all lengths, with padding rows between and after them. Padding neither attends nor is attended to.
+// Without a causal mask, rows attend to their whole document.
 inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
   Builder b;
   std::vector<int32_t> of_rows;
@@ -36,7 +36,7 @@ inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, b
   return b;
 }
 
-// Forward alone, of as many sequences as N / T.
+// Forward only, for N / T sequences.
 inline Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D, double window, double softcap, bool sinks) {
   Builder b;
   const DType type = DType::bf16;
@@ -47,7 +47,7 @@ inline Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, in
   return b;
 }
 
-// type: of queries and of the cache.
+// type: dtype of queries and cache.
 inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType::f32, DType cache = DType::f32) {
   Builder b;
   const int64_t L = past + rows;
@@ -57,7 +57,7 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
   return b;
 }
 
-// A window over part of three sequences, some heads with sinks; the last segment has a row of the one before.
+// A window over part of three sequences, with sinks for some heads. The last segment shares a row with the one before.
 inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
   Builder b;
   const int64_t L = 460, rows = 9;
@@ -67,7 +67,7 @@ inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int6
   return b;
 }
 
-// Two sequences in pages, which share their first; half of the table's entries name none.
+// Two paged sequences that share their first page. Half of the table entries are unused.
 inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;
   const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
@@ -99,7 +99,7 @@ inline Builder cached_q8(int64_t D) {
     b.desc.bound.push_back(v);
     return v;
   };
-  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});  // past the ring's end
+  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});  // beyond the ring's end
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments}, {}, {{"ring", 5}});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 5}, {"ring", 5}, {"scale", 0.5}, {"softcap", 0}});
   return b;

@@ -1,4 +1,4 @@
-// A program of some nodes over random numbers, for the cases of kernels.cc.
+// Builds a program of a few nodes over random values for the cases of kernels.cc.
 #pragma once
 #include <random>
 #include <utility>
@@ -12,7 +12,7 @@ namespace cases {
 
 struct Builder {
   ProgramDesc desc;
-  std::vector<std::vector<unsigned char>> data;  // of the bound values
+  std::vector<std::vector<unsigned char>> data;  // data of the bound values
   std::mt19937 random{7};
 
   int value(DType type, std::initializer_list<int64_t> dims) {
@@ -31,7 +31,7 @@ struct Builder {
     desc.bound.push_back(v);
     return v;
   }
-  // Rows of blocks that stand for such numbers.
+  // Rows of quantized blocks with such values.
   int blocks(DType type, std::initializer_list<int64_t> dims) {
     const int v = value(type, dims);
     const Shape& shape = desc.values[static_cast<size_t>(v)].shape;

@@ -1,4 +1,4 @@
-// Matrix products: linear layers with their gradients and ends, quantised weights, 8-bit floats, experts, the log-probability of a token.
+// Matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token log-probabilities.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -19,7 +19,7 @@ inline Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transpos
   return b;
 }
 
-// Products with what follows them: every activation, something added, a gate; what is kept for a backward pass, and biases, or neither.
+// Fused products: every activation, an addition, a gate, with and without values kept for the backward pass and biases.
 inline Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
   const int x = b.floats(type, {N, K}), w = b.floats(type, {M, K}), up = b.floats(type, {M, K}), onto = b.floats(type, {N, M});
@@ -50,7 +50,7 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
   const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
   std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
   std::uniform_real_distribution<float> draw(-1, 1);
-  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);  // blocks of their own sizes
+  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);  // blocks of different magnitudes
   b.data.emplace_back(numbers.size());
   fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
   b.desc.bound.push_back(w);
@@ -83,7 +83,7 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   return b;
 }
 
-// In parts of the vocabulary, whose gradients add up.
+// In chunks of the vocabulary, whose gradients are summed.
 inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   Builder b;
   const int h = b.floats(DType::bf16, {N, C}), w = b.floats(DType::bf16, {V, C}), upstream = b.floats(DType::f32, {N});

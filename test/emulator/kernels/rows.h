@@ -1,4 +1,4 @@
-// What works row by row: norms and sums, embeddings, positions, log-probabilities in f32.
+// Row-wise ops: norms and sums, embeddings, RoPE, log-probabilities in f32.
 #pragma once
 #include "builder.h"
 

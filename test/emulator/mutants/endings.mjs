@@ -1,5 +1,5 @@
-// Mistakes in the ends of products: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the
-// file it shows in, and the cases.
+// Mutations of fused products: name, file in native/cuda, original text, replacement of its first occurrence; for a header also the
+// file to compile and the cases.
 const tensor = ["gemm_tensor.cu", "ended bf16"];
 const warpgroups = ["gemm_sm90.cu", "sm_90 ended"];
 const plain = ["gemm.cu", "ended f32"];

@@ -1,5 +1,4 @@
-// Mistakes in products of 8-bit floats: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a
-// header: the file it shows in.
+// Mutations of fp8 products: name, file in native/cuda, original text, replacement of its first occurrence; for a header also the file to compile.
 export const fp8 = [
   [
     "fp8 warpgroups: tiles are multiplied without waiting",

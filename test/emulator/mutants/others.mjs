@@ -1,5 +1,5 @@
-// Mistakes in norms, experts and whatever else has barriers: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the
-// file it shows in.
+// Mutations of norms, experts and other kernels with barriers: name, file in native/cuda, original text, replacement of its first occurrence; for a header also
+// the file to compile.
 export const others = [
   [
     "norm: no barrier between two sums",

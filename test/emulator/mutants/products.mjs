@@ -1,5 +1,4 @@
-// Mistakes in matrix products: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the
-// file it shows in.
+// Mutations of matrix products: name, file in native/cuda, original text, replacement of its first occurrence; for a header also the file to compile.
 export const products = [
   [
     "product: no barrier before the tiles are read",

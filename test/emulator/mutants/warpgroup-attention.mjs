@@ -1,5 +1,5 @@
-// Mistakes in attention on sm_90a: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the file it
-// shows in.
+// Mutations of attention on sm_90a: name, file in native/cuda, original text, replacement of its first occurrence; for a header also the
+// file to compile.
 export const warpgroupAttention = [
   [
     "warpgroup attention: registers are taken that nobody gives back",

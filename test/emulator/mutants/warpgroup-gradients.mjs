@@ -1,5 +1,5 @@
-// Mistakes in attention's gradients on sm_90a: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the file it
-// shows in.
+// Mutations of attention gradients on sm_90a: name, file in native/cuda, original text, replacement of its first occurrence; for a header also the
+// file to compile.
 export const warpgroupGradients = [
   [
     "warpgroup gradients: scores are not waited for",

@@ -1,4 +1,4 @@
-// Adapter folders that ask for more memory than their model has a use for: sparse files, which take no place on the disk.
+// Adapter folders that claim far more memory than their model needs, as sparse files that take no disk space.
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -8,7 +8,7 @@ import { expectError, temporaryFolder, u64 } from "../helpers.ts";
 let folders = 0;
 const parent = temporaryFolder();
 
-/** A folder of one adapter with tensors of these shapes, all of them zeros that are not there. */
+/** A folder of one adapter with tensors of these shapes, stored as holes of a sparse file. */
 function adapter(r: number, tensors: Record<string, number[]>): string {
   const folder = join(parent, `adapter-${folders++}`);
   mkdirSync(folder);
@@ -32,7 +32,7 @@ function adapter(r: number, tensors: Record<string, number[]>): string {
 const layer = "model.layers.0.self_attn.q_proj";
 const pair = (a: number[], b: number[]) => ({ [`${layer}.lora_A.weight`]: a, [`${layer}.lora_B.weight`]: b });
 
-test("a rank that no training takes, in the configuration or in the file", async () => {
+test("rejects an impossible rank in the configuration or in the tensors", async () => {
   await using model = tinyModel();
   const [outputs, inputs] = model.model.weight(`${layer}.weight`).shape as [number, number];
   const refuses = (folder: string, message: RegExp) =>
@@ -43,7 +43,7 @@ test("a rank that no training takes, in the configuration or in the file", async
     adapter(8, pair([huge, inputs], [outputs, huge])),
     /model\.layers\.0\.self_attn\.q_proj: expected a rank of at most 4096, got 134217728/,
   );
-  // What fits no layer is not read either.
+  // Tensors that fit no layer are rejected before they are read.
   await refuses(adapter(8, pair([8, huge], [outputs, 8])), /q_proj: expected A \(r, \d+\) and B/);
   await refuses(adapter(8, { [`${layer}.lora_B.weight`]: [outputs, huge] }), /q_proj: expected A \(r, \d+\) and B/);
   await refuses(adapter(8, { "lm_head.weight": [huge, inputs] }), /lm_head\.weight|low-rank updates/);

@@ -7,7 +7,7 @@ import { MODEL_TYPES, parseModelConfig } from "../../../lib/formats/config/confi
 import { openModelFiles, readModelConfig } from "../../../lib/formats/model-files.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
 
-/** A config.json that holds what must be there. */
+/** A config.json with the required fields. */
 const llama = {
   model_type: "llama",
   vocab_size: 32000,
@@ -25,7 +25,7 @@ const granite = {
 const encoder = { ...llama, model_type: "modernbert" };
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
-describe("what is refused", () => {
+describe("rejects config.json", () => {
   test.each<[string, unknown, RegExp]>([
     ["not an object", [], /config.json: expected an object, got \[\]/],
     ["no model_type", {}, /model_type: expected a string, got nothing/],
@@ -244,7 +244,7 @@ describe("what is refused", () => {
     ],
     ["other", { layer_types: ["full_attention", "chunked_attention"] }, 'its layers ("chunked_attention")'],
     ["another", { layer_types: 3, hidden_act: ["silu"], alibi: false }, ""],
-  ])("an unknown model says what it needs: %s", (model_type, more, wanted) => {
+  ])("an unknown model type is reported with the features that heddle lacks: %s", (model_type, more, wanted) => {
     let message = "";
     try {
       read({ ...llama, model_type, ...more });
@@ -255,7 +255,7 @@ describe("what is refused", () => {
     expect(message).toContain(`model_type "${model_type}" is not provided`);
   });
 
-  test("a folder of an unknown model whose weights are not there either", async () => {
+  test("an unknown model type is reported before missing weights", async () => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, "config.json"), JSON.stringify({ ...llama, model_type: "mamba", state_size: 16 }));
     await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not provided .*state-space layers/);
@@ -263,7 +263,7 @@ describe("what is refused", () => {
     await expectError(() => openModelFiles(folder), "NOT_FOUND", /expected model.safetensors/);
   });
 
-  test("files: missing, not JSON, too deep, too large", async () => {
+  test("files that are missing, not JSON, nested too deeply or too large", async () => {
     const folder = temporaryFolder();
     const write = (text: string) => writeFileSync(join(folder, "config.json"), text);
     await expectError(() => readModelConfig(folder), "NOT_FOUND", /config.json: cannot be read/);
@@ -275,7 +275,7 @@ describe("what is refused", () => {
     await expectError(() => readModelConfig(folder), "INVALID_FILE", /at most 16777216 bytes of JSON/);
   });
 
-  test("mistakes are named, with the nearest key", async () => {
+  test("misspelt keys are reported with the nearest key", async () => {
     const options = { modelType: "llama", vocabSize: 9, hiddenSize: 64, numHiddenLayers: 1 } as const;
     const parse = (extra: object) => () => parseModelConfig({ ...options, ...extra });
     await expectError(

@@ -1,5 +1,5 @@
-// A model's configuration and its card stand twice: as schemas, which check them, and as interfaces, which tell readers of them. Here both
-// are held to each other: the same fields of the same types, and a text for each, with what it is where it is not given.
+// Model configurations and model cards exist as schemas, which validate, and as interfaces, which document. These tests check that both
+// have the same fields and types, and that each field is documented with its default.
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
@@ -34,10 +34,10 @@ const held: [
   Same<ModelCardInput, z.input<typeof modelCardSchema>>,
 ] = [true, true, true, true, true, true, true, true];
 
-/** What drifts is found. */
-// @ts-expect-error: a field that the interface lacks
+/** The type checks detect differences. */
+// @ts-expect-error: the interface lacks a field
 const missing: Same<Omit<ModelConfig, "swigluLimit">, Config> = true;
-// @ts-expect-error: one of another type, within a field
+// @ts-expect-error: a nested field has another type
 const other: Same<ModelCard, Omit<ModelCard, "data"> & { data: { name: string; tokens: number }[] }> = true;
 
 const written = ["ModelConfigInput", "ModelCardInput", "ClassifierConfigInput"] as const;
@@ -45,14 +45,14 @@ const parts = ["ModelCardStage", "ModelCardData", "ModelCardEvaluation"] as cons
 const scalings = ["Linear", "Dynamic", "Llama3", "Yarn", "Long", "Factors"].map((kind) => `${kind}RopeScaling`);
 const readAlone = ["ModelConfig", "ModelCard", "ClassifierConfig", "EmbeddingConfig", "GenerationConfig"];
 
-/** What fields become that are not given, in the plainest family. */
+/** Values of omitted fields in the simplest family. */
 const standards = {
   ModelConfigInput: newModelConfig({ modelType: "llama", hiddenSize: 64, numHiddenLayers: 2, vocabSize: 90 }, {}),
   ModelCardInput: parseModelCard({ stage: "sft" }),
   ClassifierConfigInput: modelConfigSchema.shape.classifier.parse({ task: "token", labels: ["a"] }) ?? {},
 } as const satisfies Record<(typeof written)[number], object>;
 
-describe("configurations and cards are documented where they are read", () => {
+describe("interfaces of configurations and cards", () => {
   let documented: Map<string, DocumentedOption[]>;
   beforeAll(() => {
     documented = documentedOptions(fileURLToPath(new URL("../../../lib/index.ts", import.meta.url)), [
@@ -63,22 +63,22 @@ describe("configurations and cards are documented where they are read", () => {
     ]);
   });
 
-  test("the schemas have the fields of the interfaces, by the compiler", () => {
+  test("have the same fields and types as the schemas", () => {
     expect([...held, missing, other]).not.toContain(false);
   });
 
-  test.each([...written, ...parts, ...scalings, ...readAlone])("%s: every field has a text", (name) => {
+  test.each([...written, ...parts, ...scalings, ...readAlone])("document every field: %s", (name) => {
     const fields = documented.get(name)!.filter((field) => field.name !== "ropeType");
     expect(fields.length).toBeGreaterThan(0);
     expect(fields.filter(({ text }) => text.length < 10).map((field) => field.name)).toEqual([]);
   });
 
-  test.each([...written, ...parts, ...scalings])("%s: and says what it is where not given", (name) => {
+  test.each([...written, ...parts, ...scalings])("document the default of every optional field: %s", (name) => {
     const silent = documented.get(name)!.filter(({ optional, text }) => optional && !/\bDefault\b/.test(text));
     expect(silent.map((field) => field.name)).toEqual([]);
   });
 
-  test.each(written)("%s: which is what it then is", (name) => {
+  test.each(written)("document the actual defaults: %s", (name) => {
     const became: Readonly<Record<string, unknown>> = { ...standards[name] };
     const said = documented.get(name)!.flatMap(({ name: field, text }) => {
       const value = /\bDefault ([^:\s].*)\.$/m.exec(text)?.[1];

@@ -4,7 +4,7 @@ import { MODEL_TYPES, type ModelConfigInput, parseModelConfig } from "../../../l
 import { modelConfigToJson } from "../../../lib/formats/config/config-json.ts";
 import { llama3Factors, ropeScalingFromFactors } from "../../../lib/formats/config/rope-scaling.ts";
 
-/** A config.json that holds what must be there. */
+/** A config.json with the required fields. */
 const llama = {
   model_type: "llama",
   vocab_size: 32000,
@@ -16,7 +16,7 @@ const llama = {
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
 describe("config.json", () => {
-  test("what families' own files and classes say", () => {
+  test("reads settings specific to a family", () => {
     const cohere = { ...llama, model_type: "cohere", max_position_embeddings: 8192 };
     expect(read({ ...cohere, model_max_length: 131072 }).maxPositionEmbeddings).toBe(131072);
     expect(read({ ...cohere, model_max_length: 4096 }).maxPositionEmbeddings).toBe(8192);
@@ -30,7 +30,7 @@ describe("config.json", () => {
     expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
   });
 
-  test("HunYuan: dynamic scaling with an alpha is a θ for all lengths", () => {
+  test("turns HunYuan's dynamic scaling with alpha into a fixed θ", () => {
     const hunyuan = { ...llama, model_type: "hunyuan_v1_dense", head_dim: 16, rope_theta: 500 };
     const scaling = { type: "dynamic", alpha: 1000, factor: 1, mscale: 1 };
     const config = read({ ...hunyuan, rope_scaling: scaling });
@@ -46,7 +46,7 @@ describe("config.json", () => {
     expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not provided/);
   });
 
-  test("Phi: what nothing says, and the key of its norms", () => {
+  test("fills in Phi's defaults and uses its key for the norm epsilon", () => {
     const phi = { ...llama, model_type: "phi" };
     expect(read(phi)).toMatchObject({
       ...{ partialRotaryFactor: 0.5, layerNormEpsilon: 1e-5, attentionBias: true, numKeyValueHeads: 4 },
@@ -60,13 +60,13 @@ describe("config.json", () => {
     );
   });
 
-  test("Seed-OSS: what nothing says", () => {
+  test("fills in Seed-OSS's defaults", () => {
     const seed = read({ ...llama, model_type: "seed_oss", num_attention_heads: 8 });
     expect(seed).toMatchObject({ attentionBias: true, mlpBias: false, headDim: 128, numKeyValueHeads: 8 });
     expect(seed.maxPositionEmbeddings).toBe(524288);
   });
 
-  test("a null is not a key that is left out", () => {
+  test("distinguishes null from a missing key", () => {
     const nulls = { num_key_value_heads: null, head_dim: null };
     for (const model_type of ["ernie4_5", "mixtral", "starcoder2", "qwen3", "llama"])
       expect(read({ ...llama, model_type, ...nulls })).toMatchObject({ numKeyValueHeads: 4, headDim: 16 });
@@ -75,7 +75,7 @@ describe("config.json", () => {
     });
   });
 
-  test("EXAONE 4: a pattern of letters or a number, layer types, or no window", () => {
+  test("reads EXAONE 4's sliding window pattern as letters, a number or layer types, or no window", () => {
     const exaone = { ...llama, model_type: "exaone4", num_hidden_layers: 4 };
     const layers = (more: object) =>
       read({ ...exaone, sliding_window: 8, ...more })
@@ -94,7 +94,7 @@ describe("config.json", () => {
     );
   });
 
-  test("what is left out takes transformers' values", () => {
+  test("uses transformers' defaults for missing keys", () => {
     expect(read(llama)).toEqual({
       modelType: "llama",
       vocabSize: 32000,
@@ -127,7 +127,7 @@ describe("config.json", () => {
     expect(read({ ...llama, model_type: "mistral", sliding_window: null }).slidingWindow).toBeNull();
   });
 
-  test("both dialects of rotary parameters mean the same", () => {
+  test("reads both forms of rotary parameters alike", () => {
     const llama3 = {
       factor: 32.0,
       low_freq_factor: 1.0,
@@ -166,7 +166,7 @@ describe("config.json", () => {
     });
   });
 
-  test("ModernBERT's sliding layers turn as the others do where their θ is null", () => {
+  test("uses the global θ for ModernBERT's sliding layers if the local θ is null", () => {
     const bert = { ...llama, model_type: "modernbert", num_key_value_heads: undefined, max_position_embeddings: 64 };
     const thetas = (more: object) => {
       const { ropeTheta, ropeLocalTheta } = read({ ...bert, ...more });
@@ -178,7 +178,7 @@ describe("config.json", () => {
     expect(thetas({ global_rope_theta: 9, local_rope_theta: 8 })).toEqual([9, 8]);
   });
 
-  test("of both dialects in one file the scaling is rope_scaling's, as in every version of transformers", () => {
+  test("prefers rope_scaling if a file has both forms, as transformers does", () => {
     const linear = { type: "linear", factor: 2 };
     const scaled = { ropeScaling: { ropeType: "linear", factor: 2 } };
     const plain = { rope_type: "default", rope_theta: 5e5 };
@@ -198,14 +198,14 @@ describe("config.json", () => {
     });
   });
 
-  test("what is not set in a scaling, and what is no scaling", () => {
+  test("handles unset scaling parameters and scalings that have no effect", () => {
     const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 512 };
     const expected = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 512 };
     const scalingOf = (more: object) => read({ ...llama, max_position_embeddings: 2048, ...more }).ropeScaling;
-    // DeepSeek's 0 is none; YaRN's null follows from the contexts.
+    // DeepSeek's 0 means unset. YaRN's null is derived from the context lengths.
     expect(scalingOf({ rope_scaling: { ...yarn, mscale: 0, mscale_all_dim: 0 } })).toEqual(expected);
     expect(scalingOf({ rope_scaling: { ...yarn, factor: null } })).toEqual(expected);
-    // Phi-3's context beside the scaling counts there, and elsewhere where the scaling says none.
+    // The top-level original context wins for Phi-3; elsewhere it applies only if the scaling has none.
     const beside = { original_max_position_embeddings: 256, rope_scaling: yarn };
     expect(scalingOf(beside)).toEqual(expected);
     const original = { ...expected, originalMaxPositionEmbeddings: 256 };
@@ -225,7 +225,7 @@ describe("config.json", () => {
     );
   });
 
-  test("sliding windows of qwen need use_sliding_window and begin at max_window_layers", () => {
+  test("enables Qwen's sliding windows only with use_sliding_window, from max_window_layers on", () => {
     const qwen = { ...llama, model_type: "qwen2", num_hidden_layers: 3, sliding_window: 128, max_window_layers: 2 };
     expect(read({ ...qwen, use_sliding_window: false }).slidingWindow).toBeNull();
     expect(read({ ...qwen, use_sliding_window: true })).toMatchObject({
@@ -236,7 +236,7 @@ describe("config.json", () => {
     expect(read({ ...qwen, use_sliding_window: true, layer_types: types }).layerTypes).toEqual(types);
   });
 
-  test("what a family's class takes for granted", () => {
+  test("uses the defaults of each family's transformers class", () => {
     const of = (model_type: string, more = {}) => read({ ...llama, model_type, num_hidden_layers: 6, ...more });
     const [sliding, full] = ["sliding_attention", "full_attention"];
     expect(of("gemma2")).toMatchObject({
@@ -248,7 +248,7 @@ describe("config.json", () => {
       layerTypes: [sliding, full, sliding, full, sliding, full],
       tieWordEmbeddings: true,
     });
-    // null turns a cap off.
+    // null disables the cap.
     expect(of("gemma2", { attn_logit_softcapping: null }).attnLogitSoftcapping).toBeNull();
     expect(of("gemma3_text")).toMatchObject({
       ropeTheta: 1e6,
@@ -264,7 +264,7 @@ describe("config.json", () => {
       ropeTheta: 7,
       ropeLocalTheta: 7,
     });
-    // Versions of transformers differ in what they call the number of experts.
+    // Versions of transformers use different keys for the number of experts.
     for (const model_type of ["qwen3_moe", "gpt_oss"])
       for (const key of ["num_experts", "num_local_experts"]) expect(of(model_type, { [key]: 9 }).numExperts).toBe(9);
     expect(of("qwen3_moe", { num_experts: 8, num_local_experts: 9 }).numExperts).toBe(8);
@@ -275,13 +275,13 @@ describe("config.json", () => {
     expect(of("smollm3", { no_rope_layer_interval: 2 }).noRopeLayers).toEqual([1, 0, 1, 0, 1, 0]);
     const windowed = { use_sliding_window: true, sliding_window: 9 };
     expect(of("smollm3", windowed).layerTypes).toEqual([full, full, full, sliding, full, full]);
-    // Callers get what follows from the other sizes.
+    // For new models, values are derived from the other sizes.
     const made = parseModelConfig({ modelType: "gemma2", vocabSize: 9, hiddenSize: 128, numHiddenLayers: 2 });
     expect(made).toMatchObject({ headDim: 64, queryPreAttnScalar: 64, slidingWindow: 4096 });
     expect(parseModelConfig({ ...made, modelType: "granite" }).attentionMultiplier).toBe(1 / 64);
   });
 
-  test("part of each head rotates; sliding layers with a θ of their own", () => {
+  test("reads partial rotary factors and a separate θ for sliding layers", () => {
     expect(read({ ...llama, partial_rotary_factor: 0.5 }).partialRotaryFactor).toBe(0.5);
     expect(() => read({ ...llama, partial_rotary_factor: 0.2 })).toThrow(
       "partial_rotary_factor: expected an even number of rotated dimensions, got 3 of 16",
@@ -301,12 +301,12 @@ describe("config.json", () => {
     );
   });
 
-  test("token ids, types and activations as they occur", () => {
+  test("accepts all spellings of token ids, dtypes and activations", () => {
     const tokens = read({ ...llama, eos_token_id: [128001, 128008], bos_token_id: 128000, pad_token_id: -1 });
     expect(tokens).toMatchObject({ eosTokenIds: [128001, 128008], bosTokenId: 128000, padTokenId: null });
     expect(read({ ...llama, torch_dtype: "bfloat16" }).dtype).toBe("bf16");
     expect(read({ ...llama, dtype: "float16" }).dtype).toBe("f16");
-    // Gemma's first files: "gelu" means the tanh form.
+    // In Gemma's first files, "gelu" means the tanh form.
     expect(read({ ...llama, model_type: "gemma", hidden_act: "gelu" }).hiddenAct).toBe("gelu_pytorch_tanh");
     const gpt2 = {
       model_type: "gpt2",
@@ -331,20 +331,23 @@ describe("config.json", () => {
 });
 
 describe("camelCase options", () => {
-  test.each(["bert", "distilbert", "modernbert", "nomic_bert"])("%s: no scaling, no part of each head", (modelType) => {
-    const sizes = { modelType, vocabSize: 9, hiddenSize: 64, numHiddenLayers: 2 };
-    const refused = (config: object) => expect(() => parseModelConfig({ ...sizes, ...config }));
-    refused({ ropeScaling: { ropeType: "yarn", factor: 4 } }).toThrow(
-      expect.objectContaining({
-        code: "UNSUPPORTED",
-        message: expect.stringContaining(`ropeScaling: yarn is not provided for ${modelType}`),
-      }),
-    );
-    refused({ partialRotaryFactor: 0.5 }).toThrow(`partialRotaryFactor: 0.5 is not provided for ${modelType}`);
-    expect(parseModelConfig({ ...sizes, ropeScaling: null, partialRotaryFactor: 1 }).partialRotaryFactor).toBe(1);
-  });
+  test.each(["bert", "distilbert", "modernbert", "nomic_bert"])(
+    "have no scaling and no partial rotation for %s",
+    (modelType) => {
+      const sizes = { modelType, vocabSize: 9, hiddenSize: 64, numHiddenLayers: 2 };
+      const refused = (config: object) => expect(() => parseModelConfig({ ...sizes, ...config }));
+      refused({ ropeScaling: { ropeType: "yarn", factor: 4 } }).toThrow(
+        expect.objectContaining({
+          code: "UNSUPPORTED",
+          message: expect.stringContaining(`ropeScaling: yarn is not provided for ${modelType}`),
+        }),
+      );
+      refused({ partialRotaryFactor: 0.5 }).toThrow(`partialRotaryFactor: 0.5 is not provided for ${modelType}`);
+      expect(parseModelConfig({ ...sizes, ropeScaling: null, partialRotaryFactor: 1 }).partialRotaryFactor).toBe(1);
+    },
+  );
 
-  test("sizes follow from hiddenSize", () => {
+  test("derive sizes from hiddenSize", () => {
     const config = parseModelConfig({ modelType: "llama", vocabSize: 100, hiddenSize: 320, numHiddenLayers: 8 });
     expect(config).toMatchObject({ numAttentionHeads: 5, numKeyValueHeads: 5, headDim: 64, intermediateSize: 896 });
     expect(parseModelConfig({ modelType: "gpt2", vocabSize: 9, hiddenSize: 48, numHiddenLayers: 1 })).toMatchObject({
@@ -353,7 +356,7 @@ describe("camelCase options", () => {
     });
   });
 
-  test("any configuration survives config.json", () => {
+  test("round-trip through config.json", () => {
     const sizes = fc.record({
       modelType: fc.constantFrom(...MODEL_TYPES),
       vocabSize: fc.integer({ min: 1, max: 300000 }),
@@ -389,7 +392,7 @@ describe("camelCase options", () => {
   });
 });
 
-test("llama3 scaling as divisors and back", () => {
+test("converts llama3 scaling to divisors and back", () => {
   const scaling = {
     ropeType: "llama3",
     factor: 32,
@@ -398,7 +401,7 @@ test("llama3 scaling as divisors and back", () => {
     originalMaxPositionEmbeddings: 8192,
   } as const;
   const factors = llama3Factors(scaling, 64, 500000);
-  // Llama 3.2 1B: the first frequencies stay, the last are divided by 32, some lie between.
+  // Llama 3.2 1B: the first frequencies are unchanged, the last are divided by 32, and some are in between.
   expect(factors[0]).toBe(1);
   expect(factors[31]).toBe(32);
   expect([...factors].filter((value) => value > 1 && value < 32).length).toBeGreaterThan(0);

@@ -8,7 +8,7 @@ import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
 
-test("model card", async () => {
+test("a model card is written and read back", async () => {
   const folder = temporaryFolder();
   expect(await readModelCard(folder)).toBeUndefined();
   await writeModelCard(folder, {
@@ -45,7 +45,7 @@ test("model card", async () => {
   );
 });
 
-describe("a card in a file", () => {
+describe("a model card file", () => {
   const warnings: string[] = [];
   beforeEach(() => {
     warnings.length = 0;
@@ -58,7 +58,7 @@ describe("a card in a file", () => {
     return readModelCard(folder);
   };
 
-  test("loses the fields that are none of their kind, with a word, and no model is lost for them", async () => {
+  test("drops invalid fields with a warning, and the model still loads", async () => {
     const card = {
       stage: "sft",
       name: "small",
@@ -99,7 +99,7 @@ describe("a card in a file", () => {
     expect(loaded.card).toEqual(expected);
   });
 
-  test("is refused where it is no card", async () => {
+  test("is rejected if it is not a card", async () => {
     await expectError(
       () => read({ name: "a" }),
       "INVALID_FILE",

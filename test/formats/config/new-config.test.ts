@@ -1,4 +1,4 @@
-// Configurations of models that are made: what may be left out, what does not fit, and models that no memory holds.
+// Configurations of new models: optional fields, inconsistent values, and models too large for memory.
 import { describe, expect, test } from "vitest";
 import { parseModelConfig } from "../../../lib/formats/config/config.ts";
 import { createModel, createModelAsync, type LanguageModel } from "../../../lib/index.ts";
@@ -14,7 +14,7 @@ const messageOf = (config: object) => {
   return "none";
 };
 
-describe("what does not fit is said of what was given", () => {
+describe("inconsistent configurations are reported by the given field", () => {
   test.each([
     [
       { hiddenSize: 10, numAttentionHeads: 4 },
@@ -40,7 +40,7 @@ describe("what does not fit is said of what was given", () => {
     expect(messageOf(modelType === undefined ? rest : { modelType, ...rest })).toBe(`model configuration: ${message}`);
   });
 
-  test("a file has to say what a model that is made may leave out", () => {
+  test("a config.json must contain fields that are optional for new models", () => {
     const json = { model_type: "llama", hidden_size: 65, num_hidden_layers: 1, vocab_size: 100, intermediate_size: 64 };
     expect(() => parseModelConfig(json, "config.json")).toThrow(
       /config.json: num_attention_heads: expected .* got nothing/,
@@ -51,7 +51,7 @@ describe("what does not fit is said of what was given", () => {
   });
 });
 
-test("config.json's own names are taken, with what follows from them and from the tokenizer", async () => {
+test("config.json's key names are accepted, and missing values are derived from them and the tokenizer", async () => {
   const tokenizer = await tinyTokenizer();
   const { vocabSize: _, ...camel } = sizes;
   const named = { model_type: "llama", hidden_size: 64, num_hidden_layers: 2, max_position_embeddings: 32 };
@@ -62,7 +62,7 @@ test("config.json's own names are taken, with what follows from them and from th
   expect(eosTokenIds).toEqual([...tokenizer.eosTokenIds]);
 });
 
-describe("models that no memory holds are refused before a weight is drawn", () => {
+describe("models too large for memory are rejected before any weight is initialized", () => {
   const large = { ...sizes, hiddenSize: 100_000, vocabSize: 1_000_000, numHiddenLayers: 80 };
   const refusal = {
     name: "HeddleError",
@@ -71,12 +71,12 @@ describe("models that no memory holds are refused before a weight is drawn", () 
       /^model configuration: expected weights that fit in [\d.]+ GB of memory, got [\d.]+ billion parameters, [\d.]+ GB in f32$/,
     ),
   };
-  test("createModel", () => {
+  test("by createModel", () => {
     const began = performance.now();
     expect(() => createModel(large)).toThrow(expect.objectContaining(refusal));
     expect(performance.now() - began).toBeLessThan(5000);
   });
-  test("createModelAsync", () => expect(createModelAsync(large)).rejects.toMatchObject(refusal));
+  test("by createModelAsync", () => expect(createModelAsync(large)).rejects.toMatchObject(refusal));
 });
 
 describe("createModelAsync", () => {
@@ -84,7 +84,7 @@ describe("createModelAsync", () => {
     Buffer.from((await model.weight(name).toFloat32()).buffer);
   const config = { ...sizes, hiddenSize: 256, numHiddenLayers: 4, vocabSize: 4000 };
 
-  test("draws the weights of createModel, tells how far it is, and lets the event loop go on", async () => {
+  test("initializes the same weights as createModel, reports progress and does not block the event loop", async () => {
     const told: number[] = [];
     let parameters = 0;
     let turns = 0;
@@ -109,7 +109,7 @@ describe("createModelAsync", () => {
     expect(turns).toBeGreaterThan(2);
   });
 
-  test("stops when it is told to", async () => {
+  test("stops when aborted", async () => {
     const stop = new AbortController();
     const made = createModelAsync(config, { signal: stop.signal, onProgress: () => stop.abort() });
     await expect(made).rejects.toMatchObject({ code: "ABORTED" });

@@ -1,4 +1,4 @@
-// Small models that embed, folders as sentence-transformers writes them, and what their modules compute, by definition.
+// Small embedding models, folders in sentence-transformers' layout, and reference implementations of their modules.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -17,7 +17,7 @@ export const tokenizer = await Tokenizer.train([...texts, "query: passage: searc
 });
 
 const sizes = { hiddenSize: WIDTH, intermediateSize: 24, numHiddenLayers: 1, numAttentionHeads: 2 };
-/** Whose texts keep their capitals. */
+/** A tokenizer that does not lowercase. */
 export const cased = await Tokenizer.train([...texts, "query: "], { vocabSize: 280 });
 export const newModel = (
   modelType: "bert" | "llama",
@@ -56,7 +56,7 @@ export async function statesOf(model: LanguageModel, text: string): Promise<numb
   return Array.from(ids, (_, t) => Array.from(all!.subarray(t * WIDTH, (t + 1) * WIDTH)));
 }
 
-/** Each way of pooling by its definition, over tokens from `from` on. */
+/** Reference pooling over the tokens from index `from`. */
 export function pooledBy(mode: PoolingMode, states: number[][], from = 0): number[] {
   const seen = states.slice(from);
   const column = (c: number) => seen.map((state) => state[c]!);
@@ -78,7 +78,7 @@ export const close = (got: ArrayLike<number>, wanted: readonly number[], bound =
 
 export const MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
 
-/** A folder as sentence-transformers writes one: cls and mean, a Dense with tanh, LayerNorm, a Dense without bias, Normalize. */
+/** A sentence-transformers folder: cls and mean pooling, Dense with tanh, LayerNorm, Dense without bias, Normalize. */
 const layers = {
   first: { weight: numbers(10 * 2 * WIDTH, 1), bias: numbers(10, 2) },
   norm: { weight: numbers(10, 3), bias: numbers(10, 4) },
@@ -116,7 +116,7 @@ export async function foreignFolder(): Promise<string> {
   return folder;
 }
 
-/** What its vectors are, by the modules' definitions. */
+/** Expected vectors by the modules' definitions. */
 export async function wantedOf(model: LanguageModel, text: string): Promise<number[]> {
   const states = await statesOf(model, text);
   const x = [...pooledBy("first", states), ...pooledBy("mean", states)];

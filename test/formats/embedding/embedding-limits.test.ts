@@ -1,4 +1,4 @@
-// How long a text may be, by the files that say it in the versions of sentence-transformers.
+// The maximum text length, from the files of different sentence-transformers versions.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -31,19 +31,19 @@ test.each<[string, object | undefined, unknown, number | undefined]>([
   ["none", {}, 1e30, undefined],
   ["none, of something else", { processing_kwargs: { text: "long" } }, "long", undefined],
   ["as many as positions", {}, 512, undefined],
-])("%s", async (_, own, tokenizerLength, wanted) => {
+])("reads the maximum text length from %s", async (_, own, tokenizerLength, wanted) => {
   expect((await limitOf(own, tokenizerLength))?.maxSeqLength).toBe(wanted);
 });
 
 test.each(["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])(
-  "sentence_%s_config.json",
+  "reads the maximum text length and lowercasing from sentence_%s_config.json",
   async (name) => {
     const own = { max_seq_length: 9, do_lower_case: true };
     expect(await limitOf(own, 12, `sentence_${name}_config.json`)).toMatchObject({ maxSeqLength: 9, lowercase: true });
   },
 );
 
-test("what is no length is named", async () => {
+test("rejects an invalid length by name", async () => {
   const wrong = /processing_kwargs.text.max_length: expected a whole number from 1, got 0/;
   await expectError(() => limitOf(kwargs(0), 12), "INVALID_FILE", wrong);
 });

@@ -1,4 +1,4 @@
-// Folders of sentence-transformers: every way of pooling and the layers behind it; what is saved and converted.
+// sentence-transformers folders: pooling modes, layers after pooling, saving and conversion.
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -26,7 +26,7 @@ import {
 } from "./embedding-folders.ts";
 
 describe("pooling", () => {
-  test.each(["bert", "llama"] as const)("every way and several at once, of %s", async (modelType) => {
+  test.each(["bert", "llama"] as const)("supports every mode and combinations for %s", async (modelType) => {
     await using model = newModel(modelType);
     for (const pooling of [...MODES, ["first", "mean"], [...MODES]] as (PoolingMode | PoolingMode[])[]) {
       const together = await model.embed(texts, { pooling, normalize: false });
@@ -41,7 +41,7 @@ describe("pooling", () => {
     }
   });
 
-  test("its files, and those of newer versions", async () => {
+  test("reads the files of current and newer versions", async () => {
     const folder = temporaryFolder();
     await using model = newModel("bert", { pooling: ["first", "max", "weighted_mean"], includePrompt: false });
     await model.save(folder);
@@ -77,7 +77,7 @@ describe("pooling", () => {
     await expectError(() => model.embed("a", { pooling: [] }), "INVALID_ARGUMENT", /pooling: expected one of/);
   });
 
-  test("another order than the flags' is a list in the files; each way is there once", async () => {
+  test("stores a non-default order as a list and rejects duplicate modes", async () => {
     const [folder, copy] = [temporaryFolder(), temporaryFolder()];
     const pooling: PoolingMode[] = ["weighted_mean", "mean", "first"];
     await using model = newModel("bert", { pooling, normalize: false });
@@ -108,7 +108,7 @@ describe("pooling", () => {
   });
 });
 
-describe("layers behind pooling", () => {
+describe("layers after pooling", () => {
   test("are computed, saved and converted", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
@@ -150,7 +150,7 @@ describe("layers behind pooling", () => {
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
-  test("quantised as they are loaded, and beside another pooling than theirs", async () => {
+  test("are computed in bf16 when loaded as bf16, and require the pooling they were made for", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
     const plain = await model.embed(texts[0]!);
@@ -283,13 +283,13 @@ describe("layers behind pooling", () => {
       "INVALID_FILE",
       /path: expected a folder's name, got "\.\."/,
     ],
-  ])("%s: refused", async (_, change, code, message) => {
+  ])("are rejected: %s", async (_, change, code, message) => {
     const folder = await foreignFolder();
     change(folder);
     await expectError(() => LanguageModel.load(folder), code as never, message);
   });
 
-  test("a Dense of another shape than its configuration's", async () => {
+  test("are rejected if a Dense has another shape than its configuration", async () => {
     const folder = await foreignFolder();
     await saveWeights(join(folder, "4_Dense"), [f32("linear.weight", [5, 10], numbers(50, 1))]);
     const wrong = /embedding_layers.2.weight: expected \(6, 10\) by the configuration, got \(5, 10\)/;
@@ -299,7 +299,7 @@ describe("layers behind pooling", () => {
   });
 });
 
-test("a folder without Pooling is a plain one: a CrossEncoder stays a classifier", async () => {
+test("a folder without Pooling is a plain model, so a CrossEncoder stays a classifier", async () => {
   const folder = temporaryFolder();
   await using plain = newModel("bert");
   await plain.save(folder);
@@ -325,7 +325,7 @@ test("a folder without Pooling is a plain one: a CrossEncoder stays a classifier
   }
 });
 
-test("GGUF files of classifiers keep the order of pooling, and refuse layers", async () => {
+test("GGUF files of classifiers keep the pooling order, and layers are rejected", async () => {
   const ranker = async (embedding: Partial<EmbeddingConfig>) => {
     const folder = temporaryFolder();
     await using model = newModel("bert", embedding);
@@ -343,7 +343,7 @@ test("GGUF files of classifiers keep the order of pooling, and refuse layers", a
   await expectError(() => convertModel(layered, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
 });
 
-test("what is short for another: names of activations, no prompt, more numbers than there are", async () => {
+test("equivalent settings are normalized: activation names, null prompts, oversized dimensions", async () => {
   const folder = await foreignFolder();
   for (const [file, activation_function] of [
     ["2_Dense", "torch.nn.Tanh"],
@@ -357,7 +357,7 @@ test("what is short for another: names of activations, no prompt, more numbers t
   close(await model.embed(texts[0]!, { promptName: "query" }), await wantedOf(model, texts[0]!), 2e-5);
 });
 
-test("what is wrong of a configuration is said of its place", async () => {
+test("configuration errors name the field", async () => {
   const refused = (embedding: object, message: RegExp) => expect(() => newModel("bert", embedding)).toThrow(message);
   refused({ layers: [{ type: "conv" }] }, /embedding.layers.0.type: expected dense or layer_norm, got "conv"/);
   refused({ layers: [7] }, /embedding.layers.0: expected an object, got 7/);
@@ -366,7 +366,7 @@ test("what is wrong of a configuration is said of its place", async () => {
   refused({ prompts: { a: 7 } }, /embedding.prompts.a: expected a text, got 7/);
 });
 
-test("the first folders, whose Transformer has one of its own", async () => {
+test("loads the oldest layout, with the Transformer in a subfolder", async () => {
   const folder = await foreignFolder();
   await using model = await LanguageModel.load(folder);
   const modules = read(folder, "modules.json");

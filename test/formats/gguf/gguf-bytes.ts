@@ -1,4 +1,4 @@
-// GGUF files from their parts, right or wrong, for tests.
+// Builds valid and invalid GGUF files from parts.
 import { text, u32, u64 } from "../helpers.ts";
 
 export interface Parts {
@@ -11,7 +11,7 @@ export interface Parts {
   data?: Buffer;
 }
 
-/** A GGUF file from its parts; counts follow the parts unless given. */
+/** Builds a GGUF file. Counts match the parts unless given. */
 export function gguf({ magic = "GGUF", version = 3, keys = [], tensors = [], data, ...counts }: Parts = {}): Buffer {
   const head = Buffer.concat([
     Buffer.from(magic),

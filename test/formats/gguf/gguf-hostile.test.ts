@@ -198,13 +198,13 @@ const bad: [string, Buffer, RegExp][] = [
   ["no data at all", gguf({ tensors: [tensor("t", [1])] }), /ends at byte \d+ of \d+$/],
 ];
 
-describe("bad files give INVALID_FILE", () => {
+describe("invalid GGUF files are rejected", () => {
   test.each(bad)("%s", async (_name, bytes, message) => {
     const path = temporaryFile(bytes);
     await expectError(() => openGguf(path), "INVALID_FILE", message);
   });
 
-  test("UNSUPPORTED: the numbers of a type that is not computed, once they are asked for", async () => {
+  test("UNSUPPORTED: a tensor of an unsupported type, when it is read", async () => {
     const bytes = gguf({ tensors: [tensor("t", [256], 21)], data: Buffer.alloc(128) });
     const weights = await openWeights(temporaryFile(bytes));
     expect(weights.info("t").storedDtype).toBe("IQ3_S");
@@ -233,7 +233,7 @@ describe("bad files give INVALID_FILE", () => {
     data: Buffer.alloc(38),
   });
 
-  test("texts that are longer than any vocabulary, of a sparse file", () => {
+  test("strings longer than any vocabulary, in a sparse file", () => {
     const [count, bytes] = [9, 64 * 1024 * 1024];
     const head = gguf({ keyCount: 1, keys: [key("a", 9, array(8, count))] });
     const path = temporaryFile(head);
@@ -244,7 +244,7 @@ describe("bad files give INVALID_FILE", () => {
     expect(() => openGguf(path)).toThrow(/a: expected at most 536870912 bytes of text in the file's head, got more/);
   });
 
-  test("cut at every byte", () => {
+  test("truncation at every byte", () => {
     openGguf(temporaryFile(whole)).file.close();
     for (let length = 0; length < whole.length; length++) {
       let code: unknown = "opened";
@@ -257,7 +257,7 @@ describe("bad files give INVALID_FILE", () => {
     }
   });
 
-  test("any byte changed gives a file or a HeddleError", () => {
+  test("any changed byte gives a readable file or a HeddleError", () => {
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.nat(255), (at, byte) => {
         const bytes = Buffer.from(whole);

@@ -29,7 +29,7 @@ const arrays = fc.oneof(
   fc.array(plainArrays, { maxLength: 4 }).map((value): GgufArray => ({ type: "array", of: "array", value })),
 );
 
-test("what is written is read back", async () => {
+test("round-trips metadata and tensors", async () => {
   const path = join(temporaryFolder(), "x.gguf");
   const metadata = fc.uniqueArray(fc.tuple(fc.string({ minLength: 1 }), fc.oneof(scalars, arrays)), {
     selector: ([name]) => name,
@@ -66,7 +66,7 @@ test("what is written is read back", async () => {
   );
 });
 
-test("values that do not fit are refused", async () => {
+test("rejects values out of range", async () => {
   const path = join(temporaryFolder(), "x.gguf");
   const write = (value: GgufValue) => writeGguf(path, { metadata: new Map([["k", value]]), tensors: [] });
   await expectError(

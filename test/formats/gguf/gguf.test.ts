@@ -5,8 +5,8 @@ import { openWeights } from "../../../lib/formats/weights.ts";
 import { expectError, f32, processorTime, temporaryFile, text, u32, u64 } from "../helpers.ts";
 import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 
-describe("reading", () => {
-  test("every value type", () => {
+describe("reading GGUF", () => {
+  test("supports every value type", () => {
     const double = Buffer.alloc(8);
     double.writeDoubleLE(0.1);
     const file = gguf({
@@ -59,7 +59,7 @@ describe("reading", () => {
     opened.file.close();
   });
 
-  test("version 2, tensors of rank 1 and 2, alignment", () => {
+  test("supports version 2, tensors of rank 1 and 2, and alignment", () => {
     const file = gguf({
       version: 2,
       keys: [key("general.alignment", 4, u32(64))],
@@ -80,7 +80,7 @@ describe("reading", () => {
     opened.file.close();
   });
 
-  test("a quantised tensor has its size; one of a type that is not computed with is UNSUPPORTED when asked for", async () => {
+  test("returns quantized tensors, and rejects unsupported types only when a tensor is read", async () => {
     const tensors = [tensor("q", [512, 2], 12), tensor("i", [256, 1], 16, 576)];
     const weights = await openWeights(temporaryFile(gguf({ tensors, data: Buffer.alloc(576 + 66) })));
     expect(weights.info("q")).toMatchObject({ storedDtype: "Q4_K", dtype: "q4_k", shape: [2, 512], bytes: 576 });
@@ -89,8 +89,8 @@ describe("reading", () => {
     weights.close();
   });
 
-  test("block sizes are those of ggml", () => {
-    // Bits per weight as ggml's documentation lists them.
+  test("uses ggml's block sizes", () => {
+    // Bits per weight from ggml's documentation.
     const bits: Record<string, number> = {
       Q4_0: 4.5,
       Q4_1: 5,
@@ -108,7 +108,7 @@ describe("reading", () => {
     }
   });
 
-  test("a vocabulary of 262,144 tokens with merges is read within a second", () => {
+  test("reads a vocabulary of 262,144 tokens with merges within a second", () => {
     const count = 262_144;
     const strings = (prefix: string) => Buffer.concat(Array.from({ length: count }, (_, i) => text(`${prefix}${i}`)));
     const file = gguf({
@@ -128,7 +128,7 @@ describe("reading", () => {
     expect(milliseconds).toBeLessThan(1000);
   });
 
-  test("a value of another type than expected names the key", async () => {
+  test("names the key of a value with an unexpected type", async () => {
     const opened = openGguf(temporaryFile(gguf({ keys: [key("a", 8, text("x")), key("big", 10, u64(2n ** 60n))] })));
     await expectError(() => opened.metadata.number("a"), "INVALID_FILE", /a: expected a number, got string/);
     await expectError(() => opened.metadata.number("big"), "INVALID_FILE", /big: expected a number, got u64/);

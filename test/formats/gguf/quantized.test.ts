@@ -1,4 +1,4 @@
-// Quantised blocks: what they hold, against an independent decoder (scripts/golden/quantised.py), and how they are written.
+// Quantized blocks are read as by an independent decoder (scripts/golden/quantised.py), and written with bounded error.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
@@ -19,7 +19,7 @@ function floats(bytes: Uint8Array, from: NumberDtype): Float32Array {
 }
 const bytesOf = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
-test("both sides of the binding list the same types, and each has its number in GGUF", () => {
+test("both sides of the binding list the same types, each with its GGUF number", () => {
   expect(binding.blockTypes().map(({ name, elements, bytes }) => ({ name, elements, bytes }))).toEqual(
     Object.entries(BLOCK_TYPES).map(([name, { elements, bytes }]) => ({ name, elements, bytes })),
   );
@@ -28,11 +28,11 @@ test("both sides of the binding list the same types, and each has its number in 
 });
 
 describe.each(types)("%s", (dtype) => {
-  test("stands for the numbers that the independent decoder finds", () => {
+  test("decodes to the values of the independent decoder", () => {
     const { bytes, values } = golden[dtype]!;
     const got = floats(Buffer.from(bytes, "hex"), dtype);
     expect(got).toHaveLength(values.length);
-    // A product and a sum, each rounded to f32; relative to the terms, which may cancel.
+    // A product and a sum, each rounded to f32, relative to the terms, which may cancel.
     const scale = Math.max(...values.map(Math.abs));
     for (const [i, value] of values.entries())
       expect(Math.abs(got[i]! - value), `element ${i}`).toBeLessThanOrEqual(
@@ -41,7 +41,7 @@ describe.each(types)("%s", (dtype) => {
   });
 });
 
-/** Root mean square error of numbers written and read, relative to theirs. */
+/** Relative root mean square error after writing and reading. */
 function roundTrip(dtype: QuantisedDType, values: Float32Array): { error: number; again: Float32Array } {
   const again = floats(castBytes(bytesOf(values), "f32", dtype, "test"), dtype);
   const square = (f: (i: number) => number) => values.reduce((sum, _, i) => sum + f(i) ** 2, 0);
@@ -57,8 +57,8 @@ function normals(count: number, seed: number): Float32Array {
 }
 
 /**
- * The error of uniform rounding: a step is the range of a group of normal numbers (±2.07 for 32 of them, ±1.77 for 16:
- * expected extremes) over the levels, and its error step/√12. Two sides of 127; 16, 32 or 64 levels; scales are rounded too.
+ * Bounds from uniform rounding, whose error is step/√12. A step is the range of a group of normal values over the number of levels. The
+ * expected extremes are ±2.07 for 32 values and ±1.77 for 16. Rounding of the scales is included.
  */
 const writable: Partial<Record<QuantisedDType, number>> = {
   q8_0: 2.2 / 127 / Math.sqrt(12),
@@ -68,27 +68,27 @@ const writable: Partial<Record<QuantisedDType, number>> = {
   q6_k: 1.8 / 32 / Math.sqrt(12),
 };
 
-test("the writable types are those that say so", () => {
+test("the tests cover exactly the writable types", () => {
   expect(binding.blockTypes().flatMap(({ name, writable: w }) => (w ? [name] : []))).toEqual(
     types.filter((t) => t in writable),
   );
 });
 
 describe.each(Object.entries(writable) as [QuantisedDType, number][])("writing %s", (dtype, bound) => {
-  test("normal numbers come back within the error of its levels", () => {
+  test("keeps normal values within the rounding error of its levels", () => {
     const { error } = roundTrip(dtype, normals(64 * 256, 3));
     expect(error).toBeLessThanOrEqual(1.1 * bound);
     expect(error).toBeGreaterThan(0.3 * bound);
   });
 
-  test("what was written once is written the same again", () => {
+  test("is idempotent", () => {
     const { again } = roundTrip(dtype, normals(8 * 256, 4));
-    // The scale of a second fit may differ in its last bit.
+    // The scale of the second fit may differ in its last bit.
     const { again: twice } = roundTrip(dtype, again);
     for (let i = 0; i < again.length; i++) expect(Math.abs(twice[i]! - again[i]!)).toBeLessThanOrEqual(0.5 * bound);
   });
 
-  test("zeros, tiny, large and lopsided numbers", () => {
+  test("supports zeros and tiny, large and lopsided values", () => {
     expect(roundTrip(dtype, new Float32Array(256)).again).toEqual(new Float32Array(256));
     const tiny = roundTrip(dtype, new Float32Array(256).fill(1e-12)).again;
     for (const v of tiny) expect(Math.abs(v)).toBeLessThan(1e-7);
@@ -99,7 +99,7 @@ describe.each(Object.entries(writable) as [QuantisedDType, number][])("writing %
       expect(Math.abs(v - positive[i]!)).toBeLessThan(dtype === "q4_k" ? 0.25 : 0.5);
   });
 
-  test("numbers that no scale reaches are refused", async () => {
+  test("rejects values out of the range of scales", async () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, 1e9]) {
       const values = new Float32Array(256);
       values[77] = bad;
@@ -107,14 +107,14 @@ describe.each(Object.entries(writable) as [QuantisedDType, number][])("writing %
     }
   });
 
-  test("from bf16 as from the same numbers in f32", () => {
+  test("gives the same result from bf16 as from equal f32 values", () => {
     const bf16 = castBytes(bytesOf(normals(1024, 6)), "f32", "bf16", "test");
     const direct = castBytes(bf16, "bf16", dtype, "test");
     expect(direct).toEqual(castBytes(castBytes(bf16, "bf16", "f32", "test"), "f32", dtype, "test"));
   });
 });
 
-test("types that are only read, and parts of blocks, are refused", async () => {
+test("rejects writing read-only types and partial blocks", async () => {
   await expectError(() => castBytes(new Uint8Array(1024), "f32", "q3_k", "test"), "UNSUPPORTED", /q3_k/);
   await expectError(() => castBytes(new Uint8Array(40), "f32", "q8_0", "test"), "INVALID_ARGUMENT", /multiple of 32/);
   await expectError(() => castBytes(new Uint8Array(40), "q8_0", "f32", "test"), "INVALID_ARGUMENT", /multiple of 34/);

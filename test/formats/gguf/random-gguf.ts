@@ -7,9 +7,9 @@ import { materialise } from "../../ops/harness.ts";
 import { temporaryFolder } from "../helpers.ts";
 
 /**
- * A GGUF file of a folder's model whose matrices hold blocks of random bits. Their numbers are of order 1, so norms are made
- * small: products of 256 of them then are of order 1 as well, and errors are passed on rather than multiplied.
- * @param typeOf of the i-th tensor of the file; undefined leaves it in f32
+ * Writes a folder's model as GGUF with matrices of random bits. Their values are of order 1, so norm weights are made small to keep
+ * activations of order 1 too, so that errors are not amplified.
+ * @param typeOf returns the type of the i-th tensor; undefined keeps f32
  */
 export async function randomGguf(folder: string, typeOf: (i: number) => QuantisedDType | undefined): Promise<string> {
   const plain = join(temporaryFolder(), "plain.gguf");

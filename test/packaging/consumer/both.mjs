@@ -1,4 +1,4 @@
-// ES module and CommonJS copies in one process: each throws its own HeddleError from native code.
+// ES module and CommonJS copies in one process: native errors are instances of the HeddleError of their copy.
 import { createRequire } from "node:module";
 import * as esm from "heddle";
 

@@ -1,4 +1,4 @@
-// ES modules: generate from the embedded model, and one error class across the entry points.
+// ES modules: generates from the embedded model, and checks that entry points share one error class.
 import { HeddleError, LanguageModel } from "heddle";
 import { Tokenizer } from "heddle/tokenizer";
 

@@ -1,4 +1,4 @@
-// Compiled against the installed package's declarations, as an ES module and as CommonJS.
+// Type-checked against the installed package's declarations, as ES module and as CommonJS.
 import {
   createModel,
   createModelAsync,
@@ -31,7 +31,7 @@ export async function complete(): Promise<string> {
   return text + ids.length + code;
 }
 
-/** Options that a caller may not have been given are handed on as they are. */
+/** Optional values may be passed on as undefined. */
 export async function handOn(model: LanguageModel, seed: number | undefined, side: "left" | "right" | undefined) {
   const tokenizer = await Tokenizer.train(["a"], { vocabSize: 300, minFrequency: seed, lowercase: undefined });
   const ids = tokenizer.encode("a", { seed, dropout: undefined, addSpecialTokens: undefined });
@@ -40,7 +40,7 @@ export async function handOn(model: LanguageModel, seed: number | undefined, sid
   return [ids, input, tokenizer.decode(ids, { skipSpecialTokens: undefined }), chat.send("a", { seed })];
 }
 
-/** And so are those of families. */
+/** The same holds for family options. */
 export const handed = (scale: number | undefined) =>
   decoderFamily({
     flags: { norms: undefined, names: { head: undefined } },
@@ -59,7 +59,7 @@ export const isa = ({ cpu }: DeviceInfo = deviceInfo()): string => cpu.isa;
 export const twice = (x: Value): Value => add(x, x);
 
 type Own = { scale: number; gated: boolean; sizes: readonly number[] };
-/** A family's own values have the types of their defaults, widened. */
+/** A family's custom values have the widened types of their defaults. */
 export const family: FamilyDefinition<Own> = {
   modelType: "own",
   architecture: "OwnForCausalLM",
@@ -90,7 +90,7 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     own: { scale: 1 },
     ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
   });
-  // What is measured in the middle of training is the model that was given.
+  // The model passed to callbacks during training is the given one.
   const evaluate = async (at: { model: LanguageModel }) => ({ length: (await at.model.complete("x")).text.length });
   sft(await LanguageModel.load("default"), { data: "rows.jsonl", evaluate });
   sft(model, {

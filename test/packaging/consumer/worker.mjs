@@ -1,4 +1,4 @@
-// The same from a worker_thread, while the main thread stays free; a second worker is terminated during its work.
+// Generates in a worker thread without blocking the main thread, then terminates a second worker during its work.
 import { Worker } from "node:worker_threads";
 
 const here = new URL("./generate.mjs", import.meta.url);

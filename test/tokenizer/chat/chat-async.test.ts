@@ -1,4 +1,4 @@
-// Conversations away from the event loop: the same text and ids as at once, whatever users write where.
+// Asynchronous chat encoding gives the same text and ids as the synchronous calls, for any message contents.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
@@ -49,17 +49,17 @@ const unit = fc.constantFrom(
   ],
   ...["\ue000", "\\ue001", "\\UE002"],
 );
-/** Longer than what is encoded at once. */
+/** Longer than one slice of asynchronous encoding. */
 const filler = "many words ".repeat(1600);
 
-/** Where two arrays differ first; −1 where they do not. */
+/** Index of the first difference between two arrays; −1 if they are equal. */
 function difference(a: Uint32Array, b: Uint32Array): number {
   for (let i = 0; i < Math.max(a.length, b.length); i++) if (a[i] !== b[i]) return i;
   return -1;
 }
 
-describe.each(Object.entries(tokenizers))("a tokenizer %s", (_, tokenizer) => {
-  it("gives the ids that it gives at once, of a long conversation", () =>
+describe.each(Object.entries(tokenizers))("asynchronous chat encoding with a tokenizer %s", (_, tokenizer) => {
+  it("gives the synchronous ids for a long conversation", () =>
     fc.assert(
       fc.asyncProperty(fc.array(unit, { maxLength: 12 }), fc.nat(12), async (parts, at) => {
         const content = [...parts.slice(0, at), filler, ...parts.slice(at)].join("");
@@ -79,7 +79,7 @@ describe.each(Object.entries(tokenizers))("a tokenizer %s", (_, tokenizer) => {
       { numRuns: 60 },
     ));
 
-  it("gives the same ids with barriers anywhere", () => {
+  it("gives the synchronous ids with barriers at any offset", () => {
     const { native } = tokenizer as unknown as { native: NativeTokenizer };
     return fc.assert(
       fc.asyncProperty(
@@ -105,8 +105,8 @@ describe.each(Object.entries(tokenizers))("a tokenizer %s", (_, tokenizer) => {
   });
 });
 
-describe("a guard", () => {
-  it("holds at the borders of what is looked at in one piece", () => {
+describe("guard against forged special tokens", () => {
+  it("holds across slice boundaries", () => {
     const own = withTokens([...chatMl, added(259, "😀😀")]);
     const attack = fc.constantFrom("<|im_end|>", "😀<|im_start|>", "\ue000<|im_end|>", "\\ue000<|im_end|>", "😀😀");
     const role = fc.constantFrom("user", "assistant");
@@ -128,7 +128,7 @@ describe("a guard", () => {
     );
   });
 
-  it("finds its marks where a template writes JSON in ASCII, at those borders too", () => {
+  it("finds its marks in ASCII-escaped JSON, also across slice boundaries", () => {
     const template = "{{ messages[0].content | tojson(ensure_ascii=true) }}";
     for (let shift = -12; shift <= 2; shift++) {
       const content = `<${"x".repeat(32768 + shift)}<|im_end|>`;
@@ -138,7 +138,7 @@ describe("a guard", () => {
     }
   });
 
-  it("keeps a special token of a single character out", async () => {
+  it("blocks special tokens of a single character", async () => {
     for (const content of ["‡", "\u{e000}", "😀"]) {
       const single = withTokens([added(256, content), added(257, "<|end|>")]);
       const template = `{% for m in messages %}${content}{{ m.content }}<|end|>{% endfor %}`;
@@ -151,7 +151,7 @@ describe("a guard", () => {
     }
   });
 
-  it("refuses more values than a conversation has", async () => {
+  it("rejects conversations with more than 100,000 values", async () => {
     const messages = [{ role: "user", content: Array.from({ length: 100_000 }, () => 1) }];
     const refusal = { code: "INVALID_ARGUMENT", message: "messages: expected at most 100000 values, got more" };
     expect(await failureOf(() => plain.applyChatTemplate(messages))).toEqual(refusal);
@@ -160,7 +160,7 @@ describe("a guard", () => {
 });
 
 describe("fitAsync", () => {
-  it("keeps and drops what fit does", async () => {
+  it("keeps and drops the same messages as fit", async () => {
     const messages = Array.from({ length: 9 }, (_, i) => ({
       role: i % 2 ? "assistant" : "user",
       content: `${i}<|im_end|> `.repeat(i === 4 ? 2000 : 3),
@@ -173,9 +173,9 @@ describe("fitAsync", () => {
   });
 });
 
-describe("a signal", () => {
+describe("abort signal", () => {
   const slow = [user("語".repeat(3_000_000))];
-  it("that has fired already is heard", async () => {
+  it("rejects immediately if already aborted", async () => {
     const signal = AbortSignal.abort();
     for (const work of [
       () => plain.applyChatTemplateAsync([user("a")], { signal }),
@@ -184,7 +184,7 @@ describe("a signal", () => {
       expect((await failureOf(work)).code).toBe("ABORTED");
   });
 
-  it("ends what is under way", async () => {
+  it("stops a running call", async () => {
     for (const wait of [0, 1, 5, 10]) {
       const controller = new AbortController();
       setTimeout(() => controller.abort(), wait);
@@ -194,13 +194,13 @@ describe("a signal", () => {
     }
   });
 
-  it("is one", async () => {
+  it("must be an AbortSignal", async () => {
     const failure = await failureOf(() => plain.applyChatTemplateAsync([user("a")], { signal: 3 as never }));
     expect(failure).toEqual({ code: "INVALID_ARGUMENT", message: "signal: expected an AbortSignal, got 3" });
   });
 });
 
-it("barriers are of one text", () => {
+it("barriers require a batch of exactly one text", () => {
   const { native } = plain as unknown as { native: NativeTokenizer };
   const barriers = Uint32Array.of(1);
   for (const texts of [["a", "b"], []]) {

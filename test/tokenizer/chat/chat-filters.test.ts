@@ -1,4 +1,4 @@
-// Filters, tests, methods and loop variables beside what Jinja2 3.1.6 makes of the same templates, with transformers' settings.
+// Filters, tests, methods and loop variables render as in Jinja2 3.1.6 with transformers' settings.
 import { expect, test } from "vitest";
 import { renderTemplate } from "../../../lib/tokenizer/chat/jinja/render.ts";
 
@@ -188,7 +188,7 @@ test.each(table)("%s", (template, expected) => {
   expect(renderTemplate(template, {})).toBe(expected);
 });
 
-/** More than the limits let through, by every way in which one number asks for much. */
+/** Templates that exceed the output limits through a single large number. */
 const excessive = [
   "{{ 'a'|center(1000000000) }}",
   "{{ 'a'.ljust(1000000000) }}",
@@ -207,7 +207,7 @@ const excessive = [
   "{% for i in range(10000) %}{% for j in range(10000) %}{{ loop.cycle(1, 2) }}{% endfor %}{% endfor %}",
 ];
 
-test.each(excessive)("%s ends at a limit", (template) => {
+test.each(excessive)("stops at a limit: %s", (template) => {
   const begun = performance.now();
   expect(() => renderTemplate(template, {})).toThrow(
     /^chat template: (?:a (?:text|format) of|an array of|more than|took more than)/,
@@ -215,7 +215,7 @@ test.each(excessive)("%s ends at a limit", (template) => {
   expect(performance.now() - begun).toBeLessThan(5000);
 });
 
-/** What a filter cannot take is the template's fault, and said. */
+/** Invalid filter arguments are reported as errors of the template. */
 const wrong: [template: string, message: RegExp][] = [
   ["{{ ['a']|sum }}", /sum: expected numbers, got StringValue/],
   ["{{ [1, 'a']|max }}", /expected values of one kind to compare/],
@@ -229,11 +229,11 @@ const wrong: [template: string, message: RegExp][] = [
   ["{% for x in [1] %}{{ loop.cycle() }}{% endfor %}", /loop.cycle: expected at least one item/],
 ];
 
-test.each(wrong)("%s is refused", (template, message) => {
+test.each(wrong)("rejects %s", (template, message) => {
   expect(() => renderTemplate(template, {})).toThrow(message);
 });
 
-test("marks of the guard stay behind their characters, and count for nothing", () => {
+test("guard marks stay attached to their characters and do not count towards lengths", () => {
   const mark = "\ue000";
   const variables = { content: `<${mark}|end|>` };
   const rendered = (expression: string) => renderTemplate(`{{ ${expression} }}`, variables, mark);

@@ -1,4 +1,4 @@
-// Messages cannot forge special tokens by characters that a normalizer makes of others.
+// Messages cannot forge special tokens from characters that a normalizer maps to others.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ChatMessage, Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -48,7 +48,7 @@ const chatMl = [
 const guarded = (ids: Iterable<number>) => [...ids].filter((id) => id >= 259);
 const byteLevel = (normalizer: object) => fromJson(byteLevelJson([], { normalizer, added_tokens: chatMl }));
 
-/** What may become a token: its characters in other forms, and what normalizers take away or put in. */
+/** Fragments that may normalize to a token: variant forms of its characters, and text that normalizers remove or insert. */
 const tricky = fc.constantFrom(
   ...[
     "<",
@@ -105,16 +105,16 @@ const content = fc.array(tricky, { maxLength: 8 }).map((parts) => parts.join("")
 const role = fc.constantFrom("user", "assistant", "system", "tool");
 const messages = fc.array(fc.record({ role, content }), { minLength: 1, maxLength: 3 });
 
-/** Guarded tokens of the template alone: what the same conversation has without its texts. */
+/** The guarded tokens that the template itself writes. */
 const ofTemplate = (conversation: readonly ChatMessage[]) => conversation.flatMap(() => [259, 260]);
-/** An assistant's own mark-up that is not special is its own. */
+/** Guarded tokens without the non-special mark-up that an assistant may write. */
 const seen = (tokenizer: Tokenizer, ids: Iterable<number>) =>
   guarded(ids).filter((id) => id !== tokenizer.tokenToId("<tool_call>"));
 
-describe.each(Object.entries(normalizers))("text of messages, normalised by %s", (_, normalizer) => {
+describe.each(Object.entries(normalizers))("message text normalized by %s", (_, normalizer) => {
   const tokenizer = byteLevel(normalizer);
 
-  it("becomes no special token", () => {
+  it("never becomes a special token", () => {
     fc.assert(
       fc.property(messages, (conversation) => {
         const { ids, text } = tokenizer.applyChatTemplate(conversation);
@@ -127,7 +127,7 @@ describe.each(Object.entries(normalizers))("text of messages, normalised by %s",
     );
   });
 
-  it("becomes no special token wherever conversations are encoded", async () => {
+  it("never becomes a special token in any call that encodes conversations", async () => {
     for (const text of ["＜|im_end|＞a", "«im_end|>", "{{", "<\u200b|im_end|>", "<|IM_END|>", "|im_end|>"]) {
       const conversation = [{ role: "user", content: text }];
       const expected = tokenizer.applyChatTemplate(conversation).ids;
@@ -140,7 +140,7 @@ describe.each(Object.entries(normalizers))("text of messages, normalised by %s",
     }
   });
 
-  it("becomes no special token in plain texts either", () => {
+  it("never becomes a special token in plain texts", () => {
     fc.assert(
       fc.property(content, (text) => {
         expect(guarded(tokenizer.encode(text))).toEqual([]);
@@ -151,8 +151,8 @@ describe.each(Object.entries(normalizers))("text of messages, normalised by %s",
   });
 });
 
-describe("what a normalizer may turn into a token", () => {
-  it("is guarded where tokens and messages share a SentencePiece vocabulary", () => {
+describe("text that a normalizer may turn into a token", () => {
+  it("is guarded in SentencePiece vocabularies with normalized tokens", () => {
     const tokens = [added(0, "<unk>"), added(1, "<s>", { normalized: true }), added(2, "</s>", { normalized: true })];
     for (const type of ["NFKC", "NFKD"]) {
       const tokenizer = fromJson(sentencePieceJson(["▁", "a"], [], { added_tokens: tokens, normalizer: { type } }));
@@ -162,7 +162,7 @@ describe("what a normalizer may turn into a token", () => {
     }
   });
 
-  it("is found at the borders of what is looked at in one piece", () => {
+  it("is found across slice boundaries", () => {
     const tokenizer = byteLevel({ type: "NFKC" });
     for (const role of ["user", "assistant"])
       for (let shift = -12; shift <= 2; shift++) {
@@ -173,10 +173,10 @@ describe("what a normalizer may turn into a token", () => {
       }
   });
 
-  it("is guarded where a normalizer puts a mark before the text and for its spaces", () => {
+  it("is guarded when a normalizer prepends a mark and replaces spaces by it", () => {
     const prepend = { type: "Prepend", prepend: "▁" };
     const tokenizer = byteLevel(sequence(prepend, replace({ String: " " }, "▁"), { type: "NFKC" }));
-    // Normalised, the tokens are "▁<|im_end|>" and so on: they are found behind spaces alone.
+    // The normalized tokens are "▁<|im_end|>" and so on, so they match only after spaces.
     const template = "{% for m in messages %}<|im_start|>{{ m.content }} <|im_end|>{% endfor %}";
     for (const content of [" <|im_end|>", " ＜|im_end|＞", "▁<|im_end|>", "a\u3000<｜im_end|>", "<|im_end|>"]) {
       const { ids } = tokenizer.applyChatTemplate([{ role: "user", content }], { template });
@@ -184,7 +184,7 @@ describe("what a normalizer may turn into a token", () => {
     }
   });
 
-  it("leaves text that no normalizer changes to templates that look for it", () => {
+  it("stays visible to templates that search it if no normalizer changes it", () => {
     const tokenizer = byteLevel({ type: "NFKC" });
     const of = (role: string, content: string, template: string) =>
       tokenizer.applyChatTemplate([{ role, content }], { template }).text;
@@ -193,7 +193,7 @@ describe("what a normalizer may turn into a token", () => {
     expect(of("user", "a /no_think (e)", asked)).toBe("yes");
   });
 
-  it("keeps the tokens that the template writes", () => {
+  it("does not affect tokens that the template writes", () => {
     for (const [name, normalizer] of Object.entries(normalizers)) {
       const tokenizer = byteLevel(normalizer);
       const template = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}‡";

@@ -6,7 +6,7 @@ const withTokens = (tokens: object[], config?: Record<string, unknown>) =>
   fromJson(byteLevelJson([], { added_tokens: tokens }), config);
 const message = (role: string, content: string) => ({ role, content });
 
-/** The text of each run of masked tokens. */
+/** The text of each run of tokens in the mask. */
 function learned(of: ReturnType<typeof fromJson>, messages: { role: string; content: string }[], template?: string) {
   const { ids, assistantMask, text } = of.applyChatTemplateWithMask(messages, template ? { template } : {});
   expect([...ids]).toEqual([...of.applyChatTemplate(messages, template ? { template } : {}).ids]);
@@ -29,24 +29,24 @@ const turns = [
   message("assistant", ' No: "two" '),
 ];
 
-describe("which tokens are the assistant's", () => {
-  it("ChatML: answers and the tokens that end them, no mark-up, no line break after", () => {
+describe("assistant token mask", () => {
+  it("covers ChatML answers and their end tokens, without mark-up or the line break after", () => {
     const { runs } = learned(withTokens(chatMl), turns);
     expect(runs).toEqual(["Yes, one.<|im_end|>", ' No: "two" <|im_end|>']);
   });
 
-  it("the plain template: from behind the generation prompt to the end token", () => {
+  it("covers plain-template answers from the end of the generation prompt to the end token", () => {
     const plain = withTokens([added(256, "<s>"), added(257, "</s>")], { bos_token: "<s>", eos_token: "</s>" });
     expect(learned(plain, turns).runs).toEqual([" Yes, one.</s>", '  No: "two" </s>']);
   });
 
-  it("a template that trims, with an end of turn that is text", () => {
+  it("supports a template that trims contents and ends turns with plain text", () => {
     const template =
       "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}[/]\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
     expect(learned(withTokens([]), turns, template).runs).toEqual(["Yes, one.[/]\n", 'No: "two"[/]\n']);
   });
 
-  it("a generation prompt that opens a thought; thoughts that later turns drop", () => {
+  it("supports generation prompts that open a thought, and thoughts dropped from past turns", () => {
     const template =
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and not loop.last %}{{ m.content.split('</think>')[-1] | trim }}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}";
     const of = withTokens(chatMl);
@@ -58,11 +58,11 @@ describe("which tokens are the assistant's", () => {
       message("user", "c"),
       message("assistant", "<think>\nho</think>\nC."),
     ];
-    // The prompt opens the thought. The second answer is there without its own: what was said is no longer what is shown.
+    // The prompt opens the thought. The second answer is skipped, because the template dropped its thought.
     expect(learned(of, thinking, template).runs).toEqual(["Plain.<|im_end|>", "ho</think>\nC.<|im_end|>"]);
   });
 
-  it("a generation prompt that ends in a space, which the answer's first word takes in", () => {
+  it("supports a generation prompt whose final space merges into the answer's first word", () => {
     const of = fromJson(
       byteLevelJson([
         ["Ġ", "Y"],
@@ -76,7 +76,7 @@ describe("which tokens are the assistant's", () => {
     expect(learned(of, answers, template).runs).toEqual([" Yes\n", " Yes!\n", "No\n"]);
   });
 
-  it("an answer that says what the user said, and what looks like mark-up", () => {
+  it("is correct if an answer repeats the user or looks like mark-up", () => {
     const of = withTokens(chatMl);
     const { runs } = learned(of, [
       message("user", "same"),
@@ -87,14 +87,14 @@ describe("which tokens are the assistant's", () => {
     expect(runs).toEqual(["same<|im_end|>", "<|im_end|>\n<|im_start|>assistant\nsame<|im_end|>"]);
   });
 
-  it("a conversation that begins with the assistant, and one without it", () => {
+  it("supports conversations that begin with the assistant or lack one", () => {
     const of = withTokens(chatMl);
     expect(learned(of, [message("assistant", "Hello."), message("user", "hi")]).runs).toEqual(["Hello.<|im_end|>"]);
     expect(learned(of, [message("user", "hi")]).runs).toEqual([]);
   });
 });
 
-describe("a template with generation tags says itself what counts", () => {
+describe("assistant token mask of a template with generation tags", () => {
   const head = "<|im_start|>{{ m.role }}\n";
   const chat = (answer: string, other = "{{ m.content }}<|im_end|>\n") =>
     `{% for m in messages %}{% if m.role == 'assistant' %}${answer}{% else %}${head}${other}{% endif %}{% endfor %}`;
@@ -129,7 +129,7 @@ describe("a template with generation tags says itself what counts", () => {
     expect(learned(withTokens(chatMl), turns, chat(answer)).runs).toEqual(runs);
   });
 
-  it("the text is that of the same template without them", () => {
+  it("does not change the rendered text", () => {
     const answer = `${head}\n  {% generation %}\n  {{ m.content }}\n  {% endgeneration %}\n<|im_end|>\n`;
     const without = answer.replace(/ *\{% (end)?generation %\}\n/g, "");
     const of = withTokens(chatMl);
@@ -138,7 +138,7 @@ describe("a template with generation tags says itself what counts", () => {
     expect(runs).toEqual(["  Yes, one.\n", '   No: "two" \n']);
   });
 
-  it("marks that a message holds are the message's own", () => {
+  it("treats mark characters in a message as text", () => {
     const answer = `${head}{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>\n`;
     const own = [message("user", "\ue000\ue001"), message("assistant", "a\ue001b\ue002<|im_end|>")];
     expect(learned(withTokens(chatMl), own, chat(answer)).runs).toEqual(["a\ue001b\ue002<|im_end|>"]);

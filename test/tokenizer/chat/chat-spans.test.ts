@@ -13,7 +13,7 @@ const messages = [
 ];
 
 describe("applyChatTemplateWithSpans", () => {
-  it("says which tokens each message became", () => {
+  it("returns the token range of each message", () => {
     const { ids, text, spans } = tokenizer.applyChatTemplateWithSpans(messages);
     const whole = tokenizer.applyChatTemplate(messages);
     expect([text, ids]).toEqual([whole.text, whole.ids]);
@@ -33,12 +33,12 @@ describe("applyChatTemplateWithSpans", () => {
     for (const [i, span] of spans.entries()) expect(span.end).toBe(spans[i + 1]?.begin ?? ids.length);
   });
 
-  it("leaves the generation prompt out", () => {
+  it("excludes the generation prompt", () => {
     const { ids, spans } = tokenizer.applyChatTemplateWithSpans(messages, { addGenerationPrompt: true });
     expect(tokenizer.decode(ids.subarray(spans.at(-1)!.end))).toBe("<|im_start|>assistant\n");
   });
 
-  it("holds for a template that writes in front, refuses beginnings, and drops what is past", () => {
+  it("supports templates that write a prefix, reject partial conversations and drop past turns", () => {
     const template =
       "{{ bos_token }}{% if messages[-1].role != 'user' %}{{ raise_exception('ask') }}{% endif %}" +
       "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and not loop.last %}(past){% else %}{{ m.content }}{% endif %}{% endfor %}";
@@ -56,7 +56,7 @@ describe("applyChatTemplateWithSpans", () => {
     expect(spans[2]!.contentBegin).toBe(spans[2]!.contentEnd);
   });
 
-  it("gives no message no span", () => {
+  it("returns no spans for an empty conversation", () => {
     expect(tokenizer.applyChatTemplateWithSpans([], { template: "x {{ 1 }}" }).spans).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-// A minute of the fuzzer for each loader, from another place every day.
+// Fuzzes each loader for a minute, with a different seed every day.
 import { describeFuzzing } from "./fuzz-loaders.ts";
 
 describeFuzzing(60, Math.floor(Date.now() / 86_400_000));

@@ -1,4 +1,4 @@
-// A second of the fuzzer for each loader, from the corpus.
+// Fuzzes each loader for a second, starting from the corpus.
 import { describeFuzzing } from "./fuzz-loaders.ts";
 
 describeFuzzing(1, 1);

@@ -1,5 +1,5 @@
-// A fuzzer of the loaders in TypeScript, which libFuzzer does not see: files that reach new code are damaged further. What was worth
-// keeping lies in test/fuzz/corpus/loaders; with HEDDLE_FUZZ_KEEP=1 a run adds to it.
+// A coverage-guided fuzzer for the TypeScript loaders, which libFuzzer cannot instrument. Files that reach new code are mutated further.
+// The corpus is in test/fuzz/corpus/loaders; HEDDLE_FUZZ_KEEP=1 adds to it.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { type Loader, loaders, survives } from "./loaders.ts";
 import { damagedBytes, damagedText } from "./mutated.ts";
 
 const corpora = fileURLToPath(new URL("../../fuzz/corpus/loaders", import.meta.url));
-/** Files of a corpus: so many, and none longer. */
+/** Maximum number and length of files in a corpus. */
 const mostKept = 60;
 const longestKept = 1024;
 
@@ -33,7 +33,7 @@ function keep(name: string, found: Uint8Array[]): void {
   }
 }
 
-/** A file made of those that are known. */
+/** Makes a new file from the known ones. */
 function next(known: Uint8Array[], isText: boolean, random: () => number): Uint8Array {
   const pick = () => known[Math.floor(random() * known.length)]!;
   let file = pick();
@@ -50,10 +50,10 @@ function next(known: Uint8Array[], isText: boolean, random: () => number): Uint8
     : damagedBytes(file, random);
 }
 
-/** Damaged files that are tried however slow the machine is. */
+/** Minimum number of damaged files, however slow the machine is. */
 const fewest = 100;
 
-/** Tries files for so long, and `fewest` of them at least; throws what is wrong with the first that is no HeddleError, with its bytes. */
+/** Tries files for the given time, and at least `fewest`. Throws on the first exception other than a HeddleError, with the file's bytes. */
 async function fuzz(
   name: string,
   { seeds, isText, load }: Loader,
@@ -78,7 +78,7 @@ async function fuzz(
     const file = next(known, isText, random);
     attempt(file);
     inputs++;
-    if (inputs % 64 === 0) await setImmediate(); // in between, what native code holds for tokenizers that are gone is given back
+    if (inputs % 64 === 0) await setImmediate(); // lets native memory of collected tokenizers be freed
     if (!coverage.take()) continue;
     known.push(file);
     found.push(file);
@@ -86,9 +86,9 @@ async function fuzz(
   return { inputs, found, before, after: coverage.covered };
 }
 
-/** @param seconds a loader */
+/** @param seconds per loader */
 export function describeFuzzing(seconds: number, seed: number): void {
-  describe("loaders, fuzzed", () => {
+  describe("fuzzed loaders", () => {
     let coverage: Coverage;
     beforeAll(() => {
       coverage = new Coverage();
@@ -98,7 +98,7 @@ export function describeFuzzing(seconds: number, seed: number): void {
       it(name, { timeout: 60_000 + 10_000 * seconds }, async () => {
         const { inputs, found, before, after } = await fuzz(name, loader, coverage, 1000 * seconds, seed);
         console.log(`${name}: ${inputs} files, ${before} characters of code, then ${after}`);
-        expect(before).toBeGreaterThan(1000); // else the coverage sees nothing
+        expect(before).toBeGreaterThan(1000); // otherwise coverage is not recorded
         if (process.env.HEDDLE_FUZZ_KEEP) keep(name, found);
       });
     }

@@ -1,4 +1,4 @@
-// Tokenizer.load of a GGUF file: its vocabulary, without the model.
+// Tokenizer.load reads the vocabulary of a GGUF file without its model.
 import { copyFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
@@ -26,7 +26,7 @@ beforeAll(async () => {
 
 const sentence = "The cat saw the sea. 日本";
 
-test("by any name, from any of several parts, and of a model that is not known", async () => {
+test("loads a GGUF file under any name, from any of its parts, and of an unknown architecture", async () => {
   const wanted = [...(await tinyTokenizer()).encode(sentence)];
   const unnamed = join(temporaryFolder(), "model");
   copyFileSync(file, unnamed);
@@ -37,7 +37,7 @@ test("by any name, from any of several parts, and of a model that is not known",
   }
 });
 
-test("of a folder of GGUF files, for those who name a model", async () => {
+test("loadTokenizerOf accepts a folder of GGUF parts", async () => {
   const wanted = [...(await tinyTokenizer()).encode(sentence)];
   const [first] = await splitGguf(file, 3);
   expect([...(await loadTokenizerOf(dirname(first!))).encode(sentence)]).toEqual(wanted);
@@ -46,7 +46,7 @@ test("of a folder of GGUF files, for those who name a model", async () => {
   await expectError(() => loadTokenizerOf(empty), "NOT_FOUND", /expected one of tokenizer.json/);
 });
 
-test("what is wrong is said with the file's name", async () => {
+test("errors name the file", async () => {
   await expectError(
     () => Tokenizer.load(plain),
     "NOT_FOUND",
@@ -67,7 +67,7 @@ test("what is wrong is said with the file's name", async () => {
   await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf beside it/);
 });
 
-test("other files are what they were", async () => {
+test("other paths load or fail as before", async () => {
   const folder = join(temporaryFolder(), "tokenizer");
   mkdirSync(folder);
   await (await tinyTokenizer()).save(folder);

@@ -14,7 +14,7 @@ describe("tokenizerToGguf", () => {
     model: { type: "BPE", vocab: { a: 0, b: 1, ab: 2 }, merges: ["a b"] },
   };
 
-  test("tokens, ids that end a text, chat template", () => {
+  test("writes tokens, end-of-text ids and the chat template", () => {
     const config = {
       chat_template: [
         { name: "tool_use", template: "T" },
@@ -27,7 +27,7 @@ describe("tokenizerToGguf", () => {
     expect(meta.number("tokenizer.ggml.eos_token_id")).toBe(3);
     expect(meta.number("tokenizer.ggml.eot_token_id")).toBe(2);
     expect(meta.string("tokenizer.chat_template")).toBe("D");
-    // As llama.cpp has templates beside the usual one.
+    // Named templates in llama.cpp's form.
     expect(meta.strings("tokenizer.chat_templates")).toEqual(["tool_use"]);
     expect(meta.string("tokenizer.chat_template.tool_use")).toBe("T");
     const chatTemplates = { default: "E", rag: "R" };
@@ -39,7 +39,7 @@ describe("tokenizerToGguf", () => {
     expect(JSON.parse(meta.requireString("tokenizer.huggingface.json"))).toEqual(tokenizer);
   });
 
-  test("every pattern that Tokenizer.train knows has a name, and the name its pattern", () => {
+  test("maps every pattern of Tokenizer.train to a name and back", () => {
     for (const [name, pattern] of Object.entries(namedPatterns)) {
       const split = { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" };
       const own = {
@@ -51,18 +51,18 @@ describe("tokenizerToGguf", () => {
     }
   });
 
-  test("a vocabulary that minds its merges bears no name of one that does not", () => {
+  test("chooses a pre-tokenizer name that matches ignore_merges", () => {
     const split = { type: "Split", pattern: { Regex: namedPatterns.llama3 }, behavior: "Isolated" };
     const pre_tokenizer = { type: "Sequence", pretokenizers: [split, { type: "ByteLevel", use_regex: false }] };
     const nameOf = (ignore_merges?: boolean) => {
       const own = { ...tokenizer, pre_tokenizer, model: { ...tokenizer.model, ignore_merges } };
       return new GgufMetadata(tokenizerToGguf({ path: "t", tokenizer: own }, ids)).string("tokenizer.ggml.pre");
     };
-    // Llama 3; OLMo 2, Phi 4.
+    // Llama 3, then OLMo 2 and Phi 4.
     expect([nameOf(true), nameOf(false), nameOf()]).toEqual(["llama-bpe", "dbrx", "dbrx"]);
   });
 
-  test("what cannot be expressed is refused", async () => {
+  test("rejects tokenizers that GGUF cannot express", async () => {
     const to =
       (extra: object, size = 4) =>
       () =>

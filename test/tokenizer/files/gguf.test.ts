@@ -33,7 +33,7 @@ describe("GGUF vocabularies with scores", () => {
     ["abc", -4],
   ];
 
-  it("joins the pair with the highest score first", () => {
+  it("merge the pair with the highest score first", () => {
     const tokenizer = Tokenizer.fromGguf(spm(pieces));
     const id = (piece: string) => tokenizer.tokenToId(piece)!;
     // ▁abc: bc (-1), then (a, bc) → abc (-4) and (▁, a) → ▁a (-3): ▁a first.
@@ -48,7 +48,7 @@ describe("GGUF vocabularies with scores", () => {
     expect(tokenizer.unkTokenId).toBe(0);
   });
 
-  it("takes the leftmost of equal scores, whatever the pieces", () => {
+  it("merge the leftmost of equal scores", () => {
     const equal: [string, number][] = [
       ["a", -5],
       ["b", -5],
@@ -61,14 +61,14 @@ describe("GGUF vocabularies with scores", () => {
     expect(plain(tokenizer, "bab")).toEqual([id("ba"), id("b")]);
   });
 
-  it("adds BOS and EOS as the file says", () => {
+  it("add BOS and EOS as the file specifies", () => {
     const both = Tokenizer.fromGguf(spm(pieces, { "tokenizer.ggml.add_eos_token": true }));
     expect([...both.encode("a", { allowSpecial: true })].at(-1)).toBe(2);
     const none = Tokenizer.fromGguf(spm(pieces, { "tokenizer.ggml.add_bos_token": false }));
     expect([...none.encode("a", { allowSpecial: true })]).toEqual([none.tokenToId("▁a")]);
   });
 
-  it("knows what ends a turn, and the chat template", () => {
+  it("provide the end-of-turn tokens and the chat template", () => {
     const file = spm([["a", -1]], {
       "tokenizer.chat_template": "{{ messages[0].content }}!",
       "tokenizer.ggml.eot_token_id": 259n,
@@ -91,13 +91,13 @@ describe("GGUF vocabularies with merges", () => {
     ...more,
   });
 
-  it("splits as tokenizer.ggml.pre says", () => {
+  it("split as tokenizer.ggml.pre specifies", () => {
     const tokens = (pre: string | undefined) => {
       const tokenizer = Tokenizer.fromGguf(file(pre));
       return [...tokenizer.encode("1234 x<|end|>", { allowSpecial: true })].map((id) => tokenizer.idToToken(id));
     };
     expect(tokens("gpt-2")).toEqual(["123", "4", "Ġx", "<|end|>"]);
-    // RoBERTa's kin among the encoders.
+    // RoBERTa-like encoders.
     expect(tokens("roberta-bpe")).toEqual(tokens("gpt-2"));
     expect(tokens("qwen2")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
     expect(tokens("seed-coder")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
@@ -108,14 +108,14 @@ describe("GGUF vocabularies with merges", () => {
     expect(tokens(undefined)).toEqual(["123", "4", "Ġx", "<|end|>"]);
   });
 
-  it("composes characters where the model's own tokenizer does", () => {
+  it("compose characters where the original tokenizer does", () => {
     const spelt = (pre: string) => plain(Tokenizer.fromGguf(file(pre)), "e\u0301").length;
     // Pythia and OLMo, ModernBERT, Command R.
     for (const pre of ["qwen2", "olmo", "modern-bert", "command-r"]) expect(spelt(pre), pre).toBe(2);
     for (const pre of ["gpt-2", "smollm", "llama-bpe"]) expect(spelt(pre), pre).toBe(3);
   });
 
-  it("equals the same vocabulary as tokenizer.json", () => {
+  it("give the ids of the same vocabulary as tokenizer.json", () => {
     const pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     const json = fromJson(
       byteLevelJson(
@@ -136,7 +136,7 @@ describe("GGUF vocabularies with merges", () => {
   });
 });
 
-describe("GGUF metadata that is wrong", () => {
+describe("invalid GGUF metadata", () => {
   const cases: [string, Record<string, unknown>, string, RegExp][] = [
     ["no vocabulary", {}, "NOT_FOUND", /tokens/u],
     ["another model", { ...spm([]), "tokenizer.ggml.model": "unigram" }, "UNSUPPORTED", /unigram/u],
@@ -186,7 +186,7 @@ describe("GGUF metadata that is wrong", () => {
     ],
     ["a huge piece", spm([["a".repeat(100_000), 1]]), "INVALID_FILE", /characters/u],
     [
-      "thousands of pieces of the longest length", // refused before the work is done
+      "thousands of pieces of the longest length", // rejected before any work
       spm(Array.from({ length: 4000 }, (_, i): [string, number] => [String(i).padEnd(512, "x"), 0])),
       "INVALID_FILE",
       /shorter tokens/u,

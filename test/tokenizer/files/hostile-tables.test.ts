@@ -1,9 +1,9 @@
-// Files whose numbers are chosen so that they meet in one slot of a table load as fast as others: the hash is of the process.
+// Hash-flooding files load as fast as others, because the hash is seeded per process.
 import { describe, expect, it } from "vitest";
 import { cpuMilliseconds, leastRatio } from "../../helpers/clock.ts";
 import { byteLevelJson, fromJson } from "../samples.ts";
 
-/** The low 32 bits of a hash that anyone can compute: key × 2⁶⁴/φ, folded. `high`, `low`: halves of the key. */
+/** The low 32 bits of an unseeded hash: key × 2⁶⁴/φ, folded. `high` and `low` are the halves of the key. */
 function publicHash(high: number, low: number): number {
   const [oddHigh, oddLow] = [0x9e3779b9, 0x7f4a7c15];
   const [a, b, c, d] = [low & 0xffff, low >>> 16, oddLow & 0xffff, oddLow >>> 16];
@@ -13,16 +13,16 @@ function publicHash(high: number, low: number): number {
   return (Math.imul(low, oddLow) ^ top) >>> 0;
 }
 
-/** Processor time of a load of the first, and how many times the other's that is; of which less than 5 ms count as 5. */
+/** The ratio of CPU times to load the hostile and the harmless file. The harmless time counts as at least 5 ms. */
 function slowness(limit: number, hostile: object, harmless: object): Promise<number> {
   const load = (json: object) => cpuMilliseconds(() => fromJson(json));
   return leastRatio(limit, [() => load(hostile), () => Math.max(5, load(harmless))]);
 }
 
-describe("a vocabulary made against a table", () => {
-  it("of merges", async () => {
+describe("a vocabulary made to collide in a hash table loads quickly", () => {
+  it("for merges", async () => {
     const count = 40_000;
-    const slots = 65_536; // room for them
+    const slots = 65_536; // the table's capacity
     const pairs: [number, number][] = [];
     const base = 1 << 18;
     for (let left = 1000; pairs.length < count; left++) {
@@ -40,17 +40,17 @@ describe("a vocabulary made against a table", () => {
       for (const [i, merge] of merges.entries()) vocab[merge.join("")] = 2 * base + i;
       return byteLevelJson([], {}, { vocab, merges });
     };
-    // As many pairs of as many tokens.
+    // The same number of pairs and tokens.
     const harmless = pairs.map(([left], i): [number, number] => [left, base + 6 * i]);
     expect(await slowness(5, file(pairs), file(harmless))).toBeLessThan(5);
   });
 
-  it("of prefixes", async () => {
+  it("for prefixes", async () => {
     const slots = 65_536;
     const bytes = Array.from({ length: 26 }, (_, i) => [0x41 + i, 0x61 + i]).flat();
     const make = (choose: (node: number) => number) => {
       const tokens: string[] = [];
-      let next = 1; // nodes are numbered as they come
+      let next = 1; // nodes are numbered in order of creation
       for (let chain = 0; chain < 30; chain++) {
         let text = String.fromCharCode(bytes[chain]!);
         for (next++; text.length < 1000; next++) text += String.fromCharCode(choose(next - 1));

@@ -1,4 +1,4 @@
-// Files from strangers: any bytes give a HeddleError or a tokenizer that works, never a crash.
+// Untrusted files: any bytes give a HeddleError or a working tokenizer, never a crash.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { added, byteLevelJson, fromJson, sentencePieceJson } from "../samples.ts
 
 const sample = "It's 12 o'clock, déjà vu 日本 <s> </s>\n\n";
 
-/** Loads and, if that works, uses the tokenizer; whatever throws must be a HeddleError. */
+/** Loads and, if that works, uses the tokenizer. Every exception must be a HeddleError. */
 function survives(texts: Parameters<typeof Tokenizer.fromFiles>[0]): HeddleError | undefined {
   try {
     const tokenizer = Tokenizer.fromFiles(texts);
@@ -51,8 +51,8 @@ small.model.vocab = Object.fromEntries(
     ]),
 );
 
-describe("tokenizer.json", () => {
-  it("has Unigram's and WordPiece's tokens of at most 1024 characters", () => {
+describe("untrusted tokenizer.json", () => {
+  it("is limited to Unigram and WordPiece tokens of 1024 characters", () => {
     const parts = { ...byteLevelJson([]), decoder: null };
     const unigram = (token: string) => ({
       ...parts,
@@ -85,13 +85,13 @@ describe("tokenizer.json", () => {
     expect([...fromJson(wordPiece(long, 5000)).encode(`${long}é`)]).toEqual([3, 2]);
     expect([...fromJson(wordPiece(`##${long}`, 5000)).encode(`é${long}`)]).toEqual([1, 3]);
     expect(() => fromJson(wordPiece(`${long}ééé`, 5000))).toThrow(message);
-    // No word is as long.
+    // Words are never that long, so the token is ignored.
     const short = fromJson(wordPiece(`${long}ééé`, 100));
     expect([...short.encode("ééé")]).toEqual([1, 2, 2]);
     expect([...short.encode(`${long}ééé`)]).toEqual([0]);
   });
 
-  it("may end anywhere", () => {
+  it("may be truncated anywhere", () => {
     const text = JSON.stringify(small);
     for (let end = 0; end < text.length; end++) {
       expect(survives({ tokenizer: text.slice(0, end) })?.code).toBe("INVALID_FILE");
@@ -151,7 +151,7 @@ describe("tokenizer.json", () => {
     );
   });
 
-  it("may lie about sizes", () => {
+  it("is rejected for sizes, ids or nesting out of range", () => {
     const bomb = (value: object) => survives({ tokenizer: JSON.stringify(value) })?.message;
     expect(bomb(byteLevelJson([], { added_tokens: [added(4_000_000_000, "x")] }))).toMatch(/added_tokens\[0\]\.id/u);
     expect(bomb({ ...byteLevelJson([]), model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } })).toMatch(/vocab/u);
@@ -174,7 +174,7 @@ describe("tokenizer.json", () => {
     }
   });
 
-  it("may hold a pattern that takes for ever on some texts", () => {
+  it("may hold a pattern that is too slow for some texts", () => {
     const pattern = { type: "Split", pattern: { Regex: "a*a*a*a*a*a*b" }, behavior: "Isolated" };
     const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Sequence", pretokenizers: [pattern] } }));
     expect([...tokenizer.encode("a")]).toEqual([0x61]);
@@ -183,7 +183,7 @@ describe("tokenizer.json", () => {
     );
   });
 
-  it("may not make texts grow without end", () => {
+  it("cannot make texts grow without limit", () => {
     const sequence = (list: string, part: object) => ({ type: "Sequence", [list]: Array(60).fill(part) });
     const doubles = { type: "Replace", pattern: { String: "a" }, content: "aa" };
     const level = { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: false };
@@ -201,7 +201,7 @@ describe("tokenizer.json", () => {
     }
   });
 
-  it("may not look for nothing", () => {
+  it("is rejected for an empty search pattern", () => {
     const nothing = { type: "Replace", pattern: { String: "" }, content: "x" };
     const split = { type: "Split", pattern: { String: "" }, behavior: "Isolated", invert: false };
     for (const parts of [{ normalizer: nothing }, { pre_tokenizer: { type: "Sequence", pretokenizers: [split] } }]) {
@@ -216,7 +216,7 @@ describe("tokenizer.json", () => {
     expect(tokenizer.encode(text)).toHaveLength(300_002);
   });
 
-  it("may name tokens like JavaScript's own properties", () => {
+  it("may name tokens like built-in JavaScript properties", () => {
     const json = byteLevelJson([]);
     const text = JSON.stringify(json).replace('"vocab":{', '"vocab":{"__proto__":300,"constructor":301,');
     const tokenizer = Tokenizer.fromFiles({ tokenizer: text });
@@ -226,9 +226,9 @@ describe("tokenizer.json", () => {
   });
 });
 
-describe("files beside it", () => {
+describe("other tokenizer files", () => {
   const tokenizer = JSON.stringify(byteLevelJson([]));
-  it("are checked as well", () => {
+  it("are validated", () => {
     expect(survives({ tokenizer, tokenizerConfig: "{" })?.message).toMatch(/^tokenizer_config\.json/u);
     expect(survives({ tokenizer, specialTokensMap: "[]" })?.message).toMatch(/^special_tokens_map\.json/u);
     expect(survives({ tokenizer, tokenizerConfig: '{"chat_template": 3}' })?.code).toBe("INVALID_FILE");
@@ -249,7 +249,7 @@ describe("files beside it", () => {
   });
 });
 
-describe("the addon itself", () => {
+describe("the addon", () => {
   it("throws on arguments of any kind", () => {
     const { NativeTokenizer, NativeDecoder, NativeTrainer, NativeBatch } = binding as never as Record<
       string,
@@ -315,7 +315,7 @@ describe("the addon itself", () => {
       }
   });
 
-  it("ends with a worker that is terminated in the middle of its work", async () => {
+  it("survives termination of a worker during its work", async () => {
     const code = `
       const { parentPort, workerData } = require("node:worker_threads");
       const loaded = { exports: {} };

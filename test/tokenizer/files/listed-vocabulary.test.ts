@@ -1,4 +1,4 @@
-// Vocabularies that native code keeps: those of GGUF files, and tokenizer.json files of every kind of model.
+// Vocabularies stored in native code: GGUF files, and tokenizer.json files of every model type.
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -26,7 +26,7 @@ function sentencePieceFile(tokens: readonly (string | Buffer)[], scores: readonl
   return temporaryFile(gguf({ keys }), "vocabulary.gguf");
 }
 
-/** Every split of a piece into two pieces, the piece of the highest score first. */
+/** Every split of a piece into two pieces, ordered by descending score of the whole piece. */
 function naiveMerges(
   tokens: readonly string[],
   scores: readonly number[],
@@ -48,7 +48,7 @@ function naiveMerges(
 }
 
 describe("merges by score", () => {
-  it("are all splits of pieces into pieces, the best first", async () => {
+  it("are all splits of pieces into two pieces, best score first", async () => {
     const piece = fc.string({ unit: fc.constantFrom("a", "b", "▁", "é", "👍"), minLength: 1, maxLength: 4 });
     const entry = fc.record({ piece, score: fc.integer({ min: -5, max: 0 }), type: fc.constantFrom(1, 1, 1, 3, 4, 5) });
     await fc.assert(
@@ -62,7 +62,7 @@ describe("merges by score", () => {
         };
         const merges = model.merges.map((merge) => (typeof merge === "string" ? merge.split(" ") : merge));
         expect(merges).toEqual(naiveMerges(tokens, scores, types));
-        // The lists of a record are the same vocabulary.
+        // Plain lists give the same vocabulary.
         const record = {
           "tokenizer.ggml.model": "llama",
           "tokenizer.ggml.tokens": tokens,
@@ -78,7 +78,7 @@ describe("merges by score", () => {
     );
   });
 
-  it("are bounded by the length of pieces", () => {
+  it("require pieces of bounded length", () => {
     const record = (tokens: string[]) => ({
       "tokenizer.ggml.model": "llama",
       "tokenizer.ggml.tokens": tokens,
@@ -98,7 +98,7 @@ describe("merges by score", () => {
 });
 
 describe("GGUF arrays of strings", () => {
-  it("have the strings of the file, malformed bytes as U+FFFD, across windows of the reader", () => {
+  it("are read across the reader's windows, with malformed bytes as U+FFFD", () => {
     const strings = [
       "",
       "é",
@@ -114,7 +114,7 @@ describe("GGUF arrays of strings", () => {
     file.close();
   });
 
-  it("are read once where a tokenizer takes them, and stay where it does not", async () => {
+  it("stay readable after a tokenizer has used them", async () => {
     const path = sentencePieceFile(["<unk>", "a", "b", "ab"], [0, 0, 0, 1], [2, 1, 1, 1]);
     const { metadata, file } = openGguf(path);
     file.close();
@@ -123,7 +123,7 @@ describe("GGUF arrays of strings", () => {
     expect([...kept.encode("ab")]).toEqual([...(await Tokenizer.load(path)).encode("ab")]);
   });
 
-  it("of a million tokens load without a long turn of the event loop", { timeout: 120_000 }, async () => {
+  it("load a million tokens without blocking the event loop", { timeout: 120_000 }, async () => {
     const letters = Array.from({ length: 126 }, (_, i) => String.fromCharCode(0x4e00 + i));
     const pairs = letters.flatMap((a) => letters.map((b) => a + b));
     const tokens = ["<unk>", ...letters, ...pairs];
@@ -154,13 +154,13 @@ describe("GGUF arrays of strings", () => {
     expect(tokenizer.vocabSize).toBe(count);
     const sample = tokens.at(-1)!;
     expect([...tokenizer.encode(sample)].map((id) => tokenizer.idToToken(id)).join("")).toContain(sample);
-    // Two million take 50 ms on a machine of its own. Other work on the machine only adds to a turn.
+    // Other load on the machine only lengthens a turn.
     if (longest !== undefined) expect(longest, "milliseconds").toBeLessThan(100);
   });
 });
 
-describe("tokenizer.json that native code reads", () => {
-  it("has Unigram's scores to the last bit", () => {
+describe("tokenizer.json read by native code", () => {
+  it("keeps every bit of Unigram scores", () => {
     const score = fc.oneof(
       fc.double({ noNaN: true, noDefaultInfinity: true }),
       fc.integer(),
@@ -171,7 +171,7 @@ describe("tokenizer.json that native code reads", () => {
         const shown = (n: number) => (exponents ? n.toExponential() : JSON.stringify(n));
         const vocab = scores.map((n, i) => `["t${i}", ${shown(n)}]`).join(" ,");
         const native = binding.readJsonVocabulary(Buffer.from(`{"model": {"type": "Unigram", "vocab": [${vocab}]}}`));
-        // Numbers that round to 0 are left to JSON.parse.
+        // The native reader leaves numbers that round to 0 to JSON.parse.
         if (!native) return expect(scores.some((n) => n !== 0 && Math.abs(n) < 2.3e-308)).toBe(true);
         expect([...native.scores()]).toEqual(scores.map((n) => Number(shown(n))));
         expect(native.tokens()).toEqual(scores.map((_, i) => `t${i}`));
@@ -210,10 +210,10 @@ describe("tokenizer.json that native code reads", () => {
         unk_id: 0,
       },
     ],
-  ])("gives %s the ids, names and files that JavaScript's reader does", (_, model) => {
+  ])("gives the ids, names and files of the JavaScript reader: %s", (_, model) => {
     const json = JSON.stringify({ ...parts, model });
     const native = Tokenizer.fromFiles({ tokenizer: json });
-    // A lone surrogate in a part that nobody reads has the file read by JSON.parse.
+    // A lone surrogate in an unused part forces JSON.parse.
     const parsed = Tokenizer.fromFiles({ tokenizer: json.replace("{", '{"x":"\ud800",') });
     for (const tokenizer of [native, parsed]) expect(tokenizer.tokenToId("b")).toBe(native.tokenToId("b"));
     expect([...native.encode("ab a c")]).toEqual([...parsed.encode("ab a c")]);
@@ -221,15 +221,15 @@ describe("tokenizer.json that native code reads", () => {
     expect(native.unkTokenId).toBe(0);
   });
 
-  it("needs merges of byte pair encoding", () => {
+  it("requires merges for BPE", () => {
     expect(() => Tokenizer.fromFiles({ tokenizer: '{"model":{"type":"BPE","vocab":{}}}' })).toThrow(
       "model.merges: expected an array",
     );
   });
 });
 
-describe("ids that are far apart", () => {
-  it("are refused where they would make tables much larger than the file", () => {
+describe("sparse ids", () => {
+  it("are rejected if tables would be much larger than the file", () => {
     const vocab = (id: number) => ({ ...byteLevelJson([], {}, { vocab: { "!": id }, merges: [] }), added_tokens: [] });
     expect(() => fromJson(vocab(4_194_303))).toThrow("vocab: expected ids up to 524288 of 1 tokens, got 4194303");
     expect(fromJson(vocab(524_288)).vocabSize).toBe(524_289);

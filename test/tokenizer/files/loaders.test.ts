@@ -1,4 +1,4 @@
-// Vocabularies that are no tokenizer.json: SentencePiece, tiktoken's ranks, vocab.json with merges.txt, vocab.txt.
+// Vocabulary files other than tokenizer.json: SentencePiece, tiktoken's ranks, vocab.json with merges.txt, vocab.txt.
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
@@ -18,7 +18,7 @@ interface Row {
 describe("tokenizer.model", () => {
   const bytes = new Uint8Array(readFileSync(golden("unigram.model")));
 
-  it("of a Unigram model has SentencePiece's own ids and texts", () => {
+  it("of a Unigram model gives SentencePiece's ids and texts", () => {
     const tokenizer = Tokenizer.fromFiles({ model: bytes });
     const rows = JSON.parse(readFileSync(golden("unigram.json"), "utf8")) as [string, number[], string][];
     for (const [text, ids, decoded] of rows) {
@@ -28,7 +28,7 @@ describe("tokenizer.model", () => {
     expect([...tokenizer.encode("a", { allowSpecial: true })].at(-1)).toBe(tokenizer.tokenToId("</s>"));
   });
 
-  it("is completed by the tokens that its folder adds, whichever file lists them", () => {
+  it("is extended by added tokens from any file of its folder", () => {
     const size = Tokenizer.fromFiles({ model: bytes }).vocabSize;
     const config = { eos_token: "<|im_end|>" };
     const added_tokens_decoder = {
@@ -66,14 +66,14 @@ describe("tokenizer.model", () => {
     expect(() => Tokenizer.fromFiles({ model: bytes, addedTokens: '{"<x>": -1}' })).toThrowError(/added_tokens/u);
   });
 
-  it("stays as it is by what a folder lists of its own pieces", () => {
+  it("is not changed by added tokens that are already pieces", () => {
     const plainOne = Tokenizer.fromFiles({ model: bytes });
     const listedAgain = Object.fromEntries(plainOne.addedTokens.map((token) => [token.id, { content: token.content }]));
     const tokenizerConfig = JSON.stringify({ added_tokens_decoder: listedAgain });
     expect(Tokenizer.fromFiles({ model: bytes, tokenizerConfig }).addedTokens).toEqual(plainOne.addedTokens);
   });
 
-  it.skipIf(!existsSync(fixtures))("of a BPE model has the ids of its tokenizer.json", async () => {
+  it.skipIf(!existsSync(fixtures))("of a BPE model gives the ids of its tokenizer.json", async () => {
     const tokenizer = await Tokenizer.load(`${fixtures}llama2/tokenizer.model`);
     for (const line of readFileSync(`${fixtures}oracle.jsonl`, "utf8").trim().split("\n")) {
       const { text, ids } = JSON.parse(line) as Row;
@@ -85,13 +85,13 @@ describe("tokenizer.model", () => {
     expect(tokenizer.encode("a", { allowSpecial: true })[0]).toBe(1);
   });
 
-  it("is refused with its kind, or with where it ends", () => {
+  it("is rejected with its file type, or with the byte at which it ends", () => {
     const of = (model: Uint8Array) => () => Tokenizer.fromFiles({ model });
     expect(of(Buffer.from("<html>"))).toThrow(/^tokenizer\.model: not a SentencePiece model: /);
     expect(of(bytes.subarray(0, bytes.length - 1))).toThrow(/ends at byte \d+ of at least \d+$/);
   });
 
-  it("may be cut or broken anywhere", () => {
+  it("may be truncated or corrupted anywhere", () => {
     const survives = (model: Uint8Array) => {
       try {
         const tokenizer = Tokenizer.fromFiles({ model });
@@ -114,9 +114,9 @@ describe("tokenizer.model", () => {
   });
 });
 
-describe("files of GPT-2", () => {
+describe("vocab.json with merges.txt (GPT-2)", () => {
   const path = `${fixtures}gpt2/tokenizer.json`;
-  it.skipIf(!existsSync(path))("have the same ids as its tokenizer.json", () => {
+  it.skipIf(!existsSync(path))("gives the same ids as tokenizer.json", () => {
     const { model } = JSON.parse(readFileSync(path, "utf8")) as {
       model: { vocab: Record<string, number>; merges: (string | string[])[] };
     };
@@ -141,7 +141,7 @@ describe("files of GPT-2", () => {
     }
   });
 
-  it("are refused, naming what is wrong", () => {
+  it("is rejected with the cause", () => {
     const ranks = (tiktoken: string) => () => Tokenizer.fromFiles({ tiktoken, tiktokenOptions: { pattern: "gpt2" } });
     expect(ranks("")).toThrowError(/expected lines/u);
     expect(ranks("YQ== 0\nYQ== 1\n")).toThrowError(/line 2.*twice/u);
@@ -157,17 +157,17 @@ describe("files of GPT-2", () => {
 
 describe("vocab.txt", () => {
   const vocabText = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\n##aff\n##able\n,\nhello\nHello\n";
-  it("is BERT's WordPiece", () => {
+  it("loads as BERT's WordPiece", () => {
     const tokenizer = Tokenizer.fromFiles({ vocabText });
     const ids = [...tokenizer.encode("Hello, UNAFFABLE x [MASK]", { allowSpecial: true })];
     expect(ids).toEqual([2, 9, 8, 5, 6, 7, 1, 4, 3]);
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe("hello, unaffable");
   });
-  it("keeps case where tokenizer_config.json says so", () => {
+  it("keeps case if tokenizer_config.json says so", () => {
     const tokenizer = Tokenizer.fromFiles({ vocabText, tokenizerConfig: JSON.stringify({ do_lower_case: false }) });
     expect([...tokenizer.encode("Hello hello", plain)]).toEqual([10, 9]);
   });
-  it("without BERT's tokens is refused", () => {
+  it("is rejected without BERT's tokens", () => {
     expect(() => Tokenizer.fromFiles({ vocabText: "a\nb\n" })).toThrowError(/vocab.txt.*\[CLS\]/u);
   });
 });

@@ -1,4 +1,4 @@
-// The loaders that are written in TypeScript, each as a function of bytes, with files that work.
+// The TypeScript loaders as functions of bytes, with valid files as seeds.
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
 import { HeddleError, Tokenizer, type TokenizerTexts } from "../../../lib/tokenizer/index.ts";
@@ -6,10 +6,10 @@ import { charsmap } from "../generated.ts";
 import { byteLevelJson, byteNames } from "../samples.ts";
 
 const sample = "It's 12 o'clock, déjà vu 日本 <s> </s>  \ud800\n\n";
-/** Milliseconds of processor time for a file of a few kilobytes: what is right takes about one, a loop that never ends all. */
+/** CPU time limit in milliseconds for a file of a few kilobytes, which normally takes about 1 ms. */
 const limit = 2000;
 
-/** Loads and uses what it loaded. Says whether that worked; what is thrown must be a HeddleError of the kind a file may cause. */
+/** Loads a file and uses the result. Returns whether that worked. An exception must be a HeddleError with a code that files may cause. */
 export function survives(load: () => Tokenizer, shown: () => string): boolean {
   const before = process.cpuUsage();
   let works = false;
@@ -34,7 +34,7 @@ export function survives(load: () => Tokenizer, shown: () => string): boolean {
 }
 
 export interface Loader {
-  /** Files that load. */
+  /** Valid files. */
   seeds: Uint8Array[];
   isText: boolean;
   load(file: Uint8Array): Tokenizer;
@@ -49,7 +49,7 @@ const ofTexts = (seed: string, make: (file: string) => TokenizerTexts): Loader =
   text([seed], (file) => Tokenizer.fromFiles(make(file)));
 
 function sentencePieceBpe(): Uint8Array {
-  // Fields as the wire has them: a varint's tag is number * 8, bytes' + 2, a float's + 5.
+  // Protobuf wire format: the tag is number * 8 for a varint, + 2 for bytes, + 5 for a float.
   const bytesField = (number: number, content: Uint8Array) => {
     const length = content.length < 128 ? [content.length] : [(content.length & 127) | 128, content.length >> 7];
     return Buffer.concat([Buffer.from([number * 8 + 2, ...length]), content]);
@@ -63,12 +63,12 @@ function sentencePieceBpe(): Uint8Array {
   const pieces = [piece("<unk>", 0, 2), piece("<s>", 0, 3), piece("</s>", 0, 3), piece("<0x41>", 0, 6)];
   for (const [rank, content] of ["▁a", "▁", "a", "b", "ab", "日", "12"].entries())
     pieces.push(piece(content, -rank, 1));
-  // model_type BPE (field 3), byte_fallback (field 35, a tag of two bytes).
+  // model_type BPE (field 3), byte_fallback (field 35, with a two-byte tag).
   const trainer = bytesField(2, Buffer.from([0x18, 2, 0x98, 2, 1]));
   return Buffer.concat([...pieces, trainer, bytesField(3, Buffer.from([0x18, 1, 0x20, 0]))]);
 }
 
-/** The metadata as JSON, so that damage reaches every value; what then is no JSON says nothing. */
+/** The metadata as JSON, so that damage reaches every value. Invalid JSON is ignored. */
 function loadGguf(file: string): Tokenizer {
   let metadata: unknown;
   try {

@@ -1,5 +1,5 @@
-// Every loader on damaged files: a HeddleError that says what is wrong, or a tokenizer that works; never another exception, a crash or
-// a hang. hostile.test.ts has the damage that someone thought of, this the rest.
+// Every loader turns damaged files into a HeddleError or a working tokenizer, never another exception, a crash or a hang.
+// hostile.test.ts has hand-picked damage; this file has random damage.
 import { describe, expect, it } from "vitest";
 import { Tokenizer, type TokenizerTexts } from "../../../lib/tokenizer/index.ts";
 import { families } from "../generated.ts";
@@ -9,9 +9,9 @@ import { loaders, survives } from "./loaders.ts";
 import { damagedBytes, damagedText } from "./mutated.ts";
 
 const rounds = 400;
-/** Of each `damage` a tokenizer; the undamaged file must work, and some damage must be noticed. */
+/** Loads randomly damaged copies. The intact file must load, and some damage must be detected. */
 function check<T>(name: string, file: T, damage: (file: T, random: () => number) => T, load: (file: T) => Tokenizer) {
-  it(`${name} may be damaged anyhow`, () => {
+  it(`${name} survives random damage`, () => {
     expect(survives(() => load(file), String)).toBe(true);
     const random = generator([...name].reduce((sum, c) => sum * 31 + c.charCodeAt(0), 7));
     let refused = 0;
@@ -49,7 +49,7 @@ describe("tokenizer.json", () => {
   );
   const all = families();
   for (const name of ["bert", "unigram-first", "unigram-t5", "clip", "prefix-bpe", "byte-level-inside"]) {
-    // Vocabularies of hundreds of tokens take most of the damage: fewer of them here.
+    // Long vocabularies would absorb most of the damage, so shorten them.
     const json = structuredClone(all[name]!) as { model: { vocab: object; merges?: unknown[] } };
     const { model } = json;
     if (Array.isArray(model.vocab)) model.vocab = model.vocab.slice(0, 60);

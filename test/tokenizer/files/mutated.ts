@@ -1,4 +1,4 @@
-// Damage to files, the same from the same seed: cut off, bytes changed, stretches gone, doubled, swapped, numbers that lie.
+// Random damage to files, deterministic for a seed: truncation, changed bytes, removed, doubled or swapped ranges, wrong numbers.
 
 const oddNumbers = [
   "-1",
@@ -31,7 +31,7 @@ const oddTexts = [
   "==",
 ];
 
-/** A damaged copy, by one to four of the ways above. */
+/** A copy damaged in one to four of the ways above. */
 export function damagedBytes(bytes: Uint8Array, random: () => number): Uint8Array {
   const below = (count: number) => Math.floor(random() * count);
   let out = Buffer.from(bytes);
@@ -58,7 +58,7 @@ export function damagedBytes(bytes: Uint8Array, random: () => number): Uint8Arra
       default:
         for (let flips = 1 + below(3); flips > 0 && out.length > 0; flips--) {
           const place = below(out.length);
-          // The greatest numbers of a byte, a bit, or any byte.
+          // Extreme byte values, a bit flip, or any byte.
           out[place] = [0, 0xff, 0x7f, 0x80, out[place]! ^ (1 << below(8)), below(256)][below(6)]!;
         }
     }
@@ -66,7 +66,7 @@ export function damagedBytes(bytes: Uint8Array, random: () => number): Uint8Arra
   return new Uint8Array(out);
 }
 
-/** The same of a text; also what a parser of numbers or strings may stumble over. */
+/** The same for text, plus inputs that confuse parsers of numbers or strings. */
 export function damagedText(text: string, random: () => number): string {
   const below = (count: number) => Math.floor(random() * count);
   if (random() < 0.3) return Buffer.from(damagedBytes(Buffer.from(text), random)).toString("utf8");

@@ -1,5 +1,5 @@
-// Which tokenizers take the fast path, where pieces are found by hand-written splitters and words are cached, and which the general one
-// of steps and regular expressions: the list of native/tokenizer/README.md.
+// Which tokenizers take the fast path (hand-written splitters and a word cache) or the general path (steps and regular expressions),
+// as listed in native/tokenizer/README.md.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parseTokenizerFile, readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
@@ -15,7 +15,7 @@ function pathOf({ spec }: ReturnType<typeof makePlan>): Path {
 }
 
 const expected: Record<string, Path> = { claude: "fast behind a normalizer" };
-describe("published tokenizers", () => {
+describe("path of published tokenizers", () => {
   for (const { name, path } of published) {
     it.skipIf(path === undefined)(name, () => {
       expect(pathOf(makePlan(parseTokenizerFile(readFileSync(path!))))).toBe(expected[name] ?? "fast");
@@ -28,7 +28,7 @@ const sequence = (...pretokenizers: object[]) => ({ type: "Sequence", pretokeniz
 const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
 const digits = { type: "Digits", individual_digits: true };
 
-describe("pre-tokenizers as their models publish them", () => {
+describe("path of published pre-tokenizers", () => {
   it.each<[string, object, Path]>([
     ["GPT-2, RoBERTa, Phi 2, OLMo, ModernBERT", byteLevel, "fast"],
     ["GPT-4, Llama 3, Falcon 3, GLM 4", splitBy(namedPatterns.llama3), "fast"],
@@ -69,7 +69,7 @@ describe("pre-tokenizers as their models publish them", () => {
   it.each<[string, object]>([
     ["BERT", { type: "BertPreTokenizer" }],
     ["T5, ALBERT, XLNet, XLM-R", { type: "Metaspace", replacement: "\u2581", prepend_scheme: "always", split: true }],
-  ])("%s: WordPiece and Unigram", (_, preTokenizer) => {
+  ])("%s with WordPiece and Unigram", (_, preTokenizer) => {
     const json = {
       ...byteLevelJson([]),
       pre_tokenizer: preTokenizer,

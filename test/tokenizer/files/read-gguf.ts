@@ -1,4 +1,4 @@
-// A reader of GGUF metadata for these tests alone, so that they lean on no other part of heddle.
+// A GGUF metadata reader for these tests, so that they do not depend on other parts of heddle.
 import { readFileSync } from "node:fs";
 
 export function readGgufMetadata(path: string): Record<string, unknown> {

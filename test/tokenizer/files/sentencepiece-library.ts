@@ -1,4 +1,4 @@
-// Models of SentencePiece beside its own library: Debian's python3-sentencepiece, or that of HEDDLE_PYTHON.
+// Compares SentencePiece models with the SentencePiece library: Debian's python3-sentencepiece, or that of HEDDLE_PYTHON.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,7 +32,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const sample = trainingText(1200);
 const words = sample.split(/\s+/u);
 
-/** Random texts, and such as the model was trained on. */
+/** Random texts, and texts like the training data. */
 function textsOf(seed: number, count: number): string[] {
   const random = generator(seed);
   const below = (most: number) => Math.floor(random() * most);
@@ -44,7 +44,7 @@ function textsOf(seed: number, count: number): string[] {
   });
 }
 
-// SentencePiece ends a text at U+0000 where it reads C strings.
+// SentencePiece ends a text at U+0000 when it reads C strings.
 const plain = (text: string) => text.replaceAll("\0", "");
 
 async function expectSame(model: string, seed: number, count: number) {
@@ -59,7 +59,7 @@ async function expectSame(model: string, seed: number, count: number) {
   }
 }
 
-/** Expects the same ids for `count` texts of each model. */
+/** Tests that `count` texts of each model get the same ids. */
 export function describeSentencePiece(count: number): void {
   describe.skipIf(!python)("SentencePiece", () => {
     it.each([
@@ -67,15 +67,18 @@ export function describeSentencePiece(count: number): void {
       ["unigram", "700", "bytes"],
       ["bpe", "700", "none"],
       ["bpe", "900", "bytes"],
-    ])("%s models of %s pieces that it trains here; falling back to %s", async (kind, size, fallback) => {
-      const text = join(folder, "text.txt");
-      writeFileSync(text, sample);
-      const prefix = join(folder, `${kind}-${fallback}`);
-      run(["train", kind, size, fallback, text, prefix]);
-      await expectSame(`${prefix}.model`, Number(size), count);
-    });
+    ])(
+      "gives equal ids for freshly trained %s models of %s pieces, falling back to %s",
+      async (kind, size, fallback) => {
+        const text = join(folder, "text.txt");
+        writeFileSync(text, sample);
+        const prefix = join(folder, `${kind}-${fallback}`);
+        run(["train", kind, size, fallback, text, prefix]);
+        await expectSame(`${prefix}.model`, Number(size), count);
+      },
+    );
 
-    it.skipIf(!fixtures)("Llama 2's model", async () => {
+    it.skipIf(!fixtures)("gives equal ids for Llama 2's model", async () => {
       await expectSame(join(fixtures!, "tokenizers/llama2/tokenizer.model"), 5, count);
     });
   });

@@ -1,4 +1,4 @@
-// The same with more texts.
+// sentencepiece.test.ts with more texts.
 import { describeSentencePiece } from "./sentencepiece-library.ts";
 
 describeSentencePiece(200_000);

@@ -1,4 +1,4 @@
-// Models of SentencePiece beside its own library, if it is installed: the same ids for any text.
+// SentencePiece models give the ids of the SentencePiece library for any text, if the library is installed.
 import { describeSentencePiece } from "./sentencepiece-library.ts";
 
 describeSentencePiece(8000);

@@ -1,4 +1,4 @@
-// Published tokenizers beside the official library on a seeded sample; official.full.test.ts has a million strings.
+// Published tokenizers match the official library on a seeded sample; official.full.test.ts has a million strings.
 import { describe, expect, it } from "vitest";
 import { fixtures } from "../../helpers/fixtures.ts";
 import { oracleFolder } from "../files/packaged.ts";
@@ -20,16 +20,16 @@ describe.skipIf(oracleFolder === undefined)("official library", () => {
     });
   }
 
-  // Last: it counts what the tests above have really done.
-  it("was compared on all families that are there, ten of them in CI", () => {
+  // Last, because it counts the comparisons of the tests above.
+  it("was compared on all installed families, ten of them in CI", () => {
     const installed = published.filter(({ path }) => path !== undefined).map(({ name }) => name);
     expect(compared).toEqual(installed);
-    // Three come with the shared fixtures, seven are installed by .ci/run.
+    // Three are in the shared fixtures; .ci/run installs seven.
     expect(compared.length).toBeGreaterThanOrEqual(process.env.CI ? (fixtures ? 10 : 7) : 1);
   });
 });
 
-// Without the library too: vitest fails a file without a test.
-it("fourteen families are known", () => {
+// Vitest fails a file without tests, so this one always runs.
+it("lists fourteen families", () => {
   expect(new Set(published.map(({ name }) => name)).size).toBe(14);
 });

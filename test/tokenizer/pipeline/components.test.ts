@@ -1,4 +1,4 @@
-// Normalizers, pre-tokenizers and post-processors, the ones that run in TypeScript included.
+// Normalizers, pre-tokenizers and post-processors, native and TypeScript.
 
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -11,7 +11,7 @@ const text = (normalizer: unknown, input: string) => {
 };
 
 describe("normalizers", () => {
-  it("change the text as they should", () => {
+  it("transform the text as specified", () => {
     expect(text({ type: "NFC" }, "e\u0301 ﬁ")).toBe("é ﬁ");
     expect(text({ type: "NFD" }, "é")).toBe("e\u0301");
     expect(text({ type: "NFKC" }, "ﬁ①\u00a0x")).toBe("fi1 x");
@@ -30,15 +30,15 @@ describe("normalizers", () => {
     expect(text({ type: "Sequence", normalizers: sequence }, "É")).toBe("e");
   });
 
-  it("normalise each stretch between special tokens by itself", () => {
+  it("normalize the text between special tokens independently", () => {
     const tokenizer = fromJson(byteLevelJson([], { normalizer: { type: "NFC" }, added_tokens: [added(300, "<|e|>")] }));
-    // Composed with the ">" before it, the mark would break the token.
+    // If the mark were composed with the ">" before it, the token would not match.
     expect(plain(tokenizer, "e\u0301<|e|>\u0338")).toEqual([0xc3, 0xa9, 300, 0xcc, 0xb8]);
   });
 });
 
 describe("pre-tokenizers", () => {
-  // Pairs of every two letters, and of a letter and a sign: what a piece holds shows in its ids.
+  // Merges for all pairs of letters, and of a letter and a sign, so that ids reveal the pieces.
   const letters = [..."ab1 ,."];
   const name = (letter: string) => (letter === " " ? "Ġ" : letter);
   const merges = letters.flatMap((x) => letters.map((y): [string, string] => [name(x), name(y)]));
@@ -48,7 +48,7 @@ describe("pre-tokenizers", () => {
     return plain(tokenizer, input).map((id) => tokenizer.decode([id]));
   };
 
-  it("cut as they should", () => {
+  it("split the text as specified", () => {
     expect(pieces([{ type: "Whitespace" }], "ab,. a")).toEqual(["ab", ",.", "a"]);
     expect(pieces([{ type: "WhitespaceSplit" }], "ab, a")).toEqual(["ab", ",", "a"]);
     expect(pieces([{ type: "Punctuation" }], "a,,b")).toEqual(["a", ",", ",", "b"]);
@@ -59,7 +59,7 @@ describe("pre-tokenizers", () => {
     expect(pieces([{ type: "CharDelimiterSplit", delimiter: "," }], "a,b")).toEqual(["a", "b"]);
   });
 
-  it("keep, drop or merge what a pattern matches", () => {
+  it("isolate, remove or merge the matches of a pattern", () => {
     const split = (behavior: string, invert = false) =>
       pieces([{ type: "Split", pattern: { String: "," }, behavior, invert }], "a,,b");
     expect(split("Isolated")).toEqual(["a", ",", ",", "b"]);
@@ -70,14 +70,14 @@ describe("pre-tokenizers", () => {
     expect(split("Contiguous")).toEqual(["a", ",,", "b"]);
   });
 
-  it("put a space before the text where asked", () => {
+  it("prepend a space with add_prefix_space", () => {
     const spaced = fromJson(byteLevelJson(merges, { pre_tokenizer: { ...byteLevel, add_prefix_space: true } }));
     expect(spaced.decode(plain(spaced, "ab"))).toBe(" ab");
     expect(spaced.decode(plain(spaced, " ab"))).toBe(" ab");
     expect(plain(spaced, "")).toEqual([]);
   });
 
-  it("refuse, naming it, what they do not know", () => {
+  it("reject unknown types and patterns by name", () => {
     const load = (pre_tokenizer: unknown) => () => fromJson(byteLevelJson([], { pre_tokenizer }));
     expect(load({ type: "Other" })).toThrowError(/Other/u);
     const regex = (Regex: string) => load({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
@@ -101,20 +101,20 @@ describe("pre-tokenizers", () => {
     expect(regex("[^a-z\\p{L}]+|\\d|(?i:it's)|\\x41|é'")).not.toThrow();
   });
 
-  it("bound the work and the memory of patterns that strangers write", () => {
+  it("bound the time and memory of untrusted patterns", () => {
     const load = (pattern: string) =>
       fromJson(
         byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
       );
-    // How long a look-behind is, of alternatives within alternatives: each was asked twice by the one around it.
+    // Measuring the length of a look-behind with nested alternatives must not take exponential time.
     const start = performance.now();
     expect(load(`(?<=${"(?:".repeat(60)}a${"|b)".repeat(60)})x`).count("axbxx")).toBe(5);
     expect(performance.now() - start).toBeLessThan(5000);
-    // More characters than a number holds.
+    // The length of the look-behind overflows an integer.
     expect(() => load(`(?<=${"(?:".repeat(20)}a${"{1000})".repeat(20)})x`)).toThrowError(/look-behind|at most/u);
-    // A million characters back, at every place.
+    // A look-behind of a million characters at every position.
     expect(() => load("(?<=(?:a{1000}){1000})a").count("a".repeat(60_000))).toThrowError(/takes more than the cap/u);
-    // What has failed, of a program of 18,000 steps at a million places.
+    // Remembering failed states: a program of 18,000 steps at a million positions.
     const long = load("a+(?:(?:(?:bc){1000}){9}|x)");
     expect(() => long.count("a".repeat(1_000_000))).toThrowError(/takes more than the cap/u);
     expect(long.count("aaax")).toBe(4);
@@ -147,7 +147,7 @@ describe("pre-tokenizers", () => {
     expect(load("[^\\n]+", slow).count("a".repeat(2000))).toBe(2000);
   });
 
-  it("match what would take other engines for ever", () => {
+  it("match patterns that make backtracking engines hang", () => {
     for (const pattern of ["(a+)+b", "((a|b)*c?)*d", "(a*)*b", "(a|a)*b", "(.*)*x", "a*a*a*a*a*b", "(?=(a+)+b)c"]) {
       const tokenizer = fromJson(
         byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
@@ -158,7 +158,7 @@ describe("pre-tokenizers", () => {
     }
   });
 
-  it("stop at a cap of steps, and say so", () => {
+  it("match look-aheads over long runs within the step cap", () => {
     const pattern = { Regex: "a(?=a*b)|a(?=a*c)" };
     const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Split", pattern, behavior: "Isolated" } }));
     expect(tokenizer.count("a".repeat(1000))).toBe(1000);
@@ -172,7 +172,7 @@ describe("post-processors", () => {
     );
     return [...tokenizer.encode("a", { allowSpecial: true })];
   };
-  it("put ids around the text", () => {
+  it("add ids around the text", () => {
     expect(around(null)).toEqual([0x61]);
     expect(around({ type: "RobertaProcessing", sep: ["</s>", 257], cls: ["<s>", 256] })).toEqual([256, 0x61, 257]);
     const template = {
@@ -201,7 +201,7 @@ describe("unknown characters without byte fallback", () => {
     fuse_unk,
     byte_fallback: false,
   });
-  it("become one unknown token, or one each, or nothing", () => {
+  it("become one unknown token, one token each, or nothing", () => {
     const load = (part: unknown) =>
       fromJson({ ...sentencePieceJson([], []), post_processor: null, added_tokens: [], model: part });
     expect(plain(load(model(true)), "a日本a")).toEqual([3, 0, 2]);
@@ -211,7 +211,7 @@ describe("unknown characters without byte fallback", () => {
 });
 
 describe("configuration", () => {
-  it("names special tokens as text or as objects, ends from generation_config too", () => {
+  it("accepts special tokens as strings or objects, and end tokens from generation_config", () => {
     const json = byteLevelJson([], { added_tokens: [added(256, "<s>"), added(257, "</s>"), added(258, "<pad>")] });
     const tokenizer = Tokenizer.fromFiles({
       tokenizer: JSON.stringify(json),

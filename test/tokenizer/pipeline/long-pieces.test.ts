@@ -1,4 +1,4 @@
-// Long pieces of byte-level models take another way to their ids once enough of them have come; the ids are the same.
+// After enough long pieces, byte-level models switch to a matcher. The ids stay the same.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -9,12 +9,12 @@ import { fixtures } from "../../helpers/fixtures.ts";
 import { generator } from "../../ops/harness.ts";
 import { added, byteLevelJson } from "../samples.ts";
 
-/** Text in long pieces after which a tokenizer has made its matcher. */
+/** A text long enough for a tokenizer to build its matcher. */
 const enough = "ab".repeat(40_000);
 
 let made = 0;
 
-/** A tokenizer of its own: those of equal vocabularies share their matcher, so each has another word that no text here holds. */
+/** A tokenizer with its own matcher. Equal vocabularies share a matcher, so each gets an extra token that no text contains. */
 function fresh(json: string): Tokenizer {
   const file = JSON.parse(json) as { added_tokens: unknown[] };
   const content = `\u{10fffd}${++made}`;
@@ -22,14 +22,14 @@ function fresh(json: string): Tokenizer {
   return Tokenizer.fromFiles({ tokenizer: JSON.stringify(file) });
 }
 
-/** Two of one: the first meets too little text for a matcher, the second has one. */
+/** Two equal tokenizers: the first sees too little text to build a matcher, the second has one. */
 function pair(json: string): { merging: Tokenizer; matching: Tokenizer } {
   const matching = fresh(json);
   matching.encode(enough, { allowSpecial: true });
   return { merging: fresh(json), matching };
 }
 
-/** Pieces of 49 to 300 letters, less than a matcher is made for in all. */
+/** Pieces of 49 to 300 letters, in total too few to build a matcher. */
 const pieces = (letters: string, seed: number) => {
   const random = generator(seed);
   return Array.from({ length: 150 }, () =>
@@ -47,13 +47,13 @@ function expectSame({ merging, matching }: ReturnType<typeof pair>, texts: reado
 }
 
 describe("trained vocabularies", () => {
-  // Few letters and many merges: overlapping ways to every token.
+  // Few letters and many merges, so that tokens have overlapping derivations.
   it.each([
     ["a", 1],
     ["ab", 2],
     ["abc", 3],
     ["aáb日", 4],
-  ])("over %j", async (letters, seed) => {
+  ])("gives the ids of the merge loop over %j", async (letters, seed) => {
     const random = generator(seed);
     const words = Array.from({ length: 400 }, () =>
       Array.from(
@@ -75,8 +75,8 @@ function matchingOffsets({ merging, matching }: ReturnType<typeof pair>, texts: 
   return { merging: all(merging), matching: all(matching) };
 }
 
-describe("merge lists of strangers", () => {
-  // Any pairs in any order: tokens with several ways, before their parts, out of reach.
+describe("untrusted merge lists", () => {
+  // Any pairs in any order: tokens with several derivations, tokens ranked before their parts, unreachable tokens.
   it("give the ids of the merge loop", () => {
     const letters = "abc";
     fc.assert(
@@ -93,7 +93,7 @@ describe("merge lists of strangers", () => {
             merges.push([l, r]);
             if (!tokens.includes(l + r)) tokens.push(l + r);
           }
-          // Ranks in another order than tokens came to be.
+          // Rank order differs from token order.
           const shuffled = merges.map((m) => [order.next().value as number, m] as const).sort((a, b) => a[0] - b[0]);
           const json = byteLevelJson(shuffled.map(([, m]) => m));
           expectSame(pair(JSON.stringify(json)), pieces(letters, seed).slice(0, 8));
@@ -123,20 +123,20 @@ for (const [name, path] of large) {
       : "";
     const cut = (i: number) => prose.slice(911 * i, 911 * i + 60 + (i % 200));
 
-    it("the same ids of prose without spaces, of few letters, and of Vietnamese", () => {
+    it("gives the same ids for prose without spaces, few letters and Vietnamese", () => {
       const both = pair(json);
       expectSame(
         both,
         Array.from({ length: 100 }, (_, i) => cut(i)),
       );
       expectSame({ ...both, merging: fresh(json) }, pieces("abtheing", 5));
-      // Llama 3 has tokens here whose merges come before their parts'.
+      // Some tokens of Llama 3 have merges that precede those of their parts.
       const words = ["việc", "nghiệp", "thời", "nhiều", "điều", "hợp"].join("");
       const mixed = Array.from({ length: 30 }, (_, i) => words.slice(i % 7).repeat(3) + cut(i).slice(0, 40));
       expectSame({ ...both, merging: fresh(json) }, mixed);
     });
 
-    it("a megabyte without a space takes less than half a second of this thread", async () => {
+    it("encodes a megabyte without spaces in less than half a second", async () => {
       const tokenizer = Tokenizer.fromFiles({ tokenizer: json });
       const megabyte = prose
         .toLowerCase()

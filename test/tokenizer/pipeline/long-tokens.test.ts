@@ -1,4 +1,4 @@
-// Unigram and WordPiece with long tokens: time is linear in the text, and the way that sees to it gives the same ids as the plain one.
+// Unigram and WordPiece with long tokens take linear time, with the same ids as the plain algorithm.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -22,10 +22,10 @@ const wordPiece = (tokens: string[], prefix = "##") =>
     },
   });
 
-/** Of which a run of as has all but the end, again and again. */
+/** A token that a run of a's matches except for its end, at every position. */
 const vain = `${"a".repeat(1023)}b`;
 
-// Runs that are walked in vain a thousand times over, with all kinds of tokens between them.
+// Runs that cause failed matches of up to a thousand steps, with various tokens in between.
 const texts = fc
   .array(
     fc.oneof(
@@ -37,8 +37,8 @@ const texts = fc
   .map((some) => `${some.join("")}${"a".repeat(700)}${some.reverse().join("aa")}${"a".repeat(300)}`);
 const token = fc.string({ unit: fc.constantFrom("a", "b", "é", "日", "👍"), minLength: 1, maxLength: 9 });
 
-describe("a token that no text has", () => {
-  it("changes nothing in a Unigram", () => {
+describe("a long token that never matches", () => {
+  it("does not change Unigram ids", () => {
     const score = fc.integer({ min: -12, max: -1 }); // so that sums are often equal
     fc.assert(
       fc.property(fc.array(fc.tuple(token, score), { minLength: 1, maxLength: 40 }), texts, (tokens, text) => {
@@ -50,7 +50,7 @@ describe("a token that no text has", () => {
     );
   });
 
-  it("changes nothing in a WordPiece", () => {
+  it("does not change WordPiece ids", () => {
     fc.assert(
       fc.property(fc.array(token, { maxLength: 40 }), fc.constantFrom("##", ""), texts, (some, prefix, text) => {
         const tokens = ["a", `${prefix}a`, "b", `${prefix}b`, ...some, ...some.map((each) => prefix + each)];
@@ -61,7 +61,6 @@ describe("a token that no text has", () => {
     );
   });
 
-  // A walk of a thousand steps from each of a million places took thousands of milliseconds.
   it.each<[string, Tokenizer, Tokenizer]>([
     [
       "a Unigram",
@@ -72,16 +71,16 @@ describe("a token that no text has", () => {
       ]),
     ],
     ["a WordPiece", wordPiece(["a", "##a"]), wordPiece(["a", "##a", `##${vain}`])],
-  ])("costs %s little", async (_, plain, long) => {
+  ])("does not slow down %s", async (_, plain, long) => {
     const text = "a".repeat(1 << 20);
-    long.encode(text.slice(0, 1 << 16)); // what is made once
+    long.encode(text.slice(0, 1 << 16)); // one-time setup
     const time = (tokenizer: Tokenizer) => () => cpuMilliseconds(() => tokenizer.encode(text));
-    // Fifteen times, where the walk took hundreds.
+    // A quadratic walk would give a ratio of hundreds.
     expect(await leastRatio(50, [time(long), time(plain)])).toBeLessThan(50);
   });
 });
 
-describe("work that lasts", () => {
+describe("long-running encoding", () => {
   const chain = Array.from({ length: 600 }, (_, i) => "a".repeat(i + 1));
   const slow = { pattern: { Regex: "(?:a|aa){0,12}x|a" }, behavior: "Isolated", invert: false, type: "Split" };
   const characters = Object.fromEntries(["<unk>", "a", "aa"].map((each, id) => [each, id]));
@@ -99,11 +98,11 @@ describe("work that lasts", () => {
     ],
   ];
 
-  it.each(models)("ends when it is aborted: %s", async (_, length, make) => {
+  it.each(models)("can be aborted: %s", async (_, length, make) => {
     const tokenizer = make();
     const text = "a".repeat(length);
     const all = () => cpuMilliseconds(() => tokenizer.encode(text));
-    // Sixteen times as long as that, and aborted at once; what is linear and quick goes first.
+    // Sixteen times the text, aborted immediately after the fast linear stages.
     const aborted = async () => {
       const before = process.cpuUsage();
       const controller = new AbortController();

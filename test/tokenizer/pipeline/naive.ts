@@ -1,6 +1,6 @@
-// Plain, slow versions of what native code does, for comparison.
+// Simple, slow reference versions of native code.
 
-/** BPE by its definition: again and again the pair of lowest rank, the leftmost of equals. */
+/** BPE by definition: repeatedly merges the pair of lowest rank, leftmost first. */
 export function naiveMerge(symbols: string[], ranks: ReadonlyMap<string, number>): string[] {
   const now = [...symbols];
   for (;;) {

@@ -17,7 +17,7 @@ describe("encodeWithOffsets", () => {
   const bytes = fromJson(byteLevelJson(merges, { added_tokens: [added(300, "<|end|>")] }));
   const pieces = fromJson(sentencePieceJson(["▁", "a", "b", "▁a"], [["▁", "a"]]));
 
-  it("counts in UTF-16 units, and gives a part of a character all of it", () => {
+  it("counts UTF-16 units and gives a token of a partial character the whole character", () => {
     expect([...bytes.encodeWithOffsets("hi hi é🎉", { allowSpecial: true }).offsets]).toEqual([
       ...[0, 2, 2, 5, 5, 6, 6, 7], // hi, " hi", " ", é
       ...[7, 9, 7, 9, 7, 9, 7, 9], // the four bytes of 🎉
@@ -29,7 +29,7 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("leaves what the tokenizer puts in front out", () => {
+  it("gives inserted text an empty range", () => {
     expect(stretches(pieces, "a b", true)).toEqual([
       ["<s>", ""],
       ["▁a", "a"],
@@ -46,8 +46,8 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("differs from the official library on purpose: inserted text is empty, composed characters are whole", () => {
-    // The library: ▁ has the stretch of "b", é that of "e" alone.
+  it("deviates from the official library: inserted text is empty, composed characters are whole", () => {
+    // In the library, ▁ has the range of "b", and é the range of "e" alone.
     expect(stretches(pieces, "b")).toEqual([
       ["▁", ""],
       ["b", "b"],
@@ -63,7 +63,7 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("gives parts of a long text in front the place where the text begins", () => {
+  it("places the tokens of a long prepended text at the start of the text", () => {
     const front = fromJson(byteLevelJson(merges, { normalizer: { type: "Prepend", prepend: "▁ab" } }));
     expect([...front.encodeWithOffsets("hi", { allowSpecial: true }).offsets]).toEqual([...Array(10).fill(0), 0, 2]);
     const parts = fromJson(sentencePieceJson(["▁", "a", "b"], [], { normalizer: { type: "Prepend", prepend: "▁ab" } }));
@@ -75,7 +75,7 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("follows text through normalizers", () => {
+  it("maps back through normalizers", () => {
     const nfc = fromJson(byteLevelJson(merges, { normalizer: { type: "NFC" } }));
     expect(stretches(nfc, "e\u0301hi")).toEqual([
       ["Ã©", "e\u0301"],
@@ -89,7 +89,7 @@ describe("encodeWithOffsets", () => {
         },
       }),
     );
-    // GPT-2's split leaves "hihi" whole: h·i, h·i.
+    // GPT-2's split keeps "hihi" whole: h·i, h·i.
     expect(stretches(replaced, "HI— x")).toEqual([
       ["hi", "HI"],
       ["hi", "—"],
@@ -98,7 +98,7 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("gives the ids of encode and offsets in order, whatever the text", () => {
+  it("gives the ids of encode and ordered offsets for any text", () => {
     const slow = fromJson(
       byteLevelJson(merges, {
         normalizer: { type: "NFKC" },

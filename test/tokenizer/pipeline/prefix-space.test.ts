@@ -1,4 +1,4 @@
-// addPrefixSpace: false leaves out the space that a tokenizer puts before a text, on every path and in every call.
+// addPrefixSpace: false omits the space that a tokenizer prepends, on every path and in every call.
 import { beforeAll, describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { prefixedTokenizers, sample } from "./prefixed.ts";
@@ -15,7 +15,7 @@ const bytesOf = (tokenizer: Tokenizer, ids: Uint32Array) =>
   Buffer.concat(Array.from(ids, (id) => tokenizer.tokenBytes(id))).toString();
 
 describe("addPrefixSpace", () => {
-  it("false gives the ids of the text's own bytes, and true those of a space before them", () => {
+  it("omits the prepended space with false and keeps it with true", () => {
     for (const { name, tokenizer } of tokenizers)
       for (const text of ["able", " blue.", "\nThe sky", "  two", "ü"]) {
         expect(bytesOf(tokenizer, tokenizer.encode(text, without)), `${name}: ${text}`).toBe(text);
@@ -25,13 +25,13 @@ describe("addPrefixSpace", () => {
       }
   });
 
-  it("false keeps what stands around a text and between its special tokens", () => {
+  it("does not affect BOS, EOS or the text between special tokens", () => {
     for (const { name, tokenizer } of tokenizers) {
       const { bosTokenId } = tokenizer;
       const ids = tokenizer.encode("cat", { addPrefixSpace: false });
       expect(ids[0], name).toBe(bosTokenId);
       expect([...ids.slice(1)], name).toEqual([...tokenizer.encode("cat", without)]);
-      // Only the beginning of the text is another's continuation.
+      // Only the beginning of the text continues another.
       const text = "cat</s>cat";
       const end = tokenizer.encode("</s>cat", { ...plain, allowSpecial: true });
       const all = tokenizer.encode(text, { ...without, allowSpecial: true });
@@ -39,7 +39,7 @@ describe("addPrefixSpace", () => {
     }
   });
 
-  it("is the same in every call that encodes", async () => {
+  it("works in every call that encodes", async () => {
     const long = sample.join("\n").repeat(200);
     for (const { name, tokenizer } of tokenizers) {
       const ids = [...tokenizer.encode(long, without)];
@@ -52,7 +52,7 @@ describe("addPrefixSpace", () => {
     }
   });
 
-  it("changes nothing in a tokenizer that puts no space before a text", async () => {
+  it("has no effect on a tokenizer without a prefix space", async () => {
     const tokenizer = await Tokenizer.train(sample, { vocabSize: 300 });
     for (const text of [...sample, "able", " able"])
       expect([...tokenizer.encode(text, without)]).toEqual([...tokenizer.encode(text, plain)]);
@@ -63,7 +63,7 @@ describe("addPrefixSpace", () => {
     expect([...spaced.encode("able", without)]).toEqual([...tokenizer.encode("able", plain)]);
   });
 
-  it("has to be true or false", () => {
+  it("must be a boolean", () => {
     const { tokenizer } = tokenizers[0]!;
     const wrong = { addPrefixSpace: "no" } as unknown as { addPrefixSpace: boolean };
     expect(() => tokenizer.encode("a", wrong)).toThrow(/^addPrefixSpace: expected true or false, got "no"/);

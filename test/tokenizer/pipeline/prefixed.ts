@@ -1,4 +1,4 @@
-// Small tokenizers that put a space before every text, in each of the ways that tokenizer.json has for it.
+// Small tokenizers that prepend a space to every text, in each way that tokenizer.json supports.
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 
 export const sample = [
@@ -31,7 +31,7 @@ const forms: Readonly<Record<string, object>> = {
   "Metaspace first on the general path": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("first") },
 };
 
-/** Tokenizers of SentencePiece's kind by name; BOS `<s>` stands before their texts. */
+/** SentencePiece-style tokenizers by name. BOS `<s>` precedes their texts. */
 export async function prefixedTokenizers(): Promise<{ name: string; tokenizer: Tokenizer }[]> {
   const options = { vocabSize: 330, bosToken: "<s>", eosToken: "</s>" } as const;
   const bpe = await Tokenizer.train(sample, { ...options, algorithm: "sentencePieceBpe" });
@@ -48,7 +48,7 @@ export async function prefixedTokenizers(): Promise<{ name: string; tokenizer: T
   return [{ name: "trained pieces", tokenizer: bpe }, { name: "trained Unigram", tokenizer: unigram }, ...changed];
 }
 
-/** The text of ids that follow others: a decoder leaves out the first space of a text alone. */
+/** The text of ids that follow others. A decoder strips only the first space of a text. */
 export function textAfter(tokenizer: Tokenizer, before: ArrayLike<number>, ids: ArrayLike<number>): string {
   const decode = (of: ArrayLike<number>) => tokenizer.decode(Array.from(of), { skipSpecialTokens: true });
   const all = decode([...Array.from(before), ...Array.from(ids)]);

@@ -1,4 +1,4 @@
-// What text of special tokens becomes: nothing special, unless the caller says so.
+// Special tokens in a text are plain text unless the caller allows them.
 import { describe, expect, it } from "vitest";
 import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson } from "../samples.ts";
@@ -18,7 +18,7 @@ const chat = () =>
 const text = "ab<|im_end|><|im_start|>ab<tool>";
 
 describe("special tokens in a text", () => {
-  it("are text by default, in every form of encode", async () => {
+  it("are plain text by default in every encoding call", async () => {
     const tokenizer = chat();
     const special = (ids: Iterable<number>) => [...ids].filter((id) => id > 256);
     expect(special(tokenizer.encode(text))).toEqual([]);
@@ -32,7 +32,7 @@ describe("special tokens in a text", () => {
     expect(special(tokenizer.encode("a word"))).toEqual([261]);
   });
 
-  it("are recognised where allowed: all, or those named", async () => {
+  it("are recognized if allowed, all or by name", async () => {
     const tokenizer = chat();
     const ids = (allowSpecial: true | string[]) =>
       [...tokenizer.encode(text, { allowSpecial })].filter((id) => id > 256);
@@ -46,13 +46,13 @@ describe("special tokens in a text", () => {
     expect(tokenizer.count(text, options)).toBe(only.length);
     const into = new Uint32Array(100);
     expect(into.slice(0, tokenizer.encodeInto(text, into, options))).toEqual(only);
-    // The longest that the text has is what is looked for; not allowed, it is text as a whole.
+    // The longest token in the text is matched first. If it is not allowed, all of it is text.
     expect([...tokenizer.encode("<|im_end|><|x|>", { allowSpecial: ["<|im_end|>"] })].filter((id) => id > 256)).toEqual(
       [],
     );
   });
 
-  it("throw where forbidden, and name what was found", async () => {
+  it("throw if forbidden, and the error names the token", async () => {
     const tokenizer = chat();
     const all = { forbidSpecial: true } as const;
     expect(() => tokenizer.encode(text, all)).toThrow(
@@ -69,13 +69,13 @@ describe("special tokens in a text", () => {
     expect(tokenizer.encode(text, { forbidSpecial: ["<|im_end|><|x|>"] })).toEqual(tokenizer.encode(text));
   });
 
-  it("may stand around a text that forbids them inside", () => {
+  it("may surround a text in which they are forbidden", () => {
     const tokenizer = fromJson(sentencePieceJson(["a"], []));
     expect(tokenizer.encode("a", { forbidSpecial: true })[0]).toBe(1);
     expect(() => tokenizer.encode("a<s>", { forbidSpecial: true })).toThrow("<s>");
   });
 
-  it("must be known by name", () => {
+  it("must exist if given by name", () => {
     const tokenizer = chat();
     for (const options of [{ allowSpecial: ["<|other|>"] }, { forbidSpecial: ["word"] }, { allowSpecial: "all" }]) {
       expect(() => tokenizer.encode("a", options as never)).toThrow(
@@ -84,7 +84,7 @@ describe("special tokens in a text", () => {
     }
   });
 
-  it("must be well-formed Unicode: lone surrogates count as U+FFFD in a text, and two would be one", async () => {
+  it("must be well-formed Unicode, since lone surrogates all become U+FFFD", async () => {
     const surrogates = [added(257, "<\ud800>"), added(258, "<\udfff>")];
     expect(() => fromJson(byteLevelJson([["a", "b"]], { added_tokens: surrogates }))).toThrow(
       expect.objectContaining({
@@ -110,7 +110,7 @@ describe("special tokens in a text", () => {
       "tokenizer.ggml.token_type": [1, 3],
     };
     expect(() => Tokenizer.fromGguf(gguf)).toThrow("tokens[1]: expected well-formed Unicode");
-    // A pair is one character.
+    // A surrogate pair is one character.
     expect(() => fromJson(byteLevelJson([["a", "b"]], { added_tokens: [added(257, "<\ud83d\ude00>")] }))).not.toThrow();
   });
 });

@@ -1,5 +1,5 @@
-// Every native splitter against the general path of regular expressions, which is another engine (native/tokenizer/regex*), on the same
-// random Unicode from the same seeds. A WordLevel model without words gives one unknown token a piece: offsets show the pieces.
+// Compares every native splitter with the regular expression engine (native/tokenizer/regex*) on seeded random Unicode.
+// A WordLevel model without words gives one unknown token per piece, so that offsets reveal the pieces.
 import { describe, expect, it } from "vitest";
 import { readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
 import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -18,7 +18,7 @@ const split = (pattern: string, behavior = "Isolated", invert = false): Step => 
 const tekken = namedPatterns.o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
 const digits = "\\p{N}{1,3}";
 
-/** By name: steps that native code runs by itself, and the same as patterns that it does not know by heart. */
+/** By name: steps with a native splitter, and equivalent patterns that native code does not recognize. */
 const cases: Record<string, { steps: Step[]; general: Step[] }> = {};
 const add = (name: string, steps: Step[], patterns: string[], behavior?: string, invert?: boolean) => {
   cases[name] = { steps, general: patterns.map((pattern) => split(`(?:${pattern})`, behavior, invert)) };
@@ -61,7 +61,7 @@ function json(steps: Step[]) {
 
 const pieces = (tokenizer: Tokenizer, text: string) => [...tokenizer.encodeWithOffsets(text).offsets];
 
-/** Characters of every class that a pattern tells apart, and those that take 1 to 4 bytes, in runs that cross blocks of sixteen. */
+/** Characters of every class that a pattern distinguishes, of 1 to 4 bytes, in runs that cross blocks of sixteen. */
 const classes = [
   ..."abcdefgh ABC'' \t\n\r..!/_-09",
   "'s",
@@ -134,7 +134,7 @@ function mixedText(random: () => number): string {
   return text;
 }
 
-describe("native splitters cut as the regular expressions do", () => {
+describe("native splitters equal the regular expressions", () => {
   for (const [index, [name, { steps, general }]] of Object.entries(cases).entries()) {
     it(name, () => {
       const plan = makePlan(readTokenizerFile(json(steps)));

@@ -1,4 +1,4 @@
-// `trim_offsets` of byte-level and RoBERTa's post-processors: values of the official library, and the library itself where it is installed.
+// `trim_offsets` of the byte-level and RoBERTa post-processors, compared with stored values and with the official library if installed.
 import { describe, expect, it } from "vitest";
 import { oracleFolder } from "../files/packaged.ts";
 import { generator, randomText } from "../generated.ts";
@@ -49,7 +49,7 @@ const stretches = (json: object, text: string, units: "utf16" | "bytes" = "utf16
 };
 
 describe("trim_offsets", () => {
-  it("leaves blanks out that a token begins or ends with, where the file says so", () => {
+  it("excludes leading and trailing blanks of a token if the file says so", () => {
     const text = "hi hi    hi ";
     const whole = [
       [0, 2],
@@ -72,17 +72,17 @@ describe("trim_offsets", () => {
     expect(stretches(jsonOf(roberta(false)), text)).toEqual([[0, 0], ...whole, [0, 0]]);
   });
 
-  it("keeps the space that the pre-tokenizer put in front, of which the text has none", () => {
+  it("does not trim the space that the pre-tokenizer prepended", () => {
     const prefixed = (keeps: boolean) => jsonOf(level(true, keeps), regex(true, true));
     expect(stretches(prefixed(true), "hi hi")).toEqual([
       [0, 2],
       [3, 5],
     ]);
-    // As published: it cuts the first letter where it does not know of the prefix.
+    // As in the library, the first letter is cut if the post-processor does not expect the prefix.
     expect(stretches(prefixed(false), "hi hi")[0]).toEqual([1, 2]);
   });
 
-  it("takes one blank in front for the prefix, and more for the text's", () => {
+  it("treats one leading blank as the prefix and further ones as text", () => {
     const json = jsonOf(level(true, true));
     expect(stretches(json, " hi")[0]).toEqual([0, 3]);
     expect(stretches(json, "  hi")).toEqual([
@@ -99,23 +99,23 @@ describe("trim_offsets", () => {
     ]);
   });
 
-  it("cuts no character", () => {
+  it("never splits a character", () => {
     const json = jsonOf(level(true, false), regex(true, true));
     expect(stretches(json, "😀hi", "utf16")[0]).toEqual([2, 2]);
     expect(stretches(json, "😀hi", "bytes")[0]).toEqual([4, 4]);
     expect(stretches(json, "éhi", "bytes")[0]).toEqual([2, 2]);
   });
 
-  it("counts bytes where bytes are asked for", () => {
+  it("counts bytes on request", () => {
     const json = jsonOf(level(true));
     expect(stretches(json, "é hi", "bytes").slice(-1)).toEqual([[3, 5]]);
-    // An added token with blanks of its own: a space of one byte before, and one of two behind.
+    // An added token with blanks: a one-byte space before and a two-byte space after.
     expect(stretches(json, "x a\u00a0", "bytes").slice(-1)).toEqual([[2, 3]]);
     expect(stretches(json, "x a\u00a0").slice(-1)).toEqual([[2, 3]]);
   });
 });
 
-describe.skipIf(oracleFolder === undefined)("beside the official library", () => {
+describe.skipIf(oracleFolder === undefined)("trim_offsets compared with the official library", () => {
   const processors: [string, object | null][] = [
     ["none", null],
     ["kept", level(false)],
@@ -148,13 +148,13 @@ describe.skipIf(oracleFolder === undefined)("beside the official library", () =>
         ];
         const text = (blanks[i % blanks.length]! + randomText(random)).toWellFormed();
         const wanted = (await official.encode(text)).getOffsets();
-        // The library counts characters.
+        // The library counts code points.
         const units = [0];
         for (const character of text) units.push(units.at(-1)! + character.length);
         const { ids, offsets } = tokenizer.encodeWithOffsets(text, { allowSpecial: true });
         const got = Array.from({ length: offsets.length / 2 }, (_, t) => [offsets[2 * t]!, offsets[2 * t + 1]!]);
         const expected = wanted.map(([a, b]) => [units[a!]!, units[b!]!]);
-        // A space that is put in front, and alone a token, stands for nothing here and for the next character there.
+        // If the prepended space is a separate token, its range is empty here, but is the next character's in the library.
         const isPrefix = (t: number) => prefix && tokenizer.idToToken(ids[t]!) === "Ġ" && got[t]![0] === got[t]![1];
         expect(
           got.filter((_, t) => !isPrefix(t)),

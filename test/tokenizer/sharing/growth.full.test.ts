@@ -1,4 +1,4 @@
-// No text is worse than n log n, from 64 KB to 1 MB: every component with every text of growth.ts.
+// Encoding time is at most O(n log n) from 64 KB to 1 MB, for every component and every text of growth.ts.
 import { describe, expect, it } from "vitest";
 import { adversarial, configurations, growth } from "./growth.ts";
 

@@ -1,4 +1,4 @@
-// No text is worse than n log n: a part of what growth.full.test.ts tries, on shorter texts.
+// Encoding time is at most O(n log n): a subset of growth.full.test.ts on shorter texts.
 import { describe, expect, it } from "vitest";
 import { adversarial, configurations, growth } from "./growth.ts";
 
@@ -7,7 +7,7 @@ describe("sixteen times the text takes about sixteen times as long", () => {
     it(name, () => {
       const tokenizer = make();
       const texts = Object.entries(adversarial);
-      // Of each configuration a third of the texts: all of them come by.
+      // A third of the texts per configuration; together they cover all texts.
       let measured = 0;
       for (const [text, part] of texts.filter((_, at) => at % 3 === index % 3)) {
         const times = growth(tokenizer, part, 1 << 13);

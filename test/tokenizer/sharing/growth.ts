@@ -1,4 +1,4 @@
-// How time grows with the text: adversarial texts of one size and of one sixteen times it, through every kind of component.
+// Measures how time grows with adversarial texts, from one size to sixteen times it, for every kind of component.
 import { HeddleError, type Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { namedPatterns } from "../../../lib/tokenizer/pipeline/patterns.ts";
 import { families } from "../generated.ts";
@@ -13,7 +13,7 @@ const letters = (random: () => number, count: number) => {
 const random = generator(7);
 const tenThousand = letters(random, 10_000);
 
-/** Parts that are repeated. */
+/** Text parts to repeat. */
 export const adversarial: Record<string, string> = {
   "one letter": "a",
   "letters without spaces": tenThousand,
@@ -84,7 +84,7 @@ export function configurations(): Record<string, () => Tokenizer> {
       normalizer: null,
       model: { type: "Unigram", unk_id: 0, vocab: [["<unk>", 0], ...chain.map((text, i) => [text, -i])] },
     });
-  // The longest there may be, of which the text has all but the end.
+  // A token of the maximum length; the text contains all of it but its end.
   const vain = `${"a".repeat(1023)}b`;
   all["a Unigram of one token in vain"] = () =>
     fromJson({
@@ -127,7 +127,7 @@ export function configurations(): Record<string, () => Tokenizer> {
   return all;
 }
 
-/** Least milliseconds of processor time of a few runs; undefined where the tokenizer refuses the text. */
+/** Minimum CPU time of a few runs in milliseconds; undefined if the tokenizer rejects the text. */
 function milliseconds(tokenizer: Tokenizer, text: string, runs: number): number | undefined {
   let least = Number.POSITIVE_INFINITY;
   for (let run = 0; run < runs; run++) {
@@ -144,12 +144,11 @@ function milliseconds(tokenizer: Tokenizer, text: string, runs: number): number 
   return least;
 }
 
-/** What a clock of processor time cannot tell from nothing. */
+/** Resolution of the CPU clock in milliseconds. */
 const least = 3;
 
 /**
- * How many times as long a text takes that is sixteen times as long; undefined where it is refused. n log n is about 20, the square of n
- * is 256.
+ * The ratio of times for a text that is sixteen times as long; undefined if it is rejected. O(n log n) gives about 20, O(n²) gives 256.
  */
 export function growth(tokenizer: Tokenizer, part: string, bytes: number): number | undefined {
   const size = Buffer.byteLength(part);

@@ -1,13 +1,13 @@
-// Whose tables a tokenizer is given: its own file's, whatever the length of what differs and wherever it does.
+// The digest that decides whether tokenizers share tables detects a difference of any length at any position.
 import { describe, expect, it } from "vitest";
 import { added, byteLevelJson, byteNames, fromJson, splitBy } from "../samples.ts";
 
 const numberOf = (tokenizer: unknown) => (tokenizer as { native: { modelNumber: number } }).native.modelNumber;
 
-/** Around the sizes of words, blocks and lines, in units of one, two, four and eight bytes. */
+/** Lengths around the sizes of words, blocks and cache lines, in units of 1, 2, 4 and 8 bytes. */
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48, 63, 64, 65, 100];
 
-describe("tables of two files that differ in one place are two", () => {
+describe("files that differ in one place do not share tables", () => {
   type Make = (units: number[]) => Record<string, unknown>;
   const letters = (units: number[]) => String.fromCharCode(...units.map((unit) => 0x61 + unit));
   const model = (type: string, vocab: unknown, overrides: Record<string, unknown> = {}) => ({
@@ -26,7 +26,7 @@ describe("tables of two files that differ in one place are two", () => {
     bits.setBigUint64(0, word);
     return bits.getFloat64(0);
   };
-  /** Each makes a file of numbers from 0 to 15; `most` of them. */
+  /** Each makes a file from at most `most` numbers between 0 and 15. */
   const kinds: Record<string, { make: Make; most: number }> = {
     contents: { make: (units) => byteLevelJson([], { added_tokens: [added(256, `x${letters(units)}`)] }), most: 100 },
     patterns: { make: (units) => byteLevelJson([], { pre_tokenizer: splitBy(`x${letters(units)}`) }), most: 200 },
@@ -67,10 +67,10 @@ describe("tables of two files that differ in one place are two", () => {
     ].map((token, id) => [token, id]),
   );
   for (const [name, { make, most }] of Object.entries(kinds)) {
-    it(`${name} of any length`, () => {
+    it(`for ${name} of any length`, () => {
       for (const length of lengths.filter((some) => some <= most)) {
         const units = Array.from({ length }, (_, i) => (7 * i) % 15);
-        const kept = [fromJson(make(units))]; // alive, so that they can be found
+        const kept = [fromJson(make(units))]; // kept alive, so that tables could be shared
         for (let place = 0; place < length; place++) kept.push(fromJson(make(units.with(place, units[place]! + 1))));
         expect(new Set(kept.map(numberOf)).size, `${length}`).toBe(length + 1);
         expect(numberOf(fromJson(make(units))), `${length}`).toBe(numberOf(kept[0]));
@@ -78,7 +78,7 @@ describe("tables of two files that differ in one place are two", () => {
     });
   }
 
-  it("scores whose top bits would cancel in sums and products", () => {
+  it("for scores whose top bits would cancel in sums and products", () => {
     const make = (scores: number[]) =>
       fromJson({
         ...byteLevelJson([]),

@@ -1,4 +1,4 @@
-// Tokenizers of equal vocabularies share their tables within a process, and heddle/tokenizer brings no model code.
+// Tokenizers with equal vocabularies share tables within a process, and heddle/tokenizer does not load model code.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -18,7 +18,7 @@ const numberOf = (tokenizer: unknown) => (tokenizer as Inside).native.modelNumbe
 describe("tables", () => {
   const json = byteLevelJson([["a", "b"]]);
 
-  it("are shared where everything is equal, and only there", () => {
+  it("are shared only if everything is equal", () => {
     const one = fromJson(json);
     expect(numberOf(fromJson(json))).toBe(numberOf(one));
     const others = [
@@ -32,7 +32,7 @@ describe("tables", () => {
     expect(new Set(numbers).size).toBe(numbers.length);
   });
 
-  it("are one for ten worker threads", async () => {
+  it("are shared by ten worker threads", async () => {
     const code = `
       const { parentPort, workerData } = require("node:worker_threads");
       const loaded = { exports: {} };
@@ -40,7 +40,7 @@ describe("tables", () => {
       const native = new loaded.exports.NativeTokenizer(workerData.spec);
       parentPort.postMessage([native.modelNumber, native.encode("abab", 0), ...native.output.slice(0, 2)]);
       parentPort.once("message", () => {});`;
-    // The addon itself: a worker cannot import TypeScript.
+    // Load the addon directly, since a worker cannot import TypeScript.
     const characters = [..."ab"];
     const spec = {
       tokens: [...characters, "ab"].join(""),
@@ -66,12 +66,12 @@ describe("tables", () => {
   });
 });
 
-// The sanitizers' own memory would be measured too.
+// Sanitizers would add their own memory to the measurement.
 const isSanitized = "failForTest" in binding;
 
 describe("memory of ten worker threads", () => {
-  it.skipIf(isSanitized)("is that of one, and little more", async () => {
-    // Sixty thousand tokens of two to four letters: "abcd abce" is ab cd, a space, ab ce.
+  it.skipIf(isSanitized)("is little more than that of one thread", async () => {
+    // 60,000 tokens of two to four letters: "abcd abce" is ab, cd, a space, ab, ce.
     const letters = [..."abcdefghijklmnopqrstuvwxyz"];
     let longest: string[] = letters;
     const merges: [string, string][] = [];
@@ -117,7 +117,7 @@ describe("memory of ten worker threads", () => {
       return answered;
     };
     const held = async () => {
-      // Twice: memory that is found free is given back after the turn.
+      // Twice, because memory that is found free is released after the turn.
       for (const worker of [...workers, ...workers]) await ask(worker, "collect");
       return process.memoryUsage.rss();
     };
@@ -137,14 +137,14 @@ describe("memory of ten worker threads", () => {
   });
 });
 
-describe("memory of tokenizers that are gone", () => {
-  // Their word caches once came from malloc, which from some number on wrote five megabytes of zeros for each. Sanitizers keep what is freed.
-  it.skipIf(isSanitized)("is used again", async () => {
+describe("memory of collected tokenizers", () => {
+  // Word caches must be mapped, not zeroed by malloc. Skipped with sanitizers, which retain freed memory.
+  it.skipIf(isSanitized)("is reused", async () => {
     const before = process.memoryUsage.rss();
     for (let i = 0; i < 900; i++) {
       const tokenizer = Tokenizer.fromFiles({ vocabText: `[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx${1000 + i}` });
       expect(tokenizer.encode("x1000").length).toBe(3);
-      await setImmediate(); // memory is given back between tasks
+      await setImmediate(); // memory is released between tasks
     }
     const grown = (process.memoryUsage.rss() - before) / 1e6;
     console.log(`${grown.toFixed(0)} MB`);
@@ -153,7 +153,7 @@ describe("memory of tokenizers that are gone", () => {
 });
 
 describe("heddle/tokenizer", () => {
-  it("imports no model code", () => {
+  it("does not import model code", () => {
     const packages = new Set<string>();
     const lib = fileURLToPath(new URL("../../../lib", import.meta.url));
     const filesFrom = (imports: RegExp) => {
@@ -172,15 +172,15 @@ describe("heddle/tokenizer", () => {
     const foreign = (files: string[]) =>
       files.filter((file) => file.includes("/") && !/^(tokenizer|binding)\//.test(file));
     const files = filesFrom(/from\s*"(\.[^"]+)"/gu);
-    // How any file is opened, parsed and written and which kind it is, what a misspelt option is told, and how a signal ends what gives texts.
+    // Opening, parsing and writing files, suggestions for misspelt options, and aborting a source of texts.
     const shared = ["file-kind", "io", "json", "nearest", "open-file", "staged-files", "until-aborted"];
     expect(foreign(files)).toEqual(shared.map((name) => `formats/${name}.ts`));
-    // Where it is asked for, where the embedded model lies and what reads the vocabulary of a GGUF file: files of formats, and the names of types.
+    // Loaded on demand: the path of the embedded model, the GGUF vocabulary reader and the dtype names.
     const later = foreign(filesFrom(/(?:from|import\()\s*"(\.[^"]+)"/gu)).filter((file) => !files.includes(file));
     expect(later).toContain("formats/gguf-metadata.ts");
     expect(later.filter((file) => !file.startsWith("formats/"))).toEqual(["graph/dtype.ts"]);
     expect(later.filter((file) => /config|families|model-files|weights/.test(file))).toEqual([]);
-    expect([...packages]).toEqual([]); // those are loaded where they are used: lazy.ts
+    expect([...packages]).toEqual([]); // packages are loaded on first use, see lazy.ts
     expect(files.length).toBeGreaterThan(20);
   });
 });

@@ -1,4 +1,4 @@
-// Texts cross to native code in parts of 2^18 units, and ids come back in parts of 2^17: neither shows.
+// Texts are copied to native code in parts of 2^18 units, and ids are copied back in parts of 2^17. Results must not depend on it.
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../../lib/binding/tokenizer.ts";
@@ -8,7 +8,7 @@ import { failureOf } from "../../inference/helpers.ts";
 
 const PART = 1 << 18;
 const sentence = "The cat saw naïve café 日本 😀😀 and 17 dogs.\n";
-/** Of that many units; a pair of surrogates lies across the first border of two parts. */
+/** A text of that many units. A surrogate pair crosses the first border between two parts. */
 const long = (units: number) => `${"x".repeat(PART - 1)}😀${sentence.repeat(units / sentence.length)}`.slice(0, units);
 
 let tokenizer: Tokenizer;
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 
 describe("encodeBatch", () => {
-  it("gives what encode gives, whatever the lengths of the texts beside each other", async () => {
+  it("equals encode for texts of any lengths in one batch", async () => {
     const short = Array.from({ length: 3000 }, (_, i) => `${sentence.slice(0, i % 40)} ${i}`);
     for (const texts of [
       [long(3 * PART + 5)],
@@ -34,7 +34,7 @@ describe("encodeBatch", () => {
     }
   });
 
-  it("finds what is forbidden in the midst of a long text", async () => {
+  it("finds a forbidden token in the middle of a long text", async () => {
     const special = await Tokenizer.train([sentence], { vocabSize: 290, specialTokens: ["<|end|>"] });
     const options = { forbidSpecial: true } as const;
     await special.encodeBatch([long(2 * PART)], options);
@@ -45,7 +45,7 @@ describe("encodeBatch", () => {
     });
   });
 
-  it("aborts at whatever point it is", async () => {
+  it("can be aborted at any point", async () => {
     const text = long(16 * PART);
     for (const wait of [0, 1, 2, 4, 8, 16, 32]) {
       const controller = new AbortController();
@@ -62,7 +62,7 @@ describe("encodeBatch", () => {
 });
 
 describe("encodeBatchJoined", () => {
-  it("makes an array where the output's memory has gone before", async () => {
+  it("allocates a new array if the output has been resized or detached", async () => {
     const texts: string[] = Array(2000).fill(sentence);
     const { ids } = await tokenizer.encodeBatchJoined(texts);
     const bytes = ids.byteLength;
@@ -81,7 +81,7 @@ describe("encodeBatchJoined", () => {
     }
   });
 
-  it("refuses an output whose memory goes while it is filled", async () => {
+  it("rejects an output that is detached while it is being filled", async () => {
     const text = long(16 * PART);
     const output = new Uint32Array(tokenizer.count(text));
     output.subarray = (begin, end) => {
@@ -98,7 +98,7 @@ describe("encodeBatchJoined", () => {
 });
 
 describe("many short texts", () => {
-  it("cross in parts as well, however little is in them", () => {
+  it("are copied in parts, however short they are", () => {
     const parts: number[] = [];
     const read = (strings: readonly string[]) => void parts.push(strings.length);
     for (const _ of given({ read }, Array(100_000).fill("")));
@@ -109,7 +109,7 @@ describe("many short texts", () => {
     expect(pauses).toBeGreaterThan(1);
   });
 
-  it("are more than what native code can be told of before", async () => {
+  it("announce at most 2^32 − 1 units to native code", async () => {
     const texts = Array(65_600).fill("x".repeat(1 << 16));
     const told: number[] = [];
     const batch = {
@@ -126,7 +126,7 @@ describe("many short texts", () => {
 });
 
 describe("encodeWithOffsetsAsync", () => {
-  it("gives what encodeWithOffsets gives", async () => {
+  it("equals encodeWithOffsets", async () => {
     const text = long(3 * PART + 9);
     const now = tokenizer.encodeWithOffsets(text);
     const later = await tokenizer.encodeWithOffsetsAsync(text);
@@ -136,11 +136,11 @@ describe("encodeWithOffsetsAsync", () => {
 });
 
 describe("train", () => {
-  it("makes one vocabulary of a text in one piece and of its lines", async () => {
+  it("learns the same vocabulary from one long text and from its lines", async () => {
     const text = Array.from({ length: 40_000 }, (_, i) => `${sentence} ${(i * 7919) % 1000}`).join("\n");
     expect(text.length).toBeGreaterThan(5 * PART);
     const whole = await Tokenizer.train([text], { vocabSize: 600 });
-    // Cut where no word goes on, at other places than the parts'.
+    // Split between words, at positions other than the part borders.
     const lines = text.split(/(?<=\n)(?=The)/);
     const apart = await Tokenizer.train(lines, { vocabSize: 600 });
     const names = (of: Tokenizer) => Array.from({ length: of.vocabSize }, (_, id) => of.idToToken(id));
@@ -148,10 +148,10 @@ describe("train", () => {
   });
 });
 
-describe("a trainer", () => {
+describe("NativeTrainer", () => {
   const trainerOf = () => new binding.NativeTrainer(Uint32Array.of(0, 0, 1), []);
 
-  it("forgets what it has read and nobody fed", async () => {
+  it("drops texts that were read but not fed", async () => {
     const trainer = trainerOf();
     trainer.read(["cat cat cat"], false);
     trainer.forget();
@@ -160,7 +160,7 @@ describe("a trainer", () => {
     expect(await trainer.trainBytes(10, 1).promise).toHaveLength(0);
   });
 
-  it("is told to where a training comes to nothing", async () => {
+  it("is told to drop its texts if training is aborted", async () => {
     let forgotten = 0;
     class Watched extends binding.NativeTrainer {
       override forget() {
@@ -178,7 +178,7 @@ describe("a trainer", () => {
     expect(forgotten).toBe(1);
   });
 
-  it("is asked for nothing else while it reads", () => {
+  it("rejects re-entrant calls while it reads", () => {
     const trainer = trainerOf();
     trainer.read(["a"], false);
     for (const call of [() => trainer.feed(1), () => trainer.forget(), () => trainer.read(["a"], false)]) {
@@ -189,10 +189,10 @@ describe("a trainer", () => {
   });
 });
 
-describe("a batch", () => {
+describe("NativeBatch", () => {
   const batchOf = () => new binding.NativeBatch((tokenizer as unknown as { native: NativeTokenizer }).native, 0);
 
-  it("is read, then run once, then taken from, then closed", async () => {
+  it("enforces the order read, run once, take, close", async () => {
     const batch = batchOf();
     const room = new Uint32Array(8);
     expect(() => batch.read(["a"], true)).toThrowError(/texts: expected one to go on with, got none/u);
@@ -203,7 +203,7 @@ describe("a batch", () => {
     for (const call of [() => batch.read(["a"], false), () => batch.run(), () => batch.expect(3)])
       expect(call).toThrowError(/batch: expected one that reads, got one that has run/u);
     expect(() => batch.takeIds(room)).toThrowError(/batch: expected one that has run/u);
-    batch.close(); // the job holds what it works on
+    batch.close(); // the job keeps its data alive
     const counts = await running.promise;
     const ids = ["cat", "dog"].map((text) => [...tokenizer.encode(text, { addSpecialTokens: false })]);
     expect([...counts]).toEqual(ids.map(({ length }) => length));
@@ -216,7 +216,7 @@ describe("a batch", () => {
     expect(() => batch.takeIds(room)).toThrowError(/batch: expected one that has run/u);
   });
 
-  it("is asked for nothing else while it reads", async () => {
+  it("rejects re-entrant calls while it reads", async () => {
     const batch = batchOf();
     batch.read(["a"], false);
     for (const call of [() => batch.run(), () => batch.close(), () => batch.read(["a"], false)]) {
@@ -227,7 +227,7 @@ describe("a batch", () => {
     batch.close();
   });
 
-  it("gives nothing after a run that was cancelled", async () => {
+  it("has no results after a cancelled run", async () => {
     const batch = batchOf();
     batch.read([long(8 * PART)], false);
     const job = batch.run();

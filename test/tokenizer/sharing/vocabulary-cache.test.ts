@@ -1,4 +1,4 @@
-// The compiled vocabulary beside a tokenizer.json: the same tokenizer, made anew where anything about it is not as it was written.
+// The compiled vocabulary next to a tokenizer.json gives the same tokenizer, and is rebuilt if it does not match.
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ const merges: [string, string][] = [
 ];
 const sample = byteLevelJson(merges);
 
-describe("a vocabulary's cache", () => {
+describe("vocabulary cache", () => {
   it("is opt-in", async () => {
     const path = place(sample);
     await Tokenizer.load(path);
@@ -46,12 +46,12 @@ describe("a vocabulary's cache", () => {
         ],
       ),
     ],
-  ])("says what the file says: %s", async (_, json) => {
+  ])("gives the same tokenizer as the file: %s", async (_, json) => {
     const path = place(json);
     const first = await Tokenizer.load(path, { cache: true });
     const written = statSync(cachePath(path));
     const again = await Tokenizer.load(path, { cache: true });
-    expect(statSync(cachePath(path)).mtimeMs).toBe(written.mtimeMs); // not written again
+    expect(statSync(cachePath(path)).mtimeMs).toBe(written.mtimeMs); // not rewritten
     const random = generator(5);
     for (let i = 0; i < 300; i++) {
       const text = randomText(random);
@@ -63,7 +63,7 @@ describe("a vocabulary's cache", () => {
     expect(again.idToToken(3)).toBe(first.idToToken(3));
   });
 
-  it("is of the file's content and not of its date", async () => {
+  it("depends on the file's content, not its date", async () => {
     const path = place(sample);
     await Tokenizer.load(path, { cache: true });
     const before = readFileSync(cachePath(path));
@@ -75,7 +75,7 @@ describe("a vocabulary's cache", () => {
     expect(readFileSync(cachePath(path)).equals(before)).toBe(false);
   });
 
-  it("is taken for none where a byte is missing or another", async () => {
+  it("is ignored if a byte is missing or changed", async () => {
     const path = place(sample);
     await Tokenizer.load(path, { cache: true });
     const source = readFileSync(path);
@@ -93,7 +93,7 @@ describe("a vocabulary's cache", () => {
     expect(binding.readCompiledVocabulary(whole, source.subarray(1))).toBeUndefined();
   });
 
-  it("is made anew over rubbish, and does without where nothing can be written", async () => {
+  it("replaces invalid files, and is skipped if the folder is read-only", async () => {
     const path = place(sample);
     writeFileSync(cachePath(path), "rubbish");
     const loaded = await Tokenizer.load(path, { cache: true });
@@ -108,7 +108,7 @@ describe("a vocabulary's cache", () => {
     }
   });
 
-  it("takes any bytes", () => {
+  it("accepts any bytes without crashing", () => {
     const source = Buffer.from(JSON.stringify(sample));
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
@@ -117,7 +117,7 @@ describe("a vocabulary's cache", () => {
     );
   });
 
-  it("is not there for vocabularies that are not compiled", async () => {
+  it("is not written for model types that are not compiled", async () => {
     const path = place({
       ...sample,
       model: { type: "WordLevel", vocab: { a: 0, "[UNK]": 1 }, unk_token: "[UNK]" },
@@ -128,7 +128,7 @@ describe("a vocabulary's cache", () => {
   });
 
   for (const { name, path } of published) {
-    it.skipIf(path === undefined)(`is the same tokenizer: ${name}`, async () => {
+    it.skipIf(path === undefined)(`gives the same tokenizer: ${name}`, async () => {
       const copy = place(readFileSync(path!, "utf8"));
       const first = await Tokenizer.load(copy, { cache: true });
       const source = readFileSync(copy);

@@ -1,12 +1,12 @@
-// Nothing waits for what may never come: texts that a source does not give, and files that are none.
+// Training never waits forever for a text, and rejects invalid sources.
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { expectError } from "../../formats/helpers.ts";
 
-it("training hears the signal while a text is waited for", async () => {
+it("training aborts while it waits for a text", async () => {
   let told = 0;
-  // Fires once the text is waited for, however long a busy machine takes until then.
+  // Fires once training waits for the text, however slow the machine is.
   const waited = new AbortController();
   const never = {
     [Symbol.asyncIterator]: () => ({
@@ -33,7 +33,7 @@ it("training hears the signal while a text is waited for", async () => {
   await expectError(() => Tokenizer.train(some(), { vocabSize: 300, signal: later }), "ABORTED", /aborted/);
 }, 20_000);
 
-it("training refuses what is no source of texts", async () => {
+it("training rejects an invalid source of texts", async () => {
   for (const given of [undefined, null, 5, "text", {}, () => ["text"]])
     await expectError(
       () => Tokenizer.train(given as never, { vocabSize: 300 }),

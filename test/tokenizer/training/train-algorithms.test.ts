@@ -1,5 +1,5 @@
-// Training of the other algorithms: their definitions, SentencePiece's own trainers (stored values of
-// scripts/golden/sentencepiece_train.py), and the official library, which has to load what comes out.
+// Training of the other algorithms, compared with their definitions and with SentencePiece's trainers (stored values of
+// scripts/golden/sentencepiece_train.py). The official library must load the results.
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -21,17 +21,17 @@ const tokensOf = (tokenizer: Tokenizer) => lines.reduce((sum, line) => sum + tok
 const parsed = (tokenizer: Tokenizer) => JSON.parse(tokenizer.files()["tokenizer.json"]);
 
 describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
-  it("gives the same files whatever the threads, the order and the batches", async () => {
+  it("gives the same files for any threads, order and batches", async () => {
     const train = async (texts: string[], threads: number) =>
       (await Tokenizer.train(texts, { vocabSize: 500, algorithm, threads })).files();
     const once = await train(lines, 1);
     expect(await train(lines, 2)).toEqual(once);
     expect(await train(lines.toReversed(), 5)).toEqual(once);
-    // Where a line break is white space, or a word of its own, texts may be joined by it.
+    // If a line break is whitespace or its own word, texts may be joined by it.
     if (algorithm === "wordPiece") expect(await train([text], 3)).toEqual(once);
   });
 
-  it("has the size asked for, survives saving, and shortens text", async () => {
+  it("reaches the requested size, survives saving and compresses text", async () => {
     const tokenizer = await Tokenizer.train(lines, { vocabSize: 600, algorithm });
     expect(tokenizer.vocabSize).toBe(600);
     const loaded = Tokenizer.fromFiles({
@@ -41,8 +41,8 @@ describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
     const random = generator(1);
     for (let i = 0; i < 200; i++) {
       const sample = (i < 100 ? lines[i]! : randomText(random))
-        .replaceAll("▁", "_") // a space to SentencePiece
-        .replaceAll("<0x", "<x"); // a Unigram model takes <0x0A> for the byte, as in the official library
+        .replaceAll("▁", "_") // SentencePiece's space
+        .replaceAll("<0x", "<x"); // a Unigram model reads <0x0A> as the byte, as in the official library
       const ids = tokenizer.encode(sample);
       expect(loaded.encode(sample)).toEqual(ids);
       if (algorithm !== "wordPiece")
@@ -53,7 +53,7 @@ describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
     expect(Buffer.byteLength(text) / tokensOf(tokenizer)).toBeGreaterThan(3);
   });
 
-  it("keeps special tokens out of what it learns, and text from making them", async () => {
+  it("excludes special tokens from learned tokens and from plain text", async () => {
     const specialTokens = ["<unk>", "<s>", "</s>", "[UNK]", "soltoed"];
     const tokenizer = await Tokenizer.train(lines, {
       ...{ vocabSize: 700, algorithm, specialTokens, unkToken: algorithm === "wordPiece" ? "[UNK]" : "<unk>" },
@@ -82,17 +82,20 @@ describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
     await expect(run).rejects.toMatchObject({ code: "ABORTED" });
   });
 
-  it.skipIf(oracleFolder === undefined)("is loaded by the official library, with the same ids and texts", async () => {
-    for (const options of [{}, { normalization: "nfkc" as const, byteFallback: false, lowercase: false }]) {
-      const tokenizer = await Tokenizer.train(lines, { vocabSize: 550, algorithm, ...options });
-      const official = officialLibrary().Tokenizer.fromString(tokenizer.files()["tokenizer.json"]);
-      const random = generator(3);
-      await expectEqual(official, tokenizer, 1000, () => {
-        const line = lines[Math.floor(random() * lines.length)]!;
-        return random() < 0.5 ? line : randomText(random);
-      });
-    }
-  });
+  it.skipIf(oracleFolder === undefined)(
+    "can be loaded by the official library with the same ids and texts",
+    async () => {
+      for (const options of [{}, { normalization: "nfkc" as const, byteFallback: false, lowercase: false }]) {
+        const tokenizer = await Tokenizer.train(lines, { vocabSize: 550, algorithm, ...options });
+        const official = officialLibrary().Tokenizer.fromString(tokenizer.files()["tokenizer.json"]);
+        const random = generator(3);
+        await expectEqual(official, tokenizer, 1000, () => {
+          const line = lines[Math.floor(random() * lines.length)]!;
+          return random() < 0.5 ? line : randomText(random);
+        });
+      }
+    },
+  );
 });
 
 describe("merges over characters", () => {
@@ -115,8 +118,8 @@ describe("merges over characters", () => {
     );
   });
 
-  it("of WordPiece write a word's later parts with ##", async () => {
-    // a ##b 3 times → ab; then of c ##a and ##a ##b, 2 times each, the greater pair → ca; then ca ##b → cab.
+  it("use ## for continuation pieces in WordPiece", async () => {
+    // a ##b 3 times → ab. Then c ##a and ##a ##b occur twice each, and the greater pair wins → ca. Then ca ##b → cab.
     const tokenizer = await Tokenizer.train(["ab ab ab cab cab"], { algorithm: "wordPiece", vocabSize: 5 + 6 + 3 });
     expect(Object.keys(parsed(tokenizer).model.vocab).slice(5)).toEqual(
       expect.arrayContaining(["a", "b", "c", "##a", "##b", "##c", "ab", "ca", "cab"]),
@@ -131,14 +134,14 @@ describe("merges over characters", () => {
     expect(tokenizer.decode(tokenizer.encode("ab cab", plain))).toBe("ab cab");
   });
 
-  it("are as many as those of SentencePiece, but for ties", async () => {
+  it("equal those of SentencePiece except for ties", async () => {
     const tokenizer = await Tokenizer.train(lines, { algorithm: "sentencePieceBpe", vocabSize: 600 });
     expect(Math.abs(tokensOf(tokenizer) / golden.bpe.tokens - 1)).toBeLessThan(0.01);
     const own = new Set(Object.keys(parsed(tokenizer).model.vocab));
     expect(golden.bpe.pieces.filter((piece) => own.has(piece)).length).toBeGreaterThan(0.8 * golden.bpe.pieces.length);
   });
 
-  it("leave rare characters out by coverage", async () => {
+  it("omit rare characters according to the coverage", async () => {
     const texts = ["abab ".repeat(500), "xy"];
     const all = await Tokenizer.train(texts, { algorithm: "sentencePieceBpe", vocabSize: 300, characterCoverage: 1 });
     const most = await Tokenizer.train(texts, {
@@ -153,8 +156,8 @@ describe("merges over characters", () => {
   });
 });
 
-describe("a Unigram model", () => {
-  it("makes the text at least as probable as SentencePiece's own", async () => {
+describe("a trained Unigram model", () => {
+  it("gives the text at least the probability of SentencePiece's model", async () => {
     const tokenizer = await Tokenizer.train(lines, { algorithm: "unigram", vocabSize: 600 });
     const { vocab } = parsed(tokenizer).model as { vocab: [string, number][] };
     let likelihood = 0;
@@ -198,19 +201,19 @@ describe("a Unigram model", () => {
   });
 });
 
-it("compressionReport says how far texts shrink, by name", async () => {
+it("compressionReport returns the compression of each named text", async () => {
   const tokenizer = await Tokenizer.train(lines, { algorithm: "unigram", vocabSize: 600, byteFallback: false });
   const corpora = { own: lines, emoji: ["😀😀", "😀"], none: [] as string[] };
   const [own, emoji, none] = await compressionReport(tokenizer, corpora);
   expect(own).toMatchObject({ name: "own", bytes: Buffer.byteLength(lines.join("")), tokens: tokensOf(tokenizer) });
   expect(own!.bytesPerToken).toBeCloseTo(own!.bytes / own!.tokens, 10);
-  // Of each text a ▁, and what is unknown as one token.
+  // Each text has a ▁, and unknown text is one token.
   expect(emoji).toMatchObject({ bytes: 12, characters: 3, tokens: 4, charactersPerToken: 0.75, unknown: 0.5 });
   expect(none).toMatchObject({ tokens: 0, bytesPerToken: 0 });
   await expect(compressionReport(tokenizer, { text: "text" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });
 
-it("refuses bad options by name", async () => {
+it("rejects invalid options by name", async () => {
   const cases: [object, string][] = [
     [{ algorithm: "bpe" }, "algorithm"],
     [{ algorithm: "unigram", vocabSize: 100 }, "vocabSize"],

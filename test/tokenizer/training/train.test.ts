@@ -20,7 +20,7 @@ async function savedMerges(tokenizer: Tokenizer): Promise<{ merges: [string, str
 }
 
 describe("Tokenizer.train", () => {
-  it("makes the merges worked out by hand", async () => {
+  it("learns the merges worked out by hand", async () => {
     // 5 × low, 2 × lower, 3 × widest, 6 × newest. Counts: es 9, st 9 (the greater wins), then e·st 9, then
     // ow 7 = lo 7 (ow is greater), l·ow 7, w·est 6 = ne 6 = ew… gone: (w, est) > (n, e), n·e 6, ne·west 6,
     // then id·est… 3: wi, id, d·est: the greatest first.
@@ -38,7 +38,7 @@ describe("Tokenizer.train", () => {
       "ne west",
       "w i",
     ]);
-    // Special token first, then bytes in the order of GPT-2's alphabet ("!" is 1), then merges.
+    // Special tokens first, then bytes in the order of GPT-2's alphabet ("!" is 1), then merges.
     expect(tokenizer.tokenToId("<|endoftext|>")).toBe(0);
     expect(tokenizer.tokenToId("!")).toBe(1);
     expect(tokenizer.tokenToId("st")).toBe(257);
@@ -70,7 +70,7 @@ describe("Tokenizer.train", () => {
     );
   });
 
-  it("gives the same tokenizer whatever the order and the batches of the texts", async () => {
+  it("gives the same tokenizer for any order and batches of texts", async () => {
     const texts = Array.from({ length: 200 }, (_, i) => `the ${i} cat's hats, 日本語 ${i % 7}\n\n`);
     const forward = await savedMerges(await Tokenizer.train(texts, { vocabSize: 400, pattern: "llama3" }));
     const backward = await savedMerges(
@@ -83,18 +83,18 @@ describe("Tokenizer.train", () => {
     expect(await savedMerges(await Tokenizer.train(stream(), { vocabSize: 400, pattern: "llama3" }))).toEqual(forward);
   });
 
-  it("keeps special tokens out of the words and finds them again", async () => {
+  it("excludes special tokens from words and recognizes them later", async () => {
     const specialTokens = ["<|bos|>", "<|eos|>"];
     const texts = ["ab<|eos|>ab<|eos|>ab"];
     const tokenizer = await Tokenizer.train(texts, { vocabSize: 260, specialTokens, eosToken: "<|eos|>" });
     expect([...tokenizer.encode("ab<|eos|>", { allowSpecial: true })]).toEqual([tokenizer.tokenToId("ab"), 1]);
     expect(tokenizer.bosTokenId).toBe(0);
     expect(tokenizer.eosTokenIds).toEqual([1]);
-    expect((await savedMerges(tokenizer)).merges).toEqual([["a", "b"]]); // nothing else to merge
+    expect((await savedMerges(tokenizer)).merges).toEqual([["a", "b"]]); // no other pair to merge
     expect(tokenizer.vocabSize).toBe(259);
   });
 
-  it("puts a given bosToken in front of every text, after saving too; none that is not given", async () => {
+  it("prepends a bosToken to every text only if given, also after saving", async () => {
     for (const algorithm of ["byteLevelBpe", "sentencePieceBpe", "unigram"] as const) {
       const options = { vocabSize: 320, algorithm, specialTokens: ["<unk>", "<s>", "</s>"] };
       const bare = await Tokenizer.train(["ab ab ab"], options);
@@ -133,7 +133,7 @@ describe("Tokenizer.train", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("reports progress and leaves the event loop free", async () => {
+  it("reports progress without blocking the event loop", async () => {
     const texts = Array.from({ length: 40 }, (_, i) => "lorem ipsum dolor sit amet ".repeat(500) + i);
     const phases = new Set<string>();
     let ticks = 0;
@@ -144,7 +144,7 @@ describe("Tokenizer.train", () => {
     expect(ticks).toBeGreaterThan(0);
   });
 
-  it("stops when aborted, before and while it works", async () => {
+  it("stops when aborted, before and during training", async () => {
     const aborted = AbortSignal.abort();
     await expect(Tokenizer.train(["a b"], { vocabSize: 300, signal: aborted })).rejects.toMatchObject({
       code: "ABORTED",
@@ -159,7 +159,7 @@ describe("Tokenizer.train", () => {
     await expect(run).rejects.toMatchObject({ code: "ABORTED" });
   });
 
-  it("passes on what a callback or the texts throw", async () => {
+  it("propagates exceptions of a callback or of the texts", async () => {
     const boom = new Error("boom");
     const onProgress = () => {
       throw boom;
@@ -172,7 +172,7 @@ describe("Tokenizer.train", () => {
     await expect(Tokenizer.train(broken(), { vocabSize: 300 })).rejects.toBe(boom);
   });
 
-  it("refuses bad options by name", async () => {
+  it("rejects invalid options by name", async () => {
     const cases: [object, string][] = [
       [{ vocabSize: 256 }, "vocabSize"],
       [{ vocabSize: 1e9 }, "vocabSize"],
@@ -195,7 +195,7 @@ describe("Tokenizer.train", () => {
   });
 
   describe.skipIf(!fixtures)("against the reference of ../shared/fixtures/bpe-training", () => {
-    it("makes all 243 merges and the same ids", async () => {
+    it("learns all 243 merges and gives the same ids", async () => {
       const folder = join(fixtures!, "bpe-training");
       const corpus = await readFile(join(folder, "corpus.en"), "utf8");
       const reference = (await readFile(join(folder, "train-bpe-reference-merges.txt"), "utf8")).trimEnd().split("\n");

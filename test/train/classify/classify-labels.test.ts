@@ -1,4 +1,4 @@
-// Which labels a classifier has.
+// How a classifier's labels are determined.
 import { expect, test } from "vitest";
 import { splitExamples } from "../../../lib/train/examples/example-source.ts";
 import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
@@ -15,14 +15,14 @@ const data = numbers.map((i) => ({
 
 const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() });
 
-test("a label of which all rows are held out is one of the model's", async () => {
+test("include a label that occurs only in held-out rows", async () => {
   await using base = await newModel();
   const given: ClassifyOptions = { ...options, data };
   await trainClassifier(base, given);
   expect(base.model.config.classifier?.labels).toEqual(["even", "odd", "rare"]);
 });
 
-test("one that evalData alone has is refused with its row", async () => {
+test("reject a label that occurs only in evalData, with its row", async () => {
   await using base = await newModel();
   const run = trainClassifier(base, { ...options, data: data.filter(({ label }) => label !== "rare"), evalData: data });
   await expect(run).rejects.toThrow(/^evalData: row \d+: label: expected one of even, odd \(labels\), got "rare"$/);

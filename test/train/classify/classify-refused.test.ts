@@ -1,4 +1,4 @@
-// Rows, options and models that no classifier is trained on.
+// Rows, options and models that classifier training rejects.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("what is wrong with the data is named", () => {
+describe("rejects data", () => {
   const failing = async (lines: unknown[], more: Partial<ClassifyOptions> = {}) => {
     const path = join(folder, "bad.jsonl");
     await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
@@ -54,7 +54,7 @@ describe("what is wrong with the data is named", () => {
       { labels: ["animal", "plant"] },
     ],
     [
-      "a label that is held out only",
+      "a label that occurs only in held-out rows",
       good,
       "INVALID_ARGUMENT evalData: row 1: label: expected one of animal, plant, tool",
       { evalData: [{ text: "a", label: "stone" }] },
@@ -62,7 +62,7 @@ describe("what is wrong with the data is named", () => {
     ["too long a text", good, "INVALID_FILE bad.jsonl:1: text: expected at most 3 tokens", { maxSeqLength: 3 }],
     ["no row", [""], "INVALID_FILE bad.jsonl: expected at least one row, got none"],
     [
-      "one label asked for",
+      "a single label in the option",
       good,
       'INVALID_ARGUMENT labels: expected at least two, got only "animal"',
       { labels: ["animal"] },
@@ -78,16 +78,16 @@ describe("what is wrong with the data is named", () => {
       "INVALID_FILE bad.jsonl:2: tokens: expected rows of one kind",
     ],
     [
-      "a weight for no label",
+      "a weight for an unknown label",
       good,
       "INVALID_ARGUMENT classWeights: expected labels of animal",
       { classWeights: { stone: 2 } },
     ],
-  ])("%s", async (_, lines, message, more = {}) => {
+  ])("with %s", async (_, lines, message, more = {}) => {
     expect(await failing(lines, more)).toContain(message);
   });
 
-  test("options, files, models", async () => {
+  test("rejects invalid options, missing files, and models without a tokenizer or classifier", async () => {
     await using base = newModel();
     expect(await failureOf(() => trainClassifier(base, options({ data: join(folder, "none.jsonl") })))).toMatchObject({
       code: "NOT_FOUND",

@@ -23,7 +23,7 @@ async function losses(base: LanguageModel, given: ClassifyOptions): Promise<numb
 }
 
 describe("classification of texts", () => {
-  test("learns, is calibrated on held-out rows, and the saved folder answers the same", async () => {
+  test("learns, is calibrated on held-out rows, and gives the same answers when loaded", async () => {
     await using base = newModel();
     const outputDir = join(folder, "whole");
     const path = join(folder, "rows.jsonl");
@@ -63,17 +63,17 @@ describe("classification of texts", () => {
     for (const [i, answer] of (await loaded.classify(texts)).entries())
       for (const [label, p] of Object.entries(answer.probabilities))
         expect(p).toBeCloseTo(answers[i]!.probabilities[label]!, 5);
-    // An answer does not depend on what is asked beside it, nor on padding.
+    // An answer depends neither on other texts in the batch nor on padding.
     const alone = await loaded.classify(texts[3]!);
     const many = await loaded.classify(texts);
     for (const [label, p] of Object.entries(alone.probabilities))
       expect(p).toBeCloseTo(many[3]!.probabilities[label]!, 5);
   });
 
-  test.each(["mean", "first"] as const)("pooling %s is kept with the model", async (pooling) => {
+  test.each(["mean", "first"] as const)("saves the pooling mode %s with the model", async (pooling) => {
     await using base = newModel();
     const first = (await losses(base, options({ pooling, maxSteps: 30 }))).at(-1)!;
-    // The first token of a causal model sees itself alone: all it can learn are the shares of the labels.
+    // A causal model's first token sees only itself, so it can learn only the label frequencies.
     if (pooling === "first") expect(first).toBeGreaterThan(0.5);
     else expect(first).toBeLessThan(0.5);
     const path = join(folder, pooling);
@@ -85,7 +85,7 @@ describe("classification of texts", () => {
     expect(a.probabilities.animal).toBeCloseTo(b.probabilities.animal!, 6);
   });
 
-  test("the head alone: the trunk's bytes stay", async () => {
+  test('with trainable "head", the trunk keeps its bytes', async () => {
     await using base = newModel({ initializerRange: 0.2 });
     const before = new Map<string, Float32Array>();
     for (const name of trunkNames(base.config)) before.set(name, await base.model.weight(name).toFloat32());
@@ -94,7 +94,7 @@ describe("classification of texts", () => {
     for (const [name, bytes] of before) expect(await base.model.weight(name).toFloat32()).toEqual(bytes);
   });
 
-  test("LoRA: an adapter with its head, which a folder of its own brings to the base", async () => {
+  test("LoRA saves the head with the adapter, and the folder loads onto the base", async () => {
     const basePath = join(folder, "base");
     await using fresh = newModel({ initializerRange: 0.2 });
     await fresh.save(basePath);
@@ -121,7 +121,7 @@ describe("classification of texts", () => {
     expect((await third.classify(texts)).map((a) => a.label)).toEqual(wanted.map((a) => a.label));
   });
 
-  test("a stop and a resume give the losses of one run", async () => {
+  test("a stopped and resumed run has the losses of an uninterrupted one", async () => {
     await using whole = newModel();
     const straight = await losses(whole, options({ maxSteps: 8, evalFraction: 0.2 }));
     const outputDir = join(folder, "resume");
@@ -133,7 +133,7 @@ describe("classification of texts", () => {
     expect([...begun.slice(0, 4), ...resumed]).toEqual(straight);
   });
 
-  test("class weights and label smoothing change what is learnt", async () => {
+  test("class weights and label smoothing change what is learned", async () => {
     const few = [
       ...rows(36).filter((r) => r.label !== "tool"),
       ...rows(36)
@@ -156,7 +156,7 @@ describe("classification of texts", () => {
     expect(await most(smooth)).toBeLessThan(await most(sharp));
   });
 
-  test("numbers as labels, labels that may hold together, and a regression", async () => {
+  test("supports numeric labels, several labels per text, and regression", async () => {
     await using numbers = newModel();
     await trainClassifier(numbers, options({ data: rows(24).map((r, i) => ({ text: r.text, label: (i % 3) + 9 })) }));
     expect(numbers.config.classifier?.labels).toEqual(["9", "10", "11"]);
@@ -191,7 +191,7 @@ describe("classification of texts", () => {
     expect((await loaded.classify("The oak is old.")).value).toBeCloseTo(-0.5, 0);
   });
 
-  test("a head goes on from where it was; new labels make a new one", async () => {
+  test("continues an existing head, and replaces it if the labels are new", async () => {
     await using base = newModel();
     await trainClassifier(base, options());
     const [next] = await losses(base, options({ maxSteps: 1, learningRate: 1e-5 }));
@@ -204,7 +204,7 @@ describe("classification of texts", () => {
 });
 
 describe("classification of words", () => {
-  test("a word's label stands at the token of its last character, in any script", async () => {
+  test("places a word's label at the token of its last character, in any script", async () => {
     const { wordTokens } = await import("../../../lib/language-model/embed/classify.ts");
     const words = ["my", "naïve", "日本語", "rose?", "𝄞", "a"];
     const { ids, tokens, text, starts } = wordTokens(tokenizer, words);
@@ -215,7 +215,7 @@ describe("classification of words", () => {
       expect(text.slice(starts[w]!, end)).toBe(word);
       expect(offsets[2 * token + 1]).toBeGreaterThanOrEqual(end);
       expect(offsets[2 * token]).toBeLessThan(end);
-      // The next token, if any, belongs to what comes after.
+      // The next token, if any, belongs to the following text.
       if (token + 1 < ids.length) expect(offsets[2 * token + 3]).toBeGreaterThan(end);
     }
   });
@@ -230,7 +230,7 @@ describe("classification of words", () => {
   test("learns a label for each word, and finds the words of a text", async () => {
     await using base = newModel();
     const result = await trainClassifier(base, options({ data: tagged(96), evalFraction: 0.2, maxSteps: 160 }));
-    // Some words' labels depend on what comes after them, which no causal model sees: 5 of the 93 that are held out.
+    // Some words' labels depend on the following words, which a causal model does not see: 5 of the 93 held-out ones.
     expect(result.evalMetrics!.accuracy).toBeGreaterThan(0.93);
     const text = "  Do you like\nmy rose?";
     const words = await base.classifyTokens(text);

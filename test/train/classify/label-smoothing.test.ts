@@ -1,4 +1,4 @@
-// Smoothed labels: the loss and its gradients as they follow from whole logits, and what a stage makes of them.
+// Label smoothing: loss and gradients against the definition over full logits, and its use in stages.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts"
 
 const [rows, width, vocabulary, share, scale] = [4, 8, 50, 0.3, 0.6];
 
-test("loss and gradients are those over whole logits, also in bf16", async () => {
+test("loss and gradients equal those over full logits, also in bf16", async () => {
   const drawn = (n: number, seed: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed + 7.3 * i) * 1.5);
   const [h, w] = [drawn(rows * width, 1), drawn(vocabulary * width, 2)];
   const targets = Int32Array.of(3, 49, -100, 0);
@@ -62,7 +62,7 @@ test("loss and gradients are those over whole logits, also in bf16", async () =>
   }
 });
 
-test("stages learn with them and measure without; what has no mean of logits is refused", async () => {
+test("stages train with it and evaluate without it; models without a plain mean of logits are rejected", async () => {
   const folder = await mkdtemp(join(tmpdir(), "heddle-smoothing-"));
   const data = join(folder, "train.jsonl");
   await writeFile(data, sentences.map((text) => JSON.stringify({ text })).join("\n"));

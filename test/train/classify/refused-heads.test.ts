@@ -1,4 +1,4 @@
-// Options that are refused leave a model as it was: a head of its own is not given up for a run that does not begin, adapters are not merged.
+// Rejected options leave a model unchanged: its head is kept and adapters are not merged.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,7 +25,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { tieWordEmbeddings: false });
 
-/** All that can be read of a model. */
+/** Returns all readable state of a model. */
 function stateOf({ model, tokenizer, path }: LanguageModel) {
   const { config, activeAdapters, mergedAdapters, weightNames, adapters } = model;
   const types = [...model.tensors].map(([name, { dtype, shape }]) => [name, dtype, shape]);
@@ -62,7 +62,7 @@ const refusals: [string, (place: string) => object, RegExp][] = [
   ],
 ];
 
-describe.each(refusals)("%s is refused", (name, wrong, message) => {
+describe.each(refusals)("%s", (name, wrong, message) => {
   const runs: [string, (base: LanguageModel, options: object) => () => unknown][] = [
     ["reward", (base, options) => () => trainReward(base, { maxSteps: 1, data: pairs, ...options })],
     [
@@ -72,19 +72,19 @@ describe.each(refusals)("%s is refused", (name, wrong, message) => {
     ["classify", (base, options) => () => trainClassifier(base, { maxSteps: 1, data: labelled, ...options })],
     ["sft-lora", (base, options) => () => sft(base, { maxSteps: 1, data: texts, lora: { r: 2 }, ...options })],
   ];
-  test.each(runs)("by %s, and the model is as it was", async (stage, run) => {
+  test.each(runs)("is rejected by %s, and the model stays unchanged", async (stage, run) => {
     await using base = await newModel();
     const [before, logits] = [stateOf(base), await base.logits([1, 2, 3])];
     const options = wrong(`${stage} ${name}`.replaceAll(" ", "-"));
     expect((await failureOf(run(base, options))).message).toMatch(message);
     expect(stateOf(base)).toEqual(before);
     expect(await base.logits([1, 2, 3])).toEqual(logits);
-    // It is as good as new.
+    // The model can still be trained.
     await run(base, { resume: false })();
   });
 });
 
-test("adapters that a refused run would have merged stay adapters, and its template is not the tokenizer's", async () => {
+test("a rejected run keeps adapters unmerged and the tokenizer's chat template unchanged", async () => {
   await using base = await newModel();
   await sft(base, { data: texts, maxSteps: 2, lora: { r: 2 } });
   const [before, logits] = [stateOf(base), await base.logits([1, 2, 3])];
@@ -126,7 +126,7 @@ test("a resume with other data, or without the optimizer's file, reads no weight
   expect(await base.logits([1, 2, 3])).toEqual(logits);
 });
 
-test("a refused run leaves alone what another has done to the model meanwhile", async () => {
+test("a rejected run keeps changes that another run has made in the meantime", async () => {
   await using base = await newModel();
   const good = sft(base, { data: texts, maxSteps: 2, lora: { r: 2 }, adapter: "good" });
   const bad = sft(base, {

@@ -1,4 +1,4 @@
-// A little language that a tiny model learns in seconds: what preference tests are about.
+// A small language that a tiny model learns in seconds, for preference tests.
 import { writeFile } from "node:fs/promises";
 import type { ModelConfigInput } from "../../../lib/formats/config/config.ts";
 import { createModel } from "../../../lib/language-model/create.ts";
@@ -15,7 +15,7 @@ export const bad = [" the old tree.", " the green hat."];
 export const prompts = names.flatMap((name) => verbs.map((verb) => `${name} ${verb}`));
 export const isHeldOut = (prompt: string) => prompt.startsWith("Ella") || prompt === "Ben wants";
 
-/** Every pair of a good and a bad answer to the prompts that are, or are not, held out. */
+/** Returns every pair of a good and a bad answer to the prompts that are, or are not, held out. */
 export function pairs(heldOut: boolean): { prompt: string; chosen: string; rejected: string }[] {
   return prompts
     .filter((prompt) => isHeldOut(prompt) === heldOut)
@@ -47,7 +47,7 @@ export function newModel(tokenizer: Tokenizer): LanguageModel {
   return createModel(config, { tokenizer, seed: 3 });
 }
 
-/** A model that answers with good and bad things about equally often. @param folder for its corpus and the finished model */
+/** Trains a model that names good and bad things about equally often. @param corpus a path for its training text */
 export async function speakingModel(tokenizer: Tokenizer, corpus: string, outputDir: string): Promise<LanguageModel> {
   await writeFile(corpus, text(500));
   const model = newModel(tokenizer);

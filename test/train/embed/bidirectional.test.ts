@@ -1,4 +1,4 @@
-// Decoders that attend both ways, in training: vectors, classifiers and adapters as any model, and no language modelling.
+// Training of bidirectional decoders: embeddings, classifiers and adapters work as for any model; language modelling is rejected.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -33,11 +33,11 @@ const pairs = words.map((word) => ({ anchor: `the ${word}`, positive: `a ${word}
 const rows = words.map((word, i) => ({ text: `the ${word}`, label: i % 2 ? "a" : "b" }));
 const lora = { r: 2, targetModules: "all-linear" } as const;
 
-describe("EmbeddingGemma's kind", () => {
+describe("EmbeddingGemma", () => {
   test.each([
     ["whole", {}],
     ["LoRA", { lora }],
-  ] as const)("vectors, %s: what is trained is saved, and written to GGUF", async (_, more) => {
+  ] as const)("embeddings (%s) are trained, saved and written to GGUF", async (_, more) => {
     await using model = newModel();
     const [base, outputDir, merged] = [temporaryFolder(), temporaryFolder(), temporaryFolder()];
     await model.save(base);
@@ -62,7 +62,7 @@ describe("EmbeddingGemma's kind", () => {
     }
   });
 
-  test("a classifier reads the last token, as transformers' class does, which has seen all", async () => {
+  test("a classifier reads the last token, as in transformers; that token has seen the whole text", async () => {
     await using model = newModel();
     const outputDir = temporaryFolder();
     await trainClassifier(model, { ...shared, data: rows, outputDir });
@@ -72,7 +72,7 @@ describe("EmbeddingGemma's kind", () => {
     expect(two.probabilities.a).toBeCloseTo(one.probabilities.a!, 5);
   });
 
-  test("language modelling is refused: it would have seen what it predicts", async () => {
+  test("rejects language modelling, which would see the tokens to predict", async () => {
     await using model = newModel();
     const refused = (work: () => unknown) =>
       expectError(work, "UNSUPPORTED", /expected one that generates, got gemma3_text with attention both ways/);

@@ -1,4 +1,4 @@
-// Models with layers behind pooling under other heads: a classifier or a reward model is trained, and the layers stay as they are.
+// Models with layers after pooling under other heads: training a classifier or a reward model leaves these layers unchanged.
 import { describe, expect, test } from "vitest";
 import type { EmbeddingConfig } from "../../../lib/formats/config/config.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
@@ -22,7 +22,7 @@ async function layersOf({ model }: LanguageModel): Promise<Float32Array[]> {
   return Promise.all(names.map((name) => model.weight(name).toFloat32()));
 }
 
-/** Trains a saved model, and reads what was written. */
+/** Trains a saved model and checks the written files. */
 async function check(
   modelType: "bert" | "llama",
   train: (model: LanguageModel, outputDir: string) => PromiseLike<unknown>,
@@ -56,7 +56,7 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
     ["whole", {}],
     ["LoRA", { lora }],
     ["head", { trainable: "head" }],
-  ] as const)("a classifier, %s", (_, more) =>
+  ] as const)("a classifier (%s) leaves the layers unchanged", (_, more) =>
     check(modelType, (model, outputDir) => trainClassifier(model, { ...shared, ...more, data: rows, outputDir })),
   );
 });
@@ -64,11 +64,11 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
 test.each([
   ["whole", {}],
   ["LoRA", { lora }],
-] as const)("a reward model, %s", (_, more) =>
+] as const)("a reward model (%s) leaves the layers unchanged", (_, more) =>
   check("llama", (model, outputDir) => trainReward(model, { ...shared, ...more, data: pairs, outputDir })),
 );
 
-test("a classifier beside a value head", async () => {
+test("a classifier can be trained on a model with a value head", async () => {
   await using model = newModel("llama");
   await model.model.addValueHead();
   await trainClassifier(model, { ...shared, data: rows, outputDir: temporaryFolder() });

@@ -1,5 +1,5 @@
-// Contrastive training through every way of pooling and the layers behind it: the vectors are those of `embed`, the gradients those of
-// the loss, and what is trained is saved.
+// Contrastive training through every pooling mode and the layers after it. Vectors equal those of `embed`, gradients are those of the
+// loss, and the trained layers are saved.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { EmbeddingConfig, PoolingMode } from "../../../lib/formats/config/config.ts";
@@ -33,17 +33,17 @@ const pairs = [
 
 describe.each(["bert", "llama"] as const)("%s", (modelType) => {
   const ways: PoolingMode[] = ["max", "mean", "mean_sqrt_len", "weighted_mean", "last"];
-  // A causal model's first token has seen none of the text.
+  // A causal model's first token sees none of the following text.
   if (modelType === "bert") ways.push("first");
   const cases: { pooling: PoolingMode | PoolingMode[] }[] = [...ways, [...ways.slice(0, 2)]].map((pooling) => ({
     pooling,
   }));
-  test.each(cases)("pooling $pooling", async ({ pooling }) => {
+  test.each(cases)("pooling $pooling: vectors and gradients are correct", async ({ pooling }) => {
     await using model = newModel(modelType, { pooling, layers });
     const { config } = model;
     const width = embeddingWidths(config).at(-1)!;
     expect(width).toBe(8);
-    // No power of two, so that halves are uneven.
+    // Not a power of two, so that halves are uneven.
     const shape = { sequences: 6, sequenceLength: 13, dtype: "f32" as const };
     const stage = contrastive({
       ...{ width, pairs: 3, negatives: 0, pooling, temperature: 0.5, symmetric: true, padTokenId: 0 },
@@ -70,7 +70,7 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
     const wanted = await model.embed(pairs.flatMap((p) => [p.anchor]));
     for (const [i, vector] of wanted.entries()) close(vectors.slice(i * 8, (i + 1) * 8), [...vector], 2e-5);
 
-    // Along the gradient the loss grows by its square.
+    // Along the gradient, the loss grows by the gradient's square.
     await step.accumulate([pairs]);
     const gradients = new Map<string, Float32Array>();
     let square = 0;
@@ -105,7 +105,7 @@ const data = words.flatMap((word) => [
 const options = { data, maxSteps: 40, perDeviceTrainBatchSize: 6, learningRate: 5e-3, warmupSteps: 2, seed: 1 };
 
 describe("trainEmbedding", () => {
-  test("trains layers with the trunk, saves them in their folders, goes on from a checkpoint", async () => {
+  test("trains layers with the trunk, saves them in their folders, and resumes from a checkpoint", async () => {
     const outputDir = temporaryFolder();
     const embedding = {
       layers,
@@ -138,7 +138,7 @@ describe("trainEmbedding", () => {
     expect(resumed.out).toEqual(straight.out.slice(20));
   });
 
-  test("LoRA: layers are trained beside the adapter, and come with it", async () => {
+  test("LoRA trains the layers together with the adapter and saves them with it", async () => {
     const [base, outputDir] = [temporaryFolder(), temporaryFolder()];
     await using made = newModel("bert", { layers });
     await made.save(base);
@@ -154,7 +154,7 @@ describe("trainEmbedding", () => {
     close(await loaded.embed("the cat"), unit([...vector]), 1e-5);
   });
 
-  test("another pooling than layers read is refused", async () => {
+  test("rejects a pooling mode that does not fit the layers", async () => {
     await using model = newModel("bert", { layers });
     await expectError(
       () => trainEmbedding(model, { ...options, pooling: ["first", "mean"] }),
@@ -168,7 +168,7 @@ describe("trainEmbedding", () => {
     );
   });
 
-  test("truncateDim of another pooling's wider vectors; a way of pooling twice", async () => {
+  test("checks truncateDim against the pooled width, and rejects a repeated pooling mode", async () => {
     const pooling: PoolingMode[] = ["mean", "first"];
     await using model = newModel("bert", { pooling, truncateDim: WIDTH + 4 });
     expect((await model.embed("the cat")).length).toBe(WIDTH + 4);
@@ -182,7 +182,7 @@ describe("trainEmbedding", () => {
     expect(model.config.embedding).toEqual({ pooling: "mean", normalize: true });
   });
 
-  test("lowercase and maxSeqLength are the model's", async () => {
+  test("uses the model's lowercase and maxSeqLength", async () => {
     await using model = newModel("bert", { lowercase: true, maxSeqLength: 5 });
     const more = /maxSeqLength: expected at most 5, the model's embedding.maxSeqLength, got 6/;
     await expectError(() => trainEmbedding(model, { ...options, maxSeqLength: 6 }), "INVALID_ARGUMENT", more);

@@ -1,4 +1,4 @@
-// Prompts that training puts in front of texts: those that `embed` puts there, counted by pooling or not as the model says.
+// Training prepends the same prompts as `embed`, and pools over them or not as the model says.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../../lib/formats/config/config.ts";
@@ -30,7 +30,7 @@ const data = ["cat", "dog", "tree", "mat"].flatMap((word) => [
 const evalScores = data.map(({ anchor, positive }, i) => ({ sentence1: anchor, sentence2: positive, score: i }));
 const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 5e-3, warmupSteps: 0, seed: 1 };
 
-/** Losses and what the last evaluation found. */
+/** Returns the losses and the last evaluation. */
 async function run(embedding: Parameters<typeof newModel>[1], more: Partial<EmbedOptions>) {
   await using model = newModel("bert", embedding);
   const training = trainEmbedding(model, { data, ...options, ...more });
@@ -39,8 +39,8 @@ async function run(embedding: Parameters<typeof newModel>[1], more: Partial<Embe
   return { losses, metrics: (await training).evalMetrics, vector: [...(await model.embed("the cat", { prompt: "" }))] };
 }
 
-describe("what training puts in front of texts", () => {
-  test("is what rows with the prompt written into them have, by name or as a text", async () => {
+describe("prompts in training", () => {
+  test("give the results of rows that contain the prompt, by name or as a text", async () => {
     const written = (rows: typeof data) =>
       rows.map(({ anchor, positive, negative }) => ({
         anchor: prompts.query + anchor,
@@ -61,7 +61,7 @@ describe("what training puts in front of texts", () => {
     expect(await run({ prompts }, { ...given, prompts: named })).toEqual(by);
     const spelt = { anchor: prompts.query, document: prompts.passage, sentence: "search " };
     expect(await run({}, { ...given, prompts: spelt })).toEqual(by);
-    // One of them alone, and none where none is asked for, whatever the model's default is.
+    // A single column may have a prompt, and none is added by default, whatever the model's default.
     const anchors = data.map((row) => ({ ...row, anchor: prompts.query + row.anchor }));
     const one = await run({ prompts }, { prompts: { anchor: { promptName: "query" } } });
     expect(one).toEqual(await run({}, { data: anchors }));
@@ -70,7 +70,7 @@ describe("what training puts in front of texts", () => {
   });
 
   test.each([...MODES, ["max", "mean", "first"]] as (PoolingMode | PoolingMode[])[])(
-    "includePrompt: false, pooling %s: the vectors are those of the text's own tokens, the gradient is the loss's",
+    "includePrompt: false, pooling %s: only the text's tokens are pooled, and gradients are those of the loss",
     async (pooling) => {
       await using model = newModel("llama", { pooling, prompts, includePrompt: false });
       const ways = [pooling].flat();
@@ -87,7 +87,7 @@ describe("what training puts in front of texts", () => {
       const shape = { sequences: 8, sequenceLength: 19, dtype: "f32" as const };
       const width = WIDTH * ways.length;
       const stage = contrastive({
-        // One pair more than there are.
+        // One pair slot more than there are pairs.
         ...{ width, pairs: 4, negatives: 0, pooling, temperature: 0.5, symmetric: true, padTokenId: 0 },
         ...{ sequenceLength: shape.sequenceLength, prompts: columns },
       });
@@ -107,7 +107,7 @@ describe("what training puts in front of texts", () => {
         close(vectors.subarray(i * width, (i + 1) * width), wanted, 2e-5);
         close(await model.embed(text, { promptName: "query" }), wanted, 2e-5);
       }
-      // Of a causal model's first token, which is the prompt's, all vectors are one.
+      // The first token belongs to the prompt, so a causal model gives equal vectors.
       if (pooling !== "first") {
         await step.accumulate([batch]);
         const gradients = new Map<string, Float32Array>();
@@ -130,7 +130,7 @@ describe("what training puts in front of texts", () => {
     },
   );
 
-  test("does not hide that two texts are one", () => {
+  test("do not hide that two texts are equal", () => {
     const columns = columnPrompts(
       { anchor: "query: ", document: "passage: " },
       { pooling: "mean", normalize: true },
@@ -143,11 +143,11 @@ describe("what training puts in front of texts", () => {
     });
     const batch = [pair("a cat", "the cat"), pair("a dog", "a cat"), pair("the tree", "old")];
     const mask = candidateMask(batch, { pairs: 3, negatives: 0, prompts: columns });
-    // The second document is the first anchor itself.
+    // The second document equals the first anchor.
     expect(Array.from(mask, (m) => m === 0)).toEqual([true, false, true, true, true, true, true, true, true]);
   });
 
-  test("what is wrong is named", async () => {
+  test("are validated, and errors name the option", async () => {
     const refused = (given: unknown, message: RegExp, embedding = { prompts, includePrompt: false }) =>
       expectError(() => run(embedding, { prompts: given as never }), "INVALID_ARGUMENT", message);
     await refused(
@@ -158,7 +158,7 @@ describe("what training puts in front of texts", () => {
     await refused({ document: { name: "query" } }, /prompts.document: expected a text, or \{ promptName \}/);
     await refused({ documnt: "a" }, /prompts: expected document, got an unknown option documnt/);
     await refused("query: ", /prompts: expected an object with anchor, document or sentence, got "query: "/);
-    // Of a tokenizer that puts nothing behind a text, a prompt may be all that is left of one.
+    // If a tokenizer appends nothing to a text, the prompt may be all that is left of it.
     const open = { encode: (text: string) => tokenizer.encode(text).slice(0, -1), closingCount: 0 };
     const columns = columnPrompts(
       { anchor: "query: " },
@@ -180,7 +180,7 @@ describe("what training puts in front of texts", () => {
     );
   });
 
-  test("is kept by a run's data: another prompt is other data", async () => {
+  test("are part of a run's data, so another prompt is rejected on resume", async () => {
     const outputDir = join(temporaryFolder(), "run");
     const first = { outputDir, saveSteps: 1, maxSteps: 2, prompts: { anchor: "query: " } };
     await run({}, first);

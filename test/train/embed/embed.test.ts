@@ -23,7 +23,7 @@ const things =
 const left = ["I saw a WORD today", "the old WORD over there", "is this a WORD"];
 const right = ["a WORD it was", "we all know the WORD", "my WORD is gone"];
 
-/** Sentences about the same thing, in other words. */
+/** Sentences about the same thing in different words. */
 const pairs = things.flatMap((word, w) =>
   left.map((frame, i) => ({
     anchor: frame.replace("WORD", word),
@@ -68,45 +68,48 @@ const cosineOf = async (model: LanguageModel, a: string, b: string) => {
   return dotProduct(x!, y!);
 };
 
-describe("embedding", () => {
-  test.each(["mean", "last"] as const)("%s pooling: learns, finds held-out texts, loads as it was", async (pooling) => {
-    await using base = newModel();
-    const outputDir = join(folder, pooling);
-    const head = await base.model.weight("lm_head.weight").toFloat32();
-    const near = () => cosineOf(base, "is this a cat", "my cat is gone");
-    const far = () => cosineOf(base, "is this a cat", "my ship is gone");
-    const gapBefore = (await near()) - (await far());
-    const result = await trainEmbedding(base, options({ pooling, outputDir, evalFraction: 0.2 }));
-    expect(result.loss).toBeLessThan(0.6);
-    expect(result.evalMetrics!.recallAt1).toBeGreaterThan(0.5);
-    expect(result.evalMetrics!.recallAt5).toBeGreaterThanOrEqual(result.evalMetrics!.recallAt1!);
-    expect((await near()) - (await far())).toBeGreaterThan(gapBefore + 0.2);
-    expect(await base.model.weight("lm_head.weight").toFloat32()).toEqual(head); // no part of a vector
+describe("trainEmbedding", () => {
+  test.each(["mean", "last"] as const)(
+    "%s pooling: learns, retrieves held-out texts, and gives the same vectors when loaded",
+    async (pooling) => {
+      await using base = newModel();
+      const outputDir = join(folder, pooling);
+      const head = await base.model.weight("lm_head.weight").toFloat32();
+      const near = () => cosineOf(base, "is this a cat", "my cat is gone");
+      const far = () => cosineOf(base, "is this a cat", "my ship is gone");
+      const gapBefore = (await near()) - (await far());
+      const result = await trainEmbedding(base, options({ pooling, outputDir, evalFraction: 0.2 }));
+      expect(result.loss).toBeLessThan(0.6);
+      expect(result.evalMetrics!.recallAt1).toBeGreaterThan(0.5);
+      expect(result.evalMetrics!.recallAt5).toBeGreaterThanOrEqual(result.evalMetrics!.recallAt1!);
+      expect((await near()) - (await far())).toBeGreaterThan(gapBefore + 0.2);
+      expect(await base.model.weight("lm_head.weight").toFloat32()).toEqual(head); // not used for vectors
 
-    const vectors = await base.embed(pairs.slice(0, 7).map((p) => p.anchor));
-    for (const v of vectors) {
-      expect(v).toHaveLength(32);
-      expect(dotProduct(v, v)).toBeCloseTo(1, 5);
-    }
-    await using loaded = await LanguageModel.load(outputDir);
-    expect(loaded.config.embedding).toEqual({ pooling, normalize: true });
-    const again = await loaded.embed(pairs[3]!.anchor);
-    expect(dotProduct(again, vectors[3]!)).toBeCloseTo(1, 5);
-    const modules = JSON.parse(await readFile(join(outputDir, "modules.json"), "utf8"));
-    expect(modules.map((m: { type: string; path: string }) => [m.type.split(".").at(-1), m.path])).toEqual([
-      ["Transformer", ""],
-      ["Pooling", "1_Pooling"],
-      ["Normalize", "2_Normalize"],
-    ]);
-    expect(JSON.parse(await readFile(join(outputDir, "1_Pooling", "config.json"), "utf8"))).toMatchObject({
-      word_embedding_dimension: 32,
-      pooling_mode_mean_tokens: pooling === "mean",
-      pooling_mode_lasttoken: pooling === "last",
-      pooling_mode_cls_token: false,
-    });
-  });
+      const vectors = await base.embed(pairs.slice(0, 7).map((p) => p.anchor));
+      for (const v of vectors) {
+        expect(v).toHaveLength(32);
+        expect(dotProduct(v, v)).toBeCloseTo(1, 5);
+      }
+      await using loaded = await LanguageModel.load(outputDir);
+      expect(loaded.config.embedding).toEqual({ pooling, normalize: true });
+      const again = await loaded.embed(pairs[3]!.anchor);
+      expect(dotProduct(again, vectors[3]!)).toBeCloseTo(1, 5);
+      const modules = JSON.parse(await readFile(join(outputDir, "modules.json"), "utf8"));
+      expect(modules.map((m: { type: string; path: string }) => [m.type.split(".").at(-1), m.path])).toEqual([
+        ["Transformer", ""],
+        ["Pooling", "1_Pooling"],
+        ["Normalize", "2_Normalize"],
+      ]);
+      expect(JSON.parse(await readFile(join(outputDir, "1_Pooling", "config.json"), "utf8"))).toMatchObject({
+        word_embedding_dimension: 32,
+        pooling_mode_mean_tokens: pooling === "mean",
+        pooling_mode_lasttoken: pooling === "last",
+        pooling_mode_cls_token: false,
+      });
+    },
+  );
 
-  test("hard negatives, the loss both ways, scored pairs, and a stop with a resume", async () => {
+  test("supports hard negatives, a symmetric loss and scored pairs, and resumes", async () => {
     const rows = pairs.map((p, i) => ({
       ...p,
       ...(i % 3 && {
@@ -135,7 +138,7 @@ describe("embedding", () => {
     expect(evalMetrics!.spearman).toBeGreaterThan(0.8);
   });
 
-  test("any model embeds: the mean of its hidden states, whatever stands beside the text or how long it is", async () => {
+  test("any model embeds: the mean of hidden states, whatever else is in the batch", async () => {
     await using base = newModel();
     const texts = [
       "a",
@@ -166,7 +169,7 @@ describe("embedding", () => {
     );
     const ids = Array.from({ length: 600 }, (_, i) => (i * 7) % 90);
     const mean = await base.embed(ids, { normalize: false });
-    // The same from the hidden states of every prefix's last token: that of a causal model at each position.
+    // Compute the mean from the last hidden state of every prefix: in a causal model, that is each position's state.
     const every = await base.embed(
       [1, 255, 256, 257, 400, 600].map((n) => ids.slice(0, n)),
       { pooling: "last", normalize: false },
@@ -185,7 +188,7 @@ describe("embedding", () => {
     }
   });
 
-  test("LoRA: the trunk's bytes stay, and a folder of the adapter's own brings it to the base", async () => {
+  test("LoRA keeps the trunk's bytes, and the adapter's folder loads onto the base", async () => {
     const basePath = join(folder, "base");
     await using fresh = newModel();
     await fresh.save(basePath);
@@ -214,27 +217,27 @@ describe("embedding", () => {
     for (const model of [loaded, other])
       for (const [i, vector] of (await model.embed([anchor, near, far])).entries())
         expect(dotProduct(vector, wanted[i]!)).toBeCloseTo(1, 5);
-    // Without the adapter it is the base again; merged it is the same.
+    // Without the adapter, vectors are the base's; merged, they are unchanged.
     other.model.setActiveAdapters([]);
     expect(await gap(other)).toBeCloseTo(gapBefore, 4);
     await loaded.model.mergeAdapter("default");
     expect(dotProduct((await loaded.embed(anchor))!, wanted[0]!)).toBeCloseTo(1, 4);
   });
 
-  test("what is right for an anchor is not among its wrong answers", () => {
+  test("a correct answer is not among an anchor's negatives", () => {
     const ids = (...values: number[]) => Uint32Array.from(values);
     const batch = [
       { anchor: ids(1), positive: ids(5, 6), negatives: [ids(9)] },
-      { anchor: ids(2), positive: ids(5, 6), negatives: [] }, // the first one's positive
-      { anchor: ids(1), positive: ids(7), negatives: [ids(8)] }, // the first one's anchor: 5 6 and 7 are right for both
-      { anchor: ids(56), positive: ids(1), negatives: [ids(56)] }, // an anchor as positive; its own anchor as negative
-      { anchor: ids(3), positive: ids(4), negatives: [ids(5, 6)] }, // another one's positive, here as negative
+      { anchor: ids(2), positive: ids(5, 6), negatives: [] }, // the first pair's positive
+      { anchor: ids(1), positive: ids(7), negatives: [ids(8)] }, // the first pair's anchor: 5 6 and 7 are correct for both
+      { anchor: ids(56), positive: ids(1), negatives: [ids(56)] }, // an anchor as positive; its anchor also as negative
+      { anchor: ids(3), positive: ids(4), negatives: [ids(5, 6)] }, // another pair's positive as negative
     ];
     const mask = candidateMask(batch, { pairs: 6, negatives: 1 });
     const chosenAmong = Array.from({ length: 6 }, (_, a) =>
       Array.from(mask.subarray(a * 12, a * 12 + 12), (m, c) => (m === 0 ? c : -1)).filter((c) => c >= 0),
     );
-    // Candidates 0 to 5 are the positives of pairs 0 to 5, candidates 6 to 11 their negatives; 5, 7 and 11 are not there.
+    // Candidates 0 to 5 are the positives of pairs 0 to 5, and 6 to 11 their negatives. 5, 7 and 11 are missing.
     expect(chosenAmong).toEqual([
       [0, 4, 6, 8, 9],
       [1, 2, 3, 4, 6, 8, 9],
@@ -256,7 +259,7 @@ describe("embedding", () => {
   });
 });
 
-describe("what is wrong is named", () => {
+describe("rejects data", () => {
   test.each<[string, unknown[], string]>([
     ["no positive", [{ anchor: "a" }], "bad.jsonl:1: positive: expected a string, got nothing"],
     [
@@ -265,12 +268,12 @@ describe("what is wrong is named", () => {
       "bad.jsonl:1: negative[0]: expected a string",
     ],
     [
-      "a negative that is the positive",
+      "a negative equal to the positive",
       [{ anchor: "a", positive: "b", negative: ["c", "b"] }],
       'bad.jsonl:1: negative: expected another text than the row\'s positive, got "b"',
     ],
     [
-      "one positive everywhere",
+      "the same positive everywhere",
       [
         { anchor: "a", positive: "b" },
         { anchor: "c", positive: "b" },
@@ -279,7 +282,7 @@ describe("what is wrong is named", () => {
     ],
     ["an empty anchor", [{ anchor: " ", positive: "b" }], "bad.jsonl:1: anchor: expected a text"],
     ["too long", [{ anchor: "a", positive: "word ".repeat(90) }], "bad.jsonl:1: positive: expected at most 48 tokens"],
-  ])("%s", async (_, lines, message) => {
+  ])("with %s", async (_, lines, message) => {
     const path = join(folder, "bad.jsonl");
     await writeFile(path, lines.map((l) => JSON.stringify(l)).join("\n"));
     await using base = newModel();
@@ -288,7 +291,7 @@ describe("what is wrong is named", () => {
     expect(failure.message).toContain(message);
   });
 
-  test("sentence-transformers folders: other ways are refused, not misread", async () => {
+  test("rejects unsupported pooling in sentence-transformers folders", async () => {
     await using base = newModel();
     base.model.setEmbedding({ pooling: "mean", normalize: false });
     const path = join(folder, "foreign");

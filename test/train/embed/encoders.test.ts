@@ -1,4 +1,4 @@
-// Classifiers, vectors and adapters of BERT's kin: what is trained is saved as transformers has it, and answers the same.
+// Training of BERT-like encoders: classifiers, embedders and adapters are saved in transformers' layout and give the same answers.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,7 +53,7 @@ async function namesIn(path: string): Promise<string[]> {
 }
 
 describe.each(Object.entries(families))("%s", (modelType, family) => {
-  test("a classifier of texts", async () => {
+  test("trains and saves a classifier of texts", async () => {
     await using base = newModel(modelType);
     const outputDir = join(folder, `${modelType}-texts`);
     const { loss } = await trainClassifier(base, { ...options, data: rows, outputDir });
@@ -70,7 +70,7 @@ describe.each(Object.entries(families))("%s", (modelType, family) => {
     expect(right.length).toBeGreaterThan(0.9 * rows.length);
   });
 
-  test("a classifier of words", async () => {
+  test("trains and saves a classifier of words", async () => {
     await using base = newModel(modelType);
     const outputDir = join(folder, `${modelType}-words`);
     const { loss } = await trainClassifier(base, { ...options, data: words, outputDir });
@@ -83,7 +83,7 @@ describe.each(Object.entries(families))("%s", (modelType, family) => {
     expect(await loaded.classifyTokens(rows[0]!.text)).toEqual(await base.classifyTokens(rows[0]!.text));
   });
 
-  test("adapters beside a head", async () => {
+  test("trains and saves an adapter with a head", async () => {
     await using base = newModel(modelType);
     const trunk = join(folder, `${modelType}-base`);
     await base.save(trunk);
@@ -99,7 +99,7 @@ describe.each(Object.entries(families))("%s", (modelType, family) => {
     expect(await loaded.classify(texts)).toEqual(await base.classify(texts));
   });
 
-  test("vectors", async () => {
+  test("trains and saves an embedder", async () => {
     await using base = newModel(modelType);
     const outputDir = join(folder, `${modelType}-vectors`);
     const pairs = Object.values(kinds)

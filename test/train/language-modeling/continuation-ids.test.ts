@@ -1,4 +1,4 @@
-// Completions are encoded as what they are: the continuation of their prompt, whatever a tokenizer puts before a text.
+// Completions are encoded as the continuation of their prompt, whatever a tokenizer prepends to a text.
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, test } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -19,7 +19,7 @@ beforeAll(async () => {
 const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
 const rowOf = (value: Record<string, unknown>) => ({ value, where: "row 1", inFile: false });
 
-/** Prompts and answers; those in which a word, or a run of blanks, goes over the border come last. */
+/** Prompts and answers. The last ones have a word or a run of spaces across the border. */
 const rows = [
   { prompt: "The sky is", completion: " blue." },
   { prompt: "A:\n", completion: "Paris" },
@@ -30,7 +30,7 @@ const rows = [
   { prompt: "", completion: "The end" },
 ];
 
-/** The ids of a row in every stage: they are the same. */
+/** Returns a row's ids and checks that they are the same in every stage. */
 function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[number]) {
   const { ids, mask } = sftExample(rowOf({ prompt, completion }), tokenizer, how);
   const encoder = new RowEncoder(tokenizer);
@@ -49,21 +49,21 @@ function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[numbe
   return { ids, from };
 }
 
-/** What holds of every row, whatever the tokenizer. */
+/** Checks what holds for every row and tokenizer. */
 function check(tokenizer: Tokenizer, row: (typeof rows)[number], name: string): void {
   const { ids, from } = idsOf(tokenizer, row);
   const asked = promptIdsOf(tokenizer, row.prompt);
   const end = tokenizer.eosTokenIds[0]!;
   const together = [...promptIdsOf(tokenizer, row.prompt + row.completion), end];
   const isSpanned = asked.some((id, i) => together[i] !== id);
-  // The model is asked what generation asks it, and nothing is added to the answer's text or lost of it.
+  // The prompt is encoded as in generation, and the answer's text is kept exactly.
   expect([...ids.slice(0, from)], name).toEqual([...asked]);
   expect(textAfter(tokenizer, asked, ids.slice(from)), name).toBe(row.completion);
   if (!isSpanned) expect([...ids], name).toEqual(together);
 }
 
 describe("a completion", () => {
-  it("has the ids that follow the prompt's where both are encoded together", () => {
+  it("has the ids that follow the prompt's when both are encoded together", () => {
     for (const { name, tokenizer } of tokenizers)
       for (const row of rows.slice(0, 3)) {
         const { ids } = idsOf(tokenizer, row);
@@ -72,11 +72,11 @@ describe("a completion", () => {
       }
   });
 
-  it("follows the prompt's own ids where a token would span the border, without a space that it has not", () => {
+  it("follows the prompt's ids where a token would cross the border, without an extra space", () => {
     let spanned = 0;
     for (const { name, tokenizer } of tokenizers)
       for (const row of rows) {
-        // Without BOS the first token follows nothing, and is not learned.
+        // Without BOS, nothing precedes the first token, so it is not learned.
         if (promptIdsOf(tokenizer, row.prompt).length === 0) continue;
         check(tokenizer, row, `${name}: ${JSON.stringify(row)}`);
         const ids = promptIdsOf(tokenizer, row.prompt);
@@ -86,7 +86,7 @@ describe("a completion", () => {
     expect(spanned).toBeGreaterThan(4);
   });
 
-  it("keeps its text wherever the border lies", () => {
+  it("keeps its text wherever the border is", () => {
     for (const { name, tokenizer } of tokenizers)
       for (const text of sample)
         for (let at = 1; at < text.length; at++) {
@@ -97,7 +97,7 @@ describe("a completion", () => {
         }
   });
 
-  it("with special tokens in its text keeps them", () => {
+  it("keeps special tokens in its text", () => {
     for (const { name, tokenizer } of tokenizers) {
       const ids = promptIdsOf(tokenizer, "The sky");
       const after = continuationIds(tokenizer, { text: "The sky", ids }, " is</s>");
@@ -107,7 +107,7 @@ describe("a completion", () => {
 });
 
 const llama2 = fixtures && join(fixtures, "tokenizers/llama2/tokenizer.json");
-test.skipIf(!llama2)("Llama 2 learns an answer with one space, with none, and in the middle of a word", async () => {
+test.skipIf(!llama2)("Llama 2 learns answers after a space, without a space, and within a word", async () => {
   const tokenizer = await Tokenizer.load(llama2!);
   const names = (prompt: string, completion: string) => {
     const ids = promptIdsOf(tokenizer, prompt);

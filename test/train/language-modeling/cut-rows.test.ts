@@ -1,4 +1,4 @@
-// Rows that training cuts end as texts do that `embed` and `classify` cut: with what the tokenizer puts behind a text.
+// Training truncates rows as `embed` and `classify` do, keeping the tokenizer's closing tokens.
 import { expect, test } from "vitest";
 import { cutText } from "../../../lib/language-model/prompt.ts";
 import { encodeLabelled, readLabelled } from "../../../lib/train/examples/classify-rows.ts";
@@ -10,27 +10,30 @@ const text = "the cat sat on the mat in the old tree";
 const whole = tokenizer.encode(text);
 const cut = (contextLength: number) => cutText(text, tokenizer, { name: "text", contextLength });
 
-test.each([3, 5, 9, whole.length - 1, whole.length, whole.length + 1])("at %i tokens", async (maxLength) => {
-  expect(tokenizer.closingCount).toBeGreaterThan(0);
-  const expected = maxLength < whole.length ? await cut(maxLength) : Array.from(whole);
-  const prompts = columnPrompts({}, { pooling: "mean", normalize: true }, tokenizer);
-  const reading = { name: "data", tokenizer, prompts, lowercase: false, maxLength, truncation: true };
-  const [pair] = await readPairs([{ anchor: text, positive: "old" }], { ...reading, signal: undefined });
-  expect(Array.from(pair!.anchor)).toEqual(expected);
+test.each([3, 5, 9, whole.length - 1, whole.length, whole.length + 1])(
+  "truncates a row to %i tokens",
+  async (maxLength) => {
+    expect(tokenizer.closingCount).toBeGreaterThan(0);
+    const expected = maxLength < whole.length ? await cut(maxLength) : Array.from(whole);
+    const prompts = columnPrompts({}, { pooling: "mean", normalize: true }, tokenizer);
+    const reading = { name: "data", tokenizer, prompts, lowercase: false, maxLength, truncation: true };
+    const [pair] = await readPairs([{ anchor: text, positive: "old" }], { ...reading, signal: undefined });
+    expect(Array.from(pair!.anchor)).toEqual(expected);
 
-  const problemType = "single_label_classification";
-  const index = new Map(["a", "b"].map((label, i) => [label, i]));
-  const labelling = { tokenizer, index, problemType, maxLength, truncation: true } as const;
-  const [row] = await readLabelled([{ text, label: "a" }], { name: "data", problemType });
-  expect(Array.from(encodeLabelled(row!, labelling).ids)).toEqual(expected);
+    const problemType = "single_label_classification";
+    const index = new Map(["a", "b"].map((label, i) => [label, i]));
+    const labelling = { tokenizer, index, problemType, maxLength, truncation: true } as const;
+    const [row] = await readLabelled([{ text, label: "a" }], { name: "data", problemType });
+    expect(Array.from(encodeLabelled(row!, labelling).ids)).toEqual(expected);
 
-  // Of words, those whose tokens are there still have their labels.
-  const words = text.split(" ");
-  const tagged = { tokens: words, labels: words.map(() => "b") };
-  const [tags] = await readLabelled([tagged], { name: "data", problemType });
-  const { ids, at, targets } = encodeLabelled(tags!, labelling);
-  expect(Array.from(ids)).toEqual(expected);
-  const end = Math.min(maxLength, whole.length) - tokenizer.closingCount;
-  expect(Math.max(...at)).toBe(end - 1);
-  expect(Array.from(targets)).toEqual(Array.from(at, (place) => (place < 0 ? -1 : 1)));
-});
+    // The words that are left keep their labels.
+    const words = text.split(" ");
+    const tagged = { tokens: words, labels: words.map(() => "b") };
+    const [tags] = await readLabelled([tagged], { name: "data", problemType });
+    const { ids, at, targets } = encodeLabelled(tags!, labelling);
+    expect(Array.from(ids)).toEqual(expected);
+    const end = Math.min(maxLength, whole.length) - tokenizer.closingCount;
+    expect(Math.max(...at)).toBe(end - 1);
+    expect(Array.from(targets)).toEqual(Array.from(at, (place) => (place < 0 ? -1 : 1)));
+  },
+);

@@ -1,5 +1,5 @@
-// Training on the device under test (HEDDLE_DEVICE) beside the CPU on one thread: the same losses within 1 %, over a
-// pretraining, supervised steps of an adapter, and preference steps, as a user starts them.
+// Training on the device under test (HEDDLE_DEVICE) and on one CPU thread gives the same losses within 1 %. The stages are pre-training,
+// supervised steps of an adapter, and preference steps.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,7 +59,7 @@ describe.each(["f32", "bf16"] as const)("in %s", (dtype) => {
     const expected = await run(openDevice({ device: "cpu", threads: 1 }), train);
     const got = await run(openDevice(), train);
     expect(expected).toHaveLength(shape.maxSteps);
-    expect(expected.at(-1)).toBeLessThan(expected[0]!); // it learns: equal losses would else say little
+    expect(expected.at(-1)).toBeLessThan(expected[0]!); // it learns; otherwise equal losses would prove little
     for (const [i, loss] of expected.entries())
       expect(Math.abs(got[i]! / loss - 1), `step ${i + 1}`).toBeLessThan(0.01);
   });

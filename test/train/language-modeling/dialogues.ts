@@ -1,4 +1,4 @@
-// Short conversations that a tiny model learns in a few steps: what tests of supervised fine-tuning are about.
+// Short conversations that a tiny model learns in a few steps, for tests of supervised fine-tuning.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ export const rows = names.flatMap((name) =>
   })),
 );
 
-/** A folder with these rows and their text, a tokenizer of them and new models, from the first test of a file on. */
+/** Provides a folder with these rows and their text, a tokenizer and new models. Set up before a file's first test. */
 export function workplace() {
   const place = {
     folder: "",

@@ -11,13 +11,13 @@ async function taken<T>(source: ExampleSource<T>, batches: number): Promise<T[]>
 }
 
 describe("examples in memory", () => {
-  test("a misspelt option is refused: without heldOut nothing would be evaluated", () => {
+  test("rejects a misspelt option, such as heldout, which would disable evaluation", () => {
     expect(() => new ExampleSource(rows, { ...options, heldout: rows } as typeof options)).toThrow(
       /^heldout: expected a known option \(nearest: heldOut\), got an unknown name$/,
     );
   });
 
-  test("go on from a position as they would have gone on, however they are batched then", async () => {
+  test("continue from a saved position, also with another batch size", async () => {
     const whole = await taken(new ExampleSource(rows, options), 7);
     const first = new ExampleSource(rows, options);
     await taken(first, 2);
@@ -39,7 +39,7 @@ describe("examples in memory", () => {
     ["a text within a list", rows.map((row, i) => (i === 3 ? { ...row, more: [{ text: "x" }] } : row)), 4],
     ["the number of rows", [...rows, rows[0]!], 4],
     ["the seed", rows, 5],
-  ])("are refused where they are others: %s", (_, others, seed) => {
+  ])("reject the state of different rows: %s", (_, others, seed) => {
     const state = new ExampleSource(rows, options).state();
     const refused = () => new ExampleSource<object>(others, { ...options, seed }).restore(state);
     expect(refused).toThrow(
@@ -47,7 +47,7 @@ describe("examples in memory", () => {
     );
   });
 
-  test("rows of any make are told apart or passed over, and none is walked for ever", () => {
+  test("handle rows of any type, including cyclic ones", () => {
     const loop: { self?: object } = {};
     loop.self = loop;
     for (const odd of [
@@ -69,10 +69,10 @@ describe("examples in memory", () => {
   });
 });
 
-describe("rows apart", () => {
+describe("splitExamples", () => {
   const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
-  test.each([2, 3, 4, 5, 9])("of %i rows a small share is one row, and a greater share has it too", (count) => {
+  test.each([2, 3, 4, 5, 9])("a small fraction of %i rows is one row, which a larger fraction includes", (count) => {
     const { heldOut, train } = splitExamples(numbers(count), 1e-6);
     expect(heldOut).toHaveLength(1);
     expect([...train, ...heldOut].sort()).toEqual(numbers(count));
@@ -80,7 +80,7 @@ describe("rows apart", () => {
     expect(splitExamples(numbers(100), 1e-6).heldOut.every((row) => more.heldOut.includes(row))).toBe(true);
   });
 
-  test("no share holds nothing out", () => {
+  test("a fraction of 0 holds nothing out", () => {
     expect(splitExamples(numbers(5), 0)).toEqual({ train: numbers(5), heldOut: [] });
   });
 });

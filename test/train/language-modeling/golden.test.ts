@@ -33,7 +33,7 @@ function create(
 describe.each(goldenNames)("%s against PyTorch in float64", (name) => {
   const golden = goldenCase(name);
 
-  test("logits: error at most 1e-5 of their range", async () => {
+  test("logits have an error of at most 1e-5 of their range", async () => {
     const model = await goldenModel(name, device);
     const T = golden.ids[0]!.length;
     const program = compile(() => {
@@ -52,7 +52,7 @@ describe.each(goldenNames)("%s against PyTorch in float64", (name) => {
     model.dispose();
   });
 
-  test("loss and every gradient: relative error at most 1e-5", async () => {
+  test("loss and every gradient have a relative error of at most 1e-5", async () => {
     const model = await goldenModel(name, device);
     const step = await create(model, golden);
     const { loss } = await step.accumulate([batchOf(golden)]);
@@ -69,7 +69,7 @@ describe.each(goldenNames)("%s against PyTorch in float64", (name) => {
     model.dispose();
   });
 
-  test("ten AdamW steps: losses and gradient norms to 5 digits", async () => {
+  test("ten AdamW steps agree in losses and gradient norms to 5 digits", async () => {
     const model = await goldenModel(name, device);
     const step = await create(model, golden);
     for (const [i, expected] of golden.losses.entries()) {
@@ -107,7 +107,7 @@ test("two accumulated micro-batches equal one batch", async () => {
   for (const model of [whole, halves]) model.dispose();
 });
 
-test("frozen weights keep their bytes, and cost no gradient", async () => {
+test("frozen weights keep their bytes and get no gradient", async () => {
   const golden = goldenCase("llama");
   const model = await goldenModel("llama", device);
   const before = await model.weight("model.layers.0.mlp.up_proj.weight").toFloat32();

@@ -20,7 +20,7 @@ interface StepValues {
   losses: number[];
 }
 
-/** The golden trunk with a head of hashed weights, as scripts/golden/heads.py makes it. */
+/** Creates the golden trunk with a head of hashed weights, as in scripts/golden/heads.py. */
 async function modelWith(trunk: string, classifier: ClassifierConfigInput): Promise<Model> {
   const model = await goldenModel(trunk as GoldenName, device);
   await model.addClassifier(classifier);
@@ -32,7 +32,7 @@ async function modelWith(trunk: string, classifier: ClassifierConfigInput): Prom
   return model;
 }
 
-/** Loss, every gradient and three steps of a stage on one batch, against the golden values. */
+/** Checks the loss, every gradient and three steps of a stage on one batch against the golden values. */
 async function expectSteps<Batch>(
   model: Model,
   stage: Stage<Batch>,
@@ -46,7 +46,7 @@ async function expectSteps<Batch>(
   const first = await step.accumulate(batches);
   expect(Math.abs(first.loss / expected.losses[0]! - 1)).toBeLessThan(1e-5);
   expect(Object.keys(expected.gradients).sort()).toEqual([...names].sort());
-  // Some gradients are zero in exact arithmetic: what f32 leaves of them is small beside the whole gradient.
+  // Some gradients are zero in exact arithmetic. In f32 they are small compared with the whole gradient.
   const rounding = 1e-7 * Math.hypot(...Object.values(expected.gradients).map(({ norm }) => norm));
   for (const [weight, { norm, first: values }] of Object.entries(expected.gradients)) {
     const got = await step.optimizer.gradients.get(`gradient.${weight}`)!.toFloat32();
@@ -58,7 +58,7 @@ async function expectSteps<Batch>(
   }
   for (const [i, loss] of expected.losses.entries()) {
     const { loss: got } = await step.run(batches, 1e-3);
-    // The third loss is the result of two updates of all weights.
+    // The third loss depends on two updates of all weights.
     expect(Math.abs(got / loss - 1), `loss of step ${i + 1}`).toBeLessThan(1e-4);
   }
   step.dispose();
@@ -94,12 +94,12 @@ describe.each(sequenceCases)("classification of texts (%s) against PyTorch in fl
     });
   const create = () => modelWith(c.trunk, { ...classifier, labels: [...classifier.labels] });
 
-  test("loss, every gradient and three AdamW steps, from padded batches", async () => {
+  test("loss, every gradient and three AdamW steps agree, for padded batches", async () => {
     const shape = { sequences: 4, sequenceLength: 24 };
     await expectSteps(await create(), stageOf(4), [examples], shape, c as unknown as StepValues);
   });
 
-  test("the same from accumulated micro-batches, one of them not full", async () => {
+  test("accumulated micro-batches give the same result, one of them not full", async () => {
     const shape = { sequences: 3, sequenceLength: 24 };
     const parts = [examples.slice(0, 3), examples.slice(3)];
     await expectSteps(await create(), stageOf(3), parts, shape, c as unknown as StepValues);
@@ -114,25 +114,28 @@ describe.each(sequenceCases)("classification of texts (%s) against PyTorch in fl
   });
 });
 
-test.each(Object.keys(golden.token) as (keyof typeof golden.token)[])("classification of words, %s", async (name) => {
-  const c = golden.token[name];
-  const labels = ["a", "b", "c", "d"];
-  const model = await modelWith(c.trunk, { task: "token", labels });
-  const examples = c.ids.map((ids, i) => ({
-    ids: Uint32Array.from(ids),
-    at: Int32Array.from(c.at[i]!),
-    targets: Int32Array.from(c.targets[i]!),
-  }));
-  const shape = { sequences: 3, sequenceLength: 16 };
-  const stage = classification({
-    classifier: model.config.classifier!,
-    ...shape,
-    padTokenId: 0,
-    outputs: 4,
-    labelSmoothingFactor: 0,
-  });
-  await expectSteps(model, stage, [examples], shape, c as unknown as StepValues);
-});
+test.each(Object.keys(golden.token) as (keyof typeof golden.token)[])(
+  "classification of words (%s) agrees with PyTorch in float64",
+  async (name) => {
+    const c = golden.token[name];
+    const labels = ["a", "b", "c", "d"];
+    const model = await modelWith(c.trunk, { task: "token", labels });
+    const examples = c.ids.map((ids, i) => ({
+      ids: Uint32Array.from(ids),
+      at: Int32Array.from(c.at[i]!),
+      targets: Int32Array.from(c.targets[i]!),
+    }));
+    const shape = { sequences: 3, sequenceLength: 16 };
+    const stage = classification({
+      classifier: model.config.classifier!,
+      ...shape,
+      padTokenId: 0,
+      outputs: 4,
+      labelSmoothingFactor: 0,
+    });
+    await expectSteps(model, stage, [examples], shape, c as unknown as StepValues);
+  },
+);
 
 describe.each(Object.entries(golden.contrastive))("InfoNCE, %s", (_, c) => {
   const batch = c.anchors.map(
@@ -157,7 +160,7 @@ describe.each(Object.entries(golden.contrastive))("InfoNCE, %s", (_, c) => {
   test.each([
     ["a full batch", 0],
     ["masked places in it: a pair and a negative that are not there", 1],
-  ])("loss, every gradient and three AdamW steps: %s", async (_, more) => {
+  ])("loss, every gradient and three AdamW steps agree: %s", async (_, more) => {
     const model = await goldenModel(c.trunk as GoldenName, device);
     const pairs = batch.length + more;
     const negatives = (c.negatives.length > 0 ? 1 : 0) + more;

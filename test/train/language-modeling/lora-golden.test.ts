@@ -25,7 +25,7 @@ interface LoraGolden {
 
 const cases = Object.entries(golden) as unknown as [string, LoraGolden][];
 
-/** The case's base with the adapter on it, A and B as the other side computes them. */
+/** Creates the base with the adapter, with A and B as the reference computes them. */
 async function adapted({ model: name, lora, layers }: LoraGolden): Promise<Model> {
   const model = await goldenModel(name, device);
   const { targets, ...rest } = lora;
@@ -77,7 +77,7 @@ function expectLogits(got: number[][], expected: number[][]) {
 }
 
 describe.each(cases)("%s against PyTorch in float64", (_, given) => {
-  test("logits, with the adapter applied, merged, and taken out again", async () => {
+  test("logits agree with the adapter applied, merged and unmerged", async () => {
     const model = await adapted(given);
     const layer = given.layers[0]!;
     const before = await model.weight(`${layer}.weight`).toFloat32();
@@ -92,7 +92,7 @@ describe.each(cases)("%s against PyTorch in float64", (_, given) => {
     model.dispose();
   });
 
-  test("loss and the gradients of every A and B: relative error at most 1e-5", async () => {
+  test("loss and the gradients of every A and B have a relative error of at most 1e-5", async () => {
     const model = await adapted(given);
     const step = await create(model, given);
     const { loss } = await step.accumulate([batchOf(given)]);
@@ -108,7 +108,7 @@ describe.each(cases)("%s against PyTorch in float64", (_, given) => {
     model.dispose();
   });
 
-  test("ten AdamW steps: losses to 5 digits, and the base's bytes stay", async () => {
+  test("ten AdamW steps agree in losses to 5 digits, and the base keeps its bytes", async () => {
     const model = await adapted(given);
     const before = new Map<string, Float32Array>();
     for (const name of model.weightNames) before.set(name, await model.weight(name).toFloat32());

@@ -17,7 +17,7 @@ import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretra
 let folder: string;
 let tokenizer: Tokenizer;
 
-/** Simple sentences: enough structure to learn in a few dozen steps. */
+/** Simple sentences with enough structure to learn in a few dozen steps. */
 function text(count: number, seed: number): string {
   const names = ["Anna", "Ben", "Clara", "Dan"];
   const verbs = ["likes", "sees", "finds", "wants"];
@@ -25,7 +25,7 @@ function text(count: number, seed: number): string {
   let s = seed;
   const pick = (list: string[]) => {
     s = (Math.imul(s, 1103515245) + 12345) >>> 0;
-    return list[(s >>> 16) % list.length]!; // the low bits of this generator repeat after a few numbers
+    return list[(s >>> 16) % list.length]!; // this generator's low bits have a short period
   };
   return Array.from(
     { length: count },
@@ -104,8 +104,8 @@ describe("pretrain", () => {
     expect(steps[0]!.loss).toBeGreaterThan(5);
     expect(steps.at(-1)!.loss).toBeLessThan(1.5);
     expect(steps.at(-1)!.tokensSeen).toBe(80 * 4 * 32);
-    expect(steps[1]!.learningRate).toBe(5e-3); // the warm-up's end
-    expect(steps.at(-1)!.learningRate).toBeLessThan(1e-4); // the cosine's end
+    expect(steps[1]!.learningRate).toBe(5e-3); // the end of the warm-up
+    expect(steps.at(-1)!.learningRate).toBeLessThan(1e-4); // the end of the cosine
     expect(evaluations.map((e) => e.step)).toEqual([40, 80]);
     expect(evaluations[1]!.evalLoss).toBeLessThan(evaluations[0]!.evalLoss!);
     expect(result).toMatchObject({ steps: 80, path: outputDir, evalLoss: evaluations[1]!.evalLoss });
@@ -121,7 +121,7 @@ describe("pretrain", () => {
     expect(continuation).toMatch(/^ (a|the) /);
   });
 
-  test("a run that is aborted and resumed has the losses of one that was not, bit for bit", async () => {
+  test("a resumed run has the losses of an uninterrupted one, bit for bit", async () => {
     await using whole = newModel();
     const expected = await losses(whole, options({ gradientAccumulationSteps: 2 }));
 
@@ -162,7 +162,7 @@ describe("pretrain", () => {
     expect(config).toMatchObject({ model_type: "llama", architectures: ["LlamaForCausalLM"], hidden_size: 32 });
   });
 
-  test("continues the pre-training of a loaded 16-bit checkpoint; the card names its parent", async () => {
+  test("continues pre-training of a loaded 16-bit checkpoint, and the card names its parent", async () => {
     await using base = newModel();
     const outputDir = join(folder, "parent");
     await pretrain(base, options({ outputDir, saveDtype: "bf16", name: "small" }));
@@ -173,7 +173,7 @@ describe("pretrain", () => {
     expect(child.card).toMatchObject({ parent: "small", tokensSeen: 14 * 4 * 32 });
   });
 
-  test("f32 and bf16 agree on the losses to 1 %", async () => {
+  test("losses in f32 and bf16 agree within 1 %", async () => {
     await using a = newModel();
     await using b = newModel();
     const [f32, bf16] = [await losses(a, options()), await losses(b, options({ dtype: "bf16" }))];
@@ -182,7 +182,7 @@ describe("pretrain", () => {
     });
   });
 
-  test("a mixture, packed documents and token files: resumed runs have the losses of one that was not", async () => {
+  test("resumes mixtures, packed documents and token files with the losses of an uninterrupted run", async () => {
     const shards = join(folder, "shards");
     await writeTokenShards({ files: join(folder, "train.txt"), tokenizer, outputDir: shards, shardTokens: 3000 });
     const column = text(120, 5).split("\n\n");
@@ -219,7 +219,7 @@ describe("pretrain", () => {
     }
   });
 
-  test("Muon learns, and resumes bit for bit; layers computed again change no bit; z-loss is not measured on held-out text", async () => {
+  test("Muon learns and resumes bit for bit; gradient checkpointing changes no bit; evaluation excludes z-loss", async () => {
     const given = options({ optim: "muon", muonWeightDecay: 0.05, gradientAccumulationSteps: 2 });
     await using whole = newModel();
     const expected = await losses(whole, given);
@@ -255,13 +255,13 @@ describe("pretrain", () => {
     expect(with_.evalLoss).toBeCloseTo(without.evalLoss!, 5);
   });
 
-  test("packed documents have the loss and the gradients of the same documents in rows of their own", async () => {
+  test("packed documents have the loss and gradients of one document per row", async () => {
     await using base = newModel();
     const open = (maxSeqLength: number, batchSize: number) =>
       openCorpus({ files: join(folder, "train.txt"), tokenizer, maxSeqLength, batchSize, packing: "bestFit" });
     using corpus = await open(64, 2);
     const packed = await corpus.next();
-    // The same documents, one a row.
+    // The same documents, one per row.
     const rows: number[][] = [];
     for (let i = 0; i < packed.tokens.length; i++) {
       if (packed.documents![i]! < 0) continue;
@@ -301,7 +301,7 @@ describe("pretrain", () => {
     }
   });
 
-  test("the model generates between steps of its own training", async () => {
+  test("the model can generate between steps of its training", async () => {
     await using base = newModel();
     let texts = 0;
     for await (const event of pretrain(base, options({ maxSteps: 3 })))
@@ -313,7 +313,7 @@ describe("pretrain", () => {
   });
 });
 
-describe("errors name what was wrong, expected and got", () => {
+describe("rejects", () => {
   const cases: [string, Record<string, unknown>, { code: string; message: RegExp }][] = [
     [
       "an unknown option",
@@ -345,22 +345,22 @@ describe("errors name what was wrong, expected and got", () => {
       { code: "INVALID_ARGUMENT", message: /pretrain\.data\.0: expected weight, got an unknown option wieght/ },
     ],
     [
-      "a weight that is none",
+      "a weight of zero",
       { data: [{ data: "a.txt", weight: 0 }] },
       { code: "INVALID_ARGUMENT", message: /data\.0\.weight: expected a number above 0, got 0/ },
     ],
     [
-      "data that are none",
+      "data of the wrong type",
       { data: 7 },
       { code: "INVALID_ARGUMENT", message: /data: expected a path, an array of paths, or an array of objects/ },
     ],
     [
-      "a packing that is none",
+      "an unknown packing",
       { packing: "best" },
       { code: "INVALID_ARGUMENT", message: /packing: expected one of concatenate, bestFit, got "best"/ },
     ],
     [
-      "an optimiser that is none",
+      "an unknown optimizer",
       { optim: "moun" },
       { code: "INVALID_ARGUMENT", message: /optim: expected one of adamw, muon, got "moun"/ },
     ],
@@ -371,7 +371,7 @@ describe("errors name what was wrong, expected and got", () => {
     ],
     ["a missing file", { data: "/nowhere/text.txt" }, { code: "NOT_FOUND", message: /\/nowhere\/text\.txt/ }],
     [
-      "a resume from nothing",
+      "a resume without a checkpoint",
       { resume: true, outputDir: "/tmp/heddle-no-such-run" },
       { code: "NOT_FOUND", message: /expected a checkpoint in .*, got none/ },
     ],

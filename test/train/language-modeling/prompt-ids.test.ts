@@ -1,4 +1,4 @@
-// Rows of training have the ids that generation gives the same prompts, whatever the tokenizer puts around a text.
+// Training encodes prompts with the ids of generation, whatever the tokenizer adds to a text.
 import { beforeAll, describe, expect, it } from "vitest";
 import { createModel } from "../../../lib/language-model/create.ts";
 import { promptIds } from "../../../lib/language-model/prompt.ts";
@@ -14,7 +14,7 @@ const rows = words.map((word, i) => ({ prompt: word, completion: ` is ${colours[
 const texts = rows.map(({ prompt, completion }) => prompt + completion);
 const special = { specialTokens: ["<s>", "</s>"], eosToken: "</s>" };
 
-/** A tokenizer that puts its end behind every text as well. */
+/** A tokenizer that also appends its end token to every text. */
 function closing(tokenizer: Tokenizer): Tokenizer {
   const file = JSON.parse(tokenizer.files()["tokenizer.json"]!);
   file.post_processor.single.push({ SpecialToken: { id: "</s>", type_id: 0 } });
@@ -39,7 +39,7 @@ beforeAll(async () => {
 });
 
 describe("prompts of training", () => {
-  it("are those of generation", async () => {
+  it("equal those of generation", async () => {
     for (const { name, tokenizer, begin, end } of tokenizers) {
       const own = (text: string) => [...tokenizer.encode(text, { addSpecialTokens: false })];
       const { vocabSize } = tokenizer;
@@ -48,7 +48,7 @@ describe("prompts of training", () => {
       const at = { value: rows[0]!, where: "row 1", inFile: false };
       const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
       const { ids, mask } = sftExample(at, tokenizer, how);
-      // As one text, of which the prompt's ids are the beginning.
+      // Also as one text whose ids start with the prompt's.
       expect([...ids], name).toEqual([...begin, ...own("cat is red"), end]);
       expect(mask.indexOf(1), name).toBe(asked.length);
       const whole = sftExample({ ...at, value: { text: "cat is red" } }, tokenizer, how);
@@ -61,7 +61,7 @@ describe("prompts of training", () => {
     }
   });
 
-  it("lead to the answers that were learned", async () => {
+  it("yield the learned answers in generation", async () => {
     const { tokenizer } = tokenizers[0]!;
     const base = { modelType: "llama", hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 1, numAttentionHeads: 4 };
     const model = createModel({ ...base, maxPositionEmbeddings: 32 } as const, { tokenizer, seed: 1 });

@@ -1,4 +1,4 @@
-// Adapters over quantised weights: against PyTorch over the numbers, and from a GGUF file to an adapter's folder and back.
+// Adapters over quantized weights: against PyTorch over the dequantized weights, and from a GGUF file to an adapter's folder and back.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts"
 
 const device = openDevice();
 type Quantised = "q4_0" | "q8_0" | "q4_k";
-/** Bytes of a block, its elements, and where its half-precision numbers lie, with their size: as scripts/golden/qlora.py has them. */
+/** Size of a block, its element count, and offset and scale of its half-precision numbers, as in scripts/golden/qlora.py. */
 const LAYOUT: Record<Quantised, { size: number; count: number; halves: [number, number][] }> = {
   q4_0: { size: 18, count: 32, halves: [[0, 2 ** -7]] },
   q8_0: { size: 34, count: 32, halves: [[0, 2 ** -11]] },
@@ -80,7 +80,7 @@ async function quantisedModel({ dtype, config: c }: (typeof golden)[number]): Pr
   return Model.fromWeights(config, device, weights);
 }
 
-describe.each(golden)("$dtype against PyTorch in float64 over its numbers", (given) => {
+describe.each(golden)("$dtype against PyTorch in float64 over the dequantized weights", (given) => {
   const flat = Int32Array.from(given.targets.flat());
   const batch = { tokens: Int32Array.from(given.ids.flat()), targets: flat, tokenCount: flat.length, byteCount: 0 };
   const create = async (gradientCheckpointing = false) => {
@@ -98,7 +98,7 @@ describe.each(golden)("$dtype against PyTorch in float64 over its numbers", (giv
   };
 
   test.each([false, true])(
-    "loss and the gradients of every A and B to 1e-4 (layers computed again: %s)",
+    "loss and the gradients of every A and B agree to 1e-4 (gradient checkpointing: %s)",
     async (again) => {
       const { model, step } = await create(again);
       const { loss } = await step.accumulate([batch]);
@@ -115,7 +115,7 @@ describe.each(golden)("$dtype against PyTorch in float64 over its numbers", (giv
     },
   );
 
-  test("ten steps: losses to 4 digits; the blocks stay blocks, to the byte", async () => {
+  test("ten steps agree in losses to 4 digits, and the quantized blocks keep their bytes", async () => {
     const { model, step } = await create();
     const before = new Map<string, Uint8Array>();
     for (const name of model.weightNames) before.set(name, new Uint8Array((await model.weight(name).read()).buffer));
@@ -174,7 +174,7 @@ describe.each(["q4_0", "q8_0", "q4_k"] as const)("a GGUF file in %s", (dtype) =>
     expect(fresh.model.weight("model.layers.0.mlp.up_proj.weight").dtype).toBe("f32");
     const merged = (await fresh.logits(ids)).map((row) => [...row]);
     expect(apart(merged, adapted)).toBeLessThan(1e-5);
-    // Saved merged, it is a model of its own.
+    // Saved merged, it is a separate model.
     await fresh.save(join(folder, "merged"));
     await using whole = await LanguageModel.load(join(folder, "merged"));
     expect(

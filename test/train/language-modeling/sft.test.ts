@@ -24,7 +24,7 @@ const bytes = async (base: LanguageModel) => {
 };
 
 describe("sft", () => {
-  test("learns to answer; the saved model has its chat template and card, and answers as it did", async () => {
+  test("learns to answer; the saved model has its chat template and card, and gives the same answers", async () => {
     await using base = newModel();
     const outputDir = join(place.folder, "answers");
     const events: TrainEvent[] = [];
@@ -54,12 +54,12 @@ describe("sft", () => {
     expect(answer.finishReason).toBe("stop");
   });
 
-  test("packing is padding: the same rows have the same loss and the same step", async () => {
+  test("packing gives the loss and the step of padding for the same rows", async () => {
     await using padded = newModel();
     await using packed = newModel();
     const all = options({ maxSteps: 3, learningRate: 1e-2, perDeviceTrainBatchSize: rows.length, maxGradNorm: 0 });
     const a = await steps(padded, all);
-    // All rows are in every step either way: the packed ones in as many sequences as they need.
+    // Every step has all rows either way, the packed ones in as many sequences as they need.
     const few = options({
       ...all,
       packing: true,
@@ -78,7 +78,7 @@ describe("sft", () => {
     }
   });
 
-  test("accumulation: 4 micro-batches of 2 make the step of one of 8", async () => {
+  test("four micro-batches of 2 make the step of one batch of 8", async () => {
     await using one = newModel();
     await using four = newModel();
     const a = await steps(one, options({ perDeviceTrainBatchSize: 8 }));
@@ -92,34 +92,31 @@ describe("sft", () => {
   test.each([
     ["full", {}],
     ["LoRA with dropout, packed, with replay", { lora: { r: 4, dropout: 0.1 }, packing: true, maxSeqLength: 64 }],
-  ] as const)(
-    "%s: aborted and resumed, the losses are those of a run that was not, bit for bit",
-    async (name, more) => {
-      const replay =
-        "lora" in more ? { replay: { data: join(place.folder, "text.txt"), weight: 0.3, maxSeqLength: 16 } } : {};
-      const given = options({ ...more, ...replay, maxSteps: 10 });
-      await using whole = newModel();
-      const expected = await losses(whole, given);
-      const outputDir = join(place.folder, `resumed-${name.slice(0, 4)}`);
-      const control = new AbortController();
-      await using first = newModel();
-      const before = await bytes(first);
-      const seen: number[] = [];
-      const aborted = (async () => {
-        for await (const event of sft(first, { ...given, outputDir, saveSteps: 3, signal: control.signal }))
-          if (isStep(event) && seen.push(event.loss) === 5) control.abort();
-      })();
-      await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
-      await using second = newModel();
-      const rest = await losses(second, { ...given, outputDir, saveSteps: 3, resume: "auto" });
-      expect([...seen.slice(0, 10 - rest.length), ...rest]).toEqual(expected);
-      expect(rest.length).toBeLessThanOrEqual(6);
-      if ("lora" in more) expect(await bytes(first)).toEqual(before);
-      else expect(await bytes(first)).not.toEqual(before);
-    },
-  );
+  ] as const)("%s: a resumed run has the losses of an uninterrupted one, bit for bit", async (name, more) => {
+    const replay =
+      "lora" in more ? { replay: { data: join(place.folder, "text.txt"), weight: 0.3, maxSeqLength: 16 } } : {};
+    const given = options({ ...more, ...replay, maxSteps: 10 });
+    await using whole = newModel();
+    const expected = await losses(whole, given);
+    const outputDir = join(place.folder, `resumed-${name.slice(0, 4)}`);
+    const control = new AbortController();
+    await using first = newModel();
+    const before = await bytes(first);
+    const seen: number[] = [];
+    const aborted = (async () => {
+      for await (const event of sft(first, { ...given, outputDir, saveSteps: 3, signal: control.signal }))
+        if (isStep(event) && seen.push(event.loss) === 5) control.abort();
+    })();
+    await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
+    await using second = newModel();
+    const rest = await losses(second, { ...given, outputDir, saveSteps: 3, resume: "auto" });
+    expect([...seen.slice(0, 10 - rest.length), ...rest]).toEqual(expected);
+    expect(rest.length).toBeLessThanOrEqual(6);
+    if ("lora" in more) expect(await bytes(first)).toEqual(before);
+    else expect(await bytes(first)).not.toEqual(before);
+  });
 
-  test("LoRA: the folder holds the adapter alone, loads onto its base, and the base is untouched", async () => {
+  test("LoRA saves only the adapter, which loads onto its base, and leaves the base unchanged", async () => {
     await using base = newModel();
     await base.save(join(place.folder, "base"));
     await using known = await LanguageModel.load(join(place.folder, "base"));
@@ -149,13 +146,13 @@ describe("sft", () => {
     expect(config).toMatchObject({ peft_type: "LORA", r: 8, target_modules: ["q_proj", "v_proj"] });
     await expect(readFile(join(outputDir, "model.safetensors"))).rejects.toThrow();
     expect(loaded.card).toMatchObject({ stage: "sft" });
-    // A second run goes on with the adapter that is there.
+    // A second run continues with the existing adapter.
     const [again] = await losses(loaded, options({ lora: { r: 8 }, maxSteps: 1 }));
     expect(again).toBeLessThan(result.loss + 0.5);
     expect(loaded.model.adapters.size).toBe(1);
   });
 
-  test("NEFTune: noise of ± alpha / √(length · width) on the embeddings, in training alone, drawn again by a resumed run", async () => {
+  test("NEFTune adds noise of ± alpha / √(length · width) to the embeddings, in training only, and resumes with the same noise", async () => {
     const given = options({ neftuneNoiseAlpha: 20, evalData: rows.slice(0, 4), maxSteps: 6 });
     await using whole = newModel();
     const expected = await losses(whole, given);
@@ -182,7 +179,7 @@ describe("sft", () => {
       return (await sft(base, { ...given, neftuneNoiseAlpha, maxSteps: 1, learningRate: 1e-12 })).evalLoss;
     };
     expect(await held(20)).toBeCloseTo((await held(0))!, 6);
-    // The noise itself: what a training trace adds to an embedding.
+    // Read the noise itself: what a training pass adds to an embedding.
     const width = 32;
     await using base = newModel();
     const program = compile(() => {
@@ -210,10 +207,10 @@ describe("sft", () => {
     const differences = Array.from(noisy, (v, i) => v - x[i]!);
     expect(Math.max(...differences.map(Math.abs))).toBeLessThanOrEqual(bound * 1.0001);
     const mean = differences.reduce((n, d) => n + d * d, 0) / differences.length;
-    expect(Math.abs(mean / (bound ** 2 / 3) - 1)).toBeLessThan(0.15); // of 512 uniform draws, five standard deviations
+    expect(Math.abs(mean / (bound ** 2 / 3) - 1)).toBeLessThan(0.15); // five standard deviations of 512 uniform draws
   });
 
-  test("replay is reported, and changes what is learned", async () => {
+  test("replay is reported and changes what is learned", async () => {
     await using plain = newModel();
     await using kept = newModel();
     const replay = { data: join(place.folder, "text.txt"), weight: 1, maxSeqLength: 16, perDeviceTrainBatchSize: 2 };
@@ -239,7 +236,7 @@ describe("sft", () => {
       "ends a conversation with more than its last turn",
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}END{% endif %}",
     ],
-  ])("answers in a prompt of messages are given, not learned, where the template %s", (_, chatTemplate) => {
+  ])("answers within a prompt of messages are not learned if the template %s", (_, chatTemplate) => {
     const say = (role: string, content: string) => ({ role, content });
     const prompt = [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")];
     const row = {
@@ -258,7 +255,7 @@ describe("sft", () => {
     expect(learned).not.toContain("red ball");
   });
 
-  test("a completion of messages counts whole without assistantOnlyLoss, its answers with it, all without completionOnlyLoss", () => {
+  test("assistantOnlyLoss and completionOnlyLoss select which messages of a completion are learned", () => {
     const say = (role: string, content: string) => ({ role, content });
     const value = {
       prompt: [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")],
@@ -286,7 +283,7 @@ describe("sft", () => {
   test.each([
     "{% for m in messages %}<{{ 'model' if m.role == 'assistant' else m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<model>{% endif %}",
     undefined,
-  ])("answers of the role model are the assistant's, as in preference training (%#)", (chatTemplate) => {
+  ])('answers of the role "model" are the assistant\'s, as in preference training (%#)', (chatTemplate) => {
     const say = (role: string, content: string) => ({ role, content });
     const how = { assistantOnlyLoss: true, completionOnlyLoss: true, chatTemplate };
     const learned = (role: string, value: object) => {
@@ -308,7 +305,7 @@ describe("sft", () => {
     );
   });
 
-  test("epochs set the steps; prompts with completions and texts are rows too", async () => {
+  test("epochs determine the steps, and rows may be prompts with completions or texts", async () => {
     await using base = newModel();
     const data = [
       { prompt: "Anna holds", completion: " a red ball." },

@@ -18,7 +18,7 @@ if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fi
 describe.skipIf(!fixtures)("stories260K, a trained model", () => {
   const folder = join(fixtures ?? "", "stories260K");
 
-  test("supervised fine-tuning: the loss of the answer's tokens, alone, padded and packed twice", async () => {
+  test("supervised fine-tuning has the reference's loss over the answer's tokens, padded and packed", async () => {
     const { sft } = JSON.parse(readFileSync(join(folder, "reference/training.json"), "utf8"));
     const files = await openModelFiles(folder);
     const model = await loadModel(files.config, files.weights, { device: openDevice() });
@@ -44,7 +44,7 @@ describe.skipIf(!fixtures)("stories260K, a trained model", () => {
     files.close();
   });
 
-  test("loss, gradients, ten AdamW steps and a DPO step: relative error at most 1e-4", async () => {
+  test("loss, gradients, ten AdamW steps and a DPO step have a relative error of at most 1e-4", async () => {
     const reference = JSON.parse(readFileSync(join(folder, "reference/training.json"), "utf8"));
     const files = await openModelFiles(folder);
     const model = await loadModel(files.config, files.weights, { device: openDevice() });

@@ -1,4 +1,4 @@
-// Pre-training on texts that a program gives.
+// Pre-training on texts passed by a program.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,7 +38,7 @@ async function losses(data: PretrainOptions["data"], more: Partial<PretrainOptio
 const written = async () => (await readdir(folder)).filter((name) => name.startsWith("heddle-texts"));
 
 describe.skipIf(process.platform === "win32")("texts in memory", () => {
-  test("teach what a file of them teaches, and leave nothing behind", async () => {
+  test("give the losses of a file with them, and leave no temp files", async () => {
     const path = join(folder, "rows.jsonl");
     await writeFile(path, rows.map((row) => JSON.stringify(row)).join("\n"));
     const held = { evalData: path };
@@ -53,7 +53,7 @@ describe.skipIf(process.platform === "win32")("texts in memory", () => {
     expect(await written()).toEqual([]);
   });
 
-  test("a resumed run finds its place in the same texts, and takes no others", async () => {
+  test("resume at their position, and are rejected if changed", async () => {
     const outputDir = join(folder, "resumed");
     const expected = await losses(rows);
     const first = await losses(rows, { outputDir, maxSteps: 3, saveSteps: 1 });
@@ -67,7 +67,7 @@ describe.skipIf(process.platform === "win32")("texts in memory", () => {
     expect(await written()).toEqual([]);
   });
 
-  test("what is no text is named, and strings of an array stay paths", async () => {
+  test("invalid values are named, and strings in an array are paths", async () => {
     await expect(losses(slowly(["a", 3] as never))).rejects.toThrow(
       /^data: row 2: expected a text, or an object with the text field "text", got 3/,
     );

@@ -1,4 +1,4 @@
-// A stage of the weights themselves over a model that has an adapter: what it saves must hold what the adapter has learned.
+// Full training over a model with an adapter: the saved model must include what the adapter has learned.
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,7 +44,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("a stage without lora over a model with an adapter", () => {
-  test("saves a model that holds the adapter, whichever way it came onto the model", async () => {
+  test("saves a model that includes the adapter, however the adapter was added", async () => {
     await using base = await LanguageModel.load(join(folder, "base"));
     await sft(base, learned);
     await using fromFolder = await LanguageModel.load(join(folder, "sft"));
@@ -61,7 +61,7 @@ describe("a stage without lora over a model with an adapter", () => {
     }
   });
 
-  test("resumes bit-equal from the adapter's folder", async () => {
+  test("resumes bit for bit from the adapter's folder", async () => {
     const run = async (options: object) => {
       await using model = await LanguageModel.load(join(folder, "sft"));
       const losses: number[] = [];
@@ -74,7 +74,7 @@ describe("a stage without lora over a model with an adapter", () => {
     expect(rest.logits).toEqual(whole.logits);
   });
 
-  test("keeps the adapter under a head that alone is trained", async () => {
+  test("keeps the adapter when only a head is trained", async () => {
     await using model = await LanguageModel.load(join(folder, "sft"));
     const outputDir = join(folder, "head");
     const data = sentences.slice(0, 8).map((text, i) => ({ text, label: ["a", "b"][i % 2]! }));
@@ -84,7 +84,7 @@ describe("a stage without lora over a model with an adapter", () => {
     expect(probabilities).toEqual((await model.classify(sentences[1]!)).probabilities);
   });
 
-  test("is not merged into the adapter's own folder, where it would be added again", async () => {
+  test("convertModel does not merge an adapter into its own folder", async () => {
     const adapter = join(folder, "own-adapter");
     await using model = await LanguageModel.load(join(folder, "base"));
     await model.model.addAdapter("one", { r: 2 }, 1);
@@ -96,7 +96,7 @@ describe("a stage without lora over a model with an adapter", () => {
     expect((await readdir(adapter)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
   });
 
-  test("refuses an adapter over quantised weights, and names the ways out, which work", async () => {
+  test("rejects an adapter over quantized weights and names working alternatives", async () => {
     const gguf = join(folder, "base.gguf");
     await convertModel(join(folder, "base"), gguf, { dtype: "q8_0" });
     await using model = await LanguageModel.load(gguf, { quantizedActivations: "f32" });
@@ -108,7 +108,7 @@ describe("a stage without lora over a model with an adapter", () => {
         /lora: expected .*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\).*got none over .*q8_0/,
       ),
     });
-    // A stage that has no such option does not name it.
+    // The message of a stage without the lora option does not mention it.
     const text = join(folder, "text.txt");
     await writeFile(text, "Anna likes a red ball.\n\nBen sees the old tree.");
     expect(await failureOf(() => pretrain(model, { data: text, maxSteps: 1, maxSeqLength: 8 }))).toMatchObject({
@@ -124,7 +124,7 @@ describe("a stage without lora over a model with an adapter", () => {
   });
 });
 
-test("a run that trains an adapter keeps it: a run of the weights is refused meanwhile", async () => {
+test("rejects a run of the weights while another run trains an adapter", async () => {
   await using model = await LanguageModel.load(join(folder, "sft"));
   for await (const event of sft(model, { ...learned, maxSteps: 2 }))
     if (event.step === 1)
@@ -135,7 +135,7 @@ test("a run that trains an adapter keeps it: a run of the weights is refused mea
   expect(model.model.adapters.size).toBe(1);
 });
 
-test("what a run trains is neither merged nor taken off, nor merged into", async () => {
+test("rejects merging or removing an adapter in training, and merging into weights in training", async () => {
   await using model = await LanguageModel.load(join(folder, "sft"));
   const refused = {
     code: "INVALID_ARGUMENT",
@@ -152,7 +152,7 @@ test("what a run trains is neither merged nor taken off, nor merged into", async
   for await (const event of sft(model, { data: rows, maxSteps: 2, perDeviceTrainBatchSize: 4 }))
     if (event.step === 1) expect(await failureOf(() => model.mergeAdapter())).toMatchObject(refused);
   await model.mergeAdapter();
-  // Nor two at a time into the same weights, of which one would be lost.
+  // Two concurrent merges into the same weights are rejected too: one would be lost.
   model.unmergeAdapters();
   await model.model.addAdapter("other", { r: 2 });
   const merging = model.mergeAdapter();
@@ -161,7 +161,7 @@ test("what a run trains is neither merged nor taken off, nor merged into", async
   expect(model.model.mergedAdapters).toEqual(["default"]);
 });
 
-describe("options for an adapter that is there already", () => {
+describe("options for an existing adapter", () => {
   const more = { data: rows, maxSteps: 1, perDeviceTrainBatchSize: 4 };
   const load = () => LanguageModel.load(join(folder, "sft"));
 
@@ -172,7 +172,7 @@ describe("options for an adapter that is there already", () => {
     [{ useRslora: true }, /lora\.useRslora: expected false .*got true/],
     [{ targetModules: ["q_proj", "v_proj"] }, /lora\.targetModules: expected .*got q_proj, v_proj/],
     [{ modulesToSave: ["embed_tokens"] }, /lora\.modulesToSave: expected none .*got embed_tokens/],
-  ])("%j contradicts it, and is refused", async (lora, message) => {
+  ])("rejects %j, which contradicts the adapter", async (lora, message) => {
     await using model = await load();
     const before = await logits(model);
     expect(await failureOf(() => sft(model, { ...more, lora }))).toMatchObject({
@@ -186,7 +186,7 @@ describe("options for an adapter that is there already", () => {
     {},
     { r: 4, alpha: 8, dropout: 0, targetModules: "all-linear", modulesToSave: [] },
     { targetModules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] },
-  ])("%j is what it has, and trains it", async (lora) => {
+  ])("accepts %j, which matches the adapter, and trains it", async (lora) => {
     await using model = await load();
     const before = await logits(model);
     await sft(model, { ...more, learningRate: 1e-2, lora });
@@ -194,7 +194,7 @@ describe("options for an adapter that is there already", () => {
     expect(await logits(model)).not.toEqual(before);
   });
 
-  test("a preference stage refuses them before it scores anything", async () => {
+  test("a preference stage rejects them before it scores anything", async () => {
     await using model = await load();
     const scored = vi.spyOn(AnswerScorer.prototype, "sums");
     const options = { ...preferred, maxSteps: 1 };
@@ -205,7 +205,7 @@ describe("options for an adapter that is there already", () => {
     scored.mockRestore();
   });
 
-  test("one that was put aside takes part again, in the reference too: the policy before the first step", async () => {
+  test("an inactive adapter is activated, in the reference too", async () => {
     await using model = await load();
     model.model.setActiveAdapters([]);
     const rewards: number[] = [];
@@ -215,7 +215,7 @@ describe("options for an adapter that is there already", () => {
     expect(model.model.activeAdapters).toEqual(["default"]);
   });
 
-  test("a run that is refused before its first step leaves no adapter behind but one that was there", async () => {
+  test("a run rejected before its first step leaves only adapters that existed before", async () => {
     await using base = await LanguageModel.load(join(folder, "base"));
     const refused = await failureOf(() => sft(base, { ...learned, loadBestModelAtEnd: true }));
     expect(refused.message).toMatch(/^loadBestModelAtEnd: /);
@@ -225,18 +225,18 @@ describe("options for an adapter that is there already", () => {
     expect(base.model.activeAdapters).toEqual(["default"]);
   });
 
-  test("another name is another adapter", async () => {
+  test("another name creates another adapter", async () => {
     await using model = await load();
     await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });
     expect([...model.model.adapters.keys()]).toEqual(["default", "second"]);
   });
 });
 
-describe("an adapter's folder names what it was trained on", () => {
+describe("an adapter's folder names its base", () => {
   const base = () => LanguageModel.load(join(folder, "base"));
   const configOf = async (path: string) => JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
 
-  test("weights that a stage before has trained: where these were saved, or nothing", async () => {
+  test("for weights trained by an earlier stage: the folder they were saved to, or null", async () => {
     await using model = await base();
     const [trained, over] = [join(folder, "trained"), join(folder, "over-trained")];
     await dpo(model, { ...preferred, outputDir: trained });
@@ -252,7 +252,7 @@ describe("an adapter's folder names what it was trained on", () => {
   });
 
   test.each(["active", "merged"])(
-    "another adapter that is %s beside it: it is not loaded without that",
+    "for another adapter that is %s: the folder does not load without it",
     async (how) => {
       await using model = await LanguageModel.load(join(folder, "sft"));
       if (how === "merged") await model.model.mergeAdapter("default");

@@ -1,4 +1,4 @@
-// What a resumed run holds its evaluations against.
+// The best evaluation after resuming with another metric.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ test.each([
     12,
   ],
   ["the other order", { greaterIsBetter: false }, 8],
-])("resumed with %s, a run ends with the best of what follows, and says so", async (name, more, bestStep) => {
+])("resumed with %s, a run warns and ends with the best of the later evaluations", async (name, more, bestStep) => {
   const outputDir = join(folder, name.replaceAll(" ", "-"));
   await using first = await newModel();
   expect(await bestRun(first, corpus, { outputDir, maxSteps: 6 })).toMatchObject({ bestStep: 6 });

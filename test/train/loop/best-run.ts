@@ -1,10 +1,10 @@
-// Pre-training that ends with its best evaluation; run as a program, in the folder that is named, for tests that kill it.
+// Pre-training that ends with its best evaluation. Run as a program in the given folder by tests that kill it.
 import { writeSync } from "node:fs";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
-/** By step: the best is neither the first nor the last, and one that is equal to the best does not replace it. */
+/** Scores by step. The best is neither first nor last, and an equal later score does not replace it. */
 export const scores: Readonly<Record<number, number>> = { 2: 1, 4: 3, 6: 5, 8: 2, 10: 5, 12: 4 };
 
 export const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
@@ -37,7 +37,7 @@ if (script?.endsWith("best-run.ts")) {
     resume: "auto",
     async evaluate({ step }) {
       writeSync(1, `evaluate ${step}\n`);
-      await new Promise((resolve) => setTimeout(resolve, 100)); // time to be killed in
+      await new Promise((resolve) => setTimeout(resolve, 100)); // leaves time to be killed
       return { score: scores[step]! };
     },
   });

@@ -1,4 +1,4 @@
-// Every stage ends with its best evaluation's weights.
+// Every stage ends with the weights of its best evaluation.
 import { expect, test } from "vitest";
 import type { Run } from "../../../lib/core/run.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";

@@ -1,4 +1,4 @@
-// The best evaluation's weights at the end, whatever interrupts the run, and early stopping.
+// Restoring the best evaluation's weights, however the run is interrupted, and early stopping.
 import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const checkpoints = async (outputDir: string) =>
   (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
 
-/** The weights after some steps of the same run. */
+/** Returns the weights of the same run after some steps. */
 async function weightsAt(step: number) {
   await using base = await newModel();
   const controller = new AbortController();
@@ -35,7 +35,7 @@ async function weightsAt(step: number) {
 }
 
 describe("loadBestModelAtEnd", () => {
-  test("without a folder: the model ends with the weights of the best evaluation, and its card says so", async () => {
+  test("without a folder, the model ends with the weights of the best evaluation, and its card says so", async () => {
     await using base = await newModel();
     const steps: number[] = [];
     const run = bestRun(base, corpus, {
@@ -56,7 +56,7 @@ describe("loadBestModelAtEnd", () => {
     expect(base.card?.evaluations).toEqual([expect.objectContaining({ name: "evaluate", metric: "score", value: 5 })]);
   });
 
-  test("with a folder: its checkpoint stays beside those of the limit, and the finished model is that one", async () => {
+  test("with a folder, the best checkpoint is kept in addition to saveTotalLimit and becomes the finished model", async () => {
     const outputDir = join(folder, "kept");
     await using base = await newModel();
     const result = await bestRun(base, corpus, { outputDir, saveSteps: 3, saveTotalLimit: 1, dtype: "f32" });
@@ -72,7 +72,7 @@ describe("loadBestModelAtEnd", () => {
     ["before the best", 3],
     ["right after it", 6],
     ["after it", 9],
-  ])("stopped %s and resumed, it is the run in one piece", async (_, stop) => {
+  ])("stopped %s and resumed, it equals the uninterrupted run", async (_, stop) => {
     const outputDir = join(folder, `stopped-${stop}`);
     const controller = new AbortController();
     await using first = await newModel();
@@ -89,7 +89,7 @@ describe("loadBestModelAtEnd", () => {
   test.each([
     [6, [6, 8, 10, 12]],
     [12, [12]],
-  ])("stopped within the evaluation of step %i, the resumed run makes it first", async (stop, expected) => {
+  ])("stopped during the evaluation of step %i, the resumed run repeats it first", async (stop, expected) => {
     const outputDir = join(folder, `within-${stop}`);
     const controller = new AbortController();
     await using first = await newModel();
@@ -113,7 +113,7 @@ describe("loadBestModelAtEnd", () => {
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
   });
 
-  test.each([9, 12])("resumed from another folder after step %i, it brings its best along", async (stop) => {
+  test.each([9, 12])("resumed from another folder after step %i, it copies the best checkpoint", async (stop) => {
     const [from, to] = [join(folder, `from-${stop}`), join(folder, `to-${stop}`)];
     await using first = await newModel();
     await bestRun(first, corpus, { outputDir: from, saveSteps: 3 });
@@ -124,7 +124,7 @@ describe("loadBestModelAtEnd", () => {
     expect(result).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 }, path: to });
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
     expect(await checkpoints(to)).toEqual(["checkpoint-12", "checkpoint-6"]);
-    // And what it has brought along is all that a further run needs.
+    // The copied files are all that a further run needs.
     await rm(from, { recursive: true });
     await using third = await newModel();
     expect(await bestRun(third, corpus, { ...given, resume: true })).toMatchObject({ steps: 12, bestStep: 6 });
@@ -135,7 +135,7 @@ describe("loadBestModelAtEnd", () => {
     ["here", true],
     ["in another folder", false],
   ])(
-    "resumed %s where its best checkpoint is gone, it ends with the best of what follows, and says so",
+    "resumed %s without its best checkpoint, it warns and ends with the best of the later evaluations",
     async (name, here) => {
       const outputDir = join(folder, `best-gone-${here}`);
       const controller = new AbortController();
@@ -156,7 +156,7 @@ describe("loadBestModelAtEnd", () => {
     },
   );
 
-  test("killed at any moment and resumed, it is the run in one piece", async () => {
+  test("killed at any moment and resumed, it equals the uninterrupted run", async () => {
     const outputDir = join(folder, "killed");
     for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
       expect(await program(outputDir, mark)).toBe("SIGKILL");
@@ -170,7 +170,7 @@ describe("loadBestModelAtEnd", () => {
     expect(state.best).toMatchObject({ value: 5, held: { step: 6 } });
   });
 
-  test("by the held-out loss, where nothing else is named: the lowest", async () => {
+  test("by default it selects the lowest held-out loss", async () => {
     await using base = await newModel();
     const held = new Map<number, number>();
     const run = bestRun(base, corpus, {
@@ -187,7 +187,7 @@ describe("loadBestModelAtEnd", () => {
     expect(held.get(bestStep!)).toBe(lowest);
   });
 
-  test("greaterIsBetter turns the order; a figure that is not a number is never the best", async () => {
+  test("greaterIsBetter sets the order, and NaN is never the best", async () => {
     await using base = await newModel();
     expect(await bestRun(base, corpus, { greaterIsBetter: false })).toMatchObject({ bestStep: 2 });
     await using other = await newModel();
@@ -201,7 +201,7 @@ describe("loadBestModelAtEnd", () => {
     { sign: 1, size: 2 },
     { sign: -1, size: 2 },
   ])(
-    "figures that are not finite are never the best, on any step and any rank: $size ranks, best times $sign",
+    "non-finite figures are never the best, on any step and any rank: $size ranks, best times $sign",
     async ({ sign, size }) => {
       const figures: Record<number, number> = {
         2: Number.NaN,
@@ -232,7 +232,7 @@ describe("loadBestModelAtEnd", () => {
     },
   );
 
-  test("ranks decide alike, by what the first of them measures", async () => {
+  test("all ranks follow the evaluation of rank 0", async () => {
     const asked: number[] = [];
     const ranks = worlds(2).map(async (world) => {
       await using base = await newModel();
@@ -252,7 +252,7 @@ describe("loadBestModelAtEnd", () => {
   });
 });
 
-test("a last evaluation that is no number loses no finished model: its card leaves it out", async () => {
+test("a NaN in the last evaluation is left out of the finished model's card", async () => {
   const outputDir = join(folder, "no-number");
   await using base = await newModel();
   const options = { maxSteps: 2, outputDir, loadBestModelAtEnd: false };
@@ -267,7 +267,7 @@ test("a last evaluation that is no number loses no finished model: its card leav
 });
 
 describe("early stopping", () => {
-  test("stops after so many evaluations that are not better; a resumed run stays stopped", async () => {
+  test("stops after `patience` evaluations without improvement, and a resumed run stays stopped", async () => {
     const outputDir = join(folder, "early");
     await using base = await newModel();
     const options = { outputDir, earlyStoppingPatience: 2, loadBestModelAtEnd: true } as const;
@@ -277,7 +277,7 @@ describe("early stopping", () => {
     expect(await weightsOf(again)).toEqual(await weightsOf(base));
   });
 
-  test("alone it leaves the last weights; the threshold says what is better", async () => {
+  test("without loadBestModelAtEnd it keeps the last weights, and the threshold defines an improvement", async () => {
     await using base = await newModel();
     const options = { earlyStoppingPatience: 1, loadBestModelAtEnd: false, earlyStoppingThreshold: 2 };
     const result = await bestRun(base, corpus, options);
@@ -287,7 +287,7 @@ describe("early stopping", () => {
   });
 });
 
-describe("what does not fit is named", () => {
+describe("invalid settings", () => {
   const failures: Record<string, [Parameters<typeof bestRun>[2], RegExp]> = {
     "nothing to compare by": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
     "only a loss that nothing measures": [{ metricForBestModel: undefined }, /metricForBestModel: expected the name/],
@@ -305,7 +305,7 @@ describe("what does not fit is named", () => {
     "no function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
-  test.each(Object.entries(failures))("%s", async (name, [options, message]) => {
+  test.each(Object.entries(failures))("names the option: %s", async (name, [options, message]) => {
     await using base = await newModel();
     let steps = 0;
     const failure = await failureOf(async () => {
@@ -315,7 +315,7 @@ describe("what does not fit is named", () => {
     expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
   });
 
-  test("the best checkpoint is gone", async () => {
+  test("reports a missing best checkpoint", async () => {
     const outputDir = join(folder, "gone");
     await using base = await newModel();
     const failure = await failureOf(async () => {
@@ -326,7 +326,7 @@ describe("what does not fit is named", () => {
   });
 });
 
-/** Runs best-run.ts to its end, or until it says `mark`, when it is killed. @returns the signal, or the exit code */
+/** Runs best-run.ts to its end, or kills it once it prints `mark`. @returns the signal, or the exit code */
 function program(outputDir: string, mark?: string): Promise<NodeJS.Signals | number | null> {
   const jiti = fileURLToPath(new URL("../../../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
   const script = fileURLToPath(new URL("best-run.ts", import.meta.url));

@@ -11,16 +11,16 @@ const card = (data: string[], parent?: ModelCard, options: Partial<TrainingOptio
 const names = ({ data }: ModelCard) => data.map(({ name }) => name);
 
 describe("the data of a model card", () => {
-  test("what earlier stages read, or this one replays, is listed once", () => {
+  test("lists data of earlier stages and of replay once", () => {
     const replay = { replay: { data: ["a/text.txt"], stage: "pretrain", weight: 1 } } as Partial<TrainingOptions>;
     const before = card(["text.txt"]);
     expect(names(card(["rows.jsonl"], before, replay))).toEqual(["text.txt", "rows.jsonl"]);
     const licensed = parseModelCard({ stage: "pretrain", data: [{ name: "text.txt", licence: "MIT" }] });
-    // Another licence is another set.
+    // The same name under another licence is another entry.
     expect(names(card(["text.txt"], licensed))).toEqual(["text.txt", "text.txt"]);
   });
 
-  test("of more files than a card lists it says how many", () => {
+  test("ends with the number of further files when there are too many to list", () => {
     const many = card(Array.from({ length: 1005 }, (_, i) => `${i}.txt`));
     expect(many.data).toHaveLength(1000);
     expect(names(many).slice(-2)).toEqual(["998.txt", "and 6 more"]);

@@ -54,14 +54,14 @@ describe("gradient checkpointing", () => {
     },
   );
 
-  test("an adapter with dropout drops the same elements again", async () => {
+  test("an adapter's dropout drops the same elements in the recomputation", async () => {
     const golden = goldenCase("llama");
     const targets = Int32Array.from(golden.targets.flat());
     const batch = { tokens: Int32Array.from(golden.ids.flat()), targets, tokenCount: 45, byteCount: 0 };
     const model = await goldenModel("llama", device);
     const adapter = await model.addAdapter("default", { r: 4, dropout: 0.3 });
     const names = [...adapter.layers.values()].flatMap(({ a, b }) => [a, b]);
-    // B is zero at first, and A would get no gradient.
+    // B is zero at first, so A would get no gradient.
     for (const { b } of adapter.layers.values()) {
       const stored = model.weight(b);
       await stored.write(
@@ -86,7 +86,7 @@ describe("gradient checkpointing", () => {
     model.dispose();
   });
 
-  test("memory: what is kept grows by a layer's input, not by all that is within it", async () => {
+  test("memory per layer grows by the layer's input only", async () => {
     const arena = async (numHiddenLayers: number, gradientCheckpointing: boolean) => {
       const config = parseModelConfig({
         modelType: "llama",
@@ -109,7 +109,7 @@ describe("gradient checkpointing", () => {
     const rows = 8 * 256;
     const [few, many] = [await arena(4, true), await arena(12, true)];
     const [fewPlain, manyPlain] = [await arena(4, false), await arena(12, false)];
-    // The residual stream and the block's output, f32, a layer.
+    // Per layer: the residual stream and the block's output, in f32.
     const kept = 2 * rows * 64 * 4;
     expect((many - few) / 8).toBeLessThan(1.1 * kept);
     expect((many - few) / 8).toBeGreaterThan(0.9 * kept);
@@ -118,7 +118,7 @@ describe("gradient checkpointing", () => {
   });
 });
 
-test("gradients through recomputed parts, of values inside and outside them, are those of the plain program", async () => {
+test("gradients through recomputed parts equal those of the plain program, for values inside and outside them", async () => {
   const build = (recompute: boolean) =>
     compile(() => {
       const x = input("x", "f32", [5]);
@@ -129,7 +129,7 @@ test("gradients through recomputed parts, of values inside and outside them, are
         inner.push(a);
         return recomputable(() => tanh(scale(a, 2)));
       });
-      // A value from within a part, used outside of it.
+      // A value from inside a recomputed part, used outside it.
       const loss = sum(
         tanh(
           scale(

@@ -23,7 +23,7 @@ async function losses(run: ReturnType<typeof dpo>): Promise<number[]> {
   return out;
 }
 
-test("the example's objective trains: the margin of the answers' mean tokens widens", async () => {
+test("the example's objective widens the margin of the answers' mean log-probabilities", async () => {
   await using model = await load();
   const run = dpo(model, { ...common, maxSteps: 30, evalData: pairs(true), loss: simpo });
   const got = await losses(run);
@@ -31,7 +31,7 @@ test("the example's objective trains: the margin of the answers' mean tokens wid
   expect((await run).evalMetrics!.rewardAccuracy).toBeGreaterThan(0.9);
 });
 
-test("DPO's own formula as an objective of one's own gives DPO's losses", async () => {
+test("DPO's formula as a custom objective gives DPO's losses", async () => {
   const own: DpoLoss = ({ chosen, rejected, referenceChosen, referenceRejected }) =>
     scale(logSigmoid(scale(sub(sub(chosen, referenceChosen), sub(rejected, referenceRejected)), 0.1)), -1);
   await using a = await load();
@@ -39,25 +39,25 @@ test("DPO's own formula as an objective of one's own gives DPO's losses", async 
   expect(await losses(dpo(a, { ...common, loss: own }))).toEqual(await losses(dpo(b, common)));
 });
 
-test("an objective that gives no number a pair is refused", async () => {
+test("rejects an objective that does not return one value per pair", async () => {
   await using model = await load();
   const run = dpo(model, { ...common, loss: ({ chosen }) => sum(chosen) });
   await expect(run).rejects.toThrow(/^loss: expected a value f32\(8\), the loss of each pair, got f32\(1\)$/);
-  // A function whose `return` was forgotten must not train by DPO's own formula.
+  // A function without a `return` must not train with DPO's formula.
   const forgotten = dpo(model, { ...common, loss: (() => {}) as never });
   await expect(forgotten).rejects.toThrow(/^loss: expected a value f32\(8\), the loss of each pair, got undefined$/);
 });
 
-test("an objective of the chosen answers alone is likelihood", async () => {
+test("an objective of the chosen answers alone trains their likelihood", async () => {
   await using model = await load();
   const got = await losses(dpo(model, { ...common, loss: ({ chosen }) => scale(chosen, -1) }));
   expect(got.at(-1)!).toBeLessThan(got[0]!);
 });
 
-test("a stage of one's own: batches and a loss, trained like every other", async () => {
+test("a custom stage provides batches and a loss, and is trained like any other", async () => {
   await using model = await load();
   const tokenizer = model.tokenizer!;
-  // The hidden state of a sequence's last token is drawn towards zero.
+  // Pulls the hidden state of a sequence's last token towards zero.
   const sequenceLength = 8;
   const examples = prompts.filter((p) => !isHeldOut(p)).map((p) => Int32Array.from(tokenizer.encode(p)));
   const stage: Stage<Int32Array[]> = {

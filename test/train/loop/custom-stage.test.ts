@@ -1,4 +1,4 @@
-// `train` for those who write stages: rows of files, a schedule of one's own, and mistakes that are named where they are made.
+// `train` for custom stages: rows of files, custom schedules, and errors that name the stage's function.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -53,7 +53,7 @@ const refused = async (parts: object, options: object = {}) => {
   return message;
 };
 
-test("a schedule of one's own gives each step its rate", async () => {
+test("a custom schedule gives each step its learning rate", async () => {
   const lrScheduler = ({ step, maxSteps }: { step: number; maxSteps: number }) => (step / maxSteps) ** 2;
   const rates = (await run({}, { learningRate: 0.01, lrScheduler })).map(({ learningRate }) => learningRate);
   expect(rates).toEqual([1, 4, 9, 16].map((n) => 0.01 * (n / 16)));
@@ -65,10 +65,10 @@ test("a schedule of one's own gives each step its rate", async () => {
   );
 });
 
-describe("what a stage's functions return is named by the stage", () => {
+describe("validates what a custom stage's functions return", () => {
   test.each<[string, object, RegExp]>([
     [
-      "collate nothing",
+      "collate returning undefined",
       { collate: () => undefined },
       /^own\.collate: expected \{ inputs, tokens, counted \}, got undefined$/,
     ],
@@ -79,7 +79,7 @@ describe("what a stage's functions return is named by the stage", () => {
       /^own\.collate: tokens: expected a number, got undefined$/,
     ],
     [
-      "an input that nobody reads",
+      "an unused input",
       {
         collate: (...given: Parameters<typeof collate>) => {
           const micro = collate(...given);
@@ -89,7 +89,7 @@ describe("what a stage's functions return is named by the stage", () => {
       /^own\.collate: inputs\.target: expected an input that the loss reads \(nearest: targets\), got one that it does not$/,
     ],
     [
-      "count nothing",
+      "count returning undefined",
       { count: () => undefined },
       /^own\.count: expected the number of counted positions, got undefined$/,
     ],
@@ -105,7 +105,7 @@ describe("what a stage's functions return is named by the stage", () => {
       /^own\.loss: forward: document: expected a known name \(nearest: documents\), got an unknown one$/,
     ],
     [
-      "a loss a row",
+      "a loss per row",
       {
         loss: ({ forward }: LossContext) => {
           const { hidden, head } = forward();
@@ -115,7 +115,7 @@ describe("what a stage's functions return is named by the stage", () => {
       /^own\.loss: expected a value f32\(1\), the share of 2 sequences \(16 rows\) in the step's mean, got f32\(16\)$/,
     ],
     [
-      "a metric that is no value",
+      "a metric that is not a value of the graph",
       { loss: (context: LossContext) => ({ loss: loss(context), share: 3 }) },
       /^own\.loss: share: expected a value of the graph, got 3$/,
     ],
@@ -131,23 +131,23 @@ describe("what a stage's functions return is named by the stage", () => {
       /^own\.loss: logprob: expected a number to report, f32\(1\), or `metrics` that makes one of it, got f32\(16\)$/,
     ],
     [
-      "metrics of texts",
+      "metrics that are strings",
       { metrics: () => ({ b: 1, accuracy: "high" }) },
       /^own\.metrics: accuracy: expected a number, got "high"$/,
     ],
     ["metrics in a list", { metrics: () => [1] }, /^own\.metrics: expected an object of numbers, got \[1\]$/],
     [
-      "metrics to come",
+      "asynchronous metrics",
       { metrics: async () => ({ accuracy: 1 }) },
       /^own\.metrics: expected an object of numbers, got a Promise$/,
     ],
     [
-      "count no position",
+      "count returning 0",
       { count: () => 0 },
       /^own\.count: expected at least one counted position in the batches of a step, got 0$/,
     ],
     [
-      "collate other positions than are counted",
+      "collate and count that disagree",
       { count: () => 3 },
       /^own\.collate: counted: expected 3, as own\.count says of the batch, got 14$/,
     ],
@@ -156,7 +156,7 @@ describe("what a stage's functions return is named by the stage", () => {
     expect(await refused(parts)).toMatch(message);
   });
 
-  test("outputs that are no numbers are fine for metrics to read", async () => {
+  test("passes outputs that are not single numbers to metrics", async () => {
     const both = (context: LossContext) => {
       const { hidden, head } = context.forward();
       const { logprob } = tokenLogprob(hidden, head, input("targets", "i32", [rows]));
@@ -167,7 +167,7 @@ describe("what a stage's functions return is named by the stage", () => {
     expect(step?.metrics).toEqual({ rows });
   });
 
-  test("what they throw comes through as it is", async () => {
+  test("passes on the exceptions they throw", async () => {
     const mine = new RangeError("mine");
     const collate = () => {
       throw mine;
@@ -176,7 +176,7 @@ describe("what a stage's functions return is named by the stage", () => {
   });
 });
 
-test("sequences longer than the model's context, or of no length, are refused", async () => {
+test("rejects sequences that are empty or longer than the model's context", async () => {
   expect(await refused({}, { sequenceLength: 200 })).toBe(
     "sequenceLength: expected at most the model's 128 positions, got 200",
   );
@@ -185,7 +185,7 @@ test("sequences longer than the model's context, or of no length, are refused", 
 
 describe("readRows", () => {
   const folder = temporaryFolder();
-  test("gives rows of files and of memory with their places, and names a row that is none", async () => {
+  test("yields rows of files and of memory with their locations, and names an invalid row", async () => {
     const path = join(folder, "rows.jsonl");
     await writeFile(path, '{"text":"a"}\n\n{"text":"b"}\n');
     const of = async (source: Parameters<typeof readRows>[0]) => {

@@ -1,4 +1,4 @@
-// What ends a run in the middle is named, and nothing that was trained is lost.
+// Errors that end a running training are named, and nothing already trained is lost.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,10 +46,10 @@ async function whole(more: Partial<PretrainOptions> = {}): Promise<number[]> {
 }
 
 describe("a run that ends by an error", () => {
-  test("a full disk: IO that says so, the checkpoint before it stays whole, and the run goes on from there bit for bit", async () => {
+  test("a full disk is an IO error, keeps the last checkpoint, and the run resumes from it bit for bit", async () => {
     const outputDir = join(folder, "full-disk");
     await using base = await newModel();
-    // Room for one checkpoint and a half, then none.
+    // Room for one checkpoint and a half.
     let room = Number.POSITIVE_INFINITY;
     const write = FileSink.prototype.write;
     vi.spyOn(FileSink.prototype, "write").mockImplementation(async function (this: FileSink, bytes) {
@@ -70,7 +70,7 @@ describe("a run that ends by an error", () => {
       message: expect.stringMatching(/full-disk.*no space left on the disk/),
     });
     expect(losses).toHaveLength(4);
-    expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]); // and no half of another
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]); // and no partial one
     vi.restoreAllMocks();
     await using next = await newModel();
     const after = await run(next, options({ outputDir, saveSteps: 2, resume: "auto" }));
@@ -78,7 +78,7 @@ describe("a run that ends by an error", () => {
     expect([...losses.slice(0, 2), ...after.losses]).toEqual(await whole());
   });
 
-  test("a row that is broken, met after some steps: file and line are named, and the steps are saved", async () => {
+  test("a broken row met after some steps is named with file and line, and the steps are saved", async () => {
     const outputDir = join(folder, "broken-row");
     const data = join(folder, "broken.jsonl");
     const rows = sentences.map((text) => JSON.stringify({ text }));
@@ -93,7 +93,7 @@ describe("a run that ends by an error", () => {
     expect(await checkpoints(outputDir)).toEqual([`checkpoint-${losses.length}`]);
   });
 
-  test("a loss that is not a number: the step is named, finite weights are saved, no older checkpoint goes", async () => {
+  test("a NaN loss names its step; non-finite weights are not saved and older checkpoints are kept", async () => {
     const outputDir = join(folder, "nan");
     await using base = await newModel();
     const given = options({ outputDir, saveSteps: 2, saveTotalLimit: 1 });
@@ -103,7 +103,7 @@ describe("a run that ends by an error", () => {
       for await (const event of pretrain(base, given)) {
         if (!("loss" in event)) continue;
         losses.push(event.loss);
-        // As a step that went wrong would leave it.
+        // Like the result of a failed step.
         if (event.step === 5) await base.model.weight(name).write(new Float32Array(32).fill(Number.NaN));
       }
     };
@@ -115,7 +115,7 @@ describe("a run that ends by an error", () => {
     await using next = await newModel();
     const after = await run(next, { ...given, resume: true });
     expect([...losses.slice(0, 4), ...after.losses]).toEqual(await whole());
-    // With finite weights, the last step is kept beside the older one.
+    // With finite weights, the last step is saved in addition to the older checkpoint.
     const overflow = join(folder, "overflow");
     await using other = await newModel();
     const unsound = async () => {
@@ -127,10 +127,10 @@ describe("a run that ends by an error", () => {
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
 
-  test("a gradient that is not a number, of a loss that is one: the weights stay as they were, and are saved", async () => {
+  test("a NaN gradient of a finite loss leaves the weights unchanged, and they are saved", async () => {
     const outputDir = join(folder, "nan-gradient");
     await using base = await newModel();
-    // The first update leaves numbers that the second gradient overflows with.
+    // The first update leaves values with which the second gradient overflows.
     const given = options({ outputDir, saveSteps: 1, saveTotalLimit: 1, learningRate: 1e25 });
     const { losses, failure } = await run(base, given);
     expect(losses).toHaveLength(1);
@@ -141,7 +141,7 @@ describe("a run that ends by an error", () => {
     expect(await checkpoints(outputDir)).toEqual(["checkpoint-1"]);
     for (const name of base.model.languageWeightNames)
       expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
-    // Left out, such a step changes nothing either.
+    // Skipping such a step leaves the weights unchanged too.
     const skipped = await run(base, { ...given, resume: true, maxSteps: 3, skipNonFinite: true });
     expect(skipped.failure).toBeUndefined();
     for (const name of base.model.languageWeightNames)
@@ -149,12 +149,12 @@ describe("a run that ends by an error", () => {
   });
 });
 
-test("a step that is left out takes no part in the mean of several", async () => {
+test("a skipped step is excluded from the mean of several steps", async () => {
   const means = async (loggingSteps: number) => {
     await using base = await newModel();
     const norm = base.model.weight("model.norm.weight");
     const whole = await norm.toFloat32();
-    // Between the first step and the second the weights are lost, and then found again.
+    // The weights are broken between the first step and the second, then restored.
     const evaluate = async ({ step }: { step: number }) => {
       await norm.write(step === 1 ? new Float32Array(whole.length).fill(Number.NaN) : whole);
       return {};
@@ -170,12 +170,12 @@ test("a step that is left out takes no part in the mean of several", async () =>
   expect(mean).toBeCloseTo((single[0]! + single[2]! + single[3]!) / 3, 10);
 });
 
-describe("what would only fail in the middle of a run", () => {
+describe("errors that can be detected before a run", () => {
   test.each([
     ["an outputDir that is a file", { outputDir: "train.jsonl" }, /train\.jsonl: expected a folder, got a file/],
     ["a date that is none", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
     ["held-out data without a token", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
-  ])("fails before its first step: %s", async (_, given, message) => {
+  ])("are reported before the first step: %s", async (_, given, message) => {
     await writeFile(join(folder, "short.txt"), "");
     const places = Object.entries(given).map(([name, value]) => [
       name,
@@ -187,14 +187,14 @@ describe("what would only fail in the middle of a run", () => {
     expect(losses).toEqual([]);
   });
 
-  test("fails before its first step: a share of documents that holds none", async () => {
+  test("are reported before the first step: an evalFraction without documents", async () => {
     await using base = await newModel();
     const { losses, failure } = await run(base, options({ evalFraction: 1e-9 }));
     expect(failure?.message).toBe("evalFraction: expected at least one token to predict, got none");
     expect(losses).toEqual([]);
   });
 
-  test("options and models that are none", async () => {
+  test("rejects options and models of the wrong type", async () => {
     const call = pretrain as unknown as (...given: unknown[]) => PromiseLike<unknown>;
     await using base = await newModel();
     for (const none of [undefined, null, 3, []]) expect(() => call(base, none)).toThrow(/pretrain: expected an object/);
@@ -205,8 +205,8 @@ describe("what would only fail in the middle of a run", () => {
   });
 });
 
-describe("two runs at a time", () => {
-  test("of the same weights: the second is refused, and may follow the first", async () => {
+describe("two concurrent runs", () => {
+  test("of the same weights: the second is rejected, and may run after the first", async () => {
     await using base = await newModel();
     let second: unknown;
     for await (const { step } of pretrain(base, options()))
@@ -215,7 +215,7 @@ describe("two runs at a time", () => {
     expect((await run(base, options({ maxSteps: 1 }))).losses).toHaveLength(1);
   });
 
-  test.runIf(process.platform === "linux")("into one folder: the second is refused", async () => {
+  test.runIf(process.platform === "linux")("into one folder: the second is rejected", async () => {
     const outputDir = join(folder, "shared");
     await using one = await newModel();
     await using other = await newModel();
@@ -227,14 +227,14 @@ describe("two runs at a time", () => {
   });
 });
 
-test("a run whose loop is left rejects instead of never settling", async () => {
+test("a run whose event loop is left rejects instead of staying pending", async () => {
   await using base = await newModel();
   const left = pretrain(base, options());
   for await (const _ of left) break;
   await expect(Promise.resolve(left)).rejects.toMatchObject({ code: "ABORTED" });
 });
 
-test("a model that is disposed of ends its run", async () => {
+test("disposing the model ends its run", async () => {
   const base = await newModel();
   let steps = 0;
   const training = async () => {

@@ -1,4 +1,4 @@
-// What a bf16 step over f32 weights does not train is rounded once: the same numbers, and less in the arena.
+// Frozen f32 weights are rounded to bf16 only once in a bf16 step: the same numbers, and less memory.
 import { expect, test } from "vitest";
 import { castBytes } from "../../../lib/formats/native-cast.ts";
 import { Tensor } from "../../../lib/graph/index.ts";
@@ -12,7 +12,7 @@ const shape = { sequences: 2, sequenceLength: 16, dtype: "bf16" as const };
 const tokens = Int32Array.from({ length: 32 }, (_, i) => (i * 7919) % 320);
 const batch = { tokens, targets: tokens.map((_, i) => (i * 131) % 320), tokenCount: 32, byteCount: 0 };
 
-/** Three steps of an adapter. */
+/** Runs three steps of an adapter. */
 async function adapted(model: Model) {
   const names = adapterTensors(await model.addAdapter("default", { r: 4 }));
   const step = await TrainStep.create(model, languageModelling, shape, { names });
@@ -39,7 +39,7 @@ test("an adapter over f32 weights has the losses of one over the same weights st
   const [a, b] = [await adapted(wide.model), await adapted(narrow)];
   expect(a.losses).toEqual(b.losses);
   expect(a.losses[2]).toBeLessThan(a.losses[0]!);
-  expect(a.arenaBytes).toBe(b.arenaBytes); // no rounded matrix in it
+  expect(a.arenaBytes).toBe(b.arenaBytes); // without a rounded matrix in it
   expect(await wide.model.weight("model.layers.0.mlp.up_proj.weight").toFloat32()).toEqual(before);
   narrow.dispose();
 });

@@ -1,4 +1,4 @@
-// A log that the disk refuses: the run ends with that error and its last step saved, and the log has no gap and no part of a line.
+// A log that cannot be written: the run ends with that error and saves its last step. The log has no gap and no partial line.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ vi.mock("node:fs/promises", async (original) => {
     async appendFile(path: string, bytes: Buffer) {
       if (refused.appends === 0) return real.appendFile(path, bytes);
       refused.appends -= 1;
-      await real.appendFile(path, bytes.subarray(0, bytes.length / 2)); // what there was room for
+      await real.appendFile(path, bytes.subarray(0, bytes.length / 2)); // as much as there was room for
       throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
     },
   };
@@ -39,7 +39,7 @@ const step = (n: number): StepEvent => ({
 const stepsOf = async (path: string) =>
   (await readFile(path, "utf8")).split("\n").map((line) => (line === "" ? "" : JSON.parse(line).step));
 
-test("lines that could not be written wait for the next time, and the file has no part of them", async () => {
+test("unwritten lines are kept for the next flush, and the file has no partial line", async () => {
   const log = new RunLog(await mkdtemp(join(folder, "lines-")));
   const at: number[] = [];
   async function* events(): AsyncGenerator<TrainEvent, string, void> {
@@ -61,7 +61,7 @@ test("lines that could not be written wait for the next time, and the file has n
   expect(await stepsOf(Reflect.get(log, "path"))).toEqual([1, 2, 3, 4, 5, 6, ""]);
 });
 
-test("what ends a run is told, and it hears of a log that is refused", async () => {
+test("reports the run's error rather than the log's, and throws the log's error into the run", async () => {
   const outputDir = await mkdtemp(join(folder, "heard-"));
   const clock = vi.spyOn(performance, "now");
   let now = 0;

@@ -1,4 +1,4 @@
-// Steps that are left out, or whose loss is a spike, are told of, counted, and end a run that they take over.
+// Skipped steps and loss spikes are reported and counted, and end the run if there are too many.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.05 });
 type Model = Awaited<ReturnType<typeof newModel>>;
 
-/** Loses the weights of a model between steps, and finds them again: after the steps that `bad` names the loss is none. */
+/** Breaks a model's weights between steps and restores them, so that the loss after each step in `bad` is NaN. */
 async function broken(base: Model, bad: (step: number) => boolean): Promise<Partial<PretrainOptions>> {
   const norm = base.model.weight("model.norm.weight");
   const whole = await norm.toFloat32();
@@ -51,8 +51,8 @@ async function run(base: Model, more: Partial<PretrainOptions>) {
   return { events, warnings, failure, result: failure ? undefined : await running };
 }
 
-describe("steps that are left out", () => {
-  test("are counted in events and result, also between two reports, and the first is told of", async () => {
+describe("skipped steps", () => {
+  test("are counted in events and result, also between two reports, and the first one is reported", async () => {
     await using base = await newModel();
     const bad = [1, 2, 5];
     const { events, warnings, result } = await run(base, {
@@ -70,7 +70,7 @@ describe("steps that are left out", () => {
     ]);
   });
 
-  test("end the run where too many are in a row, those before a resume included", async () => {
+  test("end the run after too many in a row, including those before a resume", async () => {
     const message =
       "step 6: expected fewer than 4 steps in a row to be left out (maxConsecutiveSkips), got 4, the last for a loss of NaN; a lower learningRate or maxGradNorm may help";
     const outputDir = join(folder, "in-a-row");
@@ -99,7 +99,7 @@ describe("steps that are left out", () => {
   });
 });
 
-test("a resumed run reports what one in a piece does, to the bit, whatever lies between two reports", async () => {
+test("a resumed run reports the same as an uninterrupted one, bit for bit, wherever it stopped", async () => {
   const given = { loggingSteps: 4, zLoss: 1e-4 };
   await using base = await newModel();
   const whole = await run(base, given);
@@ -126,7 +126,7 @@ test("a resumed run reports what one in a piece does, to the bit, whatever lies 
   }
 });
 
-test("options that come to nothing are told of", async () => {
+test("options without effect are reported", async () => {
   await using base = await newModel();
   const evaluate = () => ({ score: 1 });
   const none =
@@ -145,7 +145,7 @@ describe("loss spikes", () => {
     const watch = new StepWatch({ skipNonFinite: false, lossSpikeThreshold: 6, ...more }, (m) => void warnings.push(m));
     return { watch, warnings };
   };
-  /** Looks at losses as the trainer does. @returns the steps that were left out */
+  /** Passes losses to the watch as the trainer does. @returns the skipped steps */
   const look = (watch: StepWatch, losses: readonly number[], from = 0) =>
     losses.flatMap((loss, i) => {
       if (watch.leavesOut(from + i + 1, loss, loss)) return [from + i + 1];
@@ -154,7 +154,7 @@ describe("loss spikes", () => {
     });
   const calm = Array.from({ length: 40 }, (_, i) => 3 + 0.1 * Math.sin(i));
 
-  test("are told by how the last losses scatter, counted, and left out where that is asked for", () => {
+  test("are detected by the spread of recent losses, counted, and skipped if asked for", () => {
     const { watch, warnings } = watched();
     expect(look(watch, [...calm, 9, ...calm, 9])).toEqual([]);
     expect(watch.counts).toEqual({ skippedSteps: 0, lossSpikes: 2 });
@@ -169,10 +169,10 @@ describe("loss spikes", () => {
     expect(() => look(leaving.watch, Array(20).fill(9), 100)).toThrow(
       /^step 109: expected fewer than 10 steps in a row/,
     );
-    expect(leaving.watch.counts.skippedSteps).toBe(10); // the step that ended the run is not complete
+    expect(leaving.watch.counts.skippedSteps).toBe(10); // the step that ended the run does not count
   });
 
-  test("none is seen among few losses, in ones that fall or scatter little, or where none is looked for", () => {
+  test("are not reported for few, falling or nearly constant losses, nor with a threshold of 0", () => {
     expect(look(watched({ skipLossSpikes: true }).watch, [3, 3, 3, 9, 3, 9])).toEqual([]);
     const falling = Array.from({ length: 200 }, (_, i) => 10 * Math.exp(-i / 30) + 1);
     expect(look(watched({ skipLossSpikes: true }).watch, [...falling, 1.2])).toEqual([]);
@@ -182,7 +182,7 @@ describe("loss spikes", () => {
     expect(watch.counts).toEqual({ skippedSteps: 0 });
   });
 
-  test("are seen by a resumed run as by one in a piece", () => {
+  test("are detected by a resumed run as by an uninterrupted one", () => {
     const [one, two] = [watched({ skipLossSpikes: true }).watch, watched({ skipLossSpikes: true }).watch];
     look(one, calm);
     two.restore(JSON.parse(JSON.stringify(one.state)));

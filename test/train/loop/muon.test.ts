@@ -21,7 +21,7 @@ function batchOf(name: GoldenName): Batch {
   };
 }
 
-describe.each(golden)("Muon beside AdamW against PyTorch in float64: $model, z-loss $zLoss", (given) => {
+describe.each(golden)("Muon with AdamW against PyTorch in float64: $model, z-loss $zLoss", (given) => {
   const name = given.model as GoldenName;
   const create = async () => {
     const model = await goldenModel(name, device);
@@ -41,7 +41,7 @@ describe.each(golden)("Muon beside AdamW against PyTorch in float64: $model, z-l
     return { model, step };
   };
 
-  test("loss and every gradient: relative error at most 1e-5", async () => {
+  test("loss and every gradient have a relative error of at most 1e-5", async () => {
     const { model, step } = await create();
     const { loss } = await step.accumulate([batchOf(name)]);
     expect(Math.abs(loss / given.losses[0]! - 1)).toBeLessThan(1e-5);
@@ -55,7 +55,7 @@ describe.each(golden)("Muon beside AdamW against PyTorch in float64: $model, z-l
     model.dispose();
   });
 
-  test("ten steps: losses to 4 digits", async () => {
+  test("ten steps agree in losses to 4 digits", async () => {
     const { model, step } = await create();
     for (const [i, expected] of given.losses.entries()) {
       const { loss, gradNorm } = await step.run([batchOf(name)], 1e-3);
@@ -75,18 +75,18 @@ test.each([
   [12, 5],
   [8, 8],
   [1, 7],
-])("orthogonalised (%i, %i): singular values near 1, the same rows and columns", async (rows, columns) => {
+])("orthogonalised (%i, %i) has singular values near 1 and the same row and column spaces", async (rows, columns) => {
   const program = compile(() => ({ x: orthogonalised(input("g", "f32", [rows, columns])) }));
   const executable = program.bind(device, new Map());
   const g = Float32Array.from(hashed(3, rows * columns));
   const { x } = await executable.run({ g });
-  // Its scale does not matter; zeros stay zeros.
+  // The scale of the input does not matter, and zeros stay zeros.
   const { x: larger } = await executable.run({ g: g.map((v) => 1000 * v) });
   for (const [i, v] of larger.entries()) expect(v).toBeCloseTo(x[i]!, 4);
   const { x: none } = await executable.run({ g: new Float32Array(rows * columns) });
   expect(none.every((v) => v === 0)).toBe(true);
   const least = Math.min(rows, columns);
-  // Rows (or columns) of the smaller side have lengths near 1: their squares add up to the singular values' squares.
+  // The squares of all elements add up to the squares of the singular values, which are near 1.
   const total = Array.from(x).reduce((n, v) => n + v * v, 0);
   expect(total).toBeGreaterThan(least * 0.45);
   expect(total).toBeLessThan(least * 1.5);

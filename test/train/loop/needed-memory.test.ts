@@ -1,4 +1,4 @@
-// Trainings that the machine has no room for end with OUT_OF_MEMORY and the name of the option, before their memory is taken.
+// Training that does not fit into memory is rejected with OUT_OF_MEMORY and the option's name, before the memory is allocated.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -19,7 +19,7 @@ async function newModel() {
 }
 
 describe("a run with too large a micro-batch", () => {
-  test.each([4_000_000, 1_000_000_000, 2 ** 40])("is refused: perDeviceTrainBatchSize %d", async (size) => {
+  test.each([4_000_000, 1_000_000_000, 2 ** 40])("is rejected: perDeviceTrainBatchSize %d", async (size) => {
     await using model = await newModel();
     const before = process.memoryUsage().rss;
     const texts = data.map(({ text }) => ({ text: `${text} `.repeat(16) }));
@@ -36,11 +36,11 @@ describe("a run with too large a micro-batch", () => {
       ),
     );
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
-    // The model is as it was.
+    // The model is unchanged.
     expect(await pretrain(model, { data, maxSteps: 1, maxSeqLength: 16 })).toMatchObject({ steps: 1 });
   });
 
-  test("of raw text is refused by its own limit on tokens", async () => {
+  test("of raw text is rejected by the limit on tokens", async () => {
     await using model = await newModel();
     const options = { data, maxSteps: 1, perDeviceTrainBatchSize: 2 ** 30, maxSeqLength: 64 };
     await expect(pretrain(model, options)).rejects.toMatchObject({
@@ -49,15 +49,15 @@ describe("a run with too large a micro-batch", () => {
     });
   });
 
-  test("is refused by its planned memory where a single hidden state of each position would fit", async () => {
+  test("is rejected for its planned memory, even where one hidden state per position would fit", async () => {
     await using model = await newModel();
-    // The planned values of a position are many times its hidden state: this many fit by the one and not by the other.
+    // A position's planned values are many times its hidden state. This size fits by one measure and not by the other.
     const size = Math.floor((0.5 * availableBytes()) / (2 * model.config.hiddenSize * 64));
     const run = pretrain(model, { data, maxSteps: 1, perDeviceTrainBatchSize: size, maxSeqLength: 64 });
     await expect(run).rejects.toMatchObject(outOfMemory(/^perDeviceTrainBatchSize: expected micro-batches that fit/));
   });
 
-  test("is refused by the name of the replay's option where that is too large", async () => {
+  test("names the replay's option if that is too large", async () => {
     await using model = await newModel();
     const replay = { stage: "sft" as const, data: "none", perDeviceTrainBatchSize: 1 };
     const file = join(temporaryFolder(), "rows.jsonl");
@@ -72,7 +72,7 @@ describe("a run with too large a micro-batch", () => {
 });
 
 describe("a step of too many micro-batches", () => {
-  test("is refused before the first one is read", async () => {
+  test("is rejected before the first one is read", async () => {
     await using model = await newModel();
     const options = { data, maxSteps: 1, perDeviceTrainBatchSize: 1, maxSeqLength: 16 };
     await expect(pretrain(model, { ...options, gradientAccumulationSteps: 1e12 })).rejects.toMatchObject(
@@ -86,7 +86,7 @@ describe("a step of too many micro-batches", () => {
     expect(await pretrain(model, { ...options, gradientAccumulationSteps: 300 })).toMatchObject({ steps: 1 });
   });
 
-  test("is refused for answers that the model draws itself", async () => {
+  test("is rejected for answers drawn from the model", async () => {
     await using model = await newModel();
     const run = grpo(model, {
       prompts: [{ prompt: "The" }],
@@ -100,7 +100,7 @@ describe("a step of too many micro-batches", () => {
     await expect(run).rejects.toMatchObject(outOfMemory(/^gradientAccumulationSteps: /));
   });
 
-  test("ends while they are collected where they are larger than could be foreseen", () => {
+  test("is rejected while collecting batches larger than estimated", () => {
     const [roomy, full] = [1e9, 1e6].map((bytes) => ({ system: () => bytes, heapShare: () => 0.5 }));
     const heap = { system: () => 1e9, heapShare: () => 0.9 };
     watchBatches(256, 1e6, roomy);
@@ -112,22 +112,22 @@ describe("a step of too many micro-batches", () => {
   });
 });
 
-describe("what there is room for", () => {
+describe("the memory check", () => {
   const shape = { sequences: 4, sequenceLength: 100, dtype: "f32" } as const;
   const left = { system: () => 1000, heapShare: () => 0 };
   const cpu = { kind: "cpu", arenaBytes: 500 } as const;
 
-  test("is the system's memory and that which earlier runs hold for the next", () => {
+  test("counts the system's free memory and what earlier runs keep for reuse", () => {
     needRoom(cpu, shape, 1500, undefined, left);
     expect(() => needRoom(cpu, shape, 1501, undefined, left)).toThrow(/^perDeviceTrainBatchSize: .*; a smaller batch/);
   });
 
-  test("is named by maxSeqLength for a single sequence, and without gradientCheckpointing where that is on", () => {
+  test("suggests maxSeqLength for a single sequence, and gradientCheckpointing only if it is off", () => {
     const one = { ...shape, sequences: 1, gradientCheckpointing: true };
     expect(() => needRoom(cpu, one, 1e9, undefined, left)).toThrow(/^maxSeqLength: .*; shorter sequences take less$/);
   });
 
-  test("is a CUDA device's to say", () => {
+  test("is skipped for a CUDA device", () => {
     needRoom({ kind: "cuda", arenaBytes: 0 }, shape, 1e15, undefined, left);
   });
 
@@ -137,7 +137,7 @@ describe("what there is room for", () => {
   });
 });
 
-test("a device holds the memory of its largest run, and the machine has some left", async () => {
+test("a device keeps the memory of its largest run, and the machine has free memory", async () => {
   const device = openDevice({ device: "cpu" });
   await using model = await newModel();
   await pretrain(model, { data, maxSteps: 1, maxSeqLength: 64 });

@@ -1,4 +1,4 @@
-// A run never writes over another run's files, or over a model, unless it is asked to.
+// A run overwrites another run's files, or a model, only if asked to.
 import { existsSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ async function train(more: Partial<SftOptions> = {}, base?: LanguageModel) {
   return await sft(base ?? own!, { data: rows, maxSteps: 3, saveSteps: 1, dtype: "f32", outputDir, ...more });
 }
 
-/** Every file below a folder, with its bytes. */
+/** Returns every file below a folder with its bytes. */
 async function bytesIn(folder: string): Promise<Record<string, string>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
@@ -37,7 +37,7 @@ async function bytesIn(folder: string): Promise<Record<string, string>> {
 const refused = (message: RegExp) => ({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
 
 describe("without overwriteOutputDir", () => {
-  test("a second run is refused, names the folder and both ways on, and leaves every file as it was", async () => {
+  test("rejects a second run, names the folder and both alternatives, and leaves every file unchanged", async () => {
     await train();
     const before = await bytesIn(outputDir);
     await expect(train({ maxSteps: 1 })).rejects.toThrow(
@@ -51,13 +51,13 @@ describe("without overwriteOutputDir", () => {
     ["a broken checkpoint", ["checkpoint-3/trainer_state.json", "checkpoint-2", "checkpoint-1"], /holds a checkpoint/],
     ["a log alone", ["checkpoint-1", "checkpoint-2", "checkpoint-3", "config.json", "model.safetensors"], /the log/],
     ["a model alone", ["checkpoint-1", "checkpoint-2", "checkpoint-3", "log.jsonl"], /holds a model \(config\.json\)/],
-  ])("%s is enough to refuse a run", async (_, removed, message) => {
+  ])("rejects a run for %s", async (_, removed, message) => {
     await train();
     for (const name of removed) await rm(join(outputDir, name), { recursive: true });
     await expect(train()).rejects.toMatchObject(refused(message));
   });
 
-  test("resume: auto begins anew where a run was stopped before its first checkpoint", async () => {
+  test('resume: "auto" starts over if the run was stopped before its first checkpoint', async () => {
     await train();
     const log = await readFile(join(outputDir, "log.jsonl"), "utf8");
     await rm(outputDir, { recursive: true });
@@ -66,7 +66,7 @@ describe("without overwriteOutputDir", () => {
     expect(await train({ resume: "auto" })).toMatchObject({ steps: 3 });
   });
 
-  test("resume: auto does not begin anew over a model without checkpoints", async () => {
+  test('resume: "auto" does not start over a model without checkpoints', async () => {
     await train();
     for (const step of [1, 2, 3]) await rm(join(outputDir, `checkpoint-${step}`), { recursive: true });
     await expect(train({ resume: "auto" })).rejects.toMatchObject(
@@ -74,7 +74,7 @@ describe("without overwriteOutputDir", () => {
     );
   });
 
-  test("a run that goes on from another folder's checkpoint is refused in a used folder", async () => {
+  test("rejects a run into a used folder that resumes from another folder", async () => {
     const other = temporaryFolder();
     await train({ outputDir: other });
     await train();
@@ -82,14 +82,14 @@ describe("without overwriteOutputDir", () => {
     expect(await train({ resume: join(outputDir, "checkpoint-2") })).toMatchObject({ steps: 3 });
   });
 
-  test("a folder with other files, such as a tokenizer's, is a fresh one", async () => {
+  test("accepts a folder with other files, such as a tokenizer's", async () => {
     await tokenizer.save(outputDir);
     expect(await train()).toMatchObject({ steps: 3 });
   });
 });
 
 describe("overwriteOutputDir", () => {
-  test("removes the other run's checkpoints and log, so that those of two runs never mix", async () => {
+  test("removes the other run's checkpoints and log, so that two runs never mix", async () => {
     await train({ maxSteps: 5 });
     await train({ maxSteps: 2, overwriteOutputDir: true, seed: 1 });
     const names = await readdir(outputDir);
@@ -98,7 +98,7 @@ describe("overwriteOutputDir", () => {
     expect(log.map((line) => JSON.parse(line).step)).toEqual([1, 2]);
   });
 
-  test("removes nothing before the run can begin", async () => {
+  test("removes nothing until the run can begin", async () => {
     await train();
     const before = await bytesIn(outputDir);
     await expect(train({ overwriteOutputDir: true, lora: { r: 2, targetModules: ["none"] } })).rejects.toThrow();
@@ -106,7 +106,7 @@ describe("overwriteOutputDir", () => {
     expect(await bytesIn(outputDir)).toEqual(before);
   });
 
-  test("removes the other run's checkpoints before the first step, so that a run that is killed is not mixed up", async () => {
+  test("removes the other run's checkpoints before the first step, so that a killed run is not mixed up", async () => {
     await train();
     await using model = tinyModel({ tokenizer });
     const options = { data: rows, maxSteps: 3, saveSteps: 3, outputDir, overwriteOutputDir: true } as const;
@@ -116,7 +116,7 @@ describe("overwriteOutputDir", () => {
     }
   });
 
-  test("an adapter that replaces a whole model is what the folder then holds, and the other way round", async () => {
+  test("an adapter replaces a whole model in the folder, and vice versa", async () => {
     const folder = temporaryFolder();
     await using saved = tinyModel({ tokenizer });
     await saved.save(folder);
@@ -133,7 +133,7 @@ describe("overwriteOutputDir", () => {
     expect(whole.model.activeAdapters).toEqual([]);
   });
 
-  test("an adapter does not replace its own base", async () => {
+  test("an adapter does not overwrite its base", async () => {
     await train();
     await using base = await LanguageModel.load(outputDir);
     const before = await bytesIn(outputDir);
@@ -143,7 +143,7 @@ describe("overwriteOutputDir", () => {
     expect(await bytesIn(outputDir)).toEqual(before);
   });
 
-  test("contradicts a resume from the same folder", async () => {
+  test("is rejected with a resume from the same folder", async () => {
     await train();
     const before = await bytesIn(outputDir);
     for (const resume of ["auto", true] as const)
@@ -156,7 +156,7 @@ describe("overwriteOutputDir", () => {
     expect(await bytesIn(outputDir)).toEqual(before);
   });
 
-  test("goes with a resume from another folder", async () => {
+  test("works with a resume from another folder", async () => {
     const other = temporaryFolder();
     await train({ outputDir: other });
     await train();

@@ -1,4 +1,4 @@
-// Parameters with settings of their own: which they are, what a step does to them, and what a resumed run is held to.
+// Parameter groups: which parameters they match, their effect on a step, and their role when resuming.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -23,7 +23,7 @@ const names = [
   "lm_head.weight",
 ];
 
-describe("which parameters", () => {
+describe("match", () => {
   const layer = (i: number) => names.filter((name) => name.includes(`layers.${i}.`));
   test.each<[string, ParameterGroup["match"], string[]]>([
     ["a part of names: no longer number, no longer word", "layers.1", layer(1)],
@@ -36,13 +36,13 @@ describe("which parameters", () => {
     ["one in a text, as JSON has it", "/LAYERS\\.1\\d/i", layer(11)],
     ["a function", (name) => name.length < 15, ["lm_head.weight"]],
     ["any of several", ["embed_tokens", /head/], ["model.embed_tokens.weight", "lm_head.weight"]],
-  ])("%s", (_, match, expected) => {
+  ])("selects parameters by %s", (_, match, expected) => {
     const { groups, trained } = groupParameters([{ match, freeze: true }], names);
     expect([...groups[0]!.names]).toEqual(expected);
     expect(trained).toEqual(names.filter((name) => !expected.includes(name)));
   });
 
-  test("a parameter is in the first group that it matches", () => {
+  test("assigns a parameter to the first group that matches it", () => {
     const { groups } = groupParameters(
       [
         { match: "bias", weightDecay: 0 },
@@ -89,8 +89,8 @@ describe("which parameters", () => {
   });
 });
 
-describe("options", () => {
-  test("every stage has them", () => {
+describe("the parameterGroups option", () => {
+  test("exists in every stage", () => {
     for (const schema of stageSchemas) expect(Object.keys(schema.shape)).toContain("parameterGroups");
   });
 
@@ -122,14 +122,14 @@ describe("options", () => {
     ],
     [[{ match: "a", lr: 1 }], "pretrain.parameterGroups.0: expected learningRate, got an unknown option lr"],
     [[{ params: "a" }], "parameterGroups.0.match: expected a part of names"],
-  ])("%j is refused", async (parameterGroups, message) => {
+  ])("rejects %j", async (parameterGroups, message) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     const given = { data: "x.txt", maxSteps: 1, parameterGroups } as PretrainOptions;
     expect((await failureOf(() => pretrain(base, given))).message).toContain(message);
   });
 });
 
-/** Weights after some steps of pre-training. */
+/** Returns the weights after some steps of pre-training. */
 async function trained(more: Partial<PretrainOptions>, use?: (base: LanguageModel) => unknown) {
   await using base = tinyModel({ tokenizer: await tinyTokenizer() });
   const folder = await temporaryFolder();
@@ -148,14 +148,14 @@ async function weightsOf({ model }: LanguageModel): Promise<Map<string, Float32A
   return new Map(await Promise.all(read));
 }
 
-/** How far a weight has moved, as a vector's length. */
+/** Returns how far a weight has moved, as a vector's length. */
 function moved({ before, after }: Awaited<ReturnType<typeof trained>>, name: string): number {
   return Math.hypot(...after.get(name)!.map((v, i) => v - before.get(name)![i]!));
 }
 
 describe("a step", () => {
   test.each(["adamw", "muon"] as const)("%s: each group has its rate and its decay", async (optim) => {
-    // Without clipping: what is frozen has no part in the gradient's norm.
+    // Without clipping, frozen parameters do not affect the gradient's norm.
     const plain = await trained({ optim, maxGradNorm: 0 });
     const grouped = await trained({
       ...{ optim, maxGradNorm: 0 },
@@ -180,7 +180,7 @@ describe("a step", () => {
     }
   });
 
-  test("groups that say what is so anyway change no bit", async () => {
+  test("groups that repeat the defaults change no bit", async () => {
     const plain = await trained({ maxSteps: 4, weightDecay: 0.1 });
     const grouped = await trained({
       maxSteps: 4,
@@ -195,7 +195,7 @@ describe("a step", () => {
     expect(grouped.after).toEqual(plain.after);
   });
 
-  test("what is frozen keeps its bytes, and has no gradient, no moments and no part in the backward pass", async () => {
+  test("frozen parameters keep their bytes and have no gradients, no moments and no part in the backward pass", async () => {
     await using base = tinyModel();
     const shape = { sequences: 2, sequenceLength: 16, dtype: "f32" as const };
     const sizeOf = async (frozen: string[]) => {
@@ -221,7 +221,7 @@ describe("a checkpoint", () => {
     { match: "layers.0", learningRateRatio: 0.5 },
   ];
 
-  test("keeps the groups: a run with them goes on bit for bit, one with others is refused", async () => {
+  test("stores the groups: equal groups resume bit for bit, others are rejected", async () => {
     const outputDir = await temporaryFolder();
     const whole = await trained({ maxSteps: 6, parameterGroups: groups });
     const first = await trained({ maxSteps: 3, parameterGroups: groups, outputDir });
@@ -243,7 +243,7 @@ describe("a checkpoint", () => {
       expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringContaining(began) });
       expect(failure.message).toContain(told);
     }
-    // The same parameters, said in another way.
+    // The same parameters, selected in another way.
     const same = [
       { match: /embed/, freeze: true },
       { match: (name: string) => name.includes("norm"), weightDecay: 0.5 },
@@ -255,7 +255,7 @@ describe("a checkpoint", () => {
   });
 });
 
-test("of an adapter: B faster than A (LoRA+), or A frozen", async () => {
+test("of an adapter may train B faster than A (LoRA+), or freeze A", async () => {
   const adapted = async (parameterGroups: PretrainOptions["parameterGroups"]) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     const data = [{ prompt: "The cat", completion: " saw the sea." }];

@@ -1,4 +1,4 @@
-// Replay of an earlier stage in every stage: reported, and a part of what is learned.
+// Replay of an earlier stage's data in every stage: it is reported and affects training.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,9 +56,9 @@ const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEve
 
 const cases = Object.keys(stages).flatMap((name) => [
   [name, "a tied head", true] as const,
-  [name, "a head of its own", false] as const,
+  [name, "a separate head", false] as const,
 ]);
-test.each(cases)("%s, %s", async (name, _, tieWordEmbeddings) => {
+test.each(cases)("%s, %s: replay is reported and changes what is learned", async (name, _, tieWordEmbeddings) => {
   const run = async (weight?: number) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1, tieWordEmbeddings });
     const replay = weight === undefined ? {} : { replay: { data: join(folder, "text.txt"), weight, maxSeqLength: 16 } };
@@ -73,7 +73,7 @@ test.each(cases)("%s, %s", async (name, _, tieWordEmbeddings) => {
   const [without, with_, unweighted] = [await run(), await run(1), await run(0)];
   expect(without.reported).toEqual([undefined, undefined, undefined]);
   for (const loss of with_.reported) expect(Math.abs(loss! - Math.log(320))).toBeLessThan(2);
-  // The same batches, learned from and only looked at.
+  // The same batches with and without effect on the weights.
   expect(with_.reported[0]).toBe(unweighted.reported[0]);
   expect(with_.reported[2]!).toBeLessThan(unweighted.reported[2]! - 0.01);
   expect(with_.weights).not.toEqual(without.weights);
@@ -87,7 +87,7 @@ const chat = (question: string, answer: string) => ({
   ],
 });
 
-test("rows of fine-tuning: the loss is that of their answers alone, as sft has it", async () => {
+test("rows of fine-tuning count only their answers, as in sft", async () => {
   const data = join(folder, "chats.jsonl");
   const row = chat("Who?", "Anna.");
   await writeFile(data, `${JSON.stringify(row)}\n`.repeat(3));
@@ -105,7 +105,7 @@ test("rows of fine-tuning: the loss is that of their answers alone, as sft has i
   expect(metrics!.replayLoss).toBeCloseTo(loss, 5);
 });
 
-test("rows of fine-tuning that are none, or too long, and options of text are named", async () => {
+test("rejects invalid or too long rows of fine-tuning, and options of raw text", async () => {
   const data = join(folder, "broken.jsonl");
   await writeFile(data, `${JSON.stringify(chat("Who?", "Anna."))}\n{"messages": [{"content": "x"}]}\n`);
   const open = async () => tinyModel({ tokenizer: await tinyTokenizer() });

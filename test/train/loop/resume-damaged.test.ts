@@ -1,4 +1,4 @@
-// A flipped bit in a run's checkpoint: resume names it and goes on from the newest that is intact, to the same losses.
+// A flipped bit in a checkpoint: resume names it and continues from the newest intact one, with the same losses.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,7 +45,7 @@ async function flip(path: string, byte: number): Promise<void> {
   await writeFile(path, bytes);
 }
 
-test("resume passes over a checkpoint with a flipped bit, whatever the file, and one that is named is refused", async () => {
+test("resume skips a checkpoint with a flipped bit in any file, and rejects one that is named", async () => {
   const outputDir = join(folder, "run");
   const whole = await train({ outputDir, maxSteps: 6 });
   for (const [name, byte] of [
@@ -68,7 +68,7 @@ test("resume passes over a checkpoint with a flipped bit, whatever the file, and
         new RegExp(`^resume: goes on from .*checkpoint-4, as a later one is broken: .*checkpoint-6 \\(${digests}\\)$`),
       ),
     ]);
-    // The damaged one has given way to a whole one.
+    // The damaged checkpoint was replaced by an intact one.
     expect([...again.losses]).toEqual([...whole.losses].slice(4));
     expect((await train({ outputDir, maxSteps: 6, resume: "auto" })).warnings).toEqual([]);
   }
@@ -81,7 +81,7 @@ test("resume passes over a checkpoint with a flipped bit, whatever the file, and
   });
 });
 
-test("the best evaluation's weights are held to their digest, at the end and when a run goes on", async () => {
+test("the best evaluation's weights are checked against their digest, at the end and on resume", async () => {
   const outputDir = join(folder, "best");
   let evaluations = 0;
   const evaluate = () => ({ score: -evaluations++ }); // the first is the best

@@ -1,4 +1,4 @@
-// A run that resumes is held to the options that its losses follow from, unless a change is allowed.
+// A resumed run must keep the options that affect its losses, unless a change is allowed.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() });
 const data = sentences.map((text) => ({ text }));
 let count = 0;
 
-/** A run of two steps, resumed as a third one with other options. */
+/** Runs two steps, then resumes a third with other options. */
 async function resumed(second: Partial<SftOptions>, first: Partial<SftOptions> = {}) {
   const outputDir = join(folder, `run-${count++}`);
   const shared = { data, perDeviceTrainBatchSize: 2, learningRate: 1e-3, outputDir };
@@ -49,25 +49,25 @@ const refusals: [string, Partial<SftOptions>, RegExp][] = [
     /^(adamBeta2|maxGradNorm): .* \(changed too: (maxGradNorm|adamBeta2)\);/,
   ],
 ];
-test.each(refusals)("a changed %s is refused", async (_name, options, message) => {
+test.each(refusals)("rejects a changed %s", async (_name, options, message) => {
   await expect(resumed(options)).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
   });
 });
 
-test("a change that is allowed is told of, and is what the run goes on with", async () => {
+test("an allowed change is reported and takes effect", async () => {
   const { result, warnings, outputDir } = await resumed({ learningRate: 2e-3, allowChangedOptions: true });
   expect(result.steps).toBe(3);
   expect(warnings).toEqual([
     "resume: goes on with options that the run did not begin with: learningRate 0.002, before 0.001",
   ]);
-  // The next run is held to the new ones.
+  // The next run is compared with the new options.
   const state = JSON.parse(await readFile(join(outputDir, "checkpoint-3", "trainer_state.json"), "utf8"));
   expect(state.options).toMatchObject({ learningRate: 2e-3, weightDecay: 0, warmupSteps: null });
 });
 
-test("a longer run, and other evaluations, logs and files are no change", async () => {
+test("a longer run and other evaluations, logs and files count as no change", async () => {
   const free = {
     evalFraction: 0.2,
     evalSteps: 1,
@@ -82,19 +82,19 @@ test("a longer run, and other evaluations, logs and files are no change", async 
   expect(warnings).toEqual([]);
 });
 
-test("a checkpoint that says nothing of options goes on", async () => {
+test("resumes a checkpoint without stored options", async () => {
   const { outputDir } = await resumed({});
   const resume = join(outputDir, "checkpoint-3");
   const file = join(resume, "trainer_state.json");
   const { options: _, ...older } = JSON.parse(await readFile(file, "utf8"));
   await writeFile(file, JSON.stringify(older));
-  await rm(join(resume, "checkpoint.json")); // whose digests would tell first
+  await rm(join(resume, "checkpoint.json")); // its digests would detect the change first
   await using model = await newModel();
   const shared = { data, perDeviceTrainBatchSize: 2, learningRate: 5e-3, maxSteps: 4, outputDir };
   await expect(sft(model, { ...shared, resume })).resolves.toMatchObject({ steps: 4 });
 });
 
-test("options of a stage, and of its replay, are among them", async () => {
+test("compares options of the stage and of its replay", async () => {
   const pairs = [{ prompt: "The cat", chosen: " is red", rejected: " is not" }];
   const text = join(folder, "text.txt");
   await writeFile(text, sentences.join("\n\n"));
@@ -110,7 +110,7 @@ test("options of a stage, and of its replay, are among them", async () => {
   await expect(run(again)).resolves.toMatchObject({ steps: 2 });
 });
 
-test("the data's own message comes before that of an option", async () => {
+test("a change of data is reported before a changed option", async () => {
   const file = join(folder, "corpus.txt");
   await writeFile(file, sentences.join("\n\n"));
   const shared = { data: file, maxSeqLength: 16, perDeviceTrainBatchSize: 2, outputDir: join(folder, "pretrain") };

@@ -1,4 +1,4 @@
-// A run that is resumed with another model, or that trains other parameters, is refused: it would go on with numbers that mean something else.
+// Resuming with another model, or with other trained parameters, is rejected: the stored numbers would mean something else.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ const newModel = async (config: Config = {}): Promise<LanguageModel> =>
   tinyModel({ tokenizer: await tinyTokenizer() }, config);
 const data = sentences.map((text) => ({ text }));
 
-/** A run of two steps, resumed as a third one with another model or other options. */
+/** Runs two steps, then resumes a third with another model or other options. */
 async function resumed(
   name: string,
   { config, first = {}, second = {} }: { config?: Config; first?: Partial<SftOptions>; second?: Partial<SftOptions> },
@@ -44,7 +44,7 @@ test.each([
     { hiddenAct: "gelu" as const },
     /^resume: expected a model with hiddenAct "silu", .*got "gelu"$/,
   ],
-])("a model with %s than the run began with is refused", async (name, config, message) => {
+])("rejects a model with %s", async (name, config, message) => {
   await expect(resumed(name, { config })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
@@ -70,20 +70,20 @@ test.each([
     { lora: { r: 2 } },
     /^lora: expected none, as the run that is resumed began with .*got options$/,
   ],
-])("%s is refused", async (name, first, second, message) => {
+])("rejects %s", async (name, first, second, message) => {
   await expect(resumed(name, { first, second })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
   });
 });
 
-describe("over weights that a run does not train", () => {
+describe("frozen weights", () => {
   const frozen = { parameterGroups: [{ match: "embed_tokens", freeze: true }] };
   test.each<[string, Partial<SftOptions>]>([
     ["under an adapter", { lora: { r: 2 } }],
     ["in frozen groups", frozen],
     ["under quantised weights' adapter", { lora: { r: 2, targetModules: ["q_proj"] } }],
-  ])("others %s are refused", async (name, options) => {
+  ])("rejects other ones %s", async (name, options) => {
     const shared = { data, perDeviceTrainBatchSize: 2, outputDir: join(folder, name.replaceAll(" ", "-")), ...options };
     const make = async (seed: number) => {
       const made = tinyModel({ tokenizer: await tinyTokenizer(), seed });
@@ -104,7 +104,7 @@ describe("over weights that a run does not train", () => {
     await expect(sft(same, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
   });
 
-  test("others under a head alone are refused, and a checkpoint that says nothing of them goes on", async () => {
+  test("rejects other ones under a trained head, but accepts a checkpoint without their digest", async () => {
     const rows = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));
     const outputDir = join(folder, "head-alone");
     const shared = { data: rows, trainable: "head" as const, perDeviceTrainBatchSize: 2, outputDir };
@@ -120,14 +120,14 @@ describe("over weights that a run does not train", () => {
     const manifest = join(outputDir, "checkpoint-2", "checkpoint.json");
     const text = JSON.stringify(older);
     await writeFile(file, text);
-    const { step, order, files } = JSON.parse(await readFile(manifest, "utf8")); // as before there were digests
+    const { step, order, files } = JSON.parse(await readFile(manifest, "utf8")); // as before digests existed
     await writeFile(manifest, JSON.stringify({ step, order, files: { ...files, "trainer_state.json": text.length } }));
     await using third = await other();
     await expect(trainClassifier(third, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
   });
 });
 
-test.each(["step", "optimizerSteps", "tokensSeen"])("a checkpoint without its %s is refused", async (name) => {
+test.each(["step", "optimizerSteps", "tokensSeen"])("rejects a checkpoint without its %s", async (name) => {
   const outputDir = join(folder, `without-${name}`);
   const shared = { data, perDeviceTrainBatchSize: 2, outputDir };
   await using began = await newModel();
@@ -136,7 +136,7 @@ test.each(["step", "optimizerSteps", "tokensSeen"])("a checkpoint without its %s
   const file = join(resume, "trainer_state.json");
   const { [name]: _, ...rest } = JSON.parse(await readFile(file, "utf8"));
   await writeFile(file, JSON.stringify(rest));
-  await rm(join(resume, "checkpoint.json")); // whose digests would tell first
+  await rm(join(resume, "checkpoint.json")); // its digests would detect the change first
   await using other = await newModel();
   await expect(sft(other, { ...shared, maxSteps: 3, resume })).rejects.toMatchObject({
     code: "INVALID_FILE",
@@ -144,7 +144,7 @@ test.each(["step", "optimizerSteps", "tokensSeen"])("a checkpoint without its %s
   });
 });
 
-test("another dtype, and what only says how answers begin and end, is no other model", async () => {
+test("accepts another dtype and other start and end tokens", async () => {
   const config = { bosTokenId: null, initializerRange: 0.5 };
   await expect(resumed("the same", { config, second: { dtype: "bf16" } })).resolves.toMatchObject({ steps: 3 });
 });

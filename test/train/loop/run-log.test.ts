@@ -1,4 +1,4 @@
-// log.jsonl: what a run reports stays beside its checkpoints.
+// log.jsonl stores a run's events in its output folder.
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,14 +39,14 @@ const logOf = async (outputDir: string) =>
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line));
-/** Another log in the place of a run's. */
+/** Replaces a run's log. */
 async function rewrite(outputDir: string, change: (event: { seconds: number }) => object) {
   const lines = (await logOf(outputDir)).map((event) => `${JSON.stringify(change(event))}\n`);
   await writeFile(join(outputDir, LOG_FILE), lines.join(""));
 }
 const numbered = (events: TrainEvent[]) => events.map((e) => ("loss" in e ? `step ${e.step}` : `evaluation ${e.step}`));
 
-test("has every event of a run, and a run that overwrites the folder begins it anew", async () => {
+test("has every event of a run, and is replaced by a run that overwrites the folder", async () => {
   const outputDir = join(folder, "whole");
   for (const maxSteps of [6, 4]) {
     const events = await run(outputDir, { maxSteps, overwriteOutputDir: true });
@@ -57,7 +57,7 @@ test("has every event of a run, and a run that overwrites the folder begins it a
   }
 });
 
-test("a resumed run cuts off what it reports again, and leaves no gap", async () => {
+test("a resumed run truncates events that it repeats, and leaves no gap", async () => {
   const outputDir = join(folder, "resumed");
   const whole = await run(undefined, {});
   await run(outputDir, { saveSteps: 3 }, 5);
@@ -67,16 +67,16 @@ test("a resumed run cuts off what it reports again, and leaves no gap", async ()
   const logged = await logOf(outputDir);
   expect(numbered(logged)).toEqual(numbered(whole));
   expect(logged.map((e) => e.loss ?? e.evalLoss)).toEqual(whole.map((e) => ("loss" in e ? e.loss : e.evalLoss)));
-  // Its seconds go on from those of the run before.
+  // Its seconds continue those of the previous run.
   const seconds: number[] = logged.map((e) => e.seconds);
   expect(seconds).toEqual([...seconds].sort((a, b) => a - b));
   expect(Math.min(...seconds)).toBeGreaterThan(1000);
-  // Of a run that is at its end only the evaluation that it states again comes again.
+  // A finished run, resumed, repeats only its last evaluation.
   await run(outputDir, { resume: true });
   expect(numbered(await logOf(outputDir))).toEqual(numbered(whole));
 });
 
-test("has an evaluation before the checkpoint that is saved for it, from which a resumed run would not evaluate again", async () => {
+test("has an evaluation before the checkpoint of its step is saved, since a resumed run would not repeat it", async () => {
   const outputDir = join(folder, "best");
   await using model = tinyModel({ tokenizer });
   const options = { data: rows, evalData: rows.slice(0, 2), evalSteps: 2, maxSteps: 4, loadBestModelAtEnd: true };
@@ -88,7 +88,7 @@ test("has an evaluation before the checkpoint that is saved for it, from which a
   }
 });
 
-test("a file of that name that is no log is left as it is, before anything is computed", async () => {
+test("rejects a file of that name that is not a log, before anything is computed", async () => {
   const outputDir = join(folder, "other");
   await run(outputDir, { maxSteps: 1 });
   await writeFile(join(outputDir, LOG_FILE), "mine\n");

@@ -1,4 +1,4 @@
-// Checkpoints that nobody asked for: a run with an outputDir survives a kill without saveSteps.
+// Default checkpoints: a run with an outputDir survives a kill without saveSteps.
 import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,28 +47,28 @@ const run = (model: ReturnType<typeof newModel>, more: Partial<PretrainOptions>)
 const checkpoints = async (outputDir: string) =>
   (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
 
-test("a run that ends at once has one of the last 500 steps, as in transformers; --resume goes on from it", async () => {
+test("saves every 500 steps by default, as transformers does, and resume continues from there", async () => {
   expect(DEFAULT_SAVE_STEPS).toBe(500);
   const outputDir = join(folder, "left");
   await using model = newModel();
   for await (const event of run(model, { outputDir })) {
     if (event.step === 500) expect(await checkpoints(outputDir)).toEqual([]);
     if (event.step === 501) expect(await checkpoints(outputDir)).toEqual(["checkpoint-500"]);
-    if (event.step === 1001) break; // which saves nothing, as a kill does
+    if (event.step === 1001) break; // saves nothing, like a kill
   }
-  // The one before was nobody's wish, and gave way.
+  // The previous default checkpoint was removed.
   expect(await checkpoints(outputDir)).toEqual(["checkpoint-1000"]);
 
   await using other = newModel();
   const steps: number[] = [];
   for await (const event of run(other, { outputDir, resume: true })) steps.push(event.step);
   expect(steps[0]).toBe(1001);
-  // At the end as before: the finished model, and the checkpoint of its step.
+  // At the end: the finished model and the checkpoint of the last step.
   expect(await checkpoints(outputDir)).toEqual(["checkpoint-1200"]);
   expect((await stat(join(outputDir, "model.safetensors"))).isFile()).toBe(true);
 });
 
-test("checkpoints that were asked for stay, whatever run comes after", async () => {
+test("later runs keep checkpoints that saveSteps requested", async () => {
   const outputDir = join(folder, "asked");
   await using model = newModel();
   await run(model, { outputDir, saveSteps: 4, maxSteps: 10 });
@@ -78,7 +78,7 @@ test("checkpoints that were asked for stay, whatever run comes after", async () 
   expect(await checkpoints(outputDir)).toEqual(["checkpoint-10", "checkpoint-4", "checkpoint-501", "checkpoint-8"]);
 });
 
-test("a saveTotalLimit holds for the default too, and saveSteps 0 saves at the end alone", async () => {
+test("saveTotalLimit applies to the default too, and saveSteps 0 saves only at the end", async () => {
   const outputDir = join(folder, "limited");
   await using model = newModel();
   await run(model, { outputDir, saveTotalLimit: 2 });
@@ -96,7 +96,7 @@ test("a saveTotalLimit holds for the default too, and saveSteps 0 saves at the e
   expect(() => run(other, { saveSteps: -1 })).toThrow(/^saveSteps: expected a whole number of at least 0, got -1$/);
 });
 
-test("resume tells of broken checkpoints that it passes over, and begins nothing anew where all are broken", async () => {
+test("resume warns of broken checkpoints that it skips, and does not start over if all are broken", async () => {
   const outputDir = join(folder, "broken");
   await using model = newModel();
   await run(model, { outputDir, saveSteps: 2, maxSteps: 4 });

@@ -1,4 +1,4 @@
-// Which seeds every stage takes, and that no part of one is cut off.
+// Seeds that stages accept, with all of their bits significant.
 import { expect, test } from "vitest";
 import { streamOf } from "../../../lib/models/random.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
@@ -12,14 +12,14 @@ test("every stage takes whole numbers from 0 to 2⁵³ − 1", () => {
   }
 });
 
-test("a seed that is none is refused by its name", async () => {
+test("names an invalid seed", async () => {
   await using base = tinyModel({ tokenizer: await tinyTokenizer() });
   expect(() => sft(base, { data: [{ text: "a" }], seed: -1 })).toThrow(
     /^seed: expected a whole number from 0 to 2\^53 - 1, got -1$/,
   );
 });
 
-test("seeds that differ above 32 bits draw other noise", async () => {
+test("seeds that differ only above 32 bits draw different noise", async () => {
   const lossOf = async (seed: number) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     const data = [{ text: sentences[0]! }];
@@ -31,7 +31,7 @@ test("seeds that differ above 32 bits draw other noise", async () => {
   expect(await lossOf(3)).toBe(losses[0]);
 });
 
-test("and other weights; those of up to 32 bits draw what they did", () => {
+test("seeds that differ only above 32 bits give different streams, and streams of 32-bit seeds stay the same", () => {
   expect(streamOf("a", 3)).not.toBe(streamOf("a", 3 + 2 ** 32));
   expect(streamOf("a", 7)).toBe(2961732686);
 });

@@ -12,7 +12,7 @@ const golden = goldenCase("llama");
 const T = golden.ids[0]!.length;
 const shape = (sequences: number) => ({ sequences, sequenceLength: T, dtype: "f32" as const });
 
-/** Some of the golden rows, of which only the first `kept` positions have targets. */
+/** Builds a batch of golden rows in which only the first `kept` positions have targets. */
 function batchOf(rows: readonly number[], kept = T): Batch {
   const targets = rows.flatMap((r) => golden.targets[r]!.map((t, i) => (i < kept ? t : -100)));
   const tokens = Int32Array.from(rows.flatMap((r) => golden.ids[r]!));
@@ -33,7 +33,7 @@ function expectClose(got: ReadonlyMap<string, Float32Array>, expected: ReadonlyM
   }
 }
 
-test("micro-batches that count differently many positions add up to the whole batch's mean", async () => {
+test("micro-batches with different numbers of targets add up to the whole batch's mean", async () => {
   const [whole, parts] = [await goldenModel("llama", device), await goldenModel("llama", device)];
   const one = await TrainStep.create(whole, languageModelling, shape(2));
   const two = await TrainStep.create(parts, languageModelling, shape(1));
@@ -52,7 +52,7 @@ test("micro-batches that count differently many positions add up to the whole ba
   for (const step of [one, two]) step.dispose();
 });
 
-test("weights that are not named keep their bytes; there are moments of the named ones alone", async () => {
+test("weights that are not named keep their bytes and have no moments", async () => {
   const model = await goldenModel("llama", device);
   const names = ["model.layers.1.mlp.up_proj.weight", "model.norm.weight"];
   const before = new Map<string, Float32Array>();
@@ -67,7 +67,7 @@ test("weights that are not named keep their bytes; there are moments of the name
   step.dispose();
 });
 
-test("further outputs of a loss are reported: shares add up, or the stage's own metrics", async () => {
+test("reports further outputs of a loss as sums, or as the stage's metrics", async () => {
   const watched = (own: boolean): Stage<Batch> => ({
     ...languageModelling,
     loss(context) {
@@ -110,7 +110,7 @@ test("further outputs of a loss are reported: shares add up, or the stage's own 
   for (const step of [plain, summed, own]) step.dispose();
 });
 
-test("two ranks with half of a batch each make the step of one process with all of it", async () => {
+test("two ranks with half of a batch each make the step of one process with the whole batch", async () => {
   const alone = await goldenModel("llama", device);
   const step = await TrainStep.create(alone, languageModelling, shape(1));
   const micros = [batchOf([0], 5), batchOf([1])];

@@ -1,4 +1,4 @@
-// LoRA over a model whose head is its embedding, with the embedding trained whole beside it (modulesToSave).
+// LoRA over a model with tied embeddings, with the embedding trained in full (modulesToSave).
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,7 +44,7 @@ const lossesOf = async (model: LanguageModel, options: Partial<SftOptions>) => {
 describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
   const lora = { r: 4, modulesToSave: [embeddings[kind]] };
 
-  test("what was trained computes the same loaded, merged, taken out again, saved whole and converted", async () => {
+  test("the trained model gives the same logits loaded, merged, unmerged, saved whole and converted", async () => {
     await using model = await LanguageModel.load(at(kind));
     const plain = await logitsOf(model);
     const out = at(`${kind}-adapter`);
@@ -65,14 +65,14 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
       expect(whole.config.tieWordEmbeddings).toBe(true);
       expect(apart(await logitsOf(whole), tuned), name).toBeLessThan(1e-3);
     }
-    // PEFT copies modules apart unless it is told.
+    // PEFT duplicates modules unless told otherwise.
     expect(JSON.parse(await readFile(join(out, "adapter_config.json"), "utf8"))).toMatchObject({
       ensure_weight_tying: true,
       modules_to_save: [expect.stringMatching(new RegExp(`\\.${embeddings[kind]}$`))],
     });
   });
 
-  test("its gradient is that of both its places: with all else frozen, training is that of the weight itself", async () => {
+  test("the embedding's gradient covers both uses: with all else frozen, training equals training the weight", async () => {
     await using adapted = await LanguageModel.load(at(kind));
     await using whole = await LanguageModel.load(at(kind));
     const frozen = (match: RegExp) => [{ match, freeze: true }];
@@ -82,7 +82,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
     for (const [i, loss] of own.entries()) expect(loss).toBeCloseTo(expected[i]!, 4);
   });
 
-  test("the head alone is refused by name", async () => {
+  test("rejects the head alone, by name", async () => {
     await using model = await LanguageModel.load(at(kind));
     await expect(lossesOf(model, { lora: { r: 4, modulesToSave: ["lm_head"] } })).rejects.toThrow(
       `lora.modulesToSave: expected ${embeddings[kind]}, which is the head too (tieWordEmbeddings), got "lm_head"`,
@@ -90,7 +90,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
   });
 });
 
-test("an adapter as PEFT writes it: what is one weight there too is taken, and a head apart from the embedding refused by name", async () => {
+test("loads PEFT's layout if the weight is tied there too, and rejects a separate head by name", async () => {
   const out = at("peft");
   await using model = await LanguageModel.load(at("llama"));
   await lossesOf(model, { lora: { r: 2, modulesToSave: ["embed_tokens"] }, outputDir: out });

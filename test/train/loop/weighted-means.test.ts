@@ -1,4 +1,4 @@
-// Means by weights other than the counted positions are the same however a step, or an evaluation, is cut into batches.
+// Means with other weights than the counted positions do not depend on how a step or an evaluation is split into batches.
 import { describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
@@ -8,7 +8,7 @@ import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { newModel, rows } from "../options/named-things.ts";
 import { eventsOf } from "../rollout/speaker.ts";
 
-/** Answers of very different lengths, so that a mean over answers is another one than over tokens. */
+/** Answers of very different lengths, so that means over answers and over tokens differ. */
 const pairs = Array.from({ length: 8 }, (_, i) => ({
   prompt: i % 2 ? "a" : "a longer prompt with words",
   chosen: i % 3 ? " b" : " one two three four five six",
@@ -49,7 +49,7 @@ describe.each(runs)("%s", (_name, run) => {
       expect(Math.abs(got[i]! - value)).toBeLessThan(1e-4 * Math.abs(value) + 1e-7);
   };
 
-  test("has the losses of one batch in accumulated micro-batches", async () => {
+  test("has the losses of one batch with accumulated micro-batches", async () => {
     const given = { maxSteps: 2, learningRate: 1e-3, evalSteps: 1 };
     const whole = await figures({ ...given, perDeviceTrainBatchSize: 8 });
     const parts = await figures({ ...given, perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 4 });
@@ -57,7 +57,7 @@ describe.each(runs)("%s", (_name, run) => {
     close(parts.held, whole.held);
   });
 
-  test("has one held-out loss, whatever the size of the batches that it is measured in", async () => {
+  test("has the same held-out loss for any evaluation batch size", async () => {
     const still = { maxSteps: 1, learningRate: 1e-12, evalSteps: 1 };
     const whole = await figures({ ...still, perDeviceTrainBatchSize: 8 });
     const uneven = await figures({ ...still, perDeviceTrainBatchSize: 3 });

@@ -1,4 +1,4 @@
-// Every stage takes a world: two ranks in one process make the updates of one process with the whole batch.
+// Every stage supports a world: two ranks in one process make the updates of one process with the whole batch.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,17 +112,17 @@ async function outcome(start: Start, accumulate: number, more: Partial<Shared> =
   });
   for await (const event of run) events.push(event);
   const weight = await base.model.weight("model.layers.1.mlp.up_proj.weight").toFloat32();
-  // Speed is no result.
+  // Speed differs between runs.
   return { events: events.map((event) => ({ ...event, tokensPerSecond: 0 })), weight };
 }
 
-/** KTO's means are over the good and over the bad answers of a rank, of which each has its own number. */
+/** Removes KTO's means over good and over bad answers, which each rank computes over its rows. */
 function comparable(event: TrainEvent): TrainEvent {
   const { rewardChosen: _, rewardRejected: __, rewardMargin: ___, ...metrics } = event.metrics ?? {};
   return "kl" in metrics && !("reward" in metrics) ? { ...event, metrics } : event;
 }
 
-/** The numbers of both, one by one, by their places. */
+/** Compares the numbers of both, one by one. */
 function expectNear(got: unknown, expected: unknown, place = "event"): void {
   if (typeof expected === "number") {
     expect(Math.abs((got as number) - expected), `${place}: ${got}, ${expected}`).toBeLessThan(
@@ -136,7 +136,7 @@ function expectNear(got: unknown, expected: unknown, place = "event"): void {
 }
 
 describe.each(Object.keys(stages))("%s", (name) => {
-  test("two ranks are one process with the whole batch", async () => {
+  test("two ranks make the updates of one process with the whole batch", async () => {
     const alone = await outcome(stages[name]!, 2);
     const [first, second] = await Promise.all(worlds(2).map((world) => outcome(stages[name]!, 1, { world })));
     expect(alone.events.length).toBeGreaterThanOrEqual(STEPS);
@@ -147,14 +147,14 @@ describe.each(Object.keys(stages))("%s", (name) => {
   });
 });
 
-test("a rollout that is half learned from goes on, on every rank, from the checkpoint of rank 0", async () => {
+test("a partly used rollout continues on every rank from the checkpoint of rank 0", async () => {
   const start = stages["grpo, a rollout for several steps"]!;
-  // Any other schedule of learning rates would follow maxSteps.
+  // Another schedule of learning rates would depend on maxSteps.
   const more = { lrScheduler: "constant", resume: "auto" } as const;
   const part = (maxSteps: number, name: string) =>
     Promise.all(
       worlds(2).map((world) =>
-        // Rank 0 alone writes; the other one only reads.
+        // Rank 0 writes; the other rank only reads.
         outcome(start, 1, { ...more, world, maxSteps, outputDir: join(folder, name) }),
       ),
     );
@@ -168,7 +168,7 @@ test("a rollout that is half learned from goes on, on every rank, from the check
   expect(rest[1]!.weight).toEqual(through[0]!.weight);
 });
 
-test("gather brings every rank's data to all of them, of whatever length", async () => {
+test("gather gives every rank all ranks' data, of any length", async () => {
   const given = [{ text: "日本", list: [1, 2.5, null] }, {}, { more: "x".repeat(3000) }];
   for (const found of await Promise.all(worlds(3).map((world) => gather<object>(world, given[world.rank]!))))
     expect(found).toEqual(given);

@@ -1,4 +1,4 @@
-// Two trainers in one process, over halves of the data, are one trainer over all of it.
+// Two trainers in one process, over halves of the data, equal one trainer over all of it.
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -37,7 +37,7 @@ async function losses(base: LanguageModel, given: PretrainOptions): Promise<numb
   return out;
 }
 
-test("every rank makes the steps of one process with as many micro-batches; rank 0 alone writes; all resume", async () => {
+test("every rank makes the steps of one process with as many micro-batches; rank 0 writes, and all ranks resume", async () => {
   await using alone = await newModel();
   const expected = await losses(alone, options({ gradientAccumulationSteps: 2, replay: undefined }));
   const run = async (world: World, name: string, more: Partial<PretrainOptions> = {}) => {
@@ -69,7 +69,7 @@ test("every rank makes the steps of one process with as many micro-batches; rank
   expect(resumed[1]!.weight).toEqual(through[0]!.weight);
 });
 
-test("replay is divided as well; sft takes a world", async () => {
+test("ranks share the replay's data, and sft supports a world", async () => {
   const run = async (world: World) => {
     await using base = await newModel();
     return await losses(base, options({ world, maxSteps: 3 }));

@@ -1,7 +1,7 @@
 import type { Tensor } from "../../../lib/graph/index.ts";
 import type { World } from "../../../lib/train/world/world.ts";
 
-/** Ranks in one process: each waits until all have brought theirs, then all get the sum. */
+/** Creates ranks in one process. Each waits until all have contributed, then all get the sum. */
 export function worlds(size: number): World[] {
   let given: unknown[] = [];
   let waiting: (() => void)[] = [];

@@ -1,4 +1,4 @@
-// Configurations of training, as JSON holds them.
+// Training configurations in JSON.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,14 +21,14 @@ test.each([
   ['{ "maxSteps": 1, "seed": 2, "maxSteps": 3 }', "maxSteps"],
   ['{ "lora": { "r": 4, "alpha": 1, "r": 8 } }', "r"],
   ['{ "max_steps": 1, "max_\\u0073teps": 2 }', "max_steps"],
-])("a key that stands twice is refused by its name: %s", async (text, key) => {
+])("names a duplicate key: %s", async (text, key) => {
   await expect(read(text)).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: `${key}: expected once, got twice`,
   });
 });
 
-test("the same key in several objects, a byte order mark and numbers of many digits are no mistakes", async () => {
+test("accepts equal keys in different objects, a byte order mark and numbers of many digits", async () => {
   const digits = `0.${"3".repeat(80)}`;
   const text = `\ufeff{ "seed": 1, "learningRate": ${digits}, "parameterGroups": [{ "match": "a", "freeze": true }, { "match": "b", "freeze": true }] }`;
   expect(await read(text)).toMatchObject({ seed: 1, learningRate: Number(digits) });

@@ -1,9 +1,9 @@
-// A small task of classification: texts that name an animal, a plant or a tool.
+// A small classification task: texts that name an animal, a plant or a tool.
 import { createModel } from "../../../lib/language-model/create.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import type { ClassifyOptions } from "../../../lib/train/stages/classify.ts";
 
-/** Words by their kind. */
+/** Words by kind. */
 export const kinds = {
   animal: ["cat", "dog", "bird", "horse"],
   plant: ["oak", "rose", "fern", "tulip"],
@@ -12,7 +12,7 @@ export const kinds = {
 type Kind = keyof typeof kinds;
 const frames = ["Yesterday I saw a WORD here.", "The WORD is old.", "Do you like my WORD?", "Nobody wants the WORD."];
 
-/** Texts that name a thing, labelled by its kind: which word it is decides, whatever stands around. */
+/** Texts that name a thing, labelled by its kind. Only the word decides, not the sentence around it. */
 export function rows(count: number, offset = 0): { text: string; label: Kind }[] {
   const names = Object.keys(kinds) as Kind[];
   return Array.from({ length: count }, (_, i) => {

@@ -12,7 +12,7 @@ const sft = Object.keys(sftSchema.shape);
 const pretrain = Object.keys(pretrainSchema.shape);
 const inner = { lora: loraNames };
 
-describe("which option a name stands for", () => {
+describe("the option that an unknown name means", () => {
   test.each([
     ["lr", "learningRate"],
     ["learning_rate", "learningRate"],
@@ -32,11 +32,11 @@ describe("which option a name stands for", () => {
     ["targetModules", "lora.targetModules"],
     ["qx", undefined],
     ["somethingElseAltogether", undefined],
-  ])("of sft: %s", (name, meant) => {
+  ])("is found among sft's options: %s", (name, meant) => {
     expect(meantOption(name, sft, inner)).toBe(meant);
   });
 
-  test("inside lora, and in a stage that has no epochs", () => {
+  test("is found inside lora, and in a stage without epochs", () => {
     for (const [name, meant] of [
       ["rank", "r"],
       ["lora_r", "r"],
@@ -58,7 +58,7 @@ describe("which option a name stands for", () => {
   });
 });
 
-test("short names are near to what one change makes of them", () => {
+test("short names match only names one edit away", () => {
   expect(nearest("lr", ["lora", "r"])).toBe("r");
   expect(nearest("lr", ["lora"])).toBeUndefined();
   expect(nearest("bta", ["beta", "data"])).toBe("beta");
@@ -67,7 +67,7 @@ test("short names are near to what one change makes of them", () => {
 });
 
 describe("lora", () => {
-  test("PEFT's names are taken, in both spellings", () => {
+  test("accepts PEFT's names in both spellings", () => {
     expect(loraOptions({ r: 4, lora_alpha: 8, lora_dropout: 0.5 })).toEqual({ r: 4, alpha: 8, dropout: 0.5 });
     expect(loraOptions({ loraAlpha: 8 } as object)).toEqual({ alpha: 8 });
     expect(loraOptions({ alpha: undefined, lora_alpha: 8 })).toEqual({ alpha: 8 });
@@ -75,7 +75,7 @@ describe("lora", () => {
     expect(parsed.lora).toEqual({ alpha: 3 });
   });
 
-  test("messages name what was given", () => {
+  test("names the options as they were given in messages", () => {
     expect(() => loraOptions({ lora_alpha: 0 })).toThrow(/^lora\.lora_alpha: expected a number above 0, got 0$/);
     expect(() => loraOptions({ alpha: 0 })).toThrow(/^lora\.alpha: expected a number above 0, got 0$/);
     expect(() => loraOptions({ dropout: 0, lora_dropout: 0 })).toThrow(
@@ -88,7 +88,7 @@ describe("lora", () => {
   });
 });
 
-test("a message in a configuration file's words", () => {
+test("WrittenNames rewrites a message with a configuration file's names", () => {
   const written = new WrittenNames();
   written.add("learningRate", "learning_rate");
   written.add("lora.loraAlpha", "lora_alpha");

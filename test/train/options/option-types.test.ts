@@ -1,5 +1,5 @@
-// The options of stages stand twice: as schemas, which check them, and as interfaces, which tell readers of them. Here both are held to
-// each other: the same options of the same types, and a text for each, with what it is where it is not given.
+// Stage options are defined twice: as schemas for validation and as interfaces for documentation. Both must have the same options and
+// types, and each option a text that states its default.
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
@@ -57,15 +57,15 @@ const held: [
   Checked<ParameterGroup, typeof parameterGroupSchema>,
 ] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
 
-/** What drifts is found. */
+/** Differences between both are detected. */
 // @ts-expect-error: an option that the interface lacks
 const missing: Checked<Omit<SftOptions<unknown>, "packing">, typeof sftSchema> = true;
-// @ts-expect-error: one that is needed in one of them alone
+// @ts-expect-error: an option required in one of them only
 const needed: Checked<Omit<SftOptions<unknown>, "seed"> & { seed: number }, typeof sftSchema> = true;
-// @ts-expect-error: one of another type
+// @ts-expect-error: an option of another type
 const other: Checked<Omit<SftOptions<unknown>, "seed"> & { seed?: number | string }, typeof sftSchema> = true;
 
-/** `evaluate` knows what is trained, whether it is written where the stage is called or apart from it. */
+/** The parameter of `evaluate` is typed, both inline and in a separate function. */
 const evaluated = (base: LanguageModel, run: typeof sft, own: typeof train<number, LanguageModel>) => {
   const evaluate = async ({ model }: EvaluateAt) => ({ length: (await model.complete("x")).text.length });
   const options: SftOptions = {
@@ -78,7 +78,7 @@ const evaluated = (base: LanguageModel, run: typeof sft, own: typeof train<numbe
   return own(base, {} as never, {} as never, { maxSteps: 1, evaluate });
 };
 
-/** Rows in memory have the fields that the stage reads, and may have others; files and what comes as it is read are taken too. */
+/** Rows in memory have the stage's fields and may have others. Files and async iterables are accepted too. */
 const fed = (
   base: LanguageModel,
   stages: typeof import("../../../lib/index.ts"),
@@ -128,14 +128,14 @@ const schemas = {
 } as const satisfies Record<string, z.ZodObject>;
 const names = Object.keys(schemas) as (keyof typeof schemas)[];
 
-/** What a schema has for an option that is not given; undefined where it says nothing of it. */
+/** Returns a schema's default for an option, or undefined if it has none. */
 function standardOf(schema: z.ZodObject, option: string): unknown {
   const field: z.core.$ZodType | undefined = schema.shape[option];
   const { def } = field?._zod ?? {};
   return def?.type === "default" ? (def as z.core.$ZodDefaultDef).defaultValue : undefined;
 }
 
-describe("the options of every stage are documented where they are read", () => {
+describe("documentation of every stage's options", () => {
   let documented: Map<string, DocumentedOption[]>;
   beforeAll(() => {
     documented = documentedOptions(fileURLToPath(new URL("../../../lib/index.ts", import.meta.url)), [
@@ -147,13 +147,13 @@ describe("the options of every stage are documented where they are read", () => 
   });
   const textOf = (name: string, option: string) => documented.get(name)!.find((one) => one.name === option)!.text;
 
-  test("the schemas have the options of the interfaces, by the compiler", () => {
+  test("the schemas have the options of the interfaces, checked by the compiler", () => {
     expect([...held, missing, needed, other]).not.toContain(false);
     expect([evaluated, fed].map((one) => typeof one)).toEqual(["function", "function"]);
   });
 
   test.each([...names, "LoraOptions", "CorpusPart", "ParameterGroup"])(
-    "%s: every option has a text, and says what it is where not given",
+    "%s: every option has a text that states its default",
     (name) => {
       const options = documented.get(name)!;
       expect(options.length).toBeGreaterThan(3);
@@ -165,7 +165,7 @@ describe("the options of every stage are documented where they are read", () => 
     },
   );
 
-  test.each(names)("%s: the defaults are those of the schema", (name) => {
+  test.each(names)("%s: the documented defaults equal those of the schema", (name) => {
     const wrong = documented.get(name)!.flatMap(({ name: option, text }) => {
       const standard = standardOf(schemas[name], option);
       const said = /\bDefault (.*)\.$/m.exec(text)?.[1];
@@ -177,7 +177,7 @@ describe("the options of every stage are documented where they are read", () => 
     expect(wrong).toEqual([]);
   });
 
-  test("rates that depend on lora are those that runs have", () => {
+  test("the documented learning rates with and without lora are those of runs", () => {
     for (const [stage, { lora, weights }] of Object.entries(LEARNING_RATES)) {
       const name = `${stage[0]!.toUpperCase()}${stage.slice(1)}Options`;
       const [said, withLora] = /Default: (\S+); (\S+) with lora\.$/.exec(textOf(name, "learningRate"))!.slice(1);

@@ -6,7 +6,7 @@ import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 
 const device = openDevice();
 
-test("orpo: an answer that is certain has odds and gradients all the same", async () => {
+test("orpo: an answer of probability 1 has finite odds and gradients", async () => {
   const chosen = [0, -0.5, 0, -1e-4];
   const rejected = [-0.5, 0, 0, -2];
   const pairs = new Map<string, Tensor>();
@@ -31,7 +31,7 @@ test("orpo: an answer that is certain has odds and gradients all the same", asyn
   }
   for (const gradient of optimizer.gradients.values())
     for (const g of await gradient.toFloat32()) expect(Number.isFinite(g)).toBe(true);
-  // Elsewhere it is that of the formula: d log odds / d log p = 1 / (1 − p), times −σ(−log odds).
+  // Otherwise it is that of the formula: d log odds / d log p = 1 / (1 − p), times −σ(−log odds).
   const [got] = (await optimizer.gradients.get("gradient.chosen")!.toFloat32()).subarray(3);
   const slope = 1 / -Math.expm1(chosen[3]!);
   expect(got! / (-slope / (1 + Math.exp(odds(chosen[3]!) - odds(rejected[3]!))))).toBeCloseTo(1, 3);
@@ -39,7 +39,7 @@ test("orpo: an answer that is certain has odds and gradients all the same", asyn
   optimizer.dispose();
 });
 
-test("grpo's figures of tokens are of those that count: answers that were cut off and left out say nothing", () => {
+test("grpo's token metrics exclude answers that are masked for being truncated", () => {
   const stage = grpoStage({
     lossType: "dapo",
     epsilon: 0.2,

@@ -47,7 +47,7 @@ const pairs = golden.pairs.map((p) => ({
 const drawn = golden.drawn.map((d) => sequence(d.prompt, d.completion));
 const mismatched = golden.drawn.map((d, i) => sequence(d.prompt, golden.drawn.at(i - 1)!.completion));
 
-/** The golden Llama with every weight times a factor. */
+/** Creates the golden Llama with every weight times a factor. */
 async function scaledModel(factor: number): Promise<Model> {
   const model = await goldenModel("llama", device);
   for (const name of model.weightNames) {
@@ -59,7 +59,7 @@ async function scaledModel(factor: number): Promise<Model> {
 
 async function referenceLogprobs(answers: readonly AnsweredPrompt[], factor: number): Promise<Float32Array[]> {
   const model = await scaledModel(factor);
-  // Fewer places than answers: several runs, the last with an empty place.
+  // Fewer slots than answers: several runs, the last with an empty slot.
   const scorer = new AnswerScorer(model, { sequences: 4, sequenceLength, dtype: "f32" });
   const tokens = await scorer.tokens(answers);
   scorer.dispose();
@@ -73,7 +73,7 @@ const close = (got: number, expected: number, what: string, scale = Math.abs(exp
     tolerance * scale + 1e-9,
   );
 
-/** One step's loss, report and gradients, whole and cut into micro-batches. */
+/** Checks one step's loss, report and gradients, whole and split into micro-batches. */
 async function check<Batch>(
   name: string,
   stage: Stage<Batch>,
@@ -99,7 +99,7 @@ async function check<Batch>(
   model.dispose();
 }
 
-test("log-probabilities of a reference: relative error at most 1e-4", async () => {
+test("log-probabilities of a reference have a relative error of at most 1e-4", async () => {
   const chosen = sums(
     await referenceLogprobs(
       pairs.map((p) => p.chosen),
@@ -120,7 +120,7 @@ test("log-probabilities of a reference: relative error at most 1e-4", async () =
   for (const [i, expected] of golden.reference.mismatched.entries()) close(others[i]!, expected, `mismatched ${i}`);
 });
 
-describe("loss, report and every gradient against PyTorch in float64: relative error at most 1e-4", () => {
+describe("loss, report and every gradient against PyTorch in float64, with a relative error of at most 1e-4", () => {
   const referenced = async () => {
     const chosen = sums(
       await referenceLogprobs(
@@ -146,7 +146,7 @@ describe("loss, report and every gradient against PyTorch in float64: relative e
   ] as const)("%s", async (name, options) => {
     const batch = await referenced();
     await check(name, dpoStage({ ...options, pairs: 3 }), [batch], { sequences: 6 });
-    // Micro-batches of unequal size, one place empty.
+    // Micro-batches of unequal size, one with an empty slot.
     await check(name, dpoStage({ ...options, pairs: 2 }), [batch.slice(0, 2), batch.slice(2)], { sequences: 4 });
   });
 
@@ -170,7 +170,7 @@ describe("loss, report and every gradient against PyTorch in float64: relative e
       reference: own[i]!,
       mismatched: { answer: mismatched[i]!, reference: other[i]! },
     }));
-    // Two places stay empty.
+    // Two slots stay empty.
     await check(name, ktoStage({ ...options, sequenceLength, answers: 8 }), [batch], { sequences: 8 });
   });
 

@@ -1,4 +1,4 @@
-// Preference training that is stopped and gone on with.
+// Preference training that is stopped and resumed.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
@@ -19,7 +19,7 @@ const data = pairs(false);
 const losses = (model: LanguageModel, more: Partial<DpoOptions> = {}) =>
   lossesOf(dpo(model, { ...common, maxSteps: 8, data, ...more }));
 
-test("dpo: an aborted run that is resumed has the losses of one that was not, bit for bit", async () => {
+test("dpo: a resumed run has the losses of an uninterrupted one, bit for bit", async () => {
   await using whole = await load();
   const expected = await losses(whole);
   const outputDir = join(place.folder, "resumed");
@@ -34,7 +34,7 @@ test("dpo: an aborted run that is resumed has the losses of one that was not, bi
     }
   };
   await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
-  // The model that was trained since is another reference.
+  // The model trained since then would be another reference.
   await expect(losses(first, { outputDir, resume: true })).rejects.toThrow(/resume: expected the reference/);
   await using second = await load();
   expect([...before, ...(await losses(second, { outputDir, resume: true }))]).toEqual(expected);
@@ -60,7 +60,7 @@ describe("a run stopped and resumed", () => {
   const cases = Object.keys(stages).flatMap((name) => kinds.map(([kind, more]) => [name, kind, more] as const));
 
   test.each(cases)(
-    "%s (%s) has the losses and the weights of one in a piece, bit for bit",
+    "%s (%s) has the losses and weights of an uninterrupted run, bit for bit",
     async (name, kind, more) => {
       const stage = stages[name as keyof typeof stages];
       const run = async (extra: Options) => {

@@ -1,4 +1,4 @@
-// Rows of preference training: what becomes of them, and what is said of those that are none.
+// How rows of preference training are read, and errors for invalid rows.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -20,7 +20,7 @@ describe("rows", () => {
   const rankedRows = [
     { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."], " the old tree.", " Ben."] },
   ];
-  test("a ranking gives a pair for every two answers that are not equally good", async () => {
+  test("a ranking gives a pair for every two answers of different rank", async () => {
     const encoder = new RowEncoder(place.tokenizer);
     const row = { value: rankedRows[0]!, where: "data: row 1", inFile: false };
     const texts = pairsOf(row, encoder).map(({ chosen, rejected }) =>
@@ -39,7 +39,7 @@ describe("rows", () => {
     await dpo(model, { ...common, maxSteps: 2, data: rankedRows });
   });
 
-  test("messages: an answer begins where the prompt with the assistant's opening ends, and ends with the end token", () => {
+  test("with messages, an answer starts after the assistant's opening and ends with the end token", () => {
     const encoder = new RowEncoder(place.tokenizer);
     const prompt = [{ role: "user", content: "Anna likes" }];
     const row = (value: object) => ({ value: value as Record<string, unknown>, where: "data: row 1", inFile: false });
@@ -51,7 +51,7 @@ describe("rows", () => {
     const opened = place.tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
     expect([...ids.slice(0, promptLength)]).toEqual([...opened]);
     expect(place.tokenizer.decode(ids.slice(promptLength))).toContain("a ball");
-    // Conversations that begin alike need no prompt of their own.
+    // Conversations with a common beginning need no separate prompt.
     const whole = (content: string) => [...prompt, { role: "assistant", content }];
     expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
   });
@@ -78,7 +78,7 @@ describe("rows", () => {
       /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got the field text/,
     ],
     [
-      "a margin that is no number",
+      "a margin that is not a number",
       { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
       /:2: margin: expected a number, got "1"/,
     ],
@@ -89,7 +89,7 @@ describe("rows", () => {
       /:2: row: expected at most 64 tokens .* got \d+ tokens/,
     ],
   ];
-  test.each(cases)("%s is named with file and line", async (_, row, message) => {
+  test.each(cases)("rejects %s, naming file and line", async (_, row, message) => {
     const path = join(place.folder, "pairs.jsonl");
     await writeFile(path, `${JSON.stringify(data[0])}\n${JSON.stringify(row)}\n`);
     await using model = await load();
@@ -99,7 +99,7 @@ describe("rows", () => {
     });
   });
 
-  test("equal answers teach nothing: they are left out and told of; what people ranked as equal gives no pair", async () => {
+  test("skips pairs of equal answers with a warning; ties in a ranking give no pair", async () => {
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
     await using model = await load();
@@ -122,7 +122,7 @@ describe("rows", () => {
     );
   });
 
-  test("rows that are too long are left out or cut where that is asked for", async () => {
+  test("drops or truncates rows that are too long, as truncationMode says", async () => {
     const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
@@ -139,7 +139,7 @@ describe("rows", () => {
     );
   });
 
-  test("options that do not go together, unknown names, labels that are all alike", async () => {
+  test("rejects contradictory options, unknown names, and labels that are all equal", async () => {
     await using model = await load();
     expect(() => dpo(model, { data, lossType: "hinge", labelSmoothing: 0.1 })).toThrow(
       /labelSmoothing: expected 0 with lossType hinge/,
@@ -150,7 +150,7 @@ describe("rows", () => {
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
       /^data: expected rows with label true and with false, got 2 that are all true/,
     );
-    // By its number the first row is held out, whatever the seed.
+    // The first row is held out by its index, whatever the seed.
     const alone = { ...common, evalFraction: 0.5 };
     for (const run of [
       kto(model, { ...alone, data: [row], seed: 3 }),

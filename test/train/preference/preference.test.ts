@@ -18,7 +18,7 @@ const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, w
 const data = pairs(false);
 const evalData = pairs(true);
 
-/** The share of sampled answers to held-out prompts that are good ones, and that are bad ones. */
+/** Returns the shares of good and of bad answers among sampled answers to held-out prompts. */
 async function answers(model: LanguageModel): Promise<{ good: number; bad: number }> {
   const asked = prompts.filter(isHeldOut);
   const all = await model.completeAll(asked, { n: 16, maxTokens: 12, temperature: 1, seed: 11 });
@@ -40,10 +40,10 @@ describe("on held-out prompts", () => {
     ["hinge", { lossType: "hinge" }],
     ["sigmoid, smoothed, in bf16", { labelSmoothing: 0.1, dtype: "bf16", saveDtype: "f32" }],
     ["lora", { lora: { r: 4 }, learningRate: 5e-3 }],
-  ] as const)("dpo (%s) widens the margin, and bad answers go", async (_, more: Partial<DpoOptions>) => {
+  ] as const)("dpo (%s) widens the margin and suppresses bad answers", async (_, more: Partial<DpoOptions>) => {
     await using model = await load();
     const { steps, held } = await eventsOf(dpo(model, { ...common, data, evalData, evalSteps: 10, ...more }));
-    // The policy is the reference before the first step.
+    // Before the first step the policy equals the reference.
     expect(steps[0]!.metrics).toMatchObject({ rewardChosen: 0, rewardRejected: 0, rewardAccuracy: 0 });
     const margins = held.map(({ metrics }) => metrics!.rewardMargin!);
     expect(margins[0]!).toBeGreaterThan(0.05);
@@ -73,7 +73,7 @@ describe("on held-out prompts", () => {
   });
 
   test.each(["kto", "apo_zero_unpaired"] as const)(
-    "kto (%s) widens the margin, and bad answers go",
+    "kto (%s) widens the margin and suppresses bad answers",
     async (lossType) => {
       const single = (list: typeof data) =>
         list.flatMap(({ prompt, chosen, rejected }) => [
@@ -92,24 +92,24 @@ describe("on held-out prompts", () => {
   );
 
   test.each([
-    // Prompts of rows in their order, and whose answer each prompt is also put with.
-    ["one row a prompt: the row before", "abcd", [3, 0, 1, 2]],
+    // Prompts of rows in order, and the index of the row whose answer each prompt is paired with.
+    ["one row per prompt: the row before", "abcd", [3, 0, 1, 2]],
     ["pairs: good with good, bad with bad", "aabbcc", [4, 5, 0, 1, 2, 3]],
-    ["runs of several lengths, one round the end", "abbbca", [3, 4, 5, 0, 1, 2]],
-    ["a prompt that comes again so far before", "aabcab", [3, 5, 0, 1, 2, 3]],
-    ["prompts that come again", "abab", [3, 0, 1, 2]],
+    ["runs of several lengths, one wrapping around the end", "abbbca", [3, 4, 5, 0, 1, 2]],
+    ["a prompt repeated at that distance", "aabcab", [3, 5, 0, 1, 2, 3]],
+    ["repeated prompts", "abab", [3, 0, 1, 2]],
     ["one prompt alone: the row before", "aaa", [2, 0, 1]],
   ])("kto estimates the divergence from answers to other prompts: %s", (_, prompts, expected) => {
     const items = [...prompts].map((prompt, i) => ({
       answer: { ids: Int32Array.of(prompt.charCodeAt(0), 0, 1000 + i, 2000), promptLength: 2 },
     }));
     for (const [i, { other, answer }] of mismatched(items, 3).entries()) {
-      expect([...other.ids]).toEqual([answer.ids[0], 0, 1000 + expected[i]!]); // cut to 3
+      expect([...other.ids]).toEqual([answer.ids[0], 0, 1000 + expected[i]!]); // truncated to 3
       expect(other.promptLength).toBe(2);
     }
   });
 
-  test("kto's held-out metrics are means over good and over bad answers, however these lie in micro-batches", async () => {
+  test("kto's held-out metrics do not depend on how good and bad answers are split into micro-batches", async () => {
     const labels = [true, false, true, true, false, false, true, true];
     const held = labels.map((label, i) => {
       const { prompt, chosen, rejected } = evalData[i % evalData.length]!;
@@ -134,7 +134,7 @@ describe("on held-out prompts", () => {
     }
   });
 
-  test("several steps' metrics are means over those that have them", async () => {
+  test("metrics over several steps are means over the steps that have them", async () => {
     const rows = data.slice(0, 4).map(({ prompt, chosen }, i) => ({ prompt, completion: chosen, label: i < 3 }));
     const options = { data: rows, maxSteps: 4, perDeviceTrainBatchSize: 2, lossType: "apo_zero_unpaired" } as const;
     const run = async (loggingSteps: number) => {
@@ -143,7 +143,7 @@ describe("on held-out prompts", () => {
     };
     const single = await run(1);
     const [all] = await run(4);
-    // Two steps of four have the bad answer, beside a good one; the others hold two good ones.
+    // Two of the four steps have the bad answer and a good one; the others have two good ones.
     const withBad = single.filter((m) => m.rewardRejected !== undefined);
     expect(withBad.length).toBe(2);
     const sum = (list: number[]) => list.reduce((a, b) => a + b, 0);
@@ -189,14 +189,14 @@ describe("dpo", () => {
     for (const [i, loss] of expected.entries()) expect(Math.abs(got[i]! / loss - 1)).toBeLessThan(1e-4);
   });
 
-  test("a reference of its own is the policy's starting point where they are equal", async () => {
+  test("a refModel equal to the policy's start gives the default's losses", async () => {
     await using model = await load();
     await using other = await load();
     await using same = await load();
     expect(await losses(model, { refModel: other })).toEqual(await losses(same));
   });
 
-  test("a lora run leaves the base's bytes, and its adapter loads", async () => {
+  test("a lora run keeps the base's bytes, and its adapter loads", async () => {
     await using model = await load();
     const name = "model.layers.0.mlp.up_proj.weight";
     const before = await model.model.weight(name).toFloat32();
@@ -209,14 +209,14 @@ describe("dpo", () => {
     expect((await loaded.complete("Ella sees", ask)).tokens).toEqual((await model.complete("Ella sees", ask)).tokens);
   });
 
-  test("without maxSteps the epochs say how many steps there are", async () => {
+  test("without maxSteps, epochs determine the number of steps", async () => {
     await using model = await load();
     const { steps } = await dpo(model, { data, perDeviceTrainBatchSize: 8, numTrainEpochs: 0.5 });
     expect(steps).toBe(Math.ceil((0.5 * data.length) / 8));
   });
 });
 
-test("the rows that are held out stay the same ones, whatever the seed", async () => {
+test("the same rows are held out for every seed", async () => {
   const measured = async (seed: number) => {
     await using model = await load();
     const { held } = await eventsOf(

@@ -1,4 +1,4 @@
-// What answers are drawn from while the policy is trained: itself, or a twin with matrices rounded to bf16.
+// The model that draws answers while the policy is trained: the policy, or a copy with matrices rounded to bf16.
 import { expect, test } from "vitest";
 import { createModel } from "../../../lib/language-model/create.ts";
 import { completeSeeded } from "../../../lib/language-model/rollout-generate.ts";
@@ -23,7 +23,7 @@ async function policyOf() {
   return policy;
 }
 
-test("in f32 the policy itself is the sampler", async () => {
+test("in f32 it is the policy", async () => {
   await using policy = await policyOf();
   const sampler = new RolloutModel(policy, { dtype: "f32" });
   expect(sampler.isTwin).toBe(false);
@@ -32,7 +32,7 @@ test("in f32 the policy itself is the sampler", async () => {
   expect(await policy.logits(prompt, { last: true })).toHaveLength(1);
 });
 
-test("in bf16 it is a twin with rounded matrices, which follows the weights and leaves the policy as it is", async () => {
+test("in bf16 it is a copy with rounded matrices, which follows the policy and leaves it unchanged", async () => {
   await using policy = await policyOf();
   const before = await policy.logits(prompt);
   const sampler = new RolloutModel(policy, { dtype: "bf16" });
@@ -43,7 +43,7 @@ test("in bf16 it is a twin with rounded matrices, which follows the weights and 
     const { dtype, shape } = twin.model.weight(name);
     expect([name, dtype]).toEqual([name, shape.length >= 2 ? "bf16" : "f32"]);
   }
-  // Log-probabilities of the twin are nearer to those that the bf16 training step computes than the masters' are.
+  // The copy's log-probabilities are closer to those of the bf16 training step than the f32 weights' are.
   const answer = { ids: Int32Array.from(prompt), promptLength: 1 };
   const scorer = new AnswerScorer(policy.model, { sequences: 1, sequenceLength: 8, dtype: "bf16" });
   const trained = (await scorer.tokens([answer]))[0]!;
@@ -57,25 +57,25 @@ test("in bf16 it is a twin with rounded matrices, which follows the weights and 
 
   const name = "model.layers.0.mlp.down_proj.weight";
   const weight = policy.model.weight(name);
-  await weight.write(new Float32Array(weight.elements).fill(1 + 2 ** -8)); // halfway between two bf16 numbers: to even
+  await weight.write(new Float32Array(weight.elements).fill(1 + 2 ** -8)); // halfway between two bf16 numbers: rounds to even
   expect(await sampler.refreshed()).toBe(twin);
   expect(new Set(await twin.model.weight(name).read())).toEqual(new Set([0x3f80]));
   sampler.dispose();
   expect((await policy.logits(prompt))[0]).not.toEqual(before[0]);
 });
 
-test("a twin's draws tell their log-probabilities at the sampler's temperature, and are those of that temperature", async () => {
+test("a copy's draws and their log-probabilities are those at the sampler's temperature", async () => {
   await using policy = await policyOf();
   const temperature = 0.6;
   const sampler = new RolloutModel(policy, { dtype: "bf16", temperature });
   const plain = new RolloutModel(policy, { dtype: "bf16" });
-  // Sixteen rows in all: more of them at once would attend with products rounded to bf16, as drawn rows do not.
+  // Sixteen rows in all. With more rows, attention would round products to bf16, unlike when drawing.
   const options = { maxTokens: 16 - prompt.length, ignoreEos: true, topP: 0.9, repetitionPenalty: 1.3 };
   const seeded = [1, 2, 3].map((seed) => ({ ids: prompt, seed }));
   const drawn = await completeSeeded(await sampler.refreshed(), seeded, { ...options, temperature: 1 });
   const expected = await completeSeeded(await plain.refreshed(), seeded, { ...options, temperature });
   expect(drawn.map((d) => d.tokens)).toEqual(expected.map((d) => d.tokens));
-  // By an independent softmax over the plain twin's logits.
+  // Compare with an independent softmax over the plain copy's logits.
   const twin = await plain.refreshed();
   for (const { tokens, logprobs } of drawn) {
     const logits = await twin.logits([...prompt, ...tokens]);

@@ -1,4 +1,4 @@
-// Runs over the model's own answers, stopped and gone on with: a checkpoint keeps the rollout under way, and knows its prompts.
+// Rollout training that is stopped and resumed: a checkpoint stores the current rollout and identifies the prompts.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -12,8 +12,8 @@ import { lossesOf, speaker } from "./speaker.ts";
 const place = speaker();
 const { load } = place;
 
-test("grpo: a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
-  // Four steps a rollout: two micro-batches, twice.
+test("grpo: a run resumed within a rollout has the losses of an uninterrupted one, bit for bit", async () => {
+  // Four steps per rollout: two micro-batches, twice.
   const options = {
     ...common,
     gradientAccumulationSteps: 1,
@@ -43,7 +43,7 @@ test("grpo: a run that is aborted within a rollout and resumed has the losses of
   expect(finished.card).toMatchObject({ stage: "grpo" });
 });
 
-test("ppo: a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
+test("ppo: a run resumed within a rollout has the losses of an uninterrupted one, bit for bit", async () => {
   const options = {
     ...ppoCommon,
     numMiniBatches: 2,
@@ -75,7 +75,7 @@ test("ppo: a run that is aborted within a rollout and resumed has the losses of 
   expect((await finished.complete("Anna sees", { maxTokens: 4, temperature: 0 })).tokens.length).toBeGreaterThan(0);
 });
 
-test("a rollout survives JSON to the last bit", () => {
+test("a rollout survives JSON bit for bit", () => {
   const value = {
     answers: [{ ids: Int32Array.of(1, -2), logprobs: Float32Array.of(0.1, -1e-30), a: 1 / 3 }],
     text: "$Float32Array",
@@ -83,9 +83,9 @@ test("a rollout survives JSON to the last bit", () => {
   expect(unpack(JSON.parse(JSON.stringify(pack(value))))).toEqual(value);
 });
 
-describe.each(["grpo", "ppo"] as const)("%s: a resumed run has the prompts that it began with", (name) => {
+describe.each(["grpo", "ppo"] as const)("%s: a resumed run", (name) => {
   const own = common.prompts.map((row, i) => ({ ...row, answer: `a${i}` }));
-  /** A run of two steps, or what goes on from it. */
+  /** Runs two steps, or resumes for a third. */
   async function run(prompts: typeof own | string, resume = false, more: { refModel?: LanguageModel } = {}) {
     await using model = await load();
     const shared = {
@@ -104,7 +104,7 @@ describe.each(["grpo", "ppo"] as const)("%s: a resumed run has the prompts that 
   const refused =
     /^resume: expected the prompts and the seed that the run began with \(\d+ rows \w+, seed 5\), got others/;
 
-  test("others, and columns that rewards would see, are refused by name; the same ones from a file are taken", async () => {
+  test("rejects other prompts or other reward columns, and accepts the same prompts from a file", async () => {
     await run(own);
     await expect(run(own.slice(1), true)).rejects.toThrow(refused);
     await expect(run([...own].reverse(), true)).rejects.toThrow(refused);
@@ -114,7 +114,7 @@ describe.each(["grpo", "ppo"] as const)("%s: a resumed run has the prompts that 
     expect(await run(file, true)).toMatchObject({ steps: 3 });
   });
 
-  test("and the reference", async () => {
+  test("rejects another reference", async () => {
     await using refModel = await load();
     await run(own, false, { refModel });
     await using other = await load();

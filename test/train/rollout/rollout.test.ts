@@ -15,7 +15,7 @@ import { eventsOf, lossesOf, speaker } from "./speaker.ts";
 const place = speaker();
 const { load } = place;
 
-/** The mean reward of sampled answers to held-out prompts. */
+/** Returns the mean reward of sampled answers to held-out prompts. */
 async function letters(model: LanguageModel): Promise<number> {
   const asked = rows(true).map(({ prompt }) => prompt);
   const all = await model.completeAll(asked, { n: 16, maxTokens: 12, temperature: 1, seed: 77 });
@@ -35,7 +35,7 @@ describe("grpo", () => {
     ["at another temperature, in bf16", { temperature: 1.3, dtype: "bf16", saveDtype: "f32" }],
     ["with lora", { lora: { r: 4 }, beta: 0.01, learningRate: 1e-2 }],
   ] as const)(
-    "%s raises the share of a letter in answers to held-out prompts",
+    "%s raises the frequency of a letter in answers to held-out prompts",
     async (_name, more: Partial<GrpoOptions>) => {
       await using model = await load();
       const before = await letters(model);
@@ -45,7 +45,7 @@ describe("grpo", () => {
       expect(held.map(({ step }) => step)).toEqual([10, 20]);
       expect(held.at(-1)!.metrics!.reward!).toBeGreaterThan(before + 0.05);
       expect(await letters(model)).toBeGreaterThan(before + 0.05);
-      // The sampler's log-probabilities are those of the training pass: ratios of the first step are 1, nothing is clipped.
+      // The sampler's log-probabilities are those of the training pass, so the first step's ratios are 1 and nothing is clipped.
       expect(steps[0]!.metrics!.clipRatio).toBe(0);
       if (more.beta) expect(steps[0]!.metrics!.kl!).toBeLessThan(1e-6);
     },
@@ -58,7 +58,7 @@ describe("grpo", () => {
     ["keys and values in bf16", { cacheDtype: "bf16" }, {}],
     ["another temperature", {}, { temperature: 0.7 }],
   ] as const)(
-    "with lora, %s: ratios of a rollout's first step are 1, whatever the sampler rounds",
+    "with lora, %s: the ratios of a rollout's first step are 1, despite rounding in the sampler",
     async (_, how, more) => {
       await using model = await LanguageModel.load(join(place.folder, "base"), how);
       const options = { ...common, maxSteps: 1, lora: { r: 4 }, epsilon: 1e-5 };
@@ -67,7 +67,7 @@ describe("grpo", () => {
     },
   );
 
-  test("a reward model and a function, weighted, over columns of the rows and asynchronously", async () => {
+  test("combines a reward model and an async function, weighted, over columns of the rows", async () => {
     const outputDir = join(place.folder, "reward");
     await using trained = await load();
     await trainReward(trained, {
@@ -103,7 +103,7 @@ describe("grpo", () => {
     expect(all.filter(({ text }) => bad.includes(text)).length / all.length).toBeLessThan(0.1);
   });
 
-  test("the same seed draws the same answers; another one does not", async () => {
+  test("the same seed draws the same answers, and another one does not", async () => {
     const losses = async (seed: number) => {
       await using model = await load();
       return await lossesOf(grpo(model, { ...common, maxSteps: 4, seed }));
@@ -113,7 +113,7 @@ describe("grpo", () => {
     expect(await losses(2)).not.toEqual(first);
   });
 
-  test("an abort is answered while a reward function makes it wait", async () => {
+  test("an abort takes effect while a reward function is pending", async () => {
     const controller = new AbortController();
     const slow: RewardFunction = () => {
       setTimeout(() => controller.abort(), 10);
@@ -124,9 +124,9 @@ describe("grpo", () => {
     await expect(run).rejects.toMatchObject({ code: "ABORTED" });
   });
 
-  test("answers that were cut off may be left out", async () => {
+  test("maskTruncatedCompletions excludes truncated answers", async () => {
     await using model = await load();
-    // With one token none ends by itself: nothing is learned.
+    // With one token, no answer is complete, so nothing is learned.
     const before = await model.model.weight("model.norm.weight").toFloat32();
     const options = { ...common, maxSteps: 1, maxCompletionLength: 1, weightDecay: 0 };
     const { steps } = await eventsOf(grpo(model, { ...options, lossType: "grpo", maskTruncatedCompletions: true }));
@@ -135,7 +135,7 @@ describe("grpo", () => {
     expect(await model.model.weight("model.norm.weight").toFloat32()).toEqual(before);
   });
 
-  test("held-out answers that were all cut off are no evaluation and no end: the run goes on to its finished model", async () => {
+  test("continues to a finished model if all held-out answers are masked", async () => {
     await using model = await load();
     const outputDir = join(place.folder, "all-masked");
     const run = grpo(model, {
@@ -162,7 +162,7 @@ describe("grpo", () => {
     [1, 2],
     [2, 4],
     [undefined, rows(true).length],
-  ])("evalBatches %s: an evaluation draws the answers to so many of its prompts", async (evalBatches, expected) => {
+  ])("evalBatches %s limits the prompts that an evaluation answers", async (evalBatches, expected) => {
     await using model = await load();
     const asked: string[][] = [];
     const noted: RewardFunction = (input) => {
@@ -178,7 +178,7 @@ describe("grpo", () => {
     );
   });
 
-  test("a reward that says nothing of a step's answers is no 0 in the mean of several steps", async () => {
+  test("a reward that is null for a step is excluded from the mean of several steps", async () => {
     await using model = await load();
     let asked = 0;
     const sometimes = ({ completions }: { completions: readonly string[] }) =>
@@ -242,7 +242,7 @@ describe("grpo", () => {
     );
   });
 
-  test("reads several files, and takes no string for a prompt", async () => {
+  test("reads several files, and rejects a single string as prompts", async () => {
     const one = { ...common, maxSteps: 1, dtype: "f32" } as const;
     const half = Math.ceil(one.prompts.length / 2);
     const files = await Promise.all(
@@ -274,13 +274,13 @@ describe("ppo", () => {
     ["full", {}],
     ["lora", { lora: { r: 4 }, learningRate: 1e-2 }],
   ] as const)(
-    "(%s) raises the share of a letter in answers to held-out prompts, and values learn",
+    "(%s) raises the frequency of a letter in answers to held-out prompts, and the values learn",
     async (_name, more: Partial<PpoOptions>) => {
       await using model = await load();
       const before = await letters(model);
       const options = { ...ppoCommon, evalPrompts: rows(true), evalSteps: 20, klCoef: 0.002, temperature: 1, ...more };
       const { steps, held } = await eventsOf(ppo(model, options));
-      // Five answers say little of the mean reward; that it is reported is what matters here.
+      // Five answers are too few for the mean reward to be meaningful. Check only that it is reported.
       expect(held.map(({ step, metrics }) => [step, Number.isFinite(metrics!.reward)])).toEqual([
         [20, true],
         [40, true],
@@ -293,7 +293,7 @@ describe("ppo", () => {
     },
   );
 
-  test("a high price of divergence keeps the policy near its reference", async () => {
+  test("a high klCoef keeps the policy near its reference", async () => {
     const divergence = async (klCoef: number) => {
       await using model = await load();
       const { steps } = await eventsOf(ppo(model, { ...ppoCommon, klCoef, temperature: 1 }));
@@ -302,7 +302,7 @@ describe("ppo", () => {
     expect(await divergence(1)).toBeLessThan((await divergence(0)) / 2);
   });
 
-  test("an answer that was cut off costs what missingEosPenalty says", async () => {
+  test("a truncated answer costs missingEosPenalty", async () => {
     await using model = await load();
     await using other = await load();
     const options = { ...ppoCommon, maxSteps: 1, maxCompletionLength: 2, temperature: 1 };
@@ -311,7 +311,7 @@ describe("ppo", () => {
   });
 });
 
-test("the coefficient of the divergence follows its target, by at most a fifth", () => {
+test("the KL coefficient follows its target by at most a fifth", () => {
   const control = new KlControl({ klCoef: 0.1, klTarget: 2, klHorizon: 100 });
   control.follow(2.2, 10);
   expect(control.coefficient).toBeCloseTo(0.1 * (1 + 0.1 * 0.1), 12);
@@ -322,7 +322,7 @@ test("the coefficient of the divergence follows its target, by at most a fifth",
   expect(fixed.coefficient).toBe(0.1);
 });
 
-test("a reward model with another vocabulary reads an end only where the answer had one", async () => {
+test("a reward model with another vocabulary reads an end token only if the answer had one", async () => {
   const tokenizer = await Tokenizer.train(["hello there, hello"], {
     vocabSize: 300,
     specialTokens: ["<s>", "</s>"],

@@ -1,4 +1,4 @@
-// What tests of rollouts share: prompts, a reward that is easy to learn, and options for it.
+// Shared by tests of rollouts: prompts, a reward that is easy to learn, and options.
 
 import type { RewardFunction } from "../../../lib/train/rollout/rewards.ts";
 import type { GrpoOptions } from "../../../lib/train/stages/grpo.ts";
@@ -7,7 +7,7 @@ import { isHeldOut, prompts } from "../classify/sentences.ts";
 
 export const rows = (heldOut: boolean) => prompts.filter((p) => isHeldOut(p) === heldOut).map((prompt) => ({ prompt }));
 
-/** The share of the letter e. */
+/** Rewards the frequency of the letter e. */
 export const letter: RewardFunction = ({ completions }) =>
   completions.map((text) => (text.match(/e/g)?.length ?? 0) / Math.max(1, text.length));
 

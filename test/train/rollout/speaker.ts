@@ -1,4 +1,4 @@
-// A model that was trained to speak the little language of sentences.ts, for a file of tests, and what its trainings report.
+// A model trained on the small language of sentences.ts, and helpers that collect a run's events.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { speakingModel, trainedTokenizer } from "../classify/sentences.ts";
 
-/** A folder with the model, from the first test of the file on. */
+/** Provides a folder with the model. Set up before a file's first test. */
 export function speaker() {
   const place = {
     folder: "",
