@@ -2,7 +2,7 @@
 import { HeddleError } from "../errors.ts";
 import { ioError } from "./io.ts";
 import { openFile } from "./open-file.ts";
-import { startsLikeSafetensors } from "./safetensors.ts";
+import { startsLikeSafetensors } from "./safetensors-head.ts";
 
 /** Enough bytes of a file to tell its kind, and to show in a message. */
 const HEAD_BYTES = 40;

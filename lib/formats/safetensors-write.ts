@@ -5,7 +5,7 @@ import { invalidArgument } from "../errors.ts";
 import { isQuantised } from "../graph/dtype.ts";
 import { pieceOf, type WeightDtype } from "./dtype.ts";
 import { type FileSink, ioError } from "./io.ts";
-import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors.ts";
+import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
 import { type StagedFiles, writeTogether } from "./staged-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "./tensor-data.ts";
 

@@ -173,7 +173,10 @@ describe("heddle/tokenizer", () => {
       files.filter((file) => file.includes("/") && !/^(tokenizer|binding)\//.test(file));
     const files = filesFrom(/from\s*"(\.[^"]+)"/gu);
     // How any file is opened, parsed and written and which kind it is, what a misspelt option is told, and how a signal ends what gives texts.
-    const shared = ["file-kind", "io", "json", "nearest", "open-file", "staged-files", "until-aborted"];
+    const shared = [
+      ...["file-kind", "io", "json", "nearest", "open-file", "safetensors-head", "staged-files", "tokenizer-files"],
+      "until-aborted",
+    ];
     expect(foreign(files)).toEqual(shared.map((name) => `formats/${name}.ts`));
     // Where it is asked for, where the embedded model lies and what reads the vocabulary of a GGUF file: files of formats, and the names of types.
     const later = foreign(filesFrom(/(?:from|import\()\s*"(\.[^"]+)"/gu)).filter((file) => !files.includes(file));
