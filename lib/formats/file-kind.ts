@@ -2,7 +2,7 @@
 import { HeddleError } from "../core/errors.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { openFile } from "../io/open-file.ts";
-import { startsLikeSafetensors } from "./safetensors/safetensors.ts";
+import { startsLikeSafetensors } from "./safetensors/safetensors-head.ts";
 
 /** Enough bytes of a file to tell its kind, and to show in a message. */
 const HEAD_BYTES = 40;

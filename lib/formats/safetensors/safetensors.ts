@@ -5,6 +5,7 @@ import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 import { parseStrictJson, type StrictJson } from "../../io/strict-json.ts";
 import { elementCount, type WeightDtype } from "../weight-dtype.ts";
+import { BRACE, LENGTH_BYTES, lengthIn, MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
 
 /** Every dtype a safetensors file may name, with bits per element; `dtype` is absent where heddle cannot use it. */
 const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype }>> = {
@@ -30,8 +31,6 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype
   F6_E3M2: { bits: 6 },
 };
 
-/** The cap of the reference implementation. */
-export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 16;
 /** Room for 131,072 tensors and, in __metadata__, for the notes that training tools leave. */
 const HEADER_LIMITS = { depth: 8, values: 2_097_152, keys: 131_073, stringBytes: 8_388_608 };
@@ -54,20 +53,6 @@ export interface SafetensorsFile {
   entries: ReadonlyMap<string, SafetensorsEntry>;
   /** The header's `__metadata__`. */
   metadata: ReadonlyMap<string, string>;
-}
-
-/** The header's length, then the brace that its JSON begins with. */
-const LENGTH_BYTES = 8;
-const BRACE = 0x7b;
-
-/** Whether these first bytes of a file may begin a safetensors file. */
-export function startsLikeSafetensors(bytes: Uint8Array): boolean {
-  if (bytes.length <= LENGTH_BYTES || bytes[LENGTH_BYTES] !== BRACE) return false;
-  return lengthIn(bytes) <= BigInt(MAX_SAFETENSORS_HEADER_BYTES);
-}
-
-function lengthIn({ buffer, byteOffset }: Uint8Array): bigint {
-  return new DataView(buffer, byteOffset).getBigUint64(0, true);
 }
 
 /** Maps a safetensors file and validates its header in full. Errors: NOT_FOUND, IO, INVALID_FILE. */

@@ -88,13 +88,26 @@ export interface Vocabulary {
   addEos: boolean;
 }
 
+/**
+ * Native memory holds UTF-8, in which all lone surrogates are U+FFFD: two special tokens would be one.
+ * @throws HeddleError INVALID_FILE
+ */
+export function checkSpecialNames(reader: VocabularyKeys, types: Uint8Array): void {
+  const names = reader.value("tokens");
+  if (!Array.isArray(names)) return;
+  for (const [id, name] of (names as string[]).entries())
+    if (isAdded(types[id]) && !name.isWellFormed())
+      throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", name);
+}
+
+const isSpecial = (type: number | undefined) => type === TokenType.control || type === TokenType.unknown;
+const isAdded = (type: number | undefined) => isSpecial(type) || type === TokenType.userDefined;
+
 export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
   const added: AddedToken[] = [];
-  const { control, unknown, userDefined } = TokenType;
   for (let id = 0; id < types.length; id++) {
-    const type = types[id];
-    const special = type === control || type === unknown;
-    if (!special && type !== userDefined) continue;
+    if (!isAdded(types[id])) continue;
+    const special = isSpecial(types[id]);
     const content = native.token(id)!;
     if (content === "") continue;
     if (added.length === limits.addedTokens)
@@ -102,7 +115,6 @@ export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
     if (content.length > limits.addedTokenLength) {
       throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
     }
-    if (!content.isWellFormed()) throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", content);
     added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
   }
   return added;

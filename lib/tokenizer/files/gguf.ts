@@ -8,6 +8,7 @@ import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
 import { unigram, unigramScores, unigramVocabulary } from "./gguf-unigram.ts";
 import {
   addedTokens,
+  checkSpecialNames,
   type GgufRecord,
   prefix,
   scoresOf,
@@ -88,6 +89,7 @@ function prepareGguf(record: GgufRecord): Prepared {
   const pre = reader.string("pre");
   const given = reader.numbers("token_type", count);
   const types = given ? tokenTypes(given) : new Uint8Array(count).fill(TokenType.normal);
+  checkSpecialNames(reader, types);
   const settings = {
     types,
     bos: reader.id("bos_token_id", count),

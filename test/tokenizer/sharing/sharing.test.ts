@@ -172,14 +172,15 @@ describe("heddle/tokenizer", () => {
     const foreign = (files: string[]) =>
       files.filter((file) => file.includes("/") && !/^(tokenizer|binding)\//.test(file));
     const files = filesFrom(/from\s*"(\.[^"]+)"/gu);
-    // Opening, parsing and writing files, suggestions for misspelt options, and aborting a source of texts.
-    const shared = ["file-kind", "io", "json", "nearest", "open-file", "staged-files", "until-aborted"];
-    expect(foreign(files)).toEqual(shared.map((name) => `formats/${name}.ts`));
+    const outside = foreign(files).filter((file) => !/^(core|io)\//.test(file));
+    // Which kind a file is, and the names of a tokenizer's files in a folder.
+    const formats = ["file-kind", "safetensors/safetensors-head", "tokenizer-files"];
+    expect(outside).toEqual(formats.map((name) => `formats/${name}.ts`));
     // Loaded on demand: the path of the embedded model, the GGUF vocabulary reader and the dtype names.
     const later = foreign(filesFrom(/(?:from|import\()\s*"(\.[^"]+)"/gu)).filter((file) => !files.includes(file));
-    expect(later).toContain("formats/gguf-metadata.ts");
-    expect(later.filter((file) => !file.startsWith("formats/"))).toEqual(["graph/dtype.ts"]);
-    expect(later.filter((file) => /config|families|model-files|weights/.test(file))).toEqual([]);
+    expect(later).toContain("formats/gguf/gguf-metadata.ts");
+    expect(later.filter((file) => !/^(formats|io)\//.test(file))).toEqual(["graph/dtype.ts"]);
+    expect(later.filter((file) => /config|families|model-files|\/weights/.test(file))).toEqual([]);
     expect([...packages]).toEqual([]); // packages are loaded on first use, see lazy.ts
     expect(files.length).toBeGreaterThan(20);
   });
