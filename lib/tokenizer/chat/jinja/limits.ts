@@ -17,7 +17,7 @@ export const renderLimits = {
   range: 10_000,
 } as const;
 
-/** Estimated bytes of a UTF-16 unit, of an array element with its value, of an element shared by two arrays, and of an object's entry. */
+/** Estimated bytes of a UTF-16 unit, of an array element with its value, of an element shared by two arrays, and of a map or pair. */
 export const sizes = { unit: 2, element: 64, shared: 16, entry: 256 } as const;
 
 /** A limit above was exceeded. */
