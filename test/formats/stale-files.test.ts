@@ -90,7 +90,7 @@ describe("a folder that held another model", () => {
       async (folder) => {
         await using model = await LanguageModel.load(join(models, "plain"));
         const data = sentences.map((text) => ({ text }));
-        await sft(model, { data, maxSteps: 1, maxSeqLength: 16, outputDir: folder });
+        await sft(model, { data, maxSteps: 1, maxSeqLength: 16, outputDir: folder, overwriteOutputDir: true });
       },
     ],
     [
