@@ -68,7 +68,7 @@ describe("an option of the file on the command line", () => {
   ])("%s %s is reported with its key", async (stage, option, key) => {
     const message = await refusal(stage, {}, option, "3");
     expect(message).toBe(
-      `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line\n`,
+      `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the --config file, got a command-line option\n`,
     );
   });
 
@@ -129,11 +129,11 @@ test("without outputDir it warns that nothing is kept, and --resume is rejected"
   const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "config.json", "--json"]);
   expect({ code, stderr }).toEqual({
     code: 0,
-    stderr: "outputDir: none is given, so the trained model will not be kept\n",
+    stderr: "outputDir is not set: the trained model will not be saved\n",
   });
   expect(JSON.parse(stdout.trimEnd().split("\n").at(-1)!)).toMatchObject({ done: true });
   expect(await refused(["train", "sft", "--config", "config.json", "--resume"])).toMatch(
-    /^heddle: outputDir: expected the folder that --resume goes on from, got none\n$/,
+    /^heddle: outputDir: expected the folder to resume from, got none\n$/,
   );
 });
 
@@ -163,7 +163,7 @@ describe("a used folder", () => {
     const train = ["tokenizer", "train", "corpus.txt", "--vocab-size", "270", "--out", "words"];
     await json(train);
     expect(await refused(train)).toBe(
-      "heddle: --out: expected a folder without a tokenizer, got words, which holds tokenizer.json; name another folder, or replace it with --overwrite-output-dir\n",
+      "heddle: --out: expected a folder without a tokenizer, got words with tokenizer.json; choose another folder, or use --overwrite-output-dir\n",
     );
     expect((await json([...train, "--overwrite-output-dir"])).at(-1)).toMatchObject({ vocabSize: 270 });
   });
@@ -218,7 +218,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     const [saved] = (await readdir(join(folder, output_dir))).filter((name) => name.startsWith("checkpoint-"));
     expect({ code, stderr }).toEqual({
       code: expected,
-      stderr: `heddle: train: stopped by a signal; --resume goes on from ${join(output_dir, saved!)}\n`,
+      stderr: `heddle: train: stopped by a signal; use --resume to continue from ${join(output_dir, saved!)}\n`,
     });
     const step = Number(saved!.slice("checkpoint-".length));
     await configured({ max_steps: step + 1, output_dir });
@@ -238,7 +238,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     const { code, stderr } = await heddle(["train", "sft", "--config", "slow.mjs"]);
     expect({ code, stderr }).toEqual({
       code: 143,
-      stderr: "heddle: train: stopped by a signal; nothing is saved, as the first step was not complete\n",
+      stderr: "heddle: train: stopped by a signal; nothing was saved because the first step was not complete\n",
     });
     expect(existsSync(join(folder, "unbegun", "config.json"))).toBe(false);
   });
