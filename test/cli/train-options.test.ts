@@ -87,8 +87,8 @@ describe("an invalid value", () => {
     [{ evalSteps: -1 }, "evalSteps: expected a whole number of at least 1, got -1"],
     [{ lora: { lora_alpha: -1 } }, "lora.lora_alpha: expected a number above 0, got -1"],
     [{ lora: { lora_dropout: 1 } }, "lora.lora_dropout: expected a number from 0 to below 1, got 1"],
-    [{ lora: { alpha: 1, lora_alpha: 2 } }, "lora.lora_alpha: expected alone, got it beside lora.alpha"],
-    [{ lora: { lora_alpha: 2, alpha: 1 } }, "lora.alpha: expected alone, got it beside lora.lora_alpha"],
+    [{ lora: { alpha: 1, lora_alpha: 2 } }, "lora.lora_alpha: cannot be combined with lora.alpha"],
+    [{ lora: { lora_alpha: 2, alpha: 1 } }, "lora.alpha: cannot be combined with lora.lora_alpha"],
     [
       { parameter_groups: [{ match: "lm_head", weight_decay: -1 }] },
       "parameter_groups.0.weight_decay: expected a number of at least 0, got -1",
@@ -144,7 +144,7 @@ describe("a used folder", () => {
     const train = ["train", "sft", "--config", "config.json"];
     await configured({ output_dir: "used", model: "absent" });
     expect(await refused(train)).toBe(
-      'heddle: output_dir: expected a folder without a run or a model, got used, which holds a checkpoint (newest: checkpoint-2), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) goes on with that run; overwriteOutputDir: true (--overwrite-output-dir) replaces what is there\n',
+      'heddle: output_dir: expected a folder without a run or a model, got used, which holds a checkpoint (newest: checkpoint-2), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) continues that run; overwriteOutputDir: true (--overwrite-output-dir) replaces it\n',
     );
     await configured({ output_dir: "used", max_steps: 3 });
     expect((await json([...train, "--resume"])).at(-1)).toMatchObject({ done: true, steps: 3 });
@@ -197,7 +197,7 @@ test("parameter groups in a file may have patterns between slashes", async () =>
   for (const model of [before, after]) await model.dispose();
   await configured({ parameter_groups: parameter_groups.slice(1), output_dir: "groups", max_steps: 3 });
   expect(await refused(["train", "sft", "--config", "config.json", "--resume"])).toContain(
-    "resume: expected the parameterGroups that the run began with (/layers\\.[0-9]\\./: 18 parameters, freeze true;",
+    "resume: expected the parameterGroups of the resumed run (/layers\\.[0-9]\\./: 18 parameters, freeze true;",
   );
 });
 
