@@ -79,7 +79,7 @@ describe("a model card file", () => {
       ),
       expect.stringMatching(/json: tokensSeen: expected a whole number, got -1; the field is ignored$/),
       expect.stringMatching(
-        /trainingCutoffDate: expected a date such as 2024-06-30, got "2023-02-30"; the field is left/,
+        /trainingCutoffDate: expected a date such as 2024-06-30, got "2023-02-30"; the field is ignored/,
       ),
     ]);
     warnings.length = 0;
