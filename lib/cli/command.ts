@@ -32,16 +32,16 @@ export type OptionValues<S extends OptionSpecs> = {
 
 /** Options that every command takes. */
 export const commonOptions = {
-  json: { kind: "flag", about: "JSON on stdout, each object on one line, the result last" },
+  json: { kind: "flag", about: "print JSON to stdout, one object per line, the result last" },
   device: {
     kind: "string",
     value: "auto|cpu|cuda[:N]",
-    about: "where to compute",
+    about: "device to run on",
     pattern: /^(auto|cpu|cuda(:\d+)?)$/,
   },
-  threads: { kind: "integer", value: "N", about: "worker threads of the CPU" },
-  profile: { kind: "flag", about: "at the end, on stderr: where the time went, operation by operation" },
-  model: { kind: "string", value: "M", about: "a Hugging Face folder, a .gguf file, a checkpoint folder, or default" },
+  threads: { kind: "integer", value: "N", about: "number of CPU worker threads" },
+  profile: { kind: "flag", about: "print the time spent in each operation to stderr at the end" },
+  model: { kind: "string", value: "M", about: "Hugging Face folder, .gguf file, checkpoint folder, or default" },
 } as const satisfies OptionSpecs;
 
 /** The arguments of a running command. */

@@ -3,10 +3,10 @@ import { stoppedWith } from "./terminal/interrupt.ts";
 
 /** The exit codes as listed by `heddle --help`. */
 export const EXIT_CODES: readonly (readonly [string, string])[] = [
-  ["0", "all was done"],
-  ["1", "this machine or heddle failed: a full disk, no memory, a loss that is no number; bench: something is slower"],
-  ["2", "what was given is wrong: one line on stderr says what was expected and what was got"],
-  ["128 + N", "signal N stopped it: 130 Ctrl-C, 143 SIGTERM, 141 where nobody reads the output of a long command"],
+  ["0", "success"],
+  ["1", "failure of the machine or of heddle, such as a full disk, out of memory, or a NaN loss; bench: a regression"],
+  ["2", "invalid input; one line on stderr states the expected and the actual value"],
+  ["128 + N", "stopped by signal N: 130 Ctrl-C, 143 SIGTERM, 141 standard output of a long command was closed"],
 ];
 
 /** Failures that are not the caller's. */

@@ -50,7 +50,7 @@ function optionRows(specs: OptionSpecs): [string, string][] {
 /** Usage of a table of commands. */
 export function tableUsage(name: string, table: CommandTable): string {
   const rows = Object.entries(table).map(([command, { about }]) => [command, about] as const);
-  return `Usage: ${name} COMMAND\n\n${columns(rows)}\n\n${name} COMMAND --help tells more.`;
+  return `Usage: ${name} COMMAND\n\n${columns(rows)}\n\nRun ${name} COMMAND --help for details.`;
 }
 
 export async function commandUsage(name: string, command: AnyCommand): Promise<string> {

@@ -162,7 +162,7 @@ export class GrammarBuilder {
     if (!useful[this.rules[root]!.start])
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${this.where}: expected what some document satisfies, got a contradiction`,
+        `${this.where}: expected a satisfiable constraint, got a contradiction`,
       );
     const nodes: GrammarNode[] = [];
     for (const node of this.nodes) {

@@ -83,7 +83,7 @@ export class Masks {
     if ("allowed" in mask && mask.allowed.length === 0)
       throw new HeddleError(
         "UNSUPPORTED",
-        "responseFormat: the vocabulary has no token that goes on with the document (characters that it has no bytes for, or tokens that stop takes away)",
+        "responseFormat: no token of the vocabulary can continue the document (its characters have no tokens, or stop excludes them)",
       );
     this.remember(state, mask);
     return mask;

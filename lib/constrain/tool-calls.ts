@@ -40,7 +40,7 @@ export function* callableTools(tools: unknown, work: Work, name?: string | undef
     out.push({ name: called.name, parameters: yield* SchemaDocument.read(schema, work, `${where}.parameters`) });
   }
   if (out.length === 0)
-    throw new HeddleError("INVALID_ARGUMENT", `tools: expected one named ${JSON.stringify(name)}, got none`);
+    throw new HeddleError("INVALID_ARGUMENT", `tools: expected a tool named ${JSON.stringify(name)}, got none`);
   return out;
 }
 

@@ -47,7 +47,7 @@ export async function* linesOf(
     const line = parts.length === 1 ? parts[0]! : parts.join("");
     number += 1;
     if (strict && line.includes("\ufffd") && !isUtf8(Buffer.concat([...before, bytes()])))
-      throw new HeddleError("INVALID_FILE", `${path}:${number}: expected UTF-8, got bytes that are none`);
+      throw new HeddleError("INVALID_FILE", `${path}:${number}: expected UTF-8, got invalid bytes`);
     parts = [];
     before = [];
     length = 0;

@@ -144,7 +144,7 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
     if (text.length > most)
       throw new HeddleError(
         "INVALID_FILE",
-        `${where}: expected a row of at most ${most} characters, as the heap has room for, got ${text.length}`,
+        `${where}: expected a row of at most ${most} characters, limited by the heap size, got ${text.length}`,
       );
     let value: unknown;
     try {

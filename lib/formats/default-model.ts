@@ -10,7 +10,7 @@ export function defaultModelPath(): string {
   if (!existsSync(join(path, "config.json")))
     throw new HeddleError(
       "NOT_FOUND",
-      `models/default: expected the embedded model beside package.json, got none (${path}); name a model folder or a .gguf file instead`,
+      `models/default: expected the embedded model next to package.json, found none (${path}); pass a model folder or a .gguf file instead`,
     );
   return path;
 }

@@ -154,7 +154,7 @@ function readCard(value: unknown, path: string): ModelCard {
     if (issue) throw new HeddleError("INVALID_FILE", `${path}: ${said(issue, value)}`);
   }
   for (const issue of wrong.values())
-    process.emitWarning(`${path}: ${said(issue, value)}; the field is left out`, "HeddleWarning");
+    process.emitWarning(`${path}: ${said(issue, value)}; the field is ignored`, "HeddleWarning");
   return parseModelCard(Object.fromEntries(Object.entries(value as object).filter(([field]) => !wrong.has(field))));
 }
 

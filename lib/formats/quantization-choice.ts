@@ -53,7 +53,7 @@ export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): 
   const listed = (values: readonly (string | number)[]) => [...new Set(values)].sort().join(", ");
   const [types, widths] = [listed(wider.map(({ dtype }) => dtype)), listed(wider.map(({ shape }) => shape.at(-1)!))];
   return [
-    `matrices in ${types} instead of ${wanted}: ${wider.length}, whose rows of ${widths} are no whole blocks of ${elements}`,
+    `matrices in ${types} instead of ${wanted}: ${wider.length}, because their row sizes (${widths}) are not multiples of the block size ${elements}`,
   ];
 }
 

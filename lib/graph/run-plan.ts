@@ -106,7 +106,7 @@ export class RunPlan {
       sizes[solves.symbol] = size;
     }
     for (const s of this.unknown)
-      throw new HeddleError("INVALID_ARGUMENT", `run: expected an input that tells the size of ${s}, got none`);
+      throw new HeddleError("INVALID_ARGUMENT", `run: expected an input that determines the size of ${s}, got none`);
     return sizes;
   }
 

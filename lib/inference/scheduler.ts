@@ -106,7 +106,7 @@ export class Scheduler {
       { ...options, numBeams: options.numBeams ?? 1, deterministic },
       model.optionContext,
     );
-    if (resolved.beams) throw invalidArgument("numBeams", "1 where sequences share runs", resolved.beams.numBeams);
+    if (resolved.beams) throw invalidArgument("numBeams", "1 for batched sequences", resolved.beams.numBeams);
     model.checkTexts(resolved);
     return resolved;
   }

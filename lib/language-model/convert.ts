@@ -51,7 +51,7 @@ export async function convertModel(
   const { base, device, ...how } = options;
   if (base !== undefined) checkPath("base", base, "the path of a model");
   if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device }, how);
-  if (base !== undefined) throw invalidArgument("base", "an adapter's folder as input beside it", base);
+  if (base !== undefined) throw invalidArgument("base", "none unless the input is an adapter folder", base);
   return convertWhole(modelPath(input), output, how);
 }
 

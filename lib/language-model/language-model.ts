@@ -160,7 +160,7 @@ export class LanguageModel {
     };
     // Several answers cannot be awaited as a single result.
     const n = options?.n ?? 1;
-    const several = () => invalidArgument("n", "1 where one answer is awaited (completeAll returns several)", n);
+    const several = () => invalidArgument("n", "1 for a single answer (completeAll returns several)", n);
     return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
   }
 

@@ -22,7 +22,7 @@ export async function saveLanguageModel(
   model.assertLive();
   checkPath("folder", folder);
   if (/\.(gguf|safetensors)$/i.test(folder))
-    throw invalidArgument("folder", "a folder, in which the files lie (convertModel writes GGUF files)", folder);
+    throw invalidArgument("folder", "a folder (convertModel writes GGUF files)", folder);
   const active = model.activeAdapters;
   if (active.length > 0)
     throw new HeddleError(

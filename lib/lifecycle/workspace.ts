@@ -155,6 +155,6 @@ async function needUnused(folder: string): Promise<void> {
     if ((await listFolder(join(folder, stage))).length > 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `out: expected a new folder, or that of a lifecycle to go on with, got ${folder}, which holds ${stage} and no lifecycle.json`,
+        `out: expected a new folder, or that of an earlier lifecycle run, got ${folder}, which contains ${stage} but no lifecycle.json`,
       );
 }

@@ -33,7 +33,7 @@ export interface ExpertWeights {
 /** Weights by name. `names` of the flags may give two of them one name, and both would then read the same weight. */
 class DistinctWeights extends Map<string, WeightSpec> {
   override set(name: string, spec: WeightSpec): this {
-    if (this.has(name)) throw invalidArgument("decoderFamily.flags.names", "a name for one weight alone", name);
+    if (this.has(name)) throw invalidArgument("decoderFamily.flags.names", "a unique name for each weight", name);
     return super.set(name, spec);
   }
 }

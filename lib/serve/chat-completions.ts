@@ -34,11 +34,11 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   const isShort = size < LONG_PROMPT;
   const messages = isShort ? atOnce(checking()) : await inTurn(service.preparing, checking, signal);
   if (given.top_logprobs && given.logprobs !== true)
-    throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs);
+    throw invalid("top_logprobs", "none unless logprobs is true", given.top_logprobs);
   const usage = includesUsage(given);
   const form = responseFormat(given.response_format);
   if (toolOptions.responseFormat && (form.responseFormat?.type ?? "text") !== "text")
-    throw invalid("response_format", "none beside a call that is required", form.responseFormat?.type);
+    throw invalid("response_format", "none for a required tool call", form.responseFormat?.type);
   const options = {
     ...form,
     ...generateOptions(given, {

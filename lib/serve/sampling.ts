@@ -56,7 +56,7 @@ export function responseFormat(given: unknown): Partial<GenerateOptions> {
 /** Whether usage comes with a stream. @throws Refusal 400 for options of a stream without one */
 export function includesUsage({ stream, stream_options: options }: Sampling): boolean {
   if (options !== undefined && stream !== true)
-    throw new Refusal(400, "stream_options: expected stream to be true beside it, got none", {
+    throw new Refusal(400, "stream_options: requires stream: true", {
       param: "stream_options",
       code: "invalid_value",
     });

@@ -134,7 +134,7 @@ function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket, isAnswer
     return;
   }
   const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ""] ?? 400;
-  const refusal = new Refusal(status, "request: expected HTTP, all of it in time, got something else", {
+  const refusal = new Refusal(status, "request: expected a complete HTTP request in time, got something else", {
     code: status === 408 ? "timeout" : "bad_request",
   });
   const body = JSON.stringify(refusal.body);

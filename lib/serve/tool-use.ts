@@ -36,7 +36,7 @@ export function toolUse(
     const logitBias = { ...bias, ...Object.fromEntries(forbidden) };
     return { tools: undefined, options: forbidden.length > 0 ? { logitBias } : {}, calls: undefined };
   }
-  if (choice !== "auto" && !hasTools) throw invalid("tools", "at least one beside a call that is required", tools);
+  if (choice !== "auto" && !hasTools) throw invalid("tools", "at least one for a required tool call", tools);
   const named = typeof choice === "object";
   if (named && !tools!.some((tool) => (tool as { function: { name: string } }).function.name === choice.function.name))
     throw invalid("tool_choice.function.name", "the name of one of the tools", choice.function.name);

@@ -89,7 +89,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "a row that is too long",
     "dpo",
     { prompt: "a", chosen: long, rejected: "c" },
-    'row: expected at most 64 tokens of prompt and answer (maxSeqLength; truncationMode "drop" or "keep_end" goes on), got ',
+    'row: expected at most 64 tokens of prompt and answer (maxSeqLength; truncationMode "drop" or "keep_end" avoids this), got ',
   ],
   [
     "a label as text",
@@ -162,7 +162,7 @@ test("names invalid UTF-8 wherever rows are read", async () => {
   );
   const options = { model, data: "bytes.jsonl", maxSteps: 1, maxSeqLength: 64 };
   await writeFile(join(folder, "config.json"), JSON.stringify(options));
-  const says = (file: string) => expect.stringContaining(`${file}:2: expected UTF-8, got bytes that are none`);
+  const says = (file: string) => expect.stringContaining(`${file}:2: expected UTF-8, got invalid bytes`);
   for (const args of [
     ["train", "pretrain", "--config", "config.json"],
     ["train", "sft", "--config", "config.json"],

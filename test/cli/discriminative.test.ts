@@ -110,7 +110,7 @@ describe("classify", () => {
       /at most 128 tokens, the context length, got \d+ \(--truncation cuts it\)\n$/,
     );
     expect(await refused(["classify", "x", "--truncation", "--model", "words"])).toContain(
-      "--truncation: expected a classifier of whole texts, got one of words",
+      "--truncation: expected a text classifier, got a token classifier",
     );
   });
 });
@@ -193,7 +193,7 @@ describe("embed", () => {
       '--prompt-name: expected one of query, passage (nearest: query), got "quer"',
     );
     expect(await refused(["embed", "x", "--prompt-name", "query", "--prompt", "a", "--model", "prompted"])).toContain(
-      "--prompt: expected either a text or --prompt-name, got both",
+      "--prompt: cannot be combined with --prompt-name",
     );
   });
 });
@@ -280,7 +280,7 @@ describe("eval", () => {
       .map((line) => JSON.parse(line));
     expect(answers[1]).toMatchObject({ where: "choice.jsonl:2", unanswerable: true, correct: false });
     const args = ["eval", "--task", "choice", "--file", "choice.jsonl", "--model"];
-    expect((await heddle([...args, "base"])).stdout).toContain("of 1 without a true answer");
+    expect((await heddle([...args, "base"])).stdout).toContain("of 1 unanswerable questions");
     // An output path that cannot be written is rejected before the model is loaded.
     const { code, stderr } = await heddle([...args, "no-model", "--answers", join("no-folder", "out.jsonl")]);
     expect(code).toBe(2);

@@ -62,10 +62,10 @@ describe("generate", () => {
     expect(await refused([...broken, "--json-schema", '{"not":{}}'])).toContain(
       "schema#/not: this keyword is not supported",
     );
-    expect(await refused([...broken, "--json-schema", "{"])).toContain("--json-schema: expected JSON or a file of it");
+    expect(await refused([...broken, "--json-schema", "{"])).toContain("--json-schema: expected JSON or a JSON file");
     expect(await refused([...broken, "--json-schema", "absent.json"])).toContain("absent.json");
     expect(await refused([...broken, "--json-schema", "{}", "--json-object"])).toContain(
-      "--json-object: expected without --json-schema",
+      "--json-object: cannot be combined with --json-schema",
     );
   });
 
@@ -83,7 +83,7 @@ describe("generate", () => {
       "--ignore-eos",
     ];
     const [result] = await json([...args, "--logprobs", "2"]);
-    expect(await refused([...args, "--logprobs", "2"], false)).toContain("--logprobs: expected together with --json");
+    expect(await refused([...args, "--logprobs", "2"], false)).toContain("--logprobs: requires --json");
     expect(result).toMatchObject({ text: "", promptTokens: 3, completionTokens: 4 });
     expect(result!.tokens).toHaveLength(4);
     expect(result!.top.map((row: object[]) => row.length)).toEqual([2, 2, 2, 2]);
@@ -102,7 +102,9 @@ describe("generate", () => {
     expect(all[2]).toMatchObject(expected);
     const text = await heddle(["generate", "--file", "prompts.jsonl", ...args]);
     expect(text.stdout).toBe(all.map((row) => `${row.text}\n`).join(""));
-    expect(await refused(["generate", "x", "--file", "prompts.jsonl", "--model", model])).toContain("got both");
+    expect(await refused(["generate", "x", "--file", "prompts.jsonl", "--model", model])).toContain(
+      "--file: cannot be combined with a prompt",
+    );
     await writeFile(join(folder, "prompts.jsonl"), '{"prompt":""}\n');
     expect(await refused(["generate", "--file", "prompts.jsonl", "--model", model])).toContain(
       "prompts.jsonl:1: prompt: expected a text or an array of token ids",

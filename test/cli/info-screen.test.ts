@@ -62,7 +62,7 @@ describe("a model", () => {
   context       512 tokens
   tokenizer     included
 
-It has no model card.`,
+No model card.`,
     );
   });
 
@@ -139,6 +139,6 @@ test("an adapter is shown with its base and its rank", () => {
   task          CAUSAL_LM
   size          9,216 parameters, 36.9 kB, F32
 
-It has no model card.`,
+No model card.`,
   );
 });

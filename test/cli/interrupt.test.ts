@@ -51,7 +51,7 @@ describe("a long command whose reader leaves", () => {
     expect(code).toBe(141);
     const [saved] = await checkpoints("piped");
     expect(said).toBe(
-      `heddle: train: stopped because nobody reads its standard output any more; --resume goes on from piped/${saved}\n`,
+      `heddle: train: stopped because standard output was closed; use --resume to continue from piped/${saved}\n`,
     );
     const step = Number(saved!.split("-")[1]);
     const config = JSON.parse(await readFile(join(folder, "piped.json"), "utf8"));
@@ -63,7 +63,7 @@ describe("a long command whose reader leaves", () => {
   test("lifecycle, bench and tokenize --to-shards exit with 141 too", async () => {
     const close = (child: ChildProcess) => child.stdout!.destroy();
     const life = await atFirst(["lifecycle", "--quick", "--out", "life", "--json"], "stdout", close);
-    expect(life).toMatchObject({ code: 141, said: expect.stringContaining("running it again goes on from there\n") });
+    expect(life).toMatchObject({ code: 141, said: expect.stringContaining("run the command again to continue\n") });
     expect(await atFirst(["bench", "gemm", "--quick"], "stdout", close)).toMatchObject({ code: 141 });
     const shards = ["tokenize", "--model", model, "--file", "corpus.txt", "--to-shards", "shards"];
     const cut = await atFirst(
@@ -71,7 +71,7 @@ describe("a long command whose reader leaves", () => {
       "stdout",
       close,
     );
-    expect(cut).toMatchObject({ code: 141, said: expect.stringContaining("--resume goes on after the shards") });
+    expect(cut).toMatchObject({ code: 141, said: expect.stringContaining("use --resume to continue") });
   });
 
   test("convert has finished its work by then, and reports it", async () => {
@@ -79,7 +79,9 @@ describe("a long command whose reader leaves", () => {
     child.stdout.destroy();
     const { code, said } = await ended(child);
     expect(code).toBe(141);
-    expect(said).toMatch(/^heddle: convert: its result is lost, because nobody reads .*; the rest is done\n$/);
+    expect(said).toMatch(
+      /^heddle: convert: the printed result was lost because standard output was closed; all other work is done\n$/,
+    );
     expect(await readdir(folder)).toContain("piped.gguf");
   });
 
@@ -94,7 +96,7 @@ describe("a long command whose reader leaves", () => {
         expect(code).toBe(1);
         const [saved] = await checkpoints("full");
         expect(said).toBe(
-          `heddle: train: stopped because standard output: cannot be written: no space left on the disk; --resume goes on from full/${saved}\n`,
+          `heddle: train: stopped because standard output: cannot be written: no space left on the disk; use --resume to continue from full/${saved}\n`,
         );
       } finally {
         await full.close();
@@ -110,14 +112,12 @@ describe.runIf(process.platform !== "win32")("a long command stopped by a signal
       child.kill("SIGINT"),
     );
     expect(life.code).toBe(130);
-    expect(life.said).toMatch(
-      /\nheddle: lifecycle: stopped by a signal; what is done is kept, and running it again goes/,
-    );
+    expect(life.said).toMatch(/\nheddle: lifecycle: stopped by a signal; finished work is kept; run the command again/);
     const bench = await atFirst(["bench", "gemm", "--quick", "--rounds", "100", "--json"], "stderr", (child) =>
       child.kill("SIGTERM"),
     );
     expect(bench.code).toBe(143);
-    expect(bench.said).toMatch(/\nheddle: bench: stopped by a signal; there is no report of a part\n$/);
+    expect(bench.said).toMatch(/\nheddle: bench: stopped by a signal; no partial report is written\n$/);
   });
 });
 

@@ -38,7 +38,7 @@ test("on an empty line it shows how to end, and a second press ends", async () =
   const { lines, said, seen, type } = prompt();
   await type(CTRL_C);
   expect(seen.closed).toBe(false);
-  expect(said).toEqual([expect.stringContaining("Ctrl-C once more ends")]);
+  expect(said).toEqual([expect.stringContaining("Press Ctrl-C again")]);
   await type("Hello\r"); // a line in between resets the count
   await type(CTRL_C);
   expect([seen.closed, said.length]).toEqual([false, 2]);

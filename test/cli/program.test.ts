@@ -35,7 +35,7 @@ describe("the program", () => {
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
     const sft = (await heddle(["train", "sft", "--help"])).stdout;
     expect(sft).toMatch(/\n {2}learningRate +peak learning rate \(default: 1e-4 with lora, 2e-5 without\)\n/);
-    expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards [^(]*\(needed\)\n/);
+    expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards [^(]*\(required\)\n/);
   });
 
   test("--profile reports timings on stderr and leaves stdout unchanged", async () => {

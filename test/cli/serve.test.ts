@@ -56,7 +56,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
     expect((await text).endsWith("data: [DONE]\n\n")).toBe(true);
     expect(await ended).toEqual({ code: 0, signal: null });
     expect(stdout().trimEnd().split("\n")).toHaveLength(1);
-    expect(stderr()).toContain(`model is served at ${first.url}/v1`);
+    expect(stderr()).toContain(`Serving model at ${first.url}/v1`);
     expect(stderr()).toMatch(/ POST \/v1\/completions 200, \d+ ms, \d+ \+ 20 tokens\n/);
     await expect(fetch(first.url)).rejects.toThrow();
   });

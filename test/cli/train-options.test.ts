@@ -68,7 +68,7 @@ describe("an option of the file on the command line", () => {
   ])("%s %s is reported with its key", async (stage, option, key) => {
     const message = await refusal(stage, {}, option, "3");
     expect(message).toBe(
-      `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line\n`,
+      `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the --config file, got a command-line option\n`,
     );
   });
 
@@ -87,8 +87,8 @@ describe("an invalid value", () => {
     [{ evalSteps: -1 }, "evalSteps: expected a whole number of at least 1, got -1"],
     [{ lora: { lora_alpha: -1 } }, "lora.lora_alpha: expected a number above 0, got -1"],
     [{ lora: { lora_dropout: 1 } }, "lora.lora_dropout: expected a number from 0 to below 1, got 1"],
-    [{ lora: { alpha: 1, lora_alpha: 2 } }, "lora.lora_alpha: expected alone, got it beside lora.alpha"],
-    [{ lora: { lora_alpha: 2, alpha: 1 } }, "lora.alpha: expected alone, got it beside lora.lora_alpha"],
+    [{ lora: { alpha: 1, lora_alpha: 2 } }, "lora.lora_alpha: cannot be combined with lora.alpha"],
+    [{ lora: { lora_alpha: 2, alpha: 1 } }, "lora.alpha: cannot be combined with lora.lora_alpha"],
     [
       { parameter_groups: [{ match: "lm_head", weight_decay: -1 }] },
       "parameter_groups.0.weight_decay: expected a number of at least 0, got -1",
@@ -129,11 +129,11 @@ test("without outputDir it warns that nothing is kept, and --resume is rejected"
   const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "config.json", "--json"]);
   expect({ code, stderr }).toEqual({
     code: 0,
-    stderr: "outputDir: none is given, so the trained model will not be kept\n",
+    stderr: "outputDir is not set: the trained model will not be saved\n",
   });
   expect(JSON.parse(stdout.trimEnd().split("\n").at(-1)!)).toMatchObject({ done: true });
   expect(await refused(["train", "sft", "--config", "config.json", "--resume"])).toMatch(
-    /^heddle: outputDir: expected the folder that --resume goes on from, got none\n$/,
+    /^heddle: outputDir: expected the folder to resume from, got none\n$/,
   );
 });
 
@@ -144,7 +144,7 @@ describe("a used folder", () => {
     const train = ["train", "sft", "--config", "config.json"];
     await configured({ output_dir: "used", model: "absent" });
     expect(await refused(train)).toBe(
-      'heddle: output_dir: expected a folder without a run or a model, got used, which holds a checkpoint (newest: checkpoint-2), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) goes on with that run; overwriteOutputDir: true (--overwrite-output-dir) replaces what is there\n',
+      'heddle: output_dir: expected a folder without a run or a model, got used, which holds a checkpoint (newest: checkpoint-2), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) continues that run; overwriteOutputDir: true (--overwrite-output-dir) replaces it\n',
     );
     await configured({ output_dir: "used", max_steps: 3 });
     expect((await json([...train, "--resume"])).at(-1)).toMatchObject({ done: true, steps: 3 });
@@ -163,7 +163,7 @@ describe("a used folder", () => {
     const train = ["tokenizer", "train", "corpus.txt", "--vocab-size", "270", "--out", "words"];
     await json(train);
     expect(await refused(train)).toBe(
-      "heddle: --out: expected a folder without a tokenizer, got words, which holds tokenizer.json; name another folder, or replace it with --overwrite-output-dir\n",
+      "heddle: --out: expected a folder without a tokenizer, got words with tokenizer.json; choose another folder, or use --overwrite-output-dir\n",
     );
     expect((await json([...train, "--overwrite-output-dir"])).at(-1)).toMatchObject({ vocabSize: 270 });
   });
@@ -197,7 +197,7 @@ test("parameter groups in a file may have patterns between slashes", async () =>
   for (const model of [before, after]) await model.dispose();
   await configured({ parameter_groups: parameter_groups.slice(1), output_dir: "groups", max_steps: 3 });
   expect(await refused(["train", "sft", "--config", "config.json", "--resume"])).toContain(
-    "resume: expected the parameterGroups that the run began with (/layers\\.[0-9]\\./: 18 parameters, freeze true;",
+    "resume: expected the parameterGroups of the resumed run (/layers\\.[0-9]\\./: 18 parameters, freeze true;",
   );
 });
 
@@ -218,7 +218,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     const [saved] = (await readdir(join(folder, output_dir))).filter((name) => name.startsWith("checkpoint-"));
     expect({ code, stderr }).toEqual({
       code: expected,
-      stderr: `heddle: train: stopped by a signal; --resume goes on from ${join(output_dir, saved!)}\n`,
+      stderr: `heddle: train: stopped by a signal; use --resume to continue from ${join(output_dir, saved!)}\n`,
     });
     const step = Number(saved!.slice("checkpoint-".length));
     await configured({ max_steps: step + 1, output_dir });
@@ -238,7 +238,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     const { code, stderr } = await heddle(["train", "sft", "--config", "slow.mjs"]);
     expect({ code, stderr }).toEqual({
       code: 143,
-      stderr: "heddle: train: stopped by a signal; nothing is saved, as the first step was not complete\n",
+      stderr: "heddle: train: stopped by a signal; nothing was saved because the first step was not complete\n",
     });
     expect(existsSync(join(folder, "unbegun", "config.json"))).toBe(false);
   });

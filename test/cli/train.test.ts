@@ -131,10 +131,10 @@ describe("heddle train sft", () => {
     const shown = await heddle(args, ["--import", terminal]);
     expect(shown.code).toBe(0);
     expect(shown.stderr).toMatch(
-      /░ \d+ % {2}of \d\.\d million weights drawn\r.*█ 100 % {2}of \d\.\d million weights drawn\n/s,
+      /░ \d+ % {2}of \d\.\d million weights initialized\r.*█ 100 % {2}of \d\.\d million weights initialized\n/s,
     );
     expect(shown.stderr.indexOf("100 %")).toBeLessThan(shown.stderr.indexOf("1/1  loss"));
-    expect((await heddle(args)).stderr).not.toContain("drawn");
+    expect((await heddle(args)).stderr).not.toContain("initialized");
   });
 
   test("console output of a module's functions is on stderr with --json", async () => {

@@ -300,9 +300,9 @@ test("notes list matrices stored in another type, because their rows are not who
       .notes;
   expect(await noted({ hiddenSize: 64, intermediateSize: 96 }, "q8_0")).toBeUndefined();
   expect(await noted({ hiddenSize: 64, intermediateSize: 80 }, "q8_0")).toEqual([
-    "matrices in f16 instead of q8_0: 1, whose rows of 80 are no whole blocks of 32",
+    "matrices in f16 instead of q8_0: 1, because their row sizes (80) are not multiples of the block size 32",
   ]);
   expect(await noted({ hiddenSize: 64, intermediateSize: 80 }, "q4_k")).toEqual([
-    "matrices in f16, q5_0, q8_0 instead of q4_k: 9, whose rows of 64, 80 are no whole blocks of 256",
+    "matrices in f16, q5_0, q8_0 instead of q4_k: 9, because their row sizes (64, 80) are not multiples of the block size 256",
   ]);
 });

@@ -107,7 +107,7 @@ describe("rejects", () => {
         return rewritten(second!, [], tensors);
       },
       "INVALID_FILE",
-      /tensor "token_embd.weight": expected in one of 3 parts, got it twice$/,
+      /tensor "token_embd.weight": expected in one of 3 parts, found it twice$/,
     ],
     [
       "a part that is not a GGUF file",

@@ -42,7 +42,7 @@ test("rejects invalid UTF-8 with its line, but accepts a literal replacement cha
   const bad = Buffer.concat([Buffer.from(`${row("a")}\n{"text": "b`), Buffer.from([0xff]), Buffer.from('"}\n')]);
   await expect(rowsOf(await file("bad.jsonl", bad))).rejects.toMatchObject({
     code: "INVALID_FILE",
-    message: expect.stringMatching(/bad\.jsonl:2: expected UTF-8, got bytes that are none$/),
+    message: expect.stringMatching(/bad\.jsonl:2: expected UTF-8, got invalid bytes$/),
   });
   const array = Buffer.concat([
     Buffer.from("[\n"),
@@ -51,7 +51,7 @@ test("rejects invalid UTF-8 with its line, but accepts a literal replacement cha
     Buffer.from('"}]'),
   ]);
   await expect(rowsOf(await file("bad.json", array))).rejects.toThrow(
-    /bad\.json:2: expected UTF-8, got bytes that are/,
+    /bad\.json:2: expected UTF-8, got invalid bytes/,
   );
   expect((await rowsOf(await file("good.jsonl", `${row("\ufffd")}\n${row("é")}`))).map(([value]) => value)).toEqual([
     { text: "\ufffd" },

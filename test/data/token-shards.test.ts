@@ -125,7 +125,9 @@ describe("token shards", () => {
     const other = { ...tokenizer, idToToken: (id: number) => `u${id}` };
     await expect(openCorpus({ ...base, tokenizer: other, files: shards[0]!.path })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/expected tokens of the model's tokenizer \(\w{12}\), got those of another/),
+      message: expect.stringMatching(
+        /expected tokens of the model's tokenizer \(\w{12}\), got tokens of another tokenizer/,
+      ),
     });
     const merged = { ...tokenizer, encode: (text: string) => [...byteTokenizer.encode(text)].reverse() };
     expect(tokenizerFingerprint(merged)).not.toBe(tokenizerFingerprint(tokenizer));

@@ -107,7 +107,7 @@ test("with enough beams, it finds the best of all texts that match a format", as
     await failureOf(() => model.completeAll([[7]], { ...options, n: 64, responseFormat: regex("dog") })),
   ).toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: expect.stringMatching(/^n: expected no more than the \d continuations that are not forbidden, got 64$/),
+    message: expect.stringMatching(/^n: expected at most \d, the number of allowed continuations, got 64$/),
   });
 });
 

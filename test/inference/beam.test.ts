@@ -160,7 +160,7 @@ test("processors change the log-probabilities, receive the prompt index, and may
   expect((await model.complete([1], one)).tokens).toEqual([7, 7, 7]);
   expect(await failureOf(() => model.completeAll([[1]], { ...one, n: 2 }))).toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: "n: expected no more than the 1 continuations that are not forbidden, got 2",
+    message: "n: expected at most 1, the number of allowed continuations, got 2",
   });
   for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
     expect(
@@ -213,8 +213,8 @@ describe("options", () => {
     [{ numBeams: 2, seed: 0 }, "seed: expected none"],
     [{ numBeams: 2, promptLookupNumTokens: 3 }, "promptLookupNumTokens: expected none"],
     [{ numBeams: 2, n: 3 }, "n: expected at most numBeams, which is 2, got 3"],
-    [{ lengthPenalty: 2 }, "lengthPenalty: expected numBeams above 1 beside it, got 2"],
-    [{ numBeams: 1, earlyStopping: true }, "earlyStopping: expected numBeams above 1 beside it, got true"],
+    [{ lengthPenalty: 2 }, "lengthPenalty: expected none unless numBeams is above 1, got 2"],
+    [{ numBeams: 1, earlyStopping: true }, "earlyStopping: expected none unless numBeams is above 1, got true"],
     [{ numBeams: 2, lengthPenalty: Number.NaN }, "lengthPenalty: expected a finite number, got NaN"],
     [{ numBeams: 2, earlyStopping: "always" as never }, 'earlyStopping: expected true, false or "never", got "always"'],
     [{ numbeams: 2 } as never, "numbeams: expected a known option (nearest: numBeams)"],

@@ -93,7 +93,7 @@ describe("a reply", () => {
     const reply = model.generate(PROMPT, { ...options, n: 2 });
     expect(await piecesOf(reply)).toHaveLength(24);
     expect(await reply.then(null, ({ message }: Error) => message)).toBe(
-      "n: expected 1 where one answer is awaited (completeAll returns several), got 2",
+      "n: expected 1 for a single answer (completeAll returns several), got 2",
     );
   });
 });

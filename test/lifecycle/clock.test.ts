@@ -99,7 +99,7 @@ test("a training's line estimates from steps after the first, which includes loa
   progress.update({ ...event, step: 502 }, unit);
   expect(last()).toContain("4 min 9 s left");
   progress.update({ ...event, skippedSteps: 3, step: 502 }, unit);
-  expect(last()).toContain("3 left out");
+  expect(last()).toContain("3 skipped");
   const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
   progress.update({ ...event, metrics, step: 502 }, unit);
   expect(last()).toMatch(/rewardMargin 1.5000 {2}replayLoss 0.2500$/);

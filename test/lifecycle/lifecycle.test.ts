@@ -123,7 +123,7 @@ describe("the lesson, quickly", () => {
     writeFileSync(join(used, "sft", "config.json"), "{}");
     await expect(lifecycle({ out: used, quick: true })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: `out: expected a new folder, or that of a lifecycle to go on with, got ${used}, which holds sft and no lifecycle.json`,
+      message: `out: expected a new folder, or that of an earlier lifecycle run, got ${used}, which contains sft but no lifecycle.json`,
     });
   });
 

@@ -233,7 +233,7 @@ describe("flags of decoderFamily", () => {
     expect({ code, message }).toEqual({
       code: "INVALID_ARGUMENT",
       message:
-        'decoderFamily.flags.names: expected a name for one weight alone, got "model.layers.0.post_attention_layernorm.weight"',
+        'decoderFamily.flags.names: expected a unique name for each weight, got "model.layers.0.post_attention_layernorm.weight"',
     });
   });
 

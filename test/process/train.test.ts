@@ -98,7 +98,7 @@ test("Ctrl-C saves the last completed step and reports the interruption", async 
   const saved = (await readdir(join(folder, "stopped"))).filter((n) => n.startsWith("checkpoint-"));
   expect(saved).toHaveLength(1);
   expect(stopped.stderr).toBe(
-    `heddle: train: stopped by a signal; --resume goes on from ${join(folder, "stopped", saved[0]!)}\n`,
+    `heddle: train: stopped by a signal; use --resume to continue from ${join(folder, "stopped", saved[0]!)}\n`,
   );
   expect(Number(saved[0]!.slice(11))).toBeGreaterThanOrEqual(6);
 });

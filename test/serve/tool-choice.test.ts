@@ -168,7 +168,7 @@ describe("tool_choice", () => {
       { tool_choice: "required", response_format: { type: "json_object" } },
       "response_format",
       "invalid_value",
-      /call that is required/,
+      /required tool call/,
     ],
   ])("rejects %s with a 400", async (_, more, param, code, message) => {
     const { status, body: answer } = await client.post(CHAT, { ...body, ...more });
@@ -280,7 +280,7 @@ describe("toolChoice in the library", () => {
       [() => model.chat().send("a", { toolChoice: "required" }), /INVALID_ARGUMENT toolChoice: expected tools/],
       [
         () => model.chat({ tools }).send("a", { toolChoice: named("lake") }),
-        /INVALID_ARGUMENT tools: expected one named "lake"/,
+        /INVALID_ARGUMENT tools: expected a tool named "lake"/,
       ],
       [
         () => model.chat({ tools }).send("a", { toolChoice: "required", responseFormat: { type: "json_object" } }),

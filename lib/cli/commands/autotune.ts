@@ -6,15 +6,19 @@ import { interruptible } from "../terminal/interrupt.ts";
 
 export const command = defineCommand({
   about:
-    "Measures the kernels that a CUDA device may take for the products of a model's layers, and keeps the fastest for later runs.",
+    "Measures the available CUDA kernels for the matrix products of a model's layers, and saves the fastest for later runs.",
   options: {
-    rows: { kind: "ids", value: "16,64,…", about: "numbers of rows; each stands for all up to the next power of two" },
-    training: { kind: "string", value: "f32|bf16", about: "also the products of training in this type" },
-    rounds: { kind: "integer", value: "N", about: "rounds that count, of each kernel (default: 7)" },
+    rows: {
+      kind: "ids",
+      value: "16,64,…",
+      about: "row counts to tune for; each also covers all counts up to the next power of two",
+    },
+    training: { kind: "string", value: "f32|bf16", about: "also tune the matrix products of training in this type" },
+    rounds: { kind: "integer", value: "N", about: "measured rounds per kernel (default: 7)" },
     out: {
       kind: "string",
       value: "FILE",
-      about: "where choices are kept (default: HEDDLE_TUNING, or the cache folder)",
+      about: "file to save the choices to (default: HEDDLE_TUNING, or the cache folder)",
     },
   },
   async run({ options, out }) {
@@ -22,7 +26,7 @@ export const command = defineCommand({
     if (training !== undefined && training !== "f32" && training !== "bf16")
       throw invalidArgument("--training", "f32 or bf16", training);
     if (options.device === undefined && deviceInfo().cuda.devices.length === 0)
-      throw new HeddleError("UNSUPPORTED", "autotune: expected a CUDA device, whose kernels it measures, got none");
+      throw new HeddleError("UNSUPPORTED", "autotune: expected a CUDA device, got none");
     const work = async (signal: AbortSignal) => {
       const report = await autotune({
         device: options.device,
@@ -35,7 +39,7 @@ export const command = defineCommand({
         onResult({ product, variants, chosen }) {
           const own = variants[0]!;
           const best = variants.find(({ name }) => name === chosen)!;
-          const gain = best === own ? "as it is" : `${((own.seconds / best.seconds - 1) * 100).toFixed(0)} % faster`;
+          const gain = best === own ? "unchanged" : `${((own.seconds / best.seconds - 1) * 100).toFixed(0)} % faster`;
           const text = `${product}: ${chosen}, ${gain} (${variants.map((v) => `${v.name} ${(v.seconds * 1e6).toPrecision(4)} µs`).join(", ")})`;
           if (out.json) out.log(text);
           else out.line(text);
@@ -44,6 +48,6 @@ export const command = defineCommand({
       if (out.json) out.object(report);
       else out.line(`${report.results.length} products of ${report.device}${report.path ? `: ${report.path}` : ""}`);
     };
-    await interruptible("autotune", work, () => "nothing is kept of a part");
+    await interruptible("autotune", work, () => "partial results are not saved");
   },
 });

@@ -6,26 +6,26 @@ import { needWritable, writeText } from "../terminal/output-file.ts";
 
 export const command = defineCommand({
   about:
-    "Measures this build on this machine, beside the machine's own ceilings; with --baseline it fails where something became slower.",
-  positionals: { usage: `[SUITE ...], of ${benchSuites.join(", ")}`, least: 0, most: benchSuites.length },
+    "Benchmarks this build and compares it with the machine's peak rates. With --baseline, fails if a case is slower than before.",
+  positionals: { usage: `[SUITE ...] (${benchSuites.join(", ")})`, least: 0, most: benchSuites.length },
   options: {
     baseline: {
       kind: "string",
       value: "FILE",
-      about: "the JSON of an earlier run; exit code 1 where a case is slower",
+      about: "JSON output of an earlier run to compare with; exit code 1 if a case is slower",
     },
     "max-regression": {
       kind: "string",
       value: "5%",
-      about: "what a case may lose beyond its noise: a number or a number with % (below 1 without %: a share)",
+      about: "allowed slowdown of a case beyond noise, as a percentage or a fraction below 1 (default: 5%)",
     },
     "fail-on-missing": {
       kind: "flag",
-      about: "with --baseline: exit code 1 also where one of its cases was not measured now",
+      about: "with --baseline: exit code 1 also if a case of the baseline was not measured",
     },
-    rounds: { kind: "integer", value: "N", about: "rounds that count, of each case (default: 9)" },
-    markdown: { kind: "string", value: "FILE", about: "write a table for a pull request" },
-    quick: { kind: "flag", about: "small shapes: shows the machinery, measures nothing of worth" },
+    rounds: { kind: "integer", value: "N", about: "measured rounds per case (default: 9)" },
+    markdown: { kind: "string", value: "FILE", about: "write a Markdown table for a pull request" },
+    quick: { kind: "flag", about: "small shapes, for a smoke test; the figures are not meaningful" },
   },
   async run({ options, positionals, out }) {
     const suites = [...new Set(positionals)].map((name) => {
@@ -35,7 +35,7 @@ export const command = defineCommand({
     });
     for (const name of ["max-regression", "fail-on-missing"] as const)
       if (options[name] !== undefined && options.baseline === undefined)
-        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected --baseline beside it, got none`);
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: requires --baseline`);
     const maxRegression = parseShare(options["max-regression"] ?? "5%", "--max-regression");
     const { markdown, baseline } = options;
     if (markdown !== undefined) await needWritable(markdown);
@@ -66,18 +66,18 @@ export const command = defineCommand({
       if (baseline !== undefined && !results.some((r) => r.baseline))
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `--baseline: expected a case that was measured now as well, got ${baseline} with none of them`,
+          `--baseline: expected a file with at least one case of this run, got ${baseline} with none`,
         );
-      for (const name of unmatched?.missing ?? []) out.log(`in the baseline alone: ${name}`);
+      for (const name of unmatched?.missing ?? []) out.log(`only in the baseline: ${name}`);
       for (const { name, unit, value, baseline } of results.filter((r) => regressions.includes(r.name)))
         out.log(
-          `slower: ${name}: ${baseline!.value.toPrecision(4)} to ${value.toPrecision(4)} ${unit}, ${(-100 * baseline!.change).toFixed(1)} % less with the machine's drift taken out`,
+          `slower: ${name}: ${baseline!.value.toPrecision(4)} to ${value.toPrecision(4)} ${unit}, ${(-100 * baseline!.change).toFixed(1)} % less, corrected for machine drift`,
         );
       const isIncomplete = options["fail-on-missing"] === true && (unmatched?.missing.length ?? 0) > 0;
       if (regressions.length > 0 || isIncomplete) process.exitCode = 1;
       if (regressions.length === 0 && baseline !== undefined && !out.json)
-        out.line(`nothing is slower by more than ${maxRegression * 100} % and the noise`);
+        out.line(`no case is slower by more than ${maxRegression * 100} % beyond noise`);
     };
-    await interruptible("bench", work, () => "there is no report of a part");
+    await interruptible("bench", work, () => "no partial report is written");
   },
 });

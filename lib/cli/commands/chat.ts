@@ -11,24 +11,24 @@ import { LineInterrupt } from "../terminal/line-interrupt.ts";
 import type { Output } from "../terminal/output.ts";
 
 export const command = defineCommand({
-  about: "Talks with a model. Ctrl-C stops the answer, Ctrl-D ends. A base model continues what you write.",
+  about: "Chats with a model. Press Ctrl-C to stop an answer, Ctrl-D to exit. A base model continues your text.",
   options: {
-    system: { kind: "string", value: "TEXT", about: "instructions that come before everything" },
+    system: { kind: "string", value: "TEXT", about: "system prompt" },
     tools: {
       kind: "string",
       value: "FILE",
-      about: "a JSON file with an array of tool definitions, for chat templates that show them",
+      about: "JSON file with an array of tool definitions, for chat templates that support tools",
     },
     "template-variables": {
       kind: "string",
       value: "JSON",
-      about: `more variables of the chat template, such as '{ "enable_thinking": false }'`,
+      about: `additional variables for the chat template, such as '{ "enable_thinking": false }'`,
       named: "variables",
     },
     session: {
       kind: "string",
       value: "FILE",
-      about: "goes on with the conversation in FILE, if it is there, and keeps it there after every answer",
+      about: "continue the conversation in FILE, if it exists, and save to it after every answer",
     },
     ...samplingOptions,
     ...loadOptions,
@@ -75,7 +75,7 @@ async function openChat(
   if (session === undefined || !(await exists(session))) return model.chat(beginning);
   const [name] = names;
   if (name !== undefined)
-    throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected none for a conversation that goes on, got one`);
+    throw new HeddleError("INVALID_ARGUMENT", `--${name}: cannot be set for an existing conversation`);
   return model.loadChat(session);
 }
 
@@ -86,8 +86,8 @@ function given(options: GenerateOptions): GenerateOptions {
 function greet(out: Output, hasTemplate: boolean): void {
   out.log(
     hasTemplate
-      ? "Ctrl-C stops an answer, Ctrl-D ends."
-      : "This is a base model: it continues what you write. Ctrl-C stops it, Ctrl-D ends.",
+      ? "Press Ctrl-C to stop an answer, Ctrl-D to exit."
+      : "This is a base model: it continues your text. Press Ctrl-C to stop it, Ctrl-D to exit.",
   );
 }
 

@@ -7,7 +7,8 @@ import { textBatches, textOptions } from "../options/texts.ts";
 import type { Output } from "../terminal/output.ts";
 
 export const command = defineCommand({
-  about: "Labels a text (or each of its words) with probabilities, by a model that was trained to classify.",
+  about:
+    "Classifies a text (or each of its words) and prints probabilities. Requires a model with a classification head.",
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: { ...textOptions, ...loadOptions },
   async run({ options, positionals, out }) {
@@ -18,7 +19,7 @@ export const command = defineCommand({
       const words = classifierOf(model.config).task === "token";
       // A word that was cut off has no label.
       if (words && truncation)
-        throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a classifier of whole texts, got one of words");
+        throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a text classifier, got a token classifier");
       for await (const batch of textBatches(positionals, file)) {
         if (words)
           for (const [i, text] of batch.texts.entries())

@@ -3,20 +3,24 @@ import { defineCommand } from "../command.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
 export const command = defineCommand({
-  about: "Converts a model between a safetensors folder and a GGUF file; of a LoRA adapter, what it makes of its base.",
+  about:
+    "Converts a model between a safetensors folder and a GGUF file. A LoRA adapter is merged into its base model first.",
   positionals: { usage: "IN OUT", least: 2, most: 2 },
   options: {
-    to: { kind: "string", value: "gguf|safetensors", about: "gguf where OUT ends in .gguf, else safetensors" },
+    to: {
+      kind: "string",
+      value: "gguf|safetensors",
+      about: "output format (default: gguf if OUT ends in .gguf, else safetensors)",
+    },
     dtype: {
       kind: "string",
       value: "f32|bf16|f16|q8_0|q4_0|q4_k|q6_k|fp8",
-      about: "of the matrices; each keeps its own where not given; quantised ones are for GGUF, fp8 is for safetensors",
+      about: "element type of the matrices (default: unchanged); quantized types are for GGUF, fp8 is for safetensors",
     },
     base: {
       kind: "string",
       value: "M",
-      about:
-        "of an adapter's folder IN: the model it belongs to, where its adapter_config.json names none that is there",
+      about: "base model of the adapter IN, if its adapter_config.json does not name an existing one",
     },
   },
   without: { model: "the model as the argument IN" },
@@ -29,6 +33,6 @@ export const command = defineCommand({
       if (out.json) out.object(result);
       else out.line(`${output}: ${result.tensors} tensors, ${result.bytes.toLocaleString("en")} bytes`);
     };
-    await interruptible("convert", work, () => "nothing is left half written, and running it again begins anew");
+    await interruptible("convert", work, () => "no partial output is left; run the command again to start over");
   },
 });

@@ -11,35 +11,39 @@ function poolingOf(given: string): PoolingMode | PoolingMode[] {
   const modes = given.split(",").map((name) => {
     const mode = POOLING_MODES.find((one) => one === name);
     if (mode) return mode;
-    const expected = name === "cls" ? "first, which is what others call cls" : POOLING_MODES.join(", ");
+    const expected = name === "cls" ? "first (the name of cls pooling)" : POOLING_MODES.join(", ");
     throw new HeddleError("INVALID_ARGUMENT", `pooling: expected ${expected}, got ${describe(name)}`);
   });
   return modes.length === 1 ? modes[0]! : modes;
 }
 
 export const command = defineCommand({
-  about: "Turns a text into a vector: prints its numbers.",
+  about: "Computes the embedding of a text and prints the vector.",
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
     ...textOptions,
     pooling: {
       kind: "string",
       value: POOLING_MODES.join("|"),
-      about: "of the hidden states, instead of the model's own; several between commas",
+      about: "pooling of the hidden states, comma-separated if several (default: the model's)",
     },
-    "prompt-name": { kind: "string", value: "NAME", about: "one of the model's prompts, in front of each text" },
+    "prompt-name": {
+      kind: "string",
+      value: "NAME",
+      about: "name of one of the model's prompts to prepend to each text",
+    },
     prompt: {
       kind: "string",
       value: "TEXT",
-      about: "what to put in front of each text, instead of one of the model's",
+      about: "text to prepend to each text, instead of one of the model's prompts",
     },
-    "truncate-dim": { kind: "integer", value: "N", about: "only the first N numbers of a vector" },
+    "truncate-dim": { kind: "integer", value: "N", about: "keep only the first N dimensions of a vector" },
     ...loadOptions,
   },
   async run({ options, positionals, out }) {
     const { truncation, prompt, "prompt-name": promptName, "truncate-dim": truncateDim } = options;
     if (prompt !== undefined && promptName !== undefined)
-      throw new HeddleError("INVALID_ARGUMENT", "prompt: expected either a text or --prompt-name, got both");
+      throw new HeddleError("INVALID_ARGUMENT", "prompt: cannot be combined with --prompt-name");
     const pooling = options.pooling === undefined ? undefined : poolingOf(options.pooling);
     const model = await openModel(options);
     try {

@@ -11,39 +11,50 @@ import type { Output } from "../terminal/output.ts";
 import { needWritable, writeText } from "../terminal/output-file.ts";
 
 export const command = defineCommand({
-  about:
-    "Measures a model: perplexity of text, multiple choice, or answers to questions, with calibration and abstention.",
+  about: "Evaluates a model: perplexity, multiple choice, or question answering with calibration and abstention.",
   options: {
-    file: { kind: "string", value: "F", about: "text or .jsonl; of choice and qa rows with a question and answers" },
-    task: { kind: "string", value: "perplexity|choice|qa", about: "what to measure" },
+    file: {
+      kind: "string",
+      value: "F",
+      about: "text or .jsonl file; choice and qa need rows with a question and answers (required)",
+    },
+    task: { kind: "string", value: "perplexity|choice|qa", about: "what to evaluate (default: perplexity)" },
     "document-separator": {
       kind: "string",
       value: "file|blank-line|line|TEXT",
-      about:
-        "perplexity: what documents of a text file are told apart by (file: it is one; pre-training has blank-line)",
+      about: "perplexity: separator of documents in a text file (default: file, the whole file is one document)",
     },
     stride: {
       kind: "integer",
       value: "N",
-      about: "perplexity: tokens that a window moves by; half the context by default",
+      about: "perplexity: stride of the sliding window in tokens (default: half the context)",
     },
     normalization: {
       kind: "string",
       value: "none|tokens|characters|bytes",
-      about: "choice: what log-likelihoods are divided by",
+      about: "choice: normalization of log-likelihoods (default: none)",
     },
-    match: { kind: "string", value: "exact|contains", about: "qa: whether the whole answer counts or what it holds" },
-    "max-tokens": { kind: "integer", value: "N", about: "qa: most tokens of an answer (48)" },
+    match: {
+      kind: "string",
+      value: "exact|contains",
+      about: "qa: the answer must equal or contain an accepted one (default: exact)",
+    },
+    "max-tokens": { kind: "integer", value: "N", about: "qa: maximum number of tokens per answer (default: 48)" },
     confidence: {
       kind: "string",
       value: "sequence|token",
-      about: "qa: probability of the answer, or of a token on average",
+      about: "qa: probability of the whole answer (sequence, the default) or geometric mean over its tokens (token)",
     },
-    decline: { kind: "string", value: "REGEX", about: "what an answer that declines looks like", repeated: true },
-    template: { kind: "string", value: "T", about: "how a question is put as text; {question} stands for it" },
-    system: { kind: "string", value: "TEXT", about: "instructions before a question that is put as a chat" },
-    "no-chat": { kind: "flag", about: "put questions as text, also where the model has a chat template" },
-    answers: { kind: "string", value: "OUT", about: "choice, qa: write what became of each row to a .jsonl file" },
+    decline: {
+      kind: "string",
+      value: "REGEX",
+      about: "pattern of answers that decline; may be repeated",
+      repeated: true,
+    },
+    template: { kind: "string", value: "T", about: "text template of a question, with the placeholder {question}" },
+    system: { kind: "string", value: "TEXT", about: "system prompt for questions asked as a chat" },
+    "no-chat": { kind: "flag", about: "ask questions as plain text even if the model has a chat template" },
+    answers: { kind: "string", value: "OUT", about: "choice, qa: write the result of each row to a .jsonl file" },
     ...loadOptions,
   },
   async run({ options, out }) {
@@ -124,11 +135,11 @@ function show(out: Output, figures: Omit<TaskResult<object>, "answers"> & { f1?:
     share === null || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`;
   const { low, high, level } = calibration.eceInterval;
   out.line(`questions         ${count}`);
-  out.line(`accuracy          ${percent(accuracy)} of ${abstention.answerable} with a true answer`);
+  out.line(`accuracy          ${percent(accuracy)} of ${abstention.answerable} answerable questions`);
   if (f1 !== undefined) out.line(`F1 over words     ${percent(f1)}`);
   out.line(`calibration error ${ece.toFixed(4)}  (${level * 100} %: ${low.toFixed(4)} to ${high.toFixed(4)})`);
-  out.line(`declined          ${percent(abstention.declined)} of ${abstention.unanswerable} without a true answer`);
-  out.line(`wrongly declined  ${percent(abstention.wronglyDeclined)} of those with one`);
+  out.line(`declined          ${percent(abstention.declined)} of ${abstention.unanswerable} unanswerable questions`);
+  out.line(`wrongly declined  ${percent(abstention.wronglyDeclined)} of the answerable questions`);
   out.line();
   reliability(out, calibration);
 }

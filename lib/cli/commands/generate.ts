@@ -8,54 +8,63 @@ import { responseFormatOf } from "../options/response-format.ts";
 import { generateOptions, samplingOptions } from "../options/sampling-options.ts";
 
 export const command = defineCommand({
-  about: "Continues a text: prints the new text as it comes.",
+  about: "Generates text from a prompt and streams it to stdout.",
   positionals: { usage: "PROMPT (- reads stdin)", least: 0, most: 1 },
   options: {
     ...samplingOptions,
     "num-beams": {
       kind: "integer",
       value: "K",
-      about: "beam search: the likeliest text that K beginnings at a time lead to; printed at the end",
+      about: "beam search with K beams; prints the best text at the end",
     },
     "length-penalty": {
       kind: "number",
       value: "X",
-      about: "with --num-beams: above 0 favours long texts, below 0 short ones (1)",
+      about: "with --num-beams: above 0 favours long texts, below 0 short ones (default: 1)",
     },
     "early-stopping": {
       kind: "string",
       value: "true|false|never",
-      about: "with --num-beams: end with the K-th finished text, when better ones are unlikely (false), or impossible",
+      about:
+        "with --num-beams: stop at K finished texts (true), when a better one is unlikely (false, the default) or impossible (never)",
       pattern: /^(true|false|never)$/,
     },
-    deterministic: { kind: "flag", about: "the same bits whatever prompts share the call, log-probabilities included" },
+    deterministic: {
+      kind: "flag",
+      about: "bitwise identical results, log-probabilities included, regardless of other prompts in the batch",
+    },
     file: {
       kind: "string",
       value: "F",
-      about: "a .jsonl or .parquet file of rows with a prompt, text or ids: computed together, one result a row",
+      about: ".jsonl or .parquet file of rows with a prompt (text or token ids), run in batches; one result per row",
     },
-    "token-ids": { kind: "ids", value: "1,2,3", about: "the prompt as ids; needs no tokenizer" },
+    "token-ids": { kind: "ids", value: "1,2,3", about: "prompt as token ids; needs no tokenizer" },
     "assistant-model": {
       kind: "string",
       value: "PATH",
-      about: "a smaller model that guesses ahead: the same text, sooner",
+      about: "smaller draft model for speculative decoding; same output, faster",
     },
-    "num-assistant-tokens": { kind: "integer", value: "N", about: "most tokens that it guesses at once (8)" },
-    "json-object": { kind: "flag", about: "the answer is a JSON object" },
+    "num-assistant-tokens": {
+      kind: "integer",
+      value: "N",
+      about: "maximum number of tokens drafted at once (default: 8)",
+    },
+    "json-object": { kind: "flag", about: "constrain the output to a JSON object" },
     "json-schema": {
       kind: "string",
       value: "FILE|JSON",
-      about: "the answer is JSON that satisfies this schema, given as a file or as it is",
+      about: "constrain the output to JSON that matches this schema, given inline or as a file",
     },
     "prompt-logprobs": {
       kind: "integer",
       value: "K",
-      about: "with --json: log-probabilities of the prompt's tokens too, and the K likeliest in each place (0: none)",
+      about:
+        "with --json: also print log-probabilities of the prompt tokens, and the K most likely tokens at each position (0: none)",
     },
     logprobs: {
       kind: "integer",
       value: "K",
-      about: "with --json: the K likeliest tokens of each step",
+      about: "with --json: print the K most likely tokens of each step",
       named: "topLogprobs",
     },
     ...loadOptions,
@@ -64,7 +73,7 @@ export const command = defineCommand({
     const ids = options["token-ids"];
     for (const name of ["logprobs", "prompt-logprobs"] as const)
       if (options[name] !== undefined && !out.json)
-        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected together with --json, got it alone`);
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: requires --json`);
     const responseFormat = await responseFormatOf(options["json-schema"], options["json-object"]);
     const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
     const prompt = rows ? undefined : await promptOf(positionals, ids);

@@ -14,7 +14,8 @@ import { defineCommand } from "../command.ts";
 import { adapterScreen, machineScreen, modelScreen } from "../terminal/info-screen.ts";
 
 export const command = defineCommand({
-  about: "Shows this build and this machine; with --model a model, of which only the headers are read.",
+  about:
+    "Shows information about the build and the machine, and with --model about a model. Reads only the headers of its files.",
   options: {},
   async run({ options, out }) {
     const machine = machineInfo();

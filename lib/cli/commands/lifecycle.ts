@@ -5,19 +5,23 @@ import { LifecycleProgress } from "../terminal/lifecycle-progress.ts";
 
 export const command = defineCommand({
   about:
-    "The life of a small language model, from nothing: tokenizer, pre-training, fine-tuning, preference tuning; each stage measured, and a report.",
+    "Trains a small language model from scratch, from tokenizer to preference tuning. Evaluates each stage and writes a report.",
   options: {
     out: {
       kind: "string",
       value: "DIR",
-      about: "where everything goes (default: lifecycle); a run that is there goes on",
+      about: "output folder (default: lifecycle); continues an existing run",
     },
-    "budget-minutes": { kind: "number", value: "N", about: "about how long, on two cores (default: 20)" },
-    seed: { kind: "integer", value: "N", about: "of the data and the training (default: 1)" },
-    quick: { kind: "flag", about: "a tiny model and a few steps: shows the machinery, learns nothing" },
-    resume: { kind: "flag", about: "go on with the run in DIR (as a run does anyway)" },
+    "budget-minutes": {
+      kind: "number",
+      value: "N",
+      about: "approximate time budget on two cores, in minutes (default: 20)",
+    },
+    seed: { kind: "integer", value: "N", about: "random seed of data and training (default: 1)" },
+    quick: { kind: "flag", about: "tiny model and few steps, for a smoke test; learns nothing" },
+    resume: { kind: "flag", about: "continue the run in DIR (the default)" },
   },
-  without: { model: "none (the lesson makes its own)" },
+  without: { model: "no model (the command trains its own)" },
   async run({ options, out }) {
     const { lifecycle } = await import("../../lifecycle/lifecycle.ts");
     const progress = new LifecycleProgress();
@@ -40,7 +44,7 @@ export const command = defineCommand({
       if (out.json) out.object(result);
       else for (const text of table(result)) out.line(text);
     };
-    const goesOn = "what is done is kept, and running it again goes on from there";
+    const goesOn = "finished work is kept; run the command again to continue";
     await interruptible("lifecycle", work, () => goesOn);
   },
 });
@@ -58,7 +62,7 @@ function table({ stages, missed, report }: LifecycleResult): string[] {
     `${"stage".padEnd(10)} ${"held-out figure".padEnd(22)} ${"before".padStart(8)} ${"after".padStart(8)}`,
     ...rows,
     "",
-    ...(missed.length > 0 ? [`The model has not learned what it was to: it ${missed.join("; it ")}.`] : []),
-    `The report is ${report}`,
+    ...(missed.length > 0 ? [`The model missed its targets: it ${missed.join("; it ")}.`] : []),
+    `Report: ${report}`,
   ];
 }

@@ -4,11 +4,11 @@ import { promptOf } from "../options/prompt.ts";
 import { shortFloat } from "../terminal/output.ts";
 
 export const command = defineCommand({
-  about: "Prints a model's logits for the token after each position.",
+  about: "Prints the model's next-token logits at each position.",
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
-    "token-ids": { kind: "ids", value: "1,2,3", about: "the text as ids; needs no tokenizer" },
-    last: { kind: "flag", about: "of the last position alone" },
+    "token-ids": { kind: "ids", value: "1,2,3", about: "text as token ids; needs no tokenizer" },
+    last: { kind: "flag", about: "print only the last position" },
     ...loadOptions,
   },
   async run({ options, positionals, out }) {

@@ -5,26 +5,34 @@ import { defineCommand } from "../command.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
 
 export const command = defineCommand({
-  about: "Opens a page on this machine where people say which of a model's answers is better.",
+  about: "Opens a local web page for ranking a model's answers by preference.",
   options: {
     prompts: {
       kind: "string",
       value: "F",
-      about: "a .jsonl file of prompts, questions or messages, or a prompt a line",
+      about: ".jsonl file of prompts, questions or messages, or text file with one prompt per line (required)",
     },
-    out: { kind: "string", value: "OUT", about: "the .jsonl file of votes, which train dpo and train reward read" },
-    answers: { kind: "integer", value: "N", about: "answers a prompt (2)" },
-    temperature: { kind: "number", value: "T", about: "of the answers (0.9)" },
-    "top-p": { kind: "number", value: "P", about: "of the answers" },
+    out: {
+      kind: "string",
+      value: "OUT",
+      about: ".jsonl file to save votes to, readable by train dpo and train reward (required)",
+    },
+    answers: { kind: "integer", value: "N", about: "number of answers per prompt (default: 2)" },
+    temperature: { kind: "number", value: "T", about: "sampling temperature (default: 0.9)" },
+    "top-p": {
+      kind: "number",
+      value: "P",
+      about: "sample from the smallest set of most likely tokens with total probability P",
+    },
     "max-tokens": {
       kind: "integer",
       value: "N",
-      about: "of an answer at most (256, or what the context has room for)",
+      about: "maximum number of tokens per answer (default: 256, or the space left in the context)",
     },
-    seed: { kind: "integer", value: "N", about: "the same seed gives the same answers (0)" },
-    "no-chat": { kind: "flag", about: "prompts are beginnings of texts, also where the model has a chat template" },
-    port: { kind: "integer", value: "N", about: "of the page; a free one where not given" },
-    "no-open": { kind: "flag", about: "print the page's address only" },
+    seed: { kind: "integer", value: "N", about: "random seed; the same seed gives the same answers (default: 0)" },
+    "no-chat": { kind: "flag", about: "continue prompts as plain text even if the model has a chat template" },
+    port: { kind: "integer", value: "N", about: "port of the page (default: a free port)" },
+    "no-open": { kind: "flag", about: "print the address without opening a browser" },
     ...loadOptions,
   },
   async run({ options, out }) {
@@ -45,7 +53,8 @@ export const command = defineCommand({
         ...(options["no-chat"] && { chat: false }),
       });
       if (out.json) out.object({ url: ranking.url, ...figures(ranking.state) });
-      else out.line(`The page is at ${ranking.url} (Ctrl-C ends it; every vote is in ${votes} at once).`);
+      else
+        out.line(`Serving the page at ${ranking.url} (votes are saved to ${votes} immediately; press Ctrl-C to stop)`);
       if (!options["no-open"]) openBrowser(ranking.url);
       await new Promise<void>((resolve) => {
         process.once("SIGINT", resolve);

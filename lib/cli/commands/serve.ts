@@ -3,40 +3,52 @@ import { defineCommand } from "../command.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
 
 export const command = defineCommand({
-  about: "Serves a model over HTTP as OpenAI's clients expect it: chats, completions, embeddings.",
+  about: "Serves a model over an OpenAI-compatible HTTP API: chat completions, completions and embeddings.",
   options: {
-    host: { kind: "string", value: "H", about: "address to listen on (127.0.0.1: this machine alone)" },
-    port: { kind: "integer", value: "N", about: "0: a free one (8080)" },
+    host: { kind: "string", value: "H", about: "address to listen on (default: 127.0.0.1, this machine only)" },
+    port: { kind: "integer", value: "N", about: "port to listen on; 0 picks a free one (default: 8080)" },
     "api-key": {
       kind: "string",
       value: "KEY",
-      about:
-        "what clients have to send as their API key; may be repeated. Default: HEDDLE_API_KEY, keys between commas",
+      about: "API key that clients must send; may be repeated (default: HEDDLE_API_KEY, comma-separated keys)",
       repeated: true,
       named: "apiKeys",
     },
-    "allow-without-key": { kind: "flag", about: "listen beyond this machine without a key" },
+    "allow-without-key": { kind: "flag", about: "allow other machines to connect without an API key" },
     "allowed-host": {
       kind: "string",
       value: "NAME",
-      about: "a host name that requests may use; may be repeated; *: any (those of this machine, and --host)",
+      about:
+        "allowed host name of requests; may be repeated; * allows any (default: names of this machine, and --host)",
       repeated: true,
       named: "allowedHosts",
     },
     "allowed-origin": {
       kind: "string",
       value: "ORIGIN",
-      about: "an origin whose web pages may ask, such as https://app.example; may be repeated; *: any (none)",
+      about:
+        "allowed origin of web pages (CORS), such as https://app.example; may be repeated; * allows any (default: none)",
       repeated: true,
       named: "allowedOrigins",
     },
-    "model-name": { kind: "string", value: "NAME", about: "what clients call the model (its own name)" },
-    "max-concurrent": { kind: "integer", value: "N", about: "answers that share the model's runs (8)" },
-    "max-queue": { kind: "integer", value: "N", about: "answers that may wait beside them (64)" },
-    "max-choices": { kind: "integer", value: "N", about: "answers of one request (16)" },
-    "max-tokens": { kind: "integer", value: "N", about: "tokens of an answer at most (what the context has room for)" },
-    deterministic: { kind: "flag", about: "the same bits whatever is answered beside; prompts take longer" },
-    log: { kind: "flag", about: "a line on stderr for every request" },
+    "model-name": { kind: "string", value: "NAME", about: "model name in the API (default: the model's own name)" },
+    "max-concurrent": {
+      kind: "integer",
+      value: "N",
+      about: "maximum number of answers generated at the same time (default: 8)",
+    },
+    "max-queue": { kind: "integer", value: "N", about: "maximum number of queued answers (default: 64)" },
+    "max-choices": { kind: "integer", value: "N", about: "maximum number of answers per request (default: 16)" },
+    "max-tokens": {
+      kind: "integer",
+      value: "N",
+      about: "maximum number of tokens per answer (default: the space left in the context)",
+    },
+    deterministic: {
+      kind: "flag",
+      about: "bitwise identical answers regardless of other requests; prompts take longer",
+    },
+    log: { kind: "flag", about: "log each request to stderr" },
     ...loadOptions,
   },
   async run({ options, out }) {
@@ -60,7 +72,7 @@ export const command = defineCommand({
       });
       const ended = firstSignal();
       if (out.json) out.object({ url: server.url, model: server.modelName });
-      out.log(`${server.modelName} is served at ${server.url}/v1 (Ctrl-C ends it)`);
+      out.log(`Serving ${server.modelName} at ${server.url}/v1 (press Ctrl-C to stop)`);
       await ended;
       await server.close();
     } finally {

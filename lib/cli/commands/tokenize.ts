@@ -20,39 +20,43 @@ import type { Output } from "../terminal/output.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
 export const command = defineCommand({
-  about: "Turns text into token ids.",
+  about: "Converts text to token ids.",
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
     file: {
       kind: "string",
       value: "F",
-      about: "each line of a file instead: one JSON object a line; with --to-shards, - is standard input",
+      about: "tokenize each line of a file, one JSON object per line; with --to-shards, - is standard input",
     },
     jsonl: {
       kind: "flag",
-      about: "with --file: every line is a JSON string; with --file - --to-shards: a JSON object",
+      about: "with --file: each line is a JSON string; with --file - --to-shards: a JSON object",
     },
-    "no-special-tokens": { kind: "flag", about: "add no BOS or EOS" },
-    "allow-special": { kind: "flag", about: "text of special tokens becomes them, as in Hugging Face's libraries" },
+    "no-special-tokens": { kind: "flag", about: "do not add BOS or EOS" },
+    "allow-special": { kind: "flag", about: "parse special tokens in the text, as Hugging Face tokenizers do" },
     "to-shards": {
       kind: "string",
       value: "DIR",
-      about: "with --file: its documents as token files that pre-training reads mapped (text, .jsonl, .parquet)",
+      about: "with --file: write its documents (text, .jsonl, .parquet) as memory-mapped token files for pre-training",
       named: "outputDir",
     },
     "shard-tokens": {
       kind: "integer",
       value: "N",
-      about: "with --to-shards: tokens of a file, about; default 134217728",
+      about: "with --to-shards: approximate number of tokens per file (default: 134217728)",
     },
     "text-field": {
       kind: "string",
       value: "NAME",
-      about: "with --to-shards: field of .jsonl rows, column of .parquet",
+      about: "with --to-shards: text field of .jsonl rows, or text column of .parquet files",
     },
-    "document-separator": { kind: "string", value: "S", about: "with --to-shards: blank-line, line, file or a marker" },
-    shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: documents in an order by chance" },
-    resume: { kind: "flag", about: "with --to-shards: go on after the shards that the same command has finished" },
+    "document-separator": {
+      kind: "string",
+      value: "S",
+      about: "with --to-shards: separator of documents in a text file: blank-line, line, file or a marker",
+    },
+    shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: shuffle the documents with this seed" },
+    resume: { kind: "flag", about: "with --to-shards: continue after the shards that the same command has finished" },
   },
   async run({ options, positionals, out }) {
     const [text] = positionals;
@@ -62,15 +66,14 @@ export const command = defineCommand({
         `tokenize: expected TEXT or --file, got ${text === undefined ? "neither" : "both"}`,
       );
     if (options.jsonl && options.file === undefined)
-      throw new HeddleError("INVALID_ARGUMENT", "--jsonl: expected together with --file, got it alone");
+      throw new HeddleError("INVALID_ARGUMENT", "--jsonl: requires --file");
     const tokenizer = await loadTokenizerOf(options.model ?? "default");
     const outputDir = options["to-shards"];
     for (const name of ["shard-tokens", "text-field", "document-separator", "shuffle", "resume"] as const)
       if (options[name] !== undefined && outputDir === undefined)
-        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected together with --to-shards, got it alone`);
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: requires --to-shards`);
     if (outputDir !== undefined) {
-      if (options.file === undefined)
-        throw new HeddleError("INVALID_ARGUMENT", "--to-shards: expected together with --file, got it alone");
+      if (options.file === undefined) throw new HeddleError("INVALID_ARGUMENT", "--to-shards: requires --file");
       const { file } = options;
       const work = async (signal: AbortSignal) => {
         const shards = await writeShards(file, outputDir, tokenizer, options, out, signal);
@@ -79,8 +82,8 @@ export const command = defineCommand({
       };
       return interruptible("tokenize", work, () =>
         file === "-"
-          ? `the shards that were finished are in ${outputDir}`
-          : `--resume goes on after the shards that were finished in ${outputDir}`,
+          ? `finished shards are in ${outputDir}`
+          : `finished shards are in ${outputDir}; use --resume to continue`,
       );
     }
     const addSpecialTokens = !options["no-special-tokens"];
@@ -123,7 +126,10 @@ async function writeShards(
   signal: AbortSignal,
 ): Promise<TokenShard[]> {
   if (options.resume && file === "-")
-    throw new HeddleError("INVALID_ARGUMENT", "--resume: expected a file, got standard input, which is gone");
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "--resume: expected a file, got standard input, which cannot be read again",
+    );
   const bar = new WorkProgress();
   const told = new Set<string>();
   const tell = (shard: TokenShard) => {

@@ -19,12 +19,16 @@ import { WorkProgress } from "../terminal/work-progress.ts";
 const PART = 1 << 20;
 
 export const command = defineCommand({
-  about: "Trains a tokenizer on text files of any size (.jsonl: the field `text` of each row).",
+  about: "Trains a tokenizer on text files of any size (.jsonl: on the `text` field of each row).",
   positionals: { usage: "FILES", least: 1, most: 10_000 },
   options: {
-    "vocab-size": { kind: "integer", value: "N", about: "tokens in all, special ones and bytes included" },
-    out: { kind: "string", value: "DIR", about: "folder for tokenizer.json" },
-    "overwrite-output-dir": { kind: "flag", about: "replace the tokenizer that the folder holds" },
+    "vocab-size": {
+      kind: "integer",
+      value: "N",
+      about: "vocabulary size, including special tokens and bytes (required)",
+    },
+    out: { kind: "string", value: "DIR", about: "output folder for tokenizer.json (required)" },
+    "overwrite-output-dir": { kind: "flag", about: "replace an existing tokenizer in the folder" },
     algorithm: {
       kind: "string",
       value: "A",
@@ -33,40 +37,45 @@ export const command = defineCommand({
     pattern: {
       kind: "string",
       value: "P",
-      about: "byteLevelBpe: how text is split first: gpt2 (default), llama3, qwen2",
+      about: "byteLevelBpe: pre-tokenization pattern: gpt2 (default), llama3, qwen2",
     },
     "special-token": {
       kind: "string",
       value: "T",
-      about: "a special token; may be repeated",
+      about: "special token to add; may be repeated",
       repeated: true,
       named: "specialTokens",
     },
     "bos-token": {
       kind: "string",
       value: "T",
-      about: "the special token that begins every text; else byteLevelBpe's first stands between documents alone",
+      about:
+        "special token at the start of every text; if not set, byteLevelBpe's first special token only separates documents",
     },
-    "eos-token": { kind: "string", value: "T", about: "the special token that ends a text" },
-    "unk-token": { kind: "string", value: "T", about: "the special token that stands for what is unknown" },
-    "min-frequency": { kind: "integer", value: "N", about: "pairs that occur less often are not merged" },
+    "eos-token": { kind: "string", value: "T", about: "special token at the end of a text" },
+    "unk-token": { kind: "string", value: "T", about: "special token for unknown input" },
+    "min-frequency": { kind: "integer", value: "N", about: "minimum number of occurrences for a pair to be merged" },
     "character-coverage": {
       kind: "number",
       value: "X",
-      about: "share of the characters that get tokens of their own; default 0.9995, wordPiece 1",
+      about: "fraction of characters that get their own tokens (default: 0.9995; wordPiece: 1)",
     },
-    "no-byte-fallback": { kind: "flag", about: "sentencePieceBpe, unigram: no tokens of bytes" },
+    "no-byte-fallback": { kind: "flag", about: "sentencePieceBpe, unigram: disable byte fallback" },
     normalization: { kind: "string", value: "N", about: "sentencePieceBpe, unigram: none (default), nfkc" },
-    cased: { kind: "flag", about: "wordPiece: keep capitals and accents" },
-    "max-piece-length": { kind: "integer", value: "N", about: "unigram: characters of a piece at most; default 16" },
+    cased: { kind: "flag", about: "wordPiece: keep case and accents" },
+    "max-piece-length": {
+      kind: "integer",
+      value: "N",
+      about: "unigram: maximum piece length in characters (default: 16)",
+    },
     report: {
       kind: "string",
       value: "NAME=FILE",
-      about: "then print bytes per token of a file, such as one a language; may be repeated",
+      about: "print bytes per token of a file after training, for example per language; may be repeated",
       repeated: true,
     },
   },
-  without: { model: "none (a vocabulary is trained from nothing)" },
+  without: { model: "no model (a tokenizer is trained from scratch)" },
   async run({ options, positionals, out }) {
     const vocabSize = options["vocab-size"];
     if (vocabSize === undefined) throw new HeddleError("INVALID_ARGUMENT", "--vocab-size: expected a number, got none");
@@ -113,7 +122,7 @@ export const command = defineCommand({
       }
     };
     await interruptible("tokenizer train", work, () =>
-      isSaved ? `the tokenizer is in ${folder}` : "nothing is written, and running it again begins anew",
+      isSaved ? `the tokenizer is in ${folder}` : "nothing was written; run the command again to start over",
     );
   },
 });
@@ -124,13 +133,13 @@ async function needNoTokenizer(folder: string): Promise<void> {
     if (await exists(join(folder, name)))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `--out: expected a folder without a tokenizer, got ${folder}, which holds ${name}; name another folder, or replace it with --overwrite-output-dir`,
+        `--out: expected a folder without a tokenizer, got ${folder} with ${name}; choose another folder, or use --overwrite-output-dir`,
       );
 }
 
 function describePart({ name, bytesPerToken, charactersPerToken, unknown }: Compression): string {
   const lost = unknown > 0 ? `, ${(100 * unknown).toFixed(2)} % unknown` : "";
-  return `${name}: ${bytesPerToken.toFixed(3)} bytes a token, ${charactersPerToken.toFixed(3)} characters${lost}`;
+  return `${name}: ${bytesPerToken.toFixed(3)} bytes per token, ${charactersPerToken.toFixed(3)} characters${lost}`;
 }
 
 function reportFiles(values: readonly string[]): [name: string, file: string][] {

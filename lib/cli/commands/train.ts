@@ -33,21 +33,21 @@ const stages: Readonly<Record<StageName, StageRow>> = {
     },
   },
   classify: {
-    about: "a classification head on texts or words with labels",
+    about: "a classification head on labelled texts or words",
     load: async () => {
       const { trainClassifier: run, classifySchema: schema } = await import("../../train/stages/classify.ts");
       return { run, schema };
     },
   },
   embed: {
-    about: "vectors of texts, from texts that belong together",
+    about: "text embeddings from pairs of related texts",
     load: async () => {
       const { trainEmbedding: run, embedSchema: schema } = await import("../../train/stages/embed.ts");
       return { run, schema };
     },
   },
   reward: {
-    about: "a reward model from pairs of a better and a worse answer",
+    about: "a reward model on pairs of a better and a worse answer",
     load: async () => {
       const { trainReward: run, rewardSchema: schema } = await import("../../train/stages/reward.ts");
       return { run, schema };
@@ -61,14 +61,14 @@ const stages: Readonly<Record<StageName, StageRow>> = {
     },
   },
   kto: {
-    about: "Kahneman–Tversky optimisation on answers that are good or bad",
+    about: "Kahneman–Tversky optimisation on answers labelled good or bad",
     load: async () => {
       const { kto: run, ktoSchema: schema } = await import("../../train/stages/kto.ts");
       return { run, schema };
     },
   },
   orpo: {
-    about: "odds-ratio preference optimisation on pairs, without a reference",
+    about: "odds-ratio preference optimisation on pairs, without a reference model",
     load: async () => {
       const { orpo: run, orpoSchema: schema } = await import("../../train/stages/orpo.ts");
       return { run, schema };
@@ -91,23 +91,31 @@ const stages: Readonly<Record<StageName, StageRow>> = {
 };
 
 const options = {
-  config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export (needed)" },
-  resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
-  "allow-changed-options": { kind: "flag", about: "with --resume: also where options of the run have changed" },
-  "overwrite-output-dir": { kind: "flag", about: "replace the run or the model that outputDir holds" },
-  "eval-steps": { kind: "integer", value: "N", about: "evaluate after every so many steps" },
-  "load-best-model-at-end": { kind: "flag", about: "end with the weights of the best evaluation" },
-  "metric-for-best-model": { kind: "string", value: "NAME", about: "the metric that says which one is (evalLoss)" },
+  config: {
+    kind: "string",
+    value: "FILE",
+    about: "configuration: a JSON file, or a .js or .ts module with a default export (required)",
+  },
+  resume: { kind: "flag", about: "continue from the newest checkpoint in outputDir, if any" },
+  "allow-changed-options": { kind: "flag", about: "with --resume: allow options that differ from those of the run" },
+  "overwrite-output-dir": { kind: "flag", about: "replace an existing run or model in outputDir" },
+  "eval-steps": { kind: "integer", value: "N", about: "evaluate every N steps" },
+  "load-best-model-at-end": { kind: "flag", about: "load the weights of the best evaluation at the end" },
+  "metric-for-best-model": {
+    kind: "string",
+    value: "NAME",
+    about: "metric that selects the best evaluation (default: evalLoss)",
+  },
   "early-stopping-patience": {
     kind: "integer",
     value: "N",
-    about: "stop after so many evaluations that are not better",
+    about: "stop after N evaluations without improvement",
   },
 } as const;
 
 function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
   return defineCommand({
-    about: `Trains a model as a configuration file says: ${row.about}.`,
+    about: `Trains a model as set in a configuration file: ${row.about}.`,
     options,
     without: { model: "`model` inside the configuration file" },
     async elsewhere() {
@@ -119,7 +127,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
         if (key === undefined) return undefined;
         return new HeddleError(
           "INVALID_ARGUMENT",
-          `--${option}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line`,
+          `--${option}: expected ${key} in the --config file, got a command-line option`,
         );
       };
     },
@@ -151,7 +159,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             threads: options.threads,
             signal,
             onDraw(done, total) {
-              drawing.update(`of ${(total / 1e6).toFixed(1)} million weights drawn`, done, total);
+              drawing.update(`of ${(total / 1e6).toFixed(1)} million weights initialized`, done, total);
               if (done === total) drawing.end();
             },
             onEvent(event, { lossType }) {
@@ -179,11 +187,11 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
 async function describeResult(result: TrainResult): Promise<string> {
   const { steps, tokensSeen, loss, skippedSteps, bestStep, path } = result;
   const best = bestStep === undefined ? "" : ` Best evaluation: step ${bestStep}.`;
-  const skipped = skippedSteps === 0 ? "" : ` ${skippedSteps} steps were left out.`;
+  const skipped = skippedSteps === 0 ? "" : ` ${skippedSteps} steps skipped.`;
   const { isAdapterFolder } = await import("../../language-model/adapters.ts");
   const what = path !== undefined && (await isAdapterFolder(path)) ? "adapter" : "model";
   const where = path === undefined ? "" : ` The ${what} is in ${path}.`;
-  return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${loss.toFixed(4)}.${skipped}${best}${where}`;
+  return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, final loss ${loss.toFixed(4)}.${skipped}${best}${where}`;
 }
 
 function describeEvaluation(event: EvalEvent, unit: ReturnType<typeof lossUnit>): string {
@@ -198,12 +206,12 @@ function describeStep(event: StepEvent): string {
     `learning rate ${learningRate.toExponential(2)}`,
     `gradient norm ${gradNorm.toFixed(3)}`,
     `${tokensPerSecond} tokens/s`,
-    ...(skippedSteps > 0 ? [`${skippedSteps} left out`] : []),
+    ...(skippedSteps > 0 ? [`${skippedSteps} skipped`] : []),
   ].join(", ");
 }
 
 export const group: CommandGroup = {
-  about: "train a model, stage by stage",
+  about: "train a model with one of the training stages",
   commands: Object.fromEntries(
     (Object.keys(stages) as StageName[]).map((name) => {
       const row = stages[name];

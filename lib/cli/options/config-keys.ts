@@ -73,7 +73,7 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
     ],
   ],
   ["Checkpoints", ["saveSteps", "saveTotalLimit", "resume", "allowChangedOptions", "overwriteOutputDir", "saveDtype"]],
-  ["An earlier stage beside this one", ["replay"]],
+  ["Replay of an earlier stage", ["replay"]],
   ["Model card", ["name", "trainingCutoffDate", "licence", "card"]],
 ];
 
@@ -88,10 +88,10 @@ export function stageKeys(stage: StageName, schema: z.ZodObject): string {
     keys.flatMap((key) => [keyRow(key, texts[key]!, schema.shape[key]!), ...innerRows(key)]);
   const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
   const files: Row[] = [
-    ["model", "path of a checkpoint, or a new model's configuration (needed)"],
-    ["tokenizer", "a tokenizer's folder (needed for a new model)"],
+    ["model", "path of a checkpoint, or the configuration of a new model (required)"],
+    ["tokenizer", "tokenizer folder (required for a new model)"],
     // The library can do without: a program has the trained model in its hands.
-    ["outputDir", `${trainingTexts.outputDir}; without it nothing is kept`],
+    ["outputDir", `${trainingTexts.outputDir}; if not set, nothing is saved`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];
   const sections: [string, Row[]][] = [
@@ -118,7 +118,7 @@ function keyRow(key: string, text: OptionText, field?: z.core.$ZodType): Row {
   const [meaning, worded] = typeof text === "string" ? [text] : text;
   const { values = "", needed = false, standard } = field ? described(field) : {};
   const otherwise = worded ?? (standard === undefined ? "" : String(standard));
-  const standing = needed ? "needed" : otherwise && `default${otherwise.includes(" ") ? ":" : ""} ${otherwise}`;
+  const standing = needed ? "required" : otherwise && `default${otherwise.includes(" ") ? ":" : ""} ${otherwise}`;
   const more = [values, standing].filter(Boolean).join(", ");
   return [key, more ? `${meaning} (${more})` : meaning];
 }

@@ -7,26 +7,29 @@ export const loadOptions = {
   adapter: {
     kind: "string",
     value: "DIR",
-    about: "a LoRA adapter to put on the model; may be repeated: their updates add up",
+    about: "LoRA adapter to apply; may be repeated, the updates are summed",
     repeated: true,
   },
   dtype: {
     kind: "string",
     value: "auto|f32|bf16|f16|q8_0|q4_0|q4_k|q6_k",
-    about:
-      "element type of the weights; auto keeps the stored one, a quantised one is made of matrices as they are read",
+    about: "element type of the weights; auto keeps the stored type, a quantized type quantizes matrices at load time",
   },
   "quantized-activations": {
     kind: "string",
     value: "int8|f32",
-    about: "how activations meet quantised (and bf16) weights: int8 is fast, f32 exact",
+    about: "type of activations multiplied with quantized (and bf16) weights: int8 is fast, f32 is exact",
   },
-  "context-length": { kind: "integer", value: "N", about: "most tokens of a sequence" },
+  "context-length": {
+    kind: "integer",
+    value: "N",
+    about: "maximum sequence length in tokens (default: the model's limit)",
+  },
   "cache-dtype": {
     kind: "string",
     value: "f32|bf16|f16|q8",
     about:
-      "element type of the KV cache (default: 16 bits for bf16 and quantised weights, else f32); q8 takes little more than a quarter of f32",
+      "element type of the KV cache; q8 needs about a quarter of the memory of f32 (default: 16 bits for bf16 and quantized weights, else f32)",
   },
 } as const satisfies OptionSpecs;
 

@@ -6,7 +6,7 @@ import { isPrompt, type Prompt } from "../../language-model/prompt.ts";
 export async function promptOf(positionals: readonly string[], ids: number[] | undefined): Promise<Prompt> {
   const [text] = positionals;
   if (text !== undefined && ids !== undefined)
-    throw new HeddleError("INVALID_ARGUMENT", "--token-ids: expected instead of a text, got both");
+    throw new HeddleError("INVALID_ARGUMENT", "--token-ids: cannot be combined with a text prompt");
   if (ids !== undefined) return ids;
   if (text === undefined) throw new HeddleError("INVALID_ARGUMENT", "prompt: expected a text or --token-ids, got none");
   return givenText(text);
@@ -33,7 +33,7 @@ export function promptBatches(
   { positionals, ids }: { positionals: readonly string[]; ids: number[] | undefined },
 ): AsyncGenerator<Prompt[], void, undefined> {
   if (positionals.length > 0 || ids !== undefined)
-    throw new HeddleError("INVALID_ARGUMENT", "--file: expected instead of a prompt, got both");
+    throw new HeddleError("INVALID_ARGUMENT", "--file: cannot be combined with a prompt");
   return batchesOf(file);
 }
 

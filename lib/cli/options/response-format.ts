@@ -13,7 +13,7 @@ export async function responseFormatOf(
   object: boolean | undefined,
 ): Promise<ResponseFormat | undefined> {
   if (schema === undefined) return object ? { type: "json_object" } : undefined;
-  if (object) throw new HeddleError("INVALID_ARGUMENT", "--json-object: expected without --json-schema, got both");
+  if (object) throw new HeddleError("INVALID_ARGUMENT", "--json-object: cannot be combined with --json-schema");
   const isJson = /^\s*(?:\{|true\s*$|false\s*$)/.test(schema);
   const format: ResponseFormat = {
     type: "json_schema",
@@ -29,7 +29,7 @@ function parsed(text: string): unknown {
   } catch (cause) {
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `--json-schema: expected JSON or a file of it, got ${(cause as Error).message}`,
+      `--json-schema: expected JSON or a JSON file, got ${(cause as Error).message}`,
       { cause },
     );
   }

@@ -3,26 +3,50 @@ import type { OptionSpecs } from "../command.ts";
 
 /** Options of commands that generate text. */
 export const samplingOptions = {
-  "max-tokens": { kind: "integer", value: "N", about: "most new tokens" },
-  temperature: { kind: "number", value: "T", about: "0 is greedy; the model's own, else 0.8" },
-  "top-k": { kind: "integer", value: "K", about: "only the K likeliest tokens" },
-  "top-p": { kind: "number", value: "P", about: "only the likeliest tokens that reach this probability together" },
-  "min-p": { kind: "number", value: "P", about: "only tokens this many times as probable as the likeliest" },
-  "repetition-penalty": { kind: "number", value: "R", about: "above 1: fewer repetitions" },
-  "presence-penalty": { kind: "number", value: "P", about: "subtracted from logits of tokens that came already" },
-  "frequency-penalty": { kind: "number", value: "P", about: "the same, for each time they came" },
-  seed: { kind: "integer", value: "N", about: "same seed, same text" },
+  "max-tokens": { kind: "integer", value: "N", about: "maximum number of new tokens" },
+  temperature: {
+    kind: "number",
+    value: "T",
+    about: "sampling temperature; 0 is greedy (default: the model's, else 0.8)",
+  },
+  "top-k": { kind: "integer", value: "K", about: "sample from the K most likely tokens only" },
+  "top-p": {
+    kind: "number",
+    value: "P",
+    about: "sample from the smallest set of most likely tokens with total probability P",
+  },
+  "min-p": {
+    kind: "number",
+    value: "P",
+    about: "sample from tokens with at least P times the probability of the most likely one",
+  },
+  "repetition-penalty": {
+    kind: "number",
+    value: "R",
+    about: "penalty on tokens already in the text; above 1 reduces repetition",
+  },
+  "presence-penalty": {
+    kind: "number",
+    value: "P",
+    about: "value subtracted from the logits of tokens already generated",
+  },
+  "frequency-penalty": {
+    kind: "number",
+    value: "P",
+    about: "value subtracted from a token's logit for each earlier occurrence",
+  },
+  seed: { kind: "integer", value: "N", about: "random seed; the same seed gives the same text" },
   "prompt-lookup-num-tokens": {
     kind: "integer",
     value: "N",
-    about: "guess up to N tokens from the text so far: the same text, sooner where it repeats itself",
+    about: "speculative decoding: draft up to N tokens from earlier text; same output, faster for repetitive text",
   },
-  stop: { kind: "string", value: "TEXT", about: "text that ends the answer; may be repeated", repeated: true },
-  "ignore-eos": { kind: "flag", about: "go on after the model's end token" },
+  stop: { kind: "string", value: "TEXT", about: "text that ends generation; may be repeated", repeated: true },
+  "ignore-eos": { kind: "flag", about: "continue after the model's EOS token" },
   "context-overflow": {
     kind: "string",
     value: "error|stop|truncateLeft",
-    about: "what to do when the context is full",
+    about: "what to do when the context is full (default: error; chat: truncateLeft)",
   },
 } as const satisfies OptionSpecs;
 

@@ -4,11 +4,11 @@ import { promptOf } from "./prompt.ts";
 
 /** Options of commands that read texts. */
 export const textOptions = {
-  file: { kind: "string", value: "F", about: "a .jsonl file of rows with a text (or tokens); prints one result a row" },
+  file: { kind: "string", value: "F", about: ".jsonl file of rows with text (or tokens); prints one result per row" },
   truncation: {
     kind: "flag",
     about:
-      "cut texts that are longer than the context (embed: than the model's embedding.maxSeqLength), which are otherwise refused; an end token stays",
+      "truncate texts longer than the context (embed: the model's embedding.maxSeqLength) instead of rejecting them; the end token is kept",
   },
 } as const;
 

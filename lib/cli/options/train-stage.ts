@@ -73,7 +73,7 @@ async function runConfigured(
   if (typeof from !== "string" && (typeof from !== "object" || from === null))
     throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
   if (rest.outputDir === undefined && options.resume)
-    throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder that --resume goes on from, got none");
+    throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder to resume from, got none");
   await needUsableSoon(rest, options.resume);
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
   const { signal, onWarning } = options;
@@ -101,7 +101,7 @@ async function runConfigured(
     // starts, so that wrong input gives a single line.
     let isToBeSaid = rest.outputDir === undefined;
     for await (const event of run) {
-      if (isToBeSaid) onWarning?.("outputDir: none is given, so the trained model will not be kept");
+      if (isToBeSaid) onWarning?.("outputDir is not set: the trained model will not be saved");
       isToBeSaid = false;
       options.onEvent(event, config);
     }
@@ -130,8 +130,8 @@ async function needUsableSoon(config: Record<string, unknown>, resume: boolean |
 /** Says where a run that was stopped can go on from. */
 async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleError> {
   const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
-  const why = outputDir === undefined ? "no outputDir is given" : "the first step was not complete";
-  const next = latest ? `--resume goes on from ${latest.path}` : `nothing is saved, as ${why}`;
+  const why = outputDir === undefined ? "outputDir is not set" : "the first step was not complete";
+  const next = latest ? `use --resume to continue from ${latest.path}` : `nothing was saved because ${why}`;
   return new HeddleError("ABORTED", `train: stopped ${howStopped()}; ${next}`, { cause: error });
 }
 
@@ -151,6 +151,6 @@ async function newBase(
   options: CreateModelAsyncOptions,
 ): Promise<LanguageModel> {
   if (!tokenizer)
-    throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected the folder of one for a new model, got none");
+    throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected a folder (required for a new model), got none");
   return createModelAsync(config as ModelConfigInput, { tokenizer, ...options });
 }

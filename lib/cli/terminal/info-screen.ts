@@ -60,7 +60,7 @@ export function adapterScreen(info: AdapterInfo): string {
 }
 
 function cardScreen(card: ModelCard | null): string {
-  if (card === null) return "It has no model card.";
+  if (card === null) return "No model card.";
   const { stages = [], data, evaluations, notes } = card;
   const facts = section("Model card", [
     ["name", card.name],

@@ -44,7 +44,8 @@ export async function interruptible(
     });
     // Errors of the last write are reported after this turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
-    if (stop?.isMute) throw new HeddleError("ABORTED", `${name}: its result is lost, ${stop.how}; the rest is done`);
+    if (stop?.isMute)
+      throw new HeddleError("ABORTED", `${name}: the printed result was lost ${stop.how}; all other work is done`);
   } finally {
     running = undefined;
     process.off("SIGINT", onSignal);
@@ -57,7 +58,7 @@ export function stopForOutput(error: NodeJS.ErrnoException): boolean {
   if (stop) return true;
   if (!running) return false;
   if (error.code === "EPIPE")
-    halt({ how: "because nobody reads its standard output any more", exitCode: codeOf("SIGPIPE"), isMute: true });
+    halt({ how: "because standard output was closed", exitCode: codeOf("SIGPIPE"), isMute: true });
   else halt({ how: `because ${ioError(error, "standard output", "written").message}`, exitCode: 1, isMute: true });
   return true;
 }

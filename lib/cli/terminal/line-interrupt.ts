@@ -27,7 +27,7 @@ export class LineInterrupt {
     } else if (this.wasTold) lines.close();
     else {
       this.wasTold = true;
-      this.say("\n(Ctrl-C once more ends, and so does Ctrl-D.)");
+      this.say("\n(Press Ctrl-C again or Ctrl-D to exit.)");
       lines.prompt();
     }
   }

@@ -33,7 +33,7 @@ export class TrainProgress {
       return;
     }
     const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
-    const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} left out`] : [];
+    const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} skipped`] : [];
     const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)];
     this.stream.write(over(fitted(parts, this.stream.columns)));
   }

@@ -31,7 +31,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
     const line = await lineNumber(shard.file.path, documentPosition(shard, index));
     return new HeddleError("INVALID_FILE", `${shard.file.path}:${line}: expected ${expected}, got ${got}`);
   };
-  if (raw.includes("\ufffd") && !isUtf8(bytes)) throw await fail("bytes that are none", "UTF-8");
+  if (raw.includes("\ufffd") && !isUtf8(bytes)) throw await fail("invalid bytes", "UTF-8");
   let row: unknown;
   try {
     row = parseJsonRow(raw, shard.file.path);

@@ -106,10 +106,7 @@ export class ParquetTable {
 
   #broken({ firstRow }: RowGroup, index: number, column: string): HeddleError {
     const place = `row ${firstRow + index + 1}`;
-    return invalid(
-      this.path,
-      `${place}: expected UTF-8 in the column ${JSON.stringify(column)}, got bytes that are none`,
-    );
+    return invalid(this.path, `${place}: expected UTF-8 in the column ${JSON.stringify(column)}, got invalid bytes`);
   }
 
   async #read({ index, firstRow, rows }: RowGroup, wanted?: readonly string[]): Promise<Map<string, unknown[]>> {

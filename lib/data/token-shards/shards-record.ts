@@ -55,7 +55,7 @@ export class ShardsRecord {
     const real = (path: string) => realpath(path).catch(() => path);
     const [outputDir, ...paths] = await Promise.all([resolve(folder), ...sources.map(({ path }) => path)].map(real));
     const own = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
-    if (own) throw invalidArgument("outputDir", "another folder than that of the shards to read", own);
+    if (own) throw invalidArgument("outputDir", "a folder other than that of the input shards", own);
     return new ShardsRecord(folder, { sources, tokenizer, options });
   }
 

@@ -107,7 +107,7 @@ export class TokenFile implements DocumentFile {
       if (own !== undefined && own !== file.fingerprint)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `${path}: expected tokens of the model's tokenizer (${own.slice(0, 12)}), got those of another (${file.fingerprint.slice(0, 12)})`,
+          `${path}: expected tokens of the model's tokenizer (${own.slice(0, 12)}), got tokens of another tokenizer (${file.fingerprint.slice(0, 12)})`,
         );
       return file;
     } catch (error) {

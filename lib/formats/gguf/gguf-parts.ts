@@ -123,7 +123,7 @@ function checkTogether(parts: readonly GgufFile[]): void {
     }
     for (const name of part.entries.keys()) {
       if (names.has(name)) {
-        const message = `tensor ${JSON.stringify(name)}: expected in one of ${parts.length} parts, got it twice`;
+        const message = `tensor ${JSON.stringify(name)}: expected in one of ${parts.length} parts, found it twice`;
         throw new HeddleError("INVALID_FILE", `${part.path}: ${message}`);
       }
       names.add(name);

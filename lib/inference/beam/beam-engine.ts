@@ -75,7 +75,7 @@ class Group {
     if (finished.length < n)
       throw new HeddleError(
         finished.length === 0 ? "NUMERICAL" : "INVALID_ARGUMENT",
-        `n: expected no more than the ${finished.length} continuations that are not forbidden, got ${n}`,
+        `n: expected at most ${finished.length}, the number of allowed continuations, got ${n}`,
       );
     for (const [rank, sequence] of this.sequences.entries()) {
       const { choices, tokens, score } = finished[rank]!;

@@ -46,7 +46,7 @@ export function beamsOf(options: GenerateOptions, generation: GenerationConfig):
     throw invalidArgument("earlyStopping", 'true, false or "never"', earlyStopping);
   if (numBeams === 1) {
     for (const name of ["lengthPenalty", "earlyStopping"] as const)
-      if (options[name] !== undefined) throw invalidArgument(name, "numBeams above 1 beside it", options[name]);
+      if (options[name] !== undefined) throw invalidArgument(name, "none unless numBeams is above 1", options[name]);
     return undefined;
   }
   if (other !== undefined)

@@ -209,6 +209,6 @@ function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: 
   const responseFormat = toolCallFormat(choice, { ...template, tokenizer });
   if (!responseFormat) return {};
   if (options.responseFormat !== undefined && options.responseFormat.type !== "text")
-    throw invalidArgument("responseFormat", "none beside a call that is required", options.responseFormat.type);
+    throw invalidArgument("responseFormat", "none for a required tool call", options.responseFormat.type);
   return { responseFormat };
 }

@@ -56,7 +56,7 @@ export function toolCallFormat(
   if (choice === "none" || choice === "auto") return undefined;
   const { tokenizer, tools = [], template, parallel } = of;
   if (tools.length === 0)
-    throw new HeddleError("INVALID_ARGUMENT", "toolChoice: expected tools beside a call that is required, got none");
+    throw new HeddleError("INVALID_ARGUMENT", "toolChoice: expected tools for a required tool call, got none");
   if (!writesCallsAsJson(tokenizer, template))
     throw new HeddleError(
       "UNSUPPORTED",

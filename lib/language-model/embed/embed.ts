@@ -128,7 +128,7 @@ function checked(
   if (wrong !== undefined) {
     const known = POOLING_MODES.join(", ");
     const expected =
-      (wrong as unknown) === "cls" ? "first, which is what others call cls" : `one of ${known}, or several of them`;
+      (wrong as unknown) === "cls" ? "first (the name of cls pooling)" : `one of ${known}, or several of them`;
     throw invalidArgument("pooling", expected, wrong);
   }
   if (!areDistinct(modes)) throw invalidArgument("pooling", "each way once", modes.join(", "));

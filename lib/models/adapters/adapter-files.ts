@@ -41,7 +41,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
   const config = await readAdapterConfig(folder);
   const path = join(folder, ADAPTER_WEIGHTS_FILE);
   if (!(await exists(path)))
-    throw new HeddleError("NOT_FOUND", `${folder}: expected ${ADAPTER_WEIGHTS_FILE}, got none of that name`);
+    throw new HeddleError("NOT_FOUND", `${folder}: expected ${ADAPTER_WEIGHTS_FILE}, found none`);
   const heads = join(folder, HEAD_CONFIG_FILE);
   if (await exists(heads)) await addHeads(model, await readJson(heads), heads);
   const tensors = new Map<string, Tensor>();

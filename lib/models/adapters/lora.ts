@@ -93,7 +93,7 @@ export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraCon
     if (value === undefined) continue;
     const other = named.get(name);
     if (other !== undefined)
-      throw new HeddleError("INVALID_ARGUMENT", `${where}.${key}: expected alone, got it beside ${where}.${other}`);
+      throw new HeddleError("INVALID_ARGUMENT", `${where}.${key}: cannot be combined with ${where}.${other}`);
     named.set(name, key);
     const [expected, holds] = OPTIONS[name];
     if (!holds(value)) throw invalidArgument(`${where}.${key}`, expected, value);

@@ -60,7 +60,7 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
       throwIfAborted(signal, "load");
       if (!source.has(name)) {
         if (spec.optional) continue;
-        throw new HeddleError("INVALID_FILE", `${config.modelType}: expected a weight ${name}, got none of that name`);
+        throw new HeddleError("INVALID_FILE", `${config.modelType}: expected a weight ${name}, found none`);
       }
       unknown.delete(name);
       const t = source.tensor(name);

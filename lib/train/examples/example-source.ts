@@ -94,7 +94,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `resume: expected the data and the seed that the run began with (${fingerprint}), got others (${this.fingerprint})`,
+        `resume: expected the data and seed of the resumed run (${fingerprint}), got others (${this.fingerprint})`,
       );
     const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
     if (!valid || index! >= this.examples.length)

@@ -55,7 +55,7 @@ export async function readSftExamples(
       dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`,
     );
   if (dropped.length > 0)
-    warn(`${name}: ${rowsWere(dropped.length)} left out because no token counts: ${first(dropped)}`);
+    warn(`${name}: ${rowsWere(dropped.length)} skipped because no token is trained on: ${first(dropped)}`);
   if (cut.length > 0)
     warn(`${name}: ${rowsWere(cut.length)} cut to ${maxSeqLength} tokens (maxSeqLength): ${first(cut)}`);
   return out;

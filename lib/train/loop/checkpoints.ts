@@ -231,7 +231,8 @@ export class CheckpointStore {
       );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);
-    if (told) this.options.warn(`resume: goes on from ${latest!.path}, as a later one is broken: ${told}`);
+    if (told)
+      this.options.warn(`resume: continuing from ${latest!.path}, because a later checkpoint is broken: ${told}`);
     return latest;
   }
 
@@ -274,7 +275,7 @@ async function needKind(checkpoint: string, file: string): Promise<void> {
   const [expected, got] = isAdapter ? ["options", "none"] : ["none", "options"];
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `lora: expected ${expected}, as the run that is resumed began with (${checkpoint}), got ${got}`,
+    `lora: expected ${expected}, as in the resumed run (${checkpoint}), got ${got}`,
   );
 }
 

@@ -68,7 +68,7 @@ export class StepWatch {
     const { skipLossSpikes: skips } = this.options;
     if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
     this.lossSpikes += 1;
-    const how = skips ? "left out (skipLossSpikes)" : "skipLossSpikes would leave it out";
+    const how = skips ? "skipped (skipLossSpikes)" : "skipLossSpikes would skip it";
     this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike beside ${beside}; ${how}`);
     return skips ?? false;
   }
@@ -116,7 +116,7 @@ export class StepWatch {
         `step ${step}: expected a finite ${what}, got ${got}; a lower learningRate or maxGradNorm may help`,
       );
     this.skip(step, `a ${what} of ${got}`);
-    this.tell("skippedSteps", `step ${step}: expected a finite ${what}, got ${got}; left out (skipNonFinite)`);
+    this.tell("skippedSteps", `step ${step}: expected a finite ${what}, got ${got}; skipped (skipNonFinite)`);
   }
 
   private skip(step: number, why: string): void {
@@ -130,7 +130,7 @@ export class StepWatch {
     // The step is not complete, so the checkpoint saved now contains only the steps before it.
     throw new HeddleError(
       "NUMERICAL",
-      `step ${step}: expected fewer than ${most} steps in a row to be left out (maxConsecutiveSkips), got ${inARow}, the last for ${why}; a lower learningRate or maxGradNorm may help`,
+      `step ${step}: expected fewer than ${most} skipped steps in a row (maxConsecutiveSkips), got ${inARow}, the last for ${why}; a lower learningRate or maxGradNorm may help`,
     );
   }
 

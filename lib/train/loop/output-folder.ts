@@ -42,7 +42,7 @@ export async function needUsable(use: OutputUse): Promise<void> {
     if (!resumesOwn) return;
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `overwriteOutputDir: expected false where resume names a checkpoint in outputDir (${resume}), got true`,
+      `overwriteOutputDir: expected false if resume names a checkpoint in outputDir (${resume}), got true`,
     );
   }
   if (resumesOwn) return;
@@ -59,10 +59,10 @@ export async function needUsable(use: OutputUse): Promise<void> {
   const goesOn = resume !== "auto";
   if (goesOn && isLogged) holds.push(`the log of a run (${LOG_FILE})`);
   if (holds.length === 0) return;
-  const resuming = goesOn && checkpoints.length > 0 ? 'resume: "auto" (--resume) goes on with that run; ' : "";
+  const resuming = goesOn && checkpoints.length > 0 ? 'resume: "auto" (--resume) continues that run; ' : "";
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `outputDir: expected a folder without a run or a model, got ${outputDir}, which holds ${listed(holds)}; ${resuming}overwriteOutputDir: true (--overwrite-output-dir) replaces what is there`,
+    `outputDir: expected a folder without a run or a model, got ${outputDir}, which holds ${listed(holds)}; ${resuming}overwriteOutputDir: true (--overwrite-output-dir) replaces it`,
   );
 }
 
@@ -98,7 +98,7 @@ export async function needApart(outputDir: string, base: string): Promise<void> 
   if (await isSameFolder(folder, outputDir))
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `outputDir: expected another folder than that of the adapter's base, got ${outputDir}`,
+      `outputDir: expected a folder other than the adapter's base, got ${outputDir}`,
     );
 }
 

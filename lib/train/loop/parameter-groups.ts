@@ -81,7 +81,7 @@ export function needSameGroups(began: readonly GroupRecord[] = [], now: readonly
   if (effects(began) === effects(now)) return;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `resume: expected the parameterGroups that the run began with (${told(began)}), got others (${told(now)})`,
+    `resume: expected the parameterGroups of the resumed run (${told(began)}), got others (${told(now)})`,
   );
 }
 

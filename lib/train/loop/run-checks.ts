@@ -25,7 +25,7 @@ function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, optio
   if (!source.evaluation && options.metricForBestModel === undefined)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      "metricForBestModel: expected the name of a number that evaluate returns, as there is no evalData whose loss could be compared, got none",
+      "metricForBestModel: expected the name of a metric that evaluate returns (required without evalData), got none",
     );
   if (evalSteps === undefined)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);

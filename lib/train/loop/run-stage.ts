@@ -272,7 +272,7 @@ function muonOf(model: Model, options: TrainingOptions, trained: readonly string
   if (hidden.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      "optim: expected adamw where no matrix of a hidden layer is trained whole (an adapter or a head alone), got muon",
+      "optim: expected adamw if no full matrix of a hidden layer is trained (only an adapter or a head), got muon",
     );
   return {
     names: new Set(hidden.map(({ name }) => name)),

@@ -139,7 +139,7 @@ const reference: OptionText = ["path of the reference model", "the model before 
 const policy = {
   ...preference,
   prompts:
-    ".jsonl or .parquet files of rows {prompt, …}, needed unless data is given; reward functions receive all fields",
+    ".jsonl or .parquet files of rows {prompt, …}, required unless data is given; reward functions receive all fields",
   evalPrompts: "rows for evaluation, never trained on",
   data: "alias of prompts",
   evalData: "alias of evalPrompts",

@@ -107,13 +107,13 @@ export function checkSameOptions(
   );
   if (changed.length === 0) return undefined;
   if (allowed)
-    return `resume: goes on with options that the run did not begin with: ${changed
+    return `resume: continuing with changed options: ${changed
       .map((name) => `${name} ${text(now[name])}, before ${text(began[name])}`)
       .join("; ")}`;
   const [first, ...others] = changed;
   const more = others.length > 0 ? ` (changed too: ${others.join(", ")})` : "";
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `${first}: expected ${text(began[first!])}, as the run that is resumed began with, got ${text(now[first!])}${more}; allowChangedOptions: true (--allow-changed-options) goes on all the same`,
+    `${first}: expected ${text(began[first!])} as in the resumed run, got ${text(now[first!])}${more}; use allowChangedOptions: true (--allow-changed-options) to continue anyway`,
   );
 }

@@ -49,7 +49,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
         throw rowError(
           row,
           "row",
-          `at most ${limit} tokens of ${what} (maxSeqLength; truncationMode "drop" or "keep_end" goes on)`,
+          `at most ${limit} tokens of ${what} (maxSeqLength; truncationMode "drop" or "keep_end" avoids this)`,
           said(`${excess + limit} tokens`),
         );
       else if (truncationMode === "keep_end" && sequences.every((s) => s.promptLength > excess)) {
@@ -65,7 +65,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     if (items.length > 0) out.push(items);
   }
   if (dropped.length > 0)
-    warn(`${name}: ${dropped.length} left out, longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`);
+    warn(`${name}: ${dropped.length} skipped, longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`);
   if (cut.length > 0)
     warn(
       `${name}: ${cut.length === 1 ? "1 prompt was" : `${cut.length} prompts were`} cut, to ${limit} tokens of ${what} (maxSeqLength): ${firstOf(cut)}`,

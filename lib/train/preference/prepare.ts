@@ -70,7 +70,7 @@ export async function readPairs(
   });
   if (same.length > 0)
     call.warn(
-      `${same.length === 1 ? "1 row holds" : `${same.length} rows hold`} pairs of equal answers, which were left out: ${firstOf(same)}`,
+      `${same.length === 1 ? "1 row holds" : `${same.length} rows hold`} pairs of equal answers, which were skipped: ${firstOf(same)}`,
     );
   const longest = [...train, ...heldOut].reduce((n, p) => Math.max(n, p.chosen.ids.length, p.rejected.ids.length), 1);
   return { train, heldOut, sequenceLength: sequenceLengthFor(longest, limit) };

@@ -168,7 +168,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
     if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `resume: expected the prompts and the seed that the run began with (${fingerprint}), got others (${this.fingerprint})`,
+        `resume: expected the prompts and seed of the resumed run (${fingerprint}), got others (${this.fingerprint})`,
       );
     // The answers in the checkpoint were scored by this reference.
     if (reference !== undefined) needSameReference(position.reference, reference);

@@ -93,7 +93,7 @@ async function invitation(path: string, seconds: number): Promise<Uint8Array> {
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT")
         throw new HeddleError("IO", `rendezvous: expected a file that can be read, got ${path}`, { cause });
       if (Date.now() >= end)
-        throw new HeddleError("NOT_FOUND", `rendezvous: expected rank 0 at ${path} within ${seconds} s, got nobody`);
+        throw new HeddleError("NOT_FOUND", `rendezvous: timed out after ${seconds} s waiting for rank 0 at ${path}`);
     }
   }
 }

@@ -36,7 +36,7 @@ async function valuesOf(path: string): Promise<unknown[]> {
 const good = ["eins é", "zwei", "drei", "vier", "fünf", "sechs"];
 const bad = [...good.slice(0, 4), `caf${MARK}`, "sechs"];
 const refusal = (column: string, row: number) =>
-  new RegExp(`row ${row}: expected UTF-8 in the column "${column}", got bytes that are none`);
+  new RegExp(`row ${row}: expected UTF-8 in the column "${column}", got invalid bytes`);
 
 describe("invalid UTF-8 is rejected", () => {
   test.each([

@@ -75,11 +75,11 @@ describe("a model card file", () => {
     expect(await read(card)).toEqual(expected);
     expect(warnings.sort()).toEqual([
       expect.stringMatching(
-        /model_card\.json: evaluations\.0\.value: expected a number, got "high"; the field is left out$/,
+        /model_card\.json: evaluations\.0\.value: expected a number, got "high"; the field is ignored$/,
       ),
-      expect.stringMatching(/json: tokensSeen: expected a whole number, got -1; the field is left out$/),
+      expect.stringMatching(/json: tokensSeen: expected a whole number, got -1; the field is ignored$/),
       expect.stringMatching(
-        /trainingCutoffDate: expected a date such as 2024-06-30, got "2023-02-30"; the field is left/,
+        /trainingCutoffDate: expected a date such as 2024-06-30, got "2023-02-30"; the field is ignored/,
       ),
     ]);
     warnings.length = 0;

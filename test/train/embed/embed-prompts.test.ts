@@ -187,7 +187,7 @@ describe("prompts in training", () => {
     await expectError(
       () => run({}, { ...first, resume: true, maxSteps: 3, prompts: { anchor: "search " } }),
       "INVALID_ARGUMENT",
-      /resume: expected the data and the seed that the run began with/,
+      /resume: expected the data and seed of the resumed run/,
     );
   });
 });

@@ -43,7 +43,7 @@ describe("examples in memory", () => {
     const state = new ExampleSource(rows, options).state();
     const refused = () => new ExampleSource<object>(others, { ...options, seed }).restore(state);
     expect(refused).toThrow(
-      /^resume: expected the data and the seed that the run began with \(10 rows \w{16}, seed 4\), got others/,
+      /^resume: expected the data and seed of the resumed run \(10 rows \w{16}, seed 4\), got others/,
     );
   });
 

@@ -79,7 +79,7 @@ describe("rejects", () => {
     await sft(base, options({ data, maxSteps: 1, onWarning, maxSeqLength: 64 }));
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /data: 1 row was left out because no token counts: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
+      /data: 1 row was skipped because no token is trained on: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
     );
     await expect(sft(base, options({ data, truncationMode: "error", maxSeqLength: 64 }))).rejects.toThrow(
       /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,

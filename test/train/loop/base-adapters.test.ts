@@ -263,7 +263,7 @@ describe("an adapter's folder names its base", () => {
         const failure = await failureOf(() => LanguageModel.load(path));
         expect(failure.code).toBe("UNSUPPORTED");
         expect(failure.message).toContain(
-          "got one trained beside default; load the base model and then give loadAdapter",
+          "got one trained together with default; load the base model and then give loadAdapter",
         );
       }
       await using both = await base();

@@ -66,13 +66,13 @@ describe("skipped steps", () => {
     expect(events.every(({ loss }) => Number.isFinite(loss))).toBe(true);
     expect(result).toMatchObject({ skippedSteps: 3, lossSpikes: 0 });
     expect(warnings).toEqual([
-      "step 2: expected a finite loss, got NaN; left out (skipNonFinite); further ones are counted in skippedSteps",
+      "step 2: expected a finite loss, got NaN; skipped (skipNonFinite); further ones are counted in skippedSteps",
     ]);
   });
 
   test("end the run after too many in a row, including those before a resume", async () => {
     const message =
-      "step 6: expected fewer than 4 steps in a row to be left out (maxConsecutiveSkips), got 4, the last for a loss of NaN; a lower learningRate or maxGradNorm may help";
+      "step 6: expected fewer than 4 skipped steps in a row (maxConsecutiveSkips), got 4, the last for a loss of NaN; a lower learningRate or maxGradNorm may help";
     const outputDir = join(folder, "in-a-row");
     for (const saveSteps of [0, 1]) {
       await using base = await newModel();
@@ -160,7 +160,7 @@ describe("loss spikes", () => {
     expect(watch.counts).toEqual({ skippedSteps: 0, lossSpikes: 2 });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /^step 41: a loss of 9 is a spike beside the 40 before it, whose mean is 3\.\d+ and standard deviation 0\.07\d*; skipLossSpikes would leave it out; further ones are counted in lossSpikes$/,
+      /^step 41: a loss of 9 is a spike beside the 40 before it, whose mean is 3\.\d+ and standard deviation 0\.07\d*; skipLossSpikes would skip it; further ones are counted in lossSpikes$/,
     );
     const leaving = watched({ skipLossSpikes: true });
     expect(look(leaving.watch, [...calm, 9, ...calm, 9])).toEqual([41, 82]);

@@ -41,7 +41,7 @@ describe("without overwriteOutputDir", () => {
     await train();
     const before = await bytesIn(outputDir);
     await expect(train({ maxSteps: 1 })).rejects.toThrow(
-      `outputDir: expected a folder without a run or a model, got ${outputDir}, which holds 3 checkpoints (newest: checkpoint-3), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) goes on with that run; overwriteOutputDir: true (--overwrite-output-dir) replaces what is there`,
+      `outputDir: expected a folder without a run or a model, got ${outputDir}, which holds 3 checkpoints (newest: checkpoint-3), a model (config.json) and the log of a run (log.jsonl); resume: "auto" (--resume) continues that run; overwriteOutputDir: true (--overwrite-output-dir) replaces it`,
     );
     expect(await bytesIn(outputDir)).toEqual(before);
   });
@@ -138,7 +138,7 @@ describe("overwriteOutputDir", () => {
     await using base = await LanguageModel.load(outputDir);
     const before = await bytesIn(outputDir);
     await expect(train({ overwriteOutputDir: true, lora: { r: 2 } }, base)).rejects.toMatchObject(
-      refused(/^outputDir: expected another folder than that of the adapter's base, got /),
+      refused(/^outputDir: expected a folder other than the adapter's base, got /),
     );
     expect(await bytesIn(outputDir)).toEqual(before);
   });
@@ -151,7 +151,7 @@ describe("overwriteOutputDir", () => {
         refused(/^overwriteOutputDir: expected false beside resume: .*, got true$/),
       );
     await expect(train({ overwriteOutputDir: true, resume: join(outputDir, "checkpoint-2") })).rejects.toMatchObject(
-      refused(/^overwriteOutputDir: expected false where resume names a checkpoint in outputDir/),
+      refused(/^overwriteOutputDir: expected false if resume names a checkpoint in outputDir/),
     );
     expect(await bytesIn(outputDir)).toEqual(before);
   });

@@ -232,7 +232,7 @@ describe("a checkpoint", () => {
     const resumed = (parameterGroups: PretrainOptions["parameterGroups"]) =>
       trained({ maxSteps: 6, outputDir, resume: true, parameterGroups });
     const began =
-      "resume: expected the parameterGroups that the run began with (embed_tokens: 1 parameter, freeze true; /norm/: 5 parameters, weightDecay 0.5; layers.0: 7 parameters, learningRateRatio 0.5), got others";
+      "resume: expected the parameterGroups of the resumed run (embed_tokens: 1 parameter, freeze true; /norm/: 5 parameters, weightDecay 0.5; layers.0: 7 parameters, learningRateRatio 0.5), got others";
     for (const [others, told] of [
       [undefined, "none"],
       [groups.slice(0, 2), "embed_tokens: 1 parameter, freeze true; /norm/: 5 parameters, weightDecay 0.5"],

@@ -65,7 +65,9 @@ test("resume skips a checkpoint with a flipped bit in any file, and rejects one 
     const again = await train({ outputDir, maxSteps: 6, resume: "auto" });
     expect(again.warnings).toEqual([
       expect.stringMatching(
-        new RegExp(`^resume: goes on from .*checkpoint-4, as a later one is broken: .*checkpoint-6 \\(${digests}\\)$`),
+        new RegExp(
+          `^resume: continuing from .*checkpoint-4, because a later checkpoint is broken: .*checkpoint-6 \\(${digests}\\)$`,
+        ),
       ),
     ]);
     // The damaged checkpoint was replaced by an intact one.

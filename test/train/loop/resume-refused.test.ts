@@ -58,18 +58,8 @@ test.each([
     { lora: { r: 2, targetModules: ["q_proj"] } },
     /^resume: expected a run that trains the parameters/,
   ],
-  [
-    "an adapter without lora",
-    { lora: { r: 2 } },
-    {},
-    /^lora: expected options, as the run that is resumed began with .*got none$/,
-  ],
-  [
-    "weights with lora",
-    {},
-    { lora: { r: 2 } },
-    /^lora: expected none, as the run that is resumed began with .*got options$/,
-  ],
+  ["an adapter without lora", { lora: { r: 2 } }, {}, /^lora: expected options, as in the resumed run .*got none$/],
+  ["weights with lora", {}, { lora: { r: 2 } }, /^lora: expected none, as in the resumed run .*got options$/],
 ])("rejects %s", async (name, first, second, message) => {
   await expect(resumed(name, { first, second })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",

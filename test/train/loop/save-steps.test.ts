@@ -115,7 +115,7 @@ test("resume warns of broken checkpoints that it skips, and does not start over 
     await new Promise((resolve) => setImmediate(resolve));
     const bytes = /optimizer\.safetensors: expected \d+ bytes, got 100/;
     expect(warnings).toEqual([
-      expect.stringMatching(/^resume: goes on from .*checkpoint-2, as a later one is broken: /),
+      expect.stringMatching(/^resume: continuing from .*checkpoint-2, because a later checkpoint is broken: /),
     ]);
     expect(warnings[0]).toMatch(bytes);
 

@@ -79,7 +79,7 @@ describe("lora", () => {
     expect(() => loraOptions({ lora_alpha: 0 })).toThrow(/^lora\.lora_alpha: expected a number above 0, got 0$/);
     expect(() => loraOptions({ alpha: 0 })).toThrow(/^lora\.alpha: expected a number above 0, got 0$/);
     expect(() => loraOptions({ dropout: 0, lora_dropout: 0 })).toThrow(
-      /^lora\.lora_dropout: expected alone, got it beside lora\.dropout$/,
+      /^lora\.lora_dropout: cannot be combined with lora\.dropout$/,
     );
     expect(() => parseOptions(sftSchema, { data: "rows.jsonl", lora: { rank: 4 } }, "sft")).toThrow(
       /^lora: expected r, got an unknown option rank$/,
@@ -97,12 +97,9 @@ test("WrittenNames rewrites a message with a configuration file's names", () => 
   for (const [message, expected] of [
     ["learningRate: expected a number", "learning_rate: expected a number"],
     ["learningRates: expected a number", "learningRates: expected a number"],
-    ["lora.loraAlpha: expected alone", "lora.lora_alpha: expected alone"],
+    ["lora.loraAlpha: cannot be combined", "lora.lora_alpha: cannot be combined"],
     ["lora.alpha: expected a number", "lora.alpha: expected a number"],
-    [
-      "lora.alpha: expected alone, got it beside lora.loraAlpha",
-      "lora.alpha: expected alone, got it beside lora.lora_alpha",
-    ],
+    ["lora.alpha: cannot be combined with lora.loraAlpha", "lora.alpha: cannot be combined with lora.lora_alpha"],
     ["sft: expected maxSteps, got an unknown option maxStep", "sft: expected maxSteps, got an unknown option max_step"],
     ["model configuration: hiddenSise: expected", "model configuration: hidden_sise: expected"],
     ["hiddenSise: expected a known key", "hiddenSise: expected a known key"],

@@ -116,7 +116,7 @@ describe("rows", () => {
       onWarning,
     });
     const places = [1, 2].map((i) => `data: row ${data.length + i}`).join("; ");
-    expect(warnings).toEqual([`2 rows hold pairs of equal answers, which were left out: ${places}`]);
+    expect(warnings).toEqual([`2 rows hold pairs of equal answers, which were skipped: ${places}`]);
     await expect(dpo(model, { ...common, data: [tie] })).rejects.toThrow(
       /^data: expected at least one row, got only equal answers: data: row 1$/,
     );
@@ -130,7 +130,7 @@ describe("rows", () => {
     const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
     await dpo(model, { ...options, truncationMode: "drop" });
     await dpo(model, { ...options, truncationMode: "keep_end" });
-    expect(warnings[0]).toMatch(/^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
+    expect(warnings[0]).toMatch(/^data: 1 skipped, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
     expect(warnings[1]).toMatch(
       /^data: 1 prompt was cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
     );

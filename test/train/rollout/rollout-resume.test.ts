@@ -101,8 +101,7 @@ describe.each(["grpo", "ppo"] as const)("%s: a resumed run", (name) => {
       ? await grpo(model, { ...common, ...shared, prompts, maxSteps, beta: more.refModel ? 0.1 : 0 })
       : await ppo(model, { ...ppoCommon, ...shared, prompts, maxSteps });
   }
-  const refused =
-    /^resume: expected the prompts and the seed that the run began with \(\d+ rows \w+, seed 5\), got others/;
+  const refused = /^resume: expected the prompts and seed of the resumed run \(\d+ rows \w+, seed 5\), got others/;
 
   test("rejects other prompts or other reward columns, and accepts the same prompts from a file", async () => {
     await run(own);
