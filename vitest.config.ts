@@ -41,6 +41,7 @@ const exclude = ["test/packaging/**", "test/cuda/**", "test/emulator/**", "test/
 if (process.env.HEDDLE_ISA) exclude.push("test/ops/baseline.test.ts");
 // They look at a clock that other work on the machine moves: each runs by itself, after the others.
 const clocked = [
+  "test/constrain/attacks.test.ts",
   "test/data/packing.test.ts",
   "test/data/parquet/parquet.test.ts",
   "test/inference/lifetime.test.ts",

@@ -5,8 +5,8 @@ import { seconds } from "./measure.ts";
 const BYTES = 256 * 2 ** 20;
 
 /**
- * How fast all threads read memory, as a decode step must: by bench/peers/ceilings.c, which reads as fast as was found possible; where
- * there is no C compiler by the sum of a tensor far larger than the caches, which on Zen 4 reads a tenth more slowly.
+ * Measures how fast all threads together read memory, which limits a decode step. It uses bench/peers/ceilings.c. Without a C compiler it
+ * sums a tensor far larger than the caches, which is about a tenth slower on Zen 4.
  */
 export class ReadBandwidth {
   private constructor(
@@ -23,7 +23,9 @@ export class ReadBandwidth {
     return new ReadBandwidth(data, program.bind(device, new Map([["data", data]])), ceilings);
   }
 
-  /** Bytes per second, now: it drifts on a shared machine, so it is measured beside every figure that is set against it. */
+  /**
+   * Measures the current bytes per second. It drifts on a shared machine, so it is measured together with every figure that refers to it.
+   */
   async measure(): Promise<number> {
     const measured = await this.ceilings?.read(); // 0: no memory for it
     return measured || BYTES / (await seconds(() => this.executable.run({})));

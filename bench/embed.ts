@@ -1,5 +1,5 @@
-// Texts to vectors by encoders of real shapes with random weights, against onnxruntime-node (what transformers.js runs on) in f32 and
-// int8, and PyTorch in f32 and bf16, in the same run. `npm run bench -- embed [--only base] [--rounds N]`
+// Benchmarks text embedding with encoders of real shapes and random weights. Compares with onnxruntime-node (the runtime of
+// transformers.js) in f32 and int8, and with PyTorch in f32 and bf16, in the same run. `npm run bench -- embed [--only base] [--rounds N]`
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -40,7 +40,7 @@ function batchesOf(texts: readonly number[][]): number[][][] {
   return Array.from({ length: Math.ceil(sorted.length / 32) }, (_, i) => sorted.slice(32 * i, 32 * i + 32));
 }
 
-/** Our element type beside those of the peers. */
+/** Our element types with the corresponding ones of the peers. */
 const TYPES = [
   { dtype: "f32", onnx: "f32", torch: "f32" },
   { dtype: "bf16", onnx: undefined, torch: "bf16" },

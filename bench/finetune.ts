@@ -1,6 +1,6 @@
-// Steps of the jobs that most people fine-tune for, at real shapes: LoRA on a Llama, an encoder's classifier and its vectors, against plain
-// PyTorch in the same run (bench/peers/torch_finetune.py), whose better dtype the ratio is taken with.
-// `npm run bench -- finetune [--only TEXT] [--rounds N]`
+// Benchmarks steps of common fine-tuning jobs at real shapes: LoRA on a Llama, and an encoder as classifier and embedder. Compares with
+// plain PyTorch in the same run (bench/peers/torch_finetune.py), in its faster dtype. `npm run bench -- finetune [--only TEXT] [--rounds
+// N]`
 import { parseModelConfig } from "../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";
 import { adapterTensors } from "../lib/models/adapters/adapters.ts";
@@ -83,7 +83,7 @@ interface Figures {
 
 async function compare(device: Device, job: Job, dtype: FloatDType, rounds: number, peers: boolean) {
   const { sequences, sequenceLength, config, rank } = job;
-  // As in bench/train.ts: without bf16 products torch's autocast is no yardstick.
+  // As in bench/train.ts: without bf16 products, torch's autocast is not a fair reference.
   const torch =
     peers && (dtype === "f32" || device.multipliesBf16) ? await openTorch("torch_finetune", device.threads) : undefined;
   const peaks: Record<string, number | undefined> = {};

@@ -120,7 +120,7 @@ function reportWork(
   });
 }
 
-/** Of the linear layers of one row: an embedding is looked up, and the head sees the last row alone. */
+/** Operations of the linear layers per row. Embeddings are only looked up, and the head processes only the last row. */
 function operationsPerToken({ model }: LanguageModel): number {
   const apart = /embed_tokens|lm_head/;
   return model.weightNames
@@ -128,7 +128,10 @@ function operationsPerToken({ model }: LanguageModel): number {
     .reduce((n, name) => n + 2 * model.asStored(name).elements, 0);
 }
 
-/** Weights that a step reads (of a table beside an untied head, a row a sequence), and keys and values of about the context. */
+/**
+ * Bytes that a decode step reads: the weights, and approximately the context's keys and values. An untied embedding table is left out,
+ * because a step reads one row per sequence.
+ */
 function bytesPerStep({ model, cacheDtype }: LanguageModel, sequences: number): number {
   const { numHiddenLayers, numKeyValueHeads, headDim } = model.config as unknown as Record<string, number>;
   const table = model.config.tieWordEmbeddings ? 0 : model.weight("model.embed_tokens.weight").bytes;
@@ -137,7 +140,7 @@ function bytesPerStep({ model, cacheDtype }: LanguageModel, sequences: number): 
   return model.weightBytes - table + cache * sequences;
 }
 
-/** The TypeScript loop that users have, sampling included. @returns seconds */
+/** Times the TypeScript loop as users call it, sampling included. @returns seconds */
 async function timeOurs(model: LanguageModel, { phase, tokens, sequences }: Work): Promise<number> {
   const promptOf = (length: number) => Array.from({ length }, (_, i) => 3 + ((i * 7919) % 250));
   const options = { temperature: 0, ignoreEos: true };

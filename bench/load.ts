@@ -1,4 +1,5 @@
-// Load to first token, and peak memory, each in a process of its own: heddle and, where it is there, node-llama-cpp.
+// Measures the time from loading to the first token and the peak memory, each in a separate process, for heddle and node-llama-cpp if
+// installed.
 import { spawnSync } from "node:child_process";
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { join } from "node:path";

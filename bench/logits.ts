@@ -1,7 +1,6 @@
-// How far a quantised file's logits lie from those of its dequantised weights: with activations in int8, as they are by
-// default, and node-llama-cpp's of the same file, whose activations are int8 too, each with the cache it takes where nobody says (16 bits).
-// What both are held against has activations and cache in f32: blocks in place are then within 1e-5 of the logits' range of their numbers
-// as f32 weights (test/inference/quantized.test.ts), which are as near to float64 (test/models/families.test.ts).
+// Measures the error of a quantised file's logits against those of its dequantised weights, for heddle and node-llama-cpp. Both use int8
+// activations and their default 16-bit cache. The reference has activations and cache in f32. Its logits are within 1e-5 of the logits'
+// range of those with f32 weights (test/inference/quantized.test.ts). These are as close to float64 (test/models/families.test.ts).
 // `npm run bench -- logits [--only 135M:q8_0]`
 
 import type { Device } from "../lib/graph/index.ts";
@@ -10,7 +9,7 @@ import { report } from "./measure.ts";
 import { benchModel, fileTypes, shapeNames } from "./models.ts";
 import { openLlamaCpp } from "./peers/llama-cpp.ts";
 
-/** As many as tell one error from another: each prompt is a draw. */
+/** Enough prompts to distinguish the errors, since each prompt is a random sample. */
 const PROMPTS = [1, 4, 16, 33, 64, 128].flatMap((length) =>
   Array.from({ length: 24 }, (_, seed) => seed).map((seed) =>
     Array.from({ length }, (_, i) => 3 + (((i + 1) * 7919 + seed * 104_729) % 250)),

@@ -1,4 +1,4 @@
-// What the TypeScript loop costs: a decode step as users have it, against the same native program run back to back.
+// Measures the overhead of the TypeScript loop: a decode step as users call it, against the same native program run back to back.
 
 import type { Device } from "../lib/graph/index.ts";
 import { prefill } from "../lib/inference/async-prefill.ts";

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
 import { deviceInfo } from "../lib/graph/index.ts";
 
-/** What a figure was measured on: without it a number says nothing. */
+/** Describes the machine. Figures are meaningless without it. */
 export function describeMachine(threads: number) {
   const info = deviceInfo();
   let commit = "unknown";

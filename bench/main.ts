@@ -1,5 +1,5 @@
-// npm run bench -- [SUITE ...] [--only TEXT] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first.
-// npm run bench -- plot FILE.jsonl: draws what the growth suite measured as SVG beside the file.
+// npm run bench -- [SUITE ...] [--only TEXT] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first. npm run
+// bench -- plot FILE.jsonl: draws the growth suite's results as an SVG next to the file.
 import { parseArgs } from "node:util";
 import { type Device, openDevice } from "../lib/graph/index.ts";
 import { describeMachine } from "./machine.ts";

@@ -15,13 +15,13 @@ export interface Timing {
   /** Seconds, median over the rounds. */
   median: number;
   best: number;
-  /** Of each round, in order. */
+  /** Seconds of each round, in order. */
   rounds: readonly number[];
 }
 
 /**
- * Times contenders in turn, A B A B …, so that a slow minute of a shared machine meets both. The first round warms up and
- * does not count.
+ * Times contenders in turn, A B A B …, so that a slow phase of a shared machine affects all of them. The first round warms up and does not
+ * count.
  */
 export async function interleave(contenders: readonly Contender[], rounds = 7): Promise<Timing[]> {
   const seconds = contenders.map(() => [] as number[]);

@@ -1,4 +1,4 @@
-// One case of bench/memory.ts, in a process of its own: trains some steps, and says on stdout what that took.
+// Runs one case of bench/memory.ts in a separate process: trains some steps, and reports their cost on stdout.
 import { SHAPES } from "../lib/bench/models.ts";
 import { parseModelConfig } from "../lib/formats/config/config.ts";
 import { type Device, type FloatDType, openDevice } from "../lib/graph/index.ts";
@@ -22,23 +22,23 @@ export interface MemoryCase {
   lora?: boolean;
   gradientCheckpointing?: boolean;
   muon?: boolean;
-  /** Another stage than fine-tuning, over sequences that are full. */
+  /** A stage other than fine-tuning, over sequences without padding. */
   stage?: "ppo" | "reward";
-  /** Rows of many lengths, one or several a sequence. Default: sequences that are full. */
+  /** Rows of many lengths, one or several per sequence. Default: sequences without padding. */
   rows?: "padding" | "packing";
 }
 
 export interface MemoryFigures {
-  /** Of the resident set, the runtime, the mapped file's pages that were read and JavaScript's heap included. */
+  /** Peak of the resident set. Includes the runtime, the mapped file's touched pages and JavaScript's heap. */
   peakBytes: number;
-  /** Of the resident set, before there is a model. */
+  /** Resident set before the model is created. */
   beforeBytes: number;
-  /** The arena of the gradient program, as the planner has laid it out. */
+  /** Size of the gradient program's arena as planned. */
   plannedBytes: number;
   /** Gradients and moments. */
   stateBytes: number;
   stepSeconds: number;
-  /** Tokens that are no padding. */
+  /** Tokens per second without padding. */
   tokensPerSecond: number;
 }
 

@@ -1,7 +1,7 @@
-// What options of training cost: peak memory and step time of full, LoRA and QLoRA training, recomputation, packing and Muon, at real
-// shapes. Every case has a process of its own (bench/memory-case.ts), because a resident set's peak is a process's; rounds go through
-// the cases in turn, so that a slow minute of a shared machine meets all of them.
-// `npm run bench -- memory [--only "15M lora"] [--rounds N]`
+// Measures the cost of training options: peak memory and step time of full, LoRA and QLoRA training, recomputation, packing and Muon, at
+// real shapes. Every case runs in a separate process (bench/memory-case.ts), because the peak of the resident set belongs to a process.
+// Rounds alternate between the cases, so that a slow phase of a shared machine affects all of them. `npm run bench -- memory [--only "15M
+// lora"] [--rounds N]`
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Device } from "../lib/graph/index.ts";

@@ -1,4 +1,4 @@
-// What the ops suite times: each as a program of ours, and as torch is asked for the same.
+// The cases of the ops suite, each as a heddle program and as a request to torch.
 import {
   attention,
   crossEntropy,
@@ -18,30 +18,30 @@ import { opRow } from "../lib/graph/op-table.ts";
 
 type Dtype = "f32" | "bf16";
 const ONE = Float32Array.of(1);
-/** Of short products eight a run: its beginning and end would be 3 % of one. */
+/** Short products run eight times per run. Otherwise a run's overhead would be 3 % of the time. */
 const gemmsARun = (flops: number) => (flops > 5e9 ? 1 : 8);
 
-/** A thing to time: the program, the tensors and inputs that it needs, and how torch is asked for the same. */
+/** A case to time: the program, its tensors and inputs, and the corresponding request to torch. */
 export interface Case {
   name: string;
   dtype: Dtype;
-  /** Of one call. */
+  /** Operations of one call. */
   flops: number;
-  /** Times that a run of the program does it, one after the other, as a model's nodes run: 1 unless it is short beside a run's own beginning and end. */
+  /** Number of consecutive calls per run. 1 unless a call is short compared with a run's overhead. */
   calls?: number;
   tensors: Record<string, readonly [Dtype, readonly number[]]>;
   inputs: Inputs;
   build(): Results;
   torch: Record<string, unknown>;
-  /** Bytes of the program's gradients, which torch's figure leaves out too; given where memory is compared. */
+  /** Bytes of the program's gradients, which torch's figure excludes too. Given if memory is compared. */
   gradientBytes?: number;
   /** Takes seconds: a few rounds suffice. */
   long?: boolean;
 }
 
 /**
- * A product in each form that a linear layer needs: NT is its forward pass (x·Wᵀ), NN the gradient of its input (dy·W),
- * TN that of its weight (dyᵀ·x, f32 whatever the operands). Of the result one row is looked at, so that no copy is timed.
+ * A product in each form that a linear layer needs: NT is its forward pass (x·Wᵀ), NN the gradient of its input (dy·W), TN that of its
+ * weight (dyᵀ·x, always f32). Only one row of the result is read, so that no copy is timed.
  */
 function gemms(): Case[] {
   const sizes = [

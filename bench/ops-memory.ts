@@ -1,5 +1,5 @@
-// Memory that one case of the ops suite takes beside its operands and gradients, in a process of its own: the resident set of one that has
-// run other cases says nothing, since their scratch is there already and their garbage goes when it likes.
+// Measures the memory of one case of the ops suite, without operands and gradients. It runs in a separate process, because scratch memory
+// and garbage of other cases would distort the resident set.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { compile, type Device, openDevice } from "../lib/graph/index.ts";

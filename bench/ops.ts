@@ -1,5 +1,5 @@
-// Matrix products, attention and the log-probability op against PyTorch, interleaved in one run, with what the processor
-// could do at most measured beside them. `npm run bench -- ops [--only TEXT] [--rounds N]`
+// Compares matrix products, attention and the log-probability op with PyTorch, interleaved in one run, and with the processor's measured
+// peak. `npm run bench -- ops [--only TEXT] [--rounds N]`
 import { compile, type Device } from "../lib/graph/index.ts";
 import { Ceilings } from "./ceilings.ts";
 import { interleave, report, seconds, settle } from "./measure.ts";
@@ -51,7 +51,7 @@ async function compare(
         await executable.run(c.inputs); // threads and caches are this process's again
         return (
           (await seconds(async () => {
-            // One behind the other, as torch's are: a promise for each, and the way to it and back, would be 3 % of a short product.
+            // Queue the runs back to back, as torch does. Awaiting each one would add 3 % to a short product.
             await Promise.all(Array.from({ length: repeat }, () => executable.run(c.inputs)));
           })) /
           (repeat * calls)

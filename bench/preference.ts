@@ -1,5 +1,5 @@
-// A step of every stage, and a LoRA step, beside a fine-tuning step on the same tokens, interleaved; planned memory beside batch × vocabulary.
-// Processor time as well: on a machine that others use it says more than the clock.
+// Compares a step of every stage, and a LoRA step, with a fine-tuning step on the same tokens, interleaved. Reports planned memory relative
+// to batch × vocabulary. Also reports processor time, which is more reliable than the clock on a shared machine.
 import { median } from "../lib/bench/measure.ts";
 import { parseModelConfig } from "../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";
@@ -42,7 +42,7 @@ export async function benchPreference(device: Device, { rounds = 7, only = "" } 
     for (const name of kinds)
       all.push(await (name === "lora" ? open("sft", 288, dtype, 8) : open(name as StageName, 288, dtype)));
     await compare(all, `${dtype}`, rounds);
-    // Products of rank 8 cost the less beside those of the layer, the wider it is.
+    // The wider the layer, the smaller the relative cost of rank-8 products.
     if (kinds.includes("lora"))
       await compare(
         [await open("sft", 576, dtype), await open("sft", 576, dtype, 8)],
@@ -52,7 +52,7 @@ export async function benchPreference(device: Device, { rounds = 7, only = "" } 
   }
 }
 
-/** All beside the first, which are then disposed of. */
+/** Compares all contenders with the first one, and disposes of them. */
 async function compare(all: readonly Contender[], label: string, rounds: number): Promise<void> {
   const processor = all.map(() => [] as number[]);
   const timings = await interleave(

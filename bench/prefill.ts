@@ -1,5 +1,5 @@
-// A prompt of 512 tokens to its next one, against PyTorch in bf16 and onnxruntime-node in int8 in the same run
-// (node-llama-cpp's prefill is in the inference suite). `npm run bench -- prefill [--only 135M] [--rounds N]`
+// Measures prefill of a 512-token prompt. Compares with PyTorch in bf16 and onnxruntime-node in int8 in the same run (the inference suite
+// has node-llama-cpp). `npm run bench -- prefill [--only 135M] [--rounds N]`
 
 import type { Device } from "../lib/graph/index.ts";
 import { LanguageModel } from "../lib/language-model/language-model.ts";

@@ -1,5 +1,5 @@
-// GRPO's rollouts beside plain decoding of as many sequences, interleaved: what training pays for drawing its answers from the weights that
-// it is changing. By the twin in bf16 beside decoding of bf16 weights, and by the f32 masters beside decoding of f32 weights.
+// Compares GRPO's rollouts with plain decoding of the same number of sequences, interleaved. This is the cost of sampling answers from
+// weights in training. The bf16 twin is compared with bf16 weights, and the f32 masters with f32 weights.
 
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// Speculative decoding against plain decoding of the same model, interleaved: a random model that decodes greedily soon
-// repeats itself, which is what prompt lookup lives on. The share of accepted tokens stands beside the ratio.
+// Compares speculative with plain decoding of the same model, interleaved. A random model that decodes greedily soon repeats itself, which
+// prompt lookup exploits. Also reports the share of accepted tokens.
 
 import type { Device } from "../lib/graph/index.ts";
 import { LanguageModel } from "../lib/language-model/language-model.ts";

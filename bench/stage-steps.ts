@@ -66,7 +66,7 @@ function caseOf(
     ids: Int32Array.from({ length: sequenceLength + 1 }, (_, i) => ((s * 131 + i) * 7919) % vocabSize),
     promptLength,
   }));
-  // What a model with a head over whole texts reads.
+  // Inputs of a model with a head over whole texts.
   const texts = answers.map(({ ids }) => Uint32Array.from(ids.subarray(0, sequenceLength)));
   const answerTokens = sequenceLength + 1 - promptLength;
   const numbers = (value: number) => new Float32Array(answerTokens).fill(value);

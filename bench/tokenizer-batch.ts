@@ -1,4 +1,4 @@
-// Batches on all threads beside the fastest package's, and where their time goes (`--only batch`).
+// Compares batches on all threads with the fastest other package, and breaks down their time (`--only batch`).
 import type { Tokenizer } from "../lib/tokenizer/index.ts";
 import { report } from "./measure.ts";
 import type { TokenizerPeer } from "./peers/tokenizers.ts";
@@ -22,8 +22,8 @@ export async function benchBatches(tokenizer: Tokenizer, all: TokenizerPeer[], r
 }
 
 /**
- * The parts of a batch, each done by itself in turn with the whole: copies of the strings and of the ids and the arrays are made on
- * the JavaScript thread, one text after the other is encoded on each of the others.
+ * Times the parts of a batch separately, interleaved with the whole. The JavaScript thread copies strings and ids and creates arrays. The
+ * other threads encode one text after another.
  */
 async function breakdown(
   tokenizer: Tokenizer,

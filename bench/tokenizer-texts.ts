@@ -42,7 +42,7 @@ export function cjk(): string {
     .replace(/ +/gu, " ");
 }
 
-/** Pieces of about so many bytes of UTF-8. */
+/** Splits a text into pieces of about `bytes` bytes of UTF-8. */
 export function documents(text: string, bytes: number): string[] {
   const units = Math.round((bytes * text.length) / Buffer.byteLength(text));
   return Array.from({ length: Math.ceil(text.length / units) }, (_, i) =>

@@ -138,7 +138,7 @@ export async function benchTokenizer(
     if (!wanted(`load ${vocabulary}`)) continue;
     const file = files[vocabulary]();
     if (!file) continue;
-    // A copy, beside which the cache may lie; written and read once, so that both are in the page cache.
+    // Use a copy, next to which the cache can be written. Both are written and read once, so that they are in the page cache.
     const folder = mkdtempSync(join(tmpdir(), "heddle-bench-"));
     const copy = join(folder, "tokenizer.json");
     writeFileSync(copy, readFileSync(file));
@@ -189,7 +189,7 @@ async function sameIds(
   if (without.length > 0) report({ name, otherIdsThanHeddle: without });
 }
 
-/** What a process holds more with one tokenizer in ten worker threads than without, and of it what each further thread adds. */
+/** Measures the memory of one tokenizer in ten worker threads, and the part that each further thread adds. */
 function threads(vocabulary: Vocabulary, rounds: number): void {
   const file = files[vocabulary]();
   if (!file) return;
@@ -210,7 +210,7 @@ function threads(vocabulary: Vocabulary, rounds: number): void {
   });
 }
 
-/** A megabyte without a place to cut; peers whose time grows with its square are not asked. */
+/** Encodes a megabyte without word boundaries. Peers that take quadratic time are left out. */
 async function adversarial(both: { tokenizer: Tokenizer; peers: TokenizerPeer[] } | undefined, rounds: number) {
   if (!both) return;
   const letters = prose()
@@ -226,7 +226,7 @@ async function adversarial(both: { tokenizer: Tokenizer; peers: TokenizerPeer[] 
   }
 }
 
-/** One token at a time, beside what a look into an array of strings costs. */
+/** Decodes one token at a time, compared with a lookup in an array of strings. */
 async function streaming(tokenizer: Tokenizer, lists: Uint32Array[], rounds: number) {
   const ids = lists.flatMap((list) => [...list]);
   const decoder = tokenizer.decoder();

@@ -1,5 +1,5 @@
-// Training of vocabularies on the file that HEDDLE_BENCH_CORPUS names, in seconds; beside it the official library (npm tokenizers, in
-// the node_modules of HEDDLE_TOKENIZER_ORACLE), byte-level BPE of 30,000 tokens, its default size.
+// Measures seconds of training a vocabulary on the file that HEDDLE_BENCH_CORPUS names. Compares byte-level BPE of 30,000 tokens, the
+// default size, with the official library (npm tokenizers, in the node_modules of HEDDLE_TOKENIZER_ORACLE).
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Tokenizer, type TrainAlgorithm } from "../lib/tokenizer/index.ts";

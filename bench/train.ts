@@ -1,7 +1,6 @@
-// Whole training steps (forward, backward, clipping, AdamW) at the shapes of the project's tables, in both dtypes, against
-// plain PyTorch models in the same run (bench/peers/torch_train.py), whose better dtype the ratio is taken with; GPT-2's
-// against llm.c too, which knows f32 alone, where HEDDLE_BENCH_LLMC names its checkout.
-// `npm run bench -- train [--only TEXT] [--rounds N]`
+// Benchmarks whole training steps (forward, backward, clipping, AdamW) at the shapes of the project's tables, in both dtypes. Compares with
+// plain PyTorch models in the same run (bench/peers/torch_train.py), in their faster dtype. Also compares GPT-2 with llm.c, which supports
+// only f32, if HEDDLE_BENCH_LLMC names its checkout. `npm run bench -- train [--only TEXT] [--rounds N]`
 import type { Batch } from "../lib/data/corpus.ts";
 import { parseModelConfig } from "../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";

@@ -1,5 +1,6 @@
-// A family that is Llama but for one thing, its feed-forward block: down(relu(up(x))²), the squared ReLU of Primer (So et al. 2021). What the
-// shared decoder has by itself (norms around blocks, norms of heads, scales, experts, which layers rotate) is a flag or a line of `shape`.
+// A family that differs from Llama only in its feed-forward block: down(relu(up(x))²), the squared ReLU of Primer (So et al. 2021).
+// Features of the shared decoder are flags or lines of `shape`: norms around blocks, norms of heads, scales, experts, and which layers use
+// RoPE.
 //   import "./own-decoder.ts";
 //   const base = createModel({ modelType: "squared_llama", hiddenSize: 192, numHiddenLayers: 4 }, { tokenizer });
 import { decoderFamily, registerFamily } from "heddle";

@@ -1,5 +1,5 @@
-// A model family of one's own, as one file: StableLM (Bellagente et al. 2024), whose heads rotate in part, with layer norms, and whose
-// attention and feed-forward block may stand side by side. Loaded before heddle's models, its folders and GGUF files are models like others:
+// A custom model family in one file: StableLM (Bellagente et al. 2024), with partial RoPE, layer norms, and optionally parallel attention
+// and feed-forward blocks. Import it before loading models. Its folders and GGUF files then load like any others:
 //   import "./own-family.ts";
 //   const model = await LanguageModel.load("stablelm-2-1_6b");
 // On the command line: NODE_OPTIONS="--import ./own-family.mjs" npx heddle generate "Hello" --model stablelm-2-1_6b

@@ -1,7 +1,7 @@
-// An objective of one's own: SimPO (Meng et al. 2024), preference optimisation without a reference. The graph's functions describe
-// it; gradients follow from them.
+// A custom objective: SimPO (Meng et al. 2024), preference optimisation without a reference model. It is written with the graph's
+// functions, and gradients are derived automatically.
 //   npx jiti examples/own-objective.ts model-folder pairs.jsonl out
-// (where heddle is a dependency: npx jiti node_modules/heddle/examples/own-objective.ts …)
+// (if heddle is a dependency: npx jiti node_modules/heddle/examples/own-objective.ts …)
 import { resolve } from "node:path";
 import { type DpoLoss, dpo, LanguageModel } from "heddle";
 import { affine, logSigmoid, mul, reciprocal, scale, sub } from "heddle/graph";

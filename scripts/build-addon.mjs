@@ -2,10 +2,10 @@
 //
 //   node scripts/build-addon.mjs [--debug | --asan | --emulator | --races] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
 //
-// --emulator compiles the CUDA kernels as C++ for native/emulator (HEDDLE_EMULATE_CUDA=1 then makes a CUDA device of it); --races
-// adds the race detector. Each variant has its own directory under .cmake/. With --build-dir the result stays in DIR, to be loaded with
-// HEDDLE_BINARY=DIR/heddle.node. HEDDLE_CMAKE_OPTIONS adds options (as -DA=B -DC=D); HEDDLE_BUILD_JOBS limits
-// the number of compilers at once.
+// --emulator compiles the CUDA kernels as C++ for native/emulator (HEDDLE_EMULATE_CUDA=1 then makes a CUDA device of it); --races adds the
+// race detector. Each variant has a directory under .cmake/. With --build-dir the result stays in DIR, and is loaded with
+// HEDDLE_BINARY=DIR/heddle.node. HEDDLE_CMAKE_OPTIONS adds options (as -DA=B -DC=D); HEDDLE_BUILD_JOBS limits the number of compilers at
+// once.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -1,9 +1,9 @@
-// Compiles every CUDA kernel for all architectures of the prebuilds and holds the result to its claims. Needs nvcc and no GPU.
+// Compiles every CUDA kernel for all architectures of the prebuilds and checks the machine code. Needs nvcc, but no GPU.
 //
 //   npm run check:cuda [-- FILE ...]
 //
-// Fails on: a warning; a register spilled to memory; ptxas's notes that it serialises wgmma (C75xx, only "info" to it); a kernel whose
-// PTX has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any, or of
+// Fails on: a warning; a register spilled to memory; ptxas's notes that it serialises wgmma (C75xx, only "info" to it); a kernel whose PTX
+// has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any, or of
 // `warpgroupKernels` without all that make it one; an addon that would be larger than 12 MB.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -20,12 +20,12 @@ if (spawnSync(nvcc, ["--version"], { stdio: "ignore" }).status !== 0) {
 
 const fatbinary = nvcc.includes("/") ? join(dirname(nvcc), "fatbinary") : "fatbinary"; // comes with nvcc
 
-/** Kernels that are nothing without tensor cores: by their plain name, whatever their PTX says. */
+/** Kernels that must use tensor cores, by their plain name. */
 const tensorKernels = /^tensor_\w*kernel$/;
-/** Those of sm_90a alone, which are empty elsewhere, and what each of them must have there. */
+/** Kernels only for sm_90a, which are empty elsewhere, and the instructions that each must contain. */
 const warpgroupKernels = /^tensor_warpgroup_\w*kernel$/;
 const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
-/** Those of 8-bit floats by mma.sync, which are empty where hardware has none. */
+/** Kernels for 8-bit floats by mma.sync, which are empty on hardware without this instruction. */
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /**
@@ -40,7 +40,7 @@ const productCounts = [64, 96, 128].map((width) => ({
   "wgmma.left": ((width > 64 ? 2 : 3) * 64) / 16,
   "bulk.add": 1,
 }));
-/** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a. */
+/** Bytes that a file's kernels may spill, by architecture. Default 0. The kernels were tuned for sm_80 and sm_90a. */
 const spillAllowance = {
   "attention_backward.cu": { 100: 644, 120: 652 },
   "attention_tensor_backward.cu": { 100: 8 },
@@ -56,7 +56,7 @@ const architectures = /const architectures = "([^"]+)"/
   .exec(prebuild)[1]
   .split(";")
   .map((a) => a.replace("-real", ""));
-// Of sm_89 only these files are shipped.
+// Only these files are shipped for sm_89.
 const cmake = readFileSync(join(root, "CMakeLists.txt"), "utf8");
 const shippedFor89 = /set\(sm89_sources ([^)]+)\)/.exec(cmake)[1].split(" ");
 const shipped = (source) => architectures.filter((a) => a !== "89" || shippedFor89.includes(source));
@@ -114,7 +114,7 @@ function notesOf(stderr, architecture) {
   return notes.join("\n");
 }
 
-/** What is wrong with one source for one architecture, and a line about it. */
+/** Checks one source for one architecture. Returns its problems and a summary line. */
 function judge(source, architecture, stderr) {
   const problems = [];
   const notes = notesOf(stderr, architecture);

@@ -1,10 +1,10 @@
-// Builds every test/fuzz/*.cc with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer in .cmake/fuzz, and runs
-// each from its corpus in test/fuzz/corpus. Ends with 1 where an input breaks one, whose bytes it keeps and prints.
+// Builds every test/fuzz/*.cc with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer in .cmake/fuzz, and runs each from its corpus
+// in test/fuzz/corpus. Exits with 1 if an input breaks one, and keeps and prints its bytes.
 //
 //   npm run test:fuzz [-- --seconds N] [--kernels] [--merge] [NAME ...]
 //
-// --kernels fuzzes the CPU kernels behind the ops too (minutes of compiling). --merge adds to the corpora what reached
-// new code, in as few and as short inputs as do.
+// --kernels also fuzzes the CPU kernels of the ops (minutes of compiling). --merge adds a minimal set of inputs that reached new code to
+// the corpora.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";

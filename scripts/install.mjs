@@ -16,7 +16,7 @@ function prebuildLoads() {
   if (existsSync(join(root, "lib"))) return false;
   try {
     const file = createRequire(import.meta.url)("node-gyp-build").path(root);
-    // In a process of its own, so that a binary that crashes is only one that does not load.
+    // Try it in a separate process, so that a crashing binary only counts as not loading.
     const trial = ["-e", "process.dlopen({ exports: {} }, process.argv[1])", file];
     return spawnSync(process.execPath, trial, { stdio: "ignore" }).status === 0;
   } catch {

@@ -38,7 +38,7 @@ const options = {
 };
 // The native programs have no V8 in them: there every leak counts.
 const native = await runNativeTests(folder, { ...options, ASAN_OPTIONS: `detect_leaks=1:${common}` });
-// What the op cases leave out then: test/ops/suite.ts.
+// See test/ops/suite.ts for the checks that op cases skip under sanitizers.
 const addon = { ...options, HEDDLE_SANITIZED: "1", HEDDLE_BINARY: join(folder, "heddle.node"), LD_PRELOAD: runtime() };
 const typescript = runVitest(paths, addon, "--testTimeout=600000");
 process.exit(native && typescript ? 0 : 1);

@@ -1,12 +1,12 @@
-// The CUDA kernels without a GPU: compiled as C++ and run on native/emulator, in the tests that the CPU's kernels pass too.
+// Tests the CUDA kernels without a GPU: compiled as C++ and run on native/emulator, with the tests of the CPU kernels.
 //
 //   npm run test:emulator [-- [--fast] PATH ...]
 //
-// The PTX fragments and small cases of every kernel under the race detector, then the planted mistakes of test/emulator/mutants.mjs,
-// each of which must be noticed, then the runtime's tests and vitest with HEDDLE_DEVICE=cuda. --fast is what .ci/run has time for: one
-// build without races and mistakes, the fragments and kernels in every order, the runtime, two models and a training run.
+// Runs the PTX fragments and small cases of every kernel under the race detector. Then runs the planted mistakes of
+// test/emulator/mutants.mjs, each of which must be detected, and the runtime's tests and vitest with HEDDLE_DEVICE=cuda. --fast is for
+// .ci/run: one build without races and mistakes, the fragments and kernels in every order, the runtime, two models and a training run.
 //
-// An emulated device runs on one thread, so that steps which do not wait for one another run at the same time.
+// An emulated device uses one thread, so independent steps run in parallel.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { deviceTests, report, root, testPaths } from "./testing.mjs";
@@ -22,7 +22,7 @@ const races = join(root, ".cmake", "races");
 const env = { HEDDLE_EMULATE_CUDA: "1", HEDDLE_DEVICE: "cuda", HEDDLE_BINARY: join(emulator, "heddle.node") };
 const results = {};
 
-/** Runs a program to its end. What it prints comes when it is over: others may be printing. True where it ends with 0. */
+/** Runs a program to its end. Its output is printed at the end, because others run in parallel. Returns true if it exits with 0. */
 function step(name, program, args, more = {}) {
   const start = performance.now();
   return new Promise((done) => {
@@ -78,7 +78,7 @@ if (fast) {
   const mutants = join(root, "test", "emulator", "mutants.mjs");
   await program("planted mistakes", process.execPath, mutants, "--checked");
 }
-// Several CPU threads stand for thousands of CUDA ones: a test takes as long as it takes.
+// A few CPU threads emulate thousands of CUDA threads, so tests may take long.
 const patient = "--testTimeout=1200000";
 const steps = [
   vitest("runtime", ["--config", join(root, "test", "cuda", "vitest.config.ts")]),

@@ -1,16 +1,15 @@
-// Runs the op cases and test/native once for each instruction set (HEDDLE_ISA), and says loudly which of them this
-// machine cannot run.
+// Runs the op cases and test/native once for each instruction set (HEDDLE_ISA). Reports the sets that this machine cannot run.
 //
 //   npm run test:isa [-- [--beside-unit] PATH ...]
 //
-// --beside-unit leaves out the cases that npm test has run already: those of the portable set and of the processor's own (test/ops).
+// --beside-unit skips the cases that npm test has already run: those of the portable set and of the processor's default set (test/ops).
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { buildWithTests, cpuInfo, exchanges, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
 const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"];
 const asked = process.argv.slice(2).filter((argument) => argument !== "--beside-unit");
-// Of given paths and with a set asked for, npm test has not run these.
+// With given paths or a selected set, npm test has not run these cases.
 const besideUnit = process.argv.includes("--beside-unit") && asked.length === 0 && !process.env.HEDDLE_ISA;
 const paths = testPaths(asked, ["test/ops"]);
 const release = join(root, ".cmake", "release");
@@ -24,7 +23,7 @@ async function runTests(folder, isa) {
   const native = await runNativeTests(folder, { HEDDLE_ISA: isa });
   if (besideUnit && native && (isa === "baseline" || isa === own)) return "passed (its op cases: in npm test)";
   const env = { HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") };
-  // Packed weights give a row the same bits in any company; the portable set has no such form.
+  // With packed weights, a row's bits do not depend on the batch. The portable set has no packed weights.
   const packed = asked.length === 0 && isa !== "baseline" && isa !== "neon" ? ["test/graph/packing.test.ts"] : [];
   const { of, others } = exchanges[isa] ?? {};
   const some = asked.length === 0 && (supported.includes(of) || emulates.includes(of));
@@ -39,7 +38,7 @@ if (!supported) {
   console.error("test:isa: the addon does not load");
   process.exit(1);
 }
-// What the processor lacks is emulated: AVX-512 through SIMDe, where that is installed.
+// Missing instruction sets are emulated: AVX-512 through SIMDe, if installed.
 const lacking = sets.filter((name) => !supported.includes(name));
 const simde = lacking.some(needsSimde) && hasSimde();
 const emulates = lacking.filter((name) => supported.includes("avx2") && (simde || !needsSimde(name)));

@@ -1,4 +1,4 @@
-// What the test scripts share: building with the native test programs, running them and vitest, and telling .ci/run.
+// Shared by the test scripts: builds the native test programs, runs them and vitest, and reports to .ci/run.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Tests that pass on every device: HEDDLE_DEVICE names the one. */
+/** Tests that pass on every device. HEDDLE_DEVICE selects the device. */
 export const deviceTests = {
   ops: ["test/ops/ops.test.ts", "test/ops/products.test.ts", "test/ops/empty.test.ts"],
   models: [
@@ -18,24 +18,24 @@ export const deviceTests = {
     "test/train/language-modeling/device.test.ts",
     "test/train/language-modeling/stories260k.test.ts",
   ],
-  /** What is quick on an emulated device too. */
+  /** Tests that are quick even on an emulated device. */
   quick: [
     "test/graph/profile.test.ts",
     "test/inference/golden.test.ts",
     "test/inference/device.test.ts",
     "test/train/language-modeling/device.test.ts",
   ],
-  /** Too much for an emulated device. */
+  /** Tests that are too large for an emulated device. */
   large: ["test/default-model/model.test.ts"],
 };
 
 /**
- * Instruction sets that exchange some kernels of another (native/cpu/isa_*.cc): those of products, and of what such other names have. All
- * else runs as that one.
+ * Instruction sets that replace some kernels of another set (native/cpu/isa_*.cc): products, and ops whose name matches `others`.
+ * Everything else runs as in that set.
  */
 export const exchanges = { avxvnni: { of: "avx2" }, amx: { of: "avx512bf16", others: "attention|logprob" } };
 
-/** Runs build-addon.mjs with `options`; ends this process where it fails. */
+/** Runs build-addon.mjs with `options`. Exits if it fails. */
 export function buildAddon(...options) {
   const script = join(root, "scripts", "build-addon.mjs");
   const { status } = spawnSync(process.execPath, [script, ...options], { stdio: "inherit" });

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
-/** What is timed: a prompt of so many tokens, or so many tokens a sequence after a short one. */
+/** The timed work: a prompt of `tokens` tokens, or decoding `tokens` tokens per sequence after a short prompt. */
 export interface Work {
   phase: "prefill" | "decode";
   tokens: number;
@@ -23,8 +23,8 @@ function pinningShim(): string | undefined {
 }
 
 /**
- * node-llama-cpp over one model file, in a process of its own on the first `threads` cores, with one of its threads on
- * each (see pin_threads.c: unpinned, its decode is several times slower on small models); undefined where it is not installed.
+ * Opens one model file with node-llama-cpp, in a separate process on the first `threads` cores. One thread is pinned to each core (see
+ * pin_threads.c), because unpinned decoding is several times slower on small models. Undefined if it is not installed.
  */
 export async function openLlamaCpp(file: string, threads: number): Promise<LlamaCppPeer | undefined> {
   const folder = process.env.HEDDLE_BENCH_LLAMA;
@@ -35,7 +35,7 @@ export async function openLlamaCpp(file: string, threads: number): Promise<Llama
     stdio: ["pipe", "pipe", "ignore"],
     env: { ...process.env, ...(shim && { LD_PRELOAD: shim }) },
   });
-  child.stdin.on("error", () => {}); // an end is told by the line that does not come
+  child.stdin.on("error", () => {}); // an early exit shows as a missing line
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const first = await lines.next();
   if (first.done) return undefined;
@@ -45,7 +45,7 @@ export async function openLlamaCpp(file: string, threads: number): Promise<Llama
 export class LlamaCppPeer {
   private readonly child: ChildProcessByStdio<Writable, Readable, null>;
   private readonly lines: AsyncIterator<string>;
-  /** Whether each of its threads has a core of its own. */
+  /** Whether each thread is pinned to a core. */
   readonly pinned: boolean;
   constructor(child: ChildProcessByStdio<Writable, Readable, null>, lines: AsyncIterator<string>, pinned: boolean) {
     this.child = child;
@@ -75,7 +75,7 @@ export class LlamaCppPeer {
   async tokenize(text: string): Promise<number[]> {
     return (await this.ask({ phase: "tokenize", text })).ids as number[];
   }
-  /** Another file in the place of the one before; false where it is refused. */
+  /** Opens another file instead of the previous one. Returns false if it is refused. */
   async open(file: string): Promise<boolean> {
     return (await this.ask({ phase: "open", file })).ready as boolean;
   }

@@ -61,14 +61,14 @@ async function logits(tokens) {
   return values;
 }
 
-/** What the model makes of one text: a vector, or the scores of one that ranks. Ids are taken as they are where they begin and end as its texts do. */
+/** Embeds one text, or returns the scores of a ranking model. Ids are used unchanged if they begin and end like its tokenized texts. */
 async function embed(input) {
   if (!contexts.has("embed"))
     contexts.set("embed", await model.createEmbeddingContext({ threads: Number(threads), contextSize: "auto" }));
   return [...(await contexts.get("embed").getEmbeddingFor(input)).vector];
 }
 
-/** Another file in the place of the one before; false where it is refused. */
+/** Opens another file instead of the previous one. Returns false if it is refused. */
 async function open(modelPath) {
   for (const context of contexts.values()) await context.dispose();
   contexts.clear();

@@ -54,7 +54,10 @@ export async function llamaCppPeer(file: string): Promise<TokenizerPeer | undefi
   }
 }
 
-/** What tiktoken is made of: `base64 rank` lines, special tokens, the pattern. @param file a tokenizer.json of byte-level tokens by rank */
+/**
+ * Returns the inputs of tiktoken: `base64 rank` lines, special tokens, the pattern. @param file a tokenizer.json of byte-level tokens by
+ * rank
+ */
 export function tiktokenParts(file: string, pattern: "llama3" | "qwen2"): [string, Record<string, number>, string] {
   const { model, added_tokens } = JSON.parse(readFileSync(file, "utf8")) as TokenizerJson;
   const special = Object.fromEntries(added_tokens.map(({ content, id }) => [content, id]));

@@ -92,10 +92,10 @@ export function tokenizerPeers(vocabulary: Vocabulary, file: string): TokenizerP
   return peers;
 }
 
-/** What loads a tokenizer.json, for load_tokenizer.mjs. */
+/** Packages that load a tokenizer.json, for load_tokenizer.mjs. */
 export const tokenizerLoaders = ["tokenizers", "kitoken"].filter(installed);
 
-/** Milliseconds of one import and one load in a process of their own. */
+/** Milliseconds of one import and one load in a separate process. */
 export function loadOnce(what: string, file: string): { importing: number; loading: number } {
   const script = fileURLToPath(new URL("load_tokenizer.mjs", import.meta.url));
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, what, file, folder ?? "."], {

@@ -10,8 +10,8 @@ export interface TorchDescription {
 }
 
 /**
- * A Python process with PyTorch that runs bench/peers/<script>.py, or undefined where there is none.
- * HEDDLE_BENCH_PYTHON names the interpreter.
+ * Starts a Python process with PyTorch that runs bench/peers/<script>.py. Undefined if PyTorch is not available. HEDDLE_BENCH_PYTHON names
+ * the interpreter.
  */
 export async function openTorch(
   script: "torch_ops" | "torch_train" | "torch_finetune" | "torch_prefill" | "torch_embed",
@@ -40,9 +40,9 @@ export async function openTorch(
 }
 
 export interface TorchTiming {
-  /** Of one run, the mean over `repeat`. */
+  /** Seconds per run, as the mean over `repeat` runs. */
   seconds: number;
-  /** What the process held at most beyond what it held before, gradients apart; only of cases that ask for it. */
+  /** Peak memory beyond that before the run, without gradients. Only for cases that request it. */
   extraBytes?: number;
   /** The largest resident set of the process. */
   peakBytes?: number;

@@ -77,8 +77,8 @@ function checkOptions(options: BenchOptions): void {
 }
 
 /**
- * Benchmarks this build on this machine. Every case is measured in the same rounds as a ceiling (a large matrix product, a long read), and
- * reported as a median with an interval. With a baseline, reports cases that are slower by more than `maxRegression` and by more than
+ * Benchmarks this build on this machine. Every case is measured in the same rounds as a ceiling (a large matrix product, a long read). It
+ * is reported as a median with an interval. With a baseline, reports cases that are slower by more than `maxRegression` and by more than
  * noise. Such a case is first measured again.
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
  */

@@ -38,8 +38,8 @@ interface Ceiling {
 }
 
 /**
- * Ceilings of a device, measured on demand: a large matrix product, and the memory bandwidth. On the CPU that is a read of more than the
- * caches hold, on a GPU a copy within its memory by the driver (bytes read and written).
+ * Ceilings of a device, measured on demand: a large matrix product, and the memory bandwidth. On the CPU, the bandwidth is that of a read
+ * beyond the caches' size. On a GPU, it is that of a device-to-device copy by the driver (bytes read and written).
  */
 export class Ceilings {
   private readonly device: Device;

@@ -47,8 +47,8 @@ export interface BenchResult {
   /** In `unit`: what the median is between with 90 % confidence. */
   interval: [low: number, high: number];
   /**
-   * The value relative to the machine's speed in the same rounds (bandwidth for memory-bound cases, else the clock), so that runs at
-   * different times can be compared; and its interval.
+   * The value relative to the machine's speed in the same rounds, and its interval. The speed is the bandwidth for memory-bound cases, else
+   * the clock. This makes runs at different times comparable.
    */
   relative: { value: number; interval: [low: number, high: number] };
   rounds: number;

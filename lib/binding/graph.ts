@@ -114,7 +114,10 @@ export interface NativeLaneHandle {
     flag: AbortFlagHandle | undefined,
     /** Indices of inputs that are read when the run begins, not now: what runs before it on the lane may write them. */
     late?: readonly number[],
-    /** The number of runs in a series. Also given: indices of inputs that hold the data of all runs end to end, and pairs of an input and the output of the previous run that feeds it. Outputs hold those of all runs, end to end. */
+    /**
+     * Number of runs in a series. The inputs `each` hold the data of all runs end to end, as the outputs do. `feed`: pairs of an input and
+     * the output of the previous run that it receives.
+     */
     count?: number,
     each?: readonly number[],
     feed?: readonly number[],

@@ -36,8 +36,8 @@ export interface NativeStep {
 }
 
 /**
- * See native/tokenizer/models/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside; or they are those of a
- * `vocabulary`, and the five are not there.
+ * See native/tokenizer/models/model_builder.h. Texts are joined, and their lengths in UTF-16 units are separate arrays. With a
+ * `vocabulary`, these five fields are absent.
  */
 export interface NativeTokenizerSpec {
   vocabulary?: NativeJsonVocabulary | undefined;
@@ -136,8 +136,9 @@ export interface NativeTokenizer {
   /** The text that an id adds in any context, if it is always the same. */
   settledText(id: number): string | undefined;
   /**
-   * What the normalizer may do to each character of a well-formed text. 1: a guarded token may begin with what becomes of it;
-   * 2: it may become something else; 4: a guarded token may begin with what it and combining characters behind it become. All are 0 where no guarded token is looked for in normalised text.
+   * Returns flags for each character of a well-formed text. 1: a guarded token may begin with its normalized form. 2: the normalizer may
+   * change it. 4: a guarded token may begin with the normalized form of it and the combining characters after it. All are 0 if no guarded
+   * token is matched in normalized text.
    */
   guardCharacters(text: string): Uint8Array;
   /** The index of the last id after which no text depends on those before it; how many ids there are where none is known. */

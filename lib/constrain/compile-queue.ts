@@ -63,13 +63,13 @@ class Job<T> {
   }
 }
 
-/** Short jobs take turns. Of the long ones only the first goes on, so that only one holds much memory. */
+/** Short jobs take turns. Only the first of the long ones makes progress, so that only one holds much memory. */
 let short: Job<unknown>[] = [];
 let long: Job<unknown>[] = [];
 let isRunning = false;
 
 /**
- * Runs a compilation in slices, which it shares with all that are under way.
+ * Runs a compilation in slices, interleaved with all other pending ones.
  * @param what names the work in messages
  * @throws HeddleError ABORTED, within a turn of the event loop; else what the work throws
  */
@@ -80,7 +80,7 @@ export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSi
   return job.result;
 }
 
-/** One loop for all. Its first slice runs at once, so that what is small is done without a turn of the event loop. */
+/** One loop for all jobs. Its first slice runs at once, so that small jobs finish without yielding to the event loop. */
 async function run(): Promise<void> {
   isRunning = true;
   while (short.length + long.length > 0) {

@@ -11,13 +11,13 @@ const masks = new WeakMap<Automaton, WeakMap<TokenTries, Map<string, Masks>>>();
 const MOST_SETS = 8;
 
 /**
- * The ways that one document may look at: so many at first, and so many more for each token. This bounds how long the other sequences of a
- * run wait. Usual masks take some hundreds, and cached masks none.
+ * Limit on the parse paths that one document may visit: an initial amount, and more for each token. This bounds how long the other
+ * sequences of a run wait. Usual masks visit some hundreds, and cached masks none.
  */
 const FIRST_LOOKS = 2_000_000;
 const LOOKS_PER_TOKEN = 20_000;
 
-/** A vocabulary's trees, made once. */
+/** Returns a vocabulary's tries, which are built once. */
 async function triesOf(source: TokenSource): Promise<TokenTries> {
   let made = tries.get(source);
   if (!made) {

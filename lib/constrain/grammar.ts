@@ -109,7 +109,7 @@ export class GrammarBuilder {
     return this.push({ kind: "call", rule, after });
   }
 
-  /** Checks that so many more nodes fit, before anything is allocated for them. */
+  /** Checks that `count` more nodes fit, before anything is allocated for them. */
   checkRoom(count: number): void {
     if (this.nodes.length + count > limits.nodes) throw this.tooManyNodes();
   }

@@ -3,17 +3,17 @@ import { HeddleError } from "../core/errors.ts";
 
 /** Limits on schemas and patterns; every message names the one it hit. */
 export const limits = {
-  /** Units of work that one compilation may take, of all its schemas and patterns together: about ten nanoseconds each. */
+  /** Units of work of one compilation, for all its schemas and patterns together. A unit is about ten nanoseconds. */
   work: 40_000_000,
-  /** Objects and arrays within each other, of the schema as JSON. */
+  /** Nesting depth of the schema's JSON. */
   depth: 128,
-  /** Objects, arrays, strings, numbers … of which the schema consists. */
+  /** Number of JSON values in the schema. */
   values: 50_000,
   /** UTF-16 units of its strings and names. */
   text: 2 << 20,
   /** Length of a name that additional properties may not have. */
   nameLength: 1024,
-  /** Alternatives that allOf, $ref, and anyOf with other keywords make of one schema. */
+  /** Alternatives of one schema after expanding allOf, $ref, and anyOf with other keywords. */
   alternatives: 256,
   rules: 20_000,
   /** Rules that call each other before a byte is read. */
@@ -27,7 +27,7 @@ export const limits = {
   patternStates: 10_000,
 } as const;
 
-/** A cap was hit: `what` says of what there are too many, and where. */
+/** The error for an exceeded limit. `what` names the items that are too many. */
 export function tooLarge(where: string, most: number, what: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${where}: expected at most ${most} ${what}, got more`);
 }

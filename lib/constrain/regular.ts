@@ -8,7 +8,7 @@ import { ANYTHING, type Pattern } from "./pattern.ts";
 /** Bytes from `low` to `high` lead to a state. */
 export type Edge = readonly [low: number, high: number, to: number];
 
-/** A deterministic automaton. An accepting state is reachable from every state, unless there is none. */
+/** A deterministic automaton. An accepting state is reachable from every state, unless the automaton accepts nothing. */
 export interface Dfa {
   start: number;
   accepting: readonly boolean[];

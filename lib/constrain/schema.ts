@@ -74,7 +74,8 @@ export class SchemaDocument {
 
   /**
    * Copies a schema.
-   * @throws HeddleError INVALID_ARGUMENT for what is no JSON, holds lone surrogates, or is nested or large beyond the limits
+   * @throws HeddleError INVALID_ARGUMENT for values that are not JSON, for lone surrogates, and for schemas beyond the limits on depth and
+   *   size
    */
   static *read(schema: unknown, work: Work, name = "schema"): Slices<SchemaDocument> {
     const reader = new SchemaReader(name, work);

@@ -18,11 +18,11 @@ export interface CallableTool {
 const MOST_TOOLS = 128;
 
 /**
- * The tools that an answer may call.
- * @param tools functions as OpenAI has them, `{ type: "function", function: { name, parameters } }`, or what stands in `function` alone
- * @param work that reading all of their schemas may take
- * @param name of the only one that may be called
- * @throws HeddleError INVALID_ARGUMENT, by the place in `tools`
+ * Reads the tools that an answer may call.
+ * @param tools functions in OpenAI's form, `{ type: "function", function: { name, parameters } }`, or only the value of `function`
+ * @param work budget for reading all of their schemas
+ * @param name name of the only tool that may be called
+ * @throws HeddleError INVALID_ARGUMENT, with the index in `tools`
  */
 export function* callableTools(tools: unknown, work: Work, name?: string | undefined): Slices<CallableTool[]> {
   if (!Array.isArray(tools) || tools.length === 0 || tools.length > MOST_TOOLS)

@@ -59,10 +59,10 @@ export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors" | undefined;
   /**
-   * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones become f32 in safetensors. In
-   * GGUF, vectors, biases, position tables and expert routers are always f32, as llama.cpp requires. Quantized types need GGUF, and the head
-   * is then wider (see quantisedType). `fp8` needs safetensors: matrices of layers become 8-bit floats with a scale per block of 128 × 128, as
-   * in the folders of DeepSeek-V3 and Qwen3-FP8, and the rest bf16.
+   * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones become f32 in
+   * safetensors. In GGUF, vectors, biases, position tables and expert routers are always f32, as llama.cpp requires. Quantized types need
+   * GGUF, and the head is then wider (see quantisedType). `fp8` needs safetensors. It stores matrices of layers as 8-bit floats with a
+   * scale per block of 128 × 128, as in DeepSeek-V3 and Qwen3-FP8. The rest becomes bf16.
    */
   dtype?: FloatDtype | QuantisedTarget | "fp8" | undefined;
   /** Maximum size of a safetensors file. Default: 5 GB. */
@@ -87,22 +87,22 @@ export interface ConvertResult {
   /** Bytes of the weight files written. */
   bytes: number;
   /**
-   * Notes on a GGUF file, if there are any: matrices that did not get the type, a pooling that the model does not name, what llama.cpp
-   * computes otherwise than the model.
+   * Notes on a GGUF file, if there are any: matrices that did not get the type, a pooling that the model does not name, and differences
+   * between llama.cpp's computation and the model's.
    */
   notes?: string[];
 }
 
 /**
- * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or a folder
- * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
- * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
- * are taken along. Converting gemma's norms there and back may change their last bit.
+ * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or a folder with
+ * safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer, the configuration and the model
+ * card are converted too. So are differences in layout: RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices.
+ * Converting gemma's norms there and back may change their last bit.
  *
- * A folder that held another model loses its files of that model, such as chat templates; other files there stay.
+ * If the folder held another model, all files of that model are removed, such as chat templates. Other files stay.
  *
- * Errors: INVALID_ARGUMENT (an output that is the input, too), NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite), ABORTED. An output file
- * appears complete or not at all.
+ * An output file appears complete or not at all. Errors: INVALID_ARGUMENT (also if the output is the input), NOT_FOUND, IO, INVALID_FILE,
+ * UNSUPPORTED, ABORTED, and NUMERICAL if a value does not fit the type or is not finite.
  */
 export async function convertModel(
   input: string,

@@ -4,7 +4,7 @@
 /** The oldest supported version; the same as `engines` in package.json. */
 export const OLDEST_NODE = "20.4";
 
-/** What is wrong with a version of Node; undefined for one that is supported. */
+/** Describes the problem with a version of Node. Undefined for supported versions. */
 export function nodeVersionProblem(version: string): string | undefined {
   const [major, minor] = version.split(".").map(Number);
   const [oldestMajor, oldestMinor] = OLDEST_NODE.split(".").map(Number);

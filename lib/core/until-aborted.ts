@@ -1,10 +1,10 @@
 import { checkAttached, checkSignal, HeddleError } from "./errors.ts";
 
 /**
- * What `source` gives, until it ends or `signal` fires, also while its next value is waited for, which may be for ever. A source that
- * is left then is told so by its `return`, and nobody waits for what it still does.
- * @param what the work, for the message
- * @throws HeddleError ABORTED, INVALID_ARGUMENT for a signal that is none, or a detached array; what `source` throws
+ * Yields the values of `source` until it ends or `signal` fires, even while the next value is pending. On abort it calls the source's
+ * `return` without waiting for it.
+ * @param what names the work in the message
+ * @throws HeddleError ABORTED; INVALID_ARGUMENT for an invalid signal or a detached array; errors of `source`
  */
 export async function* untilAborted<T>(
   source: Iterable<T> | AsyncIterable<T>,

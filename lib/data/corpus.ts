@@ -34,10 +34,10 @@ export interface CorpusOptions {
   /** Default true: a new random order of the documents in every epoch. False: the order of the files. */
   shuffle?: boolean | undefined;
   /**
-   * What separates the documents of a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file
-   * is one), or a marker: any other string, where a line holds nothing else, such as `"<|endoftext|>"`. A document that is longer than a
-   * part of the file (`"file"`: 64 KiB, or a 64th of it; else 5 MiB) is read, shuffled and held out part by part. The parts' ids are
-   * those of the whole text wherever it has a line break or a space near the cut.
+   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file is one), or a
+   * marker: any other string that fills a line, such as `"<|endoftext|>"`. A document that is longer than a part of the file (`"file"`: 64
+   * KiB, or a 64th of it; else 5 MiB) is read, shuffled and held out part by part. The parts' ids are those of the whole text wherever it
+   * has a line break or a space near the cut.
    */
   documentSeparator?: string | undefined;
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */

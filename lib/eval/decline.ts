@@ -1,8 +1,8 @@
 import { HeddleError } from "../core/errors.ts";
 
 /**
- * Patterns of answers that decline, in which the model says that it does not know. They are matched anywhere in the answer, in lower case with
- * plain apostrophes. A caller's texts or regular expressions replace all of them.
+ * Patterns of answers in which the model declines or does not know. They are matched anywhere in the answer, after lowercasing and
+ * normalizing apostrophes. A caller's texts or regular expressions replace all of them.
  */
 export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:do(?:es)? not|don't|doesn't|did not|didn't|cannot|can't|could not|couldn't) (?:\w+ )?(?:know|answer|say|tell|find|determine|have (?:\w+ )?(?:information|answer|knowledge))\b/,

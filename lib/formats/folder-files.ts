@@ -1,4 +1,4 @@
-// How a save takes the place of the model that a folder held.
+// Replaces the model in a folder by a new one.
 import { join } from "node:path";
 import type { StagedFiles } from "../io/staged-files.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "./adapter-config.ts";
@@ -7,9 +7,9 @@ import { MODEL_CARD_FILE } from "./model-card.ts";
 import { LAYER_MODULES, TEXT_LIMIT_FILES } from "./sentence-transformers/names.ts";
 import { namesIn, removeStale, replaceTokenizer, VOCABULARY_FILES } from "./tokenizer-files.ts";
 
-/** Files that readers of a model begin with: without them nothing else in the folder is read as one. */
+/** Files that readers of a model open first. Without them, the folder's other files are not read as a model. */
 const LEADING = ["modules.json", ADAPTER_CONFIG_FILE, "config.json"];
-/** What else a reader takes for a part of the model. */
+/** Other files that readers take for a part of the model. */
 const SETTINGS = [
   "generation_config.json",
   MODEL_CARD_FILE,
@@ -18,20 +18,20 @@ const SETTINGS = [
   ADAPTER_WEIGHTS_FILE,
   HEAD_CONFIG_FILE,
 ];
-/** Folders of modules behind the Transformer, as sentence-transformers names them. */
+/** Folders of the modules after the Transformer, as sentence-transformers names them. */
 const MODULE_FOLDER = new RegExp(`^[0-9]+_(Pooling|Normalize|${Object.values(LAYER_MODULES).join("|")})$`);
 const MODULE_FILES = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
 /**
- * Has `files` take the place of the model that a folder held, once all but its leading file are staged: what they do not replace of it
- * is removed. Leading files go first, so that no reader takes some files of both models for one.
+ * Replaces the model in a folder by `files`, once all but its leading file are staged. Files of the old model that are not overwritten are
+ * removed. The old leading files are removed first, so that no reader sees a mixture of both models.
  */
 export async function replaceModel(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
   const leading = LEADING.filter((name) => there.has(name));
   for (const name of leading) files.removeBefore(join(folder, name));
   for (const name of SETTINGS) if (there.has(name)) removeStale(files, join(folder, name));
-  // A tokenizer that was saved into the folder by itself stays beside a model without one.
+  // If the folder has a tokenizer but no model, a new model without a tokenizer keeps it.
   if (leading.length > 0 || hasVocabulary(files, folder)) await replaceTokenizer(files, folder);
   if (!there.has("modules.json")) return;
   for (const module of [...there].filter((name) => MODULE_FOLDER.test(name))) {
@@ -43,7 +43,7 @@ export async function replaceModel(files: StagedFiles, folder: string): Promise<
   }
 }
 
-/** The same of an adapter. A model beside it stays: its files have other names. */
+/** The same for an adapter. A model in the folder stays, because its files have other names. */
 export async function replaceAdapter(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
   if (!there.has(ADAPTER_CONFIG_FILE)) return;

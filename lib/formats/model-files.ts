@@ -37,8 +37,7 @@ export interface ModelFiles {
 
 /**
  * Opens a model: a Hugging Face folder (config.json and safetensors), a checkpoint folder, a .safetensors file with its config.json, or a
- * .gguf file (any part of a split one). Reads only the headers.
- * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
+ * .gguf file. Any part of a split GGUF works. Reads only the headers. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openModelFiles(path: string): Promise<ModelFiles> {
   let isFolder: boolean;
@@ -120,7 +119,7 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   };
 }
 
-/** Whether Tokenizer.load finds a vocabulary in a folder: vocab.json is one beside merges.txt alone. */
+/** Whether Tokenizer.load finds a vocabulary in a folder. vocab.json counts only with merges.txt. */
 async function hasTokenizer(folder: string): Promise<boolean> {
   for (const name of VOCABULARY_FILES) {
     if (name === "vocab.json") continue;

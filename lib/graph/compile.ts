@@ -52,8 +52,8 @@ export class Program<R extends Results = Results> {
 
   /**
    * Binds the program to the tensors it names.
-   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for one that does not fit, INVALID_ARGUMENT if the program writes a tensor
-   * that has two names, UNSUPPORTED if the device has no kernel for an op
+   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for one that does not fit. INVALID_ARGUMENT if the program writes a tensor that
+   *   has two names. UNSUPPORTED if the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
     checkDevice(device);

@@ -114,7 +114,7 @@ export class Value implements TensorType {
   get rank(): number {
     return this.shape.length;
   }
-  /** The dimension at `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if there is none */
+  /** The dimension at `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if it does not exist */
   dim(i: number): Dim {
     if (!Number.isInteger(i)) throw invalidArgument("dim", "a whole number", i);
     const d = this.shape.at(i);

@@ -30,7 +30,7 @@ export class AnswerText {
     return this.matcher.push(this.decoder?.push(token) ?? "");
   }
 
-  /** What was held back, when no token follows. */
+  /** Returns the text that was held back, when no token follows. */
   flush(): string {
     return this.matcher.push(this.decoder?.flush() ?? "") + this.matcher.flush();
   }

@@ -51,7 +51,7 @@ interface Steps {
 }
 
 /**
- * Decodes with one run always queued behind the running one. The queued run takes its ids from the running run's outputs, so the device
+ * Decodes with one run always queued after the running one. The queued run takes its ids from the running run's outputs, so the device
  * never waits for JavaScript. If steps are short, a run is several of them. Ends when a sequence has ended or has no room. Tokens after a
  * sequence's end are dropped. Also ends if one of several steps fails. The steps before it are valid, and the caller may retry one by one.
  * @param options.account called with each run's number of pieces and milliseconds

@@ -21,7 +21,7 @@ export function runShape(
   };
 }
 
-/** Runs parts of prompts with one part always queued behind the running one, so that the device does not wait for JavaScript. */
+/** Runs parts of prompts with one part always queued after the running one, so that the device does not wait for JavaScript. */
 export class PromptsAhead {
   private readonly cache: KvCache;
   private last: Promise<void> | undefined;

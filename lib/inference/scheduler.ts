@@ -28,7 +28,7 @@ export interface SchedulableModel {
   readonly cacheDtype: CacheDType;
   readonly cachePageSize: number | undefined;
   readonly optionContext: OptionContext;
-  /** @throws HeddleError INVALID_ARGUMENT for options that need a tokenizer where there is none */
+  /** @throws HeddleError INVALID_ARGUMENT for options that need a tokenizer if the model has none */
   checkTexts(options: ResolvedOptions): void;
 }
 

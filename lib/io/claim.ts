@@ -5,7 +5,7 @@ import { HeddleError } from "../core/errors.ts";
 
 /**
  * Claims a file or folder for one run among all processes of this machine. On Linux the lock is an abstract socket, which disappears with
- * its process, so that a killed run never locks out the run that resumes it. Other systems have no lock.
+ * its process. A killed run therefore never locks out the run that resumes it. Other systems have no lock.
  *
  * @param path the file or folder
  * @param name the option that named it, for the message

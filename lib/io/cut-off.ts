@@ -1,14 +1,14 @@
 import { HeddleError } from "../core/errors.ts";
 
-/** How long a file has to be. */
+/** The size that a file needs. */
 export interface NeededBytes {
   /** Bytes that it needs. */
   bytes: number;
-  /** The part that it ends within, where more may come after that: `bytes` is then the least. */
+  /** The section in which the file ends. `bytes` is then a lower bound, because more sections may follow. */
   within?: string;
 }
 
-/** The error for a file that ends before what it says it holds. @param size bytes that there are */
+/** The error for a truncated file. @param size size of the file in bytes */
 export function cutOff(path: string, size: number, { bytes, within }: NeededBytes): HeddleError {
   const needed = within === undefined ? `${bytes}` : `at least ${bytes}, within ${within}`;
   return new HeddleError("INVALID_FILE", `${path}: the file ends at byte ${size} of ${needed}`);

@@ -110,7 +110,7 @@ export function decodeUtf8(bytes: Uint8Array, where: string): string {
   return buffer.toString("utf8");
 }
 
-/** Where the first sequence of bytes begins that is not UTF-8; -1 if there is none. */
+/** Returns the offset of the first byte sequence that is not UTF-8, or -1. */
 export function malformedUtf8At(bytes: Buffer): number {
   if (isUtf8(bytes)) return -1;
   let begin = 0;

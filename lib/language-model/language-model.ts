@@ -61,14 +61,12 @@ export interface Parts {
  * A model with its tokenizer: text in, text out. It is stateless: calls are independent, and any number may run at once. State is explicit,
  * in `session()` and `chat()`.
  *
- * A call uses the weights and adapters that exist when it begins (for a generator, when its first piece is requested), even if adapters are
- * merged, removed or activated before it ends. Training writes weights in place: a call that runs meanwhile sees each step, over keys
- * from earlier steps.
+ * A call uses the weights and adapters that exist when it begins. A generator begins when its first piece is requested. Merging, removing
+ * or activating adapters meanwhile does not affect the call. Training writes weights in place: a call that runs meanwhile sees each step,
+ * over keys from earlier steps.
  *
- * @example
- * const model = await LanguageModel.load("default");
- * for await (const piece of model.generate("The capital of France is", { maxTokens: 8, temperature: 0 }))
- *   process.stdout.write(piece.text);
+ * @example const model = await LanguageModel.load("default"); for await (const piece of model.generate("The capital of France is", {
+ *   maxTokens: 8, temperature: 0 })) process.stdout.write(piece.text);
  */
 export class LanguageModel {
   /** The network itself: weights, configuration, device. */
@@ -160,7 +158,7 @@ export class LanguageModel {
       const all = answers.finish(model.loadMs);
       return isSingle ? all[0]! : all;
     };
-    // With several answers there is no single result to await.
+    // Several answers cannot be awaited as a single result.
     const n = options?.n ?? 1;
     const several = () => invalidArgument("n", "1 where one answer is awaited (completeAll returns several)", n);
     return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
@@ -338,12 +336,12 @@ export class LanguageModel {
   }
 
   /**
-   * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card.
-   * They appear together, once all are on the disk: a model that is there stays until then, which takes room for both. What is left of
-   * that model is removed then: its tokenizer, chat templates, adapter, sentence-transformers' modules and card. Other files stay.
-   * Adapters are no part of it: `saveAdapter` writes them, and `mergeAdapter` puts them into the weights first.
+   * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card. The files appear
+   * together, once all are on the disk. A model in the folder stays until then, which takes disk space for both. The rest of that model is
+   * then removed: its tokenizer, chat templates, adapter, sentence-transformers' modules and card. Other files stay. Adapters are not
+   * saved: use `saveAdapter`, or merge them into the weights with `mergeAdapter` first.
    * @param options.dtype `auto` keeps each weight's type
-   * @throws HeddleError INVALID_ARGUMENT where an adapter is active that is not merged, whose effect would be lost; IO, ABORTED
+   * @throws HeddleError INVALID_ARGUMENT if an active adapter is not merged, because its effect would be lost; IO, ABORTED
    */
   async save(
     folder: string,

@@ -18,9 +18,9 @@ const LEAST = 0.01;
 const MOST = 100;
 
 /**
- * Temperature scaling (Guo et al. 2017): finds the temperature that maximizes the likelihood of held-out labels. It changes the
- * confidence of answers, not the answers. As in Platt (1999), one additional example has a little of every label, so that a model that
- * is right on every example does not become infinitely confident.
+ * Temperature scaling (Guo et al. 2017): finds the temperature that maximizes the likelihood of held-out labels. It changes the confidence
+ * of answers, not the answers. As in Platt (1999), one additional example has a little of every label. Otherwise a model that is always
+ * right would become infinitely confident.
  * @param logits one (labels) an example @param truth label indices
  * @returns a temperature from 0.01 to 100; 1 without examples
  * @throws HeddleError INVALID_ARGUMENT

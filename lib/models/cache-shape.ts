@@ -77,8 +77,8 @@ export interface LayerCache {
 }
 
 /**
- * A sliding layer keeps its window plus one run. The first row of a run then still sees a whole window after the last row was written, and
- * one run of tokens can be taken back.
+ * A sliding layer keeps its window plus one run. After the last row of a run is written, its first row still has a whole window. One run of
+ * tokens can be rolled back.
  */
 export function layerCache(
   config: ModelConfig,

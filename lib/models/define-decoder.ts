@@ -47,7 +47,7 @@ export interface FeedForward<Config = OwnConfig> {
 
 /** The differences of a family on the shared decoder from Llama. */
 export interface DecoderFamily<Config = OwnConfig> {
-  /** Flags that decide which weights exist, or a function of the configuration that returns them. */
+  /** Flags that select the existing weights, or a function from the configuration to such flags. */
   flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
   /** The weights of a layer's routed experts; undefined where it has one block for all rows. `shape` then has `experts` too. */
   experts?: ((config: Config, layer: number) => ExpertWeights | undefined) | undefined;

@@ -23,9 +23,9 @@ interface Part {
  * SHA-256 over everything that keys and values depend on: the trunk's configuration, the weights, the adapters, and the rounding of
  * activations. Models with the same fingerprint can use each other's KV caches.
  *
- * The smallest tensors are read whole, up to 16 MB in total. Of each larger tensor, the first and last kilobyte and 62 evenly spaced ones
- * between them are read. This detects every difference in models of up to 16 MB. In larger models it detects changes to a contiguous 60th
- * of a matrix, and changes to nearly all weights, such as training. It misses small manual edits between the samples.
+ * The smallest tensors are read whole, up to 16 MB in total. From each larger tensor it reads 64 evenly spaced kilobytes, including the
+ * first and the last. This detects every difference in models of up to 16 MB. In larger models it detects changes to a contiguous 60th of a
+ * matrix, and changes to nearly all weights, such as training. It misses small manual edits between the samples.
  */
 export async function fingerprintOf(model: ModelView, adapters: readonly string[]): Promise<string> {
   const hash = createHash("sha256");

@@ -109,7 +109,7 @@ function eachNormed(x: Value, weight: Value, eps: number): Value {
   const [rows, heads, width] = [x.dim(0), Number(x.dim(1)), x.last];
   const one = affine(sum(weight), 0, 1);
   const plain = layerNorm(x, broadcast(one, [width]), { eps }).y;
-  // Repeats the weights for each row by an outer product, because there is no op for it.
+  // Repeats the weights for each row by an outer product, because no op does that.
   const ones = broadcast(one, [rows, 1], x.dtype as FloatDType);
   const beside = linear(ones, reshape(weight, [1, heads * width]), undefined, { transposed: true });
   return mul(plain, reshape(beside, x.shape));

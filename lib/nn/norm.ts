@@ -6,7 +6,7 @@ export interface NormKind {
   /** LayerNorm instead of RMSNorm, with biases or without. */
   layerNorm?: "biased" | "plain" | undefined;
   eps: number;
-  /** What is added to the stored weight. */
+  /** Constant added to the stored weight. */
   offset: number;
 }
 

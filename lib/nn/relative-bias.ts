@@ -6,9 +6,9 @@ import type { ForwardContext, Heads } from "./context.ts";
 export interface RelativeBias {
   /** Name of the table, (buckets, heads), without `.weight`. */
   name: string;
-  /** Where positions begin in the table of positions. */
+  /** Index of position 0 in the table of positions. */
   first: number;
-  /** Tokens of a text at most. */
+  /** Maximum number of tokens in a text. */
   positions: number;
 }
 
@@ -31,16 +31,16 @@ export function bucketOf(distance: number): number {
   return (distance > 0 ? half : 0) + (far < single ? far : place());
 }
 
-/** As many places as a program has for its longest text: few sizes, so that few programs are made. */
+/** Rounds the longest text's length up to one of a few sizes, so that few programs are compiled. */
 export function placesFor(length: number): number {
   if (length > 64) return Math.ceil(length / 64) * 64;
   return length > 32 ? 64 : length > 16 ? 32 : 16;
 }
 
-/** Constants of a family with such biases: which bucket each distance has, as rows of ones and zeros. */
+/** Constants of a family with such biases, such as the bucket of each distance as a one-hot row. */
 export function relativeConstants(positions: number, heads: number): Map<string, Float32Array> {
   const places = placesFor(positions);
-  // Distances 0 to places − 1, then −places to −1: what `toeplitz` reads.
+  // Distances 0 to places − 1, then −places to −1, as `toeplitz` expects.
   const buckets = new Float32Array(2 * places * BUCKETS);
   for (let i = 0; i < 2 * places; i++) buckets[i * BUCKETS + bucketOf(i < places ? i : i - 2 * places)] = 1;
   const zero = new Float32Array(2 * places);
@@ -62,8 +62,8 @@ function repeated(x: Value, n: number): Value {
 }
 
 /**
- * Matrices whose entries depend on column minus row: rows that lie one after another, each read one place earlier.
- * @param x (n, 2 · places): of distances 0 to places − 1, then −places to −1 @returns (n, places · places)
+ * Builds Toeplitz matrices, whose entries depend on column minus row. Consecutive rows are shifted by one column.
+ * @param x (n, 2 · places), for distances 0 to places − 1, then −places to −1 @returns (n, places · places)
  */
 function toeplitz(x: Value, n: number, places: number): Value {
   const row = 2 * places - 1;
@@ -72,7 +72,7 @@ function toeplitz(x: Value, n: number, places: number): Value {
   return reshape(square!, [n, places * places]);
 }
 
-/** The distances that a program of so many places has, of all that the constants have. @param x (2 · all, width) as one row */
+/** Selects the rows of distances below `places` from a table of all distances. @param x (2 · all, width) as one row */
 function nearest(x: Value, width: number, places: number): Value {
   const all = x.last / (2 * width);
   if (all === places) return reshape(x, [2 * places, width]);
@@ -81,10 +81,10 @@ function nearest(x: Value, width: number, places: number): Value {
 }
 
 /**
- * Attention with these biases, from attention without: each query is made longer by its biases at all places of a text, each key by a one
- * at its own place (and the values by zeros), so that their product is the score with its bias. It makes no (tokens, tokens) matrix, and
- * costs what heads do that are wider by the longest text.
- * @returns what attends for a layer: heads (rows, heads, width) to (rows, heads, width)
+ * Adds relative biases to plain attention. Each query is extended by its biases for all places, each key by a one-hot vector of its place,
+ * and each value by zeros. Their product is then the score plus the bias. This needs no (tokens, tokens) matrix. It costs as much as heads
+ * that are wider by the longest text's length.
+ * @returns a layer's attention function, from heads (rows, heads, width) to (rows, heads, width)
  */
 export function relativeAttention(
   context: ForwardContext,
@@ -97,7 +97,7 @@ export function relativeAttention(
   const unit = reshape(context.constant("relative.heads"), [heads, heads]);
   const buckets = nearest(context.constant("relative.buckets"), BUCKETS, places);
   const zero = reshape(nearest(context.constant("relative.zero"), 1, places), [1, 2 * places]);
-  // Rows before `first` stand for positions that no text has.
+  // Rows before `first` are unused positions.
   const look = (square: Value) => {
     const row = reshape(square, [1, places * places]);
     const whole = first > 0 ? concat([split(row, [first * places, (places - first) * places])[0]!, row]) : row;

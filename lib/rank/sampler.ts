@@ -26,9 +26,9 @@ export class Sampler {
   private readonly answer: Answering;
   private readonly options: SamplerOptions;
   private readonly problems = new Map<number, string>();
-  /** What prompts without enough answers have so far, by their ids. */
+  /** The answers so far of prompts that need more, by prompt id. */
   private readonly found = new Map<number, Map<string, string>>();
-  /** How often each of these was asked. */
+  /** Number of attempts for each of these prompts. */
   private readonly attempts = new Map<number, number>();
   private readonly stop = new AbortController();
   private wanted: readonly RankItem[] = [];

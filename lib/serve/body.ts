@@ -122,7 +122,7 @@ function notJson(error: Error): Refusal {
   return new Refusal(400, message, { code: "invalid_json" });
 }
 
-/** What a parser before the handler, such as express.json(), made of the body; undefined if nothing has read it. */
+/** The body as an earlier parser such as express.json() left it. Undefined if nothing has read it. */
 function bodyBefore(request: IncomingMessage): unknown {
   return request.readableEnded ? (request as { body?: unknown }).body : undefined;
 }
@@ -132,7 +132,7 @@ function checkType({ headers }: IncomingMessage): void {
     .toLowerCase()
     .split(";")
     .map((part) => part.trim());
-  // A form of another site cannot send this type without a browser asking first.
+  // A cross-site form cannot send this type without a CORS preflight.
   if (type !== "application/json")
     throw new Refusal(415, "content-type: expected application/json, got another", { code: "unsupported_media_type" });
   const charset = parameters
@@ -145,7 +145,7 @@ function checkType({ headers }: IncomingMessage): void {
     throw new Refusal(415, "content-encoding: expected none, got one", { code: "unsupported_media_type" });
 }
 
-/** Takes what is left of a refused request's body, up to a limit, and then ends its connection. */
+/** Drains the rest of a refused request's body. Beyond a limit it closes the connection. */
 export function discardBody(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
   let bytes = 0;

@@ -1,9 +1,9 @@
-// Bodies on their way in: how much of them memory holds, and which of them waits for the others.
+// Limits the memory of incoming request bodies by pausing some of them.
 import type { IncomingMessage } from "node:http";
 
-/** The oldest bodies are never held up. */
+/** Number of oldest bodies that are never paused. */
 const NEVER_HELD = 8;
-/** A body that is held up goes on after so many milliseconds, even if no other has ended: the others may have stopped. */
+/** Milliseconds after which a paused body resumes even if no other has ended, because the others may have stalled. */
 const HOLD_MS = 250;
 
 /** A body that has not ended. */
@@ -14,8 +14,8 @@ export interface Arriving {
 }
 
 /**
- * Counts the bytes of all bodies that have not ended. When half of the room is taken, the oldest few go on and the others are held up until one
- * ends: many large bodies at once then arrive after one another, and none of them is refused.
+ * Counts the bytes of all bodies that have not ended. When half of the room is used, only the oldest few continue, and the others pause
+ * until one ends. Many large concurrent bodies are then received one after another, and none is refused.
  */
 export class Intake {
   private readonly room: number;

@@ -20,7 +20,7 @@ export interface JsonLimits {
   values: number;
 }
 
-/** What a body may hold. */
+/** Limits on a request body. */
 export const JSON_LIMITS: JsonLimits = { depth: 64, values: 1 << 17 };
 
 /** The JSON exceeds a limit. */
@@ -36,17 +36,17 @@ export class JsonLimitError extends Error {
 /** An object or array whose end has not been reached. */
 interface Frame {
   isArray: boolean;
-  /** Where it begins, behind its bracket. */
+  /** Where it begins, after its bracket. */
   begin: number;
-  /** Its last comma behind everything that was parsed; -1 if there is none. */
+  /** Its last comma after the parsed part, or -1. */
   comma: number;
   /** It has a member or a comma, so that it may not end right after its bracket or comma. */
   hasMembers: boolean;
-  /** Its last member is one that was parsed in parts: only white space may come before the next comma. */
+  /** Its last member was parsed in parts, so only white space may come before the next comma. */
   afterParts: boolean;
-  /** An object's members, or lists of an array's. Undefined while it may still be parsed as a whole. */
+  /** An object's members, or lists of an array's elements. Undefined while it may still be parsed as a whole. */
   made: unknown[][] | Record<string, unknown> | undefined;
-  /** Its place in the object around it. */
+  /** Its key in the object around it. */
   key: string | undefined;
 }
 
@@ -55,9 +55,9 @@ function frameAt(isArray: boolean, begin: number): Frame {
 }
 
 /**
- * Parses what JSON.parse parses, to the same value, from bytes in UTF-8. A first pass finds brackets and commas. As soon as more than a
- * part is pending, JSON.parse makes its complete members, and they are added to the object or array around them.
- * @throws SyntaxError or TypeError for what is not JSON in UTF-8, JsonLimitError
+ * Parses UTF-8 bytes to the same value as JSON.parse. A first pass finds brackets and commas. As soon as more than a part is pending, its
+ * complete members are parsed by JSON.parse and added to the object or array around them.
+ * @throws SyntaxError or TypeError for invalid JSON or UTF-8, JsonLimitError
  */
 export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PART): Slices<unknown> {
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
@@ -76,7 +76,7 @@ export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PA
   return yield* parts.end();
 }
 
-/** What is left of the JSON: members that are complete are parsed and taken out of it. */
+/** The unparsed rest of the JSON. Complete members are parsed and removed from it. */
 class Parts {
   /** Everything before it has been scanned. */
   at: number;
@@ -115,8 +115,8 @@ class Parts {
   }
 
   /**
-   * Scans up to `end`, in a function that V8 compiles well, as it does not compile generators.
-   * @returns false where there is something to parse first: behind the end of a frame that is parsed in parts, or behind a comma
+   * Scans up to `end`. A plain function, because V8 optimizes generators poorly.
+   * @returns false if something must be parsed first: after the end of a frame that is parsed in parts, or after a comma
    */
   scan(end: number): boolean {
     const { bytes } = this;
@@ -184,7 +184,7 @@ class Parts {
     return this.frame;
   }
 
-  /** A comma behind a member that was parsed in parts. */
+  /** Handles a comma after a member that was parsed in parts. */
   private behindParts(at: number): void {
     if (this.frames.length === 1) throw new SyntaxError("a comma behind the value");
     this.checkBlank(at);
@@ -295,7 +295,7 @@ class Parts {
     return out;
   }
 
-  /** Where the escape ends that begins in the last bytes before `to`; 0 if there is none. `from` is not within an escape. */
+  /** The end of an escape that begins in the last bytes before `to`, or 0. `from` is not within an escape. */
   private escapeEnd(from: number, to: number): number {
     const { bytes } = this;
     let last = to - 1;

@@ -1,18 +1,19 @@
-// JSON and Python's texts of a template's values, counted as they grow: a value that holds another twice doubles what is written.
+// Converts template values to JSON and to Python's text. The output is counted as it grows, because a value that contains another one twice
+// doubles it.
 
 import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat/jinja/limits.ts";
 import type { RuntimeValue } from "./chat/jinja/repr.ts";
 
-/** UTF-16 units of a text that are rewritten at once. */
+/** Number of UTF-16 units that are rewritten at once. */
 const CHUNK = 1 << 16;
 
 const isHighSurrogate = (unit: number) => (unit & 0xfc00) === 0xd800;
 
-/** What one writing has made so far. */
+/** Counts the output of one conversion. */
 export class Growth {
   private units = 0;
 
-  /** Counts units of what is being written. @throws LimitError */
+  /** Counts UTF-16 units of output. @throws LimitError */
   add(units: number): void {
     this.units += units;
     if (this.units > renderLimits.characters)
@@ -20,13 +21,13 @@ export class Growth {
     spend(sizes.unit * units);
   }
 
-  /** The text is written; whoever keeps it counts it. */
+  /** Ends the conversion. Whoever keeps the text counts it. */
   end(): void {
     giveBack(sizes.unit * this.units);
   }
 }
 
-/** Runs a writing. */
+/** Runs a conversion with a counter. */
 export function growing<T>(write: (growth: Growth) => T): T {
   const growth = new Growth();
   try {
@@ -36,7 +37,7 @@ export function growing<T>(write: (growth: Growth) => T): T {
   }
 }
 
-/** A text with its characters rewritten, each by itself. */
+/** Applies `rewrite` to a text in chunks. It must treat each character independently. */
 export function rewritten(text: string, growth: Growth, rewrite: (part: string) => string): string {
   const parts: string[] = [];
   for (let at = 0; at < text.length; ) {
@@ -50,17 +51,17 @@ export function rewritten(text: string, growth: Growth, rewrite: (part: string) 
   return parts.length === 1 ? parts[0]! : parts.join("");
 }
 
-/** How JSON is written. */
+/** Formatting options of JSON. */
 export interface JsonForm {
   indent?: number | null;
   ensureAscii?: boolean;
   separators?: readonly [string, string] | null;
   sortKeys?: boolean;
-  /** For what is undefined. Default "null". */
+  /** Text for undefined values. Default "null". */
   undefined?: string;
 }
 
-/** What `separators=(",", ":")` gives. */
+/** Parses the argument `separators=(",", ":")`. */
 export function separatorsOf(given: RuntimeValue | undefined): [string, string] | null {
   if (given === undefined) return null;
   const [item, key, ...more] = Array.isArray(given.value) ? (given.value as RuntimeValue[]) : [];
@@ -69,7 +70,7 @@ export function separatorsOf(given: RuntimeValue | undefined): [string, string] 
   return [item.value, key.value];
 }
 
-/** @throws LimitError; Error for what JSON does not have */
+/** Converts a value to JSON. @throws LimitError; Error for values that JSON cannot represent */
 export function jsonOf(value: RuntimeValue, form: JsonForm = {}): string {
   return growing((growth) => written(value, { form, growth, depth: 0 }));
 }

@@ -24,10 +24,10 @@ export interface ModelInput {
   /** 1: put around the texts, or padding. */
   specialTokensMask: Uint8Array;
   /**
-   * What truncation left out, as further inputs in the order of Hugging Face's library. For a single text, or a pair of which one is cut,
-   * these are its further parts, the nearest first. Where both texts of a pair are cut, they are all combinations of their parts:
-   * the later parts of the first text, each with every part of the second, then the first part with the later ones of the second.
-   * The library nests the same inputs in each other once more; here theirs is empty. Made when first read.
+   * The truncated parts as further inputs, in the order of Hugging Face's library. If one text is cut, these are its further parts, the
+   * nearest first. If both texts of a pair are cut, these are all combinations of their parts: the later parts of the first text, each with
+   * every part of the second, then the first part with the later ones of the second. The library also nests the same inputs in each other;
+   * here their `overflowing` is empty. Computed on first access.
    */
   overflowing: ModelInput[];
 }

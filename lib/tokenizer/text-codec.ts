@@ -36,14 +36,13 @@ export interface DecodeOptions {
 export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
-   * Two numbers a token: where its part of the text begins and ends, in UTF-16 units (JavaScript's string indices) or in bytes of
-   * the text's UTF-8. A token of a part of a character spans all of the character. Tokens around the text have 0, 0. Where
-   * tokenizer.json says `trim_offsets`, blanks at a token's ends are left out.
+   * Two numbers per token: the begin and end of its part of the text, in UTF-16 units (JavaScript's string indices) or in UTF-8 bytes. A
+   * token for part of a character spans the whole character. Tokens added around the text have 0, 0. With `trim_offsets` in tokenizer.json,
+   * white space at a token's ends is left out.
    *
-   * They differ from those of Hugging Face's library, which counts Unicode characters, in two more ways, so that the tokens' parts
-   * cover the text and do not overlap. Text that a normalizer or pre-tokenizer inserts, such as the ▁ before a text, has an empty part; the
-   * library gives it the character beside it. Where a normalizer makes one character of several, or drops accents, the token spans
-   * all of them; the library gives it the first.
+   * Hugging Face's library counts Unicode characters instead. There are two more differences, which make the parts cover the text without
+   * overlaps. Inserted text, such as the ▁ before a text, has an empty part; the library assigns it the adjacent character. If a normalizer
+   * merges characters or drops accents, the token spans all of them; the library assigns only the first.
    */
   offsets: Uint32Array;
 }
@@ -175,11 +174,11 @@ export class TextCodec {
     options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<Uint32Array[]> {
     checkNames(options, BATCH_NAMES);
-    // A batch reuses the memory of the previous one. Of concurrent batches, only one does.
+    // A batch reuses the memory of the previous one. Only one of several concurrent batches can.
     const spare = this.batchIds;
     this.batchIds = undefined;
     const { ids, counts } = await this.encodeJoined(texts, options, spare);
-    if (counts.length === 1 && ids.length === counts[0]) return [ids]; // all of it: none is left for the next
+    if (counts.length === 1 && ids.length === counts[0]) return [ids]; // the whole array is returned, so it cannot be reused
     const lists = await inSlices(apart({ ids, counts }), "encode", options.signal);
     if (ids.length <= keptBatchIds) this.batchIds = ids;
     return lists;
@@ -363,7 +362,7 @@ export class TextCodec {
     return decoder.push(id) + decoder.flush();
   }
 
-  /** Two ordinary tokens behind which others have the text that they have inside a text; fewer where there are none. */
+  /** Finds up to two ordinary tokens as left context, after which other tokens decode as they do inside a text. */
   private findNeighbours(): number[] {
     const found: number[] = [];
     const special = new Set(this.plan.spec.added.map(({ id }) => id));
@@ -372,7 +371,7 @@ export class TextCodec {
     return found;
   }
 
-  /** @internal Whether the bytes of ids are those of each, one after the other: no decoder changes tokens by their neighbours. */
+  /** @internal Whether the bytes of ids are the concatenated bytes of each id: no decoder step depends on neighbouring tokens. */
   get joinsBytes(): boolean {
     return !this.plan.decodesInSteps;
   }

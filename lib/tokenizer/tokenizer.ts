@@ -333,8 +333,8 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * The same tokenizer with another chat template as its default, which `files()` then writes.
-   * @param options.template its text, or the name of one that the tokenizer has; else the one that it falls back to
+   * Returns the same tokenizer with another default chat template, which `files()` then writes.
+   * @param options.template the template's text, or the name of one of the tokenizer's templates. Default: the fallback template
    */
   withChatTemplate(options: { template?: string | undefined } = {}): Tokenizer {
     checkNames(options, { template: true });
@@ -343,7 +343,7 @@ export class Tokenizer extends TextCodec {
     return new Tokenizer(this.file, { ...this.config, chatTemplates });
   }
 
-  /** What renders a conversation, as often as a call needs. */
+  /** Creates the renderer of a conversation. */
   private renderer(
     messages: readonly ChatMessage[],
     options: ChatTemplateOptions,

@@ -1,29 +1,29 @@
-// The offset trimming of byte-level and RoBERTa post-processors: white space at a token's start and end is no part of its stretch.
+// The offset trimming of byte-level and RoBERTa post-processors, which excludes white space at a token's ends from its offsets.
 import type { Slices } from "../core/slices.ts";
 import { flatten, type TokenizerFile } from "./files/tokenizer-file.ts";
 
-/** Blanks of a token as the vocabulary writes it: Ġ is a space of the byte-level alphabet. */
+/** White space in a token's vocabulary entry. Ġ is the space of the byte-level alphabet. */
 const LEADING = /^[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
 const TRAILING = /[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/;
 
-/** Tokens between two of which others may have their turn. */
+/** Number of tokens processed between two yields. */
 const SLICE_TOKENS = 4096;
 
-/** How many characters. */
+/** Numbers of white-space characters. */
 interface Blanks {
   leading: number;
   trailing: number;
 }
 
-/** Shortens the stretches of a tokenizer's tokens as its tokenizer.json says (`trim_offsets`). */
+/** Trims the offsets of tokens if tokenizer.json has `trim_offsets`. */
 export class OffsetTrimmer {
-  /** One a step, whether the text's first token keeps the space that was put before it. */
+  /** For each post-processor, whether the first token keeps the added prefix space. */
   private readonly steps: readonly { keepsPrefix: boolean }[];
   private readonly known = new Map<number, Blanks>();
   private readonly nameOf: (id: number) => string | undefined;
   private readonly isAdded: (id: number) => boolean;
 
-  /** @param names.isAdded of tokens that take blanks of the text beside them (`lstrip`, `rstrip`) */
+  /** @param names.isAdded whether a token is an added one, which may take adjacent white space of the text (`lstrip`, `rstrip`) */
   constructor(
     file: TokenizerFile,
     names: { nameOf: (id: number) => string | undefined; isAdded: (id: number) => boolean },
@@ -38,8 +38,8 @@ export class OffsetTrimmer {
   }
 
   /**
-   * Changes offsets in place, as Hugging Face's `process_offsets` does. Yields every so many tokens: see `inSlices`.
-   * @param offsets two numbers a token @param own the text's own tokens: the first, and the one behind the last
+   * Trims offsets in place, like Hugging Face's `process_offsets`. Yields regularly: see `inSlices`.
+   * @param offsets two numbers per token @param own range of the text's tokens, without those added around it
    */
   *trim(
     text: string,
@@ -57,7 +57,7 @@ export class OffsetTrimmer {
       if (leading === 0 && trailing === 0) continue;
       for (const { keepsPrefix } of this.steps) {
         const isFirst = t === from || begin === 0;
-        // More than one blank is the text's own, one of them at least.
+        // If there is more than one blank, at least one comes from the text.
         const isPrefix = isFirst && keepsPrefix && leading === 1;
         begin = Math.min(isPrefix ? begin : behind(source, begin, leading), end);
         end = Math.max(before(source, end, trailing) ?? end, begin);
@@ -80,14 +80,14 @@ function blanksOf(name: string): Blanks {
   return { leading: LEADING.exec(name)?.[0].length ?? 0, trailing: TRAILING.exec(name)?.[0].length ?? 0 };
 }
 
-/** Whether a character goes on here, of UTF-16 or UTF-8. */
+/** Whether an index is inside a character, in UTF-16 or UTF-8. */
 function isInside(source: string | Uint8Array, at: number): boolean {
   if (typeof source !== "string") return (source[at]! & 0xc0) === 0x80;
   const isLow = (source.charCodeAt(at) & 0xfc00) === 0xdc00;
   return isLow && (source.charCodeAt(at - 1) & 0xfc00) === 0xd800;
 }
 
-/** Where so many characters end that begin at `at`; whole ones, since what a vocabulary calls a blank may stand for another character. */
+/** Moves `at` forward by whole characters, because a blank in the vocabulary may map to another character in the text. */
 function behind(source: string | Uint8Array, at: number, characters: number): number {
   for (let n = 0; n < characters && at < source.length; n++) {
     at++;
@@ -96,7 +96,7 @@ function behind(source: string | Uint8Array, at: number, characters: number): nu
   return at;
 }
 
-/** Where so many characters begin that end at `at`; undefined where the text has none so many. */
+/** Moves `at` back by whole characters. Returns undefined if the text has too few. */
 function before(source: string | Uint8Array, at: number, characters: number): number | undefined {
   for (let n = 0; n < characters; n++) {
     if (at === 0) return undefined;

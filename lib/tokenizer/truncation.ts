@@ -2,15 +2,15 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
 
-/** How inputs that are too long are cut. */
+/** Truncation of inputs that are too long. */
 export interface Truncation {
-  /** Ids at most, those around the texts included. */
+  /** Maximum number of ids, including those added around the texts. */
   maxLength: number;
   /** Which end is cut. Default "right". */
   side?: "right" | "left" | undefined;
-  /** Of two texts: the longer one first (both to about half where both are long), or one alone. Default "longestFirst". */
+  /** Which text of a pair is cut: the longer one first (if both are long, both to about half), or only one. Default "longestFirst". */
   strategy?: "longestFirst" | "onlyFirst" | "onlySecond" | undefined;
-  /** Ids that a part has in common with the one before it, in `overflowing`. Default 0. */
+  /** Number of ids that consecutive parts share, in `overflowing`. Default 0. */
   stride?: number | undefined;
 }
 
@@ -83,7 +83,7 @@ export function keyOf(table: Record<string, string>, value: string): string {
   return Object.keys(table).find((key) => table[key] === value)!;
 }
 
-/** The parts of a text's ids: the first is kept, the others overflow. */
+/** Splits a text's ids into parts. The first is kept, and the others overflow. */
 function cut(ids: Uint32Array, length: number, side: string, stride: number): Uint32Array[] {
   if (ids.length <= length) return [ids];
   if (length === 0) return [ids.subarray(0, 0), ids];
@@ -104,7 +104,7 @@ function cut(ids: Uint32Array, length: number, side: string, stride: number): Ui
   }
 }
 
-/** What is kept of one text or two, and what overflows. */
+/** The kept and the overflowing ids of one text or a pair. */
 export interface Cut {
   kept: readonly Uint32Array[];
   /** Made when asked for: two texts that are both cut have as many combinations as the product of their parts. */

@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// What an exception says, as (code of lib/core/errors.ts, message). Any exception is accepted, non-std ones too.
+// An exception as (code of lib/core/errors.ts, message). Accepts any exception, including non-std ones.
 struct Failure {
   const char* code;  // always a literal
   std::string message;

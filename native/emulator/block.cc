@@ -54,7 +54,7 @@ void read_options() {
 
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
-// Selects the next runnable thread as the current one. Returns null if there is none, or if the block has failed.
+// Selects the next runnable thread as the current one. Returns null if no thread is runnable, or if the block has failed.
 Thread* next_thread() {
   Block& b = block();
   if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;

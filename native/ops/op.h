@@ -111,8 +111,8 @@ struct OpDef {
 
   // Set if output 0 consists of sums that may cancel. Errors are then measured against the magnitudes of the terms.
   SumBounds (*sums)(const Node&) = nullptr;
-  // Changes the attributes to those of an alternative that kernels may compute instead. Returns false if there is none. Only for ops
-  // that do not write to operands.
+  // Changes the attributes to those of an alternative that kernels may compute instead. Returns false if no alternative exists. Only for
+  // ops that do not write to operands.
   bool (*instead)(Attributes&) = nullptr;
 
   // Inputs beyond the 31st have no bit, and are never written.
@@ -120,19 +120,19 @@ struct OpDef {
   bool may_share(size_t input) const { return input < 31 && (inplace >> input & 1); }
 };
 
-// Another form of an operand that programs only read (a weight): It is made once, in parts, and kept beside the tensor for all programs.
+// Another layout of an operand that programs only read (a weight). It is made once, in parts, and cached with the tensor for all programs.
 struct Packing {
   const char* layout = nullptr;  // names the form
   int input = 0;                 // which operand
   size_t bytes = 0;              // 0: the kernel uses the operand's own layout
-  int64_t parts = 0;             // they have equal bytes, and any range of them can be made
-  bool of_files = false;         // only for read-only data: a file's pages, which are then released, or reordered copies of its rows
-  int row_tile = 1;              // rows that the kernel takes at once
+  int64_t parts = 0;             // all of equal size; any range of them can be packed
+  bool of_files = false;         // only for read-only data: a file's pages, which are released afterwards, or reordered copies of its rows
+  int row_tile = 1;              // rows that the kernel processes at once
   int row_block = 136;           // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
-  int row_least = 1;             // fewer rows may be computed another way, to other bits: every block of a chain has at least as many
+  int row_least = 1;             // fewer rows may give other bits, so every block of a chain has at least this many
 };
 struct Packs {
-  Packing (*describe)(const Node&) = nullptr;            // shapes alone are known
+  Packing (*describe)(const Node&) = nullptr;            // only shapes are known
   // Makes parts [begin, end) of the form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all are there.
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };

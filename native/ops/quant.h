@@ -19,7 +19,7 @@ void quantise(DType type, const float* from, int64_t n, void* to);
 constexpr int activation_group = 32;
 constexpr float least_activation = 1e-30f;  // a group whose magnitudes are all below this is zero
 constexpr float activation_steps[2] = {127.0f, 126.0f};
-// Whether 126 steps have the smaller error, given both squared errors in units of their own step.
+// Whether 126 steps have the smaller error. Each squared error is given in units of its step.
 inline bool second_steps_leave_less(float first, float second) {
   return second * (activation_steps[0] * activation_steps[0]) < first * (activation_steps[1] * activation_steps[1]);
 }

@@ -6,7 +6,7 @@ namespace heddle {
 
 // Whether output 1 is dw (V, C).
 inline bool logprob_weight_gradient(const Node& n) { return n.out.size() > 1 && n.out[1].shape.rank == 2; }
-// The number of the output dbias (V), or 0 if there is none.
+// The number of the output dbias (V), or 0 without a bias.
 inline size_t logprob_bias_gradient(const Node& n) {
   const size_t last = n.out.size() - 1;
   return last > 0 && n.out[last].shape.rank == 1 ? last : 0;

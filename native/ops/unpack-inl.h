@@ -159,8 +159,8 @@ template <> struct Unpack<DType::q5_k> {
   }
 };
 
-// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. Each half of 128 elements has 64 bytes
-// with the low nibbles of elements 0 to 63 and then 64 to 127, and 32 bytes with the bit pairs of four runs of 32.
+// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. Each half of 128 elements has 64 bytes with the low nibbles of
+// elements 0 to 63, then 64 to 127. It also has 32 bytes with the bit pairs of four runs of 32.
 template <> struct Unpack<DType::q6_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const float d = half_at(b + 208);

@@ -73,7 +73,7 @@ class Encoder {
   Utf8Buffer utf8_;         // the whole text
   std::string normalized_;  // one segment, with prefix and U+2581
   std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)
-  RegexBudget regex_budget_{0};  // of the text under way
+  RegexBudget regex_budget_{0};  // of the current text
   NormalizedText general_;
   Pieces pieces_;
   UnigramEncoder unigram_;

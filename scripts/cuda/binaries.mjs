@@ -1,8 +1,8 @@
-// What lies in object files and cubins, read without the tools of a CUDA installation: ELF sections, and instructions by opcode.
+// Reads ELF sections, and instructions by opcode, from object files and cubins without CUDA's tools.
 import { readFileSync } from "node:fs";
 
-const ALLOC = 2; // SHF_ALLOC: what a stripped file keeps
-const NOBITS = 8; // SHT_NOBITS: what takes no room in the file
+const ALLOC = 2; // SHF_ALLOC: kept when a file is stripped
+const NOBITS = 8; // SHT_NOBITS: takes no space in the file
 
 /** Sections of an ELF64 file: name, bytes, whether strip keeps it, and the content. */
 export function sectionsOf(path) {
@@ -28,14 +28,14 @@ export function sectionsOf(path) {
 }
 
 /**
- * Tensor-core and asynchronous instructions since sm_80: the low twelve bits of their 16 bytes (and what byte 10 says where those are
- * shared), found by compiling one of each, and what the PTX says for them.
+ * Tensor-core and asynchronous instructions since sm_80, with their opcode (the low twelve bits of 16 bytes) and PTX. Byte 10 distinguishes
+ * instructions that share an opcode. The opcodes were found by compiling each instruction.
  */
 export const instructions = {
   wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, %rd/g }, // HGMMA, both operands in shared memory
   "wgmma.left": { opcode: 0xdf0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, \{/g }, // the left one in registers
   "wgmma.e4m3": { opcode: 0x9f3, ptx: /\bwgmma\.mma_async\S*\.e4m3\b/g }, // QGMMA
-  // HMMA.16816.F32.BF16 and HMMA.1688.F32.TF32: byte 10 tells them apart.
+  // HMMA.16816.F32.BF16 and HMMA.1688.F32.TF32: byte 10 distinguishes them.
   mma: { opcode: 0x23c, kind: (at10) => at10 !== 8, ptx: /\bmma\.sync\.\S*\.f32\.(bf16|f16)\b/g },
   "mma.tf32": { opcode: 0x23c, kind: (at10) => at10 === 8, ptx: /\bmma\.sync\.\S*\.f32\.tf32\b/g },
   "mma.s8": { opcode: 0x237, ptx: /\bmma\.sync\.\S*\.s32\b/g },

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * Writes lib/lifecycle/recipe/place-table.ts: the fields of the npm package countries-list (MIT licence: models/default/NOTICE) that the
- * corpus tells. A table of its own, so that the same seed gives the same corpus whatever version is installed, and whoever
- * installs heddle does not install the package.
+ * corpus uses. The table is checked in, so that a seed gives the same corpus with any version of the package, and heddle does not depend on
+ * it.
  *
  *   node scripts/default-model/places.mjs
  */
@@ -10,7 +10,7 @@ import { writeFileSync } from "node:fs";
 import { continents, countries, languages } from "countries-list";
 import { currencies } from "countries-list/currencies";
 
-/** Hong Kong is left out: the package gives "City of Victoria", a name that has not been in use for long. */
+/** Hong Kong is left out: the package gives "City of Victoria", an obsolete name. */
 const leftOut = new Set(["HK"]);
 
 /** "Albanian Lek" → "Albanian lek": only adjectives made of names keep their capital. @param {string} name */

@@ -2,9 +2,9 @@ import { type Plan, planOf } from "../../lib/lifecycle/plan.ts";
 import { fullSize } from "../../lib/lifecycle/recipe/recipe.ts";
 
 /**
- * The embedded model's plan: that of `heddle lifecycle` with more text and more steps, and with questions about every place, for
- * here none is held back to see whether the model can answer what it was never asked, and conversations of several turns, for it is talked
- * with. Wordings and made-up names are held out as there.
+ * The embedded model's plan: that of `heddle lifecycle` with more text and more steps. It asks about every place, because no places are
+ * held out to test generalization. It includes conversations of several turns, because users chat with the model. Wordings and made-up
+ * names are still held out.
  */
 export function defaultPlan(): Plan {
   const plan = planOf({ seed: 1, budgetMinutes: 20, quick: false });

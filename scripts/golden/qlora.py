@@ -13,7 +13,7 @@ import torch
 import quantised
 from training import BASE, decoder, decoder_shapes, hashed
 
-# Of each type: where its half-precision numbers lie, and the size that makes its values about 0.1.
+# For each type: offsets of its half-precision numbers, with the magnitude that makes its values about 0.1.
 HALVES = {"q4_0": {0: 2 ** -7}, "q8_0": {0: 2 ** -11}, "q4_k": {0: 2 ** -13, 2: 2 ** -11}}
 LORA = dict(r=4, alpha=8)
 

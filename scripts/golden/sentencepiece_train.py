@@ -1,5 +1,5 @@
-# Writes test/golden/sentencepiece/trained.json: what SentencePiece's own trainers make of the text that
-# test/tokenizer/training-text.ts generates: for Unigram and BPE the pieces, and into how many they cut that text.
+# Writes test/golden/sentencepiece/trained.json: results of SentencePiece's trainers on the text of
+# test/tokenizer/training-text.ts. For Unigram and BPE, it has the pieces, and the number of pieces that encode that text.
 #
 #   node scripts/golden/training_text.mjs > TEXT && python3 scripts/golden/sentencepiece_train.py TEXT
 #   (Debian's python3-sentencepiece 0.2.0)

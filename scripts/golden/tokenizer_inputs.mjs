@@ -1,7 +1,7 @@
-// Writes test/golden/tokenizer-inputs.json: what the official library makes of truncation and padding, on the tokenizer "bert"
-// of test/tokenizer/generated.ts.
+// Writes test/golden/tokenizer-inputs.json: the official library's truncation and padding, for the tokenizer "bert" of
+// test/tokenizer/generated.ts.
 //
-// Not what overflows: 0.23.2 stops encoding at the length and so loses a part of it.
+// Overflowing parts are not included, because 0.23.2 stops encoding at the length and so loses some of them.
 //
 //   npm install --prefix FOLDER tokenizers@0.23.2 && node scripts/golden/tokenizer_inputs.mjs FOLDER
 import { writeFileSync } from "node:fs";

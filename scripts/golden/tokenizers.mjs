@@ -1,5 +1,4 @@
-// Writes test/golden/tokenizers.json: what the official library makes of the tokenizers and strings of
-// test/tokenizer/generated.ts.
+// Writes test/golden/tokenizers.json: the official library's results for the tokenizers and strings of test/tokenizer/generated.ts.
 //
 //   npm install --prefix FOLDER tokenizers@0.23.2 && node scripts/golden/tokenizers.mjs FOLDER
 import { writeFileSync } from "node:fs";

@@ -145,7 +145,7 @@ def initial(c):
             v = 0.2 * v + (0.0 if name.endswith("bias") or c["type"] == "gemma" else 1.0)
         else:
             v = v * 0.4
-        # What the other side stores is float32.
+        # heddle stores float32.
         out[name] = v.float().double().requires_grad_(True)
     return out
 

@@ -1,12 +1,12 @@
-// One archive of what scripts/gpu-check.sh needs beside the checkout, for a machine that can fetch nothing: node itself, the
-// packages that the steps import, and the small fixtures.
+// Packs everything that scripts/gpu-check.sh needs besides the checkout, for a machine without network: node itself, the packages that the
+// steps import, and the small fixtures.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../testing.mjs";
 
-/** What the steps import of the packages that are not the product's own dependencies. */
+/** Packages that the steps import and that are not dependencies of heddle. */
 const needed = ["vitest", "fast-check", "hyparquet-writer"];
 const fixtures = [
   "stories260K",

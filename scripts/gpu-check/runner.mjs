@@ -1,18 +1,18 @@
-// Runs steps one after another, each in a process group of its own with a time limit, and goes on after a failure.
+// Runs steps one after another, each in a separate process group with a time limit, and continues after a failure.
 import { spawn } from "node:child_process";
 import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync } from "node:fs";
 
 /**
  * @typedef {object} Step
  * @property {string} name
- * @property {number} seconds its limit; cut where the time for all of them is shorter
+ * @property {number} seconds its time limit; reduced if the total time is shorter
  * @property {string[]} command
  * @property {Record<string, string>} [env]
- * @property {string} [stdout] a file for it; else it goes to the log beside stderr
- * @property {() => string | undefined} [absent] why it cannot run here: recorded, neither passed nor failed
- * @property {string[]} [after] steps without whose success it would say nothing
- * @property {boolean} [optional] its failure is told and does not count: a tool that this machine may refuse
- * @property {() => object | undefined} [facts] what its output files say, once it has run
+ * @property {string} [stdout] a file for stdout; by default it goes to the log, like stderr
+ * @property {() => string | undefined} [absent] returns the reason why it cannot run here, which counts neither as passed nor as failed
+ * @property {string[]} [after] steps that must succeed before it is meaningful
+ * @property {boolean} [optional] its failure is reported but does not count, for tools that a machine may forbid
+ * @property {() => object | undefined} [facts] reads facts from its output files after it has run
  */
 
 const KILL_GRACE_SECONDS = 3;
@@ -65,7 +65,7 @@ function execute({ command, env, stdout }, log, limit) {
     const file = openSync(log, "a");
     const own = stdout === undefined ? file : openSync(stdout, "w");
     const [program, ...args] = command;
-    // A group of its own: what a step started ends with it.
+    // A separate process group, so that all processes of a step end with it.
     const child = spawn(program, args, {
       detached: true,
       stdio: ["ignore", own, file],
@@ -129,7 +129,7 @@ export function summaryText(summary) {
   return `${lines.join("\n")}\n`;
 }
 
-/** Every figure of the bench, beside the same of PyTorch where it was measured. */
+/** Every figure of the bench, with PyTorch's figure if it was measured. */
 function benchLines(steps) {
   const torch = new Map(steps.find((s) => s.name === "torch")?.facts?.results?.map((r) => [r.name, r.value]));
   return steps

@@ -1,4 +1,4 @@
-// What scripts/gpu-check.sh runs, in order: correctness first, then the tools that look for what results do not show, then figures.
+// The steps of scripts/gpu-check.sh, in order: correctness, then tools that find errors which results do not show, then figures.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,10 +8,10 @@ import { deviceTests, root } from "../testing.mjs";
 const node = process.execPath;
 const EMULATED = "the device is emulated";
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-// The sources themselves: nothing but the addon has to be built.
+// Run from the sources, so that only the addon must be built.
 const heddle = [node, join(root, "node_modules", "jiti", "lib", "jiti-cli.mjs"), join(root, "lib", "cli", "main.ts")];
 
-/** The device that nvidia-smi tells of, or undefined. */
+/** The device that nvidia-smi reports, or undefined. */
 export function deviceFacts() {
   const query = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks_throttle_reasons.active";
   const { status, stdout } = spawnSync("nvidia-smi", [`--query-gpu=${query}`, "--format=csv,noheader"], {
@@ -183,7 +183,7 @@ function sanitizer(tool, program, env, emulated) {
   };
 }
 
-/** What limits the main kernels of a suite, by ncu: share of the arithmetic's and of the memory's peak. */
+/** Profiles the main kernels of a suite with ncu: their share of peak compute and of peak memory bandwidth. */
 function profile(suite, kernels, out, env, emulated) {
   const found = toolkit("ncu");
   return {
@@ -204,7 +204,7 @@ function profile(suite, kernels, out, env, emulated) {
   };
 }
 
-/** What a run of vitest wrote down: counts, and each failure's first line. */
+/** Facts from vitest's report: counts, and each failure's first line. */
 function testFacts(report) {
   if (!existsSync(report)) return undefined;
   const text = readFileSync(report, "utf8");

@@ -23,18 +23,18 @@ describe("the program", () => {
     const { stdout, code } = await heddle(["train", "dpo", "--help"]);
     expect(code).toBe(0);
     const keys = stdout.slice(stdout.indexOf("Keys of the configuration file"));
-    expect(keys).toMatch(/\n {2}perDeviceTrainBatchSize +pairs of one micro-batch \(default 8\)\n/);
-    expect(keys).toMatch(/\n {2}lossType +the objective \(sigmoid\|ipo\|hinge, default sigmoid\)\n/);
+    expect(keys).toMatch(/\n {2}perDeviceTrainBatchSize +pairs per micro-batch \(default 8\)\n/);
+    expect(keys).toMatch(/\n {2}lossType +loss function \(sigmoid\|ipo\|hinge, default sigmoid\)\n/);
     for (const key of Object.keys(dpoSchema.shape)) expect(keys).toMatch(new RegExp(`\\n {2}${key} +\\S`));
     for (const key of ["model", "outputDir", "data"])
       expect(keys).toMatch(new RegExp(`\\n {2}${key} [^(]*(\\n {20}[^(]*)*\\(needed\\)\\n`));
-    expect(keys).toMatch(/\n {2}learningRate +the schedule's peak \(default: 1e-5 with lora, 1e-6 without\)\n/);
+    expect(keys).toMatch(/\n {2}learningRate +peak learning rate \(default: 1e-5 with lora, 1e-6 without\)\n/);
     expect(keys).toMatch(/\n {2}saveSteps [^(]*\(default 500\)\n/);
     for (const key of [...loraNames, ...Object.keys(replaySchema.shape)])
       expect(keys).toMatch(new RegExp(`\\n {4}${key} +[a-z]`));
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
     const sft = (await heddle(["train", "sft", "--help"])).stdout;
-    expect(sft).toMatch(/\n {2}learningRate +the schedule's peak \(default: 1e-4 with lora, 2e-5 without\)\n/);
+    expect(sft).toMatch(/\n {2}learningRate +peak learning rate \(default: 1e-4 with lora, 2e-5 without\)\n/);
     expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards [^(]*\(needed\)\n/);
   });
 

@@ -103,7 +103,7 @@ describe("heddle train", () => {
     });
     const [step, , held] = tuned.split("\n");
     expect(step).toMatch(/, rewardChosen 0\.0000, .*, kl 0\.0000, replayLoss \d\.\d{4}, learning rate/);
-    expect(held).toMatch(/^step 2: held-out loss \d\.\d{4} over 4 pairs, rewardChosen/);
+    expect(held).toMatch(/^step 2: held-out loss \d\.\d{4} over 4 answers, rewardChosen/);
     await using loaded = await LanguageModel.load(join(folder, "kto-text"));
     expect(loaded.card!.stages!.map(({ stage }) => stage)).toEqual(["sft", "kto"]);
     expect(loaded.card!.data.map(({ name }) => name)).toEqual(["sft.jsonl", "rated.jsonl"]);

@@ -1,4 +1,4 @@
-// Schemas from strangers that try to make the server work: what compiling them and writing by them may cost.
+// Bounds the cost of compiling and using hostile schemas that try to keep the server busy.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Automaton, Constraint, compiledAhead, compileSchema, type JsonSchema } from "../../lib/constrain/index.ts";
@@ -12,7 +12,7 @@ interface Cost {
   megabytes: number;
 }
 
-/** What one schema may cost, whatever it says. */
+/** Maximum cost of any schema. */
 const MOST: Cost = { cpu: 1000, turn: 50, megabytes: 256 };
 
 /** Milliseconds of processor time, the longest turn of the event loop, and by how much the heap grows at its peak. */
@@ -38,7 +38,7 @@ async function costOf(work: () => Promise<unknown>): Promise<Cost> {
   return { cpu, turn, megabytes: (peak - heap) / 2 ** 20 };
 }
 
-/** Checks what some work costs. It is tried again while other work on the machine may be what makes it dear. */
+/** Checks the cost of some work. Retries, because other load on the machine can inflate it. */
 async function expectWithin(work: () => Promise<unknown>, most: Cost, about?: string): Promise<void> {
   const keys = ["cpu", "turn", "megabytes"] as const;
   const least = await costOf(work);
@@ -49,7 +49,7 @@ async function expectWithin(work: () => Promise<unknown>, most: Cost, about?: st
   for (const key of keys) expect(least[key], `${key} ${about}`).toBeLessThanOrEqual(most[key]);
 }
 
-/** Compiles a schema in turns. @returns the code of a typed error, or "compiled" */
+/** Compiles a schema in slices. @returns the code of a typed error, or "compiled" */
 async function outcome(schema: unknown): Promise<string> {
   try {
     await compiledAhead({ responseFormat: { type: "json_schema", schema: schema as JsonSchema } });
@@ -62,7 +62,7 @@ async function outcome(schema: unknown): Promise<string> {
 
 const outcomes = /^(?:compiled|INVALID_ARGUMENT|UNSUPPORTED)$/;
 
-/** The names of one object are listed at once, however many there are: JavaScript has no other way. */
+/** Listing the names of one object cannot be sliced, because JavaScript lists them all at once. */
 const indivisible = "half a million names";
 
 describe("compiling a hostile schema", () => {
@@ -118,7 +118,7 @@ const tokens = {
   tokenBytes: (id: number) => texts[id]!,
 };
 
-/** Writes tokens by a schema, of those allowed one by each number. @returns the code of a typed error, or "written" */
+/** Writes tokens by a schema. Each number selects one of the allowed tokens. @returns the code of a typed error, or "written" */
 async function write(automaton: Automaton, choices: readonly number[]): Promise<string> {
   const constraint = new Constraint(automaton, { tokens, vocabSize: texts.length, ends: new Set() });
   try {
@@ -155,11 +155,11 @@ describe("writing by a hostile schema that compiles", () => {
     expect(said).toMatch(/^(?:written|UNSUPPORTED)$/);
   });
 
-  test("ends in an error where each token takes too long", async () => {
+  test("ends in an error if each token takes too long", async () => {
     const lengths = Array.from({ length: 3000 }, (_, i) => ({ type: "string", maxLength: 900 + i }));
     const automaton = new Automaton(compileSchema({ anyOf: lengths }));
     const letters = Array.from({ length: 800 }, () => 0x41);
-    // The first choice is the quotation mark, the only token that may come; then letters follow without end.
+    // The first choice is the quotation mark, the only allowed token. Letters follow without end.
     expect(await write(automaton, [0, ...letters])).toBe("UNSUPPORTED");
   });
 
@@ -180,7 +180,7 @@ describe("writing by a hostile schema that compiles", () => {
 /** A whole number from 0, below another. */
 type Random = (below: number) => number;
 
-/** Draws a schema without a thought: sizes, references and combinations as they come. @param levels that it may have */
+/** Generates a random schema with arbitrary sizes, references and combinations. @param levels maximum nesting */
 function wild(random: Random, levels: number): unknown {
   const pick = <T>(...of: T[]): T => of[random(of.length)]!;
   const list = <T>(most: number, make: () => T): T[] => Array.from({ length: 1 + random(most) }, make);
@@ -222,7 +222,7 @@ function wild(random: Random, levels: number): unknown {
   return pick(...kinds)();
 }
 
-test("a random schema compiles or is refused within a second, and so is a document by it", {
+test("compiles or rejects a random schema within a second, and writes a document by it as fast", {
   timeout: 300_000,
 }, async () => {
   const counts = new Map<string, number>();
@@ -251,6 +251,6 @@ test("a random schema compiles or is refused within a second, and so is a docume
     }),
     { numRuns: 150, endOnFailure: true },
   );
-  // Both sides of the question are met.
+  // Both outcomes must occur.
   for (const said of ["compiled", "INVALID_ARGUMENT"]) expect(counts.get(said) ?? 0, said).toBeGreaterThan(10);
 });

@@ -1,4 +1,4 @@
-// Schemas that try to make their compilation dear: each is below 4 MB as JSON.
+// Schemas that try to make compilation expensive. Each is below 4 MB as JSON.
 
 type Schema = unknown;
 
@@ -7,13 +7,13 @@ const named = (count: number, make: (i: number) => unknown, name = "d"): Record<
   Object.fromEntries(times(count, (i) => [`${name}${i}`, make(i)]));
 const ref = (i: number) => ({ $ref: `#/$defs/d${i}` });
 
-/** `$defs` of which each is made of the next, to a leaf. */
+/** `$defs` that each refer to the next, down to a leaf. */
 const tower = (levels: number, leaf: Schema, make: (next: { $ref: string }, i: number) => Schema): Schema => ({
   ...ref(0),
   $defs: { ...named(levels, (i) => make(ref(i + 1), i)), [`d${levels}`]: leaf },
 });
 
-/** Each level is twice the next, through objects of its own. */
+/** Each level contains the next one twice, through distinct objects. */
 const doubled = (leaf: Schema, levels = 40): Schema =>
   tower(levels, leaf, (next) => ({ allOf: [{ allOf: [next] }, { title: "again", ...next }] }));
 
@@ -25,7 +25,7 @@ const nestedConst = (text: string): unknown => {
 
 const ranges = (count: number) => times(count, (i) => `\\u{${(0x4e00 + 2 * i).toString(16)}}`).join("");
 
-/** What is attacked, by a name. */
+/** The hostile schemas by name. */
 export const attacks: Readonly<Record<string, () => Schema>> = {
   // Products and doublings.
   "allOf doubled 28 times": () => tower(28, { type: "string" }, (next) => ({ allOf: [next, next] })),

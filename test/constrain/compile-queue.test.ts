@@ -1,4 +1,4 @@
-// Compilations under way together: who goes on, who waits, and who is abandoned.
+// Scheduling of concurrent compilations: order, waiting and cancellation.
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { compileInTurns } from "../../lib/constrain/compile-queue.ts";
@@ -7,7 +7,7 @@ import type { Slices } from "../../lib/core/slices.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { attacks } from "./attacks.ts";
 
-/** Work of so many steps, each a third of a millisecond of the clock. */
+/** Work of `count` steps, each a third of a millisecond of wall time. */
 function* steps(count: number, seen = { steps: 0 }): Slices<number> {
   for (let i = 0; i < count; i++) {
     for (const end = performance.now() + 0.3; performance.now() < end; );
@@ -18,7 +18,7 @@ function* steps(count: number, seen = { steps: 0 }): Slices<number> {
 }
 
 describe("compilations", () => {
-  test("that are small are done before long ones that were there first", async () => {
+  test("finish small ones before long ones that came first", async () => {
     const order: string[] = [];
     const note = (name: string) => () => order.push(name);
     const long = [1, 2, 3].map((i) => compileInTurns(steps(600), "test", undefined).then(note(`long ${i}`)));
@@ -29,7 +29,7 @@ describe("compilations", () => {
     expect(order).toHaveLength(4);
   });
 
-  test("go on one at a time where they are long, so that the others hold little", async () => {
+  test("run one at a time if they are long, so that waiting ones hold little memory", async () => {
     const seen = [0, 1, 2, 3].map(() => ({ steps: 0 }));
     const all = seen.map((of) => compileInTurns(steps(600, of), "test", undefined));
     await Promise.race(all);
@@ -38,7 +38,7 @@ describe("compilations", () => {
     expect(await Promise.all(all)).toEqual([600, 600, 600, 600]);
   });
 
-  test("that are abandoned do nothing more and end with ABORTED after a turn of the event loop", async () => {
+  test("stop after an abort and end with ABORTED within a turn of the event loop", async () => {
     const seen = Array.from({ length: 30 }, () => ({ steps: 0 }));
     const controller = new AbortController();
     const ended = seen.map((of) =>
@@ -55,7 +55,7 @@ describe("compilations", () => {
     expect(seen.map((of) => of.steps)).toEqual(before);
   });
 
-  test("fail alone", async () => {
+  test("fail without affecting others", async () => {
     const failing = (function* (): Slices<number> {
       yield;
       throw new Error("of its own");

@@ -1,4 +1,4 @@
-// Formats of strings beside the grammars of their RFCs: what is of a format, and what is not.
+// Compares string formats with the grammars of their RFCs, for valid and invalid strings.
 import { describe, expect, test } from "vitest";
 import { Automaton, compileSchema } from "../../lib/constrain/index.ts";
 
@@ -226,11 +226,11 @@ describe.each(Object.entries(examples))("format %s", (format, { valid, invalid }
   const automaton = new Automaton(compileSchema({ type: "string", format }));
   const accepts = (text: string) => automaton.read(automaton.start, Buffer.from(JSON.stringify(text)))?.whole === true;
 
-  test("accepts what its RFC's grammar does", () => {
+  test("accepts strings that its RFC's grammar accepts", () => {
     expect(valid.filter((text) => !accepts(text))).toEqual([]);
   });
 
-  test("rejects what its RFC's grammar does", () => {
+  test("rejects strings that its RFC's grammar rejects", () => {
     expect(invalid.filter(accepts)).toEqual([]);
   });
 });

@@ -37,7 +37,7 @@ async function vectorsOf(path: string): Promise<number[][]> {
 function keysOf(path: string): Record<string, unknown> {
   const { metadata, file } = openGguf(path);
   file.close();
-  return metadata.record();
+  return Object.fromEntries([...metadata.values].map(([key, { value }]) => [key, value]));
 }
 
 describe.each(kinds)("%s", (modelType, tokenizerOf) => {

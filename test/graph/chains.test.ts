@@ -1,5 +1,5 @@
-// Nodes whose rows depend on their own rows alone run block by block of rows (native/runtime/plan/chains.cc). The bits are those of one
-// node after the other, which is how a device of so many threads that each would have few rows runs them.
+// Chains of row-wise nodes run block by block of rows (native/runtime/plan/chains.cc). The bits equal those of running node by node. A
+// device runs node by node if it has too many threads for the rows.
 import { describe, expect, test } from "vitest";
 import {
   add,

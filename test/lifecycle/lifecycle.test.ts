@@ -165,7 +165,7 @@ describe("the lesson, quickly", () => {
     [{ out: "" }, /out: expected a folder/],
     [
       { outputDir: "x" },
-      /outputDir: expected one of out, budgetMinutes, seed, quick, device, threads, signal, got an unk/,
+      /outputDir: expected one of out, budgetMinutes, seed, quick, device, threads, signal, onWarning, got an unk/,
     ],
     [{ budgetMinute: 1 }, /budgetMinute: expected a known option \(nearest: budgetMinutes\), got an unknown name/],
     [{ quick: "yes" }, /quick: expected true or false, got "yes"/],

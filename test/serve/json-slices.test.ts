@@ -1,4 +1,4 @@
-// Bodies are parsed part by part, to what JSON.parse makes of them.
+// Parses bodies part by part, with the same result as JSON.parse.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { atOnce } from "../../lib/core/slices.ts";

@@ -11,7 +11,7 @@ const BYTES = 4 << 20;
 
 let model: LanguageModel;
 beforeAll(async () => {
-  // Of so many tokens that four megabytes of text are rendered and encoded before they are refused.
+  // The context is so long that four megabytes of text are rendered and encoded before they are refused.
   model = await chatModel({ maxPositionEmbeddings: 65_536 });
 });
 afterAll(() => model.dispose());

@@ -1,4 +1,4 @@
-// What templates of strangers may take: memory of all values together, and time of all renderings of a call.
+// Limits of untrusted templates: memory of all values together, and time of all renderings of a call.
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";

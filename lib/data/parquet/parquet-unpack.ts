@@ -5,7 +5,7 @@ import type { CompressionCodec, Compressors } from "hyparquet";
 
 type Unpack = (bytes: Uint8Array, length: number) => Uint8Array;
 
-/** What zlib unpacks on a thread of its pool. */
+/** Codecs that zlib unpacks on its thread pool. */
 const threaded: Partial<
   Record<CompressionCodec, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
 > = {

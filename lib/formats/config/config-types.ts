@@ -28,8 +28,8 @@ export interface EmbeddingConfig {
 }
 
 /**
- * A pooling mode for hidden states: the first token ("cls" elsewhere), the maximum per dimension, the mean, the sum divided by the square
- * root of the number of tokens, a mean with weight n for the n-th token (Muennighoff 2022, "SGPT"), or the last token.
+ * A pooling mode for hidden states. "first" takes the first token ("cls" elsewhere), "max" the maximum per dimension. "mean_sqrt_len" is
+ * the sum divided by the square root of the number of tokens. "weighted_mean" weights the n-th token by n (Muennighoff 2022, "SGPT").
  */
 export type PoolingMode = "first" | "max" | "mean" | "mean_sqrt_len" | "weighted_mean" | "last";
 

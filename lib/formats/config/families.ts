@@ -287,12 +287,12 @@ export function isModelType(modelType: unknown): modelType is ModelType {
   return typeof modelType === "string" && formats.has(modelType);
 }
 
-/** All that can be loaded: those that come with the package, then registered ones. */
+/** Returns all model types that can be loaded: built-in ones first, then registered ones. */
 export function knownModelTypes(): ModelType[] {
   return [...formats.keys()];
 }
 
-/** What a family is in files. @throws HeddleError UNSUPPORTED naming the nearest */
+/** Returns the file format of a family. @throws HeddleError UNSUPPORTED with the nearest known name */
 export function formatOf(modelType: ModelType): FamilyFormat {
   const found = formats.get(modelType);
   if (!found) {

@@ -1,4 +1,4 @@
-// Models of pictures and text whose language model is a type that is provided: its part of config.json, and its weights.
+// Multimodal models with a supported language model: the language model's part of config.json, and its weights.
 import type { BuiltInModelType, ModelType } from "./families.ts";
 
 type Json = Record<string, unknown>;
@@ -7,11 +7,11 @@ interface LanguageModel {
   modelType: BuiltInModelType;
   /** transformers' class of the language model alone. */
   architecture: string;
-  /** What `text_config` leaves out where it is as the configuration class has it. */
+  /** Defaults of the configuration class, which `text_config` may omit. */
   defaults: Json;
 }
 
-/** By `model_type` of the whole. */
+/** Keyed by the multimodal model's `model_type`. */
 const LANGUAGE_MODELS: Readonly<Record<string, LanguageModel>> = {
   gemma3: {
     modelType: "gemma3_text",
@@ -30,13 +30,13 @@ const LANGUAGE_MODELS: Readonly<Record<string, LanguageModel>> = {
   },
 };
 
-/** What the whole says of its language model, where both say it. */
+/** Keys for which the outer configuration takes precedence over `text_config`. */
 const OF_THE_WHOLE = [
   ...["bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "quantization_config"],
   ...["id2label", "label2id", "num_labels", "problem_type"],
 ];
 
-/** The config.json of a model's language model; the same value where the model has no other part. */
+/** Returns the config.json of a model's language model, or the given value if the model has no other part. */
 export function languageModelConfig(raw: Json): Json {
   const { model_type: type, text_config: text, vision_config: _, architectures, ...whole } = raw;
   const model = typeof type === "string" && Object.hasOwn(LANGUAGE_MODELS, type) ? LANGUAGE_MODELS[type] : undefined;

@@ -1,4 +1,4 @@
-// Model types that heddle does not provide: which of its own is nearest, and what a configuration says that this one does not compute.
+// Unsupported model types: the nearest supported type, and the features that it lacks.
 
 import { nearest } from "../../core/nearest-name.ts";
 import type { BuiltInModelType, ModelType } from "./families.ts";
@@ -7,9 +7,9 @@ import { isModelType, knownModelTypes } from "./families.ts";
 interface OtherType {
   /** Matches `model_type` of config.json, or `general.architecture` of GGUF. */
   name: RegExp;
-  /** Undefined for types that share no blocks with any that is provided. */
+  /** Undefined for types that share no blocks with a supported type. */
   like?: BuiltInModelType;
-  /** What they need that their keys may not tell. */
+  /** Required features that may not be visible in the keys. */
   lacks?: readonly string[];
 }
 
@@ -18,7 +18,7 @@ const ROUTING = ["its routing of experts"];
 const STATE_SPACE = ["state-space layers"];
 const ENCODER = ["an encoder beside the decoder"];
 
-/** The first that matches counts. */
+/** The first match wins. */
 const OTHERS: readonly OtherType[] = [
   { name: /^llama4/, like: "llama", lacks: ["attention in chunks", ...ROUTING] },
   { name: /^mllama/, like: "llama", lacks: ["attention to pictures"] },
@@ -97,7 +97,7 @@ const OTHERS: readonly OtherType[] = [
   { name: /^ernie$/, like: "bert", lacks: ["embeddings of tasks"] },
 ];
 
-/** A configuration as far as it is looked at. */
+/** The inspected parts of a configuration. */
 export interface UnknownModel {
   /** Its `model_type`, or `general.architecture`. */
   name: unknown;
@@ -107,12 +107,12 @@ export interface UnknownModel {
   keys: readonly string[];
 }
 
-/** What a type is known to need by its name alone. */
+/** Returns the unsupported features that a type's name implies. */
 export function neededByName(name: unknown): readonly string[] {
   return known(name)?.lacks ?? [];
 }
 
-/** The type of heddle's that is nearest to another one; undefined where none shares blocks with it. */
+/** Returns the supported type that is nearest to an unsupported one. Undefined if none shares blocks with it. */
 export function nearestType({ name, value }: UnknownModel): ModelType | undefined {
   const other = known(name);
   if (other) return other.like;
@@ -136,11 +136,11 @@ function byStructure(name: string, value: UnknownModel["value"]): ModelType {
   return layerNorm && !has("rms_norm_eps", "attention.layer_norm_rms_epsilon") ? "gpt_neox" : "llama";
 }
 
-/** Keys of config.json that say nothing of what layers compute, or that a family may have under several names. */
+/** Keys of config.json that do not change the layers' computation, or that have several names among families. */
 const NEUTRAL =
   /^_|^(architectures|model_type|auto_map|torch_dtype|dtype|transformers_version|use_cache|id2label|label2id|problem_type|pretraining_tp|return_dict|task_specific_params|tokenizer_class|is_decoder|vocab_size|hidden_size|d_model|n_embd|intermediate_size|ffn_dim|n_inner|n_ctx|num_hidden_layers|num_layers|n_layers?|num_attention_heads|n_heads?|num_key_value_heads|head_dim|max_position_embeddings|n_positions|max_sequence_length|layer_types|hidden_act|hidden_activation|activation_function|type_vocab_size|tie_word_embeddings|attention_bias|mlp_bias|use_bias|bias|context_length|embedding_length|block_count|feed_forward_length|file_type)$|token_id$|dropout|pdrop|_drop$|norm_eps|norm_epsilon|^initializer|_range$|_std$|rope|sliding|window|partial_rotary|^attention\.(head_count|key_length|value_length|causal|layer_norm|sliding)|^output_|gradient_checkpointing|_config$|^num_labels$|^(name|use_return_dict)$/;
 
-/** Keys that none of the known features explains: what else distinguishes the type. At most four are shown. */
+/** Returns keys that no known feature explains, at most four. */
 export function unexplainedKeys({ keys, value }: UnknownModel): string[] {
   const told = keys.filter((key) => {
     const set = value(key);

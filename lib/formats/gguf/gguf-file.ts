@@ -124,7 +124,7 @@ function readEntry(reader: GgufReader, index: number): RawEntry {
   return { name, typeNumber, shape, relative: reader.u64(`${label}: offset`) };
 }
 
-/** Each tensor begins at the padded end of the one before it, as llama.cpp demands: there are no gaps, and no overlaps. */
+/** Each tensor begins at the padded end of the one before it, as llama.cpp demands. Gaps and overlaps are rejected. */
 function placeTensors(
   reader: GgufReader,
   table: RawEntry[],

@@ -46,8 +46,8 @@ export interface CacheState {
 
 /**
  * Keys and values of several sequences (slots) on the device, and their ids. Memory is committed as it is written, and doubles as sequences
- * grow, up to the context length. Sliding layers hold only their window. With a page size, slots take pages from a shared store, so that
- * short sequences take no more than they need, and common prefixes are stored once.
+ * grow, up to the context length. Sliding layers hold only their window. With a page size, slots take pages from a shared store. Short
+ * sequences then take no more than they need, and common prefixes are stored once.
  */
 export class KvCache {
   private readonly bound: BoundModel;
@@ -206,7 +206,7 @@ export class KvCache {
   }
 
   /**
-   * Whether parts of a prompt may be queued behind the running one. Paged caches cannot, because pages may have to be allocated. Sliding
+   * Whether parts of a prompt may be queued after the running one. Paged caches cannot, because pages may have to be allocated. Sliding
    * layers cannot, because they keep the rows of only one run, and an abort could lose too many.
    */
   get takesRunsAhead(): boolean {

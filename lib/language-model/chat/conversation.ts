@@ -32,7 +32,7 @@ function usesTemplate({ tokenizer, template }: Renderer): boolean {
   return template.template !== undefined || tokenizer.hasChatTemplate;
 }
 
-/** Checks and copies the template's inputs. @throws HeddleError INVALID_ARGUMENT, also if there is no template that could use them */
+/** Checks and copies the template's inputs. @throws HeddleError INVALID_ARGUMENT, also if no template could use them */
 export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTemplate): Renderer {
   if (!tokenizer) throw withoutTokenizer("chat");
   const template: Record<string, unknown> = {};

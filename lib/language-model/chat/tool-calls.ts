@@ -11,7 +11,7 @@ export interface ToolCall {
 }
 
 const { open: OPEN, close: CLOSE } = TOOL_CALL;
-/** Maximum length of a call. The text of a longer one is no longer held back. */
+/** Maximum length of a call. The text of a longer call is released. */
 const MOST_CALL = 1 << 17;
 
 /** The decided part of an answer. */

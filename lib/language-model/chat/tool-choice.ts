@@ -4,8 +4,8 @@ import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 
 /**
- * Tool choice as in OpenAI's API. `"auto"` (default) leaves it to the model, `"none"` hides the tools, `"required"` forces a call of any
- * tool, and the last form forces a call of that tool.
+ * Tool choice as in OpenAI's API. `"auto"` (default) leaves it to the model. `"none"` hides the tools. `"required"` forces a call of any
+ * tool, and the last form a call of the named tool.
  */
 export type ToolChoice = "none" | "auto" | "required" | { type: "function"; function: { name: string } };
 

@@ -55,7 +55,7 @@ export interface MadeUpNames {
 
 /**
  * Names of made-up countries, built from one set of syllables. They differ from real names. Held-out names differ from every trained one in
- * at least two letters and are not a part of any, so that no text search finds them in training data.
+ * at least two letters, and are not a substring of any. No text search finds them in training data.
  */
 export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {
   const random = new Random(seed * 16 + 7);

@@ -1,6 +1,6 @@
 /**
- * The report's script. It draws the plots with uPlot (inlined before it) in the page's colours, and redraws them when the page's width or the
- * system's colour scheme changes.
+ * The report's script. It draws the plots with uPlot (inlined before it) in the page's colours. It redraws them when the page's width or
+ * the system's colour scheme changes.
  */
 export const script = `
 "use strict";

@@ -168,7 +168,7 @@ export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = 
 /**
  * The content of adapter_config.json.
  * @param baseModel path or name of the base
- * @param beside names of other adapters that it needs
+ * @param beside required other adapters, by name
  */
 export function adapterConfig(
   model: Model,

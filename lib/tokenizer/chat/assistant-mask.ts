@@ -12,8 +12,8 @@ export type Render = (messages: readonly ChatMessage[], addGenerationPrompt: boo
 
 /**
  * Finds the assistant's turns in a rendered conversation, from after the generation prompt to the end of the turn. It renders the
- * conversation up to each turn, which works for any template. If a template changes a turn once others follow (for example drops
- * thoughts), the turn is found by its content, or left out if that is gone.
+ * conversation up to each turn, which works for any template. A template may change a turn once others follow, for example drop thoughts.
+ * The turn is then found by its content, or left out.
  */
 export function assistantSpans(messages: readonly ChatMessage[], full: string, render: Render): Span[] {
   const spans: Span[] = [];
@@ -49,9 +49,9 @@ function contentSpan(full: string, content: string, from: number): Span | undefi
 }
 
 /**
- * Marks the tokens in the spans with 1. A token that begins before a span and reaches into it counts, because after a generation prompt that
- * ends in a space it is the answer's first word. A special token right after a span (the end of the turn) belongs to it. White space after
- * that token does not, because a model stops before it.
+ * Marks the tokens in the spans with 1. A token that begins before a span and reaches into it counts: after a generation prompt that ends
+ * in a space, it is the answer's first word. A special token right after a span (the end of the turn) belongs to it. White space after that
+ * token does not, because a model stops before it.
  * @param offsets two numbers per token, as from Tokenizer.encodeWithOffsets
  */
 export function tokenMask(

@@ -88,33 +88,33 @@ export function chooseTemplate(
     }
     return options.template;
   }
-  // As Hugging Face does, where there are several and one is for tools.
+  // Like Hugging Face, if there are several templates and one is for tools.
   const chosen = (options.tools && options.tools.length > 0 ? own("tool_use") : undefined) ?? own("default");
   if (chosen !== undefined) return chosen;
   return hasToken("<|im_start|>") && hasToken("<|im_end|>") ? chatMlTemplate : plainTemplate;
 }
 
-/** What conversations are rendered with. */
+/** The template, options and guarded tokens of a rendering. */
 export interface ChatSetting {
   template: string;
-  /** Tokens that no text of a message may be taken for. */
+  /** Tokens that a message's text must never be encoded as. */
   guarded: GuardedTokens;
   config: TokenizerConfig;
   options: ChatTemplateOptions;
 }
 
-/** What a template is given. */
+/** The inputs of a template. */
 interface ChatParts {
   /** Each message with the guard's marks. */
   messages: ReadonlyMap<ChatMessage, unknown>;
   variables: Readonly<Record<string, unknown>>;
-  /** What stands in the rendered text for the template's generation tags. */
+  /** Markers in the rendered text for the template's generation tags. */
   marks: readonly [begin: string, end: string] | undefined;
 }
 
 /**
- * Renders a conversation, and beginnings or parts of it, as often as a call needs: all renderings share one limit of time. The generators yield
- * every so often, except within the template, which is one piece.
+ * Renders a conversation, its prefixes and its parts, any number of times. All renderings share one time limit. The generators yield
+ * regularly, but not within the template.
  */
 export class ChatRenderer {
   private readonly setting: ChatSetting;

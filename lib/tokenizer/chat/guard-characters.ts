@@ -1,16 +1,16 @@
-// What a tokenizer's normalizer may do to characters of messages, asked once for each character.
+// Caches what a tokenizer's normalizer may do to each character of messages.
 
-/** A guarded token may begin with what becomes of the character. */
+/** A guarded token may begin with the character's normalized form. */
 export const BEGINS = 1;
-/** The normalizer may make something else of the character. */
+/** The normalizer may change the character. */
 export const CHANGES = 2;
-/** A guarded token may begin with what the character becomes together with combining characters behind it. */
+/** A guarded token may begin with the normalized form of the character and the combining characters after it. */
 export const COMPOSES = 4;
 const KNOWN = 8;
 
 export class GuardCharacters {
   private readonly ask: (text: string) => Uint8Array;
-  /** Of the basic plane. */
+  /** Flags of the basic multilingual plane. */
   private readonly basic = new Uint8Array(1 << 16);
   private readonly others = new Map<number, number>();
 

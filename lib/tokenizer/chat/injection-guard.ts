@@ -1,10 +1,9 @@
 // Keeps text in chat messages from being taken for the template's own special tokens.
 //
-// Before rendering, a break mark (a private-use character that occurs nowhere else) goes behind each character of the
-// messages with which a guarded token could begin, as it is or once it is normalised. The marks travel through the template
-// with the text. After rendering they are taken out again, and where they stood no guarded token may match: whatever the
-// template does to the text (trimming, splitting, joining), a guarded token's first character from a message stays broken
-// off from what follows.
+// Before rendering, a break mark is inserted after each character of the messages with which a guarded token could begin, as it is or once
+// normalized. The mark is a private-use character that occurs nowhere else. Marks travel through the template with the text. After
+// rendering they are removed, and no guarded token may match across their positions. This holds for any template, even if it trims, splits
+// or joins the text.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { CHANGES, type GuardCharacters } from "./guard-characters.ts";
 import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./marks.ts";
@@ -18,16 +17,16 @@ export interface Guarded {
   content: string;
 }
 
-/** What messages are guarded against. */
+/** The tokens that messages are guarded against. */
 export interface GuardedTokens {
   tokens: readonly Guarded[];
-  /** Where tokens are looked for in normalised text: what may become of characters. */
+  /** Normalization of characters, if tokens are matched in normalized text. */
   characters?: GuardCharacters | undefined;
 }
 
 interface Rule {
   texts: Marker;
-  /** For names of fields that are plain words, by which templates find them: marks tokens as they are written. */
+  /** For field names that are plain words, which templates look up. Marks only tokens in literal form. */
   words: Marker;
 }
 
@@ -36,7 +35,7 @@ export class ChatGuard {
   private readonly strict: Rule;
   private readonly lenient: Rule;
 
-  /** @param used by everything that takes part */
+  /** @param used the marks used in all inputs */
   constructor({ tokens, characters }: GuardedTokens, used: UsedMarks) {
     const mark = used.unused();
     if (mark === undefined)
@@ -56,9 +55,9 @@ export class ChatGuard {
   }
 
   /**
-   * A copy of messages, tools or the like with marks. Roles and types stay as they are: templates compare them, and
-   * some make special tokens of them. An assistant's own text keeps mark-up that is not special, such as `<think>`,
-   * which templates look for; everything else is marked wherever a token could begin.
+   * Copies messages, tools or the like with marks. Roles and types stay unchanged, because templates compare them, and some turn them into
+   * special tokens. An assistant's text keeps mark-up that is not special, such as `<think>`, because templates look for it. Everything
+   * else is marked wherever a token could begin.
    */
   *protect(value: unknown, name: string, depth = 0, rule = this.strict): Generator<void, unknown, undefined> {
     if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
@@ -95,7 +94,7 @@ const isWord = (text: string) => /^[\w.-]{1,64}$/u.test(text);
 
 const codeOf = (text: string) => text.codePointAt(0)!;
 
-/** Whether a token's beginning stands in normalised text as its file writes it. */
+/** Whether normalization keeps the beginning of a token. */
 function keepsBeginning(content: string, characters: GuardCharacters): boolean {
   const beginning = beginningOf(content);
   characters.learn(beginning);

@@ -2,17 +2,17 @@
 // yields regularly.
 import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-characters.ts";
 
-/** UTF-16 units that are looked at between two yields. */
+/** UTF-16 units processed between two yields. */
 const WINDOW = 1 << 15;
 /** Number of units after a window that are read with it: the rest of an escape. */
 const BEHIND = 5;
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;
 
-/** A window of a text at a time; used up before anyone else has a turn. */
+/** Holds one window of a text. Shared, because it is consumed before the next yield. */
 const scratch = new Uint16Array(WINDOW + BEHIND);
 const scratchBytes = Buffer.from(scratch.buffer);
-/** The same with marks, of which there is at most one a unit. */
+/** The same with marks, at most one per unit. */
 const written = new Uint16Array(2 * WINDOW + 2);
 const writtenBytes = Buffer.from(written.buffer);
 
@@ -32,11 +32,11 @@ export function firstCharacter(text: string): string {
   return String.fromCodePoint(text.codePointAt(0)!);
 }
 
-/** What a normalizer makes of characters, for a Marker. */
+/** Normalization of characters, for a Marker. */
 export interface MarkedCharacters {
-  /** Its classes are those of guard-characters.ts. */
+  /** The flags of guard-characters.ts. */
   characters: GuardCharacters;
-  /** Characters that begin a token by themselves. They are marked as a head, or before one that changes. */
+  /** Characters that may begin a token on their own. They are marked if they are a head, or if the next character changes. */
   openers: ReadonlySet<number>;
 }
 
@@ -50,8 +50,8 @@ export class Marker {
   private readonly begins = new Uint8Array(1 << 16);
 
   /**
-   * @param heads a character each, or one and units behind it: no more than are read behind a window
-   * @param normalized marks what a normalizer may turn into a beginning as well
+   * @param heads prefixes: a character, and at most BEHIND units after it
+   * @param normalized also marks characters that a normalizer may turn into a prefix
    */
   constructor(heads: Iterable<string>, mark: string, normalized?: MarkedCharacters) {
     this.mark = mark.charCodeAt(0);
@@ -88,7 +88,7 @@ export class Marker {
     return out;
   }
 
-  /** Units of the first character where a beginning stands, else 0. */
+  /** Number of units of the first character if a prefix begins here, else 0. */
   private sizeAt(at: number, units: number): number {
     for (const head of this.heads) {
       let same = 0;
@@ -99,17 +99,17 @@ export class Marker {
   }
 }
 
-/** The character at a place in `scratch`, which may be the second half of one. */
+/** The code point at an index of `scratch`, which may be a lone low surrogate. */
 function codeAt(at: number, units: number): number {
   const unit = scratch[at]!;
   if (!isHighSurrogate(unit) || at + 1 >= units) return unit;
   return ((unit & 0x3ff) << 10) + (scratch[at + 1]! & 0x3ff) + 0x10000;
 }
 
-/** What composes with the character before it; the letters that Korean syllables end with among them. */
+/** Characters that compose with the previous one, including the vowels and finals of Korean syllables. */
 const combining = /[\p{M}\u1160-\u11ff]/u;
 
-/** Units of a character that a normalizer may turn into a beginning, else 0. */
+/** Number of units of a character that a normalizer may turn into a prefix, else 0. */
 function changedSizeAt(at: number, units: number, { characters, openers }: MarkedCharacters): number {
   const code = codeAt(at, units);
   const kind = characters.of(code);

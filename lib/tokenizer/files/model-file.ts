@@ -115,14 +115,17 @@ function readBpe(model: JsonObject, native?: NativeJsonVocabulary): TokenizerMod
   return askedFor(native, read);
 }
 
-/** Stands for a vocabulary that native code has read. */
+/** Placeholder for a vocabulary that native code has read. */
 export const unread: Pick<TokenizerModel, "tokens" | "ids" | "merges"> = {
   tokens: [],
   ids: new Uint32Array(),
   merges: [],
 };
 
-/** The model with the vocabulary of native code. Most programs never ask for a hundred thousand tokens and merges as strings. */
+/**
+ * Returns the model with the vocabulary of native code, read lazily. Most programs never need a hundred thousand tokens and merges as
+ * strings.
+ */
 export function askedFor(native: NativeJsonVocabulary | undefined, model: TokenizerModel): TokenizerModel {
   if (!native) return model;
   const lists = ["tokens", "ids", "merges", ...(model.type === "Unigram" ? (["scores"] as const) : [])] as const;

@@ -59,21 +59,21 @@ export interface TokenizerFile {
   padding: JsonObject | null;
 }
 
-/** The types of SentencePiece's pieces, which GGUF has as `tokenizer.ggml.token_type`. */
+/** SentencePiece's piece types, stored as `tokenizer.ggml.token_type` in GGUF. */
 export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
-/** The ids of tokens that are numbered by their places. */
+/** Returns the ids of tokens that are numbered by position. */
 export function placeIds(tokens: readonly string[]): Uint32Array {
   return new Uint32Array(tokens.length).map((_, place) => place);
 }
 
-/** Limits on files from strangers; every message names the one it hit. */
+/** Limits on untrusted files. Every error message names the exceeded one. */
 export const limits = {
-  /** The largest vocabulary file: four times the largest that is published. */
+  /** Maximum size of a vocabulary file: four times the largest published one. */
   fileBytes: 128 << 20,
-  /** The most values, keys included, of JSON beside a vocabulary: 65,536 added tokens with all their fields. */
+  /** Maximum number of JSON values without the vocabulary, keys included: 65,536 added tokens with all their fields. */
   jsonValues: 1 << 20,
-  /** The most values of a tokenizer.json that native code does not read: twice the largest that is published. */
+  /** Maximum number of values of a tokenizer.json that native code does not read: twice the largest published one. */
   vocabularyValues: 1 << 21,
   tokens: 1 << 22,
   /** For Unigram and WordPiece, 1024 characters that a text can contain: see native/tokenizer/models/model_builder.h. */

@@ -1,16 +1,16 @@
-// A compiled form of tokenizer.json's vocabulary beside the file, for those who load it again and again.
+// Caches the compiled vocabulary of a tokenizer.json next to the file, to speed up repeated loading.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { readWhole } from "../../io/open-file.ts";
 import { limits, type TokenizerFile } from "./tokenizer-file.ts";
 
-/** Where the cache of a tokenizer.json lies. */
+/** Path of a tokenizer.json's cache. */
 export const cachePath = (path: string) => `${path}.heddle`;
 
 /**
- * What the cache says, or undefined where there is none for this content of the file: none at all, of another version of the format,
- * truncated, changed. Nothing about it is an error: the file itself is there.
+ * Reads the cache. Returns undefined if it is missing, truncated, modified, of another format version, or made from other content. A bad
+ * cache is never an error, because the file itself can be read.
  */
 export async function readVocabularyCache(path: string, source: Uint8Array): Promise<NativeJsonVocabulary | undefined> {
   let bytes: Uint8Array;
@@ -22,7 +22,7 @@ export async function readVocabularyCache(path: string, source: Uint8Array): Pro
   return binding.readCompiledVocabulary(bytes, source);
 }
 
-/** Writes it, whole or not at all; not where the folder takes no files, nor for vocabularies that are not compiled (all but BPE's). */
+/** Writes the cache atomically. Does nothing if the folder is not writable, or if the vocabulary cannot be compiled (all types but BPE). */
 export async function writeVocabularyCache(path: string, source: Uint8Array, file: TokenizerFile): Promise<void> {
   const { type, native, subwordPrefix } = file.model;
   const bytes = subwordPrefix || type !== "BPE" ? undefined : native?.compile(source);

@@ -180,7 +180,7 @@ export function wordPieceModel(
   return model("WordPiece", [...specials, ...names], { unknownToken, subwordPrefix: "##", maxWordCharacters: 100 });
 }
 
-/** Ids: special tokens, bytes, pieces by their score. What SentencePiece matches in no text has the score 0, as in its models. */
+/** Ids in this order: special tokens, bytes, pieces by score. Tokens that never match text have score 0, as in SentencePiece's models. */
 export function unigramModel(
   { specials, byteFallback }: CheckedOptions,
   unknownToken: string | undefined,

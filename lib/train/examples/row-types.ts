@@ -33,8 +33,8 @@ export type EmbedRow = OpenRow<{
 export type ScoredRow = OpenRow<{ sentence1: string; sentence2: string; score: number }>;
 
 /**
- * Of `dpo`, `orpo` and `trainReward`: a better and a worse answer, answers from best to worst (several of one rank as an array), or two
- * conversations that begin alike. A prompt that a judge of `openRanking` dismissed gives no pair.
+ * A row of `dpo`, `orpo` and `trainReward`: a better and a worse answer, answers from best to worst (ties as an array), or two
+ * conversations with a common beginning. Prompts that a judge of `openRanking` dismissed give no pair.
  */
 export type PairRow =
   | OpenRow<{ prompt: RowText; chosen: RowText; rejected: RowText; margin?: number | null | undefined }>

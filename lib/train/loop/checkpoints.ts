@@ -244,7 +244,7 @@ export class CheckpointStore {
       await trained.save(outputDir, saveDtype, files);
       for (const [name, text] of others) await files.writeText(join(outputDir, name), text);
       await trained.replace(outputDir, files);
-      // What readers begin with comes last.
+      // Files that readers open first are written last.
       for (const [name, text] of Object.entries(configuration)) await files.writeText(join(outputDir, name), text);
     });
     return outputDir;

@@ -1,4 +1,4 @@
-// Refuses trainings that this machine has no room for, before their memory is taken: the system would end the process without a word.
+// Refuses training runs that do not fit into memory before it is allocated. Otherwise the system would kill the process.
 import { getHeapStatistics } from "node:v8";
 import { HeddleError } from "../../core/errors.ts";
 import { availableBytes } from "../../graph/device.ts";
@@ -6,16 +6,16 @@ import type { Device } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { StepShape } from "./step.ts";
 
-/** Bytes that a position of a micro-batch takes at least while it waits: its token and its target. */
+/** Minimum bytes per position of a waiting micro-batch: its token and its target. */
 const POSITION_BYTES = 8;
-/** Bytes that a micro-batch takes at least beside its positions. */
+/** Minimum bytes of a micro-batch without its positions. */
 const BATCH_BYTES = 256;
-/** Micro-batches that are collected between two looks at the memory that is left. */
+/** Number of micro-batches collected between two checks of the free memory. */
 const CHECK_EVERY = 256;
-/** Bytes that are left alone: what the rest of the process, and of the machine, needs to go on. */
+/** Bytes reserved for the rest of the process and the machine. */
 const RESERVE = 64 << 20;
 
-/** What memory is asked of. */
+/** Sources of memory figures. */
 export interface MemoryLeft {
   /** Bytes that the system can still give. */
   system(): number;
@@ -32,8 +32,8 @@ const machine: MemoryLeft = {
 };
 
 /**
- * Throws where a program's values do not fit into the memory that is left. A CUDA device says itself that it is full.
- * @param bytes that the program and what it needs beside its weights will take
+ * Throws if a program's values do not fit into the free memory. CUDA devices report this on their own.
+ * @param bytes required by the program, without the weights
  * @param of `replay` for the batches that are mixed in
  * @throws HeddleError OUT_OF_MEMORY
  */
@@ -60,8 +60,7 @@ export function needRoom(
 }
 
 /**
- * Throws where a hidden state of each position does not fit, which is the least that any program needs: asked before anything as large as a
- * micro-batch is made.
+ * Throws if one hidden state per position does not fit, which any program needs. Called before a micro-batch is allocated.
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: StepShape, of?: "replay"): void {
@@ -70,7 +69,7 @@ export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: 
 }
 
 /**
- * Throws where the micro-batches of one step, which are held until it begins, do not fit into the memory that is left.
+ * Throws if the micro-batches of one step do not fit into the free memory. They are held until the step begins.
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function needRoomForBatches(

@@ -28,9 +28,9 @@ export function checkOverwrite({ resume, overwriteOutputDir }: Pick<OutputUse, "
 }
 
 /**
- * Throws where a run would write over another run's files, or over a model, without being asked to. A run that resumes goes on with its own
- * folder, and may find nothing there but the log of a run that was stopped before its first checkpoint.
- * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE where log.jsonl is not a run's, IO
+ * Throws if a run would overwrite another run's files or a model without permission. A resuming run continues in its own folder. That may
+ * hold only a log, if the run was stopped before its first checkpoint.
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE if log.jsonl is not a run's log, IO
  */
 export async function needUsable(use: OutputUse): Promise<void> {
   const { outputDir, resume, overwriteOutputDir } = use;
@@ -68,8 +68,8 @@ export async function needUsable(use: OutputUse): Promise<void> {
 
 /**
  * Removes an earlier run's checkpoints and log, so that nobody resumes or reads a mixture of two runs. A finished model of the other kind
- * goes too: beside a whole model's config.json an adapter is never loaded. One of the same kind stays until it is replaced.
- * @param file the safetensors file of what this run trains
+ * is removed too, because an adapter next to a model's config.json is never loaded. One of the same kind stays until it is replaced.
+ * @param file the safetensors file that this run writes
  * @throws HeddleError IO
  */
 export async function clearRun(outputDir: string, file: string): Promise<void> {
@@ -89,8 +89,8 @@ export async function clearRun(outputDir: string, file: string): Promise<void> {
 }
 
 /**
- * Throws where an adapter would be written over the base that it names.
- * @param base where the base lies: a folder, or a file of weights beside its config.json
+ * Throws if an adapter would overwrite its own base.
+ * @param base path of the base: a folder, or a weights file next to its config.json
  * @throws HeddleError INVALID_ARGUMENT
  */
 export async function needApart(outputDir: string, base: string): Promise<void> {

@@ -57,8 +57,8 @@ export class StageProgram<Batch> {
   private readonly evaluation: Executable;
 
   /**
-   * @param options.replay the batches are those of an earlier stage, beside a stage whose loss depends on all that is trained
-   * @throws HeddleError OUT_OF_MEMORY where the machine has no room for a micro-batch
+   * @param options.replay whether the batches come from an earlier stage and are mixed into another one
+   * @throws HeddleError OUT_OF_MEMORY if a micro-batch does not fit into memory
    */
   constructor(
     model: Model,

@@ -94,8 +94,8 @@ export function poolingInputs(
 }
 
 /**
- * A classifier's stage. The loss is the cross-entropy for single labels, the mean binary cross-entropy for labels that may hold at once,
- * and the squared error for a regression. It is the mean over the rows (or words) of a whole step.
+ * A classifier's stage. The loss is the cross-entropy for single labels, the mean binary cross-entropy for multi-label tasks, and the
+ * squared error for regression. It is the mean over the rows (or words) of a whole step.
  *
  * With class weights the cross-entropy is that of PyTorch's `CrossEntropyLoss(weight, label_smoothing)`: the sum of weighted terms over the
  * sum of the targets' weights.

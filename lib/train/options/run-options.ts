@@ -62,7 +62,7 @@ const OPTIONAL: readonly (keyof typeof trainingShape)[] = [
 export function recordedOptions(options: object, processes: number): RecordedOptions {
   const given: Record<string, unknown> = { ...options };
   const { gradientAccumulationSteps: steps, replay, ...rest } = given;
-  // The ranks together take what one process takes in so many more micro-batches.
+  // n ranks process as many micro-batches per step as one process with n times the accumulation steps.
   const recorded: Record<string, unknown> = { gradientAccumulationSteps: Number(steps) * processes };
   for (const name of new Set([...OPTIONAL, ...Object.keys(rest)])) {
     if (LEFT_OUT.has(name) || name === "replay") continue;

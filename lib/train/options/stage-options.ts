@@ -1,5 +1,5 @@
-// What the stages' options are, for readers and for the published types: declarations that are inferred from schemas keep no comments.
-// `options.ts` and each stage's file have the schemas; test/train/options/option-types.test.ts holds both to each other, defaults included.
+// Declares the stages' options for readers and for the published types, because types inferred from schemas lose their comments.
+// `options.ts` and each stage's file have the schemas. test/train/options/option-types.test.ts checks that both agree, defaults included.
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { LoraOptions } from "../../models/adapters/lora.ts";
@@ -115,9 +115,7 @@ export interface SharedOptions<Base = LanguageModel> {
    * With outputDir: number of steps between checkpoints. The run also ends with one; 0: only at the end. Default: 500, as in transformers.
    */
   saveSteps?: number | undefined;
-  /**
-   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there.
-   */
+  /** Number of checkpoints to keep. Default: all. If saveSteps is not given, each checkpoint replaces the previous one. */
   saveTotalLimit?: number | undefined;
   /** Element type of activations and matrix products. Masters, moments and sums are always f32. Default "f32". */
   dtype?: "bf16" | "f32" | undefined;
@@ -131,9 +129,9 @@ export interface SharedOptions<Base = LanguageModel> {
    */
   resume?: string | boolean | undefined;
   /**
-   * Let a run that resumes go on with other options than it began with, and tell of them in a warning. Without it a change of an option
-   * that losses follow from, such as learningRate or gradientAccumulationSteps, is refused. maxSteps and dtype may always change, and so may
-   * what is evaluated, logged or saved. Default false.
+   * Let a resuming run use other options than it began with, and report them in a warning. By default a change of an option that affects
+   * losses, such as learningRate or gradientAccumulationSteps, is refused. maxSteps, dtype and the options of evaluation, logging and
+   * saving may always change. Default false.
    */
   allowChangedOptions?: boolean | undefined;
   /**

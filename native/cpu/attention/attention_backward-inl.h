@@ -1,6 +1,6 @@
-// The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries
-// that read them, so no sum is shared by threads. If there are too few such tasks, the queries are split into a number of parts that
-// the shape fixes, and the parts' sums are added in order.
+// The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries that read them, so no
+// sum is shared by threads. If there are too few such tasks, the queries are split into parts. Their number depends only on the shape, and
+// their sums are added in order.
 #pragma once
 #include "cpu/attention/attention_nan_fixup-inl.h"
 

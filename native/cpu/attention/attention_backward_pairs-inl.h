@@ -59,7 +59,7 @@ inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p) {
   return p;
 }
 
-// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale, as rows of bf16 with a stride of
+// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale. Stores them as bf16 rows with stride
 // query_block. The gradients are also written as pairs of keys.
 inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale, float softcap,
                                  const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {

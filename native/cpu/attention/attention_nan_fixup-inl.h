@@ -1,5 +1,5 @@
-// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a key or value that they do not see is not finite, and those
-// of keys and values if a query that does not see them is not finite. Uses plain dot products, because this is rare.
+// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a masked key or value is not finite. Recomputes those of
+// keys and values if a masked query is not finite. Uses plain dot products, because this is rare.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 #include "cpu/attention/flash_nan_fixup-inl.h"

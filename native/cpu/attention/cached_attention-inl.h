@@ -133,7 +133,7 @@ template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys
   }
 }
 
-// The data after a block of keys and values, which is prefetched during the computation, because the runs of one head are too short for
+// The data after a block of keys and values. It is prefetched during the computation, because the runs of one head are too short for
 // hardware prefetchers. Null pointers turn it off.
 struct Soon {
   const char *k = nullptr, *v = nullptr;

@@ -1,8 +1,7 @@
 // c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of 32. The speed of the
-// first- and second-level caches is the limit. k is therefore split into parts, so that a panel of a stays in the first-level cache
-// while a band of b's panels streams from the second. Partial sums between parts are stored next to the band. If k would make bands
-// too narrow, a layer of some parts is packed at a time. Tasks are blocks of rows by bands. A tile is computed in a fixed order that
-// depends only on k.
+// first- and second-level caches is the limit. k is therefore split into parts: a panel of a stays in the first-level cache while a band of
+// b's panels streams from the second. Partial sums between parts are stored next to the band. If k would make bands too narrow, a layer of
+// some parts is packed at a time. Tasks are blocks of rows by bands. A tile is computed in a fixed order that depends only on k.
 #pragma once
 #include "cpu/gemm/gemm_chunk-inl.h"
 #include "cpu/gemm/pack_tiles-inl.h"

@@ -49,8 +49,8 @@ template <int P> struct PanelParts {
       : full(min_of(panels, lines / P)), open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
 };
 
-// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn, because a panel is
-// narrower than a prefetched unit, and rows with a power-of-two stride would evict each other before the next panel.
+// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A panel is narrower than
+// a prefetched unit, and rows with a power-of-two stride would evict each other before the next panel.
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
@@ -78,7 +78,7 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
   }
 }
 
-// `strided`: lines are contiguous for a fixed k. Otherwise there is one panel. `line` and `p` are the origin in the operand.
+// `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in the operand.
 template <int P, class T>
 void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
   strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels) : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);

@@ -12,7 +12,7 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
 constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;  // of x; those that are taken at a time
-constexpr int64_t stored_steps_ahead = 6;     // steps prefetched into the second-level cache if there is one chunk
+constexpr int64_t stored_steps_ahead = 6;     // steps prefetched into the second-level cache with a single chunk
 constexpr int64_t stored_x_bytes = 1 << 20;   // limit for several chunks: the part of the second-level cache not used by current and next outputs
 
 inline bool tiles_stored(const Gemm& g) {

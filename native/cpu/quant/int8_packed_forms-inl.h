@@ -1,6 +1,6 @@
-// The packed forms of int8_packed-inl.h: the content of a block of a panel (W outputs by 64 or 256 elements), how to read its groups of
-// four and its scales, and how to make it from the stored type. Blocks are aligned like vectors. Blocks beyond the last element
-// are zero. Sizes below are for 16 outputs.
+// The packed forms of int8_packed-inl.h. Each defines the content of a block of a panel (W outputs by 64 or 256 elements), reads its groups
+// of four and its scales, and packs it from the stored type. Blocks are aligned like vectors. Blocks beyond the last element are zero.
+// Sizes below are for 16 outputs.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 

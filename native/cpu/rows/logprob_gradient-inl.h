@@ -7,8 +7,8 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Size of the kept logits. Rows are split into as few and as equal chunks as fit, because each chunk reads w twice and dw once more, which
-// takes a large share of the time on matrix tiles.
+// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once, a large share of
+// the time on matrix tiles.
 constexpr int64_t kept_bytes = int64_t{64} << 20, kept_rows_least = 64;
 
 struct FusedLogprobPlan {

@@ -8,9 +8,8 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-// Runs the tasks of several loops as one loop, without a wait between them. If each loop's tasks can be divided among the threads, a
-// thread gets a part of every loop, because the loops' tasks may differ in length.
-// fn(loop, task, tasks of the loop, thread)
+// Runs the tasks of several loops as one loop, without a wait between them. If the tasks of each loop suffice for all threads, each thread
+// gets a part of every loop, because the loops' tasks may differ in length. fn(loop, task, tasks of the loop, thread)
 template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
   constexpr int most = 8;  // loops at once
   for (int first = 0; first < count; first += most) {

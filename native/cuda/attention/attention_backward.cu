@@ -1,6 +1,6 @@
-// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions: one walks the
-// keys for each tile of queries and computes dq, the other walks the queries for each tile of keys and computes dk and dv. In both, a
-// warp has four rows of its side, and its lanes are the 32 rows of the other side's tile.
+// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions. One walks the keys for
+// each tile of queries and computes dq. The other walks the queries for each tile of keys and computes dk and dv. In both, a warp has four
+// rows of its side, and its lanes are the 32 rows of the other side's tile.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {

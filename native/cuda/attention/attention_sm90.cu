@@ -1,10 +1,10 @@
 // Forward attention over whole sequences on the tensor cores of sm_90a (Shah et al. 2024, "FlashAttention-3"). One thread copies tiles of
 // keys and values into rings (TMA). Two warpgroups have 64 query rows each. A warpgroup issues the scores of the next tile before it
-// multiplies this tile's weights by its values, so that the softmax of one tile overlaps with products of another. The warpgroups
-// take turns (ping-pong), so that one warpgroup's products overlap with the other's softmax.
+// multiplies this tile's weights by its values. The softmax of one tile then overlaps with products of another. The warpgroups take turns
+// (ping-pong), so that one warpgroup's products overlap with the other's softmax.
 //
 //   S (64, keys) = Q K'          wgmma, both in shared memory
-//   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its part of the left operand of
+//   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its fragment of the left operand of
 //   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V as it is stored (columns innermost)
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"

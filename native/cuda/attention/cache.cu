@@ -98,9 +98,9 @@ void cache_write(const Node& n, Context& c) {
          segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts' results are combined
-// in order, either by one block that goes through all of them or, with few rows, by separate blocks and a final kernel
-// (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
+// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts' results are combined in
+// order. Either one block goes through all of them, or with few rows, separate blocks compute them and a final kernel combines them (Dao et
+// al. 2023, "Flash-Decoding"). Both ways give the same bits.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part

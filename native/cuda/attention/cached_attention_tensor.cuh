@@ -1,5 +1,5 @@
-// The operands of cached_attention_tensor.cu: the rows of a block, the element types of products, and the way of cache rows to shared
-// memory and, for q8 rows, on to fragments.
+// The operands of cached_attention_tensor.cu: the rows of a block, the element types of products, and the copies of cache rows to shared
+// memory. q8 rows are converted to fragments from there.
 #pragma once
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/attention/cache.cuh"

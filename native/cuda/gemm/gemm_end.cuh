@@ -1,6 +1,6 @@
 // The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores go through shared
-// memory, 16 rows by 32 columns per warp, so that global accesses are contiguous, and activation code exists once instead of once
-// per register.
+// memory, 16 rows by 32 columns per warp. Global accesses are then contiguous, and activation code exists once instead of once per
+// register.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 

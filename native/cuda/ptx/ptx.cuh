@@ -115,9 +115,9 @@ template <int pending> __device__ inline void wait_copies() {
 #endif
 }
 
-// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements. Lane i gives the
-// address of row i % 8 of matrix i / 8. Register r of lane i then holds elements 2 (i % 4) and 2 (i % 4) + 1 of row i / 4 of
-// matrix r, or of column i / 4 with trans.
+// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements.
+// Lane i gives the address of row i % 8 of matrix i / 8. Register r of lane i then holds elements j and j + 1, j = 2 (i % 4), of row i / 4
+// of matrix r (with trans: of column i / 4).
 template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
 #if HEDDLE_EMULATED
   struct Lane {

@@ -80,7 +80,7 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
 
 constexpr int tile_m = 64, tile_n = 64, tile_runs = 4, warps_n = 2, threads = 4 * warp_size;
 constexpr int words = tile_runs * 4;
-// Rows are 20 words apart, so that the words (row g, word t) of one fragment, at 20 g + t, are in 32 different banks.
+// Rows are 20 words apart. The words (row g, word t) of one fragment, at 20 g + t, are then in 32 different banks.
 constexpr int pitch = words + 4;
 
 // Four warps make 32 x 32 of the tile each. A stage is four runs deep: activations are copied, weights are taken apart.

@@ -43,7 +43,7 @@ void embedding(const Node& n, Context& c) {
          out(n.out[0]), table.shape[0], table.shape[1], static_cast<float>(n.attr("scale")), fault_of(c));
 }
 
-// x (N, C), ids (N) -> y (S, C), y[s] += scale * the sum, in order, of the rows of x whose id is s.
+// x (N, C), ids (N) -> y (S, C). y[s] += scale * the sum, in order, of the rows of x whose id is s.
 __global__ void __launch_bounds__(threads) zero_kernel(Out y, int64_t n) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) y.store(i, 0.0f);
 }

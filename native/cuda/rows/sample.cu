@@ -1,6 +1,6 @@
-// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit, then by id, and
-// every cut keeps a prefix. The tokens are not sorted: a cut or a draw is the smallest key (bits of the distance, then the id)
-// whose prefix has enough mass, found bit by bit with one pass over the row per bit. One block per row.
+// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit, then by id, and every
+// cut keeps a prefix. The tokens are not sorted. A cut or a draw is the smallest key (bits of the distance, then the id) whose prefix has
+// enough mass. It is found bit by bit, with one pass over the row per bit. One block per row.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 

@@ -194,7 +194,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 namespace heddle {
 namespace emulator {
 
-// Runs when the stream is synchronized and no earlier, which exposes arguments that do not live that long.
+// Defers the work until the stream is synchronized, which exposes arguments that do not live that long.
 void enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t function_attributes(cudaFuncAttributes* attributes);
 

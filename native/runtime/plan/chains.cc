@@ -131,8 +131,8 @@ size_t Executable::chain_thread_bytes(size_t chain) const {
   return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(program_->chains_[chain].row_block);
 }
 
-// Runs the chain, except for the sums that are `done`. Returns false, without effect, if it has too few rows for the threads, if a weight is
-// not packed yet, or if the bits would differ from running node by node.
+// Runs the chain, except for the sums that are `done`. Returns false without effect if it has too few rows for the threads, or a weight is
+// not packed yet. The same if the bits would differ from running node by node.
 bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc_;
   const Chain& c = program_->chains_[chain];

@@ -1,4 +1,4 @@
-// The memory that an executable's packed weights lie in.
+// The memory of an executable's packed weights.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// One allocation holds all forms that are missing, so that the system can give large pages. Pages come when they are written.
+// One allocation holds all missing forms, so that the system can use large pages. Pages are committed when they are written.
 //
 // Large pages take a third of the time of small ones. In fragmented memory the system first compacts it, which takes several times as long.
 // They are therefore requested part by part: after one slow part the next is skipped, after two the next three, and so on.

@@ -1,6 +1,6 @@
-// Keeps weights in the form that their kernels ask for, beside the tensor, for all programs. The first run that reads a weight packs nothing,
-// so a caller that wants one run never pays for the pages of a copy. Later runs make a few parts of the form each, as PackingPace allows: no
-// run takes much longer than the next.
+// Packs weights into the layout that their kernels want, and caches it with the tensor for all programs. The first run that reads a weight
+// packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as PackingPace allows, so no run takes much
+// longer than the next.
 #include <algorithm>
 
 #include "runtime/profile.h"

@@ -41,14 +41,14 @@ class Decoder {
   bool skip_special_;
   bool at_start_;
   std::string pending_;  // bytes: of a partial character, or of the current run of byte tokens
-  std::string shown_;    // text that follow() made of what was pending: what comes of that now begins with it, or changes it
+  std::string shown_;    // text that follow() already returned for pending tokens; the final text extends or changes it
   DecoderPipeline steps_;  // of DecodeKind::steps
 };
 
-// The text of an id alone, if that is what it adds to any text: not of a special token, nor of a part of a character.
+// Returns the text of an id if it adds the same text in any context. Special tokens and parts of characters do not.
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
 
-// The last of the ids after which no text depends on those before it; `count` where none is known to be one.
+// Returns the index of the last id after which no text depends on earlier ids, or `count` if none is known.
 size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count);
 
 std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,

@@ -134,7 +134,7 @@ class WordPiece : public ClonedStage<WordPiece> {
   bool is_first_ = true;
 };
 
-// The suffix ends a word: it is a space where another token follows, and nothing behind the last.
+// The suffix ends a word. It becomes a space if another token follows, and is dropped after the last token.
 class BpeDecoder : public ClonedStage<BpeDecoder> {
  public:
   explicit BpeDecoder(const std::string& suffix) : suffix_(share(suffix)) {}
@@ -157,10 +157,10 @@ class BpeDecoder : public ClonedStage<BpeDecoder> {
   }
 
   Shared suffix_;
-  std::string held_;  // of the newest token, from its first suffix on
+  std::string held_;  // the newest token from its first suffix on
 };
 
-// Connectionist temporal classification: repeated tokens are one, padding separates.
+// Connectionist temporal classification: repeated tokens are merged, unless padding separates them.
 class Ctc : public ClonedStage<Ctc> {
  public:
   explicit Ctc(const StepSpec& spec) : pad_(share(spec.pattern)), delimiter_(share(spec.content)), cleans_(spec.clean) {}

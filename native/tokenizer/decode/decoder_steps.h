@@ -37,7 +37,7 @@ class DecoderPipeline {
     void take(std::string text) override { out->append(text); }
     std::string* out = nullptr;
   };
-  // What of a pipeline stays where it is when the pipeline moves.
+  // The part of a pipeline whose address stays the same when the pipeline moves.
   struct Chain {
     std::vector<std::unique_ptr<DecoderStage>> stages;
     Output output;

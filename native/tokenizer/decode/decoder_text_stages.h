@@ -1,4 +1,4 @@
-// Decoder steps behind one that joins all tokens (ByteLevel, Fuse): their only token is the whole text, which arrives in parts.
+// Decoder steps after one that joins all tokens (ByteLevel, Fuse). Their only token is the whole text, which arrives in parts.
 #pragma once
 #include <memory>
 #include <string>
@@ -13,7 +13,7 @@ namespace heddle {
 // One step may be several stages, or none.
 std::vector<std::unique_ptr<DecoderStage>> make_text_stages(const StepSpec& spec);
 
-// `text` with `content` in place of each match, of which `matches` receives the number. `budget`: of the text.
+// Replaces each match in `text` by `content`. `matches` receives the number of matches.
 std::string replace_matches(const Regex& regex, const std::string& text, const std::string& content, size_t& matches, RegexBudget& budget);
 
 }  // namespace heddle

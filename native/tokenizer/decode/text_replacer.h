@@ -1,4 +1,4 @@
-// Replaces a text by another while the text they stand in arrives in parts.
+// Replaces a string by another in a text that arrives in parts.
 #pragma once
 #include <memory>
 #include <string>
@@ -10,20 +10,20 @@ namespace heddle {
 
 void replace_all(std::string& text, std::string_view from, std::string_view to);
 
-// Replaces leftmost matches that do not overlap, as replace_all does of the parts together: the automaton of Knuth, Morris and Pratt.
+// Replaces leftmost non-overlapping matches with the Knuth-Morris-Pratt automaton. Equals replace_all on the joined parts.
 class TextReplacer {
  public:
   // An empty `from` replaces nothing.
   TextReplacer(std::string_view from, std::string_view to);
 
-  // Appends what is certain to `out`; the beginning of a possible match is held back. Returns how many matches there were.
+  // Appends final text to `out` and holds back the beginning of a possible match. Returns the number of matches.
   size_t take(std::string_view part, std::string& out);
   void finish(std::string& out);
 
  private:
   struct Rule {
     std::string from, to;
-    std::vector<size_t> failure;  // of each length of a match: the longest shorter one that ends alike
+    std::vector<size_t> failure;  // for each match length, the longest proper prefix that is also a suffix
   };
   std::shared_ptr<const Rule> rule_;
   size_t matched_ = 0;

@@ -1,5 +1,5 @@
-// For each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs the automaton of
-// Aho and Corasick (1975) for the reversed strings over the text from its end.
+// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs the automaton of Aho
+// and Corasick (1975) for the reversed strings over the text from its end.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,16 +14,16 @@ class LongestStarts {
  public:
   static constexpr uint32_t none = UINT32_MAX;
 
-  // Of equal strings the first one is used.
+  // If strings are equal, the first one is used.
   explicit LongestStarts(const std::vector<std::string_view>& contents);
 
   // found[i]: the number of the content that begins at byte i, or none.
   void find(std::string_view text, std::vector<uint32_t>& found) const;
 
  private:
-  Trie trie_;                       // of the contents backwards
-  std::vector<uint32_t> shorter_;   // by node: that of the longest proper end of its text which is a node as well
-  std::vector<uint32_t> longest_;   // by node: the longest content that its text ends with
+  Trie trie_;                       // of the reversed contents
+  std::vector<uint32_t> shorter_;   // by node: the node of the longest proper suffix of its text
+  std::vector<uint32_t> longest_;   // by node: the longest content that is a suffix of its text
 };
 
 }  // namespace heddle

@@ -160,7 +160,7 @@ bool PairMatcher::covers(std::string_view piece) const {
 }
 
 // Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border may have a lower
-// rank than that merge. Of equal ranks the left pair is merged first, hence + 1.
+// rank than that merge. At equal ranks the left pair is merged first, hence + 1.
 bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   for (;;) {
     const Merge merge = merges_.find(a, b);

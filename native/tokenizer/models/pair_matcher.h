@@ -1,7 +1,7 @@
-// Byte pair encoding of long pieces without a heap. Goes from left to right, always with the longest token that fits after the
-// previous one, and backtracks if none fits. Two tokens fit if no merge would have joined bytes across their border. Every prefix of an
-// encoding is the encoding of its text, so the result equals that of the merge loop (Hendrik van Antwerpen and Alexander Neubeck, "So many
-// tokens, so little time", GitHub 2024). Linear in practice, and at worst O(text times longest token).
+// Byte pair encoding of long pieces without a heap. Goes from left to right, always with the longest token that fits after the previous
+// one, and backtracks if none fits. Two tokens fit if no merge would have joined bytes across their border. Every prefix of an encoding is
+// the encoding of its text, so the result equals that of the merge loop. After van Antwerpen and Neubeck, "So many tokens, so little time"
+// (GitHub 2024). Linear in practice, and at worst O(text times longest token).
 #pragma once
 #include <array>
 #include <atomic>
@@ -19,8 +19,8 @@ namespace heddle {
 
 class PairMatcher {
  public:
-  // Returns null if the method does not apply: a byte without a token, two merges with one rank, or a vocabulary larger than any in use
-  // (8 MiB of tokens, 512 bytes per token).
+  // Returns null if the method does not apply: a byte has no token, two merges have one rank, or the vocabulary exceeds 8 MiB of tokens or
+  // 512 bytes per token.
   static std::unique_ptr<const PairMatcher> build(const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
 
   // Whether the method holds for this piece: it does unless a late token (see late_) is in it.

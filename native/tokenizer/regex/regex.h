@@ -1,6 +1,6 @@
 // Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without back-references. The matcher
 // backtracks over a small program and never retries a failed state. A match therefore costs at most (length of the program) x (length of
-// the text), and a budget of steps bounds all matches of a text together.
+// the text). A budget of steps bounds all matches of a text together.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -34,7 +34,7 @@ class Matcher {
     return end;
   }
 
-  // What takes about as long as a step: entries that are filled, characters that are gone over.
+  // Work that takes about as long as a step: table entries filled, characters skipped.
   static constexpr uint64_t instructions_a_step = 8;
   static constexpr uint64_t characters_a_step = 2;
   // Limit of the table of failed states, in words of 8 bytes. A large program would need kilobytes per byte of text.

@@ -24,7 +24,7 @@ struct Bloom {
   }
 
  private:
-  // The start of the class: p, or after a space at p. Null if there is no match.
+  // The start of the class: p, or after a space at p. Null without a match.
   static const char* begin_of_match(const Reader& text, const char* p) {
     const char* start = p < text.end() && *p == ' ' ? p + 1 : p;
     return is_in(text, start) ? start : nullptr;

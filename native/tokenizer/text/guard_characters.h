@@ -1,5 +1,5 @@
-// Which characters a normalizer may turn into the beginning of a guarded token. Text from users is marked there, before it is
-// normalised, so that no token is recognised in what becomes of it.
+// Finds characters that a normalizer may turn into the beginning of a guarded token. Users' text is marked at them before normalization, so
+// that no token is recognized in the normalized text.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,26 +14,26 @@ namespace heddle {
 class GuardCharacters {
  public:
   GuardCharacters() = default;
-  // `contents`: the guarded tokens that are looked for in normalised text, as their file writes them. `steps` without those that put
-  // a prefix before the text.
+  // `contents`: the guarded tokens that are matched in normalized text, as written in their file. `steps` must not include those that add a
+  // prefix to the text.
   GuardCharacters(Normalizer steps, const std::vector<std::string>& contents);
 
-  static constexpr uint8_t begins = 1;   // a guarded token may begin with what becomes of the character
-  static constexpr uint8_t changes = 2;  // the normalizer may make something else of it
-  static constexpr uint8_t composes = 4;  // one may begin with what it becomes together with combining characters behind it
-  uint8_t of(uint32_t code, RegexBudget& budget) const;  // `budget`: of all characters that are asked about
+  static constexpr uint8_t begins = 1;   // a guarded token may begin with the character's normalized form
+  static constexpr uint8_t changes = 2;  // the normalizer may change it
+  static constexpr uint8_t composes = 4;  // a token may begin with the normalized form of it and the combining characters after it
+  uint8_t of(uint32_t code, RegexBudget& budget) const;  // `budget` is shared by all queried characters
 
  private:
   using Characters = std::unordered_set<uint32_t>;
   struct Looks {
-    size_t left;  // characters that may still be looked at
+    size_t left;  // characters that may still be visited
     RegexBudget& regex;
   };
   bool may_become(const Characters& some, uint32_t code, size_t step, Looks& looks) const;
   bool may_change(uint32_t code, RegexBudget& budget) const;
 
   Normalizer steps_;
-  Characters first_;       // that the tokens begin with
+  Characters first_;       // first characters of the tokens
   Characters decomposed_;  // the same without the combining characters in them
 };
 

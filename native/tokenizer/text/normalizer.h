@@ -16,7 +16,7 @@ class NormalizerStep {
   virtual void run(NormalizedText& text) const = 0;
   virtual bool keeps_ascii() const { return false; }
 
-  // Whether the step may write a text that `holds` accepts in place of several characters, the first of which is `first`.
+  // Whether the step may replace several characters, beginning with `first`, by a text that the test accepts.
   using TextTest = std::function<bool(std::string_view)>;
   virtual bool may_write(uint32_t, const TextTest&) const { return false; }
 };

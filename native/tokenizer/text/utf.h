@@ -90,8 +90,8 @@ class OffsetMap {
   std::vector<uint32_t> start_;  // (bytes + 1), or none for ASCII
 };
 
-// Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes that one U+FFFD replaces
-// (the maximal subpart rule of Unicode, which Rust and WHATWG follow).
+// Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes that one U+FFFD
+// replaces, by Unicode's maximal subpart rule, as in Rust and WHATWG.
 int character_length(const char* bytes, size_t length, int& skip);
 
 bool is_well_formed(std::string_view bytes);

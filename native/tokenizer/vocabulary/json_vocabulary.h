@@ -17,19 +17,19 @@ struct JsonVocabulary {
   std::string rest;  // the file with {} and [] in their places; empty for other formats
   VocabularyTexts texts;
 
-  // The id of a token as it is written, or UINT32_MAX.
+  // The id of a token as written in the file, or UINT32_MAX.
   uint32_t find(std::string_view token) const;
-  // Its place among the texts, or UINT32_MAX.
+  // Its index among the texts, or UINT32_MAX.
   uint32_t number_of(std::string_view token) const;
   std::string_view token(size_t number) const {
     return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
   }
 
-  // Validates the texts after they have been filled in. Returns false for duplicate tokens, lengths that do not add up, ids out of range,
-  // malformed UTF-8, and merges of missing tokens or with a wrong result.
+  // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids out of range and
+  // malformed UTF-8. Also for merges with a missing token or a wrong result.
   bool check();
-  // After the texts have been filled in, where tokens may be there twice: the first of them is found then. Most such vocabularies are asked
-  // for few tokens or none, so the table is made by the first search.
+  // Prepares searches after the texts have been filled in. If a token occurs twice, the first one is found. The table is built by the first
+  // search, because most such vocabularies are hardly searched.
   void place_tokens();
   size_t size() const { return texts.token_ids.size(); }
 

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { byteNames } from "../samples.ts";
 
-const golden = (name: string) => new URL(`../golden/sentencepiece/${name}`, import.meta.url);
+const golden = (name: string) => new URL(`../../golden/sentencepiece/${name}`, import.meta.url);
 const fixtures = fileURLToPath(new URL("../../../../shared/fixtures/tokenizers/", import.meta.url));
 const plain = { addSpecialTokens: false, allowSpecial: false };
 

@@ -37,10 +37,10 @@ function methodOf(statement: Statement | undefined): { call: Call; callee: Membe
 /** Methods of `loop`. */
 const LOOP_METHODS = new Set(["cycle", "changed"]);
 
-/** Statements, which print what they have made, or nothing; what else a template has it prints as Python's text. */
+/** Statements print their own output, or nothing. Other nodes are printed as Python's text. */
 const STATEMENTS = new Set(["Set", "If", "For", "Macro", "CallStatement", "FilterStatement", "Comment"]);
 
-/** Nodes whose values are made: what others have is a value that was made before, or stands in the template. */
+/** Nodes that create values. Other nodes return existing values or literals of the template. */
 const MAKING = new Set([
   "BinaryExpression",
   "CallExpression",
@@ -49,12 +49,12 @@ const MAKING = new Set([
   "MemberExpression",
 ]);
 const LITERALS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral"]);
-/** A value of at least so many units or elements is counted once, however often it is handed on. */
+/** Minimum size, in units or elements, of values that are tracked, so that each is counted only once. */
 const LARGE = 256;
-/** Bytes that a loop keeps of each of its rounds. */
+/** Bytes that a loop keeps for each iteration. */
 const ROUND = 128;
 
-/** Filters of what can be gone over: texts by their characters, objects by their keys. */
+/** Filters that iterate: over the characters of texts, and the keys of objects. */
 const ITERATING = new Set([
   ...["list", "first", "last", "sort", "map"],
   ...["select", "reject", "selectattr", "rejectattr"],
@@ -339,7 +339,7 @@ function makeInterpreter(): LimitedInterpreter {
       return super.evaluateBinaryExpression({ ...node, left: left!, right: right! }, scope);
     }
 
-    /** A side of a sum. Of `a + b + c` the text is counted once: V8 makes no text of the first two alone. */
+    /** Evaluates an operand of `+` or `~`. The text of `a + b + c` is counted once, because V8 does not materialize `a + b`. */
     private side(node: Statement, scope: Scope): RuntimeValue {
       if (!isJoining(node)) return this.evaluate(node, scope);
       this.steps++;
@@ -350,14 +350,14 @@ function makeInterpreter(): LimitedInterpreter {
       return value;
     }
 
-    /** An array equals no text and no number; JavaScript would make a text of it to compare them. */
+    /** An array never equals a text or a number. JavaScript would convert it to a text first. */
     private equality(node: Binary, scope: Scope): RuntimeValue {
       const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
       if (isArray(left) !== isArray(right)) return this.boolean(node.operator.value === "!=", scope);
       return super.evaluateBinaryExpression({ ...node, left: known(left), right: known(right) }, scope);
     }
 
-    /** Texts by characters, without a value for each. */
+    /** Iterates texts by characters, without a value for each. */
     override evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue {
       const [start, stop, step] = [node.start, node.stop, node.step].map((part) => this.evaluate(part, scope));
       const bounds = [start!, stop!].map(({ value }) => value);

@@ -35,7 +35,7 @@ export interface Test extends Statement {
   negate: boolean;
   test: Identifier;
 }
-/** Of `object[start:stop:step]`, what is given. */
+/** The slice in `object[start:stop:step]`; omitted parts are undefined. */
 export interface Slice extends Statement {
   start: Statement | undefined;
   stop: Statement | undefined;
@@ -45,7 +45,7 @@ export interface Slice extends Statement {
 export interface Spread extends Statement {
   argument: Statement;
 }
-/** An evaluated value in place of its node. */
+/** An evaluated value that replaces its node. */
 export interface Known extends Statement {
   value: RuntimeValue;
 }

@@ -1,50 +1,50 @@
-// What the rendering of chat templates may take. Templates come from strangers.
+// Limits on rendering chat templates, which are untrusted.
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
 export const renderLimits = {
-  /** Of all renderings of one call together. */
+  /** Time of all renderings of one call together. */
   milliseconds: 1000,
-  /** Bytes of all values that one rendering makes, together: at most so many can be alive. */
+  /** Bytes of all values that one rendering creates. This bounds the live memory. */
   bytes: 64 << 20,
   /** Statements and expressions evaluated. */
   steps: 5_000_000,
   /** UTF-16 units of any string, the output included. */
   characters: 1 << 24,
-  /** UTF-16 units of a string whose characters become values or matches of their own for a while. */
+  /** UTF-16 units of a string that is split into characters or matches. */
   taken: 1 << 21,
   /** Elements of any array. */
   elements: 100_000,
   range: 10_000,
 } as const;
 
-/** Bytes of a UTF-16 unit, and about so many of an element with its value, or of one that an array shares with another. */
+/** Estimated bytes of a UTF-16 unit, of an array element with its value, of an element shared by two arrays, and of a map or pair. */
 export const sizes = { unit: 2, element: 64, shared: 16, entry: 256 } as const;
 
-/** A limit above was hit. */
+/** A limit above was exceeded. */
 export class LimitError extends Error {}
 
-/** Bytes that the rendering under way may still make. There is one at a time: it is synchronous. */
+/** Bytes left for the current rendering. Rendering is synchronous, so only one runs at a time. */
 let left = Number.POSITIVE_INFINITY;
 
-/** Counts bytes that are about to be made. @throws LimitError */
+/** Counts bytes that are about to be allocated. @throws LimitError */
 export function spend(bytes: number): void {
   left -= bytes;
   if (!(left >= 0)) throw new LimitError(`values of more than ${renderLimits.bytes >> 20} MB together`);
 }
 
-/** Gives back what was spent on something that is not alive any more. */
+/** Returns the bytes of a value that is no longer alive. */
 export function giveBack(bytes: number): void {
   left += bytes;
 }
 
-/** Counts a string of so many units that is about to be made. @throws LimitError */
+/** Counts a string of `length` units that is about to be created. @throws LimitError */
 export function spendText(length: number): void {
   if (!(length <= renderLimits.characters))
     throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
   spend(sizes.unit * length);
 }
 
-/** That a string is short enough to be taken apart. @throws LimitError */
+/** Checks that a string is short enough to be split. @throws LimitError */
 export function checkTaken(text: string): void {
   if (text.length > renderLimits.taken)
     throw new LimitError(`a text of more than ${renderLimits.taken} characters to take apart`);
@@ -56,7 +56,7 @@ export function checkElements(count: number): void {
     throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
 }
 
-/** Runs one rendering, whose values are counted. */
+/** Runs one rendering within the byte limit. */
 export function withinBytes<T>(render: () => T): T {
   const outer = left;
   left = renderLimits.bytes;
@@ -67,7 +67,7 @@ export function withinBytes<T>(render: () => T): T {
   }
 }
 
-/** The time that all renderings of one call have together. */
+/** The time limit shared by all renderings of one call. */
 export class RenderTime {
   private left: number = renderLimits.milliseconds;
 

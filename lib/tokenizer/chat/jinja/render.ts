@@ -127,7 +127,7 @@ export function renderTemplate(
   }
 }
 
-/** What is said of a rendering that failed. */
+/** Converts the error of a failed rendering to a HeddleError. */
 export function explained(cause: unknown, template: string): HeddleError {
   if (cause instanceof TemplateRefusal) {
     return new HeddleError("INVALID_ARGUMENT", `chat template: ${cause.message}`, { cause });

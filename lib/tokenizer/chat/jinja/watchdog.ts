@@ -1,11 +1,11 @@
-// A time limit for work that a file describes.
+// A time limit for synchronous work that a file controls.
 import type { Context, Script } from "node:vm";
 import { lazily } from "../../../core/lazy.ts";
 
-/** The work was stopped: it took longer than it may. */
+/** The work was stopped because it exceeded its time limit. */
 export class TimeoutError extends Error {}
 
-// The watchdog of node:vm stops all that runs below the script, regular expressions and built-in functions included.
+// The watchdog of node:vm stops everything below the script, including regular expressions and built-in functions.
 const vm = lazily<typeof import("node:vm")>("node:vm");
 let watchdog: { watched: Context; runWatched: Script } | undefined;
 
@@ -16,7 +16,7 @@ function makeWatchdog() {
   };
 }
 
-/** Runs `body` at once; throws TimeoutError after so many milliseconds. */
+/** Runs `body` synchronously. Throws TimeoutError when the time is up. */
 export function withinTime<T>(milliseconds: number, body: () => T): T {
   watchdog ??= makeWatchdog();
   const { watched, runWatched } = watchdog;
