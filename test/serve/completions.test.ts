@@ -329,6 +329,27 @@ describe("other endpoints", () => {
       });
   });
 
+  test("name the method, the path and the known paths for an unknown path", async () => {
+    const known = "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, GET /health";
+    const { status, body } = await client.ask("/chat/completions", { method: "POST" });
+    expect(status).toBe(404);
+    expect(body).toEqual({
+      error: {
+        message: `path: expected one of ${known}, got POST /chat/completions`,
+        type: "invalid_request_error",
+        param: null,
+        code: "not_found",
+      },
+    });
+  });
+
+  test("cut a long unknown path in the message", async () => {
+    const { status, body } = await client.ask(`/${"a".repeat(5000)}`, { method: "GET" });
+    expect(status).toBe(404);
+    expect((body as { error: { message: string } }).error.message).toMatch(/, got GET \/a+/u);
+    expect((body as { error: { message: string } }).error.message.length).toBeLessThan(1000);
+  });
+
   test("list the allowed methods for an unsupported method", async () => {
     for (const [path, method, allow] of [
       ["/v1/chat/completions", "GET", "POST"],

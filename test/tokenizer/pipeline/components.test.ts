@@ -147,6 +147,31 @@ describe("pre-tokenizers", () => {
     expect(load("[^\\n]+", slow).count("a".repeat(2000))).toBe(2000);
   });
 
+  it("bound the steps of all replacements within one decoded text together", async () => {
+    const long = 256;
+    const load = (count: number) => {
+      const replace = { type: "Replace", pattern: { Regex: "a*a*a*a*a*b" }, content: "" };
+      const decoder = { type: "Sequence", decoders: Array.from({ length: count }, () => replace) };
+      return fromJson({ ...byteLevelJson([], { added_tokens: [added(long, "a".repeat(1000))] }), decoder });
+    };
+    const ids = (count: number) => Array.from({ length: count }, () => long);
+    const capped = /^decoder\.pattern: .* takes more than the cap of \d+ steps for a text of \d+ bytes$/u;
+    const streamed = (tokenizer: Tokenizer, count: number) => {
+      const decoder = tokenizer.decoder({ skipSpecialTokens: false });
+      return ids(count)
+        .map((id) => decoder.push(id))
+        .join("");
+    };
+    expect(load(1).decode(ids(20))).toHaveLength(20_000);
+    expect(streamed(load(1), 20)).toHaveLength(20_000);
+    const slow = load(3);
+    expect(slow.decode(ids(1))).toHaveLength(1000); // a budget per text, which the next text has anew
+    expect(() => slow.decode(ids(20))).toThrow(capped);
+    expect(slow.decode(ids(1))).toHaveLength(1000);
+    await expect(slow.decodeBatch([ids(20)])).rejects.toThrow(capped);
+    expect(() => streamed(slow, 20)).toThrow(capped);
+  });
+
   it("match patterns that make backtracking engines hang", () => {
     for (const pattern of ["(a+)+b", "((a|b)*c?)*d", "(a*)*b", "(a|a)*b", "(.*)*x", "a*a*a*a*a*b", "(?=(a+)+b)c"]) {
       const tokenizer = fromJson(
