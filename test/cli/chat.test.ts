@@ -32,7 +32,7 @@ describe("chat", () => {
     const said = (line: string) => JSON.parse(line).text;
     expect(parts.map(said)).toEqual(whole.map(said));
     const { code, stderr } = await heddle([...args, "--session", file, "--system", "Be brief."], "x\n");
-    expect([code, stderr]).toEqual([2, expect.stringContaining("--system: expected none")]);
+    expect([code, stderr]).toEqual([2, "heddle: --system: cannot be set for an existing conversation\n"]);
     expect((await heddle([...args, "--cache-dtype", "q9"], "x\n")).stderr).toContain("f32, bf16, f16 or q8");
   });
 

@@ -52,7 +52,7 @@ export interface ClassifierConfig {
   labels: string[];
   /** One label of several, any number of them at once, or a number. Default "single_label_classification". */
   problemType: "single_label_classification" | "multi_label_classification" | "regression";
-  /** How a text's hidden states are pooled before the head. Default: "last". */
+  /** How a text's hidden states are pooled before the head. Default "last". */
   pooling: "last" | "mean" | "first";
   /** Divides logits before they become probabilities; fitted on held-out data (Guo et al. 2017). Default: 1, nothing is divided. */
   temperature?: number | undefined;
