@@ -86,7 +86,7 @@ test("kill -9 while voting loses no confirmed vote, and the next run continues f
   expect(answers).toHaveLength(2);
   child.kill("SIGINT");
   expect(await ended(child)).toBe(0);
-  expect(JSON.parse(stdout().trimEnd().split("\n").at(-1)!)).toEqual({ done: true, total: 40, judged });
+  expect(JSON.parse(stdout().trimEnd().split("\n").at(-1)!)).toEqual({ done: true, total: 40, judged, dismissed: 0 });
   const rows = (await readFile(path, "utf8"))
     .split("\n")
     .filter(Boolean)
