@@ -27,7 +27,7 @@ describe("the program", () => {
     expect(keys).toMatch(/\n {2}lossType +loss function \(sigmoid\|ipo\|hinge, default sigmoid\)\n/);
     for (const key of Object.keys(dpoSchema.shape)) expect(keys).toMatch(new RegExp(`\\n {2}${key} +\\S`));
     for (const key of ["model", "outputDir", "data"])
-      expect(keys).toMatch(new RegExp(`\\n {2}${key} [^(]*(\\n {20}[^(]*)*\\(needed\\)\\n`));
+      expect(keys).toMatch(new RegExp(`\\n {2}${key} [^(]*(\\n {20}[^(]*)*\\(required\\)\\n`));
     expect(keys).toMatch(/\n {2}learningRate +peak learning rate \(default: 1e-5 with lora, 1e-6 without\)\n/);
     expect(keys).toMatch(/\n {2}saveSteps [^(]*\(default 500\)\n/);
     for (const key of [...loraNames, ...Object.keys(replaySchema.shape)])

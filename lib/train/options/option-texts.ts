@@ -18,7 +18,7 @@ export type OptionText = string | readonly [meaning: string, standard: string];
 
 /** Options that every stage has. */
 export const trainingTexts = {
-  outputDir: "folder for checkpoints, the trained model and log.jsonl (metrics of every logged step and evaluation)",
+  outputDir: "folder for checkpoints, the trained model and log.jsonl, the metrics of each step and evaluation",
   maxSteps: "total optimiser steps, including those before a resume",
   perDeviceTrainBatchSize: "sequences per micro-batch",
   gradientAccumulationSteps: "micro-batches per optimiser step",
