@@ -50,9 +50,7 @@ test("rejects invalid UTF-8 with its line, but accepts a literal replacement cha
     Buffer.from([0xff]),
     Buffer.from('"}]'),
   ]);
-  await expect(rowsOf(await file("bad.json", array))).rejects.toThrow(
-    /bad\.json:2: expected UTF-8, got invalid bytes/,
-  );
+  await expect(rowsOf(await file("bad.json", array))).rejects.toThrow(/bad\.json:2: expected UTF-8, got invalid bytes/);
   expect((await rowsOf(await file("good.jsonl", `${row("\ufffd")}\n${row("é")}`))).map(([value]) => value)).toEqual([
     { text: "\ufffd" },
     { text: "é" },
