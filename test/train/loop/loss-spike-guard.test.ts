@@ -167,7 +167,7 @@ describe("loss spikes", () => {
     expect(leaving.watch.counts).toEqual({ skippedSteps: 2, lossSpikes: 2 });
     expect(leaving.warnings).toHaveLength(1);
     expect(() => look(leaving.watch, Array(20).fill(9), 100)).toThrow(
-      /^step 109: expected fewer than 10 steps in a row/,
+      /^step 109: expected fewer than 10 skipped steps in a row/,
     );
     expect(leaving.watch.counts.skippedSteps).toBe(10); // the step that ended the run does not count
   });
