@@ -60,7 +60,7 @@ function fuseLogprobs(nodes: Node[]): Node[] {
   for (const forward of nodes.filter((n) => n.op === "token_logprob")) {
     const backwards = nodes.filter((n) => n.op === "token_logprob_backward" && n.inputs[4] === forward.outputs[1]);
     const [backward] = backwards;
-    // There is no combined node for a head with a bias.
+    // The combined node does not support a bias.
     if (!backward || backwards.length > 1 || forward.inputs[3]) continue;
     const [dlogprob, h, w, targets, , dlse] = backward.inputs;
     if ([h, w, targets].some((v, i) => v !== forward.inputs[i])) continue;

@@ -168,7 +168,7 @@ export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = 
 /**
  * The content of adapter_config.json.
  * @param baseModel path or name of the base
- * @param beside required other adapters, by name
+ * @param beside names of the adapters that were active in training, which a reader must load too
  */
 export function adapterConfig(
   model: Model,
