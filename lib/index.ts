@@ -20,7 +20,7 @@ export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";
 export type { Run } from "./core/run.ts";
-export type { CorpusTokenizer } from "./data/encode.ts";
+export type { CorpusEncodeOptions, CorpusTokenizer } from "./data/encode.ts";
 export { type LocatedRow, type RowSource, readRows } from "./data/rows.ts";
 export type { TokenShardProgress } from "./data/token-shards/write-token-shards.ts";
 export {

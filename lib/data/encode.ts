@@ -1,7 +1,7 @@
 import { Pacer } from "../core/pacer.ts";
 
 /** The options that a corpus gives its tokenizer. */
-interface CorpusEncodeOptions {
+export interface CorpusEncodeOptions {
   addSpecialTokens?: boolean | undefined;
   /** false: the text continues another one, and gets no space in front. */
   addPrefixSpace?: boolean | undefined;

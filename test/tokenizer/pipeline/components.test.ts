@@ -135,7 +135,8 @@ describe("pre-tokenizers", () => {
           message = (error as Error).message;
         }
       });
-      expect(ms).toBeLessThan(3000); // less than a second where nothing else runs
+      // Less than a second where nothing else runs. Sanitizers make it several times slower.
+      if (!process.env.HEDDLE_SANITIZED) expect(ms).toBeLessThan(3000);
       return message;
     };
     const slow = "a*a*a*a*a*b";
