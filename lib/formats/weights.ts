@@ -118,8 +118,8 @@ export async function openWeights(path: string): Promise<WeightSource> {
   return (await kindOfWeights(path)) === "gguf" ? openGgufWeights(path) : openSafetensorsWeights(path, path);
 }
 
-function openGgufWeights(path: string): WeightSource {
-  const { parts, metadata } = openGgufParts(path);
+async function openGgufWeights(path: string): Promise<WeightSource> {
+  const { parts, metadata } = await openGgufParts(path);
   const table = new Map<string, Located>();
   for (const { entries, file } of parts) for (const [name, entry] of entries) table.set(name, { entry, file });
   const files = parts.map(({ file }) => file);

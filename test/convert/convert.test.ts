@@ -90,7 +90,7 @@ describe("safetensors → GGUF → safetensors", () => {
     expect(result.tensors).toBe(11);
     expect(progress).toHaveLength(11);
 
-    const gguf = openGguf(file);
+    const gguf = await openGguf(file);
     expect(gguf.metadata.string("general.name")).toBe("tiny");
     expect(gguf.metadata.string("general.license")).toBe("mit");
     expect(gguf.metadata.number("general.file_type")).toBe(0);
@@ -258,8 +258,8 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     async (dtype) => {
       const file = join(temporaryFolder(), "m.gguf");
       await convertModel(path("stories260K"), file, { dtype });
-      const ours = openGguf(file);
-      const theirs = openGguf(path(`stories260K/stories260K.${dtype.toUpperCase()}.gguf`));
+      const ours = await openGguf(file);
+      const theirs = await openGguf(path(`stories260K/stories260K.${dtype.toUpperCase()}.gguf`));
       expect([...ours.entries.keys()].sort()).toEqual([...theirs.entries.keys()].sort());
       for (const [name, entry] of theirs.entries) {
         const own = ours.entries.get(name)!;
@@ -351,8 +351,8 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     expect(pairs(model.merges)).toEqual(pairs(expected.merges));
   });
 
-  test("the merges rebuilt from a foreign GGUF vocabulary are Llama 2's", () => {
-    const gguf = openGguf(path("llama2-tiny-random-gguf/llama-2-tiny-random.gguf"));
+  test("the merges rebuilt from a foreign GGUF vocabulary are Llama 2's", async () => {
+    const gguf = await openGguf(path("llama2-tiny-random-gguf/llama-2-tiny-random.gguf"));
     const tokenizer = jsonOf(gguf.metadata);
     const { model } = load("tokenizers/llama2/tokenizer.json");
     expect(pairs(tokenizer.model.merges)).toEqual(pairs(model.merges));

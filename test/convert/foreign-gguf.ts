@@ -14,8 +14,8 @@ export const flags = (...value: boolean[]): GgufValue => ({ type: "array", of: "
 export const i32s = (...value: number[]): GgufValue => ({ type: "array", of: "i32", value: Int32Array.from(value) });
 
 /** Returns the tensors of a GGUF file with their data. */
-export function tensorsOf(path: string): TensorData[] {
-  const { file, entries } = openGguf(path);
+export async function tensorsOf(path: string): Promise<TensorData[]> {
+  const { file, entries } = await openGguf(path);
   const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => ({
     name,
     dtype: dtype!,
@@ -32,12 +32,12 @@ export async function changed(
   changes: Record<string, GgufValue | undefined>,
   added: readonly TensorData[] = [],
 ): Promise<string> {
-  const { file, metadata } = openGguf(path);
+  const { file, metadata } = await openGguf(path);
   file.close();
   const values = new Map(metadata.values);
   for (const [key, value] of Object.entries(changes)) value ? values.set(key, value) : values.delete(key);
   const target = join(temporaryFolder(), "changed.gguf");
-  await writeGguf(target, { metadata: values, tensors: [...tensorsOf(path), ...added] });
+  await writeGguf(target, { metadata: values, tensors: [...(await tensorsOf(path)), ...added] });
   return target;
 }
 
@@ -66,8 +66,8 @@ export const partKeys = (index: number, count: number, tensors: number): [string
 
 /** Splits the file into `count` parts named `model-…` in a new folder. The first has the metadata. @returns their paths */
 export async function splitGguf(path: string, count: number): Promise<string[]> {
-  const tensors = tensorsOf(path);
-  const { file, metadata } = openGguf(path);
+  const tensors = await tensorsOf(path);
+  const { file, metadata } = await openGguf(path);
   file.close();
   const folder = temporaryFolder();
   const each = Math.ceil(tensors.length / count);

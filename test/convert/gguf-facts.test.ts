@@ -102,7 +102,7 @@ test.each(["bf16", "q8_0", "q4_k"] as const)("%s: biases and expert routers stay
     const folder = await folderOf({ modelType, ...sizes, ...shared });
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file, { dtype });
-    const { entries, file: opened } = openGguf(file);
+    const { entries, file: opened } = await openGguf(file);
     opened.close();
     const types = (pattern: RegExp) =>
       new Set([...entries.values()].filter(({ name }) => pattern.test(name)).map(({ storedDtype }) => storedDtype));
@@ -147,7 +147,7 @@ test("quantized biases of a foreign file are dequantized", async () => {
   const sizes = { hiddenSize: 64, intermediateSize: 64, numExperts: 4, numExpertsPerTok: 2 };
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "gpt_oss", ...sizes }), path);
-  const { file, metadata, entries } = openGguf(path);
+  const { file, metadata, entries } = await openGguf(path);
   const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => {
     const data = new Uint8Array(file.bytes(offset, bytes));
     return shape.length === 2 && name.endsWith(".bias")
@@ -175,7 +175,7 @@ describe("yarn in llama.cpp's keys", () => {
     await convertModel(folder, path);
     // A foreign file has no heddle keys.
     const file = await changed(path, { "heddle.rope_scaling": undefined });
-    const { metadata, file: opened } = openGguf(file);
+    const { metadata, file: opened } = await openGguf(file);
     opened.close();
     const times = metadata.number("llama.rope.scaling.attn_factor");
     if (factor === undefined) expect(times).toBeUndefined();

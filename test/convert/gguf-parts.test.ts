@@ -6,6 +6,7 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
+import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { runCli } from "../cli/run.ts";
@@ -41,12 +42,12 @@ test("info and convert accept parts, and the converted file is whole", async () 
   expect(JSON.parse(stdout)).toMatchObject({ format: "gguf", tokenizer: true });
   const file = join(temporaryFolder(), "joined.gguf");
   await convertModel(second!, file);
-  const { metadata, file: opened } = openGguf(file);
+  const { metadata, file: opened } = await openGguf(file);
   opened.close();
   expect([...metadata.values.keys()].filter((key) => key.startsWith("split."))).toEqual([]);
-  const tensors = tensorsOf(file);
-  expect(tensors.length).toBe(tensorsOf(whole).length);
-  for (const tensor of tensorsOf(whole))
+  const tensors = await tensorsOf(file);
+  expect(tensors.length).toBe((await tensorsOf(whole)).length);
+  for (const tensor of await tensorsOf(whole))
     expectSameBytes(
       tensors.find(({ name }) => name === tensor.name)!.bytes as Uint8Array,
       tensor.bytes as Uint8Array,
@@ -55,10 +56,11 @@ test("info and convert accept parts, and the converted file is whole", async () 
 });
 
 /** Rewrites a part with other keys or other tensors. */
-async function rewritten(path: string, keys: [string, GgufValue][], tensors = tensorsOf(path)): Promise<void> {
-  const { file, metadata } = openGguf(path);
+async function rewritten(path: string, keys: [string, GgufValue][], tensors?: TensorData[]): Promise<void> {
+  const kept = tensors ?? (await tensorsOf(path));
+  const { file, metadata } = await openGguf(path);
   file.close();
-  await writeGguf(path, { metadata: new Map([...metadata.values, ...keys]), tensors });
+  await writeGguf(path, { metadata: new Map([...metadata.values, ...keys]), tensors: kept });
 }
 const u16 = (value: number): GgufValue => ({ type: "u16", value });
 
@@ -96,14 +98,14 @@ describe("rejects", () => {
     ],
     [
       "a missing tensor",
-      ([, second]) => rewritten(second!, [], tensorsOf(second!).slice(1)),
+      async ([, second]) => rewritten(second!, [], (await tensorsOf(second!)).slice(1)),
       "INVALID_FILE",
       /split.tensors.count: expected the [0-9]+ tensors/,
     ],
     [
       "a tensor in two parts",
-      ([first, second]) => {
-        const tensors = [...tensorsOf(second!).slice(1), tensorsOf(first!)[0]!];
+      async ([first, second]) => {
+        const tensors = [...(await tensorsOf(second!)).slice(1), (await tensorsOf(first!))[0]!];
         return rewritten(second!, [], tensors);
       },
       "INVALID_FILE",

@@ -273,7 +273,7 @@ describe("an fp8 model folder", () => {
     });
     const path = join(temporaryFolder(), "m.gguf");
     await convertModel(folder, path, { dtype: "f32" });
-    const { file, entries } = openGguf(path);
+    const { file, entries } = await openGguf(path);
     const { offset, bytes } = entries.get("position_embd.weight")!;
     const got = new Float32Array(file.bytes(offset, bytes).slice(0));
     file.close();

@@ -26,8 +26,8 @@ import { broken, brokenJson } from "./mutate.ts";
 import { COMPUTED, cuts, survives, use } from "./survives.ts";
 
 /** Possible positions of a GGUF file's counts, lengths, dimensions, types and offsets: everything before its data. */
-function headOf(path: string): number[] {
-  const { file, entries } = openGguf(path);
+async function headOf(path: string): Promise<number[]> {
+  const { file, entries } = await openGguf(path);
   file.close();
   const data = Math.min(...[...entries.values()].map(({ offset }) => offset));
   return [...new Set([0, 4, 8, 16, ...Array.from({ length: 200 }, (_, i) => Math.max(0, data - 4 * i))])];
@@ -49,13 +49,15 @@ export function hostileFiles(runs: number, seed?: number): void {
       const data = Uint8Array.from({ length: 2 * bytes }, (_, i) => (i * 151 + 7) & 255);
       const tensors = [{ name: "w", dtype, shape: [2, elements], bytes: data }];
       await writeGguf(path, { metadata: new Map([["general.name", { type: "string", value: "rows" }]]), tensors });
-      const opened = openGguf(path);
+      const opened = await openGguf(path);
       const { offset, bytes: size } = opened.entries.get("w")!;
       expect(new Uint8Array(opened.file.bytes(offset, size))).toEqual(data);
       opened.file.close();
       for (let length = offset + size - 1; length >= 0; length--) {
         truncateSync(path, length);
-        expect(() => openGguf(path), `${length} bytes`).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
+        await expect(openGguf(path), `${length} bytes`).rejects.toThrow(
+          expect.objectContaining({ code: "INVALID_FILE" }),
+        );
       }
     },
   );
@@ -69,7 +71,7 @@ export function hostileFiles(runs: number, seed?: number): void {
       const whole = readFileSync(path);
       const target = join(folder, "broken.gguf");
       await fc.assert(
-        fc.asyncProperty(broken(whole, headOf(path)), async (bytes) => {
+        fc.asyncProperty(broken(whole, await headOf(path)), async (bytes) => {
           writeFileSync(target, bytes);
           await survives(() => use(target), COMPUTED);
         }),

@@ -200,7 +200,7 @@ test("conversion keeps certain tensors in wider types", async () => {
   const typesOf = async (config: object, dtype: "q8_0" | "q4_0" | "q4_k" | "q6_k") => {
     const path = join(temporaryFolder(), "q.gguf");
     await convertModel(await folderOf("llama", config), path, { dtype });
-    const { entries, metadata, file } = openGguf(path);
+    const { entries, metadata, file } = await openGguf(path);
     file.close();
     const of = (name: string) => entries.get(name)?.storedDtype;
     expect(of("output_norm.weight")).toBe("F32");
@@ -230,7 +230,7 @@ test("conversion keeps certain tensors in wider types", async () => {
 test("a malicious file with a quantized vector is dequantized", async () => {
   const plain = join(temporaryFolder(), "plain.gguf");
   await convertModel(await folderOf("llama"), plain);
-  const { file, metadata, entries } = openGguf(plain);
+  const { file, metadata, entries } = await openGguf(plain);
   const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => {
     const data = new Uint8Array(file.bytes(offset, bytes));
     return shape.length === 1

@@ -57,7 +57,8 @@ describe("a truncated file is reported with its actual and expected length", () 
 
   test.each(["x.gguf", "model.safetensors"])("%s, truncated anywhere", async (name) => {
     const bytes = readFileSync(join(whole, name));
-    const { entries, file } = name === "x.gguf" ? openGguf(join(whole, name)) : openSafetensors(join(whole, name));
+    const { entries, file } =
+      name === "x.gguf" ? await openGguf(join(whole, name)) : openSafetensors(join(whole, name));
     file.close();
     const data = Math.min(...[...entries.values()].map(({ offset }) => offset));
     const end = Math.max(...[...entries.values()].map((entry) => entry.offset + entry.bytes));

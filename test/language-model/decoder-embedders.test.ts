@@ -111,7 +111,7 @@ test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools it
   await check(folder, "query", (text, prompt) => [...bytes(prompt + text), EOT]);
   const path = join(temporaryFolder(), "m.gguf");
   await convertModel(folder, path);
-  const { file, metadata } = openGguf(path);
+  const { file, metadata } = await openGguf(path);
   file.close();
   // llama.cpp appends its `eos_token_id` to texts, so it is not the end-of-turn token.
   const said = ["add_eos_token", "eos_token_id", "eot_token_id"].map(

@@ -32,9 +32,9 @@ async function apart(path: string, other: string): Promise<number> {
 
 /** The file with one tensor per expert, as llama.cpp wrote before April 2024. */
 async function oneByOne(path: string, change: (tensors: TensorData[]) => TensorData[] = (all) => all): Promise<string> {
-  const { metadata, file } = openGguf(path);
+  const { metadata, file } = await openGguf(path);
   file.close();
-  const tensors = tensorsOf(path).flatMap((tensor): TensorData[] => {
+  const tensors = (await tensorsOf(path)).flatMap((tensor): TensorData[] => {
     const [, layer, kind] = /^(blk\.[0-9]+)\.ffn_(gate|up|down)_exps\.weight$/.exec(tensor.name) ?? [];
     if (layer === undefined) return [tensor];
     const [count, ...shape] = tensor.shape as number[];
@@ -106,9 +106,9 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
 test("reads Qwen 2's shared expert gate as a vector from GGUF files of other programs", async () => {
   const file = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "qwen2_moe" }), file);
-  const { metadata, file: opened } = openGguf(file);
+  const { metadata, file: opened } = await openGguf(file);
   opened.close();
-  const flat = tensorsOf(file).map((tensor) =>
+  const flat = (await tensorsOf(file)).map((tensor) =>
     tensor.name.endsWith("ffn_gate_inp_shexp.weight") ? { ...tensor, shape: [tensor.shape[1]!] } : tensor,
   );
   const theirs = join(temporaryFolder(), "theirs.gguf");
@@ -135,10 +135,10 @@ describe("old Mixtral files with separate experts", () => {
             }
           : tensor,
       );
-    const { metadata, file: opened } = openGguf(file);
+    const { metadata, file: opened } = await openGguf(file);
     opened.close();
     const whole = join(temporaryFolder(), "whole.gguf");
-    await writeGguf(whole, { metadata: metadata.values, tensors: q8(tensorsOf(file)) });
+    await writeGguf(whole, { metadata: metadata.values, tensors: q8(await tensorsOf(file)) });
     expect(await apart(await oneByOne(file, q8), whole)).toBe(0);
   });
   test("are rejected with the name of a missing expert", async () => {

@@ -98,7 +98,7 @@ test("loads checkpoints without a prefix, or with the pooler of old classifiers"
 test("GGUF stores a BERT whose positions start at 0", async () => {
   const file = join(temporaryFolder(), "m.gguf");
   await convertModel(await writeFamily(golden, temporaryFolder()), file);
-  const { metadata, entries, file: opened } = openGguf(file);
+  const { metadata, entries, file: opened } = await openGguf(file);
   opened.close();
   expect(entries.get("position_embd.weight")!.shape).toEqual([24, 24]);
   expect(metadata.record()).toMatchObject({

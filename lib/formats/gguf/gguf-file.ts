@@ -1,6 +1,7 @@
 // Reading GGUF versions 2 and 3 (little endian): metadata, tensor table, then the tensors' bytes.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every count is bounded before it is used.
 import { HeddleError } from "../../core/errors.ts";
+import { inSlices, type Slices } from "../../core/slices.ts";
 import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 import { elementCount, type WeightDtype } from "../weight-dtype.ts";
@@ -15,6 +16,8 @@ const MAX_TENSOR_NAME_BYTES = 256;
 const MAX_RANK = 4;
 const MAX_ALIGNMENT = 1 << 20;
 const DEFAULT_ALIGNMENT = 32;
+/** Number of table entries read before the event loop may have its turn. */
+const SLICE_TENSORS = 1024;
 
 export interface GgufEntry {
   name: string;
@@ -38,18 +41,18 @@ export interface GgufFile {
   entries: ReadonlyMap<string, GgufEntry>;
 }
 
-/** Maps a GGUF file and validates it in full. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED (version, type). */
-export function openGguf(path: string): GgufFile {
+/** Maps a GGUF file and validates it in full. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED (version, type), ABORTED. */
+export async function openGguf(path: string, signal?: AbortSignal): Promise<GgufFile> {
   const file = mapFile(path);
   try {
-    return { path, file, ...readGguf(file, path) };
+    return { path, file, ...(await inSlices(readGguf(file, path), path, signal)) };
   } catch (error) {
     file.close();
     throw error;
   }
 }
 
-function readGguf(file: MappedFile, path: string): Omit<GgufFile, "path" | "file"> {
+function* readGguf(file: MappedFile, path: string): Slices<Omit<GgufFile, "path" | "file">> {
   const reader = new GgufReader(file, path);
   const version = readVersion(reader);
   const tensorCount = reader.count("tensor count", MAX_TENSORS);
@@ -59,15 +62,19 @@ function readGguf(file: MappedFile, path: string): Omit<GgufFile, "path" | "file
   for (let i = 0; i < keyCount; i++) {
     const key = reader.string(`key ${i}`, MAX_KEY_BYTES);
     if (values.has(key)) throw reader.invalid(`metadata: duplicate key ${JSON.stringify(key.slice(0, 100))}`);
-    values.set(key, reader.value(key));
+    values.set(key, yield* reader.value(key));
   }
   const metadata = new GgufMetadata(values, path);
   const alignment = readAlignment(reader, metadata);
 
   const table: RawEntry[] = [];
-  for (let i = 0; i < tensorCount; i++) table.push(readEntry(reader, i));
+  for (let i = 0; i < tensorCount; i++) {
+    table.push(readEntry(reader, i));
+    if (i % SLICE_TENSORS === 0) yield;
+  }
   const dataStart = padded(reader.position, alignment);
-  return { version, alignment, metadata, entries: placeTensors(reader, table, dataStart, alignment) };
+  const entries = yield* placeTensors(reader, table, dataStart, alignment);
+  return { version, alignment, metadata, entries };
 }
 
 function readVersion(reader: GgufReader): 2 | 3 {
@@ -125,12 +132,12 @@ function readEntry(reader: GgufReader, index: number): RawEntry {
 }
 
 /** Each tensor begins at the padded end of the one before it, as llama.cpp demands. Gaps and overlaps are rejected. */
-function placeTensors(
+function* placeTensors(
   reader: GgufReader,
   table: RawEntry[],
   dataStart: number,
   alignment: number,
-): Map<string, GgufEntry> {
+): Slices<Map<string, GgufEntry>> {
   const entries = new Map<string, GgufEntry>();
   let end = 0;
   for (const { name, typeNumber, shape, relative } of table) {
@@ -158,6 +165,7 @@ function placeTensors(
     const { dtype } = type;
     const offset = dataStart + start;
     entries.set(name, { name, storedDtype: type.name, ...(dtype && { dtype }), shape, offset, bytes });
+    if (entries.size % SLICE_TENSORS === 0) yield;
   }
   // A file without tensors may end with its table.
   if (table.length > 0 && dataStart + end > reader.size)

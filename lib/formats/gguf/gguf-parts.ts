@@ -46,14 +46,14 @@ export interface GgufParts {
  * Opens a GGUF file. For a split file, opens all parts, whichever one is named. They must be in the same folder.
  * Errors: as openGguf; NOT_FOUND for a missing part, INVALID_FILE for parts that do not belong together.
  */
-export function openGgufParts(path: string): GgufParts {
-  const named = openGguf(path);
+export async function openGgufParts(path: string, signal?: AbortSignal): Promise<GgufParts> {
+  const named = await openGguf(path, signal);
   const opened = [named];
   try {
     const { count, number } = splitOf(named);
     if (count > 1) {
       const name = nameOf(path, count, number);
-      for (let i = 1; i <= count; i++) if (i !== number) opened.push(openPart(path, name, i));
+      for (let i = 1; i <= count; i++) if (i !== number) opened.push(await openPart(path, name, i, signal));
     }
     const parts = opened.sort((a, b) => splitOf(a).number - splitOf(b).number);
     checkTogether(parts);
@@ -88,12 +88,12 @@ function nameOf(path: string, count: number, number: number): PartName {
   throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
 }
 
-function openPart(named: string, name: PartName, number: number): GgufFile {
+async function openPart(named: string, name: PartName, number: number, signal?: AbortSignal): Promise<GgufFile> {
   const file = fileOf(name, number);
   const path = join(dirname(named), file);
   let part: GgufFile;
   try {
-    part = openGguf(path);
+    part = await openGguf(path, signal);
   } catch (error) {
     if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
     const message = `one of ${name.count} parts: expected ${file} beside it, got no such file`;

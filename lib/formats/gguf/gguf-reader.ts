@@ -3,6 +3,7 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList } from "../../binding/tokenizer.ts";
 import { HeddleError } from "../../core/errors.ts";
+import type { Slices } from "../../core/slices.ts";
 import { cutOff } from "../../io/cut-off.ts";
 import type { MappedFile } from "../../io/mapped-file.ts";
 import {
@@ -120,9 +121,9 @@ export class GgufReader {
   }
 
   /** A metadata value: its type number, then its bytes. */
-  value(key: string): GgufValue {
+  *value(key: string): Slices<GgufValue> {
     const type = this.valueType(key);
-    if (type === "array") return this.array(key, 1);
+    if (type === "array") return yield* this.array(key, 1);
     if (type === "string") return { type, value: this.string(key) };
     return this.scalar(key, type);
   }
@@ -172,7 +173,7 @@ export class GgufReader {
     return byte === 1;
   }
 
-  private array(key: string, depth: number): GgufArray {
+  private *array(key: string, depth: number): Slices<GgufArray> {
     if (depth > MAX_NESTING) {
       throw this.invalid(`${clip(key)}: expected arrays nested at most ${MAX_NESTING} deep, got more`);
     }
@@ -185,7 +186,7 @@ export class GgufReader {
     if (end > this.size) throw this.cutOff(end, clip(key));
     switch (of) {
       case "string": {
-        return stringArray(this.stringList(key, length));
+        return stringArray(yield* this.stringList(key, length));
       }
       case "bool": {
         this.need(length, clip(key));
@@ -195,7 +196,7 @@ export class GgufReader {
       }
       case "array": {
         const value: GgufArray[] = [];
-        for (let i = 0; i < length; i++) value.push(this.array(key, depth + 1));
+        for (let i = 0; i < length; i++) value.push(yield* this.array(key, depth + 1));
         return { type: "array", of, value };
       }
       default: {
@@ -203,6 +204,7 @@ export class GgufReader {
         // Past the window: large numeric arrays are copied once, into their final buffer.
         const buffer = this.file.bytes(this.position, bytes);
         this.skip(bytes);
+        yield;
         return { type: "array", of, value: new NUMBER_ARRAYS[of]!(buffer) };
       }
     }
@@ -220,7 +222,7 @@ export class GgufReader {
   }
 
   /** Strings stay in native memory: a vocabulary has hundreds of thousands, and most are never asked for. */
-  private stringList(key: string, length: number): NativeStringList {
+  private *stringList(key: string, length: number): Slices<NativeStringList> {
     const list = new binding.NativeStringList();
     while (list.length < length) {
       const before = list.length;
@@ -228,6 +230,7 @@ export class GgufReader {
       this.at += taken;
       this.countText(taken - LENGTH_BYTES * (list.length - before), key);
       if (list.length === length) break;
+      yield;
       // The next string does not end within the window, or its length is wrong.
       const text = this.string(key);
       list.add(text, Uint32Array.of(text.length));

@@ -17,7 +17,7 @@ export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<
   if (!found) return undefined;
   // Loaded where it is needed: most programs read tokenizer.json alone.
   const { openGgufParts } = await import("../../formats/gguf/gguf-parts.ts");
-  const { parts, metadata } = openGgufParts(path);
+  const { parts, metadata } = await openGgufParts(path, signal);
   for (const { file } of parts) file.close();
   return metadata.record();
 }

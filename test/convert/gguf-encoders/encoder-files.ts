@@ -163,7 +163,7 @@ export async function unigramFile(
   const sizes = { vocabSize: pieces.vocabSize, typeVocabSize: 1, hiddenAct: "gelu_pytorch_tanh", embedding };
   const folder = await encoderFolder({ ...sizes }, false);
   await convert(folder, plain);
-  const keys = Object.fromEntries(openGguf(plain).metadata.values);
+  const keys = Object.fromEntries((await openGguf(plain)).metadata.values);
   const old = Object.keys(keys).filter((name) => name.startsWith("tokenizer."));
   return changed(plain, { ...Object.fromEntries(old.map((name) => [name, undefined])), ...unigramKeys(pieces, bytes) });
 }

@@ -26,9 +26,9 @@ async function answersOf(path: string, call: "embed" | "classify") {
 
 /** Writes the file with its tensors filtered, and some of them zeroed. */
 async function withTensors(path: string, keep: (name: string) => boolean, zero: RegExp = /^$/): Promise<string> {
-  const { metadata, file } = openGguf(path);
+  const { metadata, file } = await openGguf(path);
   file.close();
-  const tensors = tensorsOf(path)
+  const tensors = (await tensorsOf(path))
     .filter(({ name }) => keep(name))
     .map((t) => (zero.test(t.name) ? { ...t, bytes: new Uint8Array((t.bytes as Uint8Array).length) } : t));
   const target = join(temporaryFolder(), "other.gguf");

@@ -34,7 +34,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
   test("report every key that is missing or of another type", async () => {
     const path = await small();
     expect(await loads(path)).toBe(true);
-    const { metadata, file } = openGguf(path);
+    const { metadata, file } = await openGguf(path);
     file.close();
     const others: (GgufValue | undefined)[] = [
       undefined,
@@ -53,9 +53,9 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
 
   test("report tensors that are missing or of another shape", async () => {
     const path = await small();
-    const { metadata, file } = openGguf(path);
+    const { metadata, file } = await openGguf(path);
     file.close();
-    const tensors = tensorsOf(path);
+    const tensors = await tensorsOf(path);
     for (const [i, { shape, bytes }] of tensors.entries()) {
       const row = (bytes as Uint8Array).length / shape[0]!;
       const less = { ...tensors[i]!, shape: [shape[0]! - 1, ...shape.slice(1)] };
@@ -75,7 +75,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
     for (let length = 0; length < bytes.length; length += length < 20_000 ? 13 : 397)
       expect(await loads(temporaryFile(bytes.subarray(0, length), "cut.gguf"))).toBe(false);
     // The header has about 10,000 bytes.
-    const head = openGguf(temporaryFile(bytes)).entries.get("token_embd.weight")!.offset;
+    const head = (await openGguf(temporaryFile(bytes))).entries.get("token_embd.weight")!.offset;
     await fc.assert(
       fc.asyncProperty(fc.nat(head), fc.nat(255), async (at, byte) => {
         const other = Buffer.from(bytes);

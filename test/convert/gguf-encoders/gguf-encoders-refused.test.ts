@@ -48,12 +48,12 @@ describe("unsupported properties", () => {
   test("of tensors are rejected: no token types, or an incomplete pooler", async () => {
     const without = async (config: object, name: RegExp) => {
       const path = await asOthersWrite(await encoderFile({ ...tiny, ...config }));
-      const { metadata, file } = openGguf(path);
+      const { metadata, file } = await openGguf(path);
       file.close();
       const target = join(temporaryFolder(), "less.gguf");
       await writeGguf(target, {
         metadata: metadata.values,
-        tensors: tensorsOf(path).filter((tensor) => !name.test(tensor.name)),
+        tensors: (await tensorsOf(path)).filter((tensor) => !name.test(tensor.name)),
       });
       return LanguageModel.load(target);
     };

@@ -137,7 +137,7 @@ describe("files of other programs", () => {
       embedding: { pooling: "first", normalize: true },
     });
     const file = await asOthersWrite(plain);
-    const { entries, metadata, file: opened } = openGguf(file);
+    const { entries, metadata, file: opened } = await openGguf(file);
     opened.close();
     expect(entries.has("token_types.weight")).toBe(false);
     expect(metadata.number("tokenizer.ggml.token_type_count")).toBe(1);
@@ -157,7 +157,7 @@ describe("files of other programs", () => {
   });
 
   test("the word markers equal those of llama.cpp's converter", async () => {
-    const { metadata, file } = openGguf(await encoderFile(tiny));
+    const { metadata, file } = await openGguf(await encoderFile(tiny));
     file.close();
     const tokens = metadata.strings("tokenizer.ggml.tokens")!;
     const tokenizer = await wordPieceTokenizer();
@@ -181,7 +181,7 @@ describe("files of other programs", () => {
     for (const dtype of ["f32", "q8_0"] as const) {
       const plain = await encoderFile({}, dtype);
       const file = await fused(plain);
-      expect(openGguf(file).entries.has("blk.0.attn_q.weight")).toBe(false);
+      expect((await openGguf(file)).entries.has("blk.0.attn_q.weight")).toBe(false);
       expect(await vectorsOf(file)).toEqual(await vectorsOf(plain));
       const back = join(temporaryFolder(), "back");
       await convertModel(file, back);
@@ -221,7 +221,7 @@ describe("files of other programs", () => {
       const file = join(temporaryFolder(), "x.gguf");
       const note = "pooling_type: mean, since the model does not say how its texts are pooled";
       expect((await convertModel(folder, file)).notes).toContain(note);
-      expect(openGguf(file).metadata.number(`${arch}.pooling_type`)).toBe(1);
+      expect((await openGguf(file)).metadata.number(`${arch}.pooling_type`)).toBe(1);
       await using original = await LanguageModel.load(folder);
       await using loaded = await LanguageModel.load(file);
       expect(await loaded.embed("The cat saw the sea.")).toEqual(await original.embed("The cat saw the sea."));
@@ -229,7 +229,7 @@ describe("files of other programs", () => {
       const unsaid = await foreign(file, { [`${arch}.pooling_type`]: undefined });
       const again = join(temporaryFolder(), "again.gguf");
       expect((await convertModel(unsaid, again)).notes).toContain(note);
-      expect(openGguf(again).metadata.number(`${arch}.pooling_type`)).toBe(1);
+      expect((await openGguf(again)).metadata.number(`${arch}.pooling_type`)).toBe(1);
       expect((await convertModel(again, join(temporaryFolder(), "third.gguf"))).notes ?? []).not.toContain(note);
     },
   );
@@ -242,7 +242,7 @@ describe("files of other programs", () => {
       file,
     );
     expect(notes).toEqual([]);
-    expect(openGguf(file).metadata.number("llama.pooling_type")).toBeUndefined();
+    expect((await openGguf(file)).metadata.number("llama.pooling_type")).toBeUndefined();
   });
 
   test("a decoder's pooling_type is read too", async () => {
@@ -358,9 +358,9 @@ describe("an XLM-RoBERTa vocabulary", () => {
 
 /** Fuses attn_q, attn_k and attn_v of each layer into one tensor, as the converter's --fuse-qkv does. */
 async function fused(path: string, takes: (part: string) => boolean = () => true): Promise<string> {
-  const { metadata, file } = openGguf(path);
+  const { metadata, file } = await openGguf(path);
   file.close();
-  const all = tensorsOf(path);
+  const all = await tensorsOf(path);
   const tensors = all.flatMap((tensor): TensorData[] => {
     const match = /^(blk\.\d+\.attn_)([qkv])(\.(?:weight|bias))$/.exec(tensor.name);
     if (!match) return [tensor];

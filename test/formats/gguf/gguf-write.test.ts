@@ -49,7 +49,7 @@ test("round-trips metadata and tensors", async () => {
         return { name, dtype, shape, bytes: new Uint8Array(size).map((_, i) => i + n) };
       });
       await writeGguf(path, { metadata: new Map(pairs), tensors: written });
-      const opened = openGguf(path);
+      const opened = await openGguf(path);
       const values = new Map(opened.metadata.values);
       expect(values.get("general.alignment")).toEqual({ type: "u32", value: 32 });
       values.delete("general.alignment");

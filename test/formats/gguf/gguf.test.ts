@@ -6,7 +6,7 @@ import { expectError, f32, processorTime, temporaryFile, text, u32, u64 } from "
 import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 
 describe("reading GGUF", () => {
-  test("supports every value type", () => {
+  test("supports every value type", async () => {
     const double = Buffer.alloc(8);
     double.writeDoubleLE(0.1);
     const file = gguf({
@@ -31,7 +31,7 @@ describe("reading GGUF", () => {
         key("none", 9, array(8, 0)),
       ],
     });
-    const opened = openGguf(temporaryFile(file));
+    const opened = await openGguf(temporaryFile(file));
     const values = Object.fromEntries([...opened.metadata.values].map(([name, { value }]) => [name, value]));
     expect(values).toEqual({
       u8: 200,
@@ -59,7 +59,7 @@ describe("reading GGUF", () => {
     opened.file.close();
   });
 
-  test("supports version 2, tensors of rank 1 and 2, and alignment", () => {
+  test("supports version 2, tensors of rank 1 and 2, and alignment", async () => {
     const file = gguf({
       version: 2,
       keys: [key("general.alignment", 4, u32(64))],
@@ -73,7 +73,7 @@ describe("reading GGUF", () => {
       Buffer.alloc(52),
       Buffer.alloc(12),
     ]);
-    const opened = openGguf(temporaryFile(bytes));
+    const opened = await openGguf(temporaryFile(bytes));
     expect(opened).toMatchObject({ version: 2, alignment: 64 });
     expect(opened.entries.get("v")).toMatchObject({ shape: [3], offset: start, bytes: 12, dtype: "f32" });
     expect(opened.entries.get("m")).toMatchObject({ shape: [3, 2], offset: start + 64, bytes: 12, dtype: "f16" });
@@ -108,7 +108,7 @@ describe("reading GGUF", () => {
     }
   });
 
-  test("reads a vocabulary of 262,144 tokens with merges within a second", () => {
+  test("reads a vocabulary of 262,144 tokens with merges within a second", async () => {
     const count = 262_144;
     const strings = (prefix: string) => Buffer.concat(Array.from({ length: count }, (_, i) => text(`${prefix}${i}`)));
     const file = gguf({
@@ -120,7 +120,7 @@ describe("reading GGUF", () => {
     });
     const path = temporaryFile(file);
     const start = processorTime();
-    const opened = openGguf(path);
+    const opened = await openGguf(path);
     const milliseconds = processorTime() - start;
     expect(opened.metadata.strings("tokenizer.ggml.tokens")![count - 1]).toBe(`token${count - 1}`);
     expect(opened.metadata.numbers("tokenizer.ggml.scores")).toHaveLength(count);
@@ -129,7 +129,9 @@ describe("reading GGUF", () => {
   });
 
   test("names the key of a value with an unexpected type", async () => {
-    const opened = openGguf(temporaryFile(gguf({ keys: [key("a", 8, text("x")), key("big", 10, u64(2n ** 60n))] })));
+    const opened = await openGguf(
+      temporaryFile(gguf({ keys: [key("a", 8, text("x")), key("big", 10, u64(2n ** 60n))] })),
+    );
     await expectError(() => opened.metadata.number("a"), "INVALID_FILE", /a: expected a number, got string/);
     await expectError(() => opened.metadata.number("big"), "INVALID_FILE", /big: expected a number, got u64/);
     await expectError(() => opened.metadata.requireString("none"), "INVALID_FILE", /none: expected in the metadata/);

@@ -14,7 +14,7 @@ import { temporaryFolder } from "../helpers.ts";
 export async function randomGguf(folder: string, typeOf: (i: number) => QuantisedDType | undefined): Promise<string> {
   const plain = join(temporaryFolder(), "plain.gguf");
   await convertModel(folder, plain);
-  const { file, metadata, entries } = openGguf(plain);
+  const { file, metadata, entries } = await openGguf(plain);
   const tensors = [...entries.values()].map(({ name, dtype: stored, shape, offset, bytes }, i) => {
     const floating = shape.length < 2 || name === "position_embd.weight";
     const dtype = floating ? undefined : typeOf(i);

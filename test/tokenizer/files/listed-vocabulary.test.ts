@@ -98,7 +98,7 @@ describe("merges by score", () => {
 });
 
 describe("GGUF arrays of strings", () => {
-  it("are read across the reader's windows, with malformed bytes as U+FFFD", () => {
+  it("are read across the reader's windows, with malformed bytes as U+FFFD", async () => {
     const strings = [
       "",
       "é",
@@ -108,7 +108,7 @@ describe("GGUF arrays of strings", () => {
     ];
     const bytes = strings.map((one) => (typeof one === "string" ? text(one) : Buffer.concat([u64(one.length), one])));
     const keys = [key("a", 9, array(SCALAR.string, strings.length, Buffer.concat(bytes)))];
-    const { metadata, file } = openGguf(temporaryFile(gguf({ keys }), "strings.gguf"));
+    const { metadata, file } = await openGguf(temporaryFile(gguf({ keys }), "strings.gguf"));
     expect(metadata.count("a")).toBe(strings.length);
     expect(metadata.strings("a")).toEqual(strings.map((one) => (typeof one === "string" ? one : one.toString("utf8"))));
     file.close();
@@ -116,7 +116,7 @@ describe("GGUF arrays of strings", () => {
 
   it("stay readable after a tokenizer has used them", async () => {
     const path = sentencePieceFile(["<unk>", "a", "b", "ab"], [0, 0, 0, 1], [2, 1, 1, 1]);
-    const { metadata, file } = openGguf(path);
+    const { metadata, file } = await openGguf(path);
     file.close();
     const kept = await Tokenizer.fromGgufAsync(metadata.record());
     expect(metadata.strings("tokenizer.ggml.tokens")).toEqual(["<unk>", "a", "b", "ab"]);
