@@ -1,12 +1,12 @@
-// Builds every test/fuzz/*.cc with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer in .cmake/fuzz, and runs each from its corpus
-// in test/fuzz/corpus. Exits with 1 if an input breaks one, and keeps and prints its bytes.
+// Builds every test/fuzz/*.cc with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer in .cmake/fuzz, and runs each from its corpus:
+// test/fuzz/corpus/NAME.txt, which has one input a line in base64. Exits with 1 if an input breaks one, and keeps and prints its bytes.
 //
 //   npm run test:fuzz [-- --seconds N] [--kernels] [--merge] [NAME ...]
 //
 // --kernels also fuzzes the CPU kernels of the ops (minutes of compiling). --merge adds a minimal set of inputs that reached new code to
 // the corpora.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -65,11 +65,23 @@ const env = {
   UBSAN_OPTIONS: `print_stacktrace=1:${process.env.UBSAN_OPTIONS ?? ""}`,
 };
 
+const packed = (name) => join(root, "test", "fuzz", "corpus", `${name}.txt`);
+
+/** Writes a target's inputs to a folder, a file for each, as libFuzzer reads them. */
+function unpack(name) {
+  const corpus = join(folder, "corpus", name);
+  rmSync(corpus, { recursive: true, force: true });
+  mkdirSync(corpus, { recursive: true });
+  const lines = existsSync(packed(name)) ? readFileSync(packed(name), "latin1").split("\n").slice(0, -1) : [];
+  for (const [i, line] of lines.entries()) writeFileSync(join(corpus, String(i)), Buffer.from(line, "base64"));
+  return corpus;
+}
+
 /** Runs one target; resolves to whether it held. */
 function run(name) {
   const found = join(folder, "found", name);
-  const corpus = join(root, "test", "fuzz", "corpus", name);
-  for (const path of [found, corpus]) mkdirSync(path, { recursive: true });
+  mkdirSync(found, { recursive: true });
+  const corpus = unpack(name);
   const artifact = join(crashes, `${name}-`);
   for (const old of readdirSync(crashes)) if (old.startsWith(`${name}-`)) rmSync(join(crashes, old));
   const limits = [`-max_total_time=${seconds}`, "-timeout=10", "-rss_limit_mb=2048", "-max_len=2048"];
@@ -102,15 +114,16 @@ function explain(name, output) {
 
 const MOST_INPUTS = 60;
 
-/** Into the corpus: what covers most with least; the longest of it, which reach furthest. */
+/** Packs what covers most with least; the longest of it, which reach furthest. */
 function merge(name) {
-  const corpus = join(root, "test", "fuzz", "corpus", name);
+  const corpus = join(folder, "corpus", name);
   const args = ["-set_cover_merge=1", "-max_len=512", corpus, join(folder, "found", name)];
-  if (existsSync(corpus)) spawnSync(join(folder, `fuzz_${name}`), args, { env, stdio: "ignore" });
-  const size = (file) => statSync(join(corpus, file)).size;
-  const files = readdirSync(corpus).sort((a, b) => size(b) - size(a) || a.localeCompare(b));
-  for (const file of files.slice(MOST_INPUTS)) rmSync(join(corpus, file));
-  console.log(`${name}: ${Math.min(files.length, MOST_INPUTS)} inputs`);
+  spawnSync(join(folder, `fuzz_${name}`), args, { env, stdio: "ignore" });
+  const inputs = readdirSync(corpus).map((file) => readFileSync(join(corpus, file)));
+  inputs.sort((a, b) => b.length - a.length || a.compare(b));
+  const kept = inputs.slice(0, MOST_INPUTS);
+  writeFileSync(packed(name), kept.map((input) => `${input.toString("base64")}\n`).join(""));
+  console.log(`${name}: ${kept.length} inputs`);
 }
 
 const waiting = [...names];

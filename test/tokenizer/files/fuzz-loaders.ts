@@ -1,7 +1,6 @@
 // A coverage-guided fuzzer for the TypeScript loaders, which libFuzzer cannot instrument. Files that reach new code are mutated further.
-// The corpus is in test/fuzz/corpus/loaders; HEDDLE_FUZZ_KEEP=1 adds to it.
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+// test/fuzz/corpus/loaders has a corpus for each loader, one file a line in base64. HEDDLE_FUZZ_KEEP=1 adds to it.
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -16,21 +15,18 @@ const corpora = fileURLToPath(new URL("../../fuzz/corpus/loaders", import.meta.u
 const mostKept = 60;
 const longestKept = 1024;
 
+const packed = (name: string) => join(corpora, `${name}.txt`);
+
 function corpus(name: string): Uint8Array[] {
-  const folder = join(corpora, name);
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder)
-    .sort()
-    .map((file) => new Uint8Array(readFileSync(join(folder, file))));
+  if (!existsSync(packed(name))) return [];
+  const lines = readFileSync(packed(name), "latin1").split("\n").slice(0, -1);
+  return lines.map((line) => Uint8Array.from(Buffer.from(line, "base64")));
 }
 
 function keep(name: string, found: Uint8Array[]): void {
-  const folder = join(corpora, name);
-  mkdirSync(folder, { recursive: true });
-  const room = mostKept - readdirSync(folder).length;
-  for (const file of found.filter(({ length }) => length <= longestKept).slice(0, Math.max(0, room))) {
-    writeFileSync(join(folder, createHash("sha1").update(file).digest("hex")), file);
-  }
+  const room = mostKept - corpus(name).length;
+  const kept = found.filter(({ length }) => length <= longestKept).slice(0, Math.max(0, room));
+  appendFileSync(packed(name), kept.map((file) => `${Buffer.from(file).toString("base64")}\n`).join(""));
 }
 
 /** Makes a new file from the known ones. */
