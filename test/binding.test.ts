@@ -40,7 +40,7 @@ test("an addon that fails to load gives one typed error with build instructions"
       name: "HeddleError",
       code: "UNSUPPORTED",
       message: expect.stringMatching(
-        /^heddle: no native addon loads on .* install cmake and a C\+\+17 compiler [^\n]*$/,
+        /^heddle: the native addon does not load on .*\/no\/such\/heddle\.node.* install cmake and a C\+\+17 compiler [^\n]*$/,
       ),
     }),
   );

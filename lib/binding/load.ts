@@ -4,17 +4,21 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HeddleError } from "../core/errors.ts";
 
-const require = createRequire(import.meta.url);
+/** Undefined where a bundler has made a CommonJS file of this module. */
+const here: string | undefined = import.meta.url;
+if (here === undefined) throw bundled();
+const require = createRequire(here);
 // Required, not imported: an import reads all that node:fs exports, and so loads every kind of stream, a third of what a start takes.
-const { existsSync } = require("node:fs") as typeof import("node:fs");
+const { existsSync, readFileSync, readdirSync } = require("node:fs") as typeof import("node:fs");
 
-/** The folder that holds the package's package.json, in a checkout and in an installed package. */
+const TO_BUILD = "install cmake and a C++17 compiler and run `npm rebuild heddle --build-from-source`";
+
+/** The folder that holds the package's package.json, in a checkout and in an installed package. @throws HeddleError UNSUPPORTED */
 export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
+  let folder = dirname(fileURLToPath(here!));
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);
-    if (parent === folder)
-      throw new HeddleError("INTERNAL", "heddle: its package.json was not found above its own files");
+    if (parent === folder) throw bundled();
     folder = parent;
   }
   return folder;
@@ -31,34 +35,51 @@ function usualPlaces(root: string): string[] {
   return places;
 }
 
-function binaryPath(): string {
+/** The file of the addon. @throws HeddleError UNSUPPORTED for a machine without an addon, and from within a bundle */
+export function addonPath(): string {
   // HEDDLE_BINARY names another build of the addon, such as the one with sanitizers.
   if (process.env.HEDDLE_BINARY) return process.env.HEDDLE_BINARY;
   const root = packageRoot();
   const found = usualPlaces(root).find(existsSync);
   if (found) return found;
+  if (JSON.parse(readFileSync(join(root, "package.json"), "utf8")).name !== "heddle") throw bundled();
   const nodeGypBuild = require("node-gyp-build") as { path(folder: string): string };
-  return nodeGypBuild.path(root);
+  try {
+    return nodeGypBuild.path(root);
+  } catch (cause) {
+    const prebuilds = join(root, "prebuilds");
+    const platforms = existsSync(prebuilds) ? readdirSync(prebuilds).join(", ") : "";
+    const message = `heddle: no native addon for ${machine()}: the package has prebuilt ones for ${platforms || "no platform"}; to build one, ${TO_BUILD}`;
+    throw new HeddleError("UNSUPPORTED", message, { cause });
+  }
 }
 
 /** Loads the addon and returns its exports. @throws HeddleError UNSUPPORTED if none loads */
 export function loadAddon(): unknown {
+  const path = addonPath();
   // dlopen instead of require: each copy of this module (ESM and CommonJS in one process) gets its own addon
   // instance, and so throws errors of its HeddleError class.
   const loaded: { exports: unknown } = { exports: {} };
   try {
-    process.dlopen(loaded, binaryPath());
+    process.dlopen(loaded, path);
   } catch (cause) {
-    const { platform, arch } = process;
+    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!;
     throw new HeddleError(
       "UNSUPPORTED",
-      `heddle: no native addon loads on ${platform}-${arch} with Node ${process.versions.node}; to build one, install cmake and a C++17 compiler and run \`npm rebuild heddle --build-from-source\` (${firstLine(cause)})`,
+      `heddle: the native addon does not load on ${machine()}: ${reason} (\`npx heddle doctor\` shows more; to build one, ${TO_BUILD})`,
       { cause },
     );
   }
   return loaded.exports;
 }
 
-function firstLine(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!;
+function machine(): string {
+  return `${process.platform}-${process.arch} with Node ${process.versions.node}`;
+}
+
+function bundled(): HeddleError {
+  return new HeddleError(
+    "UNSUPPORTED",
+    'heddle: expected to run from its own package folder, got a bundle without its native addon: mark heddle as external (esbuild: --external:heddle; webpack: externals: ["heddle"]; Next.js: serverExternalPackages: ["heddle"])',
+  );
 }

@@ -59,4 +59,8 @@ export const commands: CommandTable = {
     about: "show information about the build, the machine and a model",
     load: async () => (await import("./commands/info.ts")).command,
   },
+  doctor: {
+    about: "check whether heddle can run on this machine",
+    load: async () => (await import("./commands/doctor.ts")).command,
+  },
 };

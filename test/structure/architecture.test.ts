@@ -109,7 +109,12 @@ describe("lib", () => {
   });
 
   test("only io, graph, formats and tokenizer import the binding", () => {
-    const importers = sources.filter(({ file, text }) => imports(file, text).map(part).includes("binding"));
+    // `doctor` asks where the addon is, and does not load it.
+    const isBinding = (path: string) => part(path) === "binding";
+    const importers = sources.filter(({ file, text }) => {
+      const isDoctor = file === "lib/cli/commands/doctor.ts";
+      return imports(file, text).some((path) => isBinding(path) && !(isDoctor && path === "lib/binding/load.ts"));
+    });
     const allowed = ["binding", "io", "graph", "formats", "tokenizer"];
     expect(importers.map(({ file }) => file).filter((file) => !allowed.includes(part(file)))).toEqual([]);
   });

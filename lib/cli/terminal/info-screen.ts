@@ -87,7 +87,8 @@ function stageText({ stage, tokens }: { stage: string; tokens: number }): string
   return tokens > 0 ? `${stage} (${count(tokens)} tokens)` : stage;
 }
 
-function section(title: string, rows: readonly Row[]): string {
+/** A title with rows under it. */
+export function section(title: string, rows: readonly Row[]): string {
   const shown = rows.flatMap(([label, value]) =>
     value === undefined ? [] : [[oneLine(label), oneLine(value)] as const],
   );
@@ -124,7 +125,7 @@ function count(n: number): string {
 }
 
 /** Bytes in decimal units, as disks and downloads are measured. */
-function size(bytes: number): string {
+export function size(bytes: number): string {
   if (bytes < 1e6) return `${figure(bytes / 1e3)} kB`;
   return bytes < 1e9 ? `${figure(bytes / 1e6)} MB` : `${figure(bytes / 1e9)} GB`;
 }

@@ -1,0 +1,58 @@
+// `heddle doctor`, and what the loader says where it finds no addon.
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, expect, test, vi } from "vitest";
+import { node } from "../process/helpers.ts";
+import { bin, runCli } from "./run.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "heddle-doctor-"));
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("doctor says that heddle can run on this machine, and with what", async () => {
+  const { code, stdout, stderr } = await runCli(["doctor", "--json"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const found = JSON.parse(stdout);
+  expect(found).toMatchObject({ node: process.versions.node, platform: `${process.platform}-${process.arch}` });
+  expect(found.addon.path).toMatch(/heddle\.node$/);
+  expect(found.instructionSet).toMatch(/^[a-z0-9]+$/);
+  expect((await runCli(["doctor"])).stdout).toMatch(/\nheddle can run on this machine\.\n$/);
+});
+
+test("doctor names a missing addon", async () => {
+  vi.stubEnv("HEDDLE_BINARY", join(folder, "none.node"));
+  const { code, stdout } = await runCli(["doctor"]);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/problem +.*none\.node: expected the native addon, found no file\n/);
+  expect(stdout).toMatch(/to do +install cmake/);
+  expect(stdout).toMatch(/\nheddle cannot run on this machine\.\n$/);
+});
+
+test("doctor repeats what the system's loader says", async () => {
+  const path = join(folder, "text.node");
+  await writeFile(path, "this is a text");
+  vi.stubEnv("HEDDLE_BINARY", path);
+  const { code, stdout } = await runCli(["doctor", "--json"]);
+  expect(code).toBe(1);
+  const { addon, problem, advice } = JSON.parse(stdout);
+  expect(addon.path).toBe(path);
+  expect(problem).toContain("text.node");
+  expect(advice).toContain("npm rebuild heddle --build-from-source");
+  vi.unstubAllEnvs();
+});
+
+test("a bundle of heddle says how to keep it external", async () => {
+  await cp(dirname(dirname(bin)), join(folder, "app", "out"), { recursive: true });
+  await writeFile(join(folder, "app", "package.json"), '{ "name": "app", "type": "module" }');
+  const entry = pathToFileURL(join(folder, "app", "out", "tokenizer", "index.js")).href;
+  const { stdout } = await node([
+    "--input-type=module",
+    "-e",
+    `await import("${entry}").catch((e) => console.log(e.code, e.message));`,
+  ]);
+  expect(stdout).toMatch(/^UNSUPPORTED heddle: .*mark heddle as external \(esbuild: --external:heddle; /);
+});
