@@ -95,14 +95,24 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
 
 /**
  * Turns each head's queries or keys by its row's position, as the configuration says: rope_theta, the scaling, the part of the
- * dimensions that rotates. @param x (rows, heads, headDim) @returns the same shape
+ * dimensions that rotates.
+ * @param x (rows, heads, headDim)
+ * @param projection the linear layer that made x. The GGUF layout `rope` needs it, because such files have rows in another order.
+ * @returns the same shape
  */
-export function rotateHeads(context: ForwardContext, config: Omit<ModelConfig, "own">, layer: number, x: Value): Value {
+export function rotateHeads(
+  context: ForwardContext,
+  config: Omit<ModelConfig, "own">,
+  layer: number,
+  x: Value,
+  projection?: string,
+): Value {
   if (typeof context?.constant !== "function") throw invalidArgument("context", "what `forward` is given", context);
   checkObject("config", config);
   if (!Number.isSafeInteger(layer)) throw invalidArgument("layer", "the number of a layer", layer);
   const rotary = rotaryOf(config, layer);
-  return rotary ? rotate(context, x, rotary) : x;
+  const neighbours = projection !== undefined && context.interleaved(projection);
+  return rotary ? rotate(context, x, rotary, neighbours && "input") : x;
 }
 
 function checkDefinition(definition: FamilyDefinition): void {
@@ -118,12 +128,17 @@ function checkDefinition(definition: FamilyDefinition): void {
     if (Object.hasOwn(keys, snakeCase(name)))
       throw invalidArgument(`family.own.${name}`, `a key of config.json that \`keys\` does not have`, snakeCase(name));
     if (!isOwnValue(value))
-      throw invalidArgument(`family.own.${name}`, "a boolean, a finite number, a text or an array of numbers", value);
+      throw invalidArgument(
+        `family.own.${name}`,
+        "a boolean, a finite number, a text, an array of numbers or null",
+        value,
+      );
   }
   if (!gguf) return;
   checkParts("family.gguf", gguf, GGUF, ["architecture"]);
   const { architecture, names = {}, sharedWhen } = gguf;
-  for (const [key, name] of Object.entries(gguf.keys ?? {})) checkField(`family.gguf.keys.${key}`, name);
+  for (const [key, name] of Object.entries(gguf.keys ?? {}))
+    if (!Object.keys(own).some((value) => name === `own.${value}`)) checkField(`family.gguf.keys.${key}`, name);
   if (!/^[a-z0-9][a-z0-9_.-]*$/.test(architecture))
     throw invalidArgument("family.gguf.architecture", "a name in small letters", architecture);
   if (familyOfArchitecture(architecture) !== undefined && sharedWhen === undefined)

@@ -30,13 +30,15 @@ export interface Head {
 }
 
 /** Widens the type of a custom value's default: `false` becomes boolean, and so on. */
-export type WidenedValue<V> = V extends boolean
-  ? boolean
-  : V extends number
-    ? number
-    : V extends string
-      ? string
-      : readonly number[];
+export type WidenedValue<V> = V extends null
+  ? number | null
+  : V extends boolean
+    ? boolean
+    : V extends number
+      ? number
+      : V extends string
+        ? string
+        : readonly number[];
 
 /** The configuration that a family is given: its own values in `own`, every one of them there. */
 export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "own"> & {

@@ -91,7 +91,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
   if (config.ropeLocalTheta !== undefined) f32("rope.freq_base_swa", config.ropeLocalTheta);
   for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
-    const value = config[name];
+    const value = own[name] ?? config.own?.[name.replace(/^own\./, "")];
     if (typeof value === "number") f32(key, value);
     if (typeof value === "boolean") meta.set(`${arch}.${key}`, { type: "bool", value });
   }

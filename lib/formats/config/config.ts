@@ -37,7 +37,7 @@ const flag = z.boolean({ error: "true or false" });
 // Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
 const tokenId = whole(0, 2 ** 31 - 1);
 
-const OWN_KINDS = "true, false, a finite number, a text, or an array of finite numbers";
+const OWN_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
 const MOST_OWN = 4096;
 
 /** Whether a family's own value is of a kind that files keep. */
@@ -45,7 +45,7 @@ export function isOwnValue(value: unknown): value is OwnValue {
   if (Array.isArray(value)) return value.length <= MOST_OWN && value.every((n) => Number.isFinite(n));
   return typeof value === "string"
     ? value.length <= MOST_OWN
-    : typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
+    : value === null || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
 }
 
 const classifierSchema = z.strictObject({
@@ -258,8 +258,10 @@ function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => He
       const near = nearest(name, Object.keys(defaults));
       throw fail(`own.${name}: expected a name that ${modelType} has${near ? ` (nearest: ${near})` : ""}, got another`);
     }
-    const kind = Array.isArray(usual) ? "an array of numbers" : `a ${typeof usual}`;
-    if (typeof value !== typeof usual || Array.isArray(value) !== Array.isArray(usual))
+    const isUnset = usual === null && value === null;
+    const type = usual === null ? "number" : typeof usual;
+    const kind = Array.isArray(usual) ? "an array of numbers" : `a ${type}${usual === null ? " or null" : ""}`;
+    if (!isUnset && (value === null || typeof value !== type || Array.isArray(value) !== Array.isArray(usual)))
       throw fail(`own.${name}: expected ${kind}, got ${describe(value)}`);
   }
 }

@@ -8,8 +8,8 @@ export type ConfigField = Exclude<keyof ModelConfig, "modelType" | "own">;
 export type ConfigValues = { [Name in ConfigField]?: ModelConfig[Name] | undefined };
 type Keys = Readonly<Record<string, ConfigField>>;
 
-/** A value of a family's own in its configuration. */
-export type OwnValue = boolean | number | string | readonly number[];
+/** A custom value of a family in its configuration. null is a number that is not set. */
+export type OwnValue = boolean | number | string | readonly number[] | null;
 /** A family's own values of a configuration, by name. */
 export type OwnValues = Readonly<Record<string, OwnValue>>;
 
@@ -66,10 +66,14 @@ export interface GgufFormat {
   /**
    * How tensors differ from transformers'. `rope`: rows of q and k that rotate together are neighbours. `qkv`: a fused projection has all
    * of q first, not each head's q, k and v. `norm`: norms have one added. `transpose`: matrices are (outputs, inputs). Default: they are equal.
+   * With `rope`, a custom forward pass names the projection in `rotateHeads`.
    */
   layout?: "rope" | "qkv" | "norm" | "transpose" | undefined;
-  /** Numbers and flags under the architecture's own keys, such as `{ residual_scale: "residualMultiplier" }`. */
-  keys?: Keys | undefined;
+  /**
+   * Numbers and flags under the architecture's own keys, such as `{ residual_scale: "residualMultiplier" }`, or `own.` and the name of a
+   * custom value.
+   */
+  keys?: Readonly<Record<string, ConfigField | `own.${string}`>> | undefined;
   /** Values that llama.cpp assumes where a file lacks the key, or has no key for. A file needs the `keys` that are not among them. */
   defaults?: ((sizes: GgufSizes) => ConfigValues) | undefined;
   /** Settings of YaRN that its files do not repeat. Default: none. */
@@ -127,6 +131,7 @@ export interface FamilyFacts {
   /**
    * Values that no field of ModelConfig says, in camelCase, with their defaults: `{ useParallelResidual: false }` is
    * `use_parallel_residual` in config.json, `own: { useParallelResidual: true }` in createModel and `config.own` in a family's functions.
+   * null is the default of a number that may be unset.
    */
   own?: OwnValues | undefined;
   /** Which layers slide. The forward pass then gives `attend` each layer's window. Default: none, and `sliding_window` is not read. */

@@ -11,7 +11,7 @@ import type { WeightSource } from "../weights.ts";
 import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
 import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
-import type { ConfigValues, FamilyFormat, GgufSizes } from "./family-format.ts";
+import type { FamilyFormat, GgufSizes } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
 
 /** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
@@ -139,14 +139,22 @@ function localTheta(meta: GgufMetadata, modelType: string, arch: string, theta: 
 }
 
 /** Values under the family's own keys, and llama.cpp's defaults. As in llama.cpp, a number of zero is unset. */
-function familyValues({ gguf }: FamilyFormat, meta: GgufMetadata, arch: string, sizes: GgufSizes): ConfigValues {
+function familyValues(
+  { gguf }: FamilyFormat,
+  meta: GgufMetadata,
+  arch: string,
+  sizes: GgufSizes,
+): Record<string, unknown> {
   const { slidingWindow: _, ...defaults } = gguf?.defaults?.(sizes) ?? {};
-  const values = Object.entries(gguf?.keys ?? {}).map(([key, name]) => {
+  const values: Record<string, unknown> = { ...defaults };
+  const own: Record<string, unknown> = {};
+  for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
     const where = `${arch}.${key}`;
     const said = meta.values.get(where)?.type === "bool" ? meta.boolean(where) : meta.real(where) || undefined;
-    return [name, said ?? defaults[name as keyof typeof defaults] ?? meta.requireReal(where)];
-  });
-  return { ...defaults, ...Object.fromEntries(values) };
+    if (!name.startsWith("own.")) values[name] = said ?? values[name] ?? meta.requireReal(where);
+    else if (said !== undefined) own[name.slice("own.".length)] = said;
+  }
+  return Object.keys(own).length === 0 ? values : { ...values, own };
 }
 
 /** Values of a family with routed experts. */
