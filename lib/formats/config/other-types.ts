@@ -66,7 +66,6 @@ const OTHERS: readonly OtherType[] = [
     like: "llama",
     lacks: ["layer norms with biases in Llama's blocks (examples/own-family.ts has them)"],
   },
-  { name: /^olmo$/, like: "olmo2", lacks: ["layer norms without weights"] },
   {
     name: /^(internlm2?|baichuan|exaone|orion|xverse)$/,
     like: "llama",

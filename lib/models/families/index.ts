@@ -18,6 +18,7 @@ import { mixtral } from "./mixtral.ts";
 import { modernbert } from "./modernbert.ts";
 import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
+import { olmo } from "./olmo.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
 import { phi } from "./phi.ts";
@@ -44,6 +45,7 @@ export const BUILT_IN = {
   granite,
   granitemoe: graniteMoe,
   granitemoehybrid: graniteHybrid,
+  olmo,
   olmo2,
   olmo3,
   exaone4,

@@ -44,7 +44,6 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ["gptj", {}, "phi", /biases/],
   ["gpt_bigcode", { multi_query: true }, "gpt2", /multi-query/],
   ["stablelm", { layer_norm_eps: 1e-5 }, "llama", /layer norms with biases/],
-  ["olmo", { clip_qkv: null }, "olmo2", /layer norms without weights/],
   ["nemotron", { hidden_act: "relu2" }, "llama", /squared ReLU/],
   ["internlm2", {}, "llama", /names of weights/],
   ["minicpm", { scale_depth: 1.4, scale_emb: 12 }, "granite", /a scale of its logits \(scale_depth\)/],
