@@ -57,7 +57,6 @@ export {
   QUESTION_TEMPLATE,
   questionAnswering,
 } from "./eval/index.ts";
-export type { ModelType } from "./formats/config/config.ts";
 export type {
   ClassifierConfig,
   ClassifierConfigInput,
@@ -74,9 +73,20 @@ export type {
   RopeScaling,
   YarnRopeScaling,
 } from "./formats/config/config-types.ts";
-export type { BuiltInModelType } from "./formats/config/families.ts";
-export type { OwnValue, OwnValues } from "./formats/config/family-format.ts";
+export type {
+  BidirectionalFormat,
+  ConfigField,
+  ConfigValues,
+  ExpertsFormat,
+  FamilyFacts,
+  GgufFormat,
+  GgufSizes,
+  LlamaCppLimits,
+  OwnValue,
+  OwnValues,
+} from "./formats/config/family-format.ts";
 export type { GenerationConfig } from "./formats/config/generation-config.ts";
+export type { WindowRule } from "./formats/config/windows.ts";
 export type {
   ModelCard,
   ModelCardData,
@@ -160,14 +170,7 @@ export { fitTemperature } from "./metrics/temperature.ts";
 export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
 export type { LoraConfig, LoraOptions } from "./models/adapters/lora.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
-export {
-  type FamilyDefinition,
-  type OwnConfig,
-  type OwnGguf,
-  registerFamily,
-  rotateHeads,
-  type WidenedValue,
-} from "./models/custom-family.ts";
+export { registerFamily, rotateHeads } from "./models/custom-family.ts";
 export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
 export {
   type DecoderFamily,
@@ -175,10 +178,19 @@ export {
   decoderFamily,
   type FeedForward,
 } from "./models/define-decoder.ts";
-export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
+export type {
+  EncoderHeads,
+  Family,
+  FamilyDefinition,
+  Head,
+  OwnConfig,
+  WeightSpec,
+  WidenedValue,
+} from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
 export type { LoadDType } from "./models/loading/load.ts";
 export type { Model } from "./models/model.ts";
+export type { BuiltInModelType, ModelType } from "./models/registry.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { DecoderShape } from "./nn/decoder.ts";
 export type { DecoderNames } from "./nn/decoder-names.ts";

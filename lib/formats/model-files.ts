@@ -1,5 +1,5 @@
 // Everything a model is loaded from, whichever format it comes in: configuration, weights under transformers' names,
-// their layout, generation defaults, model card and where the tokenizer lies.
+// generation defaults, model card and where the tokenizer lies.
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
@@ -15,7 +15,7 @@ import { readFp8 } from "./fp8.ts";
 import { joinGateUp } from "./gate-up.ts";
 import { withHeadBiases } from "./gguf/gguf-encoder.ts";
 import { splitFused } from "./gguf/gguf-fused.ts";
-import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf/gguf-names.ts";
+import { huggingFaceName } from "./gguf/gguf-names.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
 import { readEmbeddingConfig, readModules } from "./sentence-transformers/embedding-config.ts";
 import { checkEmbedding } from "./sentence-transformers/embedding-schema.ts";
@@ -26,7 +26,6 @@ export interface ModelFiles {
   config: ModelConfig;
   /** Tensors by transformers' names ("model.layers.0.self_attn.q_proj.weight"), also for GGUF. */
   weights: WeightSource;
-  layout: WeightLayout;
   generation: GenerationConfig;
   card: ModelCard | undefined;
   /** The path for Tokenizer.load: a folder or GGUF file with a vocabulary, or undefined. */
@@ -111,7 +110,6 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   return {
     config,
     weights: stackExperts(readFp8(all), config),
-    layout: weightLayout(config, "safetensors"),
     generation: await readGenerationConfig(folder),
     card,
     tokenizerPath: (await hasTokenizer(folder)) ? folder : undefined,
@@ -143,7 +141,6 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
       ),
       config,
     ),
-    layout: weightLayout(config, "gguf"),
     generation,
     card: modelCardFromGguf(metadata),
     tokenizerPath: metadata.has("tokenizer.ggml.tokens") ? path : undefined,
@@ -168,19 +165,18 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
 const HEADS = /^(embedding_layers|lm_head|embed_out|score|classifier|v_head|cls|head|decoder)\./;
 
 /**
- * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of
- * transformers stored (attention masks, rotary tables) are left out.
+ * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix. Tables that older versions of transformers stored
+ * are left out, and so are weights that the family does not read.
  */
 function canonicalName(stored: string, config: ModelConfig, weights: WeightSource): string | undefined {
   const name = languageModelName(stored, config.modelType);
   if (name === undefined) return undefined;
-  const { trunk = LLAMA_TRUNK, encoder } = formatOf(config.modelType);
+  const { trunk = LLAMA_TRUNK, encoder, unread } = formatOf(config.modelType);
   if (/\.rotary_emb\.inv_freq$|embeddings\.(position|token_type)_ids$/.test(name)) return undefined;
-  if (/^gpt(2|_neox)$/.test(config.modelType) && /\.(attn|attention)\.(bias|masked_bias)$/.test(name)) return undefined;
   const whole =
     weights.has(trunk.bare) && !name.startsWith(trunk.prefix) && !HEADS.test(name) ? trunk.prefix + name : name;
+  if (unread?.(config.classifier?.task).test(whole)) return undefined;
   if (!encoder) return whole;
-  if (encoder.unread(config.classifier?.task).test(whole)) return undefined;
   // The first BERT checkpoints call a norm's weight and bias by other names.
   return whole.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }

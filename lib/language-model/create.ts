@@ -4,6 +4,7 @@ import { type ModelConfigInput, newModelConfig } from "../formats/config/config.
 import { type Device, openDevice } from "../graph/index.ts";
 import type { DrawOptions } from "../models/initialize.ts";
 import { Model } from "../models/model.ts";
+import type { ModelType } from "../models/registry.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { LanguageModel } from "./language-model.ts";
 
@@ -28,7 +29,10 @@ export interface CreateModelAsyncOptions extends CreateModelOptions, DrawOptions
  * @example
  * const base = createModel({ modelType: "llama", hiddenSize: 320, numHiddenLayers: 8 }, { tokenizer, seed: 1 });
  */
-export function createModel(config: ModelConfigInput, options: CreateModelOptions = {}): LanguageModel {
+export function createModel(
+  config: ModelConfigInput & { modelType: ModelType },
+  options: CreateModelOptions = {},
+): LanguageModel {
   rejectUnknownNames(options, OPTIONS);
   const { tokenizer, seed, parsed } = checked(config, options);
   return new LanguageModel({ model: Model.create(parsed, openDevice(options), seed), tokenizer });
@@ -42,7 +46,7 @@ export function createModel(config: ModelConfigInput, options: CreateModelOption
  * const base = await createModelAsync({ modelType: "llama", hiddenSize: 2048, numHiddenLayers: 16 }, { tokenizer, signal });
  */
 export async function createModelAsync(
-  config: ModelConfigInput,
+  config: ModelConfigInput & { modelType: ModelType },
   options: CreateModelAsyncOptions = {},
 ): Promise<LanguageModel> {
   rejectUnknownNames(options, [...OPTIONS, "signal", "onProgress"]);

@@ -1,94 +1,74 @@
-// Families that a program brings: what registerFamily takes, and what their forward functions are helped by.
+// Families that a program brings: the checks of `registerFamily`, and what forward functions are helped by.
 
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, describe, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { isOwnValue, type ModelConfig, modelConfigSchema } from "../formats/config/config.ts";
 import { snakeCase } from "../formats/config/config-json.ts";
-import { isModelType, setFormat } from "../formats/config/families.ts";
-import type { FamilyFormat, OwnValue, OwnValues } from "../formats/config/family-format.ts";
+import { isModelType } from "../formats/config/families.ts";
+import type { GgufFormat, OwnValue, OwnValues } from "../formats/config/family-format.ts";
+import type { WindowRule } from "../formats/config/windows.ts";
 import { familyOfArchitecture } from "../formats/gguf/gguf-names.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { rotate } from "../nn/rotary.ts";
-import { decoderHead } from "./decoder-weights.ts";
-import type { Family, Head, WeightSpec } from "./family.ts";
+import type { FamilyDefinition, Head, OwnConfig, WeightSpec } from "./family.ts";
 import { addFamily } from "./registry.ts";
-import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
-
-/** Widens the type of a custom value's default: `false` becomes boolean, and so on. */
-export type WidenedValue<V> = V extends boolean
-  ? boolean
-  : V extends number
-    ? number
-    : V extends string
-      ? string
-      : readonly number[];
-
-/** The configuration that a registered family is given: its own values in `own`, every one of them there. */
-export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "own"> & {
-  readonly own: { readonly [Name in keyof Own]: WidenedValue<Own[Name]> };
-};
-
-/**
- * How a registered family is written to and read from GGUF files. The whole configuration is included, so that this package can read it
- * back. Whether llama.cpp can use the file depends on its support for the architecture's name.
- */
-export interface OwnGguf {
-  /** `general.architecture`: a name that no other family has. */
-  architecture: string;
-  /**
-   * Maps transformers' tensor names to GGUF names, both without `.weight` and `.bias`. `{layer}` is the layer's number. All other
-   * tensors use Llama's names.
-   */
-  names?: Readonly<Record<string, string>> | undefined;
-}
-
-/** A model family of a program's own: what its files say, its weights, and its forward pass in functions of `heddle/graph`. */
-export interface FamilyDefinition<Own extends OwnValues = OwnValues> {
-  /** `model_type` of config.json. */
-  modelType: string;
-  /** The class that transformers has for it, such as `StableLmForCausalLM`: `architectures` of config.json. */
-  architecture: string;
-  /** Defaults for values that neither config.json nor the caller gives. */
-  defaults?: Partial<Omit<ModelConfig, "modelType" | "own">> | undefined;
-  /** Keys of its config.json that have another name here, such as `{ layer_norm_eps: "layerNormEpsilon" }`. */
-  keys?: Readonly<Record<string, Exclude<keyof ModelConfig, "modelType" | "own">>> | undefined;
-  /**
-   * Values that no field of ModelConfig says, in camelCase, with their defaults: `{ useParallelResidual: false }` is
-   * `use_parallel_residual` in config.json, `own: { useParallelResidual: true }` in createModel and `config.own` in the functions below.
-   */
-  own?: Own | undefined;
-  /** Whether `sliding_window` and `layer_types` of config.json are minded. The forward pass then gives `attend` each layer's window. */
-  slidingWindow?: boolean | undefined;
-  /** Where checkpoints without a head leave out a prefix: the prefix, and a weight that tells them. Default: `model.`, as Llama's do. */
-  trunk?: { prefix: string; bare: string } | undefined;
-  /** For `convertModel` to GGUF, and so for quantised files. */
-  gguf?: OwnGguf | undefined;
-  /** Weights by Hugging Face name, in the order of a checkpoint. A linear layer's matrix is (outputs, inputs). */
-  weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
-  /** Token ids to hidden states after the last norm, (rows, hiddenSize). Attention is `context.attend`, which knows of the KV cache. */
-  forward(context: ForwardContext, config: OwnConfig<Own>): Value;
-  /** Default: `lm_head.weight`, or where tied `model.embed_tokens.weight`. */
-  head?: ((config: OwnConfig<Own>) => Head) | undefined;
-  /** Tables that `context.constant` gives, (n) f32 each. Default: what `rotateHeads` needs. */
-  constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
-}
+import { rotaryOf } from "./rope-frequencies.ts";
 
 const NAMES: Record<keyof FamilyDefinition, PartKind> = {
   modelType: "string",
   architecture: "string",
   defaults: "object",
+  fileDefaults: "object",
+  derive: "function",
   keys: "object",
+  otherKeys: "object",
+  toJson: "function",
+  mustBe: "object",
+  fixed: "object",
+  check: "function",
   own: "object",
-  slidingWindow: "boolean",
+  windows: "object",
+  windowsUnscaled: "boolean",
+  noRopeEvery: "number",
+  ropeAlpha: "boolean",
+  originalContextBeside: "boolean",
+  bidirectional: "object",
+  positions: ["from 0", "from 2", "behind padding"],
+  layerKind: "string",
+  gateUp: "string",
+  activationKey: "string",
+  layerNorm: "boolean",
+  ungated: "boolean",
+  wholeHeads: "boolean",
+  longestKey: "string",
+  headName: "string",
+  classifierNames: "object",
   trunk: "object",
+  unread: "function",
+  encoder: "object",
+  experts: "object",
+  partOf: "object",
   gguf: "object",
   weights: "function",
   forward: "function",
   head: "function",
   constants: "function",
 };
+const GGUF: Record<keyof GgufFormat, PartKind> = {
+  architecture: "string",
+  sharedWhen: ["windows", "experts", "no segments", "named"],
+  names: "object",
+  complete: "boolean",
+  layout: ["rope", "qkv", "norm", "transpose"],
+  keys: "object",
+  defaults: "function",
+  yarn: "object",
+  classifier: "object",
+  llamaCpp: "object",
+};
+const WINDOWS: readonly WindowRule["kind"][] = ["none", "all", "flag", "unrotated", "pattern", "global"];
 const NEEDED: readonly (keyof FamilyDefinition)[] = ["modelType", "architecture", "weights", "forward"];
 const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zeros"];
 
@@ -105,67 +85,64 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
   definition: FamilyDefinition<Own>,
 ): void {
   checkDefinition(definition as unknown as FamilyDefinition);
-  const { modelType, architecture, weights, forward, head, constants, trunk, gguf } = definition;
-  const given = (config: ModelConfig) => config as unknown as OwnConfig<Own>;
-  const format: FamilyFormat = {
-    architecture,
-    defaults: {
-      rmsNormEps: 1e-6,
-      hiddenAct: "silu",
-      ropeTheta: 1e4,
-      maxPositionEmbeddings: 2048,
-      ...definition.defaults,
-    },
-    windows: definition.slidingWindow ? { kind: "all", otherwise: null } : { kind: "none" },
-    own: definition.own ?? {},
-    ...(definition.keys && { keys: definition.keys }),
-    ...(trunk && { trunk }),
-    ...(gguf && { gguf: gguf.architecture, ggufNames: Object.entries(gguf.names ?? {}) }),
-  };
-  const family: Family = {
-    modelTypes: [modelType],
-    architecture,
-    weights: (config) => checkedWeights(modelType, weights(given(config))),
-    constants: (config) => (constants ? constants(given(config)) : ropeConstants(config)),
-    head: (config) => (head ? checkedHead(modelType, head(given(config))) : decoderHead(config)),
-    forward: (context, config) => forward(context, given(config)),
-  };
-  setFormat(modelType, format);
-  addFamily(modelType, family);
+  const { modelType, weights, head } = definition as unknown as FamilyDefinition;
+  addFamily({
+    ...(definition as unknown as FamilyDefinition),
+    weights: (config) => checkedWeights(modelType, weights(config)),
+    ...(head && { head: (config: OwnConfig) => checkedHead(modelType, head(config)) }),
+  });
 }
 
 /**
  * Turns each head's queries or keys by its row's position, as the configuration says: rope_theta, the scaling, the part of the
- * dimensions that rotates. @param x (rows, heads, headDim) @returns the same shape
+ * dimensions that rotates.
+ * @param x (rows, heads, headDim)
+ * @param projection the linear layer that made x. The GGUF layout `rope` needs it, because such files have rows in another order.
+ * @returns the same shape
  */
-export function rotateHeads(context: ForwardContext, config: Omit<ModelConfig, "own">, layer: number, x: Value): Value {
+export function rotateHeads(
+  context: ForwardContext,
+  config: Omit<ModelConfig, "own">,
+  layer: number,
+  x: Value,
+  projection?: string,
+): Value {
   if (typeof context?.constant !== "function") throw invalidArgument("context", "what `forward` is given", context);
   checkObject("config", config);
   if (!Number.isSafeInteger(layer)) throw invalidArgument("layer", "the number of a layer", layer);
   const rotary = rotaryOf(config, layer);
-  return rotary ? rotate(context, x, rotary) : x;
+  const neighbours = projection !== undefined && context.interleaved(projection);
+  return rotary ? rotate(context, x, rotary, neighbours && "input") : x;
 }
 
 function checkDefinition(definition: FamilyDefinition): void {
   checkParts("family", definition, NAMES, NEEDED);
-  const { modelType, own = {}, gguf, keys = {} } = definition;
+  const { modelType, own = {}, gguf, keys = {}, windows } = definition;
   if (isModelType(modelType)) throw invalidArgument("family.modelType", "a name that no family has yet", modelType);
   for (const name of Object.keys(definition.defaults ?? {})) checkField("family.defaults", name);
   for (const [key, name] of Object.entries(keys)) checkField(`family.keys.${key}`, name);
+  if (windows && !WINDOWS.includes(windows.kind))
+    throw invalidArgument("family.windows.kind", WINDOWS.join(", "), windows.kind);
   for (const [name, value] of Object.entries(own)) {
     if (!/^[a-z][A-Za-z0-9]*$/.test(name)) throw invalidArgument("family.own", "names in camelCase", name);
     if (Object.hasOwn(keys, snakeCase(name)))
       throw invalidArgument(`family.own.${name}`, `a key of config.json that \`keys\` does not have`, snakeCase(name));
     if (!isOwnValue(value))
-      throw invalidArgument(`family.own.${name}`, "a boolean, a finite number, a text or an array of numbers", value);
+      throw invalidArgument(
+        `family.own.${name}`,
+        "a boolean, a finite number, a text, an array of numbers or null",
+        value,
+      );
   }
   if (!gguf) return;
-  const { architecture, names = {} } = gguf;
-  if (typeof architecture !== "string" || !/^[a-z0-9][a-z0-9_.-]*$/.test(architecture))
+  checkParts("family.gguf", gguf, GGUF, ["architecture"]);
+  const { architecture, names = {}, sharedWhen } = gguf;
+  for (const [key, name] of Object.entries(gguf.keys ?? {}))
+    if (!Object.keys(own).some((value) => name === `own.${value}`)) checkField(`family.gguf.keys.${key}`, name);
+  if (!/^[a-z0-9][a-z0-9_.-]*$/.test(architecture))
     throw invalidArgument("family.gguf.architecture", "a name in small letters", architecture);
-  if (familyOfArchitecture(architecture) !== undefined)
+  if (familyOfArchitecture(architecture) !== undefined && sharedWhen === undefined)
     throw invalidArgument("family.gguf.architecture", "a name that no family has yet", architecture);
-  checkObject("family.gguf.names", names);
   for (const [from, to] of Object.entries(names)) {
     if (typeof to !== "string") throw invalidArgument(`family.gguf.names: ${from}`, "a name", to);
     if (from.includes("{layer}") !== to.includes("{layer}"))

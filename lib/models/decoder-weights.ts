@@ -4,7 +4,7 @@ import type { Activation } from "../graph/index.ts";
 import type { DecoderShape } from "../nn/decoder.ts";
 import { decoderNames } from "../nn/decoder-names.ts";
 import type { Head, WeightSpec } from "./family.ts";
-import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
+import { rotaryOf } from "./rope-frequencies.ts";
 
 /** The flags of lib/nn/decoder.ts that decide which weights there are. */
 export type DecoderWeightFlags = Pick<
@@ -187,5 +187,3 @@ export function decoderHead(config: ModelConfig, flags: DecoderWeightFlags = {})
     ...(flags.headBias && { bias: `${head}.bias` }),
   };
 }
-
-export const decoderConstants = ropeConstants;

@@ -1,24 +1,20 @@
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
-import type { ModelConfig } from "../formats/config/config.ts";
 import type { Optional } from "../formats/config/config-types.ts";
-import { type BuiltInModelType, formatOf } from "../formats/config/families.ts";
 import type { OwnValues } from "../formats/config/family-format.ts";
 import { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
 import { given } from "../nn/given.ts";
-import type { OwnConfig } from "./custom-family.ts";
 import { checkDecoderFlags, checkParallelShape, PARALLEL } from "./decoder-flags.ts";
 import {
   type DecoderWeightFlags,
-  decoderConstants,
   decoderHead,
   decoderShape,
   decoderWeights,
   type ExpertWeights,
 } from "./decoder-weights.ts";
-import type { Family, Head, WeightSpec } from "./family.ts";
+import type { Head, OwnConfig, WeightSpec } from "./family.ts";
 
 /** Options of the shared decoder that affect neither weights nor caches. */
 export interface DecoderShapeOptions
@@ -151,16 +147,4 @@ function weightsOf<Config>(block: FeedForward<Config>, config: Config, layer: nu
   const weights = block.weights(config, layer);
   checkObject("decoderFamily.feedForward.weights: what it returns", weights);
   return weights;
-}
-
-/** A family of the package whose forward pass is lib/nn/decoder.ts. */
-export function builtInDecoder(modelType: BuiltInModelType, options: DecoderFamily<ModelConfig> = {}): Family {
-  // Built-in families have no custom values.
-  const family = decoderFamily(options as DecoderFamily) as unknown as Pick<Family, "weights" | "forward" | "head">;
-  return {
-    modelTypes: [modelType],
-    architecture: formatOf(modelType).architecture,
-    constants: decoderConstants,
-    ...family,
-  };
 }

@@ -1,4 +1,5 @@
 import type { ModelConfig } from "../formats/config/config.ts";
+import type { FamilyFacts, OwnValues } from "../formats/config/family-format.ts";
 import { isQuantised, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
@@ -28,13 +29,43 @@ export interface Head {
   scale?: number | undefined;
 }
 
+/** Widens the type of a custom value's default: `false` becomes boolean, and so on. */
+export type WidenedValue<V> = V extends null
+  ? number | null
+  : V extends boolean
+    ? boolean
+    : V extends number
+      ? number
+      : V extends string
+        ? string
+        : readonly number[];
+
+/** The configuration that a family is given: its own values in `own`, every one of them there. */
+export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "own"> & {
+  readonly own: { readonly [Name in keyof Own]: WidenedValue<Own[Name]> };
+};
+
 /**
- * A model family: everything that distinguishes it is here. A program adds one by `registerFamily`; within the package it is a file
- * like lib/models/families/llama.ts and a row in lib/models/registry.ts.
+ * A model family: the facts that its files follow, its weights, and its forward pass in functions of `heddle/graph`. The package has its
+ * families in lib/models/families. A program adds one by `registerFamily`.
  */
+export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends FamilyFacts {
+  /** `model_type` of config.json. */
+  modelType: string;
+  own?: Own | undefined;
+  /** Weights by Hugging Face name, in the order of a checkpoint. A linear layer's matrix is (outputs, inputs). */
+  weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  /** Token ids to hidden states after the last norm, (rows, hiddenSize). Attention is `context.attend`, which knows of the KV cache. */
+  forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  /** Where logits come from. Default: `lm_head.weight`, or where tied `model.embed_tokens.weight`. */
+  head?: ((config: OwnConfig<Own>) => Head) | undefined;
+  /** Tables that `context.constant` gives, (n) f32 each. Default: what `rotateHeads` needs. */
+  constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
+  encoder?: EncoderHeads | undefined;
+}
+
+/** A family's functions, with defaults. */
 export interface Family {
-  /** The `model_type` values of config.json that it serves. */
-  readonly modelTypes: readonly string[];
   /** The `architectures` entry that transformers expects. */
   readonly architecture: string;
   /** Weights by Hugging Face name, in the order of a checkpoint. */
@@ -46,7 +77,7 @@ export interface Family {
   /** Where logits come from: which of its weights, and what is done to the products. */
   head(config: ModelConfig): Head;
   /** Set for bidirectional families, which encode whole texts and do not generate. */
-  readonly encoder?: EncoderHeads;
+  readonly encoder?: EncoderHeads | undefined;
 }
 
 /** Whether a model attends both ways, by its family or its configuration: it makes hidden states of whole texts, and generates nothing. */

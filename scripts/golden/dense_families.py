@@ -239,7 +239,20 @@ class SeedOss(Model):
         return y + self.w(name + ".bias", outputs) if biased else y
 
 
+class Olmo(Model):
+    """OLMo 1 (Groeneveld et al. 2024): layer norms without weights, and bounds of queries, keys and values."""
+
+    def norm(self, x, name, width=None):
+        return layer_norm(x, 1.0, None, 1e-5)
+
+    def linear(self, x, name, outputs):
+        y = super().linear(x, name, outputs)
+        bound = self.c.get("clip_qkv")
+        return y.clamp(-bound, bound) if bound and name.endswith(("q_proj", "k_proj", "v_proj")) else y
+
+
 MODELS = {
     "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm": Glm4, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
     "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi, "seed_oss": SeedOss, "granitemoehybrid": GraniteHybrid,
+    "olmo": Olmo,
 }

@@ -73,6 +73,9 @@ CONFIGS = {
     "granitemoehybrid, its newer dialect": by_parameters(base(
         "granitemoehybrid", shared_intermediate_size=24, num_local_experts=0, layer_types=["attention", "attention"],
         position_embedding_type="rope", embedding_multiplier=1.5, attention_multiplier=0.2)),
+    "olmo": {k: v for k, v in base("olmo", clip_qkv=None, num_key_value_heads=4).items() if k != "rms_norm_eps"},
+    "olmo with bounds, its newer dialect": {k: v for k, v in by_parameters(base(
+        "olmo", clip_qkv=0.4, tie_word_embeddings=True)).items() if k != "rms_norm_eps"},
     "olmo2": base("olmo2", rope_theta=500000.0),
     "olmo3": base("olmo3", num_hidden_layers=5, head_dim=16, rope_theta=500000.0, sliding_window=5, rope_scaling=YARN),
     "olmo3 by layer type": base("olmo3", num_hidden_layers=3, sliding_window=4,

@@ -1,7 +1,9 @@
 // Custom families on the shared decoder: defaults equal a built-in family, and each option has the documented effect.
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import "../../examples/own-decoder.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { glu } from "../../lib/graph/index.ts";
 import {
   convertModel,
@@ -13,6 +15,7 @@ import {
   registerFamily,
   sft,
 } from "../../lib/index.ts";
+import { foreign } from "../convert/foreign-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -174,4 +177,41 @@ describe("the example: Llama with a squared ReLU", () => {
       expect(await loaded.logits("The cat saw")).toEqual(logits);
     }
   });
+});
+
+test("a family's GGUF layout, keys and unset values apply without heddle's keys", async () => {
+  registerFamily({
+    modelType: "bounded",
+    architecture: "BoundedForCausalLM",
+    own: { bound: null },
+    gguf: { architecture: "bounded", layout: "rope", keys: { "attention.bound": "own.bound" } },
+    ...decoderFamily<{ bound: null }>({
+      shape: ({ own }) => (own.bound === null ? {} : { attentionSoftcap: own.bound }),
+    }),
+  });
+  const folder = join(temporaryFolder(), "folder");
+  for (const bound of [null, 0.5]) {
+    await using made = createModel(
+      { modelType: "bounded", ...sizes, maxPositionEmbeddings: 64, initializerRange: 0.3, own: { bound } },
+      { tokenizer: await tinyTokenizer(), seed: 5 },
+    );
+    await made.save(folder);
+    expect(JSON.parse(await readFile(join(folder, "config.json"), "utf8")).bound).toBe(bound);
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, file);
+    await using read = await LanguageModel.load(await foreign(file));
+    expect(read.config.own).toEqual({ bound });
+    expect(await read.logits(ids)).toEqual(await made.logits(ids));
+    const { file: mapped, entries, metadata } = openGguf(file);
+    expect(metadata.real("bounded.attention.bound")).toBe(bound ?? undefined);
+    const { offset, bytes } = entries.get("blk.0.attn_q.weight")!;
+    const rows = new Float32Array(mapped.bytes(offset, bytes));
+    // The second row of the file is the fifth of the folder: the first of the other half of a head of 8.
+    const stored = await made.model.weight("model.layers.0.self_attn.q_proj.weight").toFloat32();
+    expect(rows.subarray(32, 64)).toEqual(stored.subarray(4 * 32, 5 * 32));
+    mapped.close();
+  }
+  expect((await failureOf(() => createModel({ modelType: "bounded", ...sizes, own: { bound: "a" } }))).message).toBe(
+    'model configuration: own.bound: expected a number or null, got "a"',
+  );
 });

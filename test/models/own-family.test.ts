@@ -15,6 +15,7 @@ import {
   registerFamily,
   sft,
 } from "../../lib/index.ts";
+import { BUILT_IN } from "../../lib/models/families/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 import { type StableLm, stableLmLogits } from "./stablelm-reference.ts";
@@ -235,6 +236,10 @@ const weights: FamilyDefinition["weights"] = ({ vocabSize, hiddenSize }) =>
 const least = { architecture: "LeastForCausalLM", defaults: { tieWordEmbeddings: true }, weights, forward };
 const sizes = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 40, maxPositionEmbeddings: 1024 };
 
+test("each family of the package is listed under its model type", () => {
+  expect(Object.values(BUILT_IN).map(({ modelType }) => modelType)).toEqual(Object.keys(BUILT_IN));
+});
+
 test("a minimal family with two weights generates and scores", async () => {
   registerFamily({ modelType: "least", ...least });
   await using model = createModel({ modelType: "least", ...sizes, initializerRange: 0.5 }, { seed: 2 });
@@ -315,7 +320,7 @@ test("errors in a family's functions name the family", async () => {
     /^drawn\.weights: "a.weight": init: expected normal,/,
   );
   // A windowed cache would lose keys that such a layer attends to.
-  expect((await wrong("slides", { slidingWindow: true }, { slidingWindow: 8 })).message).toMatch(
+  expect((await wrong("slides", { windows: { kind: "all", otherwise: null } }, { slidingWindow: 8 })).message).toMatch(
     /^attend: window of layer 0: expected the configuration's 8/,
   );
   const attended = (times: readonly [layer: number, options?: object][]) => (c: ForwardContext) => {

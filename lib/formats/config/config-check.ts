@@ -15,27 +15,22 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
   }
   const rotary = rotaryDim(config);
   const { modelType } = config;
-  const { encoder, positions, ungated, wholeHeads } = formatOf(modelType);
+  const { bidirectional, encoder, keys = {}, positions, toJson, ungated, wholeHeads } = formatOf(modelType);
   if ((positions || encoder || wholeHeads) && (headDim * heads !== hiddenSize || groups !== heads)) {
-    const [width, count] = modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
+    const keyOf = (field: string) => (toJson ? Object.keys(keys).find((key) => keys[key] === field) : undefined);
+    const [width = "hidden_size", count = "num_attention_heads"] = [keyOf("hiddenSize"), keyOf("numAttentionHeads")];
     throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
   }
   if (config.useBidirectionalAttention) {
-    const { bothWays } = formatOf(modelType);
-    if (!bothWays) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
-    if (!bothWays.windows && config.slidingWindow !== null && layerTypes.includes("sliding_attention"))
+    if (!bidirectional) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
+    if (!bidirectional.windows && config.slidingWindow !== null && layerTypes.includes("sliding_attention"))
       throw fail(
         `sliding_window: ${config.slidingWindow} beside attention both ways is not provided for ${modelType}`,
         "UNSUPPORTED",
       );
   }
-  if (modelType === "distilbert" && (config.layerNormEpsilon !== 1e-12 || config.typeVocabSize !== undefined))
-    throw fail(
-      "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
-    );
-  // Memory of its attention grows quadratically.
-  if (modelType === "mpnet" && config.maxPositionEmbeddings > 8192)
-    throw fail(`max_position_embeddings: expected at most 8192 of texts, got ${config.maxPositionEmbeddings}`);
+  const wrong = formatOf(modelType).check?.(config);
+  if (wrong !== undefined) throw fail(wrong);
   if (encoder && config.ropeScaling !== null)
     throw fail(`rope_scaling: ${config.ropeScaling.ropeType} is not provided for ${modelType}`, "UNSUPPORTED");
   if (encoder && (config.partialRotaryFactor ?? 1) !== 1)

@@ -2,15 +2,22 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig } from "./config-types.ts";
-import { formatOf, isRegistered, type ModelType } from "./families.ts";
+import { formatOf, isRegistered } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
-import { everyFourthUnrotated, firstPosition } from "./positions.ts";
+import { firstPosition, unrotatedEvery } from "./positions.ts";
 import { readRope, ropeToJson } from "./rope-json.ts";
 import { layerTypesOf, periodOf } from "./windows.ts";
 
-/** Keys that only change their spelling. */
-const PLAIN: Readonly<Record<string, keyof ModelConfig>> = {
+/** Keys of all families, which only change their spelling. */
+const COMMON: Readonly<Record<string, keyof ModelConfig>> = {
   vocab_size: "vocabSize",
+  tie_word_embeddings: "tieWordEmbeddings",
+  initializer_range: "initializerRange",
+  architectures: "architectures",
+};
+
+/** The same of families that have Llama's keys. */
+const LLAMA: Readonly<Record<string, keyof ModelConfig>> = {
   hidden_size: "hiddenSize",
   intermediate_size: "intermediateSize",
   num_hidden_layers: "numHiddenLayers",
@@ -21,25 +28,8 @@ const PLAIN: Readonly<Record<string, keyof ModelConfig>> = {
   rms_norm_eps: "rmsNormEps",
   rope_theta: "ropeTheta",
   layer_types: "layerTypes",
-  tie_word_embeddings: "tieWordEmbeddings",
   attention_bias: "attentionBias",
   mlp_bias: "mlpBias",
-  initializer_range: "initializerRange",
-  architectures: "architectures",
-};
-
-/** GPT-2's own names. */
-const GPT2: Readonly<Record<string, keyof ModelConfig>> = {
-  vocab_size: "vocabSize",
-  n_embd: "hiddenSize",
-  n_inner: "intermediateSize",
-  n_layer: "numHiddenLayers",
-  n_head: "numAttentionHeads",
-  n_positions: "maxPositionEmbeddings",
-  layer_norm_epsilon: "layerNormEpsilon",
-  tie_word_embeddings: "tieWordEmbeddings",
-  initializer_range: "initializerRange",
-  architectures: "architectures",
 };
 
 const DTYPES: Readonly<Record<string, NonNullable<ModelConfig["dtype"]>>> = {
@@ -58,7 +48,7 @@ const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false }
 type Json = Record<string, unknown>;
 
 /** config.json → camelCase, with transformers' family rules applied. Types are left for the schema to check. */
-export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Json {
+export function snakeToCamel(raw: Json, modelType: string, where: string): Json {
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   checkQuantisation(raw.quantization_config, modelType, unsupported);
   const config: Json = {};
@@ -74,11 +64,12 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   const longest = raw[formatOf(modelType).longestKey ?? ""];
   if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
     config.maxPositionEmbeddings = longest;
-  const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
-  const { mustBe, fixed, bothWays, layerKind } = formatOf(modelType);
+  const { mustBe, fixed, bidirectional, layerKind, encoder, architecture } = formatOf(modelType);
+  // A registered family may compute anything, so that the keys count only if it says so.
+  const decodes = !encoder && (bidirectional !== undefined || !isRegistered(modelType));
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
-    if (key === bothWays?.key && got === !value) {
+    if (key === bidirectional?.key && got === !value) {
       config.useBidirectionalAttention = true;
       continue;
     }
@@ -96,7 +87,6 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     readWindow(raw, modelType, config, unsupported);
   }
   Object.assign(config, headsFromJson(raw, where));
-  const { encoder, architecture } = formatOf(modelType);
   if (encoder) {
     if (isObject(config.classifier)) config.classifier.pooling ??= "first";
     // Heads of pretraining are not read, and so not what is written back.
@@ -108,10 +98,11 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
 }
 
 /** Allows supported quantizations: gpt_oss's MXFP4, and 8-bit floats with a scale per block of 128 × 128. */
-function checkQuantisation(given: unknown, type: ModelType, unsupported: (m: string) => HeddleError): void {
+function checkQuantisation(given: unknown, type: string, unsupported: (m: string) => HeddleError): void {
   if (given === undefined || given === null) return;
   const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
-  if (type === "gpt_oss" && method === "mxfp4") return;
+  // Interleaved stacks are those of gpt_oss.
+  if (method === "mxfp4" && formatOf(type).experts?.fused === "turns") return;
   if (method !== "fp8")
     throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
   if (!Array.isArray(block) || block.length !== 2 || block.some((n) => n !== 128))
@@ -120,15 +111,13 @@ function checkQuantisation(given: unknown, type: ModelType, unsupported: (m: str
     );
 }
 
-function keysOf(modelType: ModelType): Readonly<Record<string, keyof ModelConfig>> {
-  return modelType === "gpt2" ? GPT2 : { ...PLAIN, ...formatOf(modelType).keys };
+function keysOf(modelType: string): Readonly<Record<string, keyof ModelConfig>> {
+  const { keys, toJson } = formatOf(modelType);
+  return { ...COMMON, ...(!toJson && LLAMA), ...keys };
 }
 
-function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
-  // Gemma's first files say "gelu" and mean the tanh form; `hidden_activation` overrides (transformers, GemmaMLP).
-  const name = type.startsWith("gemma")
-    ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
-    : raw[formatOf(type).activationKey ?? "hidden_act"];
+function readActivation(raw: Json, type: string, config: Json, unsupported: (m: string) => HeddleError): void {
+  const name = raw[formatOf(type).activationKey ?? "hidden_act"];
   if (name === undefined || name === null) return;
   if (!isActivation(name)) {
     const known = Object.keys(ACTIVATIONS).join(", ");
@@ -147,7 +136,7 @@ function readTokens(raw: Json, config: Json): void {
 }
 
 /** For a family whose position table has rows for padding, computes the number of positions of a text. */
-function readPositions(modelType: ModelType, config: Json, where: string): void {
+function readPositions(modelType: string, config: Json, where: string): void {
   const { positions, defaults } = formatOf(modelType);
   if (positions !== "behind padding" && positions !== "from 2") return;
   // Without a value, the tokenizer may have one. transformers' classes default to 1.
@@ -178,13 +167,14 @@ function checkLayerTypes(given: unknown, only: string | undefined, unsupported: 
     throw unsupported(`layer_types: ${describe(other)} is not provided (known: full_attention, sliding_attention)`);
 }
 
-function readWindow(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
+function readWindow(raw: Json, type: string, config: Json, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
   const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
-  if (type === "smollm3" && config.noRopeLayers === undefined && countable) {
-    const interval = raw.no_rope_layer_interval;
-    config.noRopeLayers = everyFourthUnrotated(layers, typeof interval === "number" && interval >= 1 ? interval : 4);
+  const { noRopeEvery } = formatOf(type);
+  if (noRopeEvery !== undefined && config.noRopeLayers === undefined && countable) {
+    const given = raw.no_rope_layer_interval;
+    config.noRopeLayers = unrotatedEvery(typeof given === "number" && given >= 1 ? given : noRopeEvery, layers);
   }
   const flagged = rule.kind === "flag" || rule.kind === "unrotated";
   if (rule.kind === "none" || (flagged && raw.use_sliding_window !== true)) {
@@ -219,7 +209,7 @@ function isObject(value: unknown): value is Json {
  * @throws UNSUPPORTED for GGUF frequency factors that have no name there
  */
 export function modelConfigToJson(config: ModelConfig): Json {
-  const { architecture } = formatOf(config.modelType);
+  const { architecture, defaults, layerNorm, fixed, toJson } = formatOf(config.modelType);
   const heads = headsToJson(config, architecture);
   const architectures = heads.architectures ?? config.architectures ?? [architecture];
   const tokens: Json = {
@@ -240,21 +230,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     vocab_size: config.vocabSize,
     ...heads,
   };
-  if (config.modelType === "gpt2") {
-    return {
-      ...head,
-      activation_function: config.hiddenAct === "gelu_pytorch_tanh" ? "gelu_new" : config.hiddenAct,
-      layer_norm_epsilon: config.layerNormEpsilon,
-      n_ctx: config.maxPositionEmbeddings,
-      n_embd: config.hiddenSize,
-      n_head: config.numAttentionHeads,
-      n_inner: config.intermediateSize === 4 * config.hiddenSize ? null : config.intermediateSize,
-      n_layer: config.numHiddenLayers,
-      n_positions: config.maxPositionEmbeddings,
-      scale_attn_weights: true,
-      ...tail,
-    };
-  }
+  if (toJson) return { ...head, ...toJson(config), ...tail };
   return {
     ...head,
     attention_bias: config.attentionBias,
@@ -265,16 +241,16 @@ export function modelConfigToJson(config: ModelConfig): Json {
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
     max_position_embeddings: firstPosition(config) + config.maxPositionEmbeddings,
-    ...((config.modelType === "llama" || config.mlpBias) && { mlp_bias: config.mlpBias }),
+    ...((defaults.mlpBias !== undefined || config.mlpBias) && { mlp_bias: config.mlpBias }),
     num_attention_heads: config.numAttentionHeads,
     num_hidden_layers: config.numHiddenLayers,
     num_key_value_heads: config.numKeyValueHeads,
-    ...(!formatOf(config.modelType).layerNorm && { rms_norm_eps: config.rmsNormEps }),
+    ...(!layerNorm && { rms_norm_eps: config.rmsNormEps }),
     ...(config.partialRotaryFactor !== undefined && { partial_rotary_factor: config.partialRotaryFactor }),
     ...ropeToJson(config),
     ...windowToJson(config),
     ...attentionToJson(config),
-    ...formatOf(config.modelType).fixed,
+    ...fixed,
     ...ownKeys(config),
     ...tail,
   };
@@ -299,13 +275,12 @@ function ownKeys(config: ModelConfig): Json {
 /** The family-specific key of the activation, in addition to the usual one. */
 function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
   const { activationKey } = formatOf(modelType);
-  const key = modelType.startsWith("gemma") ? "hidden_activation" : activationKey;
-  return key === undefined ? {} : { [key]: hiddenAct };
+  return activationKey === undefined ? {} : { [activationKey]: hiddenAct };
 }
 
 function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): Json {
-  const { bothWays } = formatOf(modelType);
-  return useBidirectionalAttention && bothWays ? { [bothWays.key]: !DECODERS_MUST_BE[bothWays.key] } : {};
+  const { bidirectional: said } = formatOf(modelType);
+  return useBidirectionalAttention && said ? { [said.key]: !DECODERS_MUST_BE[said.key] } : {};
 }
 
 function windowToJson(config: ModelConfig): Json {

@@ -1,7 +1,7 @@
 // Model configuration → GGUF metadata (keys as llama.cpp reads them).
 import { HeddleError } from "../../core/errors.ts";
 import { encoderToGguf } from "../gguf/gguf-encoder.ts";
-import { familyOfArchitecture, ggufArchitecture, pairsNeighbours } from "../gguf/gguf-names.ts";
+import { familyOfArchitecture, ggufArchitecture } from "../gguf/gguf-names.ts";
 import { embedsOtherwise, layersToGguf, poolingToGguf } from "../gguf/gguf-pooling.ts";
 import type { GgufValue } from "../gguf/gguf-types.ts";
 import { slidingPatternToGguf } from "../gguf/gguf-windows.ts";
@@ -25,6 +25,7 @@ export const OWN_VALUES = [
   "eosTokenIds",
   "embedding",
   "classifier",
+  "own",
 ];
 
 /** Values of a registered family's configuration that other GGUF keys hold. All others are stored as they are. */
@@ -33,6 +34,7 @@ export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padToken
 /** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
 export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const { modelType, ropeScaling } = config;
+  const { encoder, experts, gguf, layerNorm, positions } = formatOf(modelType);
   const arch = ggufArchitecture(config);
   const registered = isRegistered(modelType);
   if (arch === undefined)
@@ -42,7 +44,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
         ? `${modelType}: expected a family that was registered with \`gguf\` to be written to GGUF, got one without`
         : `${modelType}: GGUF has no architecture of that kind`,
     );
-  if (rotaryDim(config) < config.headDim && pairsNeighbours(modelType))
+  if (rotaryDim(config) < config.headDim && gguf?.layout === "rope")
     throw new HeddleError("UNSUPPORTED", `partial_rotary_factor: cannot be written to GGUF of ${arch}`);
   const meta = new Map<string, GgufValue>();
   const u32 = (key: string, value: number) => meta.set(`${arch}.${key}`, { type: "u32", value });
@@ -63,13 +65,12 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
   const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
   if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
-  if (formatOf(modelType).encoder) {
+  if (encoder) {
     encoderToGguf(config, meta);
     return meta;
   }
-  const { layerNorm } = formatOf(modelType);
-  if (modelType === "gpt2" || layerNorm || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
-  if (modelType === "gpt2") return meta;
+  if (layerNorm || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
+  if (positions) return meta;
   u32("attention.head_count_kv", config.numKeyValueHeads);
   if (config.useBidirectionalAttention) meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
   if (!layerNorm) f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
@@ -84,18 +85,15 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   if (config.numExperts !== undefined) {
     u32("expert_count", config.numExperts);
     u32("expert_used_count", config.numExpertsPerTok ?? 1);
-    u32(
-      "expert_feed_forward_length",
-      config[formatOf(modelType).experts?.width ?? "intermediateSize"] ?? config.intermediateSize,
-    );
+    u32("expert_feed_forward_length", config[experts?.width ?? "intermediateSize"] ?? config.intermediateSize);
   }
-  if (config.useParallelResidual !== undefined)
-    meta.set(`${arch}.use_parallel_residual`, { type: "bool", value: config.useParallelResidual });
-  if (config.logitScale !== undefined) f32("logit_scale", config.logitScale); // Granite divides by what has the same key
   if (config.sharedExpertIntermediateSize !== undefined)
     u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
-  for (const [key, name] of Object.entries(FAMILY_KEYS)) {
-    if (typeof own[name] === "number") f32(key, own[name]);
+  if (config.ropeLocalTheta !== undefined) f32("rope.freq_base_swa", config.ropeLocalTheta);
+  for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
+    const value = own[name] ?? config.own?.[name.replace(/^own\./, "")];
+    if (typeof value === "number") f32(key, value);
+    if (typeof value === "boolean") meta.set(`${arch}.${key}`, { type: "bool", value });
   }
   if (ropeScaling === null) return meta;
 
@@ -131,18 +129,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 /** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
 function saysMore(config: ModelConfig): boolean {
   const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
-  const { keys, windows, defaults } = formatOf(modelType);
+  const { keys, own, windows, defaults } = formatOf(modelType);
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
-  return keys !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
+  return keys !== undefined || own !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
 }
-
-/** Numbers that a family's files carry, where the configuration has them. */
-const FAMILY_KEYS: Readonly<Record<string, keyof ModelConfig>> = {
-  attn_logit_softcapping: "attnLogitSoftcapping",
-  final_logit_softcapping: "finalLogitSoftcapping",
-  "rope.freq_base_swa": "ropeLocalTheta",
-  embedding_scale: "embeddingMultiplier",
-  "attention.scale": "attentionMultiplier",
-  residual_scale: "residualMultiplier",
-  logit_scale: "logitsScaling",
-};

@@ -1,6 +1,5 @@
 // The types of a model's configuration, written out because types inferred from schemas lose their comments.
 // `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config/config-types.test.ts holds both to each other, defaults included.
-import type { ModelType } from "./families.ts";
 import type { OwnValue } from "./family-format.ts";
 
 /** How texts become vectors. */
@@ -153,7 +152,7 @@ export type RopeScaling =
  */
 export interface ModelConfig {
   /** The family: llama, mistral, qwen2, … as `model_type` says it, or one that registerFamily has added. */
-  modelType: ModelType;
+  modelType: string;
   /** Token ids there are, rows of the embedding. Default: the tokenizer's. */
   vocabSize: number;
   /** Width of the residual stream. */

@@ -7,11 +7,11 @@ import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedd
 import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
-import { formatOf, isModelType, MODEL_TYPES, type ModelType } from "./families.ts";
+import { formatOf, isModelType } from "./families.ts";
 import type { OwnValue } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
 import { languageModelConfig } from "./multimodal.ts";
-import { everyFourthUnrotated } from "./positions.ts";
+import { unrotatedEvery } from "./positions.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { layerTypesOf } from "./windows.ts";
 
@@ -24,7 +24,7 @@ export type {
   ModelConfigInput,
   PoolingMode,
 } from "./config-types.ts";
-export { MODEL_TYPES, type ModelType, rotaryDim };
+export { rotaryDim };
 
 const whole = (least: number, most: number) =>
   z.custom<number>(
@@ -37,7 +37,7 @@ const flag = z.boolean({ error: "true or false" });
 // Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
 const tokenId = whole(0, 2 ** 31 - 1);
 
-const OWN_KINDS = "true, false, a finite number, a text, or an array of finite numbers";
+const OWN_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
 const MOST_OWN = 4096;
 
 /** Whether a family's own value is of a kind that files keep. */
@@ -45,7 +45,7 @@ export function isOwnValue(value: unknown): value is OwnValue {
   if (Array.isArray(value)) return value.length <= MOST_OWN && value.every((n) => Number.isFinite(n));
   return typeof value === "string"
     ? value.length <= MOST_OWN
-    : typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
+    : value === null || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
 }
 
 const classifierSchema = z.strictObject({
@@ -66,7 +66,7 @@ const classifierSchema = z.strictObject({
 
 /** `config-types.ts` documents the fields. Limits are far above every published model, and keep hostile files from causing large allocations. */
 export const modelConfigSchema = z.strictObject({
-  modelType: z.custom<ModelType>(isModelType, "a known family"),
+  modelType: z.custom<string>(isModelType, "a known family"),
   vocabSize: whole(1, 2 ** 22),
   hiddenSize: whole(1, 2 ** 17),
   intermediateSize: whole(1, 2 ** 20),
@@ -195,22 +195,24 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
 /** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
 function complete(
   given: Record<string, unknown>,
-  modelType: ModelType,
+  modelType: string,
   fromJson: boolean,
   derives: boolean,
 ): Record<string, unknown> {
-  const { defaults, fileDefaults, own, positions, windows, windowsUnscaled } = formatOf(modelType);
+  const { defaults, encoder, fileDefaults, noRopeEvery, own, positions, windows, windowsUnscaled } =
+    formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
   const layers = Number.isSafeInteger(given.numHiddenLayers)
     ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
     : 0;
-  const rotates = modelType === "smollm3" ? (given.noRopeLayers ?? everyFourthUnrotated(layers)) : undefined;
+  const rotates = noRopeEvery && (given.noRopeLayers ?? unrotatedEvery(noRopeEvery, layers));
   const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   const config: Record<string, unknown> = {
-    intermediateSize: derives || modelType === "gpt2" ? defaultIntermediate(hidden, modelType) : undefined,
+    // `n_inner` of GPT-2 may be null.
+    intermediateSize: derives || (positions && !encoder) ? defaultIntermediate(hidden, modelType) : undefined,
     numKeyValueHeads: heads,
     headDim,
     layerNormEpsilon: 1e-5,
@@ -256,27 +258,28 @@ function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => He
       const near = nearest(name, Object.keys(defaults));
       throw fail(`own.${name}: expected a name that ${modelType} has${near ? ` (nearest: ${near})` : ""}, got another`);
     }
-    const kind = Array.isArray(usual) ? "an array of numbers" : `a ${typeof usual}`;
-    if (typeof value !== typeof usual || Array.isArray(value) !== Array.isArray(usual))
+    const isUnset = usual === null && value === null;
+    const type = usual === null ? "number" : typeof usual;
+    const kind = Array.isArray(usual) ? "an array of numbers" : `a ${type}${usual === null ? " or null" : ""}`;
+    if (!isUnset && (value === null || typeof value !== type || Array.isArray(value) !== Array.isArray(usual)))
       throw fail(`own.${name}: expected ${kind}, got ${describe(value)}`);
   }
 }
 
 /** Derives missing sizes from the caller's. */
-function derived(modelType: ModelType, headDim: unknown, hidden: number): Record<string, unknown> {
+function derived(modelType: string, headDim: unknown, hidden: number): Record<string, unknown> {
   // Two of eight experts, each half as wide as one block for all would be: the same work a token.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
-  const { width, shared } = formatOf(modelType).experts ?? {};
-  // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
-  const scale = modelType.startsWith("granite") && typeof headDim === "number" && { attentionMultiplier: 1 / headDim };
-  if (width) return { ...experts, [width]: half, ...(shared && { sharedExpertIntermediateSize: half }), ...scale };
-  if (modelType === "electra") return { embeddingSize: hidden };
-  if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
-  if (scale) return scale;
-  const part = formatOf(modelType).fileDefaults?.partialRotaryFactor;
-  if (part !== undefined && typeof headDim === "number") return { partialRotaryFactor: partOf(headDim, part) };
-  return {};
+  const { derive, experts: { width, shared } = {}, fileDefaults } = formatOf(modelType);
+  const part = fileDefaults?.partialRotaryFactor;
+  return {
+    ...(width && { ...experts, [width]: half, ...(shared && { sharedExpertIntermediateSize: half }) }),
+    ...(typeof headDim === "number" && {
+      ...(part !== undefined && { partialRotaryFactor: partOf(headDim, part) }),
+      ...derive?.({ hiddenSize: hidden, headDim }),
+    }),
+  };
 }
 
 /** The family's usual rotary fraction of a head, doubled or quadrupled if needed for an even number of dimensions. */
@@ -293,9 +296,8 @@ function defaultHeads(hiddenSize: number): number | undefined {
   return best === undefined ? undefined : hiddenSize / best;
 }
 
-function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
-  if (formatOf(modelType).positions || formatOf(modelType).ungated || modelType.startsWith("gemma"))
-    return 4 * hiddenSize;
+function defaultIntermediate(hiddenSize: number, modelType: string): number {
+  if (formatOf(modelType).positions || formatOf(modelType).ungated) return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 

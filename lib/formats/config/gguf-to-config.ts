@@ -3,14 +3,15 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import { parseJson } from "../../io/json.ts";
 import { encoderFromGguf } from "../gguf/gguf-encoder.ts";
 import type { GgufMetadata } from "../gguf/gguf-metadata.ts";
-import { familyOfArchitecture, isBothWays, pairsNeighbours } from "../gguf/gguf-names.ts";
+import { familyOfArchitecture, familySharing, isBidirectional } from "../gguf/gguf-names.ts";
 import { embeddingOf, layeredEmbedding, poolingFromGguf } from "../gguf/gguf-pooling.ts";
 import { ropeScalingFromGguf } from "../gguf/gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "../gguf/gguf-windows.ts";
 import type { WeightSource } from "../weights.ts";
-import { type ModelConfig, type ModelType, parseModelConfig } from "./config.ts";
+import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
 import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
+import type { FamilyFormat, GgufSizes } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
 
 /** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
@@ -30,7 +31,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
     throw unsupported(`general.architecture ${describe(arch)} is not provided (${what})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
-  const sparse = [family, WITH_EXPERTS[family]].some(
+  const sparse = [family, familySharing(arch, "experts")].some(
     (type) => type !== undefined && (formatOf(type).experts ?? formatOf(type).defaults.numExperts) !== undefined,
   );
   if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
@@ -42,30 +43,32 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       source.path,
     );
   }
-  const bothWays = readsBothWays(meta, family, arch);
-  if (bothWays === "unknown")
+  const bidirectional = readsBidirectional(meta, family, arch);
+  if (bidirectional === "unknown")
     throw unsupported(`${arch}.attention.causal: attention to what follows (an embedding model's) is not provided`);
 
   const pooling = poolingFromGguf(meta, arch);
   if (pooling === "rank")
     throw unsupported(`${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
 
-  const window = slidingWindowFromGguf(meta, family, arch);
-  const modelType = sharingArchitecture(meta, family, { window, experts });
   const hidden = meta.requireNumber(`${arch}.embedding_length`);
   const layers = meta.requireNumber(`${arch}.block_count`);
   const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
   const headDim = meta.number(`${arch}.attention.key_length`) ?? hidden / heads;
+  const sizes = { hiddenSize: hidden, numHiddenLayers: layers, numAttentionHeads: heads, headDim };
+  const window = slidingWindowFromGguf(meta, arch, formatOf(family).gguf?.defaults?.(sizes).slidingWindow);
+  const modelType = sharingArchitecture(meta, family, { window, experts });
+  const format = formatOf(modelType);
+  const { defaults, gguf, positions } = format;
   const valueDim = meta.number(`${arch}.attention.value_length`) ?? headDim;
   if (valueDim !== headDim) throw unsupported(`value heads of ${valueDim} beside keys of ${headDim} are not provided`);
-  const rotary = modelType === "gpt2" ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
-  if (rotary > headDim || (rotary < headDim && pairsNeighbours(modelType)))
+  const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
+  if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
   // A language model that sees pictures (GLM-4V): its rows of q and k have another order then, as well.
   if (meta.numbers(`${arch}.rope.dimension_sections`)?.some((count) => Number(count) > 0))
     throw unsupported(`${arch}.rope.dimension_sections: positions within pictures (M-RoPE) are not provided`);
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
-  const { defaults } = formatOf(modelType);
 
   const tokens = meta.count("tokenizer.ggml.tokens");
   const eos = ["eos_token_id", "eot_token_id", "eom_token_id"].map((key) => meta.tokenId(`tokenizer.ggml.${key}`));
@@ -83,26 +86,25 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
       ...epsilons(meta, modelType, arch),
       ropeTheta: theta,
-      ropeScaling: modelType === "gpt2" ? null : ropeScalingFromGguf(source, meta, { arch, rotary, theta }),
+      ropeScaling: positions ? null : ropeScalingFromGguf(source, meta, { arch, rotary, theta, yarn: gguf?.yarn }),
       ...((rotary !== headDim || saysRotated(modelType)) && {
         partialRotaryFactor: rotary / headDim,
       }),
       slidingWindow: window,
       ...layerTypesFromGguf(meta, { modelType, arch, layers, window }),
       tieWordEmbeddings: !source.has("output.weight"),
-      attentionBias:
-        !ALWAYS_BIASED.has(modelType) && ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
-      mlpBias: !formatOf(modelType).ungated && source.has("blk.0.ffn_up.bias"),
+      attentionBias: ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
+      mlpBias: !format.ungated && source.has("blk.0.ffn_up.bias"),
       ...(defaults.useQkNorm !== undefined && { useQkNorm: source.has("blk.0.attn_q_norm.weight") }),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
       padTokenId: meta.tokenId("tokenizer.ggml.padding_token_id") ?? null,
       dtype: matrixDtype(source),
-      ...(bothWays && { useBidirectionalAttention: true }),
+      ...(bidirectional && { useBidirectionalAttention: true }),
       ...layeredEmbedding(source, arch, embeddingOf(pooling).embedding),
       ...localTheta(meta, modelType, arch, theta),
-      ...familyValues(meta, modelType, arch, { hidden, heads, layers, headDim }),
+      ...familyValues(format, meta, arch, sizes),
       ...expertValues(meta, modelType, arch),
       ...ownValues(meta, modelType, source.path),
     },
@@ -111,20 +113,17 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
 }
 
 /** Whether a decoder's file is of a model that attends both ways; llama.cpp takes it for granted of architectures that are of such models alone. */
-function readsBothWays(meta: GgufMetadata, family: ModelType, arch: string): boolean | "unknown" {
-  if (isBothWays(arch)) return true;
+function readsBidirectional(meta: GgufMetadata, family: string, arch: string): boolean | "unknown" {
+  if (isBidirectional(arch)) return true;
   if (meta.boolean(`${arch}.attention.causal`) !== false) return false;
-  const { bothWays } = formatOf(family);
-  return bothWays && bothWays.gguf === undefined ? true : "unknown";
+  const { bidirectional } = formatOf(family);
+  return bidirectional && bidirectional.gguf === undefined ? true : "unknown";
 }
 
-/** Families whose biases of attention no value of the configuration says. */
-const ALWAYS_BIASED = new Set<ModelType>(["qwen2", "qwen2_moe", "gpt2"]);
-
 /** The epsilon of norms. A registered family may have either kind. */
-function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
+function epsilons(meta: GgufMetadata, modelType: string, arch: string): Partial<ModelConfig> {
   const [layer, rms] = [`${arch}.attention.layer_norm_epsilon`, `${arch}.attention.layer_norm_rms_epsilon`] as const;
-  if (modelType === "gpt2" || formatOf(modelType).layerNorm) return { layerNormEpsilon: meta.requireReal(layer) };
+  if (formatOf(modelType).layerNorm) return { layerNormEpsilon: meta.requireReal(layer) };
   if (!isRegistered(modelType)) return { rmsNormEps: meta.requireReal(rms) };
   const [ofLayer, ofRms] = [meta.real(layer), meta.real(rms)];
   return {
@@ -134,57 +133,32 @@ function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Parti
 }
 
 /** θ of the sliding layers, where a file gives them another than the rest. */
-function localTheta(meta: GgufMetadata, modelType: ModelType, arch: string, theta: number): Partial<ModelConfig> {
+function localTheta(meta: GgufMetadata, modelType: string, arch: string, theta: number): Partial<ModelConfig> {
   const local = formatOf(modelType).windows.kind === "pattern" ? meta.real(`${arch}.rope.freq_base_swa`) : undefined;
   return local === undefined || local === theta ? {} : { ropeLocalTheta: local };
 }
 
-/** Values under family-specific keys, and llama.cpp's defaults. */
+/** Values under the family's own keys, and llama.cpp's defaults. As in llama.cpp, a number of zero is unset. */
 function familyValues(
+  { gguf }: FamilyFormat,
   meta: GgufMetadata,
-  modelType: ModelType,
   arch: string,
-  sizes: { hidden: number; heads: number; layers: number; headDim: number },
-): Partial<ModelConfig> {
-  const { hidden, heads, layers, headDim } = sizes;
-  const real = (key: string) => meta.real(`${arch}.${key}`);
-  switch (modelType) {
-    case "gemma2":
-    case "gemma3_text": {
-      // The 27B models, recognized by their depth, scale by hidden size / heads.
-      const wide = layers === (modelType === "gemma2" ? 46 : 62);
-      return {
-        queryPreAttnScalar: wide ? hidden / heads : headDim,
-        ...(modelType === "gemma2" && {
-          attnLogitSoftcapping: real("attn_logit_softcapping") ?? 50,
-          finalLogitSoftcapping: real("final_logit_softcapping") ?? 30,
-        }),
-        ...(modelType === "gemma3_text" && { ropeLocalTheta: real("rope.freq_base_swa") ?? 1e4 }),
-      };
-    }
-    case "granite":
-    case "granitemoehybrid":
-    case "granitemoe":
-      return {
-        embeddingMultiplier: real("embedding_scale") || 1,
-        attentionMultiplier: real("attention.scale") || 1 / Math.sqrt(headDim),
-        residualMultiplier: real("residual_scale") || 1,
-        logitsScaling: real("logit_scale") || 1,
-      };
-    case "gpt_oss":
-      return { attentionBias: true };
-    case "cohere":
-    case "cohere2":
-      return { logitScale: meta.requireReal(`${arch}.logit_scale`) };
-    case "gpt_neox":
-      return { useParallelResidual: meta.boolean(`${arch}.use_parallel_residual`) ?? true };
-    default:
-      return {};
+  sizes: GgufSizes,
+): Record<string, unknown> {
+  const { slidingWindow: _, ...defaults } = gguf?.defaults?.(sizes) ?? {};
+  const values: Record<string, unknown> = { ...defaults };
+  const own: Record<string, unknown> = {};
+  for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
+    const where = `${arch}.${key}`;
+    const said = meta.values.get(where)?.type === "bool" ? meta.boolean(where) : meta.real(where) || undefined;
+    if (!name.startsWith("own.")) values[name] = said ?? values[name] ?? meta.requireReal(where);
+    else if (said !== undefined) own[name.slice("own.".length)] = said;
   }
+  return Object.keys(own).length === 0 ? values : { ...values, own };
 }
 
 /** Values of a family with routed experts. */
-function expertValues(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
+function expertValues(meta: GgufMetadata, modelType: string, arch: string): Partial<ModelConfig> {
   const { experts, keys = {} } = formatOf(modelType);
   if (!experts) return {};
   const numExpertsPerTok = meta.requireNumber(`${arch}.expert_used_count`);
@@ -208,7 +182,7 @@ function expertValues(meta: GgufMetadata, modelType: ModelType, arch: string): P
   };
 }
 
-function ownValues(meta: GgufMetadata, modelType: ModelType, path: string): Record<string, unknown> {
+function ownValues(meta: GgufMetadata, modelType: string, path: string): Record<string, unknown> {
   const own = meta.string("heddle.config");
   if (own === undefined) return {};
   const parsed = parseJson(Buffer.from(own), `${path}: heddle.config`);
@@ -218,19 +192,17 @@ function ownValues(meta: GgufMetadata, modelType: ModelType, path: string): Reco
   return Object.fromEntries(Object.entries(parsed).filter(([key]) => taken(key)));
 }
 
-/** Families whose GGUF files bear the name of the first, and slide, or have experts, where those of the first do not. */
-const WITH_WINDOWS: Partial<Record<ModelType, ModelType>> = { llama: "mistral", olmo2: "olmo3" };
-const WITH_EXPERTS: Partial<Record<ModelType, ModelType>> = { llama: "mixtral" };
-
+/** The family of a file, where several share its architecture. */
 function sharingArchitecture(
   meta: GgufMetadata,
-  family: ModelType,
+  family: string,
   { window, experts }: { window: number | null; experts: number | undefined },
-): ModelType {
+): string {
   const said = meta.string("heddle.model_type");
-  if (said !== undefined && isModelType(said) && formatOf(said).gguf === formatOf(family).gguf) return said;
-  if (experts !== undefined && WITH_EXPERTS[family]) return WITH_EXPERTS[family];
-  return (window !== null && WITH_WINDOWS[family]) || family;
+  const architecture = formatOf(family).gguf?.architecture;
+  if (said !== undefined && isModelType(said) && formatOf(said).gguf?.architecture === architecture) return said;
+  const sharing = (what: "windows" | "experts") => architecture && familySharing(architecture, what);
+  return (experts !== undefined && sharing("experts")) || (window !== null && sharing("windows")) || family;
 }
 
 function vocabSize(source: WeightSource): number | undefined {

@@ -6,16 +6,15 @@ import { formatOf } from "./families.ts";
 /** TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`. */
 export const VALUE_HEAD = "v_head.summary";
 
-/** Where a classifier's weights lie: `score`, but for encoders and the ForTokenClassification of GPT-2 and GPT-NeoX, which call it `classifier` or have a part of it there. */
+/** Where a classifier's weights are: a family may have a name for each task, encoders have `classifier`, and others `score`. */
 export function classifierPrefix({ modelType, classifier }: Pick<ModelConfig, "modelType" | "classifier">): string {
-  const { encoder } = formatOf(modelType);
-  if (encoder) return encoder.outProjection && classifier?.task === "sequence" ? "classifier.out_proj" : "classifier";
-  return /^gpt(2|_neox)$/.test(modelType) && classifier?.task === "token" ? "classifier" : "score";
+  const { classifierNames, encoder } = formatOf(modelType);
+  return (classifier && classifierNames?.[classifier.task]) ?? (encoder ? "classifier" : "score");
 }
 
 /** The language model's head where it is not the embedding. */
 export function ownHead({ modelType }: Pick<ModelConfig, "modelType">): string {
-  return `${formatOf(modelType).head ?? "lm_head"}.weight`;
+  return `${formatOf(modelType).headName ?? "lm_head"}.weight`;
 }
 
 const TASKS = { sequence: "ForSequenceClassification", token: "ForTokenClassification" } as const;

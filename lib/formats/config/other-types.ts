@@ -1,14 +1,13 @@
 // Unsupported model types: the nearest supported type, and the features that it lacks.
 
 import { nearest } from "../../core/nearest-name.ts";
-import type { BuiltInModelType, ModelType } from "./families.ts";
 import { isModelType, knownModelTypes } from "./families.ts";
 
 interface OtherType {
   /** Matches `model_type` of config.json, or `general.architecture` of GGUF. */
   name: RegExp;
   /** Undefined for types that share no blocks with a supported type. */
-  like?: BuiltInModelType;
+  like?: string;
   /** Required features that may not be visible in the keys. */
   lacks?: readonly string[];
 }
@@ -67,7 +66,6 @@ const OTHERS: readonly OtherType[] = [
     like: "llama",
     lacks: ["layer norms with biases in Llama's blocks (examples/own-family.ts has them)"],
   },
-  { name: /^olmo$/, like: "olmo2", lacks: ["layer norms without weights"] },
   {
     name: /^(internlm2?|baichuan|exaone|orion|xverse)$/,
     like: "llama",
@@ -113,7 +111,7 @@ export function neededByName(name: unknown): readonly string[] {
 }
 
 /** Returns the supported type that is nearest to an unsupported one. Undefined if none shares blocks with it. */
-export function nearestType({ name, value }: UnknownModel): ModelType | undefined {
+export function nearestType({ name, value }: UnknownModel): string | undefined {
   const other = known(name);
   if (other) return other.like;
   const text = value("model_type");
@@ -128,7 +126,7 @@ function known(name: unknown): OtherType | undefined {
   return typeof name === "string" ? OTHERS.find((one) => one.name.test(name)) : undefined;
 }
 
-function byStructure(name: string, value: UnknownModel["value"]): ModelType {
+function byStructure(name: string, value: UnknownModel["value"]): string {
   const has = (...keys: string[]) => keys.some((key) => (value(key) ?? false) !== false);
   if (/bert|encoder/.test(name) || has("type_vocab_size") || value("attention.causal") === false) return "bert";
   if (has("num_experts", "num_local_experts", "n_routed_experts", "expert_count")) return "mixtral";

@@ -12,7 +12,7 @@ export function firstPosition({ modelType, padTokenId }: Pick<ModelConfig, "mode
   return positions === "behind padding" ? (padTokenId ?? 0) + 1 : 0;
 }
 
-/** SmolLM 3: positions rotate in three layers of four. */
-export function everyFourthUnrotated(layers: number, interval = 4): number[] {
-  return Array.from({ length: layers }, (_, i) => ((i + 1) % interval === 0 ? 0 : 1));
+/** `noRopeLayers` where positions rotate in all layers but every n-th. */
+export function unrotatedEvery(n: number, layers: number): number[] {
+  return Array.from({ length: layers }, (_, i) => ((i + 1) % n === 0 ? 0 : 1));
 }

@@ -1,7 +1,7 @@
 // RoPE in config.json, in both dialects: `rope_theta` with `rope_scaling`, and `rope_parameters`.
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "./config-types.ts";
-import { formatOf, type ModelType, saysRotated } from "./families.ts";
+import { formatOf, saysRotated } from "./families.ts";
 import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
 type Json = Record<string, unknown>;
@@ -10,25 +10,25 @@ type Json = Record<string, unknown>;
  * Reads the RoPE settings of a config.json into `config`, for its schema to check.
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
-export function readRope(raw: Json, config: Json, { modelType, where }: { modelType: ModelType; where: string }): void {
+export function readRope(raw: Json, config: Json, { modelType, where }: { modelType: string; where: string }): void {
   const { full, sliding } = ropeSets(raw, where);
   if (sliding !== undefined) config.ropeLocalTheta = localTheta(full, sliding, modelType, where);
   const { rope_theta, partial_rotary_factor, ...given } = full;
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
+  const { defaults, keys = {}, originalContextBeside, ropeAlpha } = formatOf(modelType);
   // null means that sliding layers use the same θ as the others.
-  if (modelType === "modernbert" && raw.local_rope_theta === null)
-    config.ropeLocalTheta ??= config.ropeTheta ?? formatOf(modelType).defaults.ropeTheta;
+  if (Object.entries(keys).some(([key, name]) => name === "ropeLocalTheta" && raw[key] === null))
+    config.ropeLocalTheta ??= config.ropeTheta ?? defaults.ropeTheta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
   // All of it is what a configuration without the field says, but for families that rotate a part by default.
   if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;
-  const scaled = formatOf(modelType).ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
+  const scaled = ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
   if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
   const scaling = ropeScalingFromJson(given, where);
   config.ropeScaling = scaling;
   if (scaling?.ropeType !== "longrope" && scaling?.ropeType !== "yarn") return;
-  // Phi-3 has the original context outside the scaling, which takes precedence.
   const [beside, within] = [raw.original_max_position_embeddings ?? undefined, scaling.originalMaxPositionEmbeddings];
-  const original = modelType === "phi3" ? (beside ?? within) : (within ?? beside);
+  const original = originalContextBeside ? (beside ?? within) : (within ?? beside);
   if (original !== undefined) scaling.originalMaxPositionEmbeddings = original;
   // YaRN's null: as many times as the context is longer.
   const most = config.maxPositionEmbeddings;
@@ -71,7 +71,7 @@ function objectAt(raw: Json, key: string, where: string): Json {
 }
 
 /** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
-function localTheta(full: Json, local: Json, type: ModelType, where: string): unknown {
+function localTheta(full: Json, local: Json, type: string, where: string): unknown {
   const { defaults, windowsUnscaled } = formatOf(type);
   const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
@@ -94,7 +94,7 @@ export function ropeToJson(config: ModelConfig): Json {
 }
 
 function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
-  if (modelType !== "phi3" || ropeScaling?.ropeType !== "longrope") return {};
+  if (!formatOf(modelType).originalContextBeside || ropeScaling?.ropeType !== "longrope") return {};
   const original = ropeScaling.originalMaxPositionEmbeddings;
   return original === undefined ? {} : { original_max_position_embeddings: original };
 }

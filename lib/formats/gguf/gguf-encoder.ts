@@ -1,11 +1,12 @@
 // Encoders (BERT and its kin, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ACTIVATIONS, isActivation } from "../config/activations.ts";
-import type { ModelConfig, ModelType } from "../config/config.ts";
+import type { ModelConfig } from "../config/config.ts";
 import { formatOf } from "../config/families.ts";
 import { elementsIn } from "../element-sources.ts";
 import type { StoredTensor, WeightSource } from "../weights.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
+import { familySharing } from "./gguf-names.ts";
 import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
@@ -13,7 +14,7 @@ import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from 
 type Part = Record<string, unknown>;
 
 /** A file's values, for parseModelConfig to check. @throws HeddleError INVALID_FILE, UNSUPPORTED (a feature) */
-export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
+export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
   // llama.cpp takes a file without the key for one that sees only what came before.
   const causal = meta.boolean(`${arch}.attention.causal`);
   if (causal !== false)
@@ -23,6 +24,7 @@ export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelT
   const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
   const groups = meta.alike(`${arch}.attention.head_count_kv`, layers) ?? heads;
   if (groups !== heads) throw unsupported(source, `${arch}.attention.head_count_kv: groups of heads are not provided`);
+  const { defaults, positions, windows } = formatOf(modelType);
   return {
     modelType,
     vocabSize: rowsOf(source, "token_embd.weight"),
@@ -33,9 +35,9 @@ export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelT
     maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
     layerNormEpsilon: meta.requireReal(`${arch}.attention.layer_norm_epsilon`),
     padTokenId: meta.tokenId("tokenizer.ggml.padding_token_id") ?? null,
-    ...(modelType !== "modernbert" && segments(source, meta, modelType)),
-    ...(modelType !== "bert" && rotation(source, meta, arch, hidden / heads)),
-    ...(modelType === "modernbert" && {
+    ...(defaults.typeVocabSize !== undefined && segments(source, meta, arch)),
+    ...(!positions && rotation(source, meta, arch, hidden / heads)),
+    ...(windows.kind !== "none" && {
       ...windowsAndActivation(source, meta, modelType, arch, layers),
       attentionBias: source.has("blk.0.attn_qkv.bias"),
       mlpBias: source.has("blk.0.ffn_up.bias"),
@@ -53,12 +55,13 @@ function rowsOf(source: WeightSource, name: string): number | undefined {
 }
 
 /** Kinds of segments: llama.cpp counts them among the tokenizer's keys. */
-function segments(source: WeightSource, meta: GgufMetadata, modelType: ModelType): Part {
+function segments(source: WeightSource, meta: GgufMetadata, arch: string): Part {
   const rows = rowsOf(source, "token_types.weight");
   const count = meta.number("tokenizer.ggml.token_type_count");
   if (rows !== undefined) return { typeVocabSize: count ?? rows };
   // DistilBERT's files bear BERT's name. They count one kind of segments, and have no table of it.
-  if (modelType === "bert" && (count ?? 1) === 1) return { modelType: "distilbert" };
+  const without = familySharing(arch, "no segments");
+  if (without !== undefined && (count ?? 1) === 1) return { modelType: without };
   throw new HeddleError(
     "INVALID_FILE",
     `${source.path}: expected token_types.weight of ${count ?? "some"} kinds of segments, got none`,
@@ -91,14 +94,14 @@ function thetaOf(meta: GgufMetadata, arch: string): number {
 function windowsAndActivation(
   source: WeightSource,
   meta: GgufMetadata,
-  modelType: ModelType,
+  modelType: string,
   arch: string,
   layers: number,
 ): Part {
   const activation = meta.string(`${arch}.hidden_activation`) ?? formatOf(modelType).defaults.hiddenAct;
   if (!isActivation(activation))
     throw unsupported(source, `${arch}.hidden_activation: ${describe(activation)} is not provided`);
-  const window = slidingWindowFromGguf(meta, modelType, arch);
+  const window = slidingWindowFromGguf(meta, arch);
   return {
     ropeLocalTheta: meta.real(`${arch}.rope.freq_base_swa`) ?? thetaOf(meta, arch),
     slidingWindow: window,
@@ -108,15 +111,16 @@ function windowsAndActivation(
 }
 
 /** The head of a file that ranks, and what it reads; or how the file pools. */
-function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
+function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
   const rows = rowsOf(source, "cls.output.weight");
   const said = poolingFromGguf(meta, arch);
   // Rerankers' files of before there was a key for it.
   const pooling = said ?? (rows !== undefined && source.has("cls.weight") ? "rank" : undefined);
   if (pooling !== "rank") return embeddingOf(pooling);
-  if (modelType === "nomic_bert")
+  const classifier = formatOf(modelType).gguf?.classifier;
+  if (!classifier)
     throw unsupported(source, `${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
-  if (modelType === "bert" && !source.has("token_types.weight"))
+  if (formatOf(modelType).positions && !source.has("token_types.weight"))
     throw unsupported(
       source,
       `${arch}.pooling_type: rank is not provided for DistilBERT, whose head llama.cpp has with another activation`,
@@ -131,16 +135,16 @@ function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: Model
     classifier: {
       task: "sequence",
       labels: named ?? Array.from({ length: Math.min(rows, 65537) }, (_, i) => `LABEL_${i}`),
-      pooling: modelType === "bert" ? "first" : "mean",
+      pooling: classifier.pooling,
     },
   };
 }
 
 /** The same weights, and zeros for the biases of a head that ranks where the file has none: llama.cpp adds what is there. */
 export function withHeadBiases(weights: WeightSource, { modelType, classifier }: ModelConfig): WeightSource {
-  if (!formatOf(modelType).encoder || !classifier) return weights;
+  if (!classifier) return weights;
   const zeros = new Map<string, StoredTensor>();
-  for (const head of modelType === "modernbert" ? ["cls.output"] : ["cls", "cls.output"]) {
+  for (const head of formatOf(modelType).gguf?.classifier?.biases ?? []) {
     const name = `${head}.bias`;
     if (weights.has(name) || !weights.has(`${head}.weight`)) continue;
     const { file, offset, shape } = weights.tensor(`${head}.weight`);
@@ -162,25 +166,23 @@ export function withHeadBiases(weights: WeightSource, { modelType, classifier }:
 /** Adds encoder-specific keys. @throws HeddleError UNSUPPORTED for a head that GGUF cannot hold */
 export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>): void {
   const { modelType, classifier } = config;
-  const arch = formatOf(modelType).gguf!;
+  const { gguf, positions, windows } = formatOf(modelType);
+  const arch = gguf!.architecture;
   const refuse = (what: string) => {
     throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} has no place in GGUF of ${arch}`);
   };
   if (classifier?.task === "token") refuse("a classification head of tokens");
   if (config.valueHead) refuse("a value head");
-  // llama.cpp puts tanh between its layers.
-  if (classifier && modelType === "distilbert") refuse("a classification head with ReLU");
-  // Nor has it a head of NomicBERT.
-  if (classifier && modelType === "nomic_bert") refuse("a classification head");
+  if (classifier && !gguf!.classifier) refuse("a classification head");
   meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
   meta.set(`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: config.layerNormEpsilon });
   if (classifier)
     meta.set(`${arch}.classifier.output_labels`, { type: "array", of: "string", value: classifier.labels });
-  const kinds = modelType === "distilbert" ? 1 : config.typeVocabSize;
+  const kinds = config.typeVocabSize ?? (positions ? 1 : undefined);
   if (kinds !== undefined) meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: kinds });
-  if (arch === "bert") return;
+  if (positions) return;
   meta.set(`${arch}.rope.freq_base`, { type: "f32", value: config.ropeTheta });
-  if (modelType !== "modernbert") return;
+  if (windows.kind === "none") return;
   meta.set(`${arch}.hidden_activation`, { type: "string", value: config.hiddenAct });
   meta.set(`${arch}.rope.freq_base_swa`, { type: "f32", value: config.ropeLocalTheta ?? config.ropeTheta });
   meta.set(`${arch}.rope.scaling.type`, { type: "string", value: "none" });

@@ -8,12 +8,13 @@ import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 
 /**
  * How a file's frequencies are stretched, for the configuration's schema to check; null: not at all.
- * @param rotary dimensions of each head that rotate @throws HeddleError INVALID_FILE, UNSUPPORTED
+ * @param rotary dimensions of each head that rotate @param yarn the family's settings, which files do not repeat
+ * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
 export function ropeScalingFromGguf(
   source: WeightSource,
   meta: GgufMetadata,
-  { arch, rotary, theta }: { arch: string; rotary: number; theta: number },
+  { arch, rotary, theta, yarn }: { arch: string; rotary: number; theta: number; yarn?: object | undefined },
 ): unknown {
   const own = meta.string("heddle.rope_scaling");
   if (own !== undefined) return parseJson(Buffer.from(own), `${source.path}: heddle.rope_scaling`);
@@ -56,8 +57,7 @@ export function ropeScalingFromGguf(
         factor,
         ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
         ...yarnValues(meta, key, factor),
-        // Its own definition, which llama.cpp's files do not repeat.
-        ...(arch === "gpt-oss" && { truncate: false }),
+        ...yarn,
       };
     default:
       return factor === 1 ? null : { ropeType: "linear", factor };

@@ -1,19 +1,13 @@
 // Sliding windows in GGUF metadata: how far they reach and which layers have them.
 import { HeddleError } from "../../core/errors.ts";
-import type { ModelConfig, ModelType } from "../config/config.ts";
+import type { ModelConfig } from "../config/config.ts";
 import { formatOf } from "../config/families.ts";
 import { layerTypesOf, type WindowRule } from "../config/windows.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 
-/** llama.cpp's default windows. Early files of a family lack the key, and EXAONE 4's sliding model is recognized by its depth. */
-function usualWindow(family: ModelType, layers: number): number | null {
-  return family === "gemma2" || (family === "exaone4" && layers === 64) ? 4096 : null;
-}
-
-/** The window of the layers that slide; null: none does. */
-export function slidingWindowFromGguf(meta: GgufMetadata, family: ModelType, arch: string): number | null {
-  const usual = usualWindow(family, meta.requireNumber(`${arch}.block_count`));
+/** The window of the layers that slide; null: none does. @param usual llama.cpp's, where the file has no key */
+export function slidingWindowFromGguf(meta: GgufMetadata, arch: string, usual?: number | null): number | null {
   return (meta.number(`${arch}.attention.sliding_window`) ?? usual) || null;
 }
 
@@ -24,7 +18,7 @@ export function slidingWindowFromGguf(meta: GgufMetadata, family: ModelType, arc
  */
 export function layerTypesFromGguf(
   meta: GgufMetadata,
-  { modelType, arch, layers, window }: { modelType: ModelType; arch: string; layers: number; window: number | null },
+  { modelType, arch, layers, window }: { modelType: string; arch: string; layers: number; window: number | null },
 ): Pick<ModelConfig, "layerTypes"> | undefined {
   // A count beyond the cap is refused with the other values.
   if (window === null || !(layers <= 1024)) return undefined;

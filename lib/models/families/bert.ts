@@ -1,10 +1,10 @@
 import type { ModelConfig } from "../../formats/config/config.ts";
-import { type BuiltInModelType, FAMILY_FORMATS } from "../../formats/config/families.ts";
+import type { FamilyFacts } from "../../formats/config/family-format.ts";
 import { firstPosition } from "../../formats/config/positions.ts";
 import { tanh, type Value } from "../../graph/index.ts";
 import { BERT_NAMES, type EncoderNames, encoder } from "../../nn/encoder.ts";
 import { relativeConstants } from "../../nn/relative-bias.ts";
-import type { Family, WeightSpec } from "../family.ts";
+import type { FamilyDefinition, WeightSpec } from "../family.ts";
 
 type Weights = Map<string, WeightSpec>;
 
@@ -18,19 +18,54 @@ function normWeights(out: Weights, name: string, width: number): void {
   out.set(`${name}.bias`, { shape: [width], init: "zeros" });
 }
 
-/** The differences between families like BERT. */
-interface Kin {
-  modelType: BuiltInModelType;
-  /** Default: BERT's. */
-  names?: EncoderNames;
-  /** Between hidden states, or what was pooled of them, and the classifier of texts: a layer as wide as they are. That of words reads hidden states. */
-  head: { name: string; activation: (x: Value) => Value };
+const mustBe = { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false };
+
+/** Facts of families with BERT's keys of config.json. */
+export const bertKeys = {
+  keys: { layer_norm_eps: "layerNormEpsilon", type_vocab_size: "typeVocabSize" },
+  mustBe,
+} as const satisfies Partial<FamilyFacts>;
+
+/** A text classifier's head in GGUF: llama.cpp has the layer before the output as well. */
+export const bertClassifier = { pooling: "first", biases: ["cls", "cls.output"] } as const;
+
+/** The names in GGUF of a family of BERT's blocks. */
+export function bertNames(prefix: string, { embeddings, layers, layer }: EncoderNames): Record<string, string> {
+  const of = (part: keyof EncoderNames["layer"]) => `${prefix}${layers}.{layer}.${layer[part]}`;
+  return {
+    [`${prefix}${embeddings.word}`]: "token_embd",
+    [`${prefix}${embeddings.position}`]: "position_embd",
+    [`${prefix}${embeddings.tokenType}`]: "token_types",
+    [`${prefix}${embeddings.norm}`]: "token_embd_norm",
+    [of("query")]: "blk.{layer}.attn_q",
+    [of("key")]: "blk.{layer}.attn_k",
+    [of("value")]: "blk.{layer}.attn_v",
+    [of("attended")]: "blk.{layer}.attn_output",
+    [of("attentionNorm")]: "blk.{layer}.attn_output_norm",
+    [of("inner")]: "blk.{layer}.ffn_up",
+    [of("outer")]: "blk.{layer}.ffn_down",
+    [of("norm")]: "blk.{layer}.layer_output_norm",
+  };
 }
 
-/** A family of BERT's blocks. It encodes: its masked-language-modelling head is not read. */
-export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
-  const { architecture, trunk } = FAMILY_FORMATS[modelType];
-  const { prefix } = trunk!;
+/** A family of BERT's blocks. */
+interface BertLike extends FamilyFacts {
+  modelType: string;
+  /** The prefix of its trunk's weights. */
+  prefix: string;
+  /** Names of its weights. Default: BERT's. */
+  blocks?: EncoderNames;
+  /** Between hidden states, or what was pooled of them, and the classifier of texts: a layer as wide as they are. That of words reads hidden states. */
+  classifier: { name: string; activation: (x: Value) => Value };
+}
+
+/** Makes a family of BERT's blocks. It encodes: its masked-language-modelling head is not read. */
+export function bertLike({
+  prefix,
+  blocks: names = BERT_NAMES,
+  classifier: head,
+  ...facts
+}: BertLike): FamilyDefinition {
   const weights = (config: ModelConfig): Weights => {
     const { hiddenSize: width, intermediateSize: inner, typeVocabSize: types, embeddingSize = width } = config;
     const { embeddings, layers, layer } = names;
@@ -55,8 +90,10 @@ export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
     return out;
   };
   return {
-    modelTypes: [modelType],
-    architecture,
+    positions: "from 0",
+    trunk: { prefix, bare: "embeddings.word_embeddings.weight" },
+    ...facts,
+    defaults: { layerNormEpsilon: 1e-12, hiddenAct: "gelu", maxPositionEmbeddings: 512, ...facts.defaults },
     weights,
     constants: ({ maxPositionEmbeddings, numAttentionHeads }) =>
       names.relativeBias ? relativeConstants(maxPositionEmbeddings, numAttentionHeads) : new Map(),
@@ -94,4 +131,18 @@ export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
 }
 
 /** BERT (Devlin et al. 2019). Its classifier of texts reads the pooler's output. */
-export const bert = bertKin({ modelType: "bert", head: { name: "bert.pooler.dense", activation: tanh } });
+export const bert = bertLike({
+  modelType: "bert",
+  architecture: "BertModel",
+  prefix: "bert.",
+  ...bertKeys,
+  defaults: { typeVocabSize: 2 },
+  unread: (task) => (task === "sequence" ? /^cls\./ : /^(cls|bert\.pooler)\./),
+  gguf: {
+    architecture: "bert",
+    names: { ...bertNames("bert.", BERT_NAMES), "bert.pooler.dense": "cls", classifier: "cls.output" },
+    complete: true,
+    classifier: bertClassifier,
+  },
+  classifier: { name: "bert.pooler.dense", activation: tanh },
+});

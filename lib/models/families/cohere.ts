@@ -1,23 +1,71 @@
-import type { ModelConfig } from "../../formats/config/config.ts";
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
+
+const defaults = {
+  layerNormEpsilon: 1e-5,
+  maxPositionEmbeddings: 8192,
+  logitScale: 0.0625,
+  tieWordEmbeddings: true,
+};
+const keys = { layer_norm_eps: "layerNormEpsilon", logit_scale: "logitScale" } as const;
+// Additional keys in its official files.
+const mustBe = { use_parallel_block: true, use_gated_activation: true };
+const ggufKeys = { logit_scale: "logitScale" } as const;
+const limits = { attentionBias: false, mlpBias: false, tiedHead: true };
 
 const flags = { layerNorm: "plain", parallel: "one norm", interleaved: true } as const;
-const logits = ({ logitScale = 1 }: ModelConfig) => ({ scale: logitScale });
+const logits = ({ logitScale = 1 }: { logitScale?: number | undefined }) => ({ scale: logitScale });
 
 /**
  * Command R (Cohere 2024): attention and the feed-forward block side by side behind one norm without a bias, scaled logits. Command R+ has
  * norms of each head of q and k as well.
  */
-export const cohere = builtInDecoder("cohere", {
-  flags: ({ useQkNorm }) => (useQkNorm ? { ...flags, queryNorm: "each head" } : flags),
-  logits,
-});
+export const cohere: FamilyDefinition = {
+  modelType: "cohere",
+  architecture: "CohereForCausalLM",
+  defaults: { ...defaults, useQkNorm: false },
+  keys: { ...keys, use_qk_norm: "useQkNorm" },
+  mustBe,
+  // Command R's max_position_embeddings is a sixteenth of the trained length, which another key holds.
+  longestKey: "model_max_length",
+  layerNorm: true,
+  gguf: {
+    architecture: "command-r",
+    keys: ggufKeys,
+    llamaCpp: {
+      ...limits,
+      unopened: ({ useQkNorm = false, numHiddenLayers: layers }) =>
+        useQkNorm === layers >= 64
+          ? undefined
+          : `${layers} layers with${useQkNorm ? "" : "out"} norms of queries and keys`,
+    },
+  },
+  ...decoderFamily({
+    flags: ({ useQkNorm }) => (useQkNorm ? { ...flags, queryNorm: "each head" } : flags),
+    logits,
+  }),
+};
 
 /** Command R7B and A (Cohere 2024): the same, three layers of four slide, and only these have positions. */
-export const cohere2 = builtInDecoder("cohere2", {
-  flags,
-  logits,
-  shape: (_, { window, rotary }) => ({
-    rotary: (layer) => (window(layer) === undefined ? undefined : rotary(layer)),
+export const cohere2: FamilyDefinition = {
+  modelType: "cohere2",
+  architecture: "Cohere2ForCausalLM",
+  defaults,
+  keys,
+  mustBe: { ...mustBe, use_qk_norm: false },
+  fixed: { rotary_pct: 1 },
+  windows: { kind: "pattern", period: 4, otherwise: 4096 },
+  layerNorm: true,
+  gguf: {
+    architecture: "cohere2",
+    keys: ggufKeys,
+    llamaCpp: { ...limits, windows: true, headsOfWidth: true },
+  },
+  ...decoderFamily({
+    flags,
+    logits,
+    shape: (_, { window, rotary }) => ({
+      rotary: (layer) => (window(layer) === undefined ? undefined : rotary(layer)),
+    }),
   }),
-});
+};

@@ -1,8 +1,17 @@
 import { gelu } from "../../graph/index.ts";
-import { bertKin } from "./bert.ts";
+import { bertKeys, bertLike } from "./bert.ts";
 
 /** ELECTRA (Clark et al. 2020): BERT whose embeddings may be narrower than its blocks; its discriminators are what is used. */
-export const electra = bertKin({
+export const electra = bertLike({
   modelType: "electra",
-  head: { name: "classifier.dense", activation: (x) => gelu(x) },
+  architecture: "ElectraModel",
+  prefix: "electra.",
+  ...bertKeys,
+  keys: { ...bertKeys.keys, embedding_size: "embeddingSize" },
+  defaults: { typeVocabSize: 2 },
+  fileDefaults: { embeddingSize: 128 },
+  derive: ({ hiddenSize }) => ({ embeddingSize: hiddenSize }),
+  unread: () => /^(generator_predictions|generator_lm_head|discriminator_predictions)\./,
+  classifierNames: { sequence: "classifier.out_proj" },
+  classifier: { name: "classifier.dense", activation: (x) => gelu(x) },
 });

@@ -1,4 +1,13 @@
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
 
 /** ERNIE 4.5 (Baidu 2025), its dense models: Llama whose heads' neighbours turn together. */
-export const ernie45 = builtInDecoder("ernie4_5", { flags: { interleaved: true } });
+export const ernie45: FamilyDefinition = {
+  modelType: "ernie4_5",
+  architecture: "Ernie4_5ForCausalLM",
+  defaults: { rmsNormEps: 1e-5, ropeTheta: 5e5, maxPositionEmbeddings: 131072, tieWordEmbeddings: true },
+  fileDefaults: { headDim: 128, numKeyValueHeads: 2 },
+  mustBe: { use_bias: false },
+  gguf: { architecture: "ernie4_5", llamaCpp: { attentionBias: false, mlpBias: false } },
+  ...decoderFamily({ flags: { interleaved: true } }),
+};

@@ -1,28 +1,156 @@
 import type { ModelConfig } from "../../formats/config/config.ts";
-import { builtInDecoder } from "../define-decoder.ts";
+import type { GgufSizes } from "../../formats/config/family-format.ts";
+import { yarnAttentionFactor } from "../../formats/config/rope-scaling.ts";
+import { EMBEDDING_LAYERS } from "../../formats/sentence-transformers/names.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
 
-const scaled = ({ hiddenSize }: ModelConfig) => ({ embeddingScale: Math.sqrt(hiddenSize) });
+// The first files say "gelu" as `hidden_act` and mean the tanh form. `hidden_activation` overrides it (transformers, GemmaMLP).
+const activationKey = "hidden_activation";
+const defaults = { hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
+const fileDefaults = { headDim: 256, queryPreAttnScalar: 256 };
+const softcaps = {
+  query_pre_attn_scalar: "queryPreAttnScalar",
+  attn_logit_softcapping: "attnLogitSoftcapping",
+  final_logit_softcapping: "finalLogitSoftcapping",
+} as const;
+const derive = ({ hiddenSize, headDim }: { hiddenSize: number; headDim: number }) => ({
+  intermediateSize: 4 * hiddenSize,
+  queryPreAttnScalar: headDim,
+});
 
+const withoutBiases = { attentionBias: false, mlpBias: false };
+const sandwich = {
+  "model.layers.{layer}.post_attention_layernorm": "blk.{layer}.post_attention_norm",
+  "model.layers.{layer}.post_feedforward_layernorm": "blk.{layer}.post_ffw_norm",
+  "model.layers.{layer}.pre_feedforward_layernorm": "blk.{layer}.ffn_norm",
+};
+/** llama.cpp's scale of queries: the 27B models, recognized by their depth, scale by the width of a head of hidden_size. */
+const scalar = ({ hiddenSize, numHiddenLayers, numAttentionHeads, headDim }: GgufSizes, widest: number) =>
+  numHiddenLayers === widest ? hiddenSize / numAttentionHeads : headDim;
+const scaledOtherwise = ({ queryPreAttnScalar, headDim }: ModelConfig) =>
+  queryPreAttnScalar === headDim ? [] : ["query_pre_attn_scalar: head_dim, but for the 27B models"];
+
+const scaled = ({ hiddenSize }: { hiddenSize: number }) => ({ embeddingScale: Math.sqrt(hiddenSize) });
 /** Soft caps and the scale of queries, which only later Gemmas have. */
 const capped = (config: ModelConfig) => ({
   ...scaled(config),
   attentionScale: (config.queryPreAttnScalar ?? config.headDim) ** -0.5,
   ...(config.attnLogitSoftcapping && { attentionSoftcap: config.attnLogitSoftcapping }),
 });
-const logits = ({ finalLogitSoftcapping: softcap }: ModelConfig) => (softcap ? { softcap } : {});
+const logits = ({ finalLogitSoftcapping: softcap }: { finalLogitSoftcapping?: number | null | undefined }) =>
+  softcap ? { softcap } : {};
 
 /** Gemma 1 (Gemma Team 2024): embeddings times √width, norm weights as offsets from one, GeGLU, tied head. */
-export const gemma = builtInDecoder("gemma", { flags: { normOffset: 1 }, shape: scaled });
+export const gemma: FamilyDefinition = {
+  modelType: "gemma",
+  architecture: "GemmaForCausalLM",
+  activationKey,
+  defaults: { ...defaults, maxPositionEmbeddings: 8192 },
+  fileDefaults: { headDim: 256 },
+  derive: ({ hiddenSize }) => ({ intermediateSize: 4 * hiddenSize }),
+  bidirectional: { key: "use_bidirectional_attention" },
+  gguf: { architecture: "gemma", layout: "norm", llamaCpp: withoutBiases },
+  ...decoderFamily({ flags: { normOffset: 1 }, shape: scaled }),
+};
 
 /** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, every second layer slides. */
-export const gemma2 = builtInDecoder("gemma2", { flags: { normOffset: 1, norms: "around" }, shape: capped, logits });
+export const gemma2: FamilyDefinition = {
+  modelType: "gemma2",
+  architecture: "Gemma2ForCausalLM",
+  activationKey,
+  defaults: { ...defaults, maxPositionEmbeddings: 8192, attnLogitSoftcapping: 50, finalLogitSoftcapping: 30 },
+  fileDefaults,
+  derive,
+  keys: softcaps,
+  windows: { kind: "pattern", period: 2, otherwise: 4096 },
+  gguf: {
+    architecture: "gemma2",
+    layout: "norm",
+    names: sandwich,
+    keys: { attn_logit_softcapping: "attnLogitSoftcapping", final_logit_softcapping: "finalLogitSoftcapping" },
+    defaults: (sizes) => ({
+      queryPreAttnScalar: scalar(sizes, 46),
+      attnLogitSoftcapping: 50,
+      finalLogitSoftcapping: 30,
+      slidingWindow: 4096,
+    }),
+    llamaCpp: {
+      ...withoutBiases,
+      windows: true,
+      differences: (config) => [
+        ...(config.slidingWindow === null ? ["no sliding window: one of 4096 in every second layer"] : []),
+        ...scaledOtherwise(config),
+        ...(config.attnLogitSoftcapping && config.finalLogitSoftcapping ? [] : ["soft caps: 50 and 30"]),
+      ],
+    },
+  },
+  ...decoderFamily({ flags: { normOffset: 1, norms: "around" }, shape: capped, logits }),
+};
 
 /**
  * The language model of Gemma 3 (Gemma Team 2025): norms of the heads of q and k, and five sliding layers with a separate θ for each full
  * one. EmbeddingGemma (Schechter Vera et al. 2025) is the same with bidirectional attention.
  */
-export const gemma3 = builtInDecoder("gemma3_text", {
-  flags: { normOffset: 1, norms: "around", queryNorm: "head" },
-  shape: capped,
-  logits,
-});
+export const gemma3: FamilyDefinition = {
+  modelType: "gemma3_text",
+  architecture: "Gemma3ForCausalLM",
+  activationKey,
+  defaults: {
+    ...defaults,
+    ropeTheta: 1e6,
+    ropeLocalTheta: 1e4,
+    maxPositionEmbeddings: 131072,
+    attnLogitSoftcapping: null,
+    finalLogitSoftcapping: null,
+  },
+  fileDefaults,
+  derive,
+  keys: { ...softcaps, rope_local_base_freq: "ropeLocalTheta" },
+  windows: { kind: "pattern", period: 6, otherwise: 4096 },
+  bidirectional: { key: "use_bidirectional_attention", gguf: "gemma-embedding", windows: true },
+  partOf: {
+    modelType: "gemma3",
+    defaults: {
+      vocab_size: 262208,
+      hidden_size: 2304,
+      intermediate_size: 9216,
+      num_hidden_layers: 26,
+      num_attention_heads: 8,
+      num_key_value_heads: 4,
+      bos_token_id: 2,
+      eos_token_id: 1,
+      pad_token_id: 0,
+    },
+  },
+  gguf: {
+    architecture: "gemma3",
+    layout: "norm",
+    names: {
+      ...sandwich,
+      // Layers behind pooling, which EmbeddingGemma's files alone have.
+      [`${EMBEDDING_LAYERS}0`]: "dense_2",
+      [`${EMBEDDING_LAYERS}1`]: "dense_3",
+    },
+    keys: { "rope.freq_base_swa": "ropeLocalTheta" },
+    defaults: (sizes) => ({ queryPreAttnScalar: scalar(sizes, 62), ropeLocalTheta: 1e4 }),
+    llamaCpp: {
+      ...withoutBiases,
+      windows: true,
+      differences(config) {
+        const { ropeScaling: scaling, slidingWindow, layerTypes } = config;
+        const slides = slidingWindow !== null && layerTypes.includes("sliding_attention");
+        const usual = (factor: number) => yarnAttentionFactor({ ropeType: "yarn", factor });
+        const unusual = scaling?.ropeType === "yarn" && yarnAttentionFactor(scaling) !== usual(scaling.factor);
+        return [
+          ...(unusual && slides && !config.useBidirectionalAttention
+            ? ["yarn's attention factor: in the layers that slide as well"]
+            : []),
+          ...scaledOtherwise(config),
+          ...(config.attnLogitSoftcapping || config.finalLogitSoftcapping ? ["soft caps: none"] : []),
+        ];
+      },
+    },
+  },
+  ...decoderFamily({ flags: { normOffset: 1, norms: "around", queryNorm: "head" }, shape: capped, logits }),
+};

@@ -1,19 +1,48 @@
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
 
+const facts = {
+  defaults: { rmsNormEps: 1.5625e-7, maxPositionEmbeddings: 131072, attentionBias: true },
+  fileDefaults: { headDim: 128, numKeyValueHeads: 2, partialRotaryFactor: 0.5 },
+};
 const flags = { fused: "gate_up", interleaved: true, qkvBias: "attentionBias" } as const;
 
 /** GLM 4 of 2024 and GLM-Edge (Team GLM 2024): gate and up in one projection, neighbours of a half of each head turn together. */
-export const glm = builtInDecoder("glm", { flags });
+export const glm: FamilyDefinition = {
+  modelType: "glm",
+  architecture: "GlmForCausalLM",
+  ...facts,
+  gguf: {
+    architecture: "chatglm",
+    names: { "model.layers.{layer}.mlp.gate_up_proj": "blk.{layer}.ffn_up" },
+    llamaCpp: { mlpBias: false, headsOfWidth: true },
+  },
+  ...decoderFamily({ flags }),
+};
 
 /** GLM 4 of April 2025 (Z.ai): the same with norms around each block. */
-export const glm4 = builtInDecoder("glm4", {
-  flags: {
-    ...flags,
-    norms: "around",
+export const glm4: FamilyDefinition = {
+  modelType: "glm4",
+  architecture: "Glm4ForCausalLM",
+  ...facts,
+  gguf: {
+    architecture: "glm4",
     names: {
-      afterAttention: "post_self_attn_layernorm",
-      beforeMlp: "post_attention_layernorm",
-      afterMlp: "post_mlp_layernorm",
+      "model.layers.{layer}.mlp.gate_up_proj": "blk.{layer}.ffn_up",
+      "model.layers.{layer}.post_self_attn_layernorm": "blk.{layer}.post_attention_norm",
+      "model.layers.{layer}.post_mlp_layernorm": "blk.{layer}.post_ffw_norm",
     },
+    llamaCpp: { mlpBias: false },
   },
-});
+  ...decoderFamily({
+    flags: {
+      ...flags,
+      norms: "around",
+      names: {
+        afterAttention: "post_self_attn_layernorm",
+        beforeMlp: "post_attention_layernorm",
+        afterMlp: "post_mlp_layernorm",
+      },
+    },
+  }),
+};

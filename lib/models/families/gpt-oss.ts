@@ -1,19 +1,55 @@
 import { clampedUnit } from "../../nn/experts.ts";
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
+import { expertNames } from "./routed.ts";
 
 /**
  * gpt-oss (OpenAI 2025): routed experts with biases and a clamped SwiGLU, attention sinks, every second layer slides, YaRN
  * without whole bounds.
  */
-export const gptOss = builtInDecoder("gpt_oss", {
-  flags: { sinks: true },
-  experts: (config) => ({ router: "router", width: config.intermediateSize, bias: true }),
-  shape: (config) => ({
-    experts: () => ({
-      perToken: config.numExpertsPerTok!,
-      normalise: true,
-      router: "router",
-      unit: clampedUnit(config.swigluLimit!),
+export const gptOss: FamilyDefinition = {
+  modelType: "gpt_oss",
+  architecture: "GptOssForCausalLM",
+  defaults: {
+    rmsNormEps: 1e-5,
+    ropeTheta: 150000,
+    maxPositionEmbeddings: 131072,
+    attentionBias: true,
+    swigluLimit: 7,
+  },
+  fileDefaults: { headDim: 64, numExperts: 128, numExpertsPerTok: 4 },
+  keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
+  otherKeys: { num_experts: "numExperts" },
+  windows: { kind: "pattern", period: 2, otherwise: 128 },
+  experts: { width: "intermediateSize", fused: "turns", normalisedInGguf: true },
+  gguf: {
+    architecture: "gpt-oss",
+    names: {
+      "model.layers.{layer}.self_attn.sinks": "blk.{layer}.attn_sinks.weight",
+      "model.layers.{layer}.post_attention_layernorm": "blk.{layer}.post_attention_norm",
+      ...expertNames("mlp", "router"),
+    },
+    defaults: () => ({ attentionBias: true }),
+    yarn: { truncate: false },
+    llamaCpp: {
+      windows: true,
+      tiedHead: false,
+      differences: ({ slidingWindow, swigluLimit }) => [
+        ...(slidingWindow === null ? ["no sliding window: the file is not opened"] : []),
+        ...(swigluLimit === 7 ? [] : ["swiglu_limit: 7"]),
+      ],
+    },
+  },
+  ...decoderFamily({
+    flags: { sinks: true },
+    experts: (config) => ({ router: "router", width: config.intermediateSize, bias: true }),
+    shape: (config) => ({
+      experts: () => ({
+        perToken: config.numExpertsPerTok!,
+        normalise: true,
+        router: "router",
+        unit: clampedUnit(config.swigluLimit!),
+      }),
     }),
   }),
-});
+};

@@ -1,10 +1,58 @@
 import { add, embedding, gelu, layerNorm, recomputable, reshape, split, type Value } from "../../graph/index.ts";
-import type { Family, WeightSpec } from "../family.ts";
+import type { FamilyDefinition, WeightSpec } from "../family.ts";
 
 /** GPT-2 (Radford et al. 2019): layer norm, learned positions, GELU, one projection for q, k and v, weights stored (in, out). */
-export const gpt2: Family = {
-  modelTypes: ["gpt2"],
+export const gpt2: FamilyDefinition = {
+  modelType: "gpt2",
   architecture: "GPT2LMHeadModel",
+  defaults: { hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true, maxPositionEmbeddings: 1024 },
+  keys: {
+    n_embd: "hiddenSize",
+    n_inner: "intermediateSize",
+    n_layer: "numHiddenLayers",
+    n_head: "numAttentionHeads",
+    n_positions: "maxPositionEmbeddings",
+    layer_norm_epsilon: "layerNormEpsilon",
+  },
+  toJson: (config) => ({
+    activation_function: config.hiddenAct === "gelu_pytorch_tanh" ? "gelu_new" : config.hiddenAct,
+    layer_norm_epsilon: config.layerNormEpsilon,
+    n_ctx: config.maxPositionEmbeddings,
+    n_embd: config.hiddenSize,
+    n_head: config.numAttentionHeads,
+    n_inner: config.intermediateSize === 4 * config.hiddenSize ? null : config.intermediateSize,
+    n_layer: config.numHiddenLayers,
+    n_positions: config.maxPositionEmbeddings,
+    scale_attn_weights: true,
+  }),
+  mustBe: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
+  positions: "from 0",
+  layerNorm: true,
+  ungated: true,
+  activationKey: "activation_function",
+  classifierNames: { token: "classifier" },
+  trunk: { prefix: "transformer.", bare: "wte.weight" },
+  // Attention masks, which older versions of transformers stored.
+  unread: () => /\.attn\.(bias|masked_bias)$/,
+  gguf: {
+    architecture: "gpt2",
+    layout: "transpose",
+    names: {
+      "transformer.wte": "token_embd",
+      "transformer.wpe": "position_embd",
+      "transformer.ln_f": "output_norm",
+      lm_head: "output",
+      "transformer.h.{layer}.ln_1": "blk.{layer}.attn_norm",
+      "transformer.h.{layer}.attn.c_attn": "blk.{layer}.attn_qkv",
+      "transformer.h.{layer}.attn.c_proj": "blk.{layer}.attn_output",
+      "transformer.h.{layer}.ln_2": "blk.{layer}.ffn_norm",
+      "transformer.h.{layer}.mlp.c_fc": "blk.{layer}.ffn_up",
+      "transformer.h.{layer}.mlp.c_proj": "blk.{layer}.ffn_down",
+    },
+    complete: true,
+    // The biases that its files have are not those of attentionBias.
+    defaults: () => ({ attentionBias: false }),
+  },
   weights(config) {
     const { hiddenSize: width, intermediateSize: inner } = config;
     const out = new Map<string, WeightSpec>();

@@ -1,4 +1,14 @@
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
+import { llama } from "./llama.ts";
 
 /** Mistral (Jiang et al. 2023): Llama with a separate head width and a sliding window. */
-export const mistral = builtInDecoder("mistral");
+export const mistral: FamilyDefinition = {
+  modelType: "mistral",
+  architecture: "MistralForCausalLM",
+  defaults: { maxPositionEmbeddings: 131072 },
+  windows: { kind: "all", otherwise: 4096 },
+  bidirectional: { key: "is_causal" },
+  gguf: { ...llama.gguf!, sharedWhen: "windows" },
+  ...decoderFamily(),
+};

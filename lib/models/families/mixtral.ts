@@ -1,18 +1,28 @@
-import { gatedUnit } from "../../nn/experts.ts";
-import { activationOf } from "../decoder-weights.ts";
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
+import { llama } from "./llama.ts";
+import { expertNames, gatedExperts } from "./routed.ts";
 
-const routing = { block: "block_sparse_moe", router: "gate" } as const;
+const block = "block_sparse_moe";
 
 /** Mixtral (Jiang et al. 2024): Mistral with routed experts, whose shares add up to one. */
-export const mixtral = builtInDecoder("mixtral", {
-  experts: (config) => ({ ...routing, width: config.intermediateSize }),
-  shape: (config) => ({
-    experts: () => ({
-      ...routing,
-      perToken: config.numExpertsPerTok!,
-      normalise: true,
-      unit: gatedUnit(activationOf(config)),
-    }),
+export const mixtral: FamilyDefinition = {
+  modelType: "mixtral",
+  architecture: "MixtralForCausalLM",
+  defaults: { rmsNormEps: 1e-5, ropeTheta: 1e6, maxPositionEmbeddings: 131072 },
+  fileDefaults: { numKeyValueHeads: 8, numExperts: 8, numExpertsPerTok: 2 },
+  keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok" },
+  otherKeys: { num_experts: "numExperts" },
+  windows: { kind: "all", otherwise: null },
+  experts: {
+    width: "intermediateSize",
+    block,
+    names: { gate: "w1", up: "w3", down: "w2" },
+    normalisedInGguf: true,
+  },
+  gguf: { ...llama.gguf!, sharedWhen: "experts", names: expertNames(block, "gate") },
+  ...decoderFamily({
+    experts: (config) => ({ block, router: "gate", width: config.intermediateSize }),
+    shape: (config) => ({ experts: () => gatedExperts(config, { block, router: "gate", normalise: true }) }),
   }),
-});
+};

@@ -1,11 +1,10 @@
 import type { ModelConfig } from "../../formats/config/config.ts";
-import { FAMILY_FORMATS } from "../../formats/config/families.ts";
 import { embedding, gelu, glu, layerNorm, recomputable, reshape, split, type Value } from "../../graph/index.ts";
 import type { ForwardContext } from "../../nn/context.ts";
 import { rotate } from "../../nn/rotary.ts";
 import { activationOf, slidingWindow } from "../decoder-weights.ts";
-import type { Family, WeightSpec } from "../family.ts";
-import { ropeConstants, rotaryOf } from "../rope-frequencies.ts";
+import type { FamilyDefinition, WeightSpec } from "../family.ts";
+import { rotaryOf } from "../rope-frequencies.ts";
 
 function weights(config: ModelConfig): Map<string, WeightSpec> {
   const { hiddenSize: width, intermediateSize: inner } = config;
@@ -70,11 +69,47 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
  * ModernBERT (Warner et al. 2024): rotary positions with two θ, a layer that sees all to two that see a window both ways,
  * GeGLU, norms without biases before the blocks. It encodes: its masked-language-modelling head is not read.
  */
-export const modernbert: Family = {
-  modelTypes: ["modernbert"],
-  architecture: FAMILY_FORMATS.modernbert.architecture,
+export const modernbert: FamilyDefinition = {
+  modelType: "modernbert",
+  architecture: "ModernBertModel",
+  defaults: {
+    layerNormEpsilon: 1e-5,
+    hiddenAct: "gelu",
+    ropeTheta: 160000,
+    ropeLocalTheta: 1e4,
+    maxPositionEmbeddings: 8192,
+  },
+  keys: {
+    norm_eps: "layerNormEpsilon",
+    global_rope_theta: "ropeTheta",
+    local_rope_theta: "ropeLocalTheta",
+  },
+  mustBe: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
+  windows: { kind: "global", period: 3, otherwise: 128 },
+  trunk: { prefix: "model.", bare: "embeddings.tok_embeddings.weight" },
+  activationKey: "hidden_activation",
+  unread: (task) => (task ? /^decoder\./ : /^(head|decoder)\./),
+  gguf: {
+    architecture: "modern-bert",
+    names: {
+      "model.embeddings.tok_embeddings": "token_embd",
+      "model.embeddings.norm": "token_embd_norm",
+      "model.final_norm": "output_norm",
+      "head.dense": "cls",
+      "head.norm": "cls.norm",
+      classifier: "cls.output",
+      "model.layers.{layer}.attn_norm": "blk.{layer}.attn_norm",
+      "model.layers.{layer}.attn.Wqkv": "blk.{layer}.attn_qkv",
+      "model.layers.{layer}.attn.Wo": "blk.{layer}.attn_output",
+      "model.layers.{layer}.mlp_norm": "blk.{layer}.ffn_norm",
+      "model.layers.{layer}.mlp.Wi": "blk.{layer}.ffn_up",
+      "model.layers.{layer}.mlp.Wo": "blk.{layer}.ffn_down",
+    },
+    complete: true,
+    classifier: { pooling: "mean", biases: ["cls.output"] },
+    llamaCpp: { windows: true, attentionBias: false, mlpBias: false },
+  },
   weights,
-  constants: ropeConstants,
   head: () => ({ weight: "decoder.weight" }),
   forward,
   encoder: {

@@ -1,11 +1,13 @@
 import { tanh } from "../../graph/index.ts";
 import { BERT_NAMES } from "../../nn/encoder.ts";
-import { bertKin } from "./bert.ts";
+import { bertLike } from "./bert.ts";
 
 /** MPNet (Song et al. 2020): BERT whose attention has biases by distance, one table for all layers, and no kinds of segments. */
-export const mpnet = bertKin({
+export const mpnet = bertLike({
   modelType: "mpnet",
-  names: {
+  architecture: "MPNetModel",
+  prefix: "mpnet.",
+  blocks: {
     ...BERT_NAMES,
     layer: {
       ...BERT_NAMES.layer,
@@ -17,5 +19,15 @@ export const mpnet = bertKin({
     },
     relativeBias: "encoder.relative_attention_bias",
   },
-  head: { name: "classifier.dense", activation: tanh },
+  keys: { layer_norm_eps: "layerNormEpsilon" },
+  defaults: { padTokenId: 1 },
+  mustBe: { is_decoder: false, add_cross_attention: false },
+  fixed: { relative_attention_num_buckets: 32 },
+  // Memory of its attention grows quadratically.
+  check: ({ maxPositionEmbeddings: most }) =>
+    most > 8192 ? `max_position_embeddings: expected at most 8192 of texts, got ${most}` : undefined,
+  positions: "from 2",
+  unread: () => /^(lm_head|mpnet\.pooler)\./,
+  classifierNames: { sequence: "classifier.out_proj" },
+  classifier: { name: "classifier.dense", activation: tanh },
 });

@@ -1,5 +1,4 @@
 import type { ModelConfig } from "../../formats/config/config.ts";
-import { FAMILY_FORMATS } from "../../formats/config/families.ts";
 import {
   add,
   embedding,
@@ -13,8 +12,8 @@ import {
 } from "../../graph/index.ts";
 import type { ForwardContext } from "../../nn/context.ts";
 import { rotate } from "../../nn/rotary.ts";
-import type { Family, WeightSpec } from "../family.ts";
-import { ropeConstants, rotaryOf } from "../rope-frequencies.ts";
+import type { FamilyDefinition, WeightSpec } from "../family.ts";
+import { rotaryOf } from "../rope-frequencies.ts";
 
 function weights(config: ModelConfig): Map<string, WeightSpec> {
   const { hiddenSize: width, intermediateSize: inner } = config;
@@ -73,11 +72,54 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
  * NomicBERT (Nussbaum et al. 2024): BERT with rotary positions, gated feed-forward blocks and no biases but the norms'. It encodes: its
  * masked-language-modelling head is not read.
  */
-export const nomicBert: Family = {
-  modelTypes: ["nomic_bert"],
-  architecture: FAMILY_FORMATS.nomic_bert.architecture,
+export const nomicBert: FamilyDefinition = {
+  modelType: "nomic_bert",
+  architecture: "NomicBertModel",
+  defaults: { layerNormEpsilon: 1e-12, ropeTheta: 1000, typeVocabSize: 2 },
+  keys: {
+    n_embd: "hiddenSize",
+    n_inner: "intermediateSize",
+    n_layer: "numHiddenLayers",
+    n_head: "numAttentionHeads",
+    n_positions: "maxPositionEmbeddings",
+    layer_norm_epsilon: "layerNormEpsilon",
+    rotary_emb_base: "ropeTheta",
+    type_vocab_size: "typeVocabSize",
+  },
+  otherKeys: { layer_norm_eps: "layerNormEpsilon" },
+  mustBe: { moe_every_n_layers: 0, rotary_emb_scale_base: undefined, rotary_scaling_factor: undefined },
+  fixed: {
+    activation_function: "swiglu",
+    hidden_act: "silu",
+    causal: false,
+    prenorm: false,
+    parallel_block: false,
+    use_rms_norm: false,
+    qkv_proj_bias: false,
+    mlp_fc1_bias: false,
+    mlp_fc2_bias: false,
+    rotary_emb_fraction: 1,
+    rotary_emb_interleaved: false,
+  },
+  trunk: { prefix: "", bare: "embeddings.word_embeddings.weight" },
+  unread: (task) => (task === "sequence" ? /^cls\./ : /^(cls|pooler)\./),
+  gguf: {
+    architecture: "nomic-bert",
+    names: {
+      "embeddings.word_embeddings": "token_embd",
+      "embeddings.token_type_embeddings": "token_types",
+      emb_ln: "token_embd_norm",
+      "encoder.layers.{layer}.attn.Wqkv": "blk.{layer}.attn_qkv",
+      "encoder.layers.{layer}.attn.out_proj": "blk.{layer}.attn_output",
+      "encoder.layers.{layer}.norm1": "blk.{layer}.attn_output_norm",
+      "encoder.layers.{layer}.mlp.fc11": "blk.{layer}.ffn_up",
+      "encoder.layers.{layer}.mlp.fc12": "blk.{layer}.ffn_gate",
+      "encoder.layers.{layer}.mlp.fc2": "blk.{layer}.ffn_down",
+      "encoder.layers.{layer}.norm2": "blk.{layer}.layer_output_norm",
+    },
+    complete: true,
+  },
   weights,
-  constants: ropeConstants,
   head: () => ({ weight: "cls.predictions.decoder.weight" }),
   forward,
   encoder: {

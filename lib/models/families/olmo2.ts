@@ -1,9 +1,35 @@
-import { builtInDecoder } from "../define-decoder.ts";
+import type { GgufFormat } from "../../formats/config/family-format.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
 
-const flags = { norms: "after", queryNorm: "width" } as const;
+const gguf: GgufFormat = {
+  architecture: "olmo2",
+  names: {
+    "model.layers.{layer}.post_attention_layernorm": "blk.{layer}.post_attention_norm",
+    "model.layers.{layer}.post_feedforward_layernorm": "blk.{layer}.post_ffw_norm",
+  },
+  llamaCpp: { windows: true, attentionBias: false, mlpBias: false, tiedHead: false, headsOfWidth: true },
+};
+const decoder = decoderFamily({ flags: { norms: "after", queryNorm: "width" } });
 
 /** OLMo 2 (Team OLMo 2024): norms on the blocks' outputs alone, and of q and k over their whole width. */
-export const olmo2 = builtInDecoder("olmo2", { flags });
+export const olmo2: FamilyDefinition = {
+  modelType: "olmo2",
+  architecture: "Olmo2ForCausalLM",
+  defaults: { rmsNormEps: 1e-5 },
+  mustBe: { clip_qkv: undefined },
+  gguf,
+  ...decoder,
+};
 
 /** OLMo 3 (Team OLMo 2025): OLMo 2 in which three layers of four slide, and only the others turn by a scaling (YaRN). */
-export const olmo3 = builtInDecoder("olmo3", { flags });
+export const olmo3: FamilyDefinition = {
+  modelType: "olmo3",
+  architecture: "Olmo3ForCausalLM",
+  defaults: { rmsNormEps: 1e-5, ropeTheta: 5e5 },
+  mustBe: { clip_qkv: undefined },
+  windows: { kind: "pattern", period: 4, otherwise: 4096 },
+  windowsUnscaled: true,
+  gguf: { ...gguf, sharedWhen: "windows" },
+  ...decoder,
+};

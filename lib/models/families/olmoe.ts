@@ -1,17 +1,37 @@
-import { gatedUnit } from "../../nn/experts.ts";
-import { activationOf } from "../decoder-weights.ts";
-import { builtInDecoder } from "../define-decoder.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
+import { expertNames, gatedExperts } from "./routed.ts";
 
 /** OLMoE (Muennighoff et al. 2024): routed experts, and norms of q and k over their whole width. */
-export const olmoe = builtInDecoder("olmoe", {
-  flags: { queryNorm: "width" },
-  experts: (config) => ({ router: "gate", width: config.intermediateSize }),
-  shape: (config) => ({
-    experts: () => ({
-      router: "gate",
-      perToken: config.numExpertsPerTok!,
-      normalise: config.normTopkProb!,
-      unit: gatedUnit(activationOf(config)),
+export const olmoe: FamilyDefinition = {
+  modelType: "olmoe",
+  architecture: "OlmoeForCausalLM",
+  defaults: { rmsNormEps: 1e-5, maxPositionEmbeddings: 4096, normTopkProb: false },
+  fileDefaults: { numExperts: 64, numExpertsPerTok: 8 },
+  keys: {
+    num_experts: "numExperts",
+    num_experts_per_tok: "numExpertsPerTok",
+    norm_topk_prob: "normTopkProb",
+  },
+  otherKeys: { num_local_experts: "numExperts" },
+  mustBe: { clip_qkv: undefined },
+  experts: { width: "intermediateSize", normalisedInGguf: false },
+  gguf: {
+    architecture: "olmoe",
+    names: expertNames("mlp", "gate"),
+    llamaCpp: {
+      attentionBias: false,
+      tiedHead: false,
+      headsOfWidth: true,
+      unopened: ({ numAttentionHeads, numKeyValueHeads }) =>
+        numKeyValueHeads === numAttentionHeads ? undefined : "fewer heads of keys than of queries",
+    },
+  },
+  ...decoderFamily({
+    flags: { queryNorm: "width" },
+    experts: (config) => ({ router: "gate", width: config.intermediateSize }),
+    shape: (config) => ({
+      experts: () => gatedExperts(config, { router: "gate", normalise: config.normTopkProb! }),
     }),
   }),
-});
+};

@@ -1,15 +1,27 @@
 import type { ModelConfig } from "../../formats/config/config.ts";
-import { gatedUnit } from "../../nn/experts.ts";
-import { activationOf, type DecoderWeightFlags } from "../decoder-weights.ts";
-import { builtInDecoder } from "../define-decoder.ts";
+import type { DecoderWeightFlags } from "../decoder-weights.ts";
+import { decoderFamily } from "../define-decoder.ts";
+import type { FamilyDefinition } from "../family.ts";
+import { expertNames, gatedExperts } from "./routed.ts";
+
+const keys = {
+  num_experts: "numExperts",
+  num_experts_per_tok: "numExpertsPerTok",
+  moe_intermediate_size: "moeIntermediateSize",
+  norm_topk_prob: "normTopkProb",
+  decoder_sparse_step: "decoderSparseStep",
+  mlp_only_layers: "mlpOnlyLayers",
+} as const;
+const otherKeys = { num_local_experts: "numExperts" } as const;
+const defaults = { maxPositionEmbeddings: 32768, normTopkProb: false, decoderSparseStep: 1, mlpOnlyLayers: [] };
 
 /** Whether a layer has experts rather than one block for all (transformers' Qwen3MoeDecoderLayer). */
 function isSparse({ decoderSparseStep = 1, mlpOnlyLayers = [] }: ModelConfig, layer: number): boolean {
   return decoderSparseStep > 0 && (layer + 1) % decoderSparseStep === 0 && !mlpOnlyLayers.includes(layer);
 }
 
-function qwenMoe(modelType: "qwen2_moe" | "qwen3_moe", flags: DecoderWeightFlags, shared: boolean) {
-  return builtInDecoder(modelType, {
+function sparseDecoder(flags: DecoderWeightFlags, shared: boolean) {
+  return decoderFamily({
     flags,
     experts: (config, layer) =>
       isSparse(config, layer)
@@ -22,20 +34,55 @@ function qwenMoe(modelType: "qwen2_moe" | "qwen3_moe", flags: DecoderWeightFlags
     shape: (config) => ({
       experts: (layer) =>
         isSparse(config, layer)
-          ? {
-              perToken: config.numExpertsPerTok!,
-              normalise: config.normTopkProb!,
-              router: "gate",
-              shared,
-              unit: gatedUnit(activationOf(config)),
-            }
+          ? { ...gatedExperts(config, { router: "gate", normalise: config.normTopkProb! }), shared }
           : undefined,
     }),
   });
 }
 
 /** Qwen 1.5 and 2 with routed experts and a gated shared expert (Qwen Team 2024). */
-export const qwen2Moe = qwenMoe("qwen2_moe", { qkvBias: true }, true);
+export const qwen2Moe: FamilyDefinition = {
+  modelType: "qwen2_moe",
+  architecture: "Qwen2MoeForCausalLM",
+  defaults,
+  fileDefaults: {
+    numKeyValueHeads: 16,
+    numExperts: 60,
+    numExpertsPerTok: 4,
+    moeIntermediateSize: 1408,
+    sharedExpertIntermediateSize: 5632,
+  },
+  keys: { ...keys, shared_expert_intermediate_size: "sharedExpertIntermediateSize" },
+  otherKeys,
+  // Which layers slide is not the same in all versions of transformers; no published model has any.
+  mustBe: { qkv_bias: true, use_sliding_window: false },
+  experts: { width: "moeIntermediateSize", shared: true, normalisedInGguf: false },
+  gguf: {
+    architecture: "qwen2moe",
+    names: {
+      ...expertNames("mlp", "gate"),
+      "model.layers.{layer}.mlp.shared_expert_gate": "blk.{layer}.ffn_gate_inp_shexp",
+      "model.layers.{layer}.mlp.shared_expert.gate_proj": "blk.{layer}.ffn_gate_shexp",
+      "model.layers.{layer}.mlp.shared_expert.up_proj": "blk.{layer}.ffn_up_shexp",
+      "model.layers.{layer}.mlp.shared_expert.down_proj": "blk.{layer}.ffn_down_shexp",
+    },
+    // The biases that its files have are not those of attentionBias.
+    defaults: () => ({ attentionBias: false }),
+    llamaCpp: { tiedHead: false, headsOfWidth: true },
+  },
+  ...sparseDecoder({ qkvBias: true }, true),
+};
 
 /** Qwen 3 with routed experts (Yang et al. 2025). */
-export const qwen3Moe = qwenMoe("qwen3_moe", { queryNorm: "head" }, false);
+export const qwen3Moe: FamilyDefinition = {
+  modelType: "qwen3_moe",
+  architecture: "Qwen3MoeForCausalLM",
+  defaults,
+  fileDefaults: { numExperts: 128, numExpertsPerTok: 8, moeIntermediateSize: 768 },
+  keys,
+  otherKeys,
+  windows: { kind: "flag", from: "first" },
+  experts: { width: "moeIntermediateSize", normalisedInGguf: true },
+  gguf: { architecture: "qwen3moe", names: expertNames("mlp", "gate"), llamaCpp: { attentionBias: false } },
+  ...sparseDecoder({ queryNorm: "head" }, false),
+};

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../../lib/core/errors.ts";
-import { MODEL_TYPES, parseModelConfig } from "../../../lib/formats/config/config.ts";
+import { parseModelConfig } from "../../../lib/formats/config/config.ts";
+import { knownModelTypes } from "../../../lib/formats/config/families.ts";
+import "../../../lib/models/registry.ts";
 import { openModelFiles, readModelConfig } from "../../../lib/formats/model-files.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
 
@@ -335,7 +337,7 @@ describe("rejects config.json", () => {
     ];
     fc.assert(
       fc.property(
-        fc.constantFrom(...MODEL_TYPES),
+        fc.constantFrom(...knownModelTypes()),
         fc.constantFrom(...keys),
         fc.jsonValue({ maxDepth: 3 }),
         (type, key, value) => {

@@ -16,6 +16,7 @@ import type {
   ModelConfigInput,
   RopeScaling,
 } from "../../../lib/index.ts";
+import "../../../lib/models/registry.ts";
 import { type DocumentedOption, documentedOptions } from "../../helpers/option-documentation.ts";
 import type { Same } from "../../helpers/same-type.ts";
 

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { MODEL_TYPES, type ModelConfigInput, parseModelConfig } from "../../../lib/formats/config/config.ts";
+import { type ModelConfigInput, parseModelConfig } from "../../../lib/formats/config/config.ts";
+import { knownModelTypes } from "../../../lib/formats/config/families.ts";
+import "../../../lib/models/registry.ts";
 import { modelConfigToJson } from "../../../lib/formats/config/config-json.ts";
 import { llama3Factors, ropeScalingFromFactors } from "../../../lib/formats/config/rope-scaling.ts";
 
@@ -358,7 +360,7 @@ describe("camelCase options", () => {
 
   test("round-trip through config.json", () => {
     const sizes = fc.record({
-      modelType: fc.constantFrom(...MODEL_TYPES),
+      modelType: fc.constantFrom(...knownModelTypes()),
       vocabSize: fc.integer({ min: 1, max: 300000 }),
       heads: fc.integer({ min: 1, max: 8 }),
       width: fc.integer({ min: 1, max: 16 }).map((n) => 2 * n),

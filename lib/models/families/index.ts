@@ -1,0 +1,75 @@
+// The families that come with the package, by `model_type`.
+import { bert } from "./bert.ts";
+import { cohere, cohere2 } from "./cohere.ts";
+import { distilbert } from "./distilbert.ts";
+import { electra } from "./electra.ts";
+import { ernie45 } from "./ernie4-5.ts";
+import { exaone4 } from "./exaone4.ts";
+import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { glm, glm4 } from "./glm4.ts";
+import { gptNeox } from "./gpt-neox.ts";
+import { gptOss } from "./gpt-oss.ts";
+import { gpt2 } from "./gpt2.ts";
+import { granite, graniteHybrid, graniteMoe } from "./granite.ts";
+import { hunyuan } from "./hunyuan.ts";
+import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
+import { modernbert } from "./modernbert.ts";
+import { mpnet } from "./mpnet.ts";
+import { nomicBert } from "./nomic-bert.ts";
+import { olmo } from "./olmo.ts";
+import { olmo2, olmo3 } from "./olmo2.ts";
+import { olmoe } from "./olmoe.ts";
+import { phi } from "./phi.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2, qwen3 } from "./qwen.ts";
+import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
+import { camembert, roberta, xlmRoberta } from "./roberta.ts";
+import { seedOss } from "./seed-oss.ts";
+import { smollm3 } from "./smollm3.ts";
+import { starcoder2 } from "./starcoder2.ts";
+
+export const BUILT_IN = {
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  qwen2_moe: qwen2Moe,
+  qwen3_moe: qwen3Moe,
+  mixtral,
+  olmoe,
+  gemma,
+  gemma2,
+  gemma3_text: gemma3,
+  granite,
+  granitemoe: graniteMoe,
+  granitemoehybrid: graniteHybrid,
+  olmo,
+  olmo2,
+  olmo3,
+  exaone4,
+  hunyuan_v1_dense: hunyuan,
+  phi,
+  seed_oss: seedOss,
+  phi3,
+  smollm3,
+  gpt_oss: gptOss,
+  gpt_neox: gptNeox,
+  starcoder2,
+  glm,
+  glm4,
+  cohere,
+  cohere2,
+  ernie4_5: ernie45,
+  bert,
+  modernbert,
+  nomic_bert: nomicBert,
+  roberta,
+  "xlm-roberta": xlmRoberta,
+  camembert,
+  distilbert,
+  electra,
+  mpnet,
+  gpt2,
+};
