@@ -6,7 +6,7 @@ import type { SftTokenizer } from "../examples/sft-rows.ts";
 import { SftSource } from "../examples/sft-source.ts";
 import { languageModelling } from "../losses/language-modeling.ts";
 import { supervised } from "../losses/supervised.ts";
-import type { TrainingOptions } from "../options/options.ts";
+import type { TrainingOptions } from "../options/parse-options.ts";
 import type { Stage } from "./stage.ts";
 import type { Replay } from "./step.ts";
 import type { BatchSource } from "./trainer.ts";

@@ -1,32 +1,27 @@
 import { z } from "zod";
-import { HeddleError } from "../../core/errors.ts";
-import { Run } from "../../core/run.ts";
-import { type LocatedRow, type RowSource, rowError, rowsError } from "../../data/rows.ts";
+import type { Run } from "../../core/run.ts";
+import { type LocatedRow, rowError, rowsError } from "../../data/rows.ts";
 import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { rowInputs } from "../../models/forward.ts";
 import { ExampleSource } from "../examples/example-source.ts";
 import type { KtoRow } from "../examples/row-types.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { runStage, sequenceLengthOf, tokenizerOf } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
+import { namesOf } from "../loop/stage-card.ts";
+import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "../losses/kto.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { givenOptions, parseOptions } from "../options/options.ts";
+import { batchShape } from "../options/optimizer-options.ts";
+import { type Given, option, real, variant, whole } from "../options/option.ts";
+import { KL_ALIASES, peakLearningRate, peakOf, stepsOf, trainingRows } from "../options/stage-options.ts";
 import {
-  type Call,
-  modelOption,
-  namesOf,
   needSameVocabulary,
-  number,
   type PreferenceOptions,
   type PreferenceTrainable,
-  preferenceShape,
-  rowsShape,
+  preferenceStageShape,
+  referenceShape,
   sequenceLengthFor,
-  stepsOf,
 } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { readSplit, settleWeights } from "../preference/prepare.ts";
@@ -35,36 +30,52 @@ import { RowEncoder } from "../preference/rows.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
+const peaks = { lora: 1e-5, weights: 1e-6 };
+
+const ktoShape = {
+  /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
+  data: trainingRows<KtoRow>(
+    ".jsonl or .parquet files of rows {prompt, completion, label}; label is true (good) or false",
+  ),
+  /** Number of answers in one micro-batch. Default 8. */
+  perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
+    help: "answers per micro-batch",
+  }),
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(peaks),
+  /** Strength of the penalty for diverging from the reference. Default 0.1. */
+  beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
+    aliases: KL_ALIASES,
+  }),
+  /** The objective. Default "kto". */
+  lossType: option(z.enum(ktoLossTypes).default("kto"), "loss function"),
+  /** Weight of good answers. Default 1. */
+  desirableWeight: option(real(0).default(1), "weight of good answers"),
+  /** Weight of bad answers. Default 1. */
+  undesirableWeight: option(real(0).default(1), "weight of bad answers"),
+};
+
 /** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
-export const ktoSchema = z.strictObject({
-  ...preferenceShape,
-  ...rowsShape<KtoRow>(),
-  beta: number(0).default(0.1),
-  lossType: z.enum(ktoLossTypes).default("kto"),
-  desirableWeight: number(0).default(1),
-  undesirableWeight: number(0).default(1),
-  refModel: modelOption.optional(),
-});
+export const ktoSchema = z
+  .strictObject({
+    ...preferenceStageShape<KtoRow>(),
+    ...referenceShape,
+    ...ktoShape,
+  })
+  .superRefine(({ lossType, perDeviceTrainBatchSize }, context) => {
+    if (lossType === "kto" && perDeviceTrainBatchSize < 2)
+      context.addIssue({
+        code: "custom",
+        path: ["perDeviceTrainBatchSize"],
+        message: "at least 2, because the divergence is estimated from answers to other prompts",
+      });
+  });
 
 /** Options of `kto`. */
-export interface KtoOptions<Base = LanguageModel> extends PreferenceOptions<Base, KtoRow> {
-  /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
-  data: RowSource<KtoRow>;
-  /** Number of answers in one micro-batch. Default 8. */
-  perDeviceTrainBatchSize?: number | undefined;
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate?: number | undefined;
-  /** Strength of the penalty for diverging from the reference. Default 0.1. */
-  beta?: number | undefined;
-  /** The objective. Default "kto". */
-  lossType?: KtoLossType | undefined;
-  /** Weight of good answers. Default 1. */
-  desirableWeight?: number | undefined;
-  /** Weight of bad answers. Default 1. */
-  undesirableWeight?: number | undefined;
-  /** The reference model. Default: the policy itself before the first step. */
-  refModel?: Trainable | undefined;
-}
+export interface KtoOptions<Base = LanguageModel>
+  extends Given<typeof ktoShape>,
+    Given<typeof referenceShape>,
+    PreferenceOptions<Base, KtoRow> {}
 
 /**
  * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are
@@ -79,14 +90,7 @@ export function kto<Base extends PreferenceTrainable>(
   base: Base,
   options: KtoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "kto");
-  const parsed = parseOptions(ktoSchema, rest, "kto");
-  if (parsed.lossType === "kto" && parsed.perDeviceTrainBatchSize < 2)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      "perDeviceTrainBatchSize: expected at least 2, because the divergence is estimated from answers to other prompts, got 1",
-    );
-  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+  return startStage(base, { name: "kto", schema: ktoSchema }, options, start);
 }
 
 interface RatedAnswer {
@@ -98,7 +102,7 @@ interface RatedAnswer {
 async function* start(
   base: PreferenceTrainable,
   options: z.output<typeof ktoSchema>,
-  call: Call,
+  call: StageCall,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { perDeviceTrainBatchSize: answers, refModel, dtype, seed, evalBatches } = options;
   const { signal } = call;
@@ -153,7 +157,7 @@ async function* start(
     notes: "Tuned on answers that people found good or bad (KTO).",
     evaluation: { name: "held-out answers", metric: "KTO loss" },
   };
-  const learningRate = learningRateOf("kto", options);
+  const learningRate = peakOf(peaks, options);
   return yield* runStage(
     base,
     ktoStage({ ...options, sequenceLength, answers }),
@@ -161,10 +165,7 @@ async function* start(
     { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
     {
       card,
-      signal,
-      world: call.world,
-      warn: call.warn,
-      preparation: call.preparation,
+      ...call,
       sequences: answers,
       sequenceLength,
     },

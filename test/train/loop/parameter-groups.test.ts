@@ -7,7 +7,7 @@ import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { groupParameters } from "../../../lib/train/loop/parameter-groups.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
-import type { ParameterGroup } from "../../../lib/train/options/stage-options.ts";
+import type { ParameterGroup } from "../../../lib/train/options/optimizer-options.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
