@@ -2,7 +2,12 @@ import { createHash } from "node:crypto";
 import { HeddleError } from "../../core/errors.ts";
 import { type FloatDType, Tensor } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
+import type { Trainable } from "../loop/run-stage.ts";
+import type { StageCall } from "../loop/start-stage.ts";
 import type { BatchSource } from "../loop/trainer.ts";
+import { type PreferenceItems, settleWeights } from "./prepare.ts";
+import { AnswerScorer } from "./scorer.ts";
+import type { AnsweredPrompt } from "./sequences.ts";
 
 /** Copies the named tensors of a model, so that training does not change them. */
 export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
@@ -23,6 +28,51 @@ export async function snapshot(model: Model, names: readonly string[]): Promise<
 export function fingerprint(numbers: Iterable<number>): string {
   const bytes = Buffer.from(Float64Array.from(numbers).buffer);
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
+}
+
+/** How the log-probabilities of whole answers under the reference become part of the items. */
+export interface ReferenceScores<Item, Scored> {
+  /** Number of sequences that the reference scores at once. */
+  sequences: number;
+  /** The answers of an item. */
+  answers(item: Item): AnsweredPrompt[];
+  scored(item: Item, logprobs: readonly number[]): Scored;
+  /** The log-probabilities that identify the reference. */
+  identify(item: Scored): number[];
+}
+
+/** Scores items with the reference, once, before the first step: `refModel`, or the model before its training. */
+export async function scoredByReference<Item, Scored>(
+  base: Trainable,
+  { train, heldOut, sequenceLength }: PreferenceItems<Item>,
+  options: Parameters<typeof settleWeights>[1] & { dtype: FloatDType; refModel?: Trainable | undefined },
+  { signal, preparation }: StageCall,
+  { sequences, answers, scored, identify }: ReferenceScores<Item, Scored>,
+): Promise<PreferenceItems<Scored>> {
+  await preparation.change(() => settleWeights(base.model, options));
+  const { refModel, dtype } = options;
+  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences, sequenceLength, dtype });
+  const score = async (items: readonly Item[]): Promise<Scored[]> => {
+    const lists = items.map(answers);
+    const sums = await scorer.sums(lists.flat(), signal);
+    let next = 0;
+    return items.map((item, i) => {
+      const first = next;
+      next += lists[i]!.length;
+      return scored(item, sums.slice(first, next));
+    });
+  };
+  try {
+    const known = await score(train);
+    return {
+      train: known,
+      heldOut: await score(heldOut),
+      sequenceLength,
+      reference: fingerprint(known.flatMap(identify)),
+    };
+  } finally {
+    scorer.dispose();
+  }
 }
 
 /** @throws HeddleError INVALID_ARGUMENT */

@@ -3,18 +3,14 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import type { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum, Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
-import { namesOf } from "../loop/stage-card.ts";
-import { type StageCall, startStage } from "../loop/start-stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, peakOf, stepsOf } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import {
-  needSameVocabulary,
   type PairOptions,
   type PreferenceTrainable,
   pairShape,
@@ -30,9 +26,9 @@ import {
   type ReferencedPair,
   rewardMetrics,
 } from "../preference/pairs.ts";
-import { readPairs, settleWeights } from "../preference/prepare.ts";
-import { fingerprint, withReference } from "../preference/reference.ts";
-import { AnswerScorer } from "../preference/scorer.ts";
+import { readPairs } from "../preference/prepare.ts";
+import { scoredByReference } from "../preference/reference.ts";
+import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
 /** Input of a custom objective, (pairs) f32 each: log-probabilities of whole answers, and their token counts. */
@@ -105,58 +101,27 @@ export function dpo<Base extends PreferenceTrainable>(
   base: Base,
   options: DpoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "dpo", schema: dpoSchema }, options, start);
+  return startStage(base, { name: "dpo", schema: dpoSchema }, options, run);
 }
 
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof dpoSchema>,
-  call: StageCall,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { perDeviceTrainBatchSize: pairs, refModel, dtype } = options;
-  const { signal } = call;
-  if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
-  const { train, heldOut, sequenceLength } = await readPairs(base, "dpo", options, call);
-  await call.preparation.change(() => settleWeights(base.model, options));
-  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: 2 * pairs, sequenceLength, dtype });
-  const referenced = async (list: readonly PreferencePair[]): Promise<ReferencedPair[]> => {
-    const sums = await scorer.sums(
-      list.flatMap(({ chosen, rejected }) => [chosen, rejected]),
-      signal,
-    );
-    return list.map((pair, i) => ({ ...pair, reference: { chosen: sums[2 * i]!, rejected: sums[2 * i + 1]! } }));
-  };
-  let source: ExampleSource<ReferencedPair>;
-  let reference: string;
-  try {
-    const known = await referenced(train);
-    const { seed, evalBatches } = options;
-    source = new ExampleSource(known, { heldOut: await referenced(heldOut), batchSize: pairs, seed, evalBatches });
-    reference = fingerprint(known.flatMap((pair) => [pair.reference.chosen, pair.reference.rejected]));
-  } finally {
-    scorer.dispose();
-  }
-  const stage = dpoStage({ ...options, sequenceLength, pairs });
-  const maxSteps = stepsOf(options, train.length, call.world);
-  const learningRate = peakOf(peaks, options);
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof dpoSchema>, ReferencedPair>({
+  peaks,
+  about: {
     notes: "Tuned on pairs of a better and a worse answer (DPO).",
     evaluation: { name: "held-out pairs", metric: "DPO loss" },
-  };
-  return yield* runStage(
-    base,
-    stage,
-    withReference(source, reference),
-    { ...options, maxSteps, learningRate },
-    {
-      card,
-      ...call,
-      sequences: 2 * pairs,
-      sequenceLength,
-    },
-  );
-}
+  },
+  sequencesEach: 2,
+  async items(base, options, call) {
+    const pairs = await readPairs(base, "dpo", options, call);
+    return scoredByReference<PreferencePair, ReferencedPair>(base, pairs, options, call, {
+      sequences: 2 * options.perDeviceTrainBatchSize,
+      answers: ({ chosen, rejected }) => [chosen, rejected],
+      scored: (pair, [chosen, rejected]) => ({ ...pair, reference: { chosen: chosen!, rejected: rejected! } }),
+      identify: ({ reference: { chosen, rejected } }) => [chosen, rejected],
+    });
+  },
+  stage: (options, { items: pairs, sequenceLength }) => dpoStage({ ...options, pairs, sequenceLength }),
+});
 
 export interface DpoStageOptions extends Objective {
   /** Weight of the chosen answers' cross-entropy (Pang et al. 2024), the mean over the tokens of all chosen answers as in TRL; 0: none. */

@@ -3,25 +3,17 @@ import type { Run } from "../../core/run.ts";
 import { input, mul, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { tempered } from "../../models/forward.ts";
-import { MetricMeans } from "../loop/metric-mean.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
-import { namesOf } from "../loop/stage-card.ts";
-import { type StageCall, startStage } from "../loop/start-stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
 import { flag, type Given, option, real, whole } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, peakOf, stepsOf } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { average } from "../preference/pairs.ts";
-import { AnswerScorer } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
-import type { DrawnAnswer } from "../rollout/draw.ts";
-import { type PolicyOptions, policyStageShape, promptsOf } from "../rollout/options.ts";
-import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
-import { Judge } from "../rollout/rewards.ts";
-import { RolloutSource } from "../rollout/source.ts";
-import { soloWorld } from "../world/world.ts";
+import { type PolicyOptions, policyStageShape } from "../rollout/options.ts";
+import { meanReport, runPolicy } from "../rollout/run-policy.ts";
 
 /** How token losses are aggregated: see TRL's `loss_type`. */
 export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
@@ -120,112 +112,65 @@ export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShap
  * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
  */
 export function grpo<Base extends LanguageModel>(base: Base, options: GrpoOptions<Base>): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "grpo", schema: grpoSchema }, options, start);
+  return startStage(base, { name: "grpo", schema: grpoSchema }, options, run);
 }
 
-async function* start(
-  base: LanguageModel,
-  options: z.output<typeof grpoSchema>,
-  call: StageCall,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { signal, world = soloWorld } = call;
-  const { perDeviceTrainBatchSize: places, numGenerations, numGenerationsEval, temperature, beta, seed } = options;
-  const judge = new Judge(options.rewards, options.rewardWeights, base);
-  const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
-  const { train, heldOut, sequenceLength, dtype } = policy;
-  const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
-  // If one step uses up a rollout, the step's own pass still has the weights that drew it, and gives the same log-probabilities.
-  const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
-  const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
-  let scorer: AnswerScorer | undefined;
-  const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
-    if (passIsFirst) return undefined;
-    if (policy.drawsWithOwnLogprobs) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
-    scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
-    return scorer.tokens(
-      drawn.map(({ answer }) => answer),
-      signal,
-    );
-  };
-  const perRank = (places * stepsPerGeneration) / numGenerations;
-  const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
-    heldOut: evaluatedPrompts(heldOut, options, numGenerationsEval ?? numGenerations),
-    promptsPerRollout: perRank * world.size,
-    world,
-    batchSize: places,
-    passes: options.numIterations,
-    shuffle: false,
-    seed,
-    reference: policy.referenceMark,
-    async draw(prompts, rollout) {
-      const count = countOf(rollout);
-      const drawn = await policy.draw(prompts, count, { rollout, signal });
-      const scores = await judge.scores(drawn, signal);
-      const logprobs = await whenDrawn(drawn);
-      const references = await policy.reference?.tokens(
-        drawn.map(({ answer }) => answer),
-        signal,
-      );
-      return drawn.map(({ answer, ended }, i) => ({
-        answer,
-        ended,
-        scores: scores[i]!,
-        ...(logprobs && { logprobs: logprobs[i]! }),
-        ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(drawn[i]!.logprobs) }),
-        ...(references && { referenceLogprobs: references[i]! }),
-      }));
-    },
-    estimate(drawn, rollout) {
-      const count = countOf(rollout);
-      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
-      const advantages = groupAdvantages(rewards, count, options.scaleRewards);
-      const deviations = Array.from({ length: drawn.length / count }, (_, p) =>
-        deviation(rewards.slice(p * count, (p + 1) * count)),
-      );
-      return {
-        answers: drawn.map(({ ended, scores: _, ...drawn }, i) => ({
-          ...drawn,
-          advantage: advantages[i]!,
-          ...(options.maskTruncatedCompletions && !ended && { masked: true }),
-        })),
-        report: { reward: average(rewards), rewardStd: average(deviations), ...report, ...lengthReport(drawn) },
-      };
-    },
-    dispose() {
-      scorer?.dispose();
-      policy.dispose();
-    },
-  });
-  const card = {
-    data: namesOf(promptsOf(options)),
+const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>({
+  name: "grpo",
+  peaks,
+  about: {
     notes: "Tuned by its own answers and what rewards said of them (GRPO).",
     evaluation: { name: "held-out prompts", metric: "GRPO loss" },
-  };
-  const stage = grpoStage({
-    ...options,
-    epsilonHigh: options.epsilonHigh ?? options.epsilon,
-    delta: options.delta,
-    sequenceLength,
-    answers: places,
-    oldLogprobs: !passIsFirst,
-    samplerLogprobs: policy.drawsFromTwin,
-  });
-  const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations, world);
-  const learningRate = peakOf(peaks, options);
-  return yield* runStage(
-    base,
-    stage,
-    source,
-    { ...options, maxSteps, learningRate },
-    { card, ...call, sequences: places, sequenceLength },
-  );
-}
+  },
+  needsReference: ({ beta }) => beta > 0,
+  plan: (options) => ({
+    answersEach: options.numGenerations,
+    answersEachEval: options.numGenerationsEval,
+    microBatches: options.stepsPerGeneration ?? options.gradientAccumulationSteps,
+    passes: options.numIterations,
+    shuffle: false,
+  }),
+  rollouts(options, policy) {
+    const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
+    // If one step uses up a rollout, the step's own pass still has the weights that drew it, and gives the same log-probabilities.
+    const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
+    return {
+      async measure(drawn, score) {
+        const scored = passIsFirst || policy.drawsWithOwnLogprobs ? [] : await score(drawn.map(({ answer }) => answer));
+        return drawn.map(({ logprobs }, i) => ({
+          ...(!passIsFirst && { logprobs: scored[i]?.logprobs ?? Float32Array.from(logprobs) }),
+          ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(logprobs) }),
+        }));
+      },
+      estimate(drawn, { rewards, report }, { answersEach: count }) {
+        const advantages = groupAdvantages(rewards, count, options.scaleRewards);
+        const deviations = Array.from({ length: drawn.length / count }, (_, p) =>
+          deviation(rewards.slice(p * count, (p + 1) * count)),
+        );
+        return {
+          answers: drawn.map(({ ended, scores: _, ...drawn }, i) => ({
+            ...drawn,
+            advantage: advantages[i]!,
+            ...(options.maskTruncatedCompletions && !ended && { masked: true }),
+          })),
+          report: { rewardStd: average(deviations), ...report },
+        };
+      },
+      stage: (shape) =>
+        grpoStage({
+          ...options,
+          ...shape,
+          epsilonHigh: options.epsilonHigh ?? options.epsilon,
+          delta: options.delta,
+          oldLogprobs: !passIsFirst,
+          samplerLogprobs: policy.drawsFromTwin,
+        }),
+    };
+  },
+});
 
-/** An answer drawn by a rank, with the score of each reward. */
-interface ScoredDraw extends Omit<JudgedAnswer, "advantage" | "masked"> {
-  readonly ended: boolean;
-  readonly scores: readonly (number | null)[];
-}
+/** Log-probabilities of each token of an answer that was drawn. */
+type MeasuredAnswer = Pick<JudgedAnswer, "logprobs" | "samplerLogprobs">;
 
 /** An answer of the policy, with its advantage over the other answers to its prompt. */
 export interface JudgedAnswer {
@@ -347,11 +292,4 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       };
     },
   };
-}
-
-/** Mean of the reports of a step's micro-batches. It equals the rollout's report if they have the same rollout. */
-export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
-  const means = new MetricMeans();
-  for (const { report } of batches) means.add(report, 1);
-  return means.of({});
 }

@@ -1,34 +1,27 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
-import { type LocatedRow, rowError, rowsError } from "../../data/rows.ts";
 import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { rowInputs } from "../../models/forward.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { KtoRow } from "../examples/row-types.ts";
-import { runStage, sequenceLengthOf, tokenizerOf } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
-import { namesOf } from "../loop/stage-card.ts";
-import { type StageCall, startStage } from "../loop/start-stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "../losses/kto.ts";
 import { batchShape } from "../options/optimizer-options.ts";
 import { type Given, option, real, variant, whole } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, peakOf, stepsOf, trainingRows } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate, trainingRows } from "../options/stage-options.ts";
 import {
-  needSameVocabulary,
   type PreferenceOptions,
   type PreferenceTrainable,
   preferenceStageShape,
   referenceShape,
-  sequenceLengthFor,
 } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
-import { readSplit, settleWeights } from "../preference/prepare.ts";
-import { fingerprint, withReference } from "../preference/reference.ts";
-import { RowEncoder } from "../preference/rows.ts";
-import { AnswerScorer } from "../preference/scorer.ts";
-import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+import { type RatedAnswer, readRatedAnswers } from "../preference/rated-answers.ts";
+import { scoredByReference } from "../preference/reference.ts";
+import { runPreference } from "../preference/run-preference.ts";
+import { type AnsweredPrompt, answerRows, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
 const peaks = { lora: 1e-5, weights: 1e-6 };
 
@@ -90,136 +83,32 @@ export function kto<Base extends PreferenceTrainable>(
   base: Base,
   options: KtoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "kto", schema: ktoSchema }, options, start);
+  return startStage(base, { name: "kto", schema: ktoSchema }, options, run);
 }
 
-interface RatedAnswer {
-  readonly answer: AnsweredPrompt;
-  readonly desirable: boolean;
-  readonly row: LocatedRow;
-}
-
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof ktoSchema>,
-  call: StageCall,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { perDeviceTrainBatchSize: answers, refModel, dtype, seed, evalBatches } = options;
-  const { signal } = call;
-  if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
-  const encoder = new RowEncoder(tokenizerOf(base, "kto"), options);
-  const limit = sequenceLengthOf(base.model, options);
-  const { train, heldOut } = await readSplit<RatedAnswer>(options, {
-    ...call,
-    limit,
-    read: (row) => [ratedAnswer(row, encoder)],
-    sequences: ({ answer }) => [answer],
-    replaced: (item, [answer]) => ({ ...item, answer: answer! }),
-  });
-  needBothKinds(train);
-  const [mixed, mixedHeldOut] = [mismatched(train, limit), mismatched(heldOut, limit)];
-  const longest = [...mixed, ...mixedHeldOut].reduce((n, m) => Math.max(n, m.answer.ids.length, m.other.ids.length), 1);
-  const sequenceLength = sequenceLengthFor(longest, limit);
-  await call.preparation.change(() => settleWeights(base.model, options));
-  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: answers, sequenceLength, dtype });
-  const referenced = async (list: ReturnType<typeof mismatched<RatedAnswer>>): Promise<LabelledAnswer[]> => {
-    const own = await scorer.sums(
-      list.map(({ answer }) => answer),
-      signal,
-    );
-    const others = await scorer.sums(
-      list.map(({ other }) => other),
-      signal,
-    );
-    return list.map(({ answer, desirable, other }, i) => ({
-      answer,
-      desirable,
-      reference: own[i]!,
-      mismatched: { answer: other, reference: others[i]! },
-    }));
-  };
-  let source: ExampleSource<LabelledAnswer>;
-  let reference: string;
-  try {
-    const known = await referenced(mixed);
-    source = new ExampleSource(known, {
-      heldOut: await referenced(mixedHeldOut),
-      batchSize: answers,
-      seed,
-      evalBatches,
-    });
-    reference = fingerprint(known.map((item) => item.reference));
-  } finally {
-    scorer.dispose();
-  }
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof ktoSchema>, LabelledAnswer>({
+  peaks,
+  about: {
     notes: "Tuned on answers that people found good or bad (KTO).",
     evaluation: { name: "held-out answers", metric: "KTO loss" },
-  };
-  const learningRate = peakOf(peaks, options);
-  return yield* runStage(
-    base,
-    ktoStage({ ...options, sequenceLength, answers }),
-    withReference(source, reference),
-    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    {
-      card,
-      ...call,
-      sequences: answers,
-      sequenceLength,
-    },
-  );
-}
-
-function ratedAnswer(row: LocatedRow, encoder: RowEncoder): RatedAnswer {
-  const { completion, label } = row.value;
-  if (typeof label !== "boolean") throw rowError(row, "label", "true or false", label);
-  return { answer: encoder.answer(row, encoder.prompt(row), "completion", completion), desirable: label, row };
-}
-
-function needBothKinds(items: readonly RatedAnswer[]): void {
-  const good = items.filter((item) => item.desirable).length;
-  if (good > 0 && good < items.length) return;
-  throw rowsError(items[0]!.row, "rows with label true and with false", `${items.length} that are all ${good > 0}`);
-}
-
-/** Pairs each prompt with an answer to another prompt, truncated to fit. @internal */
-export function mismatched<Item extends { readonly answer: AnsweredPrompt }>(items: readonly Item[], limit: number) {
-  const places = otherPrompts(items.map(({ answer: { ids, promptLength } }) => ids.subarray(0, promptLength).join()));
-  return items.map((item, i) => {
-    const { ids, promptLength } = item.answer;
-    const from = items[places[i]!]!.answer;
-    const other = joined(ids.subarray(0, promptLength), from.ids.subarray(from.promptLength));
-    return { ...item, other: { ...other, ids: other.ids.subarray(0, limit) } };
-  });
-}
-
-/**
- * Returns for each row the index of a row with another prompt. Answers to one prompt are mostly consecutive, so the previous row would
- * often have the same prompt. The distance is therefore the length of the longest run of equal prompts; in data of pairs, a good answer
- * then gets a good one. If that row has the same prompt, the next earlier row with a different one is used. If all prompts are equal, it
- * is the previous row.
- */
-function otherPrompts(prompts: readonly string[]): number[] {
-  const count = prompts.length;
-  const first = prompts.findIndex((prompt) => prompt !== prompts[0]);
-  if (first < 0) return prompts.map((_, i) => (i + count - 1) % count);
-  // Treat the rows as a ring that starts at the beginning of a run. For each row, find the last row before its run.
-  const before: number[] = new Array(count);
-  let [longest, length] = [0, 0];
-  for (let k = 0; k < count; k++) {
-    const [i, last] = [(first + k) % count, (first + k + count - 1) % count];
-    const goesOn = k > 0 && prompts[i] === prompts[last];
-    before[i] = goesOn ? before[last]! : last;
-    length = goesOn ? length + 1 : 1;
-    longest = Math.max(longest, length);
-  }
-  return prompts.map((prompt, i) => {
-    const place = (i + count - longest) % count;
-    return prompts[place] === prompt ? before[place]! : place;
-  });
-}
+  },
+  sequencesEach: 1,
+  async items(base, options, call) {
+    const rated = await readRatedAnswers(base, options, call);
+    return scoredByReference<RatedAnswer, LabelledAnswer>(base, rated, options, call, {
+      sequences: options.perDeviceTrainBatchSize,
+      answers: ({ answer, other }) => [answer, other],
+      scored: ({ answer, desirable, other }, [reference, ofOther]) => ({
+        answer,
+        desirable,
+        reference: reference!,
+        mismatched: { answer: other, reference: ofOther! },
+      }),
+      identify: ({ reference }) => [reference],
+    });
+  },
+  stage: (options, { items: answers, sequenceLength }) => ktoStage({ ...options, answers, sequenceLength }),
+});
 
 /** An answer that is good or bad, with its log-probability under the reference. */
 export interface LabelledAnswer {

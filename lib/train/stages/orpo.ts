@@ -2,19 +2,17 @@ import { z } from "zod";
 import type { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
-import { namesOf } from "../loop/stage-card.ts";
-import { type StageCall, startStage } from "../loop/start-stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { oddsRatioLoss } from "../losses/orpo.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, peakOf, stepsOf } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
+import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
 const peaks = { lora: 1e-5, weights: 1e-6 };
@@ -49,37 +47,19 @@ export function orpo<Base extends PreferenceTrainable>(
   base: Base,
   options: OrpoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "orpo", schema: orpoSchema }, options, start);
+  return startStage(base, { name: "orpo", schema: orpoSchema }, options, run);
 }
 
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof orpoSchema>,
-  call: StageCall,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
-  const { train, heldOut, sequenceLength } = await readPairs(base, "orpo", options, call);
-  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
-  const stage = orpoStage({ ...options, sequenceLength, pairs });
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof orpoSchema>, PreferencePair>({
+  peaks,
+  about: {
     notes: "Tuned on pairs of a better and a worse answer (ORPO).",
     evaluation: { name: "held-out pairs", metric: "ORPO loss" },
-  };
-  const learningRate = peakOf(peaks, options);
-  return yield* runStage(
-    base,
-    stage,
-    source,
-    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    {
-      card,
-      ...call,
-      sequences: 2 * pairs,
-      sequenceLength,
-    },
-  );
-}
+  },
+  sequencesEach: 2,
+  items: (base, options, call) => readPairs(base, "orpo", options, call),
+  stage: (options, { items: pairs, sequenceLength }) => orpoStage({ ...options, pairs, sequenceLength }),
+});
 
 export interface OrpoStageOptions {
   /** Weight of the odds-ratio term (λ in the paper). */

@@ -4,25 +4,19 @@ import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { tempered } from "../../models/forward.ts";
 import { headNames } from "../../models/heads.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
-import { namesOf } from "../loop/stage-card.ts";
-import { type StageCall, startStage } from "../loop/start-stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { generalisedAdvantages, whiten } from "../losses/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
 import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, peakOf, stepsOf } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { average } from "../preference/pairs.ts";
-import { AnswerScorer, rowValues } from "../preference/scorer.ts";
+import { rowValues } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
 import { KlControl, klOf } from "../rollout/kl-control.ts";
-import { type PolicyOptions, policyStageShape, promptsOf, samplingShape } from "../rollout/options.ts";
-import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
-import { Judge } from "../rollout/rewards.ts";
-import { RolloutSource } from "../rollout/source.ts";
-import { soloWorld } from "../world/world.ts";
-import { meanReport } from "./grpo.ts";
+import { type PolicyOptions, policyStageShape, samplingShape } from "../rollout/options.ts";
+import { meanReport, runPolicy, type ScoredDraw } from "../rollout/run-policy.ts";
 
 const peaks = { lora: 3e-5, weights: 3e-6 };
 
@@ -92,106 +86,67 @@ export interface PpoOptions<Base = LanguageModel> extends Given<typeof ppoShape>
  * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
  */
 export function ppo<Base extends LanguageModel>(base: Base, options: PpoOptions<Base>): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "ppo", schema: ppoSchema }, options, start);
+  return startStage(base, { name: "ppo", schema: ppoSchema }, options, run);
 }
 
-async function* start(
-  base: LanguageModel,
-  options: z.output<typeof ppoSchema>,
-  call: StageCall,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { signal, world = soloWorld } = call;
-  const { model } = base;
-  const { perDeviceTrainBatchSize: places, gradientAccumulationSteps, numPpoEpochs, seed, temperature } = options;
-  const judge = new Judge(options.rewards, options.rewardWeights, base);
-  const policy = await openPolicy(base, "ppo", options, { ...call, needsReference: true });
-  const { train, heldOut, sequenceLength, dtype } = policy;
-  await call.preparation.change(() => model.addValueHead({ seed }));
-  const control = new KlControl(options);
-  // Created at the first rollout, because the trained weights are only then on the model.
-  let scorer: AnswerScorer | undefined;
-  const source = new RolloutSource<ValuedDraw, EstimatedAnswer>(train, {
-    heldOut: evaluatedPrompts(heldOut, options, 1),
-    promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches * world.size,
-    world,
-    batchSize: places,
-    passes: numPpoEpochs,
-    shuffle: true,
-    seed,
-    reference: policy.referenceMark,
-    memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
-    async draw(prompts, rollout) {
-      scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
-      const drawn = await policy.draw(prompts, 1, { rollout, signal });
-      const scores = await judge.scores(drawn, signal);
-      const answers = drawn.map(({ answer }) => answer);
-      const valued = await scorer.score(answers, signal);
-      const references = await policy.reference!.tokens(answers, signal);
-      return drawn.map(({ answer, ended }, i) => ({
-        answer,
-        ended,
-        scores: scores[i]!,
-        ...valued[i]!,
-        ...(policy.drawsFromTwin && {
-          samplingWeights: truncatedRatios(valued[i]!.logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
-        }),
-        referenceLogprobs: references[i]!,
-      }));
-    },
-    estimate(drawn, rollout) {
-      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
-      const { answers, kl, price } = estimate(drawn, rewards, options, control);
-      const klCoef = control.coefficient;
-      if (rollout < 2 ** 31) control.follow(kl, drawn.length);
-      const reward = average(rewards);
-      const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
-      const sampling = weights.length > 0 && { samplingWeight: average(weights) };
-      const said = { ...report, kl, nonScoreReward: -price, klCoef, ...sampling, ...lengthReport(drawn) };
-      return { answers, report: { reward, ...said } };
-    },
-    dispose() {
-      scorer?.dispose();
-      policy.dispose();
-    },
-  });
-  const card = {
-    data: namesOf(promptsOf(options)),
+const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>({
+  name: "ppo",
+  peaks,
+  about: {
     notes: "Tuned by its own answers and what rewards said of them (PPO).",
     evaluation: { name: "held-out prompts", metric: "PPO loss" },
-  };
-  const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
-  const learningRate = peakOf(peaks, options);
-  return yield* runStage(
-    base,
-    ppoStage({ ...options, sequenceLength, answers: places }),
-    source,
-    { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs, world), learningRate },
-    {
-      card,
-      ...call,
-      names: options.lora ? heads : [...model.languageWeightNames, ...heads],
-      sequences: places,
-      sequenceLength,
-    },
-  );
-}
+  },
+  needsReference: () => true,
+  async addValueHead(model, { lora, seed }) {
+    await model.addValueHead({ seed });
+    const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
+    return lora ? heads : [...model.languageWeightNames, ...heads];
+  },
+  plan: ({ gradientAccumulationSteps, numMiniBatches, numPpoEpochs }) => ({
+    answersEach: 1,
+    microBatches: gradientAccumulationSteps * numMiniBatches,
+    passes: numPpoEpochs,
+    shuffle: true,
+  }),
+  rollouts(options, policy) {
+    const control = new KlControl(options);
+    return {
+      memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
+      async measure(drawn, score) {
+        const valued = await score(drawn.map(({ answer }) => answer));
+        return valued.map(({ logprobs, values }, i) => ({
+          logprobs,
+          values,
+          ...(policy.drawsFromTwin && {
+            samplingWeights: truncatedRatios(logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
+          }),
+        }));
+      },
+      estimate(drawn, judgement, { isEvaluation }) {
+        const { answers, kl, price } = estimate(drawn, judgement.rewards, options, control);
+        const klCoef = control.coefficient;
+        if (!isEvaluation) control.follow(kl, drawn.length);
+        const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
+        const sampling = weights.length > 0 && { samplingWeight: average(weights) };
+        return { answers, report: { ...judgement.report, kl, nonScoreReward: -price, klCoef, ...sampling } };
+      },
+      stage: (shape) => ppoStage({ ...options, ...shape }),
+    };
+  },
+});
 
-/** An answer drawn by a rank, with values for each of its tokens and the score of each reward. */
-interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values" | "samplingWeights"> {
-  readonly referenceLogprobs: ArrayLike<number>;
-  readonly ended: boolean;
-  readonly scores: readonly (number | null)[];
-}
+/** Values for each token of an answer that was drawn. */
+type ValuedAnswer = Pick<EstimatedAnswer, "logprobs" | "values" | "samplingWeights">;
 
 /** Computes the rewards and advantages of tokens. */
 function estimate(
-  drawn: readonly ValuedDraw[],
+  drawn: readonly (ScoredDraw & ValuedAnswer)[],
   scores: readonly number[],
   options: z.output<typeof ppoSchema>,
   control: KlControl,
 ): { answers: EstimatedAnswer[]; kl: number; price: number } {
   const divergences = drawn.map(({ logprobs, referenceLogprobs }) =>
-    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs[t]!, options.klEstimator)),
+    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs![t]!, options.klEstimator)),
   );
   const rewards = divergences.map((kl, i) => {
     const tokens = kl.map((nats) => -control.coefficient * nats);

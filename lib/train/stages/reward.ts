@@ -3,20 +3,17 @@ import type { Run } from "../../core/run.ts";
 import { cast, gatherRows, input, mul, reshape, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierLogits, classifierNames, trunkNames } from "../../models/heads.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import { needPossible } from "../loop/run-checks.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
-import { namesOf } from "../loop/stage-card.ts";
-import { type StageCall, startStage } from "../loop/start-stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { rewardLoss } from "../losses/reward.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { peakLearningRate, peakOf, stepsOf } from "../options/stage-options.ts";
+import { peakLearningRate } from "../options/stage-options.ts";
 import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
+import { runPreference } from "../preference/run-preference.ts";
 import { halves } from "../preference/sequences.ts";
 
 const peaks = { lora: 1e-3, weights: 1e-4 };
@@ -57,43 +54,29 @@ export function trainReward<Base extends PreferenceTrainable>(
   base: Base,
   options: RewardOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "reward", schema: rewardSchema }, options, start);
+  return startStage(base, { name: "reward", schema: rewardSchema }, options, run);
 }
 
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof rewardSchema>,
-  call: StageCall,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { model } = base;
-  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
-  const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
-  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
-  const learningRate = peakOf(peaks, options);
-  const run = { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate };
-  needPossible(source, run);
-  // Replayed text needs the language-modelling head, which is not trained if it is a separate matrix.
-  const keepLanguageHead = options.replay !== undefined;
-  await call.preparation.change(() =>
-    model.addClassifier(
-      { task: "sequence", labels: ["reward"], problemType: "regression" },
-      { seed, keepLanguageHead },
-    ),
-  );
-  const heads = classifierNames(model.config);
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof rewardSchema>, PreferencePair>({
+  peaks,
+  about: {
     notes: "A reward model: it scores answers and gives none.",
     evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
-  };
-  return yield* runStage(base, rewardStage({ ...options, sequenceLength, pairs }), source, run, {
-    card,
-    ...call,
-    names: options.lora ? heads : [...trunkNames(model.config), ...heads],
-    sequences: 2 * pairs,
-    sequenceLength,
-  });
-}
+  },
+  sequencesEach: 2,
+  items: (base, options, call) => readPairs(base, "reward", options, call),
+  async addHead(model, { lora, replay, seed }) {
+    // Replayed text needs the language-modelling head, which is not trained if it is a separate matrix.
+    const keepLanguageHead = replay !== undefined;
+    await model.addClassifier(
+      { task: "sequence", labels: ["reward"], problemType: "regression" },
+      { seed, keepLanguageHead },
+    );
+    const heads = classifierNames(model.config);
+    return lora ? heads : [...trunkNames(model.config), ...heads];
+  },
+  stage: (options, { items: pairs, sequenceLength }) => rewardStage({ ...options, pairs, sequenceLength }),
+});
 
 export interface RewardStageOptions {
   /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. */
