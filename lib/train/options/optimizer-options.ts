@@ -106,13 +106,13 @@ export const parameterGroupSchema = z
     const { match: _, freeze, ...settings } = group;
     const given = Object.keys(settings).find((name) => settings[name as keyof typeof settings] !== undefined);
     const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
-    if (freeze && given) refuse(given, "none beside freeze");
+    if (freeze && given) refuse(given, `no ${given} in a frozen group`);
     else if (group.learningRate !== undefined && group.learningRateRatio !== undefined)
-      refuse("learningRateRatio", "none beside learningRate");
+      refuse("learningRateRatio", "either learningRate or learningRateRatio");
     else if (!freeze && !given)
       context.addIssue({
         code: "custom",
-        message: "learningRate, learningRateRatio, weightDecay or freeze beside match",
+        message: "match and learningRate, learningRateRatio, weightDecay or freeze",
       });
   });
 

@@ -17,7 +17,7 @@ export function recordedOptions(options: object, shape: Shape, processes: number
   const all: Shape = { ...sharedShape, ...shape };
   // n ranks process as many micro-batches per step as one process with n times the accumulation steps.
   const recorded: Record<string, unknown> = { gradientAccumulationSteps: Number(steps) * processes };
-  // An option that every stage has is null where it is not given, so that giving it later is a change.
+  // Record shared options as null if they are not given. Giving one later is then a change.
   for (const name of new Set([...Object.keys(sharedShape), ...Object.keys(given)])) {
     if (
       ["gradientAccumulationSteps", "replay"].includes(name) ||

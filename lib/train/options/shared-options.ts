@@ -1,4 +1,4 @@
-// The options that every stage has, by subject. Those of batches and the optimiser are in optimizer-options.ts.
+// The options that every stage has, by subject. optimizer-options.ts has those of batches and the optimiser.
 import { z } from "zod";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { batchShape, optimizerShape } from "./optimizer-options.ts";

@@ -76,11 +76,11 @@ export async function scoredByReference<Item, Scored>(
 }
 
 /** @throws HeddleError INVALID_ARGUMENT */
-export function needSameReference(before: unknown, now: string, expected = "the reference", got = "another"): void {
+export function needSameReference(before: unknown, now: string, what = "the reference differs"): void {
   if (before === now) return;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `resume: expected ${expected} that the run began with (fingerprint ${before}), got ${got} (${now}); give the model that was given then, not the one that was trained since`,
+    `resume: ${what} from that of the resumed run: expected fingerprint ${before}, got ${now}; pass the original model, not the one trained since`,
   );
 }
 
@@ -94,7 +94,7 @@ export function withReference<Batch>(source: BatchSource<Batch>, reference: stri
     state: () => ({ reference, inner: source.state() }),
     restore(state) {
       const { reference: before, inner } = (state ?? {}) as { reference?: unknown; inner?: unknown };
-      needSameReference(before, reference, "the reference and the data", "others");
+      needSameReference(before, reference, "the reference or the data differ");
       source.restore(inner);
     },
     evaluation: source.evaluation,

@@ -72,7 +72,7 @@ export async function openPolicy(
   if (limit < 1)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `maxCompletionLength: expected room for a prompt within ${context} positions (maxSeqLength), got ${maxCompletionLength}`,
+      `maxCompletionLength: expected at most ${context}, so that a prompt fits into maxSeqLength, got ${maxCompletionLength}`,
     );
   const rows = {
     ...options,

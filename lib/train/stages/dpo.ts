@@ -76,7 +76,7 @@ export const dpoSchema = z
     if (lossType === "sigmoid") return;
     const message = (expected: string) => `${expected} with lossType ${lossType}`;
     if (labelSmoothing > 0) context.addIssue({ code: "custom", path: ["labelSmoothing"], message: message("0") });
-    if (loss) context.addIssue({ code: "custom", path: ["loss"], message: message("none") });
+    if (loss) context.addIssue({ code: "custom", path: ["loss"], message: message("no custom loss") });
   });
 
 /** Options of `dpo`. */
