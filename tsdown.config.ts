@@ -25,6 +25,16 @@ const oneByte = {
   },
 };
 
+/** The declarations' printer puts a member's comment on the line of the member before it, where editors do not look for it. */
+const ownLines = {
+  name: "own-lines",
+  generateBundle(_: unknown, bundle: Record<string, { type: string; fileName: string; code?: string }>) {
+    for (const part of Object.values(bundle))
+      if (part.type === "chunk" && part.code && /\.d\.c?ts$/.test(part.fileName))
+        part.code = part.code.replace(/; (\/\*\*.*\*\/)$/gm, ";\n  $1");
+  },
+};
+
 const shared: UserConfig = {
   outDir: "dist",
   platform: "node",
@@ -50,6 +60,7 @@ const licences = [{ from: "node_modules/zod/LICENSE", to: "dist/licenses", renam
 const types: UserConfig = {
   dts: { emitDtsOnly: true, compilerOptions: { stripInternal: true } },
   noExternal: [],
+  plugins: [ownLines],
   clean: false,
 };
 

@@ -229,23 +229,18 @@ export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Sta
 export type { StageCard } from "./train/loop/stage-card.ts";
 export { type TrainOptions, train } from "./train/loop/train.ts";
 export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/loop/trainer.ts";
+export type { ParameterGroup } from "./train/options/optimizer-options.ts";
 export type { ParameterMatch } from "./train/options/parameter-match.ts";
+export type { Evaluate, EvaluateAt, SharedOptions } from "./train/options/shared-options.ts";
 export type {
   AdapterOptions,
   CallOptions,
-  CorpusPart,
   CrossEntropyOptions,
   EpochOptions,
-  Evaluate,
-  EvaluateAt,
   HeldOutOptions,
-  ParameterGroup,
-  ReplayOptions,
-  SharedOptions,
   StepOptions,
-  TextData,
-  TextSource,
 } from "./train/options/stage-options.ts";
+export type { CorpusPart, ReplayOptions, TextData, TextSource } from "./train/options/text-data.ts";
 export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
 export type { PolicyOptions } from "./train/rollout/options.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";

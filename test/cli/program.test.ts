@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { deviceInfo } from "../../lib/graph/index.ts";
 import { loraNames } from "../../lib/models/adapters/lora.ts";
-import { replaySchema } from "../../lib/train/options/options.ts";
+import { replaySchema } from "../../lib/train/options/text-data.ts";
 import { dpoSchema } from "../../lib/train/stages/dpo.ts";
 import { bin } from "./run.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";

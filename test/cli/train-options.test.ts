@@ -149,7 +149,7 @@ describe("a used folder", () => {
     await configured({ output_dir: "used", max_steps: 3 });
     expect((await json([...train, "--resume"])).at(-1)).toMatchObject({ done: true, steps: 3 });
     expect(await refused([...train, "--resume", "--overwrite-output-dir"])).toBe(
-      'heddle: --overwrite-output-dir: expected false beside resume: "auto", got true\n',
+      'heddle: --overwrite-output-dir: cannot be combined with resume: "auto"\n',
     );
     await configured({ output_dir: "used", max_steps: 1 });
     expect((await json([...train, "--overwrite-output-dir"])).at(-1)).toMatchObject({ done: true, steps: 1 });

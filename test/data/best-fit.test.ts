@@ -95,10 +95,10 @@ describe("best-fit packing", () => {
     using wider = await openCorpus({ ...base, maxSeqLength: T + 1 });
     await packed.next();
     expect(() => wider.restore(packed.state())).toThrow(
-      /^packing: the position belongs to other data, expected best fit in /,
+      /^packing: the position belongs to other data: expected best fit in /,
     );
     expect(() => plain.restore(packed.state())).toThrow(
-      /^packing: .*belongs to other data, expected best fit .*, got concatenate$/,
+      /^packing: .*belongs to other data: expected best fit .*, got concatenate$/,
     );
     expect(() => packed.restore(plain.state())).toThrow(/^state.row: expected an integer ≥ 0/);
     await expect(openCorpus({ ...base, packing: "best" as "bestFit" })).rejects.toMatchObject({

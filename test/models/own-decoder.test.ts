@@ -202,7 +202,7 @@ test("a family's GGUF layout, keys and unset values apply without heddle's keys"
     await using read = await LanguageModel.load(await foreign(file));
     expect(read.config.own).toEqual({ bound });
     expect(await read.logits(ids)).toEqual(await made.logits(ids));
-    const { file: mapped, entries, metadata } = openGguf(file);
+    const { file: mapped, entries, metadata } = await openGguf(file);
     expect(metadata.real("bounded.attention.bound")).toBe(bound ?? undefined);
     const { offset, bytes } = entries.get("blk.0.attn_q.weight")!;
     const rows = new Float32Array(mapped.bytes(offset, bytes));

@@ -1,10 +1,10 @@
 import type { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
 import type { EvalEvent, StepEvent, TrainResult } from "../../train/loop/trainer.ts";
-import { meantOption, sameOption } from "../../train/options/option-names.ts";
-import type { StageName } from "../../train/options/option-texts.ts";
+import { fileShape } from "../../train/options/config-file.ts";
+import { meantOption, namesIn, sameOption } from "../../train/options/option-names.ts";
 import { type Command, type CommandGroup, defineCommand } from "../command.ts";
-import { OWN_KEYS, type StageFunction, trainStage } from "../options/train-stage.ts";
+import { type StageFunction, type StageName, trainStage } from "../options/train-stage.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { isLive } from "../terminal/live-line.ts";
 import { evaluated, lossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
@@ -119,11 +119,10 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
     options,
     without: { model: "`model` inside the configuration file" },
     async elsewhere() {
-      const [{ schema }, { innerNames }] = await Promise.all([row.load(), import("../../train/options/options.ts")]);
-      const known = [...OWN_KEYS, ...Object.keys(schema.shape)];
-      const inner = innerNames(schema.shape);
+      const { schema } = await row.load();
+      const known = namesIn({ ...fileShape, ...schema.shape });
       return (option, near) => {
-        const key = sameOption(option, known, inner) ?? (near ? undefined : meantOption(option, known, inner));
+        const key = sameOption(option, known) ?? (near ? undefined : meantOption(option, known));
         if (key === undefined) return undefined;
         return new HeddleError(
           "INVALID_ARGUMENT",
@@ -133,7 +132,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
     },
     async more() {
       const [{ schema }, { stageKeys }] = await Promise.all([row.load(), import("../options/config-keys.ts")]);
-      return stageKeys(name, schema);
+      return stageKeys(schema);
     },
     async run({ options, out }) {
       if (options.config === undefined)

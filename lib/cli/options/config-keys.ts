@@ -1,97 +1,38 @@
 // Help on the keys of a stage's configuration file.
 import type { z } from "zod";
-import {
-  adapterTexts,
-  groupTexts,
-  loraTexts,
-  type OptionText,
-  replayTexts,
-  type StageName,
-  stageTexts,
-  trainingTexts,
-} from "../../train/options/option-texts.ts";
-import { parameterGroupSchema, replaySchema } from "../../train/options/options.ts";
+import { fileShape } from "../../train/options/config-file.ts";
+import { batchShape, optimizerShape } from "../../train/options/optimizer-options.ts";
+import { infoOf, type Shape } from "../../train/options/option.ts";
+import { cardShape, checkpointShape, evaluationShape } from "../../train/options/shared-options.ts";
+import { adapterShape, epochShape } from "../../train/options/stage-options.ts";
 import { columns } from "../usage.ts";
 
 type Row = readonly [key: string, about: string];
 
 /** Common options by subject. Options that are in no list are stage-specific, and come first. */
 const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] = [
-  ["LoRA", Object.keys(adapterTexts)],
-  [
-    "Steps",
-    [
-      "maxSteps",
-      "numTrainEpochs",
-      "perDeviceTrainBatchSize",
-      "gradientAccumulationSteps",
-      "maxSeqLength",
-      "gradientCheckpointing",
-      "dtype",
-      "seed",
-      "loggingSteps",
-      "skipNonFinite",
-      "maxConsecutiveSkips",
-      "lossSpikeThreshold",
-      "skipLossSpikes",
-    ],
-  ],
-  [
-    "Learning rate and optimiser",
-    [
-      "learningRate",
-      "lrScheduler",
-      "warmupSteps",
-      "warmupRatio",
-      "minLearningRateRatio",
-      "decaySteps",
-      "decayRatio",
-      "decayType",
-      "weightDecay",
-      "maxGradNorm",
-      "optim",
-      "adamBeta1",
-      "adamBeta2",
-      "adamEpsilon",
-      "muonLearningRate",
-      "muonMomentum",
-      "muonWeightDecay",
-      "parameterGroups",
-    ],
-  ],
-  [
-    "Evaluation",
-    [
-      "evalSteps",
-      "evalBatches",
-      "evaluate",
-      "loadBestModelAtEnd",
-      "metricForBestModel",
-      "greaterIsBetter",
-      "earlyStoppingPatience",
-      "earlyStoppingThreshold",
-    ],
-  ],
-  ["Checkpoints", ["saveSteps", "saveTotalLimit", "resume", "allowChangedOptions", "overwriteOutputDir", "saveDtype"]],
+  ["LoRA", Object.keys(adapterShape)],
+  ["Steps", [...Object.keys({ ...epochShape, ...batchShape }), "lossSpikeThreshold", "skipLossSpikes"]],
+  ["Learning rate and optimiser", Object.keys(optimizerShape)],
+  ["Evaluation", Object.keys(evaluationShape)],
+  ["Checkpoints", Object.keys(checkpointShape)],
   ["Replay of an earlier stage", ["replay"]],
-  ["Model card", ["name", "trainingCutoffDate", "licence", "card"]],
+  ["Model card", Object.keys(cardShape)],
 ];
 
 /** Keys that stand first, whatever the stage. */
 const FIRST = ["prompts", "rewards", "data", "evalPrompts", "evalData", "evalFraction"];
 
 /** The keys of a stage's configuration file by what they are about: each with its meaning, its values, and what it is where not given. */
-export function stageKeys(stage: StageName, schema: z.ZodObject): string {
-  const texts: Readonly<Record<string, OptionText>> = { ...trainingTexts, ...adapterTexts, ...stageTexts[stage] };
-  const known = Object.keys(schema.shape);
+export function stageKeys({ shape }: z.ZodObject): string {
+  const known = Object.keys(shape);
   const rowsOf = (keys: readonly string[]): Row[] =>
-    keys.flatMap((key) => [keyRow(key, texts[key]!, schema.shape[key]!), ...innerRows(key)]);
+    keys.flatMap((key) => [keyRow(key, shape[key]!), ...innerRows(infoOf(shape[key]!).inner)]);
   const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
   const files: Row[] = [
-    ["model", "path of a checkpoint, or the configuration of a new model (required)"],
-    ["tokenizer", "tokenizer folder (required for a new model)"],
+    ...Object.entries(fileShape).map(([key, field]): Row => [key, infoOf(field).help]),
     // The library can do without: a program has the trained model in its hands.
-    ["outputDir", `${trainingTexts.outputDir}; if not set, nothing is saved`],
+    ["outputDir", `${infoOf(shape.outputDir!).help}; if not set, nothing is saved`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];
   const sections: [string, Row[]][] = [
@@ -104,23 +45,17 @@ export function stageKeys(stage: StageName, schema: z.ZodObject): string {
 }
 
 /** The keys inside an option that is an object. */
-function innerRows(key: string): Row[] {
-  if (key === "lora") return Object.entries(loraTexts).map(([name, text]) => keyRow(`  ${name}`, text));
-  if (key === "replay") return schemaRows(replaySchema, replayTexts);
-  return key === "parameterGroups" ? schemaRows(parameterGroupSchema, groupTexts) : [];
+function innerRows(inner: Shape = {}): Row[] {
+  return Object.entries(inner).map(([name, field]) => keyRow(`  ${name}`, field));
 }
 
-function schemaRows({ shape }: z.ZodObject, texts: Readonly<Record<string, OptionText>>): Row[] {
-  return Object.entries(shape).map(([name, field]) => keyRow(`  ${name}`, texts[name]!, field));
-}
-
-function keyRow(key: string, text: OptionText, field?: z.core.$ZodType): Row {
-  const [meaning, worded] = typeof text === "string" ? [text] : text;
-  const { values = "", needed = false, standard } = field ? described(field) : {};
+function keyRow(key: string, field: z.core.$ZodType): Row {
+  const { help, otherwise: worded } = infoOf(field);
+  const { values, needed, standard } = described(field);
   const otherwise = worded ?? (standard === undefined ? "" : String(standard));
   const standing = needed ? "required" : otherwise && `default${otherwise.includes(" ") ? ":" : ""} ${otherwise}`;
   const more = [values, standing].filter(Boolean).join(", ");
-  return [key, more ? `${meaning} (${more})` : meaning];
+  return [key, more ? `${help} (${more})` : help];
 }
 
 /** Describes the values of a field and its default. */

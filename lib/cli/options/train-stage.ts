@@ -8,10 +8,13 @@ import { LanguageModel } from "../../language-model/language-model.ts";
 import { Tokenizer } from "../../tokenizer/index.ts";
 import { needUsable } from "../../train/loop/output-folder.ts";
 import type { TrainEvent, TrainResult } from "../../train/loop/trainer.ts";
-import { readTrainingConfig } from "../../train/options/config-file.ts";
-import { needKnownNames } from "../../train/options/options.ts";
+import { fileShape, readTrainingConfig } from "../../train/options/config-file.ts";
+import { needKnownNames } from "../../train/options/parse-options.ts";
 import { howStopped } from "../terminal/interrupt.ts";
 import { NamedModels } from "./named-models.ts";
+
+/** Every stage that a configuration file can run. */
+export type StageName = "pretrain" | "sft" | "classify" | "embed" | "reward" | "dpo" | "kto" | "orpo" | "ppo" | "grpo";
 
 /** A stage's exported function; it checks the options that a file gave. */
 export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
@@ -40,9 +43,6 @@ export interface TrainStageOptions {
   onWarning?(message: string): void;
 }
 
-/** Keys of a configuration file other than options of the stage. */
-export const OWN_KEYS = ["model", "tokenizer"];
-
 /**
  * Runs a stage over a model from a path or a configuration, as the file says.
  * @throws HeddleError as the stage, with options as the file writes them; ABORTED says what was saved
@@ -66,7 +66,7 @@ async function runConfigured(
   config: Record<string, unknown>,
   options: TrainStageOptions,
 ): Promise<TrainResult> {
-  needKnownNames(stage.schema, config, stage.name, OWN_KEYS);
+  needKnownNames({ ...fileShape, ...stage.schema.shape }, config, stage.name);
   const { model: from, tokenizer: tokenizerPath, ...rest } = config;
   if (tokenizerPath !== undefined && typeof tokenizerPath !== "string")
     throw invalidArgument("tokenizer", "a folder", tokenizerPath);

@@ -1,5 +1,5 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
-import type { StageName } from "../../train/options/option-texts.ts";
+import type { StageName } from "../options/train-stage.ts";
 import { fitted, isLive, over } from "./live-line.ts";
 
 /** One live line on a terminal's stderr: step, share, loss, speed, time left. */

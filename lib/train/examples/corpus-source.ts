@@ -11,7 +11,7 @@ import type { CorpusTokenizer } from "../../data/encode.ts";
 import { type MixturePart, openMixture } from "../../data/mixture.ts";
 import type { BatchSource } from "../loop/trainer.ts";
 import { needFiles } from "../options/assert-files-exist.ts";
-import type { CorpusPart } from "../options/stage-options.ts";
+import type { CorpusPart } from "../options/text-data.ts";
 
 /** Files of one corpus, or several corpora with weights. */
 export type CorpusData = string | readonly string[] | readonly CorpusPart[];

@@ -137,7 +137,7 @@ export function splitExamples<T>(all: readonly T[], fraction: number): { train: 
   if (train.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `evalFraction: expected a row that is left to train on, got ${all.length} held out`,
+      `evalFraction: no row is left to train on, because all of them (${all.length}) are held out`,
     );
   return { train, heldOut };
 }

@@ -134,7 +134,7 @@ export class SftSource implements BatchSource<SftBatch> {
     if (fingerprint !== this.fingerprint)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `checkpoint: expected the data and options that it was made with (${fingerprint}), got others (${this.fingerprint})`,
+        `checkpoint: expected the data and options of the resumed run (${fingerprint}), got others (${this.fingerprint})`,
       );
     this.position = { epoch, sequence };
   }

@@ -8,7 +8,7 @@ import { Pacer } from "../../core/pacer.ts";
 import { removeLeft, temporaryName } from "../../core/temp-files.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
-import type { TextData, TextSource } from "../options/stage-options.ts";
+import type { TextData, TextSource } from "../options/text-data.ts";
 import type { CorpusData } from "./corpus-source.ts";
 
 const FOLDER = "heddle-texts";

@@ -35,13 +35,13 @@ export async function settleAdapters(
       return !isFloat(dtype) || scale !== undefined;
     });
     if (quantised === undefined) continue;
-    const merging = `base.model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32`;
-    const over = `over ${quantised}.weight in ${model.asStored(`${quantised}.weight`).dtype}`;
+    const merging = `base.model.mergeAdapter(${JSON.stringify(name)}) first, which makes these weights f32`;
+    const over = `${quantised}.weight in ${model.asStored(`${quantised}.weight`).dtype}`;
     throw new HeddleError(
       "INVALID_ARGUMENT",
       trainsAdapters
-        ? `lora: expected options (\`lora: {}\` trains adapter ${name} further), or ${merging}, got none ${over}`
-        : `model: expected one without adapter ${name} (${merging}), got it ${over}`,
+        ? `lora: adapter ${name} cannot be merged into quantised weights (${over}): pass \`lora: {}\` to train it further, or call ${merging}`
+        : `model: adapter ${name} cannot be merged into quantised weights (${over}): call ${merging}`,
     );
   }
   const release = claimWeights(model, adapters.flatMap(adapterTensors));

@@ -300,7 +300,7 @@ async function eachStored(
     if (left.length > 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `resume: expected a run that trains the parameters that it began with, in the same way (${path}), got one without ${left[0]}`,
+        `resume: the checkpoint trains more parameters than this run, or by another optimiser (${path}): this run has no ${left[0]}`,
       );
     for (const [name, tensor] of tensors) {
       const stored = source.tensor(name);

@@ -23,7 +23,7 @@ export function checkOverwrite({ resume, overwriteOutputDir }: Pick<OutputUse, "
   if (overwriteOutputDir && (resume === true || resume === "auto"))
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `overwriteOutputDir: expected false beside resume: ${describe(resume)}, got true`,
+      `overwriteOutputDir: cannot be combined with resume: ${describe(resume)}`,
     );
 }
 
@@ -42,7 +42,7 @@ export async function needUsable(use: OutputUse): Promise<void> {
     if (!resumesOwn) return;
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `overwriteOutputDir: expected false if resume names a checkpoint in outputDir (${resume}), got true`,
+      `overwriteOutputDir: cannot be combined with resume from a checkpoint in outputDir (${resume})`,
     );
   }
   if (resumesOwn) return;

@@ -6,7 +6,7 @@ import type { SftTokenizer } from "../examples/sft-rows.ts";
 import { SftSource } from "../examples/sft-source.ts";
 import { languageModelling } from "../losses/language-modeling.ts";
 import { supervised } from "../losses/supervised.ts";
-import type { TrainingOptions } from "../options/options.ts";
+import type { TrainingOptions } from "../options/parse-options.ts";
 import type { Stage } from "./stage.ts";
 import type { Replay } from "./step.ts";
 import type { BatchSource } from "./trainer.ts";
@@ -40,10 +40,11 @@ export async function openReplay(
   const given = typeof data === "string" ? [data] : data;
   const files = given.filter((file) => typeof file === "string");
   const ofText = documentSeparator === undefined ? textField && "textField" : "documentSeparator";
-  if (ofText || files.length < given.length)
+  if (ofText) throw new HeddleError("INVALID_ARGUMENT", `replay.${ofText}: cannot be combined with stage "sft"`);
+  if (files.length < given.length)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `replay: expected files of rows and no option of raw text with stage sft, got ${ofText ?? "corpora with weights"}`,
+      'replay.data: expected paths of files of rows with stage "sft", got corpora with weights',
     );
   if (!canChat(tokenizer))
     throw new HeddleError("INVALID_ARGUMENT", "replay: expected a tokenizer with chat templates, got one without");

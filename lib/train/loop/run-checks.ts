@@ -1,7 +1,7 @@
 // Checks of a run's options before the model is changed, so that a rejected run does not lose the model's head.
 import { HeddleError } from "../../core/errors.ts";
 import { learningRateSchedule } from "../../optim/schedule.ts";
-import type { TrainingOptions } from "../options/options.ts";
+import type { TrainingOptions } from "../options/parse-options.ts";
 import { checkOverwrite } from "./output-folder.ts";
 import type { BatchSource } from "./trainer.ts";
 

@@ -35,6 +35,6 @@ export function needSameFrozen(began: string | undefined, now: string | undefine
   if (began === undefined || now === undefined || began === now) return;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `resume: expected the base that the run began with, whose weights it does not train (${began}), got another, or the same in another type (${now})`,
+    `resume: the frozen weights, or their dtype, differ from those of the resumed run: expected ${began}, got ${now}`,
   );
 }

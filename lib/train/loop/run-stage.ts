@@ -9,10 +9,10 @@ import type { Model } from "../../models/model.ts";
 import { claimWeights } from "../../models/model-claims.ts";
 import type { MuonOptions } from "../../optim/muon.ts";
 import { learningRateSchedule } from "../../optim/schedule.ts";
-import { DEFAULT_SAVE_STEPS } from "../options/defaults.ts";
-import type { TrainingOptions } from "../options/options.ts";
+import type { Shape } from "../options/option.ts";
+import type { TrainingOptions } from "../options/parse-options.ts";
 import { recordedOptions } from "../options/run-options.ts";
-import type { EvaluateAt } from "../options/stage-options.ts";
+import { DEFAULT_SAVE_STEPS, type EvaluateAt } from "../options/shared-options.ts";
 import type { World } from "../world/world.ts";
 import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { CheckpointStore } from "./checkpoints.ts";
@@ -73,6 +73,8 @@ export interface StageSetup {
   warn?: ((message: string) => void) | undefined;
   /** Records the stage's changes to the model. Default: no changes. @internal */
   preparation?: Preparation | undefined;
+  /** The stage's own options, which say what a checkpoint records. Default: none. @internal */
+  shape?: Shape | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
 }
@@ -187,7 +189,7 @@ async function* prepared<Batch>(
         groups: optimizerGroups(grouped, options, muon),
         record: {
           parameterGroups: grouped.record,
-          options: recordedOptions(options, setup.world?.size ?? 1),
+          options: recordedOptions(options, setup.shape ?? {}, setup.world?.size ?? 1),
           frozenWeights: store && (await frozenFingerprint(model, names)),
         },
         replay,

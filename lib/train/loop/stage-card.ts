@@ -1,6 +1,7 @@
+import { filesIn, type RowSource } from "../../data/rows.ts";
 import { MOST_DATA, type ModelCard, type ModelCardInput } from "../../formats/model-card.ts";
 import { filesOf } from "../examples/corpus-source.ts";
-import type { TrainingOptions } from "../options/options.ts";
+import type { TrainingOptions } from "../options/parse-options.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
 /** The stage's entries in the model card. */
@@ -67,4 +68,9 @@ function listed<T extends { name: string }>(list: readonly T[]): (T | { name: st
 export function dataNames(data: string | readonly string[] | undefined): string[] {
   const files = data === undefined ? [] : typeof data === "string" ? [data] : data;
   return files.map((name) => name.replace(/^.*[\\/]/, ""));
+}
+
+/** Names of the files of rows in a card. */
+export function namesOf(data: RowSource): string[] {
+  return dataNames(filesIn(data));
 }

@@ -2,8 +2,15 @@ import { z } from "zod";
 import { invalidArgument } from "../../core/errors.ts";
 import { Run } from "../../core/run.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { adapterShape, givenOptions, parseOptions, trainingShape } from "../options/options.ts";
-import type { AdapterOptions, CallOptions, SharedOptions, StepOptions } from "../options/stage-options.ts";
+import { givenOptions, parseOptions } from "../options/parse-options.ts";
+import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
+import {
+  type AdapterOptions,
+  adapterShape,
+  type CallOptions,
+  type StepOptions,
+  stepShape,
+} from "../options/stage-options.ts";
 import { checkedStage } from "./checked-stage.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -11,7 +18,7 @@ import type { StageCard } from "./stage-card.ts";
 import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
 /** The strict schema of the options that `train` passes on. */
-export const trainSchema = z.strictObject({ ...trainingShape, ...adapterShape });
+export const trainSchema = z.strictObject({ ...sharedShape, ...stepShape, ...adapterShape });
 
 const STAGE_PARTS = ["collate", "count", "loss"] as const;
 const SOURCE_PARTS = ["next", "state", "restore", "dispose"] as const;
@@ -79,6 +86,7 @@ export function train<Batch, Base extends Trainable = Trainable>(
       signal,
       world,
       warn,
+      shape: trainSchema.shape,
     }),
   );
 }

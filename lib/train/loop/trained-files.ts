@@ -85,7 +85,7 @@ function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string
     if (!FREE.has(name) && expected !== got)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `resume: expected a model with ${name} ${expected}, which the run began with (${checkpoint}), got ${got}`,
+        `resume: expected a model with ${name} ${expected}, as in the resumed run (${checkpoint}), got ${got}`,
       );
   }
 }
@@ -111,7 +111,7 @@ export function adapterFiles(
         if (began[option] !== adapter.config[option])
           throw new HeddleError(
             "INVALID_ARGUMENT",
-            `lora.${option}: expected ${began[option]}, which the run began with (${checkpoint}), got ${adapter.config[option]}`,
+            `lora.${option}: expected ${began[option]}, as in the resumed run (${checkpoint}), got ${adapter.config[option]}`,
           );
     },
     data,

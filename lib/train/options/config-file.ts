@@ -3,10 +3,20 @@ import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { createJiti } from "jiti";
+import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { readJson } from "../../io/atomic-files.ts";
 import { DuplicateKey, parseStrictJson } from "../../io/strict-json.ts";
+import { option } from "./option.ts";
 import { WrittenNames } from "./written-names.ts";
+
+/** Keys of a configuration file other than options of the stage. */
+export const fileShape = {
+  model: option(z.unknown(), "path of a checkpoint, or the configuration of a new model (required)", {
+    aliases: "basemodel modelname modelnameorpath modelpath",
+  }),
+  tokenizer: option(z.unknown(), "tokenizer folder (required for a new model)", { aliases: "tokenizername" }),
+};
 
 /** Option names whose values are paths, or arrays of them. */
 const PATHS = ["data", "evalData", "evalScores", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];

@@ -1,72 +1,30 @@
 // Checkpoints keep the options that a run's losses follow from, and a resumed run has to have the same.
 import { HeddleError } from "../../core/errors.ts";
-import type { trainingShape } from "./options.ts";
+import { infoOf, type Shape } from "./option.ts";
+import { sharedShape } from "./shared-options.ts";
 
 /** Options by name, as JSON keeps them; null: not given. */
 export type RecordedOptions = Readonly<Record<string, unknown>>;
 
-/** Shared options that may change when a run resumes. */
-const FREE: readonly (keyof typeof trainingShape)[] = [
-  "outputDir",
-  "maxSteps",
-  "gradientCheckpointing",
-  "loggingSteps",
-  "evalSteps",
-  "evaluate",
-  "loadBestModelAtEnd",
-  "metricForBestModel",
-  "greaterIsBetter",
-  "earlyStoppingPatience",
-  "earlyStoppingThreshold",
-  "evalBatches",
-  "saveSteps",
-  "saveTotalLimit",
-  "dtype",
-  "saveDtype",
-  "resume",
-  "allowChangedOptions",
-  "overwriteOutputDir",
-  "skipNonFinite",
-  "maxConsecutiveSkips",
-  "name",
-  "trainingCutoffDate",
-  "licence",
-  "card",
-];
-/** Further options of single stages that may change. */
-const FREE_OF_STAGES = ["numTrainEpochs", "lossSpikeThreshold", "skipLossSpikes"];
-/** Options with separate checks: the position in the data holds the data's, the checkpoint's tensors those of what is trained. */
-const CHECKED_ELSEWHERE = [
-  ...["data", "evalData", "evalFraction", "prompts", "evalPrompts", "documentSeparator", "textField", "packing"],
-  ...["lora", "adapter", "parameterGroups"],
-];
-const LEFT_OUT = new Set<string>([...FREE, ...FREE_OF_STAGES, ...CHECKED_ELSEWHERE]);
-
-/** Options without a default. They are recorded as null where they are not given, so that giving one later is a change. */
-const OPTIONAL: readonly (keyof typeof trainingShape)[] = [
-  "maxSeqLength",
-  "decaySteps",
-  "decayRatio",
-  "decayType",
-  "warmupSteps",
-  "warmupRatio",
-  "minLearningRateRatio",
-  "replay",
-];
-
 /**
  * Picks the options that losses follow from.
  * @param options a stage's checked options
+ * @param shape the stage's own options; those that every stage has may be missing
  * @param processes number of processes that train together
  */
-export function recordedOptions(options: object, processes: number): RecordedOptions {
-  const given: Record<string, unknown> = { ...options };
-  const { gradientAccumulationSteps: steps, replay, ...rest } = given;
+export function recordedOptions(options: object, shape: Shape, processes: number): RecordedOptions {
+  const { gradientAccumulationSteps: steps, replay, ...given } = options as Readonly<Record<string, unknown>>;
+  const all: Shape = { ...sharedShape, ...shape };
   // n ranks process as many micro-batches per step as one process with n times the accumulation steps.
   const recorded: Record<string, unknown> = { gradientAccumulationSteps: Number(steps) * processes };
-  for (const name of new Set([...OPTIONAL, ...Object.keys(rest)])) {
-    if (LEFT_OUT.has(name) || name === "replay") continue;
-    const value = plain(rest[name] ?? null);
+  // Record shared options as null if they are not given. Giving one later is then a change.
+  for (const name of new Set([...Object.keys(sharedShape), ...Object.keys(given)])) {
+    if (
+      ["gradientAccumulationSteps", "replay"].includes(name) ||
+      (Object.hasOwn(all, name) && infoOf(all[name]!).recorded === false)
+    )
+      continue;
+    const value = plain(given[name] ?? null);
     if (value !== undefined) recorded[name] = value;
   }
   // The position in the replayed data is checked with the data's.

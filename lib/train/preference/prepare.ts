@@ -18,6 +18,15 @@ export interface SplitOptions {
   names?: { data: string; evalData: string } | undefined;
 }
 
+/** Items to learn from, and the number of rows that their longest sequence needs. */
+export interface PreferenceItems<Item> {
+  train: readonly Item[];
+  heldOut: readonly Item[];
+  sequenceLength: number;
+  /** Fingerprint of the reference's log-probabilities. Default: the stage uses no reference. */
+  reference?: string | undefined;
+}
+
 export type HowToRead<Item> = Pick<
   ReadOptions<Item>,
   "read" | "sequences" | "replaced" | "limit" | "what" | "signal" | "warn"
@@ -53,7 +62,7 @@ export async function readPairs(
   stage: string,
   options: SplitOptions & { maxSeqLength?: number | undefined; chatTemplate?: string | undefined },
   call: { signal?: AbortSignal | undefined; warn(message: string): void },
-): Promise<{ train: PreferencePair[]; heldOut: PreferencePair[]; sequenceLength: number }> {
+): Promise<PreferenceItems<PreferencePair>> {
   const encoder = new RowEncoder(tokenizerOf(base, stage), options);
   const limit = sequenceLengthOf(base.model, options);
   const same: string[] = [];

@@ -2,7 +2,12 @@ import { createHash } from "node:crypto";
 import { HeddleError } from "../../core/errors.ts";
 import { type FloatDType, Tensor } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
+import type { Trainable } from "../loop/run-stage.ts";
+import type { StageCall } from "../loop/start-stage.ts";
 import type { BatchSource } from "../loop/trainer.ts";
+import { type PreferenceItems, settleWeights } from "./prepare.ts";
+import { AnswerScorer } from "./scorer.ts";
+import type { AnsweredPrompt } from "./sequences.ts";
 
 /** Copies the named tensors of a model, so that training does not change them. */
 export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
@@ -25,12 +30,57 @@ export function fingerprint(numbers: Iterable<number>): string {
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 }
 
+/** How the log-probabilities of whole answers under the reference become part of the items. */
+export interface ReferenceScores<Item, Scored> {
+  /** Number of sequences that the reference scores at once. */
+  sequences: number;
+  /** The answers of an item. */
+  answers(item: Item): AnsweredPrompt[];
+  scored(item: Item, logprobs: readonly number[]): Scored;
+  /** The log-probabilities that identify the reference. */
+  identify(item: Scored): number[];
+}
+
+/** Scores items with the reference, once, before the first step: `refModel`, or the model before its training. */
+export async function scoredByReference<Item, Scored>(
+  base: Trainable,
+  { train, heldOut, sequenceLength }: PreferenceItems<Item>,
+  options: Parameters<typeof settleWeights>[1] & { dtype: FloatDType; refModel?: Trainable | undefined },
+  { signal, preparation }: StageCall,
+  { sequences, answers, scored, identify }: ReferenceScores<Item, Scored>,
+): Promise<PreferenceItems<Scored>> {
+  await preparation.change(() => settleWeights(base.model, options));
+  const { refModel, dtype } = options;
+  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences, sequenceLength, dtype });
+  const score = async (items: readonly Item[]): Promise<Scored[]> => {
+    const lists = items.map(answers);
+    const sums = await scorer.sums(lists.flat(), signal);
+    let next = 0;
+    return items.map((item, i) => {
+      const first = next;
+      next += lists[i]!.length;
+      return scored(item, sums.slice(first, next));
+    });
+  };
+  try {
+    const known = await score(train);
+    return {
+      train: known,
+      heldOut: await score(heldOut),
+      sequenceLength,
+      reference: fingerprint(known.flatMap(identify)),
+    };
+  } finally {
+    scorer.dispose();
+  }
+}
+
 /** @throws HeddleError INVALID_ARGUMENT */
-export function needSameReference(before: unknown, now: string, expected = "the reference", got = "another"): void {
+export function needSameReference(before: unknown, now: string, what = "the reference differs"): void {
   if (before === now) return;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `resume: expected ${expected} that the run began with (fingerprint ${before}), got ${got} (${now}); give the model that was given then, not the one that was trained since`,
+    `resume: ${what} from that of the resumed run: expected fingerprint ${before}, got ${now}; pass the original model, not the one trained since`,
   );
 }
 
@@ -44,7 +94,7 @@ export function withReference<Batch>(source: BatchSource<Batch>, reference: stri
     state: () => ({ reference, inner: source.state() }),
     restore(state) {
       const { reference: before, inner } = (state ?? {}) as { reference?: unknown; inner?: unknown };
-      needSameReference(before, reference, "the reference and the data", "others");
+      needSameReference(before, reference, "the reference or the data differ");
       source.restore(inner);
     },
     evaluation: source.evaluation,

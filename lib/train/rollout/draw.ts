@@ -1,9 +1,9 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { Stream, uniformAt } from "../../data/random.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { completeSeeded } from "../../language-model/rollout-generate.ts";
-import { number, whole } from "../preference/options.ts";
 import { type AnsweredPrompt, joined } from "../preference/sequences.ts";
+import type { samplingShape } from "./options.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
 /** A prompt with its index in the rollout. */
@@ -11,19 +11,6 @@ export interface PlacedPrompt {
   readonly prompt: PolicyPrompt;
   readonly place: number;
 }
-
-/** Sampling options; names as in `generate`, defaults as in TRL. */
-export const samplingShape = {
-  /** Maximum number of tokens of an answer. */
-  maxCompletionLength: whole(1).default(256),
-  temperature: z
-    .custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0")
-    .default(1),
-  topK: whole(0).default(0),
-  topP: number(0, 1).default(1),
-  minP: number(0, 1).default(0),
-  repetitionPenalty: number(0).default(1),
-} as const;
 
 export type SamplingOptions = z.output<z.ZodObject<typeof samplingShape>>;
 

@@ -3,75 +3,109 @@ import { HeddleError } from "../../core/errors.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { PromptRow } from "../examples/row-types.ts";
-import type { Trainable } from "../loop/run-stage.ts";
-import { rowData } from "../options/options.ts";
-import { modelOption, number, type PreferenceOptions, preferenceShape } from "../preference/options.ts";
-import { samplingShape } from "./draw.ts";
-import { type Reward, rewardList } from "./rewards.ts";
+import { batchShape } from "../options/optimizer-options.ts";
+import { above, type Given, option, real, variant, whole } from "../options/option.ts";
+import { heldOutRows, rows } from "../options/stage-options.ts";
+import { textDataShape } from "../options/text-data.ts";
+import { truncationModes } from "../preference/fit.ts";
+import {
+  type PreferenceOptions,
+  preferenceShape,
+  preferenceStageShape,
+  referenceShape,
+} from "../preference/options.ts";
+import { rewardList } from "./rewards.ts";
 
-/** Options of the stages in which the model answers prompts. */
-export interface PolicyOptions<Base = LanguageModel> extends PreferenceOptions<Base, PromptRow> {
+/** Sampling options; names as in `generate`, defaults as in TRL. */
+export const samplingShape = {
+  /** Maximum number of tokens of an answer. Default 256. */
+  maxCompletionLength: option(whole(1).default(256), "maximum tokens per answer", {
+    aliases: "maxtokens maxnewtokens responselength",
+  }),
+  /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 1. */
+  temperature: option(above().default(1), "sampling temperature"),
+  /** Sample only from this number of the likeliest tokens; 0: all. Default 0. */
+  topK: option(whole(0).default(0), "sample from this many most likely tokens; 0: from all"),
+  /** Sample only from the likeliest tokens whose probabilities add up to this. Default 1. */
+  topP: option(real(0, 1).default(1), "sample from the most likely tokens with this total probability"),
+  /** Sample only from tokens that are at least this fraction as probable as the likeliest. Default 0. */
+  minP: option(real(0, 1).default(0), "sample from tokens with at least this fraction of the highest probability"),
+  /** Above 1: fewer repetitions. Default 1. */
+  repetitionPenalty: option(real(0).default(1), "values above 1 penalise repetition"),
+};
+
+const policyShape = {
   /**
    * Rows {prompt, …}, required unless data is given. Files (.jsonl, .parquet), or in a program the rows. Further fields go to the rewards.
    * Default: data.
    */
-  prompts?: RowSource<PromptRow> | undefined;
+  prompts: option(
+    rows<PromptRow>().optional(),
+    ".jsonl or .parquet files of rows {prompt, …}, required unless data is given; reward functions receive all fields",
+    { recorded: false },
+  ),
   /** Rows that are never trained on. Default: evalData. */
-  evalPrompts?: RowSource<PromptRow> | undefined;
+  evalPrompts: option(rows<PromptRow>().optional(), "rows for evaluation, never trained on", { recorded: false }),
   /** Alias of prompts. Default: prompts. */
-  data?: RowSource<PromptRow> | undefined;
+  data: variant(textDataShape.data, rows<PromptRow>().optional(), { help: "alias of prompts" }),
   /** Alias of evalPrompts. Default: none. */
-  evalData?: RowSource<PromptRow> | undefined;
+  evalData: heldOutRows<PromptRow>("alias of evalPrompts"),
   /** Rewards of answers: functions, and reward models as trained by `trainReward`. */
-  rewards: readonly Reward[];
+  rewards: option(rewardList, "paths of modules that export reward functions, and of reward models", {
+    aliases: "reward rewardfuncs rewardfunctions rewardmodel",
+  }),
   /** Weight of each reward. Default: 1 each. */
-  rewardWeights?: number[] | undefined;
-  /** The reference model. Default: the policy itself before the first step. */
-  refModel?: Trainable | undefined;
+  rewardWeights: option(
+    z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
+    "weight of each reward",
+    { otherwise: "1 each" },
+  ),
   /** Number of answers in one micro-batch. Default 8. */
-  perDeviceTrainBatchSize?: number | undefined;
+  perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
+    help: "answers per micro-batch",
+  }),
   /** Maximum number of positions of a prompt with its answer. Default: the model's context. */
-  maxSeqLength?: number | undefined;
-  /** Maximum number of tokens of an answer. Default 256. */
-  maxCompletionLength?: number | undefined;
-  /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 1. */
-  temperature?: number | undefined;
-  /** Sample only from this number of the likeliest tokens; 0: all. Default 0. */
-  topK?: number | undefined;
-  /** Sample only from the likeliest tokens whose probabilities add up to this. Default 1. */
-  topP?: number | undefined;
-  /** Sample only from tokens that are at least this fraction as probable as the likeliest. Default 0. */
-  minP?: number | undefined;
-  /** Above 1: fewer repetitions. Default 1. */
-  repetitionPenalty?: number | undefined;
+  maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), {
+    help: "maximum tokens of prompt and answer together",
+    otherwise: "the model's context length",
+  }),
   /**
    * Element type of the matrices for drawing answers. bf16 uses a rounded twin of the f32 weights, at up to twice the speed. Its draws are
    * weighted by importanceSamplingCap. Default: bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, CUDA); else
    * f32. With lora, the model itself draws, in its stored type.
    */
-  rolloutDtype?: "bf16" | "f32" | undefined;
+  rolloutDtype: option(
+    z.enum(["bf16", "f32"]).optional(),
+    "data type for sampling answers; bf16 uses a rounded copy of the weights",
+    { otherwise: "bf16 if dtype is bf16 or the device multiplies bf16; else f32" },
+  ),
   /**
    * Maximum weight of a token drawn by the twin. The weight is its probability under the policy divided by that under the twin. Default 2.
    */
-  importanceSamplingCap?: number | undefined;
+  importanceSamplingCap: option(
+    real(1).default(2),
+    "upper bound of the importance weight of tokens that the rounded copy sampled",
+  ),
   /** Handling of a prompt that is too long: error stops, drop leaves it out, keep_end cuts its beginning. Default "error". */
-  truncationMode?: PreferenceOptions["truncationMode"];
-}
+  truncationMode: variant(preferenceShape.truncationMode, z.enum(truncationModes).default("error"), {
+    help: "if a prompt is too long: keep_end cuts its start",
+  }),
+};
 
-/** `PolicyOptions` as a schema. */
-export const policyShape = {
-  ...preferenceShape,
+/** All options of the stages in which the model answers prompts. */
+export const policyStageShape = {
+  ...preferenceStageShape<PromptRow>(),
   ...samplingShape,
-  prompts: rowData<PromptRow>().optional(),
-  evalPrompts: rowData<PromptRow>().optional(),
-  data: rowData<PromptRow>().optional(),
-  evalData: rowData<PromptRow>().optional(),
-  rewards: rewardList,
-  rewardWeights: z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
-  refModel: modelOption.optional(),
-  rolloutDtype: z.enum(["bf16", "f32"]).optional(),
-  importanceSamplingCap: number(1).default(2),
-} as const;
+  ...policyShape,
+  ...referenceShape,
+};
+
+/** Options of the stages in which the model answers prompts. */
+export interface PolicyOptions<Base = LanguageModel>
+  extends Given<typeof policyShape>,
+    Given<typeof samplingShape>,
+    Given<typeof referenceShape>,
+    PreferenceOptions<Base, PromptRow> {}
 
 /** Returns the rows with prompts. @throws HeddleError INVALID_ARGUMENT unless exactly one of the two options is given */
 export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource<PromptRow> {

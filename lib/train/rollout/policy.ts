@@ -7,8 +7,9 @@ import { adapterTensors } from "../../models/adapters/adapters.ts";
 import { defaultCacheDtype } from "../../models/cache-shape.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
+import type { StageCall } from "../loop/start-stage.ts";
 import { needFiles } from "../options/assert-files-exist.ts";
-import { type Call, needSameVocabulary, sequenceLengthFor } from "../preference/options.ts";
+import { needSameVocabulary, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
 import { fingerprint, snapshot } from "../preference/reference.ts";
@@ -17,10 +18,10 @@ import { AnswerScorer } from "../preference/scorer.ts";
 import { answerLength } from "../preference/sequences.ts";
 import { type DrawnAnswer, drawAnswers, type PlacedPrompt } from "./draw.ts";
 import { RolloutModel } from "./model.ts";
-import { type policyShape, promptsOf } from "./options.ts";
+import { type policyStageShape, promptsOf } from "./options.ts";
 import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
-type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
+type PolicyOptions = Omit<z.output<z.ZodObject<typeof policyStageShape>>, "learningRate">;
 
 /** Error text for prompts. Strings are paths; the text tells users with texts how to pass them. */
 const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
@@ -60,7 +61,7 @@ export async function openPolicy(
   base: LanguageModel,
   stage: string,
   options: PolicyOptions & { refModel?: Trainable | undefined },
-  call: Call & { needsReference: boolean },
+  call: StageCall & { needsReference: boolean },
 ): Promise<Policy> {
   const { model } = base;
   const { refModel, maxCompletionLength, temperature, dtype, perDeviceTrainBatchSize: sequences } = options;
@@ -71,7 +72,7 @@ export async function openPolicy(
   if (limit < 1)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `maxCompletionLength: expected room for a prompt within ${context} positions (maxSeqLength), got ${maxCompletionLength}`,
+      `maxCompletionLength: expected at most ${context}, so that a prompt fits into maxSeqLength, got ${maxCompletionLength}`,
     );
   const rows = {
     ...options,

@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
 import { Pacer } from "../../core/pacer.ts";
-import { Run } from "../../core/run.ts";
-import type { RowSource } from "../../data/rows.ts";
+import type { Run } from "../../core/run.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierNames, trunkNames } from "../../models/heads.ts";
@@ -18,23 +17,30 @@ import {
 } from "../examples/classify-rows.ts";
 import { ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { ClassifyRow } from "../examples/row-types.ts";
-import { type Preparation, preparing } from "../loop/model-rollback.ts";
 import { needPossible } from "../loop/run-checks.ts";
-import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
-import type { StageCard } from "../loop/stage-card.ts";
+import { namesOf } from "../loop/stage-card.ts";
+import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { evaluateLabelled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
 import { classification } from "../losses/classify-loss.ts";
-import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
-import type {
-  AdapterOptions,
-  CallOptions,
-  EpochOptions,
-  HeldOutOptions,
-  SharedOptions,
+import { batchShape } from "../options/optimizer-options.ts";
+import { type Given, option, variant, whole } from "../options/option.ts";
+import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
+import {
+  type AdapterOptions,
+  adapterShape,
+  type CallOptions,
+  crossEntropyShape,
+  type EpochOptions,
+  epochShape,
+  type HeldOutOptions,
+  heldOutRows,
+  heldOutShape,
+  stepsOf,
+  trainingRows,
 } from "../options/stage-options.ts";
-import { namesOf, stepsOf } from "../preference/options.ts";
 
 const isWeights = (v: unknown): boolean =>
   typeof v === "object" &&
@@ -42,71 +48,87 @@ const isWeights = (v: unknown): boolean =>
   !Array.isArray(v) &&
   Object.values(v).every((weight) => typeof weight === "number" && weight > 0 && Number.isFinite(weight));
 
-/** The strict schema of the options, as a configuration file holds them. */
-export const classifySchema = z.strictObject({
-  ...trainingShape,
-  ...adapterShape,
-  maxSteps: trainingShape.maxSteps.optional(),
-  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  data: rowData<ClassifyRow>(),
-  evalData: rowData<ClassifyRow>().optional(),
-  evalFraction: z.number().min(0).max(0.5).optional(),
-  labels: z.array(z.string().min(1)).min(1).optional(),
-  problemType: z
-    .enum(["single_label_classification", "multi_label_classification", "regression"])
-    .default("single_label_classification"),
-  pooling: z.enum(["last", "mean", "first"]).optional(),
-  trainable: z.enum(["full", "head"]).default("full"),
-  // z.record would drop a label named `__proto__`.
-  classWeights: z
-    .custom<"balanced" | Readonly<Record<string, number>>>(
-      (v) => v === "balanced" || isWeights(v),
-      "balanced, or an object of labels and numbers above 0",
-    )
-    .optional(),
-  labelSmoothingFactor: z.number().min(0).max(0.99).default(0),
-  truncation: z.boolean().default(false),
-  calibrate: z.boolean().default(true),
-});
-
-/** Options of `trainClassifier`. */
-export interface ClassifyOptions<Base = LanguageModel>
-  extends SharedOptions<Base>,
-    EpochOptions,
-    HeldOutOptions<ClassifyRow>,
-    AdapterOptions,
-    CallOptions {
+const classifyShape = {
   /** Rows {text, label}, or {tokens, labels} with one label for each word. Files (.jsonl, .parquet), or in a program the rows. */
-  data: RowSource<ClassifyRow>;
+  data: trainingRows<ClassifyRow>(
+    ".jsonl or .parquet files of rows {text, label}, or {tokens, labels} with one label a word",
+  ),
   /** Rows that are never trained on. They measure accuracy and calibration, and fit the temperature. Default: none. */
-  evalData?: RowSource<ClassifyRow> | undefined;
+  evalData: heldOutRows<ClassifyRow>("evaluation rows for accuracy, calibration and the temperature, never trained on"),
   /** Number of texts in one micro-batch. Default 8. */
-  perDeviceTrainBatchSize?: number | undefined;
+  perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
+    help: "texts per micro-batch",
+  }),
   /** Maximum number of tokens of a text. Default: the model's context. */
-  maxSeqLength?: number | undefined;
+  maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), {
+    help: "maximum tokens per text",
+    otherwise: "the model's context length",
+  }),
   /** The labels in order. Default: those of the rows, sorted. */
-  labels?: string[] | undefined;
+  labels: option(z.array(z.string().min(1)).min(1).optional(), "the labels in order", {
+    otherwise: "those of the rows, sorted",
+  }),
   /** Kind of problem. Default "single_label_classification". */
-  problemType?: "single_label_classification" | "multi_label_classification" | "regression" | undefined;
+  problemType: option(
+    z
+      .enum(["single_label_classification", "multi_label_classification", "regression"])
+      .default("single_label_classification"),
+    "kind of label",
+  ),
   /**
    * Hidden states that the head sees: the last token (as transformers' decoders do), the mean, or the first token. Default: last; first
    * for encoders.
    */
-  pooling?: "last" | "mean" | "first" | undefined;
+  pooling: option(z.enum(["last", "mean", "first"]).optional(), "hidden state that the head reads", {
+    otherwise: "last; first for encoders",
+  }),
   /** The trained weights: all of them, or the head over a frozen trunk (with `lora`: adapters and the head). Default "full". */
-  trainable?: "full" | "head" | undefined;
+  trainable: option(
+    z.enum(["full", "head"]).default("full"),
+    "full: every weight; head: the head over a frozen trunk (with lora: adapters and the head)",
+  ),
   /**
    * Weight of each label's rows by name: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. Default: 1 each.
    * As in PyTorch's `CrossEntropyLoss(weight)` the loss is divided by the sum of the weights of a step's targets.
    */
-  classWeights?: "balanced" | Readonly<Record<string, number>> | undefined;
+  classWeights: option(
+    // z.record would drop a label named `__proto__`.
+    z
+      .custom<"balanced" | Readonly<Record<string, number>>>(
+        (v) => v === "balanced" || isWeights(v),
+        "balanced, or an object of labels and numbers above 0",
+      )
+      .optional(),
+    "weight of each label by name; balanced: inversely proportional to its frequency",
+    { otherwise: "1 each" },
+  ),
   /** Share of the target that is spread evenly over all labels. Default 0. */
-  labelSmoothingFactor?: number | undefined;
+  labelSmoothingFactor: variant(crossEntropyShape.labelSmoothingFactor, z.number().min(0).max(0.99).default(0), {
+    help: "label smoothing",
+  }),
   /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
-  truncation?: boolean | undefined;
+  truncation: option(z.boolean().default(false), "cut long texts at the end instead of raising an error"),
   /** Fit a temperature for the probabilities on the held-out rows, if there are any. Default true. */
-  calibrate?: boolean | undefined;
-}
+  calibrate: option(z.boolean().default(true), "fit a temperature for the logits on the evaluation rows"),
+};
+
+/** The strict schema of the options, as a configuration file holds them. */
+export const classifySchema = z.strictObject({
+  ...sharedShape,
+  ...epochShape,
+  ...heldOutShape<ClassifyRow>(),
+  ...adapterShape,
+  ...classifyShape,
+});
+
+/** Options of `trainClassifier`. */
+export interface ClassifyOptions<Base = LanguageModel>
+  extends Given<typeof classifyShape>,
+    SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<ClassifyRow>,
+    AdapterOptions,
+    CallOptions {}
 
 /** A model with a tokenizer that reports token offsets and special tokens, as a classifier needs. `LanguageModel` implements it. */
 export interface TrainableClassifier extends Trainable {
@@ -129,22 +151,18 @@ export function trainClassifier<Base extends TrainableClassifier>(
   base: Base,
   options: ClassifyOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning, ...rest } = givenOptions(options, "classify");
-  const parsed = parseOptions(classifySchema, rest, "classify");
-  return new Run(() =>
-    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
-  );
+  return startStage(base, { name: "classify", schema: classifySchema }, options, start);
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof classifySchema>,
-  { signal, world, warn, preparation }: Pick<StageSetup, "signal" | "world" | "warn"> & { preparation: Preparation },
+  call: StageCall,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "classify");
   const { model } = base;
   const { problemType, seed } = options;
-  const rows = await readRowsOf(options, signal);
+  const rows = await readRowsOf(options, call.signal);
   const classifier = classifierFor(model, rows, options);
   const index = new Map(classifier.labels.map((label, i) => [label, i]));
   const limit =
@@ -180,11 +198,11 @@ async function* start(
     seed,
     evalBatches: options.evalBatches,
   });
-  const run = { ...options, maxSteps: stepsOf(options, train.length, world) };
+  const run = { ...options, maxSteps: stepsOf(options, train.length, call.world) };
   needPossible(source, run);
   // Replayed text needs the language-modelling head.
   const keepLanguageHead = options.replay !== undefined;
-  await preparation.change(() => model.addClassifier(classifier, { seed, keepLanguageHead }));
+  await call.preparation.change(() => model.addClassifier(classifier, { seed, keepLanguageHead }));
   const names =
     options.trainable === "head" || options.lora
       ? classifierNames(model.config)
@@ -192,11 +210,11 @@ async function* start(
   const finish = async (): Promise<Metrics> => {
     if (heldOut.length === 0) return {};
     model.setClassifierTemperature(undefined);
-    const measured = await evaluateLabelled(model, heldOut, { signal });
+    const measured = await evaluateLabelled(model, heldOut, { signal: call.signal });
     if (!options.calibrate || problemType !== "single_label_classification") return measured.metrics;
     const temperature = fitClassifierTemperature(measured);
     model.setClassifierTemperature(temperature);
-    const calibrated = await evaluateLabelled(model, heldOut, { signal, logits: measured.logits });
+    const calibrated = await evaluateLabelled(model, heldOut, { signal: call.signal, logits: measured.logits });
     return {
       ...measured.metrics,
       temperature,
@@ -204,17 +222,14 @@ async function* start(
       calibratedNll: calibrated.metrics.nll!,
     };
   };
-  const card: StageCard = {
+  const card = {
     data: namesOf(options.data),
     notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
     evaluation: { name: "held-out rows", metric: "loss" },
   };
   return yield* runStage(base, stage, source, run, {
+    ...call,
     card,
-    signal,
-    world,
-    warn,
-    preparation,
     names,
     sequenceLength,
     finish,

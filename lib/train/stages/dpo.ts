@@ -1,29 +1,21 @@
 import { z } from "zod";
-import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { Run } from "../../core/run.ts";
+import { describe, HeddleError } from "../../core/errors.ts";
+import type { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum, Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import { runStage, type Trainable } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { givenOptions, parseOptions } from "../options/options.ts";
+import { type Given, option, real } from "../options/option.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import {
-  type Call,
-  modelOption,
-  namesOf,
-  needSameVocabulary,
-  number,
   type PairOptions,
   type PreferenceTrainable,
-  preferenceShape,
-  rowsShape,
-  stepsOf,
+  pairShape,
+  preferenceStageShape,
+  referenceShape,
 } from "../preference/options.ts";
 import {
   type PreferencePair,
@@ -34,22 +26,10 @@ import {
   type ReferencedPair,
   rewardMetrics,
 } from "../preference/pairs.ts";
-import { readPairs, settleWeights } from "../preference/prepare.ts";
-import { fingerprint, withReference } from "../preference/reference.ts";
-import { AnswerScorer } from "../preference/scorer.ts";
+import { readPairs } from "../preference/prepare.ts";
+import { scoredByReference } from "../preference/reference.ts";
+import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
-
-/** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
-export const dpoSchema = z.strictObject({
-  ...preferenceShape,
-  ...rowsShape<PairRow>(),
-  beta: number(0).default(0.1),
-  lossType: z.enum(dpoLossTypes).default("sigmoid"),
-  labelSmoothing: number(0, 0.5).default(0),
-  rpoAlpha: number(0).default(0),
-  refModel: modelOption.optional(),
-  loss: z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
-});
 
 /** Input of a custom objective, (pairs) f32 each: log-probabilities of whole answers, and their token counts. */
 export interface DpoLossInput extends DpoLogprobs {
@@ -60,23 +40,50 @@ export interface DpoLossInput extends DpoLogprobs {
 /** A custom objective: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
-/** Options of `dpo`. */
-export interface DpoOptions<Base = LanguageModel> extends PairOptions<Base> {
+const peaks = { lora: 1e-5, weights: 1e-6 };
+
+const dpoShape = {
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate?: number | undefined;
+  learningRate: peakLearningRate(peaks),
   /** Strength of the penalty for diverging from the reference. Default 0.1. */
-  beta?: number | undefined;
+  beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
+    aliases: KL_ALIASES,
+  }),
   /** The objective. Default "sigmoid". */
-  lossType?: (typeof dpoLossTypes)[number] | undefined;
+  lossType: option(z.enum(dpoLossTypes).default("sigmoid"), "loss function"),
   /** Probability that a preference is inverted; for sigmoid. Default 0. */
-  labelSmoothing?: number | undefined;
+  labelSmoothing: option(real(0, 0.5).default(0), "sigmoid only: probability that a preference label is flipped", {
+    aliases: "labelsmoothingfactor",
+  }),
   /** Weight of the chosen answers' cross-entropy, the mean over the tokens of a step's chosen answers as in TRL; 0: none. Default 0. */
-  rpoAlpha?: number | undefined;
-  /** The reference model. Default: the policy itself before the first step. */
-  refModel?: Trainable | undefined;
+  rpoAlpha: option(real(0).default(0), "weight of the cross-entropy of chosen answers; 0 disables it"),
   /** A custom objective, which replaces lossType. Default: none. */
-  loss?: DpoLoss | undefined;
-}
+  loss: option(
+    z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
+    "module only: a custom loss as a function of log-probabilities, instead of lossType",
+  ),
+};
+
+/** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
+export const dpoSchema = z
+  .strictObject({
+    ...preferenceStageShape<PairRow>(),
+    ...pairShape,
+    ...referenceShape,
+    ...dpoShape,
+  })
+  .superRefine(({ lossType, labelSmoothing, loss }, context) => {
+    if (lossType === "sigmoid") return;
+    const message = (expected: string) => `${expected} with lossType ${lossType}`;
+    if (labelSmoothing > 0) context.addIssue({ code: "custom", path: ["labelSmoothing"], message: message("0") });
+    if (loss) context.addIssue({ code: "custom", path: ["loss"], message: message("no custom loss") });
+  });
+
+/** Options of `dpo`. */
+export interface DpoOptions<Base = LanguageModel>
+  extends Given<typeof dpoShape>,
+    Given<typeof referenceShape>,
+    PairOptions<Base> {}
 
 /**
  * Direct preference optimisation (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a reward model. Rows
@@ -94,67 +101,27 @@ export function dpo<Base extends PreferenceTrainable>(
   base: Base,
   options: DpoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "dpo");
-  const parsed = parseOptions(dpoSchema, rest, "dpo");
-  if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")
-    throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);
-  if (parsed.loss && parsed.lossType !== "sigmoid")
-    throw invalidArgument("loss", `none with lossType ${parsed.lossType}`, parsed.loss);
-  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+  return startStage(base, { name: "dpo", schema: dpoSchema }, options, run);
 }
 
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof dpoSchema>,
-  call: Call,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { perDeviceTrainBatchSize: pairs, refModel, dtype } = options;
-  const { signal } = call;
-  if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
-  const { train, heldOut, sequenceLength } = await readPairs(base, "dpo", options, call);
-  await call.preparation.change(() => settleWeights(base.model, options));
-  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: 2 * pairs, sequenceLength, dtype });
-  const referenced = async (list: readonly PreferencePair[]): Promise<ReferencedPair[]> => {
-    const sums = await scorer.sums(
-      list.flatMap(({ chosen, rejected }) => [chosen, rejected]),
-      signal,
-    );
-    return list.map((pair, i) => ({ ...pair, reference: { chosen: sums[2 * i]!, rejected: sums[2 * i + 1]! } }));
-  };
-  let source: ExampleSource<ReferencedPair>;
-  let reference: string;
-  try {
-    const known = await referenced(train);
-    const { seed, evalBatches } = options;
-    source = new ExampleSource(known, { heldOut: await referenced(heldOut), batchSize: pairs, seed, evalBatches });
-    reference = fingerprint(known.flatMap((pair) => [pair.reference.chosen, pair.reference.rejected]));
-  } finally {
-    scorer.dispose();
-  }
-  const stage = dpoStage({ ...options, sequenceLength, pairs });
-  const maxSteps = stepsOf(options, train.length, call.world);
-  const learningRate = learningRateOf("dpo", options);
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof dpoSchema>, ReferencedPair>({
+  peaks,
+  about: {
     notes: "Tuned on pairs of a better and a worse answer (DPO).",
     evaluation: { name: "held-out pairs", metric: "DPO loss" },
-  };
-  return yield* runStage(
-    base,
-    stage,
-    withReference(source, reference),
-    { ...options, maxSteps, learningRate },
-    {
-      card,
-      signal,
-      world: call.world,
-      warn: call.warn,
-      preparation: call.preparation,
-      sequences: 2 * pairs,
-      sequenceLength,
-    },
-  );
-}
+  },
+  sequencesEach: 2,
+  async items(base, options, call) {
+    const pairs = await readPairs(base, "dpo", options, call);
+    return scoredByReference<PreferencePair, ReferencedPair>(base, pairs, options, call, {
+      sequences: 2 * options.perDeviceTrainBatchSize,
+      answers: ({ chosen, rejected }) => [chosen, rejected],
+      scored: (pair, [chosen, rejected]) => ({ ...pair, reference: { chosen: chosen!, rejected: rejected! } }),
+      identify: ({ reference: { chosen, rejected } }) => [chosen, rejected],
+    });
+  },
+  stage: (options, { items: pairs, sequenceLength }) => dpoStage({ ...options, pairs, sequenceLength }),
+});
 
 export interface DpoStageOptions extends Objective {
   /** Weight of the chosen answers' cross-entropy (Pang et al. 2024), the mean over the tokens of all chosen answers as in TRL; 0: none. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
-import { Run } from "../../core/run.ts";
-import { noRowsError, type RowSource } from "../../data/rows.ts";
+import type { Run } from "../../core/run.ts";
+import { noRowsError } from "../../data/rows.ts";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { embeddingSchema, embeddingWidths } from "../../formats/sentence-transformers/embedding-schema.ts";
 import { embeddingLimit, embeddingOf, embeddings } from "../../language-model/embed/embed.ts";
@@ -15,81 +15,102 @@ import {
   type ColumnPrompt,
   type ColumnPrompts,
   columnPrompts,
-  type TrainingPrompts,
   textKey,
   trainingPromptsSchema,
 } from "../examples/embed-prompts.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "../examples/embed-rows.ts";
 import { ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { EmbedRow, ScoredRow } from "../examples/row-types.ts";
-import { type Preparation, preparing } from "../loop/model-rollback.ts";
-import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
-import type { StageCard } from "../loop/stage-card.ts";
+import { namesOf } from "../loop/stage-card.ts";
+import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { contrastive, type PairExample } from "../losses/embed-loss.ts";
-import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "../options/options.ts";
-import type {
-  AdapterOptions,
-  CallOptions,
-  EpochOptions,
-  HeldOutOptions,
-  SharedOptions,
+import { batchShape } from "../options/optimizer-options.ts";
+import { type Given, option, variant, whole } from "../options/option.ts";
+import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
+import {
+  type AdapterOptions,
+  adapterShape,
+  type CallOptions,
+  type EpochOptions,
+  epochShape,
+  type HeldOutOptions,
+  heldOutRows,
+  heldOutShape,
+  rows,
+  stepsOf,
+  trainingRows,
 } from "../options/stage-options.ts";
-import { namesOf, stepsOf } from "../preference/options.ts";
 import type { World } from "../world/world.ts";
 
-/** The strict schema of the options, as a configuration file holds them. */
-export const embedSchema = z.strictObject({
-  ...trainingShape,
-  ...adapterShape,
-  maxSteps: trainingShape.maxSteps.optional(),
-  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  data: rowData<EmbedRow>(),
-  evalData: rowData<EmbedRow>().optional(),
-  evalFraction: z.number().min(0).max(0.5).optional(),
-  evalScores: rowData<ScoredRow>().optional(),
-  pooling: embeddingSchema.shape.pooling.unwrap().optional(),
-  prompts: trainingPromptsSchema.optional(),
-  temperature: z.number().positive().max(100).default(0.05),
-  symmetric: z.boolean().default(false),
-  truncation: z.boolean().default(false),
-});
-
-/** Options of `trainEmbedding`. */
-export interface EmbedOptions<Base = LanguageModel>
-  extends SharedOptions<Base>,
-    EpochOptions,
-    HeldOutOptions<EmbedRow>,
-    AdapterOptions,
-    CallOptions {
+const embedShape = {
   /**
    * Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them. Files (.jsonl, .parquet), or in a
    * program the rows.
    */
-  data: RowSource<EmbedRow>;
+  data: trainingRows<EmbedRow>(
+    ".jsonl or .parquet files of rows {anchor, positive}, with negative also one or several hard negatives",
+  ),
   /** Rows of the same kind that are never trained on. They measure recall@k. Default: none. */
-  evalData?: RowSource<EmbedRow> | undefined;
+  evalData: heldOutRows<EmbedRow>("evaluation rows for recall@k, never trained on"),
   /** Rows {sentence1, sentence2, score}. They measure the rank correlation of cosines and scores (Spearman). Default: none. */
-  evalScores?: RowSource<ScoredRow> | undefined;
+  evalScores: option(
+    rows<ScoredRow>().optional(),
+    "rows {sentence1, sentence2, score} for the rank correlation of cosine similarities with scores",
+  ),
   /** Number of pairs in one micro-batch. The other pairs are the negatives. Default 8. */
-  perDeviceTrainBatchSize?: number | undefined;
+  perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
+    help: "pairs per micro-batch; the other pairs of a batch are its negatives",
+  }),
   /** Maximum number of tokens of a text: up to the model's context, or its `embedding.maxSeqLength`. Default: that. */
-  maxSeqLength?: number | undefined;
+  maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), {
+    help: "maximum tokens per text",
+    otherwise: "the model's context length, or its embedding.maxSeqLength",
+  }),
   /** How a text's hidden states are pooled, in one or several modes. Default: the model's own, or mean. */
-  pooling?: EmbeddingConfig["pooling"] | undefined;
+  pooling: option(embeddingSchema.shape.pooling.unwrap().optional(), "pooling mode, or an array of several", {
+    otherwise: "that of the model, or mean",
+  }),
   /**
    * Prompts of anchors, documents and scored sentences: a text, or one of the model's `embedding.prompts` by its name,
    * `{ anchor: { promptName: "query" }, document: "passage: " }`. Pooling leaves them out if the model's `embedding.includePrompt` is
    * false. Default: nothing, even if the model has a `defaultPromptName`.
    */
-  prompts?: TrainingPrompts | undefined;
+  prompts: option(
+    trainingPromptsSchema.optional(),
+    'prefix of texts: an object with anchor, document (positives and negatives) and sentence (evalScores), each a text or {"promptName": one of the model\'s prompts}',
+    { otherwise: "nothing", recorded: false },
+  ),
   /** Cosines are divided by it before the softmax over the batch. Default 0.05. */
-  temperature?: number | undefined;
+  temperature: option(
+    z.number().positive().max(100).default(0.05),
+    "temperature of the softmax over cosine similarities",
+  ),
   /** Add the loss from positives to anchors. Default false. */
-  symmetric?: boolean | undefined;
+  symmetric: option(z.boolean().default(false), "add the loss from positives to anchors"),
   /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
-  truncation?: boolean | undefined;
+  truncation: option(z.boolean().default(false), "cut long texts at the end instead of raising an error"),
+};
+
+/** The strict schema of the options, as a configuration file holds them. */
+export const embedSchema = z.strictObject({
+  ...sharedShape,
+  ...epochShape,
+  ...heldOutShape<EmbedRow>(),
+  ...adapterShape,
+  ...embedShape,
+});
+
+/** Options of `trainEmbedding`. */
+export interface EmbedOptions<Base = LanguageModel>
+  extends Given<typeof embedShape>,
+    SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<EmbedRow>,
+    AdapterOptions,
+    CallOptions {
   /** The processes that train together. Each uses only the negatives of its micro-batch. Default: this one. */
   world?: World | undefined;
 }
@@ -115,20 +136,17 @@ export function trainEmbedding<Base extends TrainableEmbedder>(
   base: Base,
   options: EmbedOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning, ...rest } = givenOptions(options, "embed");
-  const parsed = parseOptions(embedSchema, rest, "embed");
-  return new Run(() =>
-    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
-  );
+  return startStage(base, { name: "embed", schema: embedSchema }, options, start);
 }
 
 async function* start(
   base: TrainableEmbedder,
   options: z.output<typeof embedSchema>,
-  { signal, world, warn, preparation }: Pick<StageSetup, "signal" | "world" | "warn"> & { preparation: Preparation },
+  call: StageCall,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "embed");
   const { model } = base;
+  const { signal } = call;
   const { seed, truncation, perDeviceTrainBatchSize: pairs } = options;
   if (pairs < 2)
     throw new HeddleError(
@@ -162,7 +180,7 @@ async function* start(
   const examples = [...split.train, ...heldOut];
   const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
   const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
-  await preparation.change(() => model.setEmbedding(embedding));
+  await call.preparation.change(() => model.setEmbedding(embedding));
   const stage = contrastive({
     width,
     pairs,
@@ -175,7 +193,7 @@ async function* start(
     padTokenId: model.config.padTokenId ?? model.config.eosTokenIds[0] ?? 0,
   });
   const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
-  const card: StageCard = {
+  const card = {
     data: namesOf(options.data),
     notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
     evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
@@ -184,13 +202,10 @@ async function* start(
     base,
     stage,
     source,
-    { ...options, maxSteps: stepsOf(options, split.train.length, world) },
+    { ...options, maxSteps: stepsOf(options, split.train.length, call.world) },
     {
+      ...call,
       card,
-      signal,
-      world,
-      warn,
-      preparation,
       // Layers after pooling are small, and trained whole.
       names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
       sequences: pairs * (2 + negatives),

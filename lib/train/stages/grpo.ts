@@ -1,80 +1,97 @@
 import { z } from "zod";
-import { HeddleError, invalidArgument } from "../../core/errors.ts";
-import { Run } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
 import { input, mul, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { tempered } from "../../models/forward.ts";
-import { MetricMeans } from "../loop/metric-mean.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { givenOptions, parseOptions } from "../options/options.ts";
-import { type Call, flag, namesOf, number, stepsOf, whole } from "../preference/options.ts";
+import { flag, type Given, option, real, whole } from "../options/option.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { average } from "../preference/pairs.ts";
-import { AnswerScorer } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
-import type { DrawnAnswer } from "../rollout/draw.ts";
-import { type PolicyOptions, policyShape, promptsOf } from "../rollout/options.ts";
-import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
-import { Judge } from "../rollout/rewards.ts";
-import { RolloutSource } from "../rollout/source.ts";
-import { soloWorld } from "../world/world.ts";
+import { type PolicyOptions, policyStageShape } from "../rollout/options.ts";
+import { meanReport, runPolicy } from "../rollout/run-policy.ts";
 
 /** How token losses are aggregated: see TRL's `loss_type`. */
 export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
 export type GrpoLossType = (typeof grpoLossTypes)[number];
 
+const peaks = { lora: 1e-5, weights: 1e-6 };
+
+const grpoShape = {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(peaks),
+  /** Number of answers to each prompt, which are compared with each other. Default 8. */
+  numGenerations: option(whole(2).default(8), "answers per prompt, compared with each other", {
+    aliases: "groupsize numsamples",
+  }),
+  /** Number of answers to each prompt in an evaluation. Default: numGenerations. */
+  numGenerationsEval: option(whole(1).optional(), "answers per prompt in evaluations", { otherwise: "numGenerations" }),
+  /** Number of passes over a rollout's answers (μ in the paper). Default 1. */
+  numIterations: option(whole(1).default(1), "passes over the answers of a rollout"),
+  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a new rollout. */
+  stepsPerGeneration: option(whole(1).optional(), "micro-batches per rollout", {
+    otherwise: "gradientAccumulationSteps",
+  }),
+  /** Weight of the divergence from the reference; at 0 no reference is needed. Default 0. */
+  beta: option(real(0).default(0), "weight of the KL divergence; 0 disables it and loads no reference model", {
+    aliases: KL_ALIASES,
+  }),
+  /** Ratios are clipped to [1 − epsilon, 1 + epsilonHigh]. Default 0.2. */
+  epsilon: option(real(0, 1).default(0.2), "clip probability ratios to [1 − epsilon, 1 + epsilonHigh]", {
+    aliases: "clipepsilon",
+  }),
+  /** Upper clipping bound, see epsilon. DAPO recommends 0.28. Default: epsilon. */
+  epsilonHigh: option(real(0).optional(), "upper clip range; DAPO recommends 0.28", { otherwise: "epsilon" }),
+  /** Upper bound of the ratios of answers with a negative advantage, above 1 + epsilonHigh. Default: none. */
+  delta: option(
+    real(1).optional(),
+    "upper bound of ratios of answers with negative advantage; must exceed 1 + epsilonHigh",
+    { otherwise: "none" },
+  ),
+  /** How token losses are aggregated, as TRL's `loss_type`. Default "dapo". */
+  lossType: option(z.enum(grpoLossTypes).default("dapo"), "how token losses are aggregated"),
+  /** Ratios of tokens, or of sequences (GSPO). Default "token". */
+  importanceSamplingLevel: option(
+    z.enum(importanceSamplingLevels).default("token"),
+    "importance ratio per token, or per answer (GSPO)",
+  ),
+  /** Divisor of advantages: the standard deviation of a prompt's rewards, of the whole rollout's rewards, or none. Default "group". */
+  scaleRewards: option(
+    z.enum(rewardScales).default("group"),
+    "divide advantages by the standard deviation of a prompt's rewards (group), a rollout's (batch), or not",
+  ),
+  /** Leave answers truncated at maxCompletionLength out of the loss. Default false. */
+  maskTruncatedCompletions: option(
+    flag().default(false),
+    "exclude answers truncated at maxCompletionLength from the loss",
+  ),
+};
+
 /** The strict schema of the options of group-relative policy optimisation, as a configuration file holds them. */
-export const grpoSchema = z.strictObject({
-  ...policyShape,
-  numGenerations: whole(2).default(8),
-  numGenerationsEval: whole(1).optional(),
-  numIterations: whole(1).default(1),
-  stepsPerGeneration: whole(1).optional(),
-  beta: number(0).default(0),
-  epsilon: number(0, 1).default(0.2),
-  epsilonHigh: number(0).optional(),
-  delta: number(1).optional(),
-  lossType: z.enum(["grpo", "dapo", "dr_grpo"]).default("dapo"),
-  importanceSamplingLevel: z.enum(importanceSamplingLevels).default("token"),
-  scaleRewards: z.enum(rewardScales).default("group"),
-  maskTruncatedCompletions: flag.default(false),
-});
+export const grpoSchema = z
+  .strictObject({
+    ...policyStageShape,
+    ...grpoShape,
+  })
+  .superRefine((options, context) => {
+    const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = options;
+    const perRollout = perDeviceTrainBatchSize * (options.stepsPerGeneration ?? options.gradientAccumulationSteps);
+    const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (perRollout % numGenerations !== 0)
+      refuse(
+        "numGenerations",
+        `a divisor of the ${perRollout} answers of a rollout (perDeviceTrainBatchSize · stepsPerGeneration)`,
+      );
+    if (delta !== undefined && delta <= 1 + epsilonHigh)
+      refuse("delta", `a number above 1 + epsilonHigh, ${1 + epsilonHigh}`);
+  });
 
 /** Options of `grpo`. */
-export interface GrpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate?: number | undefined;
-  /** Number of answers to each prompt, which are compared with each other. Default 8. */
-  numGenerations?: number | undefined;
-  /** Number of answers to each prompt in an evaluation. Default: numGenerations. */
-  numGenerationsEval?: number | undefined;
-  /** Number of passes over a rollout's answers (μ in the paper). Default 1. */
-  numIterations?: number | undefined;
-  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a new rollout. */
-  stepsPerGeneration?: number | undefined;
-  /** Weight of the divergence from the reference; at 0 no reference is needed. Default 0. */
-  beta?: number | undefined;
-  /** Ratios are clipped to [1 − epsilon, 1 + epsilonHigh]. Default 0.2. */
-  epsilon?: number | undefined;
-  /** Upper clipping bound, see epsilon. DAPO recommends 0.28. Default: epsilon. */
-  epsilonHigh?: number | undefined;
-  /** Upper bound of the ratios of answers with a negative advantage, above 1 + epsilonHigh. Default: none. */
-  delta?: number | undefined;
-  /** How token losses are aggregated, as TRL's `loss_type`. Default "dapo". */
-  lossType?: GrpoLossType | undefined;
-  /** Ratios of tokens, or of sequences (GSPO). Default "token". */
-  importanceSamplingLevel?: (typeof importanceSamplingLevels)[number] | undefined;
-  /** Divisor of advantages: the standard deviation of a prompt's rewards, of the whole rollout's rewards, or none. Default "group". */
-  scaleRewards?: (typeof rewardScales)[number] | undefined;
-  /** Leave answers truncated at maxCompletionLength out of the loss. Default false. */
-  maskTruncatedCompletions?: boolean | undefined;
-}
+export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShape>, PolicyOptions<Base> {}
 
 /**
  * Group-relative policy optimisation (Shao et al. 2024). The model answers each prompt several times, and rewards rate the answers.
@@ -95,123 +112,65 @@ export interface GrpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
  * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
  */
 export function grpo<Base extends LanguageModel>(base: Base, options: GrpoOptions<Base>): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "grpo");
-  const parsed = parseOptions(grpoSchema, rest, "grpo");
-  const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = parsed;
-  const perRollout = perDeviceTrainBatchSize * (parsed.stepsPerGeneration ?? parsed.gradientAccumulationSteps);
-  if (perRollout % numGenerations !== 0)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `numGenerations: expected a divisor of the ${perRollout} answers of a rollout (perDeviceTrainBatchSize · stepsPerGeneration), got ${numGenerations}`,
-    );
-  if (delta !== undefined && delta <= 1 + epsilonHigh)
-    throw invalidArgument("delta", `a number above 1 + epsilonHigh, ${1 + epsilonHigh}`, delta);
-  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+  return startStage(base, { name: "grpo", schema: grpoSchema }, options, run);
 }
 
-async function* start(
-  base: LanguageModel,
-  options: z.output<typeof grpoSchema>,
-  call: Call,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { signal, world = soloWorld } = call;
-  const { perDeviceTrainBatchSize: places, numGenerations, numGenerationsEval, temperature, beta, seed } = options;
-  const judge = new Judge(options.rewards, options.rewardWeights, base);
-  const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
-  const { train, heldOut, sequenceLength, dtype } = policy;
-  const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
-  // If one step uses up a rollout, the step's own pass still has the weights that drew it, and gives the same log-probabilities.
-  const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
-  const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
-  let scorer: AnswerScorer | undefined;
-  const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
-    if (passIsFirst) return undefined;
-    if (policy.drawsWithOwnLogprobs) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
-    scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
-    return scorer.tokens(
-      drawn.map(({ answer }) => answer),
-      signal,
-    );
-  };
-  const perRank = (places * stepsPerGeneration) / numGenerations;
-  const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
-    heldOut: evaluatedPrompts(heldOut, options, numGenerationsEval ?? numGenerations),
-    promptsPerRollout: perRank * world.size,
-    world,
-    batchSize: places,
-    passes: options.numIterations,
-    shuffle: false,
-    seed,
-    reference: policy.referenceMark,
-    async draw(prompts, rollout) {
-      const count = countOf(rollout);
-      const drawn = await policy.draw(prompts, count, { rollout, signal });
-      const scores = await judge.scores(drawn, signal);
-      const logprobs = await whenDrawn(drawn);
-      const references = await policy.reference?.tokens(
-        drawn.map(({ answer }) => answer),
-        signal,
-      );
-      return drawn.map(({ answer, ended }, i) => ({
-        answer,
-        ended,
-        scores: scores[i]!,
-        ...(logprobs && { logprobs: logprobs[i]! }),
-        ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(drawn[i]!.logprobs) }),
-        ...(references && { referenceLogprobs: references[i]! }),
-      }));
-    },
-    estimate(drawn, rollout) {
-      const count = countOf(rollout);
-      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
-      const advantages = groupAdvantages(rewards, count, options.scaleRewards);
-      const deviations = Array.from({ length: drawn.length / count }, (_, p) =>
-        deviation(rewards.slice(p * count, (p + 1) * count)),
-      );
-      return {
-        answers: drawn.map(({ ended, scores: _, ...drawn }, i) => ({
-          ...drawn,
-          advantage: advantages[i]!,
-          ...(options.maskTruncatedCompletions && !ended && { masked: true }),
-        })),
-        report: { reward: average(rewards), rewardStd: average(deviations), ...report, ...lengthReport(drawn) },
-      };
-    },
-    dispose() {
-      scorer?.dispose();
-      policy.dispose();
-    },
-  });
-  const card = {
-    data: namesOf(promptsOf(options)),
+const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>({
+  name: "grpo",
+  peaks,
+  about: {
     notes: "Tuned by its own answers and what rewards said of them (GRPO).",
     evaluation: { name: "held-out prompts", metric: "GRPO loss" },
-  };
-  const stage = grpoStage({
-    ...options,
-    epsilonHigh: options.epsilonHigh ?? options.epsilon,
-    delta: options.delta,
-    sequenceLength,
-    answers: places,
-    oldLogprobs: !passIsFirst,
-    samplerLogprobs: policy.drawsFromTwin,
-  });
-  const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations, world);
-  const learningRate = learningRateOf("grpo", options);
-  return yield* runStage(
-    base,
-    stage,
-    source,
-    { ...options, maxSteps, learningRate },
-    { card, signal, world, warn: call.warn, preparation: call.preparation, sequences: places, sequenceLength },
-  );
-}
+  },
+  needsReference: ({ beta }) => beta > 0,
+  plan: (options) => ({
+    answersEach: options.numGenerations,
+    answersEachEval: options.numGenerationsEval,
+    microBatches: options.stepsPerGeneration ?? options.gradientAccumulationSteps,
+    passes: options.numIterations,
+    shuffle: false,
+  }),
+  rollouts(options, policy) {
+    const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
+    // If one step uses up a rollout, the step's own pass still has the weights that drew it, and gives the same log-probabilities.
+    const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
+    return {
+      async measure(drawn, score) {
+        const scored = passIsFirst || policy.drawsWithOwnLogprobs ? [] : await score(drawn.map(({ answer }) => answer));
+        return drawn.map(({ logprobs }, i) => ({
+          ...(!passIsFirst && { logprobs: scored[i]?.logprobs ?? Float32Array.from(logprobs) }),
+          ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(logprobs) }),
+        }));
+      },
+      estimate(drawn, { rewards, report }, { answersEach: count }) {
+        const advantages = groupAdvantages(rewards, count, options.scaleRewards);
+        const deviations = Array.from({ length: drawn.length / count }, (_, p) =>
+          deviation(rewards.slice(p * count, (p + 1) * count)),
+        );
+        return {
+          answers: drawn.map(({ ended, scores: _, ...drawn }, i) => ({
+            ...drawn,
+            advantage: advantages[i]!,
+            ...(options.maskTruncatedCompletions && !ended && { masked: true }),
+          })),
+          report: { rewardStd: average(deviations), ...report },
+        };
+      },
+      stage: (shape) =>
+        grpoStage({
+          ...options,
+          ...shape,
+          epsilonHigh: options.epsilonHigh ?? options.epsilon,
+          delta: options.delta,
+          oldLogprobs: !passIsFirst,
+          samplerLogprobs: policy.drawsFromTwin,
+        }),
+    };
+  },
+});
 
-/** An answer drawn by a rank, with the score of each reward. */
-interface ScoredDraw extends Omit<JudgedAnswer, "advantage" | "masked"> {
-  readonly ended: boolean;
-  readonly scores: readonly (number | null)[];
-}
+/** Log-probabilities of each token of an answer that was drawn. */
+type MeasuredAnswer = Pick<JudgedAnswer, "logprobs" | "samplerLogprobs">;
 
 /** An answer of the policy, with its advantage over the other answers to its prompt. */
 export interface JudgedAnswer {
@@ -333,11 +292,4 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       };
     },
   };
-}
-
-/** Mean of the reports of a step's micro-batches. It equals the rollout's report if they have the same rollout. */
-export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
-  const means = new MetricMeans();
-  for (const { report } of batches) means.add(report, 1);
-  return means.of({});
 }

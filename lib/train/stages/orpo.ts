@@ -1,45 +1,38 @@
 import { z } from "zod";
-import { Run } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { oddsRatioLoss } from "../losses/orpo.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { givenOptions, parseOptions } from "../options/options.ts";
-import {
-  type Call,
-  namesOf,
-  number,
-  type PairOptions,
-  type PreferenceTrainable,
-  preferenceShape,
-  rowsShape,
-  stepsOf,
-} from "../preference/options.ts";
+import { type Given, option, real } from "../options/option.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
+import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
+import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+
+const peaks = { lora: 1e-5, weights: 1e-6 };
+
+const orpoShape = {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(peaks),
+  /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
+  beta: option(real(0).default(0.1), "weight of the odds-ratio term", { aliases: KL_ALIASES }),
+};
 
 /** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
 export const orpoSchema = z.strictObject({
-  ...preferenceShape,
-  ...rowsShape<PairRow>(),
-  beta: number(0).default(0.1),
+  ...preferenceStageShape<PairRow>(),
+  ...pairShape,
+  ...orpoShape,
 });
 
 /** Options of `orpo`. */
-export interface OrpoOptions<Base = LanguageModel> extends PairOptions<Base> {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate?: number | undefined;
-  /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
-  beta?: number | undefined;
-}
+export interface OrpoOptions<Base = LanguageModel> extends Given<typeof orpoShape>, PairOptions<Base> {}
 
 /**
  * Odds-ratio preference optimisation (Hong et al. 2024). One stage, without a reference, combines supervised fine-tuning on the chosen
@@ -54,42 +47,19 @@ export function orpo<Base extends PreferenceTrainable>(
   base: Base,
   options: OrpoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "orpo");
-  const parsed = parseOptions(orpoSchema, rest, "orpo");
-  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+  return startStage(base, { name: "orpo", schema: orpoSchema }, options, run);
 }
 
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof orpoSchema>,
-  call: Call,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
-  const { train, heldOut, sequenceLength } = await readPairs(base, "orpo", options, call);
-  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
-  const stage = orpoStage({ ...options, sequenceLength, pairs });
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof orpoSchema>, PreferencePair>({
+  peaks,
+  about: {
     notes: "Tuned on pairs of a better and a worse answer (ORPO).",
     evaluation: { name: "held-out pairs", metric: "ORPO loss" },
-  };
-  const learningRate = learningRateOf("orpo", options);
-  return yield* runStage(
-    base,
-    stage,
-    source,
-    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    {
-      card,
-      signal: call.signal,
-      world: call.world,
-      warn: call.warn,
-      preparation: call.preparation,
-      sequences: 2 * pairs,
-      sequenceLength,
-    },
-  );
-}
+  },
+  sequencesEach: 2,
+  items: (base, options, call) => readPairs(base, "orpo", options, call),
+  stage: (options, { items: pairs, sequenceLength }) => orpoStage({ ...options, pairs, sequenceLength }),
+});
 
 export interface OrpoStageOptions {
   /** Weight of the odds-ratio term (λ in the paper). */

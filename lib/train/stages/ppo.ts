@@ -1,82 +1,77 @@
 import { z } from "zod";
-import { Run } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { tempered } from "../../models/forward.ts";
 import { headNames } from "../../models/heads.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { generalisedAdvantages, whiten } from "../losses/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { givenOptions, parseOptions } from "../options/options.ts";
-import { type Call, flag, namesOf, number, stepsOf, whole } from "../preference/options.ts";
+import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { average } from "../preference/pairs.ts";
-import { AnswerScorer, rowValues } from "../preference/scorer.ts";
+import { rowValues } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
 import { KlControl, klOf } from "../rollout/kl-control.ts";
-import { type PolicyOptions, policyShape, promptsOf } from "../rollout/options.ts";
-import { evaluatedPrompts, lengthReport, openPolicy } from "../rollout/policy.ts";
-import { Judge } from "../rollout/rewards.ts";
-import { RolloutSource } from "../rollout/source.ts";
-import { soloWorld } from "../world/world.ts";
-import { meanReport } from "./grpo.ts";
+import { type PolicyOptions, policyStageShape, samplingShape } from "../rollout/options.ts";
+import { meanReport, runPolicy, type ScoredDraw } from "../rollout/run-policy.ts";
+
+const peaks = { lora: 3e-5, weights: 3e-6 };
+
+const ppoShape = {
+  /** Peak of the schedule. Default: 3e-6; 3e-5 with lora. */
+  learningRate: peakLearningRate(peaks),
+  /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 0.7. */
+  temperature: variant(samplingShape.temperature, above().default(0.7)),
+  /** Number of passes over a rollout's answers, each in a new order. Default 4. */
+  numPpoEpochs: option(whole(1).default(4), "passes over the answers of a rollout"),
+  /** Optimiser steps in one pass over a rollout. They determine the number of answers in a rollout. Default 1. */
+  numMiniBatches: option(whole(1).default(1), "optimiser steps per pass over a rollout"),
+  /** Weight of the divergence from the reference, a penalty on each token's reward. Default 0.05. */
+  klCoef: option(real(0).default(0.05), "weight of the KL divergence that is subtracted from each token's reward", {
+    aliases: KL_ALIASES,
+  }),
+  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). Default "k1". */
+  klEstimator: option(
+    z.enum(["k1", "k3"]).default("k1"),
+    "KL estimator. k1: difference of log-probabilities; k3: always ≥ 0",
+  ),
+  /** Target divergence of an answer, in nats, to which klCoef is adapted (Ziegler et al. 2019). Default: klCoef is constant. */
+  klTarget: option(real(0).optional(), "target KL divergence per answer, in nats; klCoef adapts to it", {
+    otherwise: "none, klCoef is constant",
+  }),
+  /** Number of answers over which klCoef adapts. Default 10000. */
+  klHorizon: option(whole(1).default(10_000), "answers over which klCoef adapts"),
+  /** Discount of later rewards. Default 1. */
+  gamma: option(real(0, 1).default(1), "discount factor of rewards"),
+  /** λ of generalised advantage estimation. Default 0.95. */
+  lam: option(real(0, 1).default(0.95), "λ of generalised advantage estimation (GAE)"),
+  /** Ratios of probabilities are clipped to 1 ± this. Default 0.2. */
+  cliprange: option(real(0, 1).default(0.2), "clip probability ratios to 1 ± this", { aliases: "clipepsilon" }),
+  /** Values are clipped to this distance from the old ones. Default 0.2. */
+  cliprangeValue: option(real(0).default(0.2), "clip values to ± this around the old values"),
+  /** Weight of the value loss. Default 0.1. */
+  vfCoef: option(real(0).default(0.1), "weight of the value loss"),
+  /** Divide the rewards of a rollout by their standard deviation. Default false. */
+  whitenRewards: option(flag().default(false), "divide rewards by their standard deviation within a rollout"),
+  /** Penalty on the reward of an answer truncated at maxCompletionLength. Default: 0. */
+  missingEosPenalty: option(
+    real(0).optional(),
+    "subtracted from the reward of answers truncated at maxCompletionLength",
+    { otherwise: "0" },
+  ),
+};
 
 /** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
 export const ppoSchema = z.strictObject({
-  ...policyShape,
-  temperature: policyShape.temperature.unwrap().default(0.7),
-  numPpoEpochs: whole(1).default(4),
-  numMiniBatches: whole(1).default(1),
-  klCoef: number(0).default(0.05),
-  klEstimator: z.enum(["k1", "k3"]).default("k1"),
-  klTarget: number(0).optional(),
-  klHorizon: whole(1).default(10_000),
-  gamma: number(0, 1).default(1),
-  lam: number(0, 1).default(0.95),
-  cliprange: number(0, 1).default(0.2),
-  cliprangeValue: number(0).default(0.2),
-  vfCoef: number(0).default(0.1),
-  whitenRewards: flag.default(false),
-  missingEosPenalty: number(0).optional(),
+  ...policyStageShape,
+  ...ppoShape,
 });
 
 /** Options of `ppo`. */
-export interface PpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
-  /** Peak of the schedule. Default: 3e-6; 3e-5 with lora. */
-  learningRate?: number | undefined;
-  /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 0.7. */
-  temperature?: number | undefined;
-  /** Number of passes over a rollout's answers, each in a new order. Default 4. */
-  numPpoEpochs?: number | undefined;
-  /** Optimiser steps in one pass over a rollout. They determine the number of answers in a rollout. Default 1. */
-  numMiniBatches?: number | undefined;
-  /** Weight of the divergence from the reference, a penalty on each token's reward. Default 0.05. */
-  klCoef?: number | undefined;
-  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). Default "k1". */
-  klEstimator?: "k1" | "k3" | undefined;
-  /** Target divergence of an answer, in nats, to which klCoef is adapted (Ziegler et al. 2019). Default: klCoef is constant. */
-  klTarget?: number | undefined;
-  /** Number of answers over which klCoef adapts. Default 10000. */
-  klHorizon?: number | undefined;
-  /** Discount of later rewards. Default 1. */
-  gamma?: number | undefined;
-  /** λ of generalised advantage estimation. Default 0.95. */
-  lam?: number | undefined;
-  /** Ratios of probabilities are clipped to 1 ± this. Default 0.2. */
-  cliprange?: number | undefined;
-  /** Values are clipped to this distance from the old ones. Default 0.2. */
-  cliprangeValue?: number | undefined;
-  /** Weight of the value loss. Default 0.1. */
-  vfCoef?: number | undefined;
-  /** Divide the rewards of a rollout by their standard deviation. Default false. */
-  whitenRewards?: boolean | undefined;
-  /** Penalty on the reward of an answer truncated at maxCompletionLength. Default: 0. */
-  missingEosPenalty?: number | undefined;
-}
+export interface PpoOptions<Base = LanguageModel> extends Given<typeof ppoShape>, PolicyOptions<Base> {}
 
 /**
  * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022). The model answers prompts, and rewards rate the
@@ -91,111 +86,67 @@ export interface PpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
  * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
  */
 export function ppo<Base extends LanguageModel>(base: Base, options: PpoOptions<Base>): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "ppo");
-  const parsed = parseOptions(ppoSchema, rest, "ppo");
-  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+  return startStage(base, { name: "ppo", schema: ppoSchema }, options, run);
 }
 
-async function* start(
-  base: LanguageModel,
-  options: z.output<typeof ppoSchema>,
-  call: Call,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { signal, world = soloWorld } = call;
-  const { model } = base;
-  const { perDeviceTrainBatchSize: places, gradientAccumulationSteps, numPpoEpochs, seed, temperature } = options;
-  const judge = new Judge(options.rewards, options.rewardWeights, base);
-  const policy = await openPolicy(base, "ppo", options, { ...call, needsReference: true });
-  const { train, heldOut, sequenceLength, dtype } = policy;
-  await call.preparation.change(() => model.addValueHead({ seed }));
-  const control = new KlControl(options);
-  // Created at the first rollout, because the trained weights are only then on the model.
-  let scorer: AnswerScorer | undefined;
-  const source = new RolloutSource<ValuedDraw, EstimatedAnswer>(train, {
-    heldOut: evaluatedPrompts(heldOut, options, 1),
-    promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches * world.size,
-    world,
-    batchSize: places,
-    passes: numPpoEpochs,
-    shuffle: true,
-    seed,
-    reference: policy.referenceMark,
-    memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
-    async draw(prompts, rollout) {
-      scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
-      const drawn = await policy.draw(prompts, 1, { rollout, signal });
-      const scores = await judge.scores(drawn, signal);
-      const answers = drawn.map(({ answer }) => answer);
-      const valued = await scorer.score(answers, signal);
-      const references = await policy.reference!.tokens(answers, signal);
-      return drawn.map(({ answer, ended }, i) => ({
-        answer,
-        ended,
-        scores: scores[i]!,
-        ...valued[i]!,
-        ...(policy.drawsFromTwin && {
-          samplingWeights: truncatedRatios(valued[i]!.logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
-        }),
-        referenceLogprobs: references[i]!,
-      }));
-    },
-    estimate(drawn, rollout) {
-      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
-      const { answers, kl, price } = estimate(drawn, rewards, options, control);
-      const klCoef = control.coefficient;
-      if (rollout < 2 ** 31) control.follow(kl, drawn.length);
-      const reward = average(rewards);
-      const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
-      const sampling = weights.length > 0 && { samplingWeight: average(weights) };
-      const said = { ...report, kl, nonScoreReward: -price, klCoef, ...sampling, ...lengthReport(drawn) };
-      return { answers, report: { reward, ...said } };
-    },
-    dispose() {
-      scorer?.dispose();
-      policy.dispose();
-    },
-  });
-  const card = {
-    data: namesOf(promptsOf(options)),
+const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>({
+  name: "ppo",
+  peaks,
+  about: {
     notes: "Tuned by its own answers and what rewards said of them (PPO).",
     evaluation: { name: "held-out prompts", metric: "PPO loss" },
-  };
-  const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
-  const learningRate = learningRateOf("ppo", options);
-  return yield* runStage(
-    base,
-    ppoStage({ ...options, sequenceLength, answers: places }),
-    source,
-    { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs, world), learningRate },
-    {
-      card,
-      signal,
-      world,
-      warn: call.warn,
-      preparation: call.preparation,
-      names: options.lora ? heads : [...model.languageWeightNames, ...heads],
-      sequences: places,
-      sequenceLength,
-    },
-  );
-}
+  },
+  needsReference: () => true,
+  async addValueHead(model, { lora, seed }) {
+    await model.addValueHead({ seed });
+    const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
+    return lora ? heads : [...model.languageWeightNames, ...heads];
+  },
+  plan: ({ gradientAccumulationSteps, numMiniBatches, numPpoEpochs }) => ({
+    answersEach: 1,
+    microBatches: gradientAccumulationSteps * numMiniBatches,
+    passes: numPpoEpochs,
+    shuffle: true,
+  }),
+  rollouts(options, policy) {
+    const control = new KlControl(options);
+    return {
+      memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
+      async measure(drawn, score) {
+        const valued = await score(drawn.map(({ answer }) => answer));
+        return valued.map(({ logprobs, values }, i) => ({
+          logprobs,
+          values,
+          ...(policy.drawsFromTwin && {
+            samplingWeights: truncatedRatios(logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
+          }),
+        }));
+      },
+      estimate(drawn, judgement, { isEvaluation }) {
+        const { answers, kl, price } = estimate(drawn, judgement.rewards, options, control);
+        const klCoef = control.coefficient;
+        if (!isEvaluation) control.follow(kl, drawn.length);
+        const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
+        const sampling = weights.length > 0 && { samplingWeight: average(weights) };
+        return { answers, report: { ...judgement.report, kl, nonScoreReward: -price, klCoef, ...sampling } };
+      },
+      stage: (shape) => ppoStage({ ...options, ...shape }),
+    };
+  },
+});
 
-/** An answer drawn by a rank, with values for each of its tokens and the score of each reward. */
-interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values" | "samplingWeights"> {
-  readonly referenceLogprobs: ArrayLike<number>;
-  readonly ended: boolean;
-  readonly scores: readonly (number | null)[];
-}
+/** Values for each token of an answer that was drawn. */
+type ValuedAnswer = Pick<EstimatedAnswer, "logprobs" | "values" | "samplingWeights">;
 
 /** Computes the rewards and advantages of tokens. */
 function estimate(
-  drawn: readonly ValuedDraw[],
+  drawn: readonly (ScoredDraw & ValuedAnswer)[],
   scores: readonly number[],
   options: z.output<typeof ppoSchema>,
   control: KlControl,
 ): { answers: EstimatedAnswer[]; kl: number; price: number } {
   const divergences = drawn.map(({ logprobs, referenceLogprobs }) =>
-    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs[t]!, options.klEstimator)),
+    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs![t]!, options.klEstimator)),
   );
   const rewards = divergences.map((kl, i) => {
     const tokens = kl.map((nats) => -control.coefficient * nats);

@@ -1,59 +1,53 @@
 import { z } from "zod";
-import { Run } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { corpusSource, filesOf } from "../examples/corpus-source.ts";
 import { isTexts, textFiles } from "../examples/text-files.ts";
-import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
-import { dataNames, type StageCard } from "../loop/stage-card.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { dataNames } from "../loop/stage-card.ts";
+import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { languageModel } from "../losses/language-modeling.ts";
-import { crossEntropyShape, givenOptions, parseOptions, textData, trainingShape } from "../options/options.ts";
-import type {
-  CallOptions,
-  CrossEntropyOptions,
-  SharedOptions,
-  StepOptions,
-  TextData,
+import { type Given, option } from "../options/option.ts";
+import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
+import {
+  type CallOptions,
+  type CrossEntropyOptions,
+  crossEntropyShape,
+  type StepOptions,
+  stepShape,
 } from "../options/stage-options.ts";
+import { textDataShape } from "../options/text-data.ts";
 
-/** The strict schema of pre-training options, as a configuration file holds them. */
-export const pretrainSchema = z.strictObject({
-  ...trainingShape,
-  ...crossEntropyShape,
-  data: textData,
-  evalData: textData.optional(),
-  evalFraction: z.number().min(0).max(0.5).optional(),
-  documentSeparator: z.string().optional(),
-  textField: z.string().optional(),
-  packing: z.enum(["concatenate", "bestFit"]).default("concatenate"),
-});
-
-/** Options of `pretrain`. */
-export interface PretrainOptions<Base = LanguageModel>
-  extends SharedOptions<Base>,
-    StepOptions,
-    CrossEntropyOptions,
-    CallOptions {
-  /**
-   * Text files (documents separated by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
-   * (or a folder of them). Or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`. In a program
-   * also the texts: an array of `{ text }`, or an iterable of those or of strings. It is read once, into a temporary file.
-   */
-  data: TextData;
-  /** Files, or texts, that are never trained on. Default: none. */
-  evalData?: TextData | undefined;
-  /** Without evalData: the share of data's documents that is held out, up to 0.5. Default: 0. */
-  evalFraction?: number | undefined;
-  /** Separator of documents in a text file: `blank-line`, `line`, `file`, or any other text on a separate line. Default: blank-line. */
-  documentSeparator?: string | undefined;
-  /** The field of .jsonl rows, or the column of .parquet files. Default: text. */
-  textField?: string | undefined;
+const pretrainShape = {
   /**
    * `concatenate` joins documents and cuts them into sequences. `bestFit` packs whole documents, which do not see each other, and cuts
    * only those longer than a sequence. Default "concatenate".
    */
-  packing?: "concatenate" | "bestFit" | undefined;
-}
+  packing: option(
+    z.enum(["concatenate", "bestFit"]).default("concatenate"),
+    "concatenate: join documents and cut them into sequences; bestFit: keep documents whole and separate",
+    { recorded: false },
+  ),
+};
+
+/** The strict schema of pre-training options, as a configuration file holds them. */
+export const pretrainSchema = z.strictObject({
+  ...sharedShape,
+  ...stepShape,
+  ...crossEntropyShape,
+  ...textDataShape,
+  ...pretrainShape,
+});
+
+/** Options of `pretrain`. */
+export interface PretrainOptions<Base = LanguageModel>
+  extends Given<typeof textDataShape>,
+    Given<typeof pretrainShape>,
+    SharedOptions<Base>,
+    StepOptions,
+    CrossEntropyOptions,
+    CallOptions {}
 
 /**
  * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues the
@@ -69,28 +63,26 @@ export function pretrain<Base extends Trainable>(
   base: Base,
   options: PretrainOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning, ...rest } = givenOptions(options, "pretrain");
-  const parsed = parseOptions(pretrainSchema, rest, "pretrain");
-  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
+  return startStage(base, { name: "pretrain", schema: pretrainSchema }, options, start);
 }
 
 async function* start(
   base: Trainable,
   options: z.output<typeof pretrainSchema>,
-  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
+  call: StageCall,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "pretrain");
   const sequenceLength = sequenceLengthOf(base.model, options);
-  const files = await textFiles(options, signal);
+  const files = await textFiles(options, call.signal);
   try {
     const { data, evalData } = files;
-    const source = await corpusSource({ ...options, data, evalData }, tokenizer, sequenceLength, signal);
-    const card: StageCard = {
+    const source = await corpusSource({ ...options, data, evalData }, tokenizer, sequenceLength, call.signal);
+    const card = {
       data: isTexts(options.data) ? [] : dataNames(filesOf(options.data)),
       notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
       evaluation: { name: "held-out text", metric: "loss (nats per token)" },
     };
-    return yield* runStage(base, languageModel(options), source, options, { card, signal, world, warn });
+    return yield* runStage(base, languageModel(options), source, options, { card, ...call });
   } finally {
     await files.dispose();
   }

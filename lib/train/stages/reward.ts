@@ -1,47 +1,42 @@
 import { z } from "zod";
-import { Run } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
 import { cast, gatherRows, input, mul, reshape, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierLogits, classifierNames, trunkNames } from "../../models/heads.ts";
-import { ExampleSource } from "../examples/example-source.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import { preparing } from "../loop/model-rollback.ts";
-import { needPossible } from "../loop/run-checks.ts";
-import { runStage } from "../loop/run-stage.ts";
 import type { Stage } from "../loop/stage.ts";
+import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { rewardLoss } from "../losses/reward.ts";
-import { learningRateOf } from "../options/defaults.ts";
-import { givenOptions, parseOptions } from "../options/options.ts";
-import {
-  type Call,
-  namesOf,
-  number,
-  type PairOptions,
-  type PreferenceTrainable,
-  preferenceShape,
-  rowsShape,
-  stepsOf,
-} from "../preference/options.ts";
+import { type Given, option, real } from "../options/option.ts";
+import { peakLearningRate } from "../options/stage-options.ts";
+import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
+import { runPreference } from "../preference/run-preference.ts";
 import { halves } from "../preference/sequences.ts";
+
+const peaks = { lora: 1e-3, weights: 1e-4 };
+
+const rewardShape = {
+  /** Peak of the schedule. Default: 1e-4; 1e-3 with lora. */
+  learningRate: peakLearningRate(peaks),
+  /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. Default 0. */
+  centerRewardsCoefficient: option(
+    real(0).default(0),
+    "weight of (chosen + rejected)², which centres scores at 0; 0 disables it",
+  ),
+};
 
 /** The strict schema of the options of reward modelling, as a configuration file holds them. */
 export const rewardSchema = z.strictObject({
-  ...preferenceShape,
-  ...rowsShape<PairRow>(),
-  centerRewardsCoefficient: number(0).default(0),
+  ...preferenceStageShape<PairRow>(),
+  ...pairShape,
+  ...rewardShape,
 });
 
 /** Options of `trainReward`. */
-export interface RewardOptions<Base = LanguageModel> extends PairOptions<Base> {
-  /** Peak of the schedule. Default: 1e-4; 1e-3 with lora. */
-  learningRate?: number | undefined;
-  /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. Default 0. */
-  centerRewardsCoefficient?: number | undefined;
-}
+export interface RewardOptions<Base = LanguageModel> extends Given<typeof rewardShape>, PairOptions<Base> {}
 
 /**
  * Trains a reward model: one number for a prompt with an answer, higher for better answers. Rows are as for `dpo`, with an optional number
@@ -59,48 +54,29 @@ export function trainReward<Base extends PreferenceTrainable>(
   base: Base,
   options: RewardOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "reward");
-  const parsed = parseOptions(rewardSchema, rest, "reward");
-  return new Run(() => preparing(base, (preparation) => start(base, parsed, { signal, world, warn, preparation })));
+  return startStage(base, { name: "reward", schema: rewardSchema }, options, run);
 }
 
-async function* start(
-  base: PreferenceTrainable,
-  options: z.output<typeof rewardSchema>,
-  call: Call,
-): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { model } = base;
-  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
-  const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
-  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
-  const learningRate = learningRateOf("reward", options);
-  const run = { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate };
-  needPossible(source, run);
-  // Replayed text needs the language-modelling head, which is not trained if it is a separate matrix.
-  const keepLanguageHead = options.replay !== undefined;
-  await call.preparation.change(() =>
-    model.addClassifier(
-      { task: "sequence", labels: ["reward"], problemType: "regression" },
-      { seed, keepLanguageHead },
-    ),
-  );
-  const heads = classifierNames(model.config);
-  const card = {
-    data: namesOf(options.data),
+const run = runPreference<z.output<typeof rewardSchema>, PreferencePair>({
+  peaks,
+  about: {
     notes: "A reward model: it scores answers and gives none.",
     evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
-  };
-  return yield* runStage(base, rewardStage({ ...options, sequenceLength, pairs }), source, run, {
-    card,
-    signal: call.signal,
-    world: call.world,
-    warn: call.warn,
-    preparation: call.preparation,
-    names: options.lora ? heads : [...trunkNames(model.config), ...heads],
-    sequences: 2 * pairs,
-    sequenceLength,
-  });
-}
+  },
+  sequencesEach: 2,
+  items: (base, options, call) => readPairs(base, "reward", options, call),
+  async addHead(model, { lora, replay, seed }) {
+    // Replayed text needs the language-modelling head, which is not trained if it is a separate matrix.
+    const keepLanguageHead = replay !== undefined;
+    await model.addClassifier(
+      { task: "sequence", labels: ["reward"], problemType: "regression" },
+      { seed, keepLanguageHead },
+    );
+    const heads = classifierNames(model.config);
+    return lora ? heads : [...trunkNames(model.config), ...heads];
+  },
+  stage: (options, { items: pairs, sequenceLength }) => rewardStage({ ...options, pairs, sequenceLength }),
+});
 
 export interface RewardStageOptions {
   /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. */

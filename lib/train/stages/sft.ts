@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Run } from "../../core/run.ts";
+import type { Run } from "../../core/run.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
@@ -7,83 +7,90 @@ import { splitExamples } from "../examples/example-source.ts";
 import type { SftRow } from "../examples/row-types.ts";
 import { readSftExamples, type SftData } from "../examples/sft-data.ts";
 import { SftSource } from "../examples/sft-source.ts";
-import { preparing } from "../loop/model-rollback.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { namesOf } from "../loop/stage-card.ts";
+import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { emitWarning } from "../loop/warn.ts";
 import { supervisedBy } from "../losses/supervised.ts";
-import { learningRateOf } from "../options/defaults.ts";
+import { optimizerShape } from "../options/optimizer-options.ts";
+import { flag, type Given, option, real, text, variant } from "../options/option.ts";
+import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
+  type AdapterOptions,
   adapterShape,
+  type CallOptions,
+  type CrossEntropyOptions,
   crossEntropyShape,
-  givenOptions,
-  parseOptions,
-  rowData,
-  trainingShape,
-} from "../options/options.ts";
-import type {
-  AdapterOptions,
-  CallOptions,
-  CrossEntropyOptions,
-  EpochOptions,
-  HeldOutOptions,
-  SharedOptions,
+  type EpochOptions,
+  epochShape,
+  type HeldOutOptions,
+  heldOutShape,
+  peakLearningRate,
+  peakOf,
+  stepsOf,
+  trainingRows,
 } from "../options/stage-options.ts";
-import { type Call, namesOf } from "../preference/options.ts";
 
-/** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
-export const sftSchema = z.strictObject({
-  ...trainingShape,
-  ...adapterShape,
-  ...crossEntropyShape,
-  maxSteps: trainingShape.maxSteps.optional(),
-  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  learningRate: trainingShape.learningRate.unwrap().optional(),
-  weightDecay: trainingShape.weightDecay.unwrap().default(0),
-  data: rowData<SftRow>(),
-  evalData: rowData<SftRow>().optional(),
-  evalFraction: z.number({ error: "a number from 0 to 0.5" }).min(0).max(0.5).optional(),
-  neftuneNoiseAlpha: z.number({ error: "a number of at least 0" }).min(0, "a number of at least 0").default(0),
-  packing: z.boolean({ error: "true or false" }).default(false),
-  assistantOnlyLoss: z.boolean({ error: "true or false" }).default(true),
-  completionOnlyLoss: z.boolean({ error: "true or false" }).default(true),
-  chatTemplate: z.string({ error: "a text" }).optional(),
-  truncationMode: z.enum(["keep_start", "keep_end", "drop", "error"]).default("keep_start"),
-});
+const peaks = { lora: 1e-4, weights: 2e-5 };
 
-/** Options of `sft`. */
-export interface SftOptions<Base = LanguageModel>
-  extends SharedOptions<Base>,
-    EpochOptions,
-    HeldOutOptions<SftRow>,
-    AdapterOptions,
-    CrossEntropyOptions,
-    CallOptions {
+const sftShape = {
   /** Files of rows (.jsonl, .parquet), or in a program the rows. Each is `{messages}`, `{prompt, completion}` or `{text}`. */
-  data: RowSource<SftRow>;
+  data: trainingRows<SftRow>(".jsonl or .parquet files of rows {messages}, {prompt, completion} or {text}"),
   /** Peak of the schedule. Default: 2e-5; 1e-4 with lora. */
-  learningRate?: number | undefined;
+  learningRate: peakLearningRate(peaks),
   /** AdamW's weight decay of matrices, multiplied by the learning rate. Default 0. */
-  weightDecay?: number | undefined;
+  weightDecay: variant(optimizerShape.weightDecay, real(0).default(0)),
   /**
    * Uniform noise on the embeddings in training, ± alpha / √(sequence length · width) (Jain et al. 2023, "NEFTune"; the paper uses 5). 0
    * turns it off. Default 0.
    */
-  neftuneNoiseAlpha?: number | undefined;
+  neftuneNoiseAlpha: option(
+    real(0).default(0),
+    "NEFTune noise on the embeddings in training (5 in the paper); 0 disables it",
+    { aliases: "neftune neftunealpha" },
+  ),
   /** Pack several rows into a sequence, without attention between them. This avoids computing on padding. Default false. */
-  packing?: boolean | undefined;
+  packing: option(flag().default(false), "pack several rows into a sequence, without attention between them", {
+    recorded: false,
+  }),
   /** For conversations, and for completions that are messages: learn only the assistant's answers; false: every token. Default true. */
-  assistantOnlyLoss?: boolean | undefined;
+  assistantOnlyLoss: option(flag().default(true), "conversations: loss only on the assistant's messages"),
   /** For prompts with completions: learn only the completions; false: every token. Default true. */
-  completionOnlyLoss?: boolean | undefined;
+  completionOnlyLoss: option(flag().default(true), "prompts with completions: loss only on the completions"),
   /** Name or text of the chat template, which is saved with the finished model. Default: the tokenizer's own, or heddle's plain one. */
-  chatTemplate?: string | undefined;
+  chatTemplate: option(text().optional(), "name or text of the chat template, saved with the model", {
+    otherwise: "that of the tokenizer, or a plain one",
+    aliases: "template",
+  }),
   /**
    * Handling of a row longer than maxSeqLength: keep_start and keep_end truncate it, drop leaves it out, error stops.
    * Default "keep_start".
    */
-  truncationMode?: "keep_start" | "keep_end" | "drop" | "error" | undefined;
-}
+  truncationMode: option(
+    z.enum(["keep_start", "keep_end", "drop", "error"]).default("keep_start"),
+    "what to do with rows longer than maxSeqLength",
+  ),
+};
+
+/** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
+export const sftSchema = z.strictObject({
+  ...sharedShape,
+  ...epochShape,
+  ...heldOutShape<SftRow>(),
+  ...adapterShape,
+  ...crossEntropyShape,
+  ...sftShape,
+});
+
+/** Options of `sft`. */
+export interface SftOptions<Base = LanguageModel>
+  extends Given<typeof sftShape>,
+    SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<SftRow>,
+    AdapterOptions,
+    CrossEntropyOptions,
+    CallOptions {}
 
 /** A model with its tokenizer, for supervised fine-tuning. `LanguageModel` implements it. */
 export interface SftTrainable extends Trainable {
@@ -99,26 +106,22 @@ export interface SftTrainable extends Trainable {
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
 export function sft<Base extends SftTrainable>(base: Base, options: SftOptions<Base>): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning = emitWarning, ...rest } = givenOptions(options, "sft");
-  const parsed = parseOptions(sftSchema, rest, "sft");
-  return new Run(() =>
-    preparing(base, (preparation) => start(base, parsed, { signal, world, warn: onWarning, preparation })),
-  );
+  return startStage(base, { name: "sft", schema: sftSchema }, options, start);
 }
 
 async function* start(
   base: SftTrainable,
   options: z.output<typeof sftSchema>,
-  { signal, world, warn, preparation }: Call,
+  call: StageCall,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "sft");
   const maxSeqLength = sequenceLengthOf(base.model, options);
   const read = (data: RowSource, name: string) =>
-    readSftExamples(data, tokenizer, { ...options, maxSeqLength, name, signal, warn });
+    readSftExamples(data, tokenizer, { ...options, maxSeqLength, name, ...call });
   const { train, heldOut } = await split(options, read);
   if (train.conversations > 0) {
     base.tokenizer = withTemplate(tokenizer, options.chatTemplate);
-    preparation.besidesModel(() => {
+    call.preparation.besidesModel(() => {
       base.tokenizer = tokenizer;
     });
   }
@@ -131,10 +134,8 @@ async function* start(
     sequenceLength,
     heldOut: heldOut.examples,
   });
-  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps * (world?.size ?? 1);
-  const maxSteps =
-    options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * (await source.sequencesPerEpoch())) / perStep));
-  const learningRate = learningRateOf("sft", options);
+  const maxSteps = stepsOf(options, await source.sequencesPerEpoch(), call.world);
+  const learningRate = peakOf(peaks, options);
   return yield* runStage(
     base,
     supervisedBy(options),
@@ -146,10 +147,7 @@ async function* start(
         notes: "Fine-tuned to answer from examples. Its answers may be wrong with full confidence.",
         evaluation: { name: "held-out rows", metric: "loss (nats per counted token)" },
       },
-      signal,
-      world,
-      warn,
-      preparation,
+      ...call,
       sequenceLength,
     },
   );

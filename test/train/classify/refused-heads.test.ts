@@ -113,7 +113,9 @@ test("a resume with other data, or without the optimizer's file, reads no weight
   expect((await others).message).toMatch(/^checkpoint: expected the data and options/);
   expect(await base.logits([1, 2, 3])).toEqual(logits);
   const muon = failureOf(() => sft(base, { data: texts, maxSteps: 3, outputDir, resume: true, optim: "muon" }));
-  expect((await muon).message).toMatch(/^resume: expected a run that trains the parameters that it began with/);
+  expect((await muon).message).toMatch(
+    /^resume: the checkpoint trains more parameters than this run, or by another optimiser/,
+  );
   expect(await base.logits([1, 2, 3])).toEqual(logits);
   const path = join(outputDir, "checkpoint-2");
   await writeFile(

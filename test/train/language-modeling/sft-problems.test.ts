@@ -110,8 +110,8 @@ describe("rejects", () => {
     await using base = newModel();
     await sft(base, options({ outputDir, maxSteps: 1, lora: { r: 2 } }));
     for (const [lora, message] of [
-      [{ r: 4 }, /^lora\.r: expected 2, which the run began with \(.*checkpoint-1\), got 4$/],
-      [{ r: 2, alpha: 8 }, /^lora\.alpha: expected 4, which the run began with .*, got 8$/],
+      [{ r: 4 }, /^lora\.r: expected 2, as in the resumed run \(.*checkpoint-1\), got 4$/],
+      [{ r: 2, alpha: 8 }, /^lora\.alpha: expected 4, as in the resumed run .*, got 8$/],
     ] as const) {
       await using next = newModel();
       await expect(sft(next, options({ outputDir, lora, resume: "auto" }))).rejects.toThrow(message);
@@ -124,7 +124,7 @@ describe("rejects", () => {
     await sft(base, options({ outputDir, maxSteps: 2, saveSteps: 1 }));
     await using next = newModel();
     await expect(sft(next, options({ data: rows.slice(1), outputDir, resume: "auto" }))).rejects.toThrow(
-      /expected the data and options that it was made with/,
+      /expected the data and options of the resumed run/,
     );
   });
 });

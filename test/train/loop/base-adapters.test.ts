@@ -105,16 +105,14 @@ describe("a stage without lora over a model with an adapter", () => {
     expect(await failureOf(() => dpo(model, preferred))).toMatchObject({
       code: "INVALID_ARGUMENT",
       message: expect.stringMatching(
-        /lora: expected .*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\).*got none over .*q8_0/,
+        /^lora: adapter default cannot be merged into .*q8_0.*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\)/,
       ),
     });
     // The message of a stage without the lora option does not mention it.
     const text = join(folder, "text.txt");
     await writeFile(text, "Anna likes a red ball.\n\nBen sees the old tree.");
     expect(await failureOf(() => pretrain(model, { data: text, maxSteps: 1, maxSeqLength: 8 }))).toMatchObject({
-      message: expect.stringMatching(
-        /^model: expected one without adapter default \(base\.model\.mergeAdapter.*got it over .*q8_0$/,
-      ),
+      message: expect.stringMatching(/^model: adapter default cannot be merged into .*q8_0.*base\.model\.mergeAdapter/),
     });
     expect(await logits(model)).toEqual(before);
     await dpo(model, { ...preferred, maxSteps: 1, lora: {} });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type ModelCard, parseModelCard } from "../../../lib/formats/model-card.ts";
 import { cardOf } from "../../../lib/train/loop/stage-card.ts";
-import type { TrainingOptions } from "../../../lib/train/options/options.ts";
+import type { TrainingOptions } from "../../../lib/train/options/parse-options.ts";
 
 const about = { notes: "", evaluation: { name: "held-out", metric: "loss" } };
 const card = (data: string[], parent?: ModelCard, options: Partial<TrainingOptions> = {}) =>

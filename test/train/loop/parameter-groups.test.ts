@@ -7,7 +7,7 @@ import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { groupParameters } from "../../../lib/train/loop/parameter-groups.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
-import type { ParameterGroup } from "../../../lib/train/options/stage-options.ts";
+import type { ParameterGroup } from "../../../lib/train/options/optimizer-options.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
@@ -101,17 +101,14 @@ describe("the parameterGroups option", () => {
     [[{ match: "/(/", freeze: true }], "parameterGroups.0.match: expected a part of names, a regular expression"],
     [[{ match: [], freeze: true }], "parameterGroups.0.match: expected a part of names, a regular expression"],
     [[{ match: 3, freeze: true }], "parameterGroups.0.match: expected a part of names, a regular expression"],
-    [
-      [{ match: "a" }],
-      "parameterGroups.0: expected learningRate, learningRateRatio, weightDecay or freeze beside match",
-    ],
+    [[{ match: "a" }], "parameterGroups.0: expected match and learningRate, learningRateRatio, weightDecay or freeze"],
     [
       [{ match: "a", freeze: true, weightDecay: 0 }],
-      "parameterGroups.0.weightDecay: expected none beside freeze, got 0",
+      "parameterGroups.0.weightDecay: expected no weightDecay in a frozen group, got 0",
     ],
     [
       [{ match: "a", learningRate: 1, learningRateRatio: 1 }],
-      "parameterGroups.0.learningRateRatio: expected none beside learningRate, got 1",
+      "parameterGroups.0.learningRateRatio: expected either learningRate or learningRateRatio, got 1",
     ],
     [
       [

@@ -115,8 +115,6 @@ test("rejects invalid or too long rows of fine-tuning, and options of raw text",
   await refused({}).toThrow(/broken\.jsonl:2: messages\[0\]\.role: expected a role/);
   await writeFile(join(folder, "long.jsonl"), JSON.stringify(chat("Who? ".repeat(20), "Anna.")));
   await refused({ data: join(folder, "long.jsonl") }).toThrow(/long\.jsonl:1: row: expected at most maxSeqLength = 32/);
-  await refused({ textField: "x" }).toThrow(
-    /replay: expected files of rows and no option of raw text .* got textField/,
-  );
+  await refused({ textField: "x" }).toThrow(/^replay\.textField: cannot be combined with stage "sft"$/);
   await refused({ data: [{ data, weight: 1 }] }).toThrow(/got corpora with weights/);
 });

@@ -56,7 +56,7 @@ test.each([
     "an adapter on fewer layers",
     { lora: { r: 2 } },
     { lora: { r: 2, targetModules: ["q_proj"] } },
-    /^resume: expected a run that trains the parameters/,
+    /^resume: the checkpoint trains more parameters than this run/,
   ],
   ["an adapter without lora", { lora: { r: 2 } }, {}, /^lora: expected options, as in the resumed run .*got none$/],
   ["weights with lora", {}, { lora: { r: 2 } }, /^lora: expected none, as in the resumed run .*got options$/],
@@ -88,7 +88,9 @@ describe("frozen weights", () => {
     await using other = await make(2);
     await expect(sft(other, { ...shared, maxSteps: 3, resume: true })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/^resume: expected the base that the run began with, .* got another/),
+      message: expect.stringMatching(
+        /^resume: the frozen weights, or their dtype, differ from those of the resumed run: expected .*, got /,
+      ),
     });
     await using same = await make(1);
     await expect(sft(same, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
@@ -103,7 +105,7 @@ describe("frozen weights", () => {
     const other = async () => tinyModel({ tokenizer: await tinyTokenizer(), seed: 2 });
     await using second = await other();
     await expect(trainClassifier(second, { ...shared, maxSteps: 3, resume: true })).rejects.toThrow(
-      /^resume: expected the base that the run began with/,
+      /^resume: the frozen weights, or their dtype, differ/,
     );
     const file = join(outputDir, "checkpoint-2", "trainer_state.json");
     const { frozenWeights: _, ...older } = JSON.parse(await readFile(file, "utf8"));

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createModel } from "../../../lib/language-model/create.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { DEFAULT_SAVE_STEPS } from "../../../lib/train/options/defaults.ts";
+import { DEFAULT_SAVE_STEPS } from "../../../lib/train/options/shared-options.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 
 let folder: string;

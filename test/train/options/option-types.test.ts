@@ -1,5 +1,4 @@
-// Stage options are defined twice: as schemas for validation and as interfaces for documentation. Both must have the same options and
-// types, and each option a text that states its default.
+// The types of stage options are derived from the shapes of their schemas. Each option has a text that states its default.
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
@@ -23,8 +22,10 @@ import type {
   train,
 } from "../../../lib/index.ts";
 import { trainSchema } from "../../../lib/train/loop/train.ts";
-import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "../../../lib/train/options/defaults.ts";
-import { parameterGroupSchema, replaySchema } from "../../../lib/train/options/options.ts";
+import { parameterGroupSchema } from "../../../lib/train/options/optimizer-options.ts";
+import { infoOf } from "../../../lib/train/options/option.ts";
+import { DEFAULT_SAVE_STEPS } from "../../../lib/train/options/shared-options.ts";
+import { replaySchema } from "../../../lib/train/options/text-data.ts";
 import { classifySchema } from "../../../lib/train/stages/classify.ts";
 import { dpoSchema } from "../../../lib/train/stages/dpo.ts";
 import { embedSchema } from "../../../lib/train/stages/embed.ts";
@@ -57,7 +58,7 @@ const held: [
   Checked<ParameterGroup, typeof parameterGroupSchema>,
 ] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
 
-/** Differences between both are detected. */
+/** A difference between interface and schema is a compile error. */
 // @ts-expect-error: an option that the interface lacks
 const missing: Checked<Omit<SftOptions<unknown>, "packing">, typeof sftSchema> = true;
 // @ts-expect-error: an option required in one of them only
@@ -147,7 +148,7 @@ describe("documentation of every stage's options", () => {
   });
   const textOf = (name: string, option: string) => documented.get(name)!.find((one) => one.name === option)!.text;
 
-  test("the schemas have the options of the interfaces, checked by the compiler", () => {
+  test("each interface combines the groups of options that its schema does, checked by the compiler", () => {
     expect([...held, missing, needed, other]).not.toContain(false);
     expect([evaluated, fed].map((one) => typeof one)).toEqual(["function", "function"]);
   });
@@ -177,11 +178,13 @@ describe("documentation of every stage's options", () => {
     expect(wrong).toEqual([]);
   });
 
-  test("the documented learning rates with and without lora are those of runs", () => {
-    for (const [stage, { lora, weights }] of Object.entries(LEARNING_RATES)) {
-      const name = `${stage[0]!.toUpperCase()}${stage.slice(1)}Options`;
-      const [said, withLora] = /Default: (\S+); (\S+) with lora\.$/.exec(textOf(name, "learningRate"))!.slice(1);
-      expect({ stage, weights: Number(said), lora: Number(withLora) }).toEqual({ stage, weights, lora });
+  test("the documented learning rates with and without lora are those of the stage", () => {
+    for (const name of ["Sft", "Reward", "Dpo", "Kto", "Orpo", "Ppo", "Grpo"] as const) {
+      const { learningRate } = schemas[`${name}Options`].shape;
+      const [weights, lora] = /Default: (\S+); (\S+) with lora\.$/
+        .exec(textOf(`${name}Options`, "learningRate"))!
+        .slice(1);
+      expect(infoOf(learningRate).otherwise, name).toBe(`${lora} with lora, ${weights} without`);
     }
     expect(textOf("SftOptions", "saveSteps")).toContain(`Default: ${DEFAULT_SAVE_STEPS},`);
   });

@@ -121,7 +121,7 @@ describe.each(["grpo", "ppo"] as const)("%s: a resumed run", (name) => {
     const norm = other.model.weight("model.norm.weight");
     await norm.write((await norm.toFloat32()).map((v) => 2 * v));
     await expect(run(own, true, { refModel: other })).rejects.toThrow(
-      /^resume: expected the reference that the run began with \(fingerprint \w+\), got another \(\w+\); give the model/,
+      /^resume: the reference differs from that of the resumed run: expected fingerprint \w+, got \w+; pass the original/,
     );
     expect(await run(own, true, { refModel })).toMatchObject({ steps: 3 });
   });

@@ -226,7 +226,7 @@ describe("grpo", () => {
       /prompts: expected rows with prompts, got none/,
     );
     await expect(grpo(model, { ...one, maxCompletionLength: 80 })).rejects.toThrow(
-      /maxCompletionLength: expected room for a prompt within 64 positions/,
+      /maxCompletionLength: expected at most 64, so that a prompt fits/,
     );
     await expect(grpo(model, { ...one, prompts: [{ prompt: "Anna ".repeat(60) }] })).rejects.toThrow(
       /^prompts: row 1: row: expected at most 53 tokens of a prompt/,

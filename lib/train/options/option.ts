@@ -1,0 +1,60 @@
+import { z } from "zod";
+
+/** Options by name. A doc comment on an entry is the documentation of the option, also in the published types. */
+export type Shape = Readonly<Record<string, z.ZodType>>;
+
+/** Facts about an option that its schema does not have. */
+export interface OptionInfo {
+  /** One line of `heddle train STAGE --help`. */
+  help: string;
+  /** The default as the help shows it, if the schema does not have it. */
+  otherwise?: string | undefined;
+  /** Names of the option in other libraries and in haste, separated by spaces, without capitals and underscores. */
+  aliases?: string | undefined;
+  /** The options inside, if the option is an object or an array of objects. */
+  inner?: Shape | undefined;
+  /** false: a resumed run may change the option, or another check compares it. Default true. */
+  recorded?: boolean | undefined;
+}
+
+const infos = new WeakMap<z.core.$ZodType, OptionInfo>();
+
+/** Defines an option. The schema must be new, because the other facts are looked up by it. */
+export function option<S extends z.ZodType>(schema: S, help: string, more: Omit<OptionInfo, "help"> = {}): S {
+  infos.set(schema, { help, ...more });
+  return schema;
+}
+
+/** Defines an option that a stage varies: it keeps the facts that are not given, such as aliases. */
+export function variant<S extends z.ZodType>(of: z.ZodType, schema: S, changed: Partial<OptionInfo> = {}): S {
+  infos.set(schema, { ...infoOf(of), ...changed });
+  return schema;
+}
+
+/** Returns the facts about an option. Keys of objects inside an option may have none. */
+export function infoOf(schema: z.core.$ZodType): OptionInfo {
+  return infos.get(schema) ?? { help: "" };
+}
+
+type WithDefault<S extends Shape> = { [K in keyof S]: undefined extends z.input<S[K]> ? K : never }[keyof S];
+type Optional<S extends Shape> = { -readonly [K in keyof S]?: z.input<S[K]> };
+type Required<S extends Shape> = { -readonly [K in keyof S]: z.input<S[K]> };
+
+/** The type of options as callers give them. Its members keep the doc comments of the shape. */
+export type Given<S extends Shape> = Optional<Pick<S, WithDefault<S>>> & Required<Omit<S, WithDefault<S>>>;
+
+export const whole = (least: number) =>
+  z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
+
+export const real = (least: number, most = Number.POSITIVE_INFINITY) =>
+  z.custom<number>(
+    (v) => typeof v === "number" && v >= least && v <= most,
+    most === Number.POSITIVE_INFINITY ? `a number of at least ${least}` : `a number from ${least} to ${most}`,
+  );
+
+export const above = () =>
+  z.custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0");
+
+export const flag = () => z.boolean({ error: "true or false" });
+
+export const text = () => z.string({ error: "a text" });

@@ -1,0 +1,112 @@
+// Raw text as an option, and batches of an earlier stage that read it.
+import { z } from "zod";
+import { isTexts } from "../examples/text-files.ts";
+import { batchShape } from "./optimizer-options.ts";
+import { above, type Given, option, real, text, variant, whole } from "./option.ts";
+
+/** Texts, or rows with a text, from a program. An array of strings is an array of paths. */
+export type TextSource =
+  | Iterable<string | Readonly<Record<string, unknown>>>
+  | AsyncIterable<string | Readonly<Record<string, unknown>>>;
+
+/** Raw text: files, several corpora with weights, or texts in memory. */
+export type TextData = string | string[] | CorpusPart[] | TextSource;
+
+const paths = z.union([z.string(), z.array(z.string()).min(1)], { error: "a path, or an array of paths" });
+
+const documentSeparator = option(
+  z.string().optional(),
+  "separator of documents in text files: blank-line, line, file, or the text of a separator line",
+  { otherwise: "blank-line", aliases: "separator", recorded: false },
+);
+const textField = option(z.string().optional(), "field of .jsonl rows or column of .parquet files", {
+  otherwise: "text",
+  aliases: "datasettextfield",
+  recorded: false,
+});
+
+const corpusShape = {
+  /** Files, as `data` of `pretrain`. */
+  data: paths,
+  /** Relative weight. The corpus gives weight / the sum of all weights of the sequences. Default 1. */
+  weight: above().default(1),
+  /**
+   * Separator of documents in a text file: `blank-line`, `line`, `file`, or any other text on a separate line. Default: that of the stage.
+   */
+  documentSeparator: variant(documentSeparator, text().optional()),
+  /** The field of .jsonl rows, or the column of .parquet files. Default: that of the stage. */
+  textField: variant(textField, text().optional()),
+};
+
+/** One of several corpora of raw text. */
+export interface CorpusPart extends Given<typeof corpusShape> {}
+
+const PLACES = "a path, an array of paths, or an array of objects with data and weight";
+const corpora = z.union(
+  [
+    z.string(),
+    z.array(z.string()).min(1),
+    z.array(z.strictObject(corpusShape, { error: "an object with data and weight" })).min(1),
+  ],
+  { error: PLACES },
+);
+const textData = z.union([...corpora.options, z.custom<TextSource>(isTexts)], {
+  error: `${PLACES}, or an iterable of texts`,
+});
+
+/** Raw text to train on, and to evaluate. */
+export const textDataShape = {
+  /**
+   * Text files (documents separated by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
+   * (or a folder of them). Or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`. In a program
+   * also the texts: an array of `{ text }`, or an iterable of those or of strings. It is read once, into a temporary file.
+   */
+  data: option(
+    textData,
+    "raw text: text, .jsonl, .parquet or .tokens files, or folders of them; or a mixture [{data, weight}, …]",
+    { aliases: "dataset datasets traindata traindataset trainfile file files corpus", recorded: false },
+  ),
+  /** Files, or texts, that are never trained on. Default: none. */
+  evalData: option(textData.optional(), "files for evaluation, never trained on", {
+    aliases: "valdata validationdata testdata evaldataset evalfile",
+    recorded: false,
+  }),
+  /** Without evalData: the share of data's documents that is held out, up to 0.5. Default: 0. */
+  evalFraction: option(
+    z.number().min(0).max(0.5).optional(),
+    "without evalData: fraction of the documents to hold out for evaluation",
+    { otherwise: "0", aliases: "valfraction valsplit validationsplit testsize", recorded: false },
+  ),
+  /** Separator of documents in a text file: `blank-line`, `line`, `file`, or any other text on a separate line. Default: blank-line. */
+  documentSeparator,
+  /** The field of .jsonl rows, or the column of .parquet files. Default: text. */
+  textField,
+};
+
+const replayShape = {
+  /** `pretrain`: next tokens of raw text. `sft`: answers in packed rows of supervised fine-tuning. Default "pretrain". */
+  stage: option(
+    z.enum(["pretrain", "sft"]).default("pretrain"),
+    "pretrain: raw text; sft: rows of supervised fine-tuning",
+  ),
+  /** The data of that stage: files; for raw text also several corpora with weights. */
+  data: variant(textDataShape.data, corpora, { help: "the data of that stage" }),
+  /** Factor of the replay's mean loss, which is added to the stage's loss. Default 0.5. */
+  weight: option(real(0).default(0.5), "weight of its mean loss"),
+  /** Number of sequences in the one batch that every step adds. Default: the stage's. */
+  perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).optional(), {
+    help: "sequences of the batch that each step adds",
+    otherwise: "that of the stage",
+  }),
+  /** Number of positions of a sequence. Default: the stage's. */
+  maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), { otherwise: "that of the stage" }),
+  /** As in `pretrain`. Default: blank-line. */
+  documentSeparator: variant(textDataShape.documentSeparator, text().optional(), { help: "as in pretrain" }),
+  /** As in `pretrain`. Default: text. */
+  textField: variant(textDataShape.textField, text().optional(), { help: "as in pretrain" }),
+};
+
+export const replaySchema = z.strictObject(replayShape, { error: "an object with data and weight" });
+
+/** Batches of an earlier stage, mixed into the steps of a later one. */
+export interface ReplayOptions extends Given<typeof replayShape> {}

@@ -1,0 +1,61 @@
+import type { z } from "zod";
+import type { RowSource } from "../../data/rows.ts";
+import type { Model } from "../../models/model.ts";
+import { ExampleSource } from "../examples/example-source.ts";
+import { needPossible } from "../loop/run-checks.ts";
+import { runStage, type Trainable } from "../loop/run-stage.ts";
+import type { Stage } from "../loop/stage.ts";
+import { namesOf, type StageCard } from "../loop/stage-card.ts";
+import type { StageCall } from "../loop/start-stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { type PeakRates, peakOf, stepsOf } from "../options/stage-options.ts";
+import { needSameVocabulary, type PreferenceTrainable, type preferenceStageShape } from "./options.ts";
+import type { PreferenceItems } from "./prepare.ts";
+import { withReference } from "./reference.ts";
+
+/** Options that `runPreference` reads. */
+type Settings = Omit<z.output<z.ZodObject<ReturnType<typeof preferenceStageShape>>>, "learningRate"> & {
+  learningRate?: number | undefined;
+  data: RowSource;
+  refModel?: Trainable | undefined;
+};
+
+/** What distinguishes a stage that learns from rows of answers from the others. */
+export interface PreferenceStage<Options extends Settings, Item> {
+  peaks: PeakRates;
+  about: Omit<StageCard, "data">;
+  /** Number of sequences that an item takes in a forward pass. */
+  sequencesEach: number;
+  /** Reads the items, and scores them with the reference if the loss needs one. */
+  items(base: PreferenceTrainable, options: Options, call: StageCall): Promise<PreferenceItems<Item>>;
+  /** Adds a head to the model. @returns the names of the weights to train */
+  addHead?(model: Model, options: Options): Promise<readonly string[]>;
+  /** @param shape number of items in a micro-batch, and of positions in a sequence */
+  stage(options: Options, shape: { items: number; sequenceLength: number }): Stage<readonly Item[]>;
+}
+
+/** Returns the generator of a stage that learns from rows of answers, for `startStage`. */
+export function runPreference<Options extends Settings, Item>(of: PreferenceStage<Options, Item>) {
+  return async function* run(
+    base: PreferenceTrainable,
+    options: Options,
+    call: StageCall,
+  ): AsyncGenerator<TrainEvent, TrainResult, void> {
+    const { perDeviceTrainBatchSize: items, refModel, seed, evalBatches } = options;
+    if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
+    const { train, heldOut, sequenceLength, reference } = await of.items(base, options, call);
+    const examples = new ExampleSource(train, { heldOut, batchSize: items, seed, evalBatches });
+    const source = reference === undefined ? examples : withReference(examples, reference);
+    const maxSteps = stepsOf(options, train.length, call.world);
+    const settled = { ...options, maxSteps, learningRate: peakOf(of.peaks, options) };
+    needPossible(source, settled); // before a head replaces the model's own
+    const names = await (of.addHead && call.preparation.change(() => of.addHead!(base.model, options)));
+    return yield* runStage(base, of.stage(options, { items, sequenceLength }), source, settled, {
+      ...call,
+      card: { data: namesOf(options.data), ...of.about },
+      names,
+      sequences: of.sequencesEach * items,
+      sequenceLength,
+    });
+  };
+}

@@ -1,0 +1,163 @@
+import type { z } from "zod";
+import type { LanguageModel } from "../../language-model/language-model.ts";
+import type { Model } from "../../models/model.ts";
+import { MetricMeans } from "../loop/metric-mean.ts";
+import { runStage } from "../loop/run-stage.ts";
+import type { Metrics, Stage } from "../loop/stage.ts";
+import { namesOf, type StageCard } from "../loop/stage-card.ts";
+import type { StageCall } from "../loop/start-stage.ts";
+import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
+import { type PeakRates, peakOf, stepsOf } from "../options/stage-options.ts";
+import { average } from "../preference/pairs.ts";
+import { AnswerScorer, type ScoredAnswer } from "../preference/scorer.ts";
+import type { AnsweredPrompt } from "../preference/sequences.ts";
+import { soloWorld } from "../world/world.ts";
+import type { DrawnAnswer } from "./draw.ts";
+import { type policyStageShape, promptsOf } from "./options.ts";
+import { evaluatedPrompts, lengthReport, openPolicy, type Policy } from "./policy.ts";
+import { Judge, type Judgement } from "./rewards.ts";
+import { type RolloutBatch, RolloutSource, type RolloutSourceOptions } from "./source.ts";
+
+/** Options that `runPolicy` reads. */
+type Settings = Omit<z.output<z.ZodObject<typeof policyStageShape>>, "learningRate"> & {
+  learningRate?: number | undefined;
+};
+
+/** An answer drawn by a rank, with the score of each reward. */
+export interface ScoredDraw {
+  readonly answer: AnsweredPrompt;
+  readonly ended: boolean;
+  readonly scores: readonly (number | null)[];
+  /** Log-probability of each token under the reference, if the stage needs one. */
+  readonly referenceLogprobs?: ArrayLike<number> | undefined;
+}
+
+/** The size of a rollout. */
+export interface RolloutPlan {
+  /** Number of answers to a prompt. */
+  answersEach: number;
+  /** Number of answers to a prompt in an evaluation. Default: answersEach. */
+  answersEachEval?: number | undefined;
+  /** Number of micro-batches that a rollout fills. */
+  microBatches: number;
+  /** Number of passes over the answers, each in a new order with `shuffle`. */
+  passes: number;
+  shuffle: boolean;
+}
+
+/** The work of a run on its rollouts. */
+export interface Rollouts<Measured, Item> {
+  /** Measures the answers of a rank. @param score scores answers with the current weights */
+  measure(
+    drawn: readonly DrawnAnswer[],
+    score: (answers: readonly AnsweredPrompt[]) => Promise<ScoredAnswer[]>,
+  ): Promise<readonly Measured[]>;
+  /**
+   * Computes the items of all ranks' answers, and the report.
+   * @param answersEach number of answers to a prompt, which are consecutive
+   */
+  estimate(
+    drawn: readonly (ScoredDraw & Measured)[],
+    judgement: Judgement,
+    rollout: { answersEach: number; isEvaluation: boolean },
+  ): RolloutBatch<Item>;
+  /** As in RolloutSourceOptions. */
+  memory?: RolloutSourceOptions<unknown, unknown>["memory"];
+  /** @param shape number of answers in a micro-batch, and of positions in a sequence */
+  stage(shape: { answers: number; sequenceLength: number }): Stage<{ answers: readonly Item[]; report: Metrics }>;
+}
+
+/** What distinguishes a stage in which the model answers prompts from the others. */
+export interface PolicyStage<Options extends Settings, Measured, Item> {
+  name: string;
+  peaks: PeakRates;
+  about: Omit<StageCard, "data">;
+  needsReference(options: Options): boolean;
+  /** Adds a value head to the model, which scores answers too. @returns the names of the weights to train */
+  addValueHead?(model: Model, options: Options): Promise<readonly string[]>;
+  plan(options: Options): RolloutPlan;
+  rollouts(options: Options, policy: Policy): Rollouts<Measured, Item>;
+}
+
+/** Rollouts with this number and above are those of evaluations. */
+const EVALUATIONS = 2 ** 31;
+
+/** Returns the generator of a stage in which the model answers prompts, for `startStage`. */
+export function runPolicy<Options extends Settings, Measured, Item>(of: PolicyStage<Options, Measured, Item>) {
+  return async function* run(
+    base: LanguageModel,
+    options: Options,
+    call: StageCall,
+  ): AsyncGenerator<TrainEvent, TrainResult, void> {
+    const { signal, world = soloWorld } = call;
+    const { model } = base;
+    const { perDeviceTrainBatchSize: answers, seed, temperature } = options;
+    const judge = new Judge(options.rewards, options.rewardWeights, base);
+    const policy = await openPolicy(base, of.name, options, { ...call, needsReference: of.needsReference(options) });
+    const { train, heldOut, sequenceLength, dtype } = policy;
+    const names = await (of.addValueHead && call.preparation.change(() => of.addValueHead!(model, options)));
+    const { answersEach, answersEachEval = answersEach, microBatches, passes, shuffle } = of.plan(options);
+    const rollouts = of.rollouts(options, policy);
+    const answersTo = (rollout: number) => (rollout < EVALUATIONS ? answersEach : answersEachEval);
+    // Created at the first rollout, because the trained weights are only then on the model.
+    let scorer: AnswerScorer | undefined;
+    const score = (list: readonly AnsweredPrompt[]) => {
+      const values = of.addValueHead !== undefined;
+      scorer ??= new AnswerScorer(model, { sequences: answers, sequenceLength, dtype, temperature, values });
+      return scorer.score(list, signal);
+    };
+    const source = new RolloutSource<ScoredDraw & Measured, Item>(train, {
+      heldOut: evaluatedPrompts(heldOut, options, answersEachEval),
+      promptsPerRollout: ((answers * microBatches) / answersEach) * world.size,
+      world,
+      batchSize: answers,
+      passes,
+      shuffle,
+      seed,
+      reference: policy.referenceMark,
+      memory: rollouts.memory,
+      async draw(prompts, rollout) {
+        const drawn = await policy.draw(prompts, answersTo(rollout), { rollout, signal });
+        const scores = await judge.scores(drawn, signal);
+        const measured = await rollouts.measure(drawn, score);
+        const references = await policy.reference?.tokens(
+          drawn.map(({ answer }) => answer),
+          signal,
+        );
+        return drawn.map(({ answer, ended }, i) => ({
+          answer,
+          ended,
+          scores: scores[i]!,
+          ...measured[i]!,
+          ...(references && { referenceLogprobs: references[i]! }),
+        }));
+      },
+      estimate(drawn, rollout) {
+        const judgement = judge.judgement(drawn.map(({ scores }) => scores));
+        const at = { answersEach: answersTo(rollout), isEvaluation: rollout >= EVALUATIONS };
+        const { answers, report } = rollouts.estimate(drawn, judgement, at);
+        return { answers, report: { reward: average(judgement.rewards), ...report, ...lengthReport(drawn) } };
+      },
+      dispose() {
+        scorer?.dispose();
+        policy.dispose();
+      },
+    });
+    const maxSteps = stepsOf(options, train.length * answersEach * passes, world);
+    const settled = { ...options, maxSteps, learningRate: peakOf(of.peaks, options) };
+    return yield* runStage(base, rollouts.stage({ answers, sequenceLength }), source, settled, {
+      ...call,
+      card: { data: namesOf(promptsOf(options)), ...of.about },
+      names,
+      sequences: answers,
+      sequenceLength,
+    });
+  };
+}
+
+/** Mean of the reports of a step's micro-batches. It equals the rollout's report if they have the same rollout. */
+export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
+  const means = new MetricMeans();
+  for (const { report } of batches) means.add(report, 1);
+  return means.of({});
+}
