@@ -70,6 +70,9 @@ export function checkPromptFits(
   throw overflow(contextLength, tokens, { ...(name !== undefined && { name }), hint: contextOverflow === "error" });
 }
 
+/** New tokens for which cache memory is reserved at most. */
+const RESERVED_AHEAD = 1024;
+
 /** A running sequence: its ids, its context, and its stop conditions. */
 export class Sequence {
   readonly index: number;
@@ -165,9 +168,9 @@ export class Sequence {
     this.finishReason = this.constraint?.finished ? "stop" : "length";
   }
 
-  /** Tokens that the cache has to hold at most, as far as is known now. */
-  get expectedLength(): number {
-    return Math.min(this.contextLength, this.context.length + this.limit - this.generated);
+  /** Tokens for which cache memory is reserved when it begins. Beyond them the cache grows on demand. */
+  get reservedLength(): number {
+    return Math.min(this.contextLength, this.context.length + Math.min(RESERVED_AHEAD, this.limit - this.generated));
   }
 
   /** Tokens that may still be drawn before the sequence or its context ends. */

@@ -4,8 +4,8 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { throwIfAborted } from "../core/race-abort.ts";
 import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
-import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
 import { checkPromptFits, type Piece, promptName } from "../inference/sequence.ts";
+import { type Scheduled, SharedScheduler } from "../inference/shared-scheduler.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { areLong, isEmptyList, type Prompt, promptIds, promptIdsAhead, promptList } from "./prompt.ts";
@@ -49,7 +49,7 @@ const DEFAULT_SLOTS = 8;
  */
 export class Batcher {
   readonly languageModel: LanguageModel;
-  private readonly scheduler: Scheduler;
+  private readonly scheduler: SharedScheduler;
   private readonly deterministic: boolean;
 
   /** @internal Use model.batcher(). */
@@ -61,7 +61,7 @@ export class Batcher {
     if (typeof deterministic !== "boolean") throw invalidArgument("deterministic", "true or false", deterministic);
     this.languageModel = languageModel;
     this.deterministic = deterministic;
-    this.scheduler = new Scheduler(languageModel, { slots, deterministic });
+    this.scheduler = new SharedScheduler(languageModel, { slots, deterministic });
   }
 
   /** As model.generate, of one prompt. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read */

@@ -7,13 +7,13 @@ import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { ModelCard } from "../formats/model-card.ts";
 import type { FloatDType } from "../graph/index.ts";
 import { SpareStore } from "../inference/cache/cache-store.ts";
-import { eachPiece } from "../inference/engine.ts";
 import {
   type GenerateOptions,
   type OptionContext,
   type ResolvedOptions,
   resolveOptions,
 } from "../inference/generation-options.ts";
+import { eachPiece } from "../inference/scheduler.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";

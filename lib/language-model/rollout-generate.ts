@@ -1,7 +1,7 @@
 import { compiledAhead } from "../constrain/index.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
-import { runSequences } from "../inference/engine.ts";
 import { type GenerateOptions, resolveOptions } from "../inference/generation-options.ts";
+import { runSequences } from "../inference/scheduler.ts";
 import { Sequence } from "../inference/sequence.ts";
 import { Answers, type Completion } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";

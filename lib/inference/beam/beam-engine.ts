@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import { throwIfAborted } from "../../core/race-abort.ts";
 import { Pace } from "../../core/yielding.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
-import { newProgress, type Progress, RESERVED_AHEAD } from "../engine.ts";
 import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
+import { newProgress, type Progress } from "../progress.ts";
 import type { SampleResults } from "../sampling/sample-results.ts";
 import { plainInputs } from "../sampling/sampling-inputs.ts";
 import { type Piece, type Sequence, withoutOldest } from "../sequence.ts";
@@ -119,8 +119,7 @@ export async function* runBeams(
       while (free.length >= numBeams && waiting.length > 0)
         admitted.push(new Group(waiting.shift()!, free.splice(-numBeams)));
       for (const { sequences } of admitted) for (const { constraint } of sequences) await constraint?.prepare();
-      for (const { prompt } of admitted)
-        await cache.reserve(Math.min(prompt.expectedLength, prompt.context.length + RESERVED_AHEAD));
+      for (const { prompt } of admitted) await cache.reserve(prompt.reservedLength);
       const places = (groups: readonly Group[]) =>
         groups.flatMap(({ slots, contexts }) => slots.map((slot, i) => ({ slot, context: contexts[i]! })));
       for (const group of active) makeRoom(cache, group);
