@@ -14,26 +14,23 @@ import { accept, DETERMINISTIC_ROWS, nextRun, promptRows, type Run, step } from 
 /** Maximum number of sequences per run. More wait for their turn. */
 export const MOST_SLOTS = 32;
 
-/** Options of `runSequences`. */
-export interface RunOptions {
-  signal?: AbortSignal | undefined;
-  progress?: Progress | undefined;
-  /** How drafts are made, for runs that verify several tokens at once. */
-  speculation?: Speculation | undefined;
-}
-
 /** Options of a scheduler. */
-export interface SchedulerOptions extends RunOptions {
+export interface SchedulerOptions {
   deterministic: boolean;
   /** Whether it runs a single sequence, which may continue what the cache holds whatever the mode. */
   single?: boolean;
+  /** How drafts are made, for runs that verify several tokens at once. */
+  speculation?: Speculation | undefined;
+  /** Ends the making of drafts. */
+  signal?: AbortSignal | undefined;
+  progress?: Progress;
 }
 
 /** How the reader of runs ends them. */
 interface RunControl {
   signal: AbortSignal | undefined;
   /** Whether to end after the queued runs, although the sequences could go on. */
-  enough?: () => boolean;
+  enough: () => boolean;
 }
 
 /** Sequences and their slots. */
@@ -155,13 +152,9 @@ export class Scheduler {
     control: RunControl,
   ): AsyncGenerator<readonly Piece[], void, undefined> {
     const { cache, deterministic, progress } = this;
-    const account = (pieces: number, ms: number) => {
-      progress.decodedTokens += pieces;
-      progress.decodeMs += ms;
-    };
     this.rows = new Map(all.map(({ sequence }) => [sequence, 1]));
     try {
-      yield* decodeAhead(cache, all, { deterministic, account, ...control });
+      yield* decodeAhead(cache, all, { deterministic, progress, ...control });
     } finally {
       this.releaseEnded(all);
     }
@@ -170,7 +163,7 @@ export class Scheduler {
   /** Makes one run, after parts of prompts that are queued ahead of it. */
   private async *advance(
     group: Slotted,
-    { signal, enough = () => false }: RunControl,
+    { signal, enough }: RunControl,
   ): AsyncGenerator<readonly Piece[], void, undefined> {
     const { cache, deterministic, drafts, progress } = this;
     const parts = new PromptsAhead(cache);
@@ -236,24 +229,26 @@ export class Scheduler {
 }
 
 /**
- * Runs the sequences of one caller, who drives the runs by reading.
+ * Runs the sequences of one caller, who drives the runs by reading. They have the same options.
  * @returns the pieces of each run; `eachPiece` flattens them
  */
 export async function* runSequences(
   cache: KvCache,
   sequences: readonly Sequence[],
-  options: RunOptions = {},
+  progress: Progress,
 ): AsyncGenerator<readonly Piece[], void, undefined> {
-  const { signal } = options;
-  const deterministic = sequences.some((s) => s.options.deterministic);
-  const scheduler = new Scheduler(cache, { ...options, deterministic, single: sequences.length === 1 });
+  const [first] = sequences;
+  if (!first) return;
+  const { signal, deterministic, speculation } = first.options;
+  const single = sequences.length === 1;
+  const scheduler = new Scheduler(cache, { deterministic, single, speculation, signal, progress });
   try {
     throwIfAborted(signal);
     scheduler.waiting.push(...sequences.filter((s) => !s.finishReason));
     while (!scheduler.isIdle) {
       while (scheduler.next) await scheduler.admit();
       const group = await scheduler.prepare(scheduler.slots);
-      for await (const pieces of scheduler.run(group, { signal })) {
+      for await (const pieces of scheduler.run(group, { signal, enough: () => false })) {
         yield pieces;
         throwIfAborted(signal);
       }

@@ -158,8 +158,6 @@ export class SharedScheduler {
   /** Ends all sequences with `error`, and frees the cache. */
   async close(error: HeddleError = new HeddleError("ABORTED", "scheduler: closed")): Promise<void> {
     this.closed ??= error;
-    for (const sequence of this.scheduler.waiting.splice(0)) this.finish(sequence, this.closed);
-    for (const { stream } of this.all.values()) stream.end(this.closed);
     this.controller?.abort();
     this.notify();
     await this.working;
@@ -220,13 +218,15 @@ export class SharedScheduler {
           });
       }
     } catch (error) {
-      // An internal error: fail all callers instead of leaving them waiting.
-      for (const sequence of scheduler.waiting.splice(0)) this.finish(sequence, error);
-      for (const sequence of scheduler.slots.keys()) this.finish(sequence, error);
-    } finally {
-      if (this.closed !== undefined) for (const sequence of scheduler.slots.keys()) this.finish(sequence, this.closed);
-      this.busy = false;
+      this.finishAll(error); // an internal error: nobody is left waiting
     }
+    if (this.closed !== undefined) this.finishAll(this.closed);
+    this.busy = false;
+  }
+
+  private finishAll(error: unknown): void {
+    const { waiting, slots } = this.scheduler;
+    for (const sequence of [...waiting.splice(0), ...slots.keys()]) this.finish(sequence, error);
   }
 
   /** Ends a sequence's stream, and releases its slot. */

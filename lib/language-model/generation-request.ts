@@ -76,7 +76,7 @@ async function* run(
   { options, spare: store, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   if (sequences.length === 0) return;
-  const { signal, speculation, adapters, beams, n } = options;
+  const { adapters, beams, n } = options;
   const wanted = beams ? (sequences.length / n) * beams.numBeams : sequences.length;
   const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
   const slots = Math.min(wanted, together);
@@ -91,8 +91,7 @@ async function* run(
   }
   let whole = false;
   try {
-    if (beams) yield* runBeams(cache, sequences, { signal, progress });
-    else yield* runSequences(cache, sequences, { signal, progress, speculation });
+    yield* (beams ? runBeams : runSequences)(cache, sequences, progress);
     whole = true;
   } finally {
     cache.dispose(whole);

@@ -34,12 +34,11 @@ export async function completeSeeded(
     return new Sequence(ids, own, { index, sample: 0, contextLength, tokenizer });
   });
   const answers = new Answers(sequences);
-  const { progress } = answers;
-  const { signal, speculation, adapters } = resolved;
+  const { adapters } = resolved;
   const slots = Math.min(sequences.length, MOST_SLOTS);
   const cache = new KvCache(model.model, { slots, contextLength, dtype, adapters, pageSize });
   try {
-    for await (const pieces of runSequences(cache, sequences, { signal, progress, speculation }))
+    for await (const pieces of runSequences(cache, sequences, answers.progress))
       for (const piece of pieces) answers.add(piece);
   } finally {
     cache.dispose();

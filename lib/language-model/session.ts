@@ -105,21 +105,21 @@ export class Session {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const resolved = this.resolve(ready);
     const ids = areLong([prompt]) ? await this.longPrompt(prompt, resolved) : promptIds(prompt, this.reading(resolved));
-    const { sequence, signal, speculation } = this.prepare(ids, resolved);
+    const sequence = this.prepare(ids, resolved);
     const progress = newProgress();
     const builder = new CompletionBuilder();
     const { cache } = this;
     let given = 0;
     const run = async function* () {
       try {
-        yield* runSequences(cache, [sequence], { signal, progress, speculation });
+        yield* runSequences(cache, [sequence], progress);
       } finally {
         // Steps are drawn ahead: of what nobody was given, and of the last token, which a run has fed or not, nothing stays.
         const { context, generated } = sequence;
         if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
       }
     };
-    for await (const piece of eachPiece(this.exclusively(run), signal)) {
+    for await (const piece of eachPiece(this.exclusively(run), resolved.signal)) {
       builder.add(piece);
       given++;
       yield piece;
@@ -223,7 +223,7 @@ export class Session {
   }
 
   /** @param ids an array that becomes the sequence's own */
-  private prepare(ids: number[], resolved: ResolvedOptions) {
+  private prepare(ids: number[], resolved: ResolvedOptions): Sequence {
     this.cache.assertLive(); // which it may not be any more where the prompt took long
     this.assertIdle();
     const { languageModel, contextLength } = this;
@@ -239,7 +239,7 @@ export class Session {
       takesPrompt,
     });
     this.renew();
-    return { sequence, signal: resolved.signal, speculation: resolved.speculation };
+    return sequence;
   }
 
   private async *exclusively<T>(run: () => AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {

@@ -4,7 +4,7 @@ import { throwIfAborted } from "../../core/race-abort.ts";
 import { Pace } from "../../core/yielding.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
 import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
-import { newProgress, type Progress } from "../progress.ts";
+import type { Progress } from "../progress.ts";
 import type { SampleResults } from "../sampling/sample-results.ts";
 import { plainInputs } from "../sampling/sampling-inputs.ts";
 import { type Piece, type Sequence, withoutOldest } from "../sequence.ts";
@@ -97,13 +97,13 @@ class Group {
 export async function* runBeams(
   cache: KvCache,
   sequences: readonly Sequence[],
-  { signal, progress = newProgress() }: { signal?: AbortSignal | undefined; progress?: Progress | undefined } = {},
+  progress: Progress,
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   const started = performance.now();
   const [first] = sequences;
   if (!first) return;
   const { options } = first;
-  const { deterministic, n } = options;
+  const { deterministic, n, signal } = options;
   const { numBeams } = options.beams!;
   const waiting: Sequence[][] = [];
   for (let i = 0; i < sequences.length; i += n) waiting.push(sequences.slice(i, i + n));
