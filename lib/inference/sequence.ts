@@ -4,7 +4,7 @@ import { HeddleError, seedAfter } from "../core/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { ResolvedOptions } from "./generation-options.ts";
-import type { PromptScores } from "./prompt-scores.ts";
+import { PromptScores } from "./prompt-scores.ts";
 import { candidatesOf } from "./sampling/candidates.ts";
 import { asked } from "./stop.ts";
 
@@ -64,10 +64,10 @@ export function promptName(index: number, count: number, what = "prompt"): strin
 export function checkPromptFits(
   tokens: number,
   { contextLength, contextOverflow }: Pick<ResolvedOptions, "contextOverflow"> & { contextLength: number },
-  name: string | undefined,
+  name: string,
 ): void {
   if (tokens <= contextLength || contextOverflow === "truncateLeft") return;
-  throw overflow(contextLength, tokens, { ...(name !== undefined && { name }), hint: contextOverflow === "error" });
+  throw overflow(contextLength, tokens, { name, hint: contextOverflow === "error" });
 }
 
 /** New tokens for which cache memory is reserved at most. */
@@ -236,6 +236,39 @@ export class Sequence {
     }
     return piece;
   }
+}
+
+/**
+ * The sequences of prompts: `n` samples of each, in order.
+ * @throws HeddleError CONTEXT_OVERFLOW
+ */
+export function sequencesOf(
+  prompts: readonly (readonly number[])[],
+  options: ResolvedOptions,
+  of: {
+    contextLength: number;
+    tokenizer: Tokenizer | undefined;
+    /** Index of the first sequence; 0 by default. */
+    first?: number;
+    /** Options of the sequence at a place among them; `options` by default. */
+    optionsAt?: (place: number) => ResolvedOptions;
+    /** Whether the prompts' arrays may become the sequences'. */
+    ownsPrompts?: boolean;
+  },
+): Sequence[] {
+  const { contextLength, tokenizer, first = 0, optionsAt = () => options, ownsPrompts = false } = of;
+  const { n, promptLogprobs } = options;
+  return prompts.flatMap((ids, p) => {
+    const scores = promptLogprobs === undefined ? undefined : new PromptScores(ids, promptLogprobs, tokenizer);
+    const name = promptName(p, prompts.length);
+    return Array.from({ length: n }, (_, sample) => {
+      const place = p * n + sample;
+      // The last sample continues in the prompt's array, after the others have copied it.
+      const takesPrompt = ownsPrompts && sample === n - 1 && scores === undefined;
+      const own = { index: first + place, sample, contextLength, tokenizer, scores, name, takesPrompt };
+      return new Sequence(ids, optionsAt(place), own);
+    });
+  });
 }
 
 /** The first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */

@@ -11,9 +11,8 @@ import {
   resolveOptions,
 } from "./generation-options.ts";
 import { PieceStream } from "./piece-stream.ts";
-import { promptScores } from "./prompt-scores.ts";
 import { Scheduler, type Slotted } from "./scheduler.ts";
-import { type Piece, promptName, Sequence } from "./sequence.ts";
+import { type Piece, type Sequence, sequencesOf } from "./sequence.ts";
 import { asked } from "./stop.ts";
 
 /** The parts of a language model that the scheduler uses. `LanguageModel` has them. */
@@ -108,15 +107,11 @@ export class SharedScheduler {
   submit(prompts: readonly (readonly number[])[], options: GenerateOptions): Scheduled[] {
     const resolved = this.resolve(options);
     const { contextLength, tokenizer } = this.model;
-    const all = prompts.flatMap((ids, p) => {
-      const scores = promptScores(ids, resolved, tokenizer);
-      const name = promptName(p, prompts.length);
-      return Array.from({ length: resolved.n }, (_, sample) => {
-        const index = this.submitted++;
-        const own = this.contained(resolved, index, p * resolved.n + sample);
-        return this.scheduled(new Sequence(ids, own, { index, sample, contextLength, tokenizer, scores, name }));
-      });
-    });
+    const first = this.submitted;
+    const optionsAt = (place: number) => this.contained(resolved, first + place, place);
+    const sequences = sequencesOf(prompts, resolved, { contextLength, tokenizer, first, optionsAt });
+    const all = sequences.map((sequence) => this.scheduled(sequence));
+    this.submitted += all.length;
     for (const one of all) {
       const { sequence, stream } = one;
       if (sequence.finishReason) {
