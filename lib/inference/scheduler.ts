@@ -124,6 +124,7 @@ export class Scheduler {
     this.rows = none;
     this.ahead = !this.drafts && !shared.hasFollowers;
     this.since = performance.now();
+    if (!shared.hasFollowers) return active;
     await shared.settle(running);
     for (const sequence of running.keys()) if (!active.has(sequence)) shared.forget(sequence);
     return new Map([...active].filter(([sequence]) => !shared.waits(sequence)));
@@ -166,10 +167,11 @@ export class Scheduler {
     { signal, enough }: RunControl,
   ): AsyncGenerator<readonly Piece[], void, undefined> {
     const { cache, deterministic, drafts, progress } = this;
-    const parts = new PromptsAhead(cache);
+    let parts: PromptsAhead | undefined;
     try {
       let run = await this.nextRun(group);
       while (this.ahead && run.ready.length + run.scoring.length === 0) {
+        parts ??= new PromptsAhead(cache);
         await parts.start(run.segments, deterministic, signal);
         this.account(run, 0, performance.now() - this.since);
         yield [];
@@ -179,7 +181,7 @@ export class Scheduler {
       }
       const { ready } = run;
       const choices = await step(cache, run, { deterministic, draftTokens: drafts?.most ?? 0, signal });
-      await parts.settled();
+      if (parts) await parts.settled();
       const now = performance.now();
       if (ready.length > 0) progress.firstTokenMs ??= now - this.started;
       const pieces = ready.flatMap((turn, i) => {
@@ -194,7 +196,7 @@ export class Scheduler {
       this.account(run, pieces.length, now - this.since);
       yield pieces;
     } finally {
-      await parts.settled().catch(() => {}); // the error has been reported already
+      if (parts) await parts.settled().catch(() => {}); // the error has been reported already
     }
   }
 
