@@ -4,6 +4,7 @@ import { abortFlag } from "../graph/compile.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { sampleProgram } from "./programs.ts";
+import type { Progress } from "./progress.ts";
 import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
 import { seriesInputs } from "./sampling/sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
@@ -54,7 +55,6 @@ interface Steps {
  * Decodes with one run always queued after the running one. The queued run takes its ids from the running run's outputs, so the device
  * never waits for JavaScript. If steps are short, a run is several of them. Ends when a sequence has ended or has no room. Tokens after a
  * sequence's end are dropped. Also ends if one of several steps fails. The steps before it are valid, and the caller may retry one by one.
- * @param options.account called with each run's number of pieces and milliseconds
  * @param options.enough whether to end with the queued runs
  * @returns the pieces of each run, in order of its steps
  */
@@ -64,11 +64,11 @@ export async function* decodeAhead(
   options: {
     deterministic: boolean;
     signal: AbortSignal | undefined;
-    account?: ((pieces: number, ms: number) => void) | undefined;
-    enough?: (() => boolean) | undefined;
+    progress: Progress;
+    enough: () => boolean;
   },
 ): AsyncGenerator<Piece[], void, undefined> {
-  const { signal } = options;
+  const { signal, progress } = options;
   const rows = all.length;
   const top = Math.max(0, ...all.map(({ sequence }) => sequence.options.topLogprobs));
   const shape = {
@@ -107,7 +107,7 @@ export async function* decodeAhead(
   const pace = new Pace();
   try {
     do {
-      const ended = options.enough?.() || all.some(({ sequence }) => sequence.finishReason);
+      const ended = options.enough() || all.some(({ sequence }) => sequence.finishReason);
       const count = ended ? 0 : Math.min(steps, roomAfter(cache, all, current.count));
       const last = (current.count - 1) * rows;
       next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
@@ -118,7 +118,8 @@ export async function* decodeAhead(
       }
       const pieces = await accepted(all, current, { top, pace });
       const now = performance.now();
-      options.account?.(pieces.length, now - before);
+      progress.decodedTokens += pieces.length;
+      progress.decodeMs += now - before;
       drawn += current.count;
       const quick = Math.floor((SERIES_MS * current.count) / (now - before));
       steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));

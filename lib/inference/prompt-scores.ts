@@ -1,6 +1,5 @@
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { PREFILL_ROWS } from "./cache/kv-cache.ts";
-import type { ResolvedOptions } from "./generation-options.ts";
 import { candidatesOf } from "./sampling/candidates.ts";
 import type { Choice, TopCandidate } from "./sequence.ts";
 
@@ -10,16 +9,6 @@ const LOGIT_BYTES = 32 << 20;
 /** Rows of prompts that one run can score. */
 export function scoredRows(vocabSize: number): number {
   return Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
-}
-
-/** Where a call wants them. */
-export function promptScores(
-  ids: readonly number[],
-  { promptLogprobs }: ResolvedOptions,
-  tokenizer: Tokenizer | undefined,
-): PromptScores | undefined {
-  if (promptLogprobs === undefined) return undefined;
-  return new PromptScores(ids, promptLogprobs, tokenizer);
 }
 
 /**

@@ -4,7 +4,7 @@ import { HeddleError, seedAfter } from "../core/errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { AnswerText } from "./answer-text.ts";
 import type { ResolvedOptions } from "./generation-options.ts";
-import type { PromptScores } from "./prompt-scores.ts";
+import { PromptScores } from "./prompt-scores.ts";
 import { candidatesOf } from "./sampling/candidates.ts";
 import { asked } from "./stop.ts";
 
@@ -64,11 +64,14 @@ export function promptName(index: number, count: number, what = "prompt"): strin
 export function checkPromptFits(
   tokens: number,
   { contextLength, contextOverflow }: Pick<ResolvedOptions, "contextOverflow"> & { contextLength: number },
-  name: string | undefined,
+  name: string,
 ): void {
   if (tokens <= contextLength || contextOverflow === "truncateLeft") return;
-  throw overflow(contextLength, tokens, { ...(name !== undefined && { name }), hint: contextOverflow === "error" });
+  throw overflow(contextLength, tokens, { name, hint: contextOverflow === "error" });
 }
+
+/** New tokens for which cache memory is reserved at most. */
+const RESERVED_AHEAD = 1024;
 
 /** A running sequence: its ids, its context, and its stop conditions. */
 export class Sequence {
@@ -165,9 +168,9 @@ export class Sequence {
     this.finishReason = this.constraint?.finished ? "stop" : "length";
   }
 
-  /** Tokens that the cache has to hold at most, as far as is known now. */
-  get expectedLength(): number {
-    return Math.min(this.contextLength, this.context.length + this.limit - this.generated);
+  /** Tokens for which cache memory is reserved when it begins. Beyond them the cache grows on demand. */
+  get reservedLength(): number {
+    return Math.min(this.contextLength, this.context.length + Math.min(RESERVED_AHEAD, this.limit - this.generated));
   }
 
   /** Tokens that may still be drawn before the sequence or its context ends. */
@@ -233,6 +236,39 @@ export class Sequence {
     }
     return piece;
   }
+}
+
+/**
+ * The sequences of prompts: `n` samples of each, in order.
+ * @throws HeddleError CONTEXT_OVERFLOW
+ */
+export function sequencesOf(
+  prompts: readonly (readonly number[])[],
+  options: ResolvedOptions,
+  of: {
+    contextLength: number;
+    tokenizer: Tokenizer | undefined;
+    /** Index of the first sequence; 0 by default. */
+    first?: number;
+    /** Options of the sequence at a place among them; `options` by default. */
+    optionsAt?: (place: number) => ResolvedOptions;
+    /** Whether the prompts' arrays may become the sequences'. */
+    ownsPrompts?: boolean;
+  },
+): Sequence[] {
+  const { contextLength, tokenizer, first = 0, optionsAt = () => options, ownsPrompts = false } = of;
+  const { n, promptLogprobs } = options;
+  return prompts.flatMap((ids, p) => {
+    const scores = promptLogprobs === undefined ? undefined : new PromptScores(ids, promptLogprobs, tokenizer);
+    const name = promptName(p, prompts.length);
+    return Array.from({ length: n }, (_, sample) => {
+      const place = p * n + sample;
+      // The last sample continues in the prompt's array, after the others have copied it.
+      const takesPrompt = ownsPrompts && sample === n - 1 && scores === undefined;
+      const own = { index: first + place, sample, contextLength, tokenizer, scores, name, takesPrompt };
+      return new Sequence(ids, optionsAt(place), own);
+    });
+  });
 }
 
 /** The first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */

@@ -4,11 +4,12 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { throwIfAborted } from "../core/race-abort.ts";
 import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
-import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
-import { checkPromptFits, type Piece, promptName } from "../inference/sequence.ts";
+import { MOST_SLOTS } from "../inference/scheduler.ts";
+import type { Piece } from "../inference/sequence.ts";
+import { type Scheduled, SharedScheduler } from "../inference/shared-scheduler.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { areLong, isEmptyList, type Prompt, promptIds, promptIdsAhead, promptList } from "./prompt.ts";
+import { continuedIds, isEmptyList, type Prompt, promptList } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 
 /** Options of `model.batcher`. */
@@ -32,8 +33,6 @@ export interface BatcherCounts {
   tokens: number;
 }
 
-/** Sequences of one cache: as many as a call has. */
-const MOST_SLOTS = 32;
 const DEFAULT_SLOTS = 8;
 
 /**
@@ -49,7 +48,7 @@ const DEFAULT_SLOTS = 8;
  */
 export class Batcher {
   readonly languageModel: LanguageModel;
-  private readonly scheduler: Scheduler;
+  private readonly scheduler: SharedScheduler;
   private readonly deterministic: boolean;
 
   /** @internal Use model.batcher(). */
@@ -61,7 +60,7 @@ export class Batcher {
     if (typeof deterministic !== "boolean") throw invalidArgument("deterministic", "true or false", deterministic);
     this.languageModel = languageModel;
     this.deterministic = deterministic;
-    this.scheduler = new Scheduler(languageModel, { slots, deterministic });
+    this.scheduler = new SharedScheduler(languageModel, { slots, deterministic });
   }
 
   /** As model.generate, of one prompt. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read */
@@ -113,21 +112,16 @@ export class Batcher {
 
   private submit(prompts: readonly Prompt[], options: GenerateOptions): Scheduled[] | Promise<Scheduled[]> {
     checkOptionNames(options);
-    const { tokenizer, config, contextLength } = this.languageModel;
-    const { addSpecialTokens = true, signal } = options;
     this.checkShared(options);
-    throwIfAborted(signal);
-    const nameOf = (p: number) => promptName(p, prompts.length);
-    const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
-    if (!areLong(prompts)) {
-      const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
-      return this.scheduler.submit(ids, options);
-    }
-    const { contextOverflow } = this.scheduler.resolve(options);
-    const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
-    return promptIdsAhead(prompts, { ...reading, nameOf, check, signal }).then((ids) => {
-      throwIfAborted(signal);
-      return this.scheduler.submit(ids, options);
+    const { languageModel, scheduler } = this;
+    const { contextLength } = languageModel;
+    const resolved = scheduler.resolve(options);
+    throwIfAborted(resolved.signal);
+    const ids = continuedIds(languageModel, prompts, { ...resolved, contextLength });
+    if (!(ids instanceof Promise)) return scheduler.submit(ids, options);
+    return ids.then((ids) => {
+      throwIfAborted(resolved.signal);
+      return scheduler.submit(ids, options);
     });
   }
 

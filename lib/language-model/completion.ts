@@ -1,4 +1,4 @@
-import { newProgress, type Progress } from "../inference/engine.ts";
+import { newProgress, type Progress } from "../inference/progress.ts";
 import type { FinishReason, Piece, Sequence, TopCandidate } from "../inference/sequence.ts";
 
 /** Token counts of a call. */

@@ -1,17 +1,14 @@
 import { BEAM_PAGE_SIZE, runBeams } from "../inference/beam/beam-engine.ts";
 import type { SpareStore } from "../inference/cache/cache-store.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
-import { type Progress, runSequences } from "../inference/engine.ts";
 import type { ResolvedOptions } from "../inference/generation-options.ts";
-import { promptScores } from "../inference/prompt-scores.ts";
-import { checkPromptFits, type Piece, promptName, Sequence } from "../inference/sequence.ts";
+import type { Progress } from "../inference/progress.ts";
+import { MOST_SLOTS, runSequences } from "../inference/scheduler.ts";
+import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import type { HeldModel } from "../models/model-view.ts";
-import { Answers } from "./completion.ts";
+import { Answers, type Completion } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
-
-/** Maximum number of sequences per run. More wait for their turn. */
-const MOST_SLOTS = 32;
+import { continuedIds, type Prompt } from "./prompt.ts";
 
 /** A generation request: prompts of one call, which share a cache. */
 export interface Call {
@@ -31,54 +28,47 @@ export function callOf(
   prompts: readonly Prompt[],
   { options, spare }: { options: ResolvedOptions; spare: SpareStore },
 ): Call | Promise<Call> {
-  const { tokenizer, contextLength, config } = model;
-  const { addSpecialTokens, contextOverflow, signal } = options;
-  const nameOf = (p: number) => promptName(p, prompts.length);
-  const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
-  if (!areLong(prompts)) {
-    const ids = prompts.map((prompt, p) => promptIds(prompt, { ...reading, name: nameOf(p) }));
-    return newCall(model, ids, { options, spare });
-  }
-  const check = (tokens: number, p: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, nameOf(p));
+  const { contextLength, tokenizer } = model;
+  const start = (ids: number[][], held?: HeldModel) => {
+    const sequences = sequencesOf(ids, options, { contextLength, tokenizer, ownsPrompts: true });
+    return newCall(model, sequences, { options, spare, held });
+  };
+  const ids = continuedIds(model, prompts, { ...options, contextLength });
+  if (!(ids instanceof Promise)) return start(ids);
   // Hold the model's current state, which may change meanwhile.
   const held = model.model.hold();
-  return promptIdsAhead(prompts, { ...reading, nameOf, check, signal })
-    .then((ids) => newCall(model, ids, { options, spare, held }))
+  return ids
+    .then((ids) => start(ids, held))
     .catch((error) => {
       held.release();
       throw error;
     });
 }
 
-/** @param prompts their ids, arrays that become the call's own @param given.held the model as the call found it, which its runs release */
-function newCall(
+/** A call of these sequences. @param given.held the model as the call found it, which its runs release */
+export function newCall(
   model: LanguageModel,
-  prompts: readonly number[][],
-  { options, spare, held }: { options: ResolvedOptions; spare: SpareStore; held?: HeldModel },
+  sequences: readonly Sequence[],
+  given: { options: ResolvedOptions; spare?: SpareStore; held?: HeldModel | undefined },
 ): Call {
-  const { contextLength, tokenizer } = model;
-  const sequences = prompts.flatMap((ids, p) => {
-    const scores = promptScores(ids, options, tokenizer);
-    const name = promptName(p, prompts.length);
-    return Array.from({ length: options.n }, (_, sample) => {
-      const index = p * options.n + sample;
-      // The last of a prompt's samples goes on in its array, when the others have their copies.
-      const takesPrompt = sample === options.n - 1 && scores === undefined;
-      return new Sequence(ids, options, { index, sample, contextLength, tokenizer, scores, name, takesPrompt });
-    });
-  });
   const answers = new Answers(sequences);
-  return { answers, runs: run(model, sequences, answers.progress, { options, spare, held }), signal: options.signal };
+  return { answers, runs: run(model, sequences, answers.progress, given), signal: given.options.signal };
+}
+
+/** Reads a call to its end. */
+export async function answersOf({ answers, runs }: Call, loadMs: number): Promise<Completion[]> {
+  for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
+  return answers.finish(loadMs);
 }
 
 async function* run(
   { model, contextLength, cacheDtype: dtype, cachePageSize }: LanguageModel,
   sequences: readonly Sequence[],
   progress: Progress,
-  { options, spare: store, held }: { options: ResolvedOptions; spare: SpareStore; held: HeldModel | undefined },
+  { options, spare: store, held }: { options: ResolvedOptions; spare?: SpareStore; held?: HeldModel | undefined },
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   if (sequences.length === 0) return;
-  const { signal, speculation, adapters, beams, n } = options;
+  const { adapters, beams, n } = options;
   const wanted = beams ? (sequences.length / n) * beams.numBeams : sequences.length;
   const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
   const slots = Math.min(wanted, together);
@@ -93,8 +83,7 @@ async function* run(
   }
   let whole = false;
   try {
-    if (beams) yield* runBeams(cache, sequences, { signal, progress });
-    else yield* runSequences(cache, sequences, { signal, progress, speculation });
+    yield* (beams ? runBeams : runSequences)(cache, sequences, progress);
     whole = true;
   } finally {
     cache.dispose(whole);

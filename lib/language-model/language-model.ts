@@ -7,13 +7,13 @@ import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { ModelCard } from "../formats/model-card.ts";
 import type { FloatDType } from "../graph/index.ts";
 import { SpareStore } from "../inference/cache/cache-store.ts";
-import { eachPiece } from "../inference/engine.ts";
 import {
   type GenerateOptions,
   type OptionContext,
   type ResolvedOptions,
   resolveOptions,
 } from "../inference/generation-options.ts";
+import { eachPiece } from "../inference/scheduler.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
@@ -34,7 +34,7 @@ import {
   type TokenClassification,
 } from "./embed/classify.ts";
 import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
-import { type Call, callOf } from "./generation-request.ts";
+import { answersOf, type Call, callOf } from "./generation-request.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { logitsOf, reading, scoreOf } from "./logits.ts";
@@ -188,9 +188,7 @@ export class LanguageModel {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
     // It begins in this tick, with the weights that are there now.
-    const { answers, runs } = call instanceof Promise ? await call : call;
-    for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
-    return answers.finish(this.loadMs);
+    return answersOf(call instanceof Promise ? await call : call, this.loadMs);
   }
 
   /** A conversation: explicit state that can be saved, forked and thrown away. */

@@ -1,7 +1,7 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { inSlices, type Slices } from "../core/slices.ts";
-import { isTokenId } from "../inference/generation-options.ts";
-import { promptName } from "../inference/sequence.ts";
+import { isTokenId, type ResolvedOptions } from "../inference/generation-options.ts";
+import { checkPromptFits, promptName } from "../inference/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { LanguageModel } from "./language-model.ts";
 
@@ -106,6 +106,23 @@ export async function promptIdsAhead(
     all.push(await inSlices(copied(prompt, given, { ...rest, name: nameOf(i) }, checked), "prompt", signal));
   }
   return all;
+}
+
+/**
+ * The ids of prompts that the model continues. Returns a promise if they are long.
+ * @throws HeddleError as promptIds; CONTEXT_OVERFLOW for a long prompt that does not fit, before its ids are copied; ABORTED
+ */
+export function continuedIds(
+  { tokenizer, config }: Pick<LanguageModel, "tokenizer" | "config">,
+  prompts: readonly Prompt[],
+  options: Pick<ResolvedOptions, "addSpecialTokens" | "contextOverflow" | "signal"> & { contextLength: number },
+): number[][] | Promise<number[][]> {
+  const { addSpecialTokens, signal } = options;
+  const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+  const nameOf = (i: number) => promptName(i, prompts.length);
+  if (!areLong(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
+  const check = (tokens: number, i: number) => checkPromptFits(tokens, options, nameOf(i));
+  return promptIdsAhead(prompts, { ...reading, nameOf, check, signal });
 }
 
 function* copied(

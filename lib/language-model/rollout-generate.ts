@@ -1,9 +1,8 @@
 import { compiledAhead } from "../constrain/index.ts";
-import { KvCache } from "../inference/cache/kv-cache.ts";
-import { runSequences } from "../inference/engine.ts";
 import { type GenerateOptions, resolveOptions } from "../inference/generation-options.ts";
-import { Sequence } from "../inference/sequence.ts";
-import { Answers, type Completion } from "./completion.ts";
+import { sequencesOf } from "../inference/sequence.ts";
+import type { Completion } from "./completion.ts";
+import { answersOf, newCall } from "./generation-request.ts";
 import type { LanguageModel } from "./language-model.ts";
 
 /** A prompt with its seed. */
@@ -12,9 +11,6 @@ export interface SeededPrompt {
   /** A safe integer of at least 0. */
   seed: number;
 }
-
-/** Sequences that share one run; more of them wait for their turn. */
-const MOST_SLOTS = 32;
 
 /**
  * One continuation of each prompt, in order, all decoded together: what training draws answers with. Unlike `completeAll`
@@ -26,23 +22,11 @@ export async function completeSeeded(
   options: Omit<GenerateOptions, "seed" | "n"> = {},
 ): Promise<Completion[]> {
   if (prompts.length === 0) return [];
-  const { contextLength, tokenizer, cacheDtype: dtype, cachePageSize: pageSize } = model;
+  const { contextLength, tokenizer } = model;
   const resolved = resolveOptions(await compiledAhead({ ...options, seed: 0 }), model.optionContext);
   model.checkTexts(resolved);
-  const sequences = prompts.map(({ ids, seed }, index) => {
-    const own = { ...resolved, seed };
-    return new Sequence(ids, own, { index, sample: 0, contextLength, tokenizer });
-  });
-  const answers = new Answers(sequences);
-  const { progress } = answers;
-  const { signal, speculation, adapters } = resolved;
-  const slots = Math.min(sequences.length, MOST_SLOTS);
-  const cache = new KvCache(model.model, { slots, contextLength, dtype, adapters, pageSize });
-  try {
-    for await (const pieces of runSequences(cache, sequences, { signal, progress, speculation }))
-      for (const piece of pieces) answers.add(piece);
-  } finally {
-    cache.dispose();
-  }
-  return answers.finish(0);
+  const ids = prompts.map((prompt) => prompt.ids);
+  const optionsAt = (place: number) => ({ ...resolved, seed: prompts[place]!.seed });
+  const sequences = sequencesOf(ids, resolved, { contextLength, tokenizer, optionsAt });
+  return answersOf(newCall(model, sequences, { options: resolved }), 0);
 }

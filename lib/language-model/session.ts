@@ -3,15 +3,14 @@ import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
 import { readSession, writeSession } from "../inference/cache/session-file.ts";
-import { eachPiece, newProgress, runSequences } from "../inference/engine.ts";
 import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
-import { promptScores } from "../inference/prompt-scores.ts";
-import { checkPromptFits, type Piece, Sequence } from "../inference/sequence.ts";
+import { eachPiece, runSequences } from "../inference/scheduler.ts";
+import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
-import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { Answers, type Completion } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { areLong, type Prompt, type PromptReading, promptIds, promptIdsAhead } from "./prompt.ts";
+import { continuedIds, type Prompt } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 
 /** Options of `model.session`. */
@@ -103,27 +102,31 @@ export class Session {
   private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const resolved = this.resolve(ready);
-    const ids = areLong([prompt]) ? await this.longPrompt(prompt, resolved) : promptIds(prompt, this.reading(resolved));
-    const { sequence, signal, speculation } = this.prepare(ids, resolved);
-    const progress = newProgress();
-    const builder = new CompletionBuilder();
-    const { cache } = this;
+    const { cache, contextLength, languageModel } = this;
+    const { tokenizer } = languageModel;
+    const reading = continuedIds(languageModel, [prompt], { ...resolved, contextLength });
+    const ids = reading instanceof Promise ? await this.awaited(reading) : reading;
+    cache.assertLive(); // which it may not be any more where the prompt took long
+    this.assertIdle();
+    const [sequence] = sequencesOf(ids, resolved, { contextLength, tokenizer, ownsPrompts: true }) as [Sequence];
+    this.renew();
+    const answers = new Answers([sequence]);
     let given = 0;
     const run = async function* () {
       try {
-        yield* runSequences(cache, [sequence], { signal, progress, speculation });
+        yield* runSequences(cache, [sequence], answers.progress);
       } finally {
         // Steps are drawn ahead: of what nobody was given, and of the last token, which a run has fed or not, nothing stays.
         const { context, generated } = sequence;
         if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
       }
     };
-    for await (const piece of eachPiece(this.exclusively(run), signal)) {
-      builder.add(piece);
+    for await (const piece of eachPiece(this.exclusively(run), resolved.signal)) {
+      answers.add(piece);
       given++;
       yield piece;
     }
-    return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));
+    return answers.finish(languageModel.loadMs)[0]!;
   }
 
   /**
@@ -202,43 +205,14 @@ export class Session {
     return resolved;
   }
 
-  private reading({ addSpecialTokens }: ResolvedOptions): PromptReading {
-    const { tokenizer, config } = this.languageModel;
-    return { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
-  }
-
-  /** Ids of a prompt that would keep the event loop. The call has begun: no other one may. */
-  private async longPrompt(prompt: Prompt, resolved: ResolvedOptions): Promise<number[]> {
-    const { signal, contextOverflow } = resolved;
-    const { contextLength } = this;
-    const nameOf = () => "prompt";
-    const check = (tokens: number) => checkPromptFits(tokens, { contextLength, contextOverflow }, undefined);
-    const reading = { ...this.reading(resolved), nameOf, check, signal };
-    const run = async function* () {
-      yield await promptIdsAhead([prompt], reading);
-    };
-    for await (const [ids] of this.exclusively(run)) return ids!;
-    throw new HeddleError("INTERNAL", "session: expected the ids of a prompt, got none");
-  }
-
-  /** @param ids an array that becomes the sequence's own */
-  private prepare(ids: number[], resolved: ResolvedOptions) {
-    this.cache.assertLive(); // which it may not be any more where the prompt took long
-    this.assertIdle();
-    const { languageModel, contextLength } = this;
-    const { tokenizer } = languageModel;
-    const scores = promptScores(ids, resolved, tokenizer);
-    const takesPrompt = scores === undefined;
-    const sequence = new Sequence(ids, resolved, {
-      index: 0,
-      sample: 0,
-      contextLength,
-      tokenizer,
-      scores,
-      takesPrompt,
-    });
-    this.renew();
-    return { sequence, signal: resolved.signal, speculation: resolved.speculation };
+  /** Waits for the ids of a long prompt. No other call may begin meanwhile. */
+  private async awaited<T>(work: Promise<T>): Promise<T> {
+    this.busy = true;
+    try {
+      return await work;
+    } finally {
+      this.busy = false;
+    }
   }
 
   private async *exclusively<T>(run: () => AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {

@@ -1,8 +1,8 @@
 // The decided part of an answer, choice by choice. Streamed and whole answers take the same steps.
 
 import type { PromptScores } from "../inference/prompt-scores.ts";
-import type { Scheduled } from "../inference/scheduler.ts";
 import type { Piece } from "../inference/sequence.ts";
+import type { Scheduled } from "../inference/shared-scheduler.ts";
 import { type Parsed, type ToolCall, ToolCallParser } from "../language-model/chat/tool-calls.ts";
 
 /** More of a choice. */

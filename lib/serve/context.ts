@@ -1,6 +1,6 @@
 // The context of every endpoint.
 import type { ServerResponse } from "node:http";
-import type { Scheduler } from "../inference/scheduler.ts";
+import type { SharedScheduler } from "../inference/shared-scheduler.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { Refusal, unsupported } from "./http-error.ts";
 import { jsonBytes } from "./json-parts.ts";
@@ -13,7 +13,7 @@ export interface Service {
   model: LanguageModel;
   settings: HandlerSettings;
   /** Absent where the model gives vectors alone. */
-  scheduler: Scheduler | undefined;
+  scheduler: SharedScheduler | undefined;
   places: Places;
   embedding: Turns;
   /** Long prompts that become ids. */
@@ -67,7 +67,7 @@ export async function sendAnswer({ response, signal, service: { settings } }: Ex
 }
 
 /** The scheduler of a model that generates. @throws Refusal 400 */
-export function generating({ scheduler, settings }: Service): Scheduler {
+export function generating({ scheduler, settings }: Service): SharedScheduler {
   if (!scheduler) throw unsupported("model", `${settings.modelName} gives vectors and does not generate`);
   return scheduler;
 }

@@ -1,7 +1,7 @@
 // Answers that a model generates: submitted, then streamed or sent whole, and ended at once when nobody waits for them.
 import { randomUUID } from "node:crypto";
 import { compiledAhead } from "../constrain/index.ts";
-import type { Scheduled } from "../inference/scheduler.ts";
+import type { Scheduled } from "../inference/shared-scheduler.ts";
 import type { GenerateOptions } from "../language-model/index.ts";
 import { type Calls, type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
 import { type Exchange, generating, sendAnswer } from "./context.ts";

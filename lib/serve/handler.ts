@@ -1,7 +1,7 @@
 // From a request to its endpoint: who asks, what for, and how every failure is said.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { excerpt, HeddleError } from "../core/errors.ts";
-import { Scheduler } from "../inference/scheduler.ts";
+import { SharedScheduler } from "../inference/shared-scheduler.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { encodesWholeTexts } from "../models/family.ts";
 import { BodyReader, discardBody } from "./body.ts";
@@ -68,7 +68,7 @@ export function createHandler(model: LanguageModel, options: HandlerOptions = {}
 export function handlerOf(model: LanguageModel, settings: HandlerSettings): RequestHandler {
   model.model.assertLive();
   const { maxConcurrent: slots, maxQueue, deterministic } = settings;
-  const scheduler = encodesWholeTexts(model.model) ? undefined : new Scheduler(model, { slots, deterministic });
+  const scheduler = encodesWholeTexts(model.model) ? undefined : new SharedScheduler(model, { slots, deterministic });
   const service: Service = {
     model,
     settings,

@@ -1,6 +1,6 @@
 // Prompts of several parts, where the next part is queued while the current one runs.
 import { afterAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
 const greedy = { maxTokens: 10, temperature: 0, ignoreEos: true };
@@ -74,4 +74,11 @@ test("an answer may cross the length that changes all rotations (longrope) with 
   expect(tokens).toHaveLength(1060);
   const crossed = [...begin, ...tokens.slice(0, 1050)];
   expect((await model.complete(crossed, greedy)).tokens).toEqual(tokens.slice(1050));
+});
+
+test("timings have the time to the first token if a paged prompt's last part is a single token", async () => {
+  const model = new LanguageModel({ model: models.llama!.model, cachePageSize: 16 });
+  const { timings } = await model.complete(prompt.slice(0, 513), greedy);
+  expect(timings.timeToFirstTokenMs).toBeGreaterThan(0);
+  expect(timings.decodeTokensPerSecond).toBeGreaterThan(0);
 });

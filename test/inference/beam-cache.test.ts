@@ -6,6 +6,7 @@ import { describe, expect, test, vi } from "vitest";
 import { runBeams } from "../../lib/inference/beam/beam-engine.ts";
 import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { resolveOptions } from "../../lib/inference/generation-options.ts";
+import { newProgress } from "../../lib/inference/progress.ts";
 import { Sequence } from "../../lib/inference/sequence.ts";
 import {
   type Completion,
@@ -109,7 +110,7 @@ describe("beam search", () => {
       return results;
     });
     const sequences = sequencesOf(model, [prompt], { numBeams: 8, maxTokens: 30 });
-    for await (const _ of runBeams(cache, sequences));
+    for await (const _ of runBeams(cache, sequences, newProgress()));
     // 200 ids need 13 pages, and 8 beams at most 3 pages each for 30 more. Without sharing they would need 8 · 15.
     expect(Math.max(...used)).toBeLessThanOrEqual(13 + 8 * 3);
     expect(used.at(-1)).toBeGreaterThanOrEqual(13);
@@ -129,12 +130,12 @@ describe("beam search", () => {
       if (++runs === 20) setImmediate(() => controller.abort());
       return run(...args);
     });
-    const error = await failureOf(() => runBeams(cache, sequencesOf(model, [prompt, [1]], many), { signal }));
+    const error = await failureOf(() => runBeams(cache, sequencesOf(model, [prompt, [1]], many), newProgress()));
     expect(error.code).toBe("ABORTED");
     expect(cache.pagesInUse).toBe(0);
     spy.mockRestore();
     const two = sequencesOf(model, [[1], [2], [3]], { numBeams: 4, n: 2, maxTokens: 5 });
-    for await (const pieces of runBeams(cache, two)) {
+    for await (const pieces of runBeams(cache, two, newProgress())) {
       expect(pieces).toHaveLength(10);
       break;
     }

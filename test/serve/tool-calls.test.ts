@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Scheduled } from "../../lib/inference/scheduler.ts";
+import type { Scheduled } from "../../lib/inference/shared-scheduler.ts";
 import { ToolCallParser } from "../../lib/language-model/chat/tool-calls.ts";
 import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
 import { type Delta, deltas } from "../../lib/serve/answer.ts";

@@ -3,9 +3,10 @@ import { turnsByLength } from "../../models/rope-frequencies.ts";
 import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
 import { LEAST_SHARED } from "../cache/shared-prefix.ts";
-import { DETERMINISTIC_ROWS, type Progress } from "../engine.ts";
 import { prefillProgram } from "../programs.ts";
+import type { Progress } from "../progress.ts";
 import type { Segment } from "../row-data.ts";
+import { DETERMINISTIC_ROWS } from "../step.ts";
 
 /** Ids that a slot is to hold, but for the last, which the next run feeds. */
 export interface Place {

@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import { throwIfAborted } from "../../core/race-abort.ts";
 import { Pace } from "../../core/yielding.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
-import { newProgress, type Progress, RESERVED_AHEAD } from "../engine.ts";
 import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
+import type { Progress } from "../progress.ts";
 import type { SampleResults } from "../sampling/sample-results.ts";
 import { plainInputs } from "../sampling/sampling-inputs.ts";
 import { type Piece, type Sequence, withoutOldest } from "../sequence.ts";
@@ -97,13 +97,13 @@ class Group {
 export async function* runBeams(
   cache: KvCache,
   sequences: readonly Sequence[],
-  { signal, progress = newProgress() }: { signal?: AbortSignal | undefined; progress?: Progress | undefined } = {},
+  progress: Progress,
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   const started = performance.now();
   const [first] = sequences;
   if (!first) return;
   const { options } = first;
-  const { deterministic, n } = options;
+  const { deterministic, n, signal } = options;
   const { numBeams } = options.beams!;
   const waiting: Sequence[][] = [];
   for (let i = 0; i < sequences.length; i += n) waiting.push(sequences.slice(i, i + n));
@@ -119,8 +119,7 @@ export async function* runBeams(
       while (free.length >= numBeams && waiting.length > 0)
         admitted.push(new Group(waiting.shift()!, free.splice(-numBeams)));
       for (const { sequences } of admitted) for (const { constraint } of sequences) await constraint?.prepare();
-      for (const { prompt } of admitted)
-        await cache.reserve(Math.min(prompt.expectedLength, prompt.context.length + RESERVED_AHEAD));
+      for (const { prompt } of admitted) await cache.reserve(prompt.reservedLength);
       const places = (groups: readonly Group[]) =>
         groups.flatMap(({ slots, contexts }) => slots.map((slot, i) => ({ slot, context: contexts[i]! })));
       for (const group of active) makeRoom(cache, group);

@@ -50,16 +50,25 @@ export class SharedPrefixes {
     return this.followers.has(sequence);
   }
 
-  /** Removes a sequence that ends or pauses. Sequences that waited for it compute the prefix themselves. */
+  /** Whether any sequence waits. */
+  get hasFollowers(): boolean {
+    return this.followers.size > 0;
+  }
+
+  /** Removes a sequence that pauses. Sequences that waited for it compute the prefix themselves. */
   forget(sequence: Sequence): void {
     this.followers.delete(sequence);
     for (const [follower, { leader }] of this.followers) if (leader === sequence) this.followers.delete(follower);
   }
 
-  /** Copies what leaders have computed by now. A follower whose leader is gone computes its beginning itself. */
+  /** Copies what leaders have computed by now. A follower whose leader is gone computes its beginning itself, unless it is all there. */
   async settle(slots: ReadonlyMap<Sequence, number>): Promise<void> {
     for (const [sequence, { leader, slot: from, length }] of this.followers) {
-      const to = slots.get(sequence)!;
+      const to = slots.get(sequence);
+      if (to === undefined) {
+        this.followers.delete(sequence);
+        continue;
+      }
       const held = this.cache.ids(from);
       const there = held.length >= length && commonPrefix(held, sequence.context) >= length;
       if (!there && slots.get(leader) === from) continue;

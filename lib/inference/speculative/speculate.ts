@@ -6,6 +6,7 @@ import type { Speculation } from "../generation-options.ts";
 import { sampleProgram } from "../programs.ts";
 import { type Draw, masked, samplingInputs } from "../sampling/sampling-inputs.ts";
 import type { Sequence } from "../sequence.ts";
+import type { Turn } from "../step.ts";
 
 /**
  * Guesses how a sequence goes on. The model then checks the whole guess in one run: it draws every token as it would
@@ -122,17 +123,6 @@ function leavesSome(mask: Mask, vocabSize: number): boolean {
   return mask.forbidden.filter((id) => id < vocabSize).length < vocabSize;
 }
 
-/** The drafter that options ask for, if any. */
-export function drafterOf(
-  speculation: Speculation | undefined,
-  options: { slots: number; signal: AbortSignal | undefined },
-): Drafter | undefined {
-  if (!speculation) return undefined;
-  const { assistant } = speculation;
-  if (!assistant) return new PromptLookup();
-  return new Assistant(assistant.model, { ...options, contextLength: assistant.contextLength });
-}
-
 /**
  * How long a sequence's next draft is: longer while drafts come true, shorter when they do not, so that text without
  * repetitions pays for little.
@@ -152,5 +142,38 @@ export class DraftLength {
     if (drafted === 0) return;
     if (accepted === drafted) this.length = Math.min(this.most, this.length + 3);
     else this.length = Math.max(1, Math.min(this.length, Math.max(accepted + 1, this.length - 2)));
+  }
+}
+
+/** The drafts of sequences, as their options ask for them. */
+export class Drafts {
+  /** Most tokens of a draft. */
+  readonly most: number;
+  private readonly drafter: Drafter;
+  private readonly lengths = new WeakMap<Sequence, DraftLength>();
+
+  constructor({ assistant, draftTokens }: Speculation, options: { slots: number; signal: AbortSignal | undefined }) {
+    this.most = draftTokens;
+    this.drafter = assistant
+      ? new Assistant(assistant.model, { ...options, contextLength: assistant.contextLength })
+      : new PromptLookup();
+  }
+
+  /** Proposes ids that may follow a sequence that decodes. */
+  async propose(sequence: Sequence): Promise<number[]> {
+    if (sequence.room < 2) return [];
+    const length = this.lengths.get(sequence) ?? new DraftLength(this.most);
+    this.lengths.set(sequence, length);
+    const guess = await this.drafter.propose(sequence, Math.min(length.get(), sequence.room - 1));
+    return sequence.constraint && guess.length > 0 ? sequence.constraint.possible(guess) : guess;
+  }
+
+  /** Adapts the length of the next draft. @param accepted how many of the draft's tokens came true */
+  update({ sequence, draft }: Turn, accepted: number): void {
+    this.lengths.get(sequence)?.update(draft.length, accepted);
+  }
+
+  dispose(): void {
+    this.drafter.dispose();
   }
 }

@@ -1,7 +1,7 @@
 // Independent callers' sequences in shared runs.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { GenerateOptions } from "../../lib/inference/generation-options.ts";
-import { type Scheduled, Scheduler } from "../../lib/inference/scheduler.ts";
+import { type Scheduled, SharedScheduler } from "../../lib/inference/shared-scheduler.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
@@ -25,9 +25,9 @@ async function tokensOf({ stream }: Scheduled): Promise<number[]> {
 
 async function withScheduler<T>(
   options: { slots?: number; deterministic?: boolean; of?: LanguageModel },
-  work: (scheduler: Scheduler) => Promise<T>,
+  work: (scheduler: SharedScheduler) => Promise<T>,
 ): Promise<T> {
-  const scheduler = new Scheduler(options.of ?? model, { slots: 4, deterministic: false, ...options });
+  const scheduler = new SharedScheduler(options.of ?? model, { slots: 4, deterministic: false, ...options });
   try {
     return await work(scheduler);
   } finally {
@@ -219,7 +219,7 @@ test("with length-dependent rotations, an answer does not depend on other reques
 });
 
 test("rejects requests that cannot start, and its end reaches all of them", async () => {
-  const scheduler = new Scheduler(model, { slots: 2, deterministic: false });
+  const scheduler = new SharedScheduler(model, { slots: 2, deterministic: false });
   expect(await failureOf(() => scheduler.submit([idsFrom(1, 3000)], long))).toMatchObject({ code: "CONTEXT_OVERFLOW" });
   expect(await failureOf(() => scheduler.submit([[1]], { topK: -1 }))).toMatchObject({ code: "INVALID_ARGUMENT" });
   expect(await tokensOf(scheduler.submit([[1]], { maxTokens: 0 })[0]!)).toEqual([]);
@@ -233,7 +233,7 @@ test("rejects requests that cannot start, and its end reaches all of them", asyn
 
 test("disposing the model ends every pending request", async () => {
   const own = tinyModel({}, { maxPositionEmbeddings: 2048 });
-  const scheduler = new Scheduler(own, { slots: 2, deterministic: false });
+  const scheduler = new SharedScheduler(own, { slots: 2, deterministic: false });
   const options = { ...long, maxTokens: 2000 };
   const all = [1, 2, 3].map((i) => failureOf(() => tokensOf(scheduler.submit([idsFrom(i, 9)], options)[0]!)));
   await new Promise((resolve) => setTimeout(resolve, 20));

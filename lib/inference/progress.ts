@@ -1,0 +1,13 @@
+/** Progress of a call, for usage and timings. */
+export interface Progress {
+  prefilledTokens: number;
+  prefillMs: number;
+  decodedTokens: number;
+  decodeMs: number;
+  /** From the call to the first token. */
+  firstTokenMs: number | undefined;
+}
+
+export function newProgress(): Progress {
+  return { prefilledTokens: 0, prefillMs: 0, decodedTokens: 0, decodeMs: 0, firstTokenMs: undefined };
+}

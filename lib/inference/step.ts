@@ -1,0 +1,189 @@
+import { Pace } from "../core/yielding.ts";
+import { runShape } from "./async-prefill.ts";
+import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
+import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
+import { scoredRows } from "./prompt-scores.ts";
+import type { Segment } from "./row-data.ts";
+import { processLogits } from "./sampling/logit-processors.ts";
+import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
+import { type Draw, masked, samplingInputs } from "./sampling/sampling-inputs.ts";
+import type { Choice, Piece, Sequence } from "./sequence.ts";
+import type { Drafts } from "./speculative/speculate.ts";
+
+/** Rows of a prompt per run in deterministic mode. */
+export const DETERMINISTIC_ROWS = 64;
+
+/** A sequence that draws in this run: a token after its last id, and one after each id of its draft. */
+export interface Turn {
+  sequence: Sequence;
+  draft: readonly number[];
+}
+
+/** Takes over what was drawn, as far as the draft came true. */
+export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
+  if (sequence.limit === 0) {
+    sequence.endWithPrompt();
+    return [];
+  }
+  const pieces: Piece[] = [];
+  for (const [i, choice] of choices.entries()) {
+    pieces.push(sequence.accept(choice));
+    if (sequence.finishReason || draft[i] !== choice.token) break;
+  }
+  sequence.draftedTokens += draft.length;
+  sequence.acceptedTokens += pieces.length - 1;
+  return pieces;
+}
+
+/** Rows of a run but for drafts: one a sequence where all of them decode. */
+export function promptRows({ segments, ready }: Run): number {
+  const rows = segments.reduce((n, s) => n + s.ids.length, 0);
+  return rows - ready.reduce((n, turn) => n + turn.draft.length, 0);
+}
+
+/** Consecutive rows of a run that score tokens of a prompt. */
+interface Scoring {
+  sequence: Sequence;
+  /** The first of them: its place among the run's rows, and its position in the sequence. */
+  row: number;
+  position: number;
+  count: number;
+}
+
+/** The content of a run. */
+export interface Run {
+  segments: Segment[];
+  /** Turn i belongs to segment i. */
+  ready: Turn[];
+  scoring: Scoring[];
+  /** Number of rows of each sequence. */
+  rows: Map<Sequence, number>;
+}
+
+/** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
+export async function nextRun(
+  cache: KvCache,
+  slots: ReadonlyMap<Sequence, number>,
+  { deterministic, drafts }: { deterministic: boolean; drafts: Drafts | undefined },
+): Promise<Run> {
+  const missing = [...slots].map(([sequence, slot]) => ({
+    sequence,
+    slot,
+    ids: sequence.context.slice(cache.planned(slot)),
+  }));
+  missing.sort((a, b) => a.ids.length - b.ids.length);
+  let room = Math.max(PREFILL_ROWS, cache.slots);
+  const mostScored = scoredRows(cache.model.config.vocabSize);
+  let [row, scorable] = [0, mostScored];
+  const run: Run = { segments: [], ready: [], scoring: [], rows: new Map() };
+  for (const { sequence, slot, ids } of missing) {
+    if (room === 0) break;
+    const { isScoring } = sequence;
+    const free = isScoring ? Math.min(room, scorable) : room;
+    // In deterministic mode, the chunks of a prompt must not depend on other sequences.
+    const cut = !deterministic ? free : isScoring ? Math.min(DETERMINISTIC_ROWS, mostScored) : DETERMINISTIC_ROWS;
+    const part = ids.slice(0, cut);
+    if (part.length === 0 || part.length > free) continue;
+    room -= part.length;
+    const position = cache.planned(slot);
+    const count = isScoring ? sequence.scores!.rowsOf(position, part.length) : 0;
+    if (count > 0) run.scoring.push({ sequence, row, position, count });
+    scorable -= count;
+    const { length } = sequence.context;
+    const whole = part.length === ids.length;
+    // Only decoding sequences speculate. A prompt ends with a single draw.
+    const guess =
+      drafts && whole && part.length === 1 ? cache.sameRotation(length, await drafts.propose(sequence)) : [];
+    const segment = { slot, ids: [...part, ...guess], length };
+    run.segments.push(segment);
+    run.rows.set(sequence, segment.ids.length);
+    if (whole) run.ready.push({ sequence, draft: guess });
+    row += segment.ids.length;
+  }
+  return run;
+}
+
+/** @returns for each turn, what was drawn after its last id and after each id of its draft */
+export async function step(
+  cache: KvCache,
+  run: Run,
+  options: { deterministic: boolean; draftTokens: number; signal: AbortSignal | undefined },
+): Promise<Choice[][]> {
+  const { segments, ready, scoring } = run;
+  const { deterministic, draftTokens, signal } = options;
+  const { vocabSize } = cache.model.config;
+  const top = Math.max(
+    ...[0, ...ready.map(({ sequence }) => sequence.options.topLogprobs)],
+    ...scoring.map(({ sequence }) => sequence.options.promptLogprobs!),
+  );
+  const shape = runShape(cache, {
+    draftTokens,
+    scored: scoring.length > 0 ? scoredRows(vocabSize) : 0,
+    top,
+    // Drafts must be judged by the bits that single steps would have made.
+    deterministic: deterministic || (draftTokens > 0 && promptRows(run) === segments.length),
+  });
+  if (ready.length === 0 && scoring.length === 0) {
+    await cache.run(prefillProgram, segments, { shape, signal });
+    return [];
+  }
+  const draws: Draw[] = [];
+  const logitRows: number[] = [];
+  let end = 0;
+  for (const [i, { sequence, draft }] of ready.entries()) {
+    end += segments[i]!.ids.length;
+    for (let k = 0; k <= draft.length; k++) {
+      draws.push({ sequence, ids: k === 0 ? sequence.ids : [...sequence.ids, ...draft.slice(0, k)] });
+      logitRows.push(end - 1 - draft.length + k);
+    }
+  }
+  const forced = scoring.flatMap(({ sequence, row, position, count }) =>
+    Array.from({ length: count }, (_, i) => {
+      logitRows.push(row + i);
+      return { sequence, ids: sequence.ids, scored: position + i };
+    }),
+  );
+  const allowed = [...(await masked(draws, signal)), ...forced];
+  const inputs = { ...samplingInputs(allowed, cache.shape.capacity), logitRows: Int32Array.from(logitRows) };
+  const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
+  const program = custom ? sampleAndLogitsProgram : sampleProgram;
+  const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
+  await new Pace().each(forced.entries(), ([i, { sequence, scored }]) =>
+    sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!)),
+  );
+  const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));
+  if (custom) await applyProcessors(cache, draws, choices, results.logits!, inputs, shape, signal);
+  let last = 0;
+  return ready.map(({ draft }) => {
+    last += draft.length + 1;
+    return choices.slice(last - draft.length - 1, last);
+  });
+}
+
+/** Lets processors change the logits and chooses again; log-probabilities stay the model's own. */
+async function applyProcessors(
+  cache: KvCache,
+  draws: readonly Draw[],
+  choices: Choice[],
+  logits: Float32Array,
+  { logitRows: _, ...inputs }: ReturnType<typeof samplingInputs> & { logitRows: Int32Array },
+  shape: Omit<ProgramShape, "cache">,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { vocabSize } = cache.model.config;
+  const changed = logits.slice();
+  for (const [i, { sequence, ids }] of draws.entries()) {
+    const row = changed.subarray(i * vocabSize, (i + 1) * vocabSize);
+    const { promptLength, index } = sequence;
+    processLogits(row, sequence.options.logitProcessors, { ids, promptLength, index });
+  }
+  const { token } = (await cache.runChoice(choiceProgram, { logits: changed, ...inputs }, shape, signal)) as {
+    token: Int32Array;
+  };
+  for (const [i, choice] of choices.entries()) {
+    const raw = logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+    const logSum = raw[choice.token]! - choice.logprob;
+    choice.token = token[i]!;
+    choice.logprob = raw[choice.token]! - logSum;
+  }
+}
