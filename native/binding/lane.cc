@@ -73,7 +73,8 @@ std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size
   to->make_read_only();
   Lane* lane = lane_.get();
   lane->post([=] {
-    // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would be a signal.
+    // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would
+    // be a signal.
     try {
       if (to->accelerator()) {
         std::vector<unsigned char> block;
@@ -173,8 +174,8 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
   });
 }
 
-// write(tensor, offset, bytes, lent): all of `bytes`, which are copied first unless they are `lent`: then nobody else may have them until
-// the promise settles.
+// write(tensor, offset, bytes, lent): all of `bytes`, which are copied first unless they are `lent`: then nobody else
+// may have them until the promise settles.
 Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> to = unwrap<TensorHandle>(info[0], "tensor").storage();
@@ -201,8 +202,8 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   });
 }
 
-// copy(from, to, times): all of `from` to the beginning of `to`, which is this lane's. Resolves with a buffer of one double, the seconds
-// that the device took.
+// copy(from, to, times): all of `from` to the beginning of `to`, which is this lane's. Resolves with a buffer of one
+// double, the seconds that the device took.
 Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "from").storage();
@@ -231,8 +232,8 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   });
 }
 
-// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: finite numbers that became infinite, and numbers of
-// the source that are not finite.
+// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: finite numbers
+// that became infinite, and numbers of the source that are not finite.
 Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::vector<Napi::Value> keep;

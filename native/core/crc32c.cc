@@ -80,7 +80,8 @@ class Shift {
   uint32_t at_[4][256];
 };
 
-// The instruction takes three cycles and one can begin in each: three streams that know nothing of each other, joined at their ends.
+// The instruction takes three cycles and one can begin in each: three streams that know nothing of each other, joined
+// at their ends.
 template <class Instruction> uint32_t by_instruction(uint32_t before, const void* data, size_t bytes) {
   constexpr size_t stream = 2048;
   static const Shift& behind = *new Shift(stream);

@@ -35,7 +35,8 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
 #endif
   if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
   std::shared_ptr<Storage> made(new Storage(p, bytes, nullptr, nullptr));
-  if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);  // fewer TLB misses on streamed weights
+  // fewer TLB misses on streamed weights
+  if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);
   return made;
 }
 

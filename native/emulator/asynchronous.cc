@@ -72,7 +72,8 @@ void land_number(size_t i) {
 
 }  // namespace
 
-// ---- barriers -------------------------------------------------------------------------------------------------------------------
+// ---- barriers
+// -------------------------------------------------------------------------------------------------------------------
 
 void init_barrier(void* barrier, uint32_t count, int line) {
   Asynchronous& s = asynchronous_state();
@@ -171,7 +172,8 @@ void named_barrier(int number, int threads, bool wait, int line) {
   join(my_warp().clock, b.completed);
 }
 
-// ---- registers ------------------------------------------------------------------------------------------------------------------
+// ---- registers
+// ------------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -186,7 +188,8 @@ void give_registers(void** lanes, uint32_t) {
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;  // the maximum for this launch, which such kernels are compiled for
+  // the maximum for this launch, which such kernels are compiled for
+  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
     fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " + std::to_string(first.registers) + " registers, of a warp that has " + std::to_string(w.registers));
   if (first.take) return;
@@ -216,7 +219,8 @@ void set_registers(int registers, bool take, int line) {
   s.for_registers.clear();
 }
 
-// ---- copies ---------------------------------------------------------------------------------------------------------------------
+// ---- copies
+// ---------------------------------------------------------------------------------------------------------------------
 
 namespace {
 void start_copy(const BoxCopy& c, void* barrier, int line);
@@ -261,12 +265,14 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
 
 }  // namespace
 
-// ---- from the executor ------------------------------------------------------------------------------------------------------------
+// ---- from the executor
+// ------------------------------------------------------------------------------------------------------------
 
 void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
-  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;  // most kernels use none of this
+  // most kernels use none of this
+  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;
   s = Asynchronous{};
   s.warps.resize(static_cast<size_t>(warps));
   for (size_t i = 0; i < s.warps.size(); ++i) {
@@ -297,8 +303,9 @@ void end_writes() {
 
 bool land_something() {
   Asynchronous& s = asynchronous_state();
-  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest copy lands last
-  else if (!s.for_writes.empty()) end_writes();                                                // writes land after copies
+  // Writes land after copies, and the oldest copy lands last.
+  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);
+  else if (!s.for_writes.empty()) end_writes();
   else return false;
   return true;
 }

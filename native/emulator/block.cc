@@ -54,7 +54,8 @@ void read_options() {
 
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
-// Selects the next runnable thread as the current one. Returns null if no thread is runnable, or if the block has failed.
+// Selects the next runnable thread as the current one. Returns null if no thread is runnable, or if the block has
+// failed.
 Thread* next_thread() {
   Block& b = block();
   if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;
@@ -257,7 +258,8 @@ const Epoch* current_epoch() {
   return &t->epoch;
 }
 
-// ---- for the asynchronous units -------------------------------------------------------------------------------------------------
+// ---- for the asynchronous units
+// -------------------------------------------------------------------------------------------------
 
 int running_thread() { return index_of(*block().current); }
 int threads_of_block() { return block().threads; }

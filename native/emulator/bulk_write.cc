@@ -14,7 +14,8 @@ void read_source(BulkWrite& w) {
   w.read = true;
 }
 
-// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (9.7.9.25.4.2), as atom.add.f32 does in global memory.
+// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (9.7.9.25.4.2), as
+// atom.add.f32 does in global memory.
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
 void land(BulkWrite& w) {
@@ -57,7 +58,8 @@ void wait_writes(int pending, bool read_only, int line) {
   BulkWrites& w = mine();
   const size_t groups = w.committed.size(), done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
   const auto unread = [](const std::vector<BulkWrite>& group) { return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; }); };
-  // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too early.
+  // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too
+  // early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
     asynchronous_state().for_writes.push_back(running_thread());
     block_until_woken("cp.async.bulk.wait_group", line);

@@ -1,7 +1,8 @@
-// The runtime library of emulated devices. Streams run when they are waited for, which exposes memory that is freed too early.
+// The runtime library of emulated devices. Streams run when they are waited for, which exposes memory that is freed too
+// early.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices of compute capability 8.0; sm_89 or sm_90: one device of that capability; old-driver: a driver
-// too old for this build; old-device: a device without kernels in this build.
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices of compute capability 8.0; sm_89 or sm_90: one device of that capability;
+// old-driver: a driver too old for this build; old-device: a device without kernels in this build.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -74,7 +75,8 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
-size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }  // 99 KB, which every architecture from sm_80 on has
+// 99 KB, which every architecture from sm_80 on has
+size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }
 
 void enqueue(cudaStream_t stream, Work work) {
   if (stream->device != current) throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " + std::to_string(current) + " is current");
@@ -93,7 +95,8 @@ cudaError_t function_attributes(cudaFuncAttributes* a) {
 
 using namespace heddle::emulator;
 
-// ---- devices --------------------------------------------------------------------------------------------------------------
+// ---- devices
+// --------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = device_count();
@@ -139,7 +142,8 @@ const char* cudaGetErrorString(cudaError_t status) {
   }
 }
 
-// ---- memory ---------------------------------------------------------------------------------------------------------------
+// ---- memory
+// ---------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
@@ -197,7 +201,8 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   return cudaSuccess;
 }
 
-// ---- streams and events ---------------------------------------------------------------------------------------------------
+// ---- streams and events
+// ---------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CudaStream{current, {}, false, false, {}};
@@ -241,7 +246,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
   return cudaSuccess;
 }
 
-// ---- graphs ---------------------------------------------------------------------------------------------------------------
+// ---- graphs
+// ---------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capturing || capturing) return cudaErrorInvalidValue;

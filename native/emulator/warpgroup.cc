@@ -12,7 +12,8 @@ namespace {
 
 constexpr uintptr_t piece_bytes = 16;  // the unit that a swizzle moves
 
-// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): gives the address of element (i, k), where i is a row of a or a column of b.
+// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): gives the address of element (i, k), where i
+// is a row of a or a column of b.
 struct Descriptor {
   uintptr_t start, leading, stride;
   bool transposed;  // i innermost
@@ -48,8 +49,8 @@ void compute(Product& p, int warp) {
   float left[16][32];
   std::vector<float> right(static_cast<size_t>(depth * n));
   if (w.left) {
-    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two columns of one row:
-    // row i / 4 + 8 (r % 2) of the warp's 16, columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
+    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two columns of one
+    // row: row i / 4 + 8 (r % 2) of the warp's 16, columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
     for (int lane = 0; lane < warp_lanes; ++lane)
       for (int r = 0; r < 4; ++r)
         for (int e = 0; e < 2; ++e)

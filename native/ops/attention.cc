@@ -121,8 +121,8 @@ void attention_backward(const Node& n) {
   store_row(n.out[2], 0, dv);
 }
 
-// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value vector, so only the
-// mean of the softmax's gradient remains: -sum over rows of p (do . o).
+// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value vector, so only
+// the mean of the softmax's gradient remains: -sum over rows of p (do . o).
 void check_sinks_backward(const Node& n) {
   Check c("attention_sinks_backward", n, 4, 4, 1, 1);
   const Operand dout = c.in(0, "do"), o = c.in(1, "o"), lse = c.in(2, "lse"), sinks = c.in(3, "sinks"), d = c.out(0, "dsinks");

@@ -8,8 +8,8 @@
 namespace heddle {
 namespace {
 
-// Language models put nearly all probability within this distance of the best token. The buckets cover this range first.
-// Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
+// Language models put nearly all probability within this distance of the best token. The buckets cover this range
+// first. Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
 constexpr float near_range = 12.0f;
 constexpr float weightless = 87.0f;  // exp_negative is 0 from here
 constexpr int64_t block = 64;
@@ -38,7 +38,8 @@ void Candidates::spread(float range) {
   for (const Bucket& b : buckets_) mass_ += b.mass;
 }
 
-// Distances and exponentials are vectorized. Additions into buckets cannot be, so a group that is entirely far away adds once.
+// Distances and exponentials are vectorized. Additions into buckets cannot be, so a group that is entirely far away
+// adds once.
 void Candidates::add_block(int64_t begin, int64_t count) {
   const auto place = [&](Float4 distance) {
     const Float4 p = distance * width_, most = fill4(bucket_count - 1);
@@ -80,8 +81,8 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// Spreads all tokens over the full range before the last bucket is cut. Nothing has been cut yet: an earlier cut would have
-// ended before the last bucket, or would have widened already.
+// Spreads all tokens over the full range before the last bucket is cut. Nothing has been cut yet: an earlier cut would
+// have ended before the last bucket, or would have widened already.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);

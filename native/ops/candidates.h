@@ -8,8 +8,8 @@ namespace heddle {
 
 class Candidates {
  public:
-  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` bound the finite ones.
-  // The logits must outlive the draw.
+  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` bound the finite
+  // ones. The logits must outlive the draw.
   void reset(const float* logits, int64_t n, float largest, float smallest, float temperature);
 
   // The sum of exp((logit - largest) / temperature) over the remaining candidates.

@@ -60,8 +60,8 @@ class Check {
   const Node& node_;
 };
 
-// Checks of elementwise ops: all inputs and output 0 have one shape and one activation type. With `rounds`, output 0 may
-// also be bf16.
+// Checks of elementwise ops: all inputs and output 0 have one shape and one activation type. With `rounds`, output 0
+// may also be bf16.
 void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs, bool rounds = false);
 
 }  // namespace heddle

@@ -7,8 +7,8 @@
 
 namespace heddle {
 
-// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: softmax over all E, or over
-// the chosen ones alone (`normalise`). With NaN logits the choice is arbitrary but valid.
+// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: softmax over all E,
+// or over the chosen ones alone (`normalise`). With NaN logits the choice is arbitrary but valid.
 inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise, float* weight, int32_t* expert) {
   double largest = -INFINITY, sum = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
@@ -61,7 +61,8 @@ inline void combine_backward_row(const Tensor& dout, const Tensor& y, const Tens
   }
 }
 
-// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N, k, K).
+// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N,
+// k, K).
 struct ExpertShape {
   int64_t rows, slots, experts, inputs, outputs;
   bool per_slot;  // x has a row for each slot

@@ -1,5 +1,6 @@
-// y = x W^T + bias with W (M, K) in e4m3 and a scale for each 128 x 128 of it (ops/fp8.h). The attribute fp8 rounds x to e4m3 by
-// groups of 128 first, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this rounding.
+// y = x W^T + bias with W (M, K) in e4m3 and a scale for each 128 x 128 of it (ops/fp8.h). The attribute fp8 rounds x
+// to e4m3 by groups of 128 first, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this
+// rounding.
 #include "ops/fp8.h"
 
 #include <cmath>

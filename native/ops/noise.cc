@@ -1,6 +1,6 @@
-// Seeded noise of training: dropout (Srivastava et al. 2014) and uniform noise (NEFTune, Jain et al. 2023). An element's
-// noise depends only on (seed, step, micro-batch, stream, position). The backward pass, a resumed run and any number of
-// threads therefore see the same noise.
+// Seeded noise of training: dropout (Srivastava et al. 2014) and uniform noise (NEFTune, Jain et al. 2023). An
+// element's noise depends only on (seed, step, micro-batch, stream, position). The backward pass, a resumed run and any
+// number of threads therefore see the same noise.
 #include "ops/check.h"
 #include "ops/noise.h"
 #include "ops/philox.h"

@@ -1,4 +1,5 @@
-// The random numbers of the noise ops: Philox with the counter (position / 4, stream, step, micro-batch) and the key (seed, noise_key).
+// The random numbers of the noise ops: Philox with the counter (position / 4, stream, step, micro-batch) and the key
+// (seed, noise_key).
 #pragma once
 #include <cstdint>
 

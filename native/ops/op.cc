@@ -47,8 +47,8 @@ struct Tables {
   std::map<std::string, std::vector<const KernelDef*>> kernels_by_op;  // highest priority first
 };
 
-// Built on first use, because the registrars of other files run before main in any order. Never destroyed, because a lane
-// may still run during static destruction.
+// Built on first use, because the registrars of other files run before main in any order. Never destroyed, because a
+// lane may still run during static destruction.
 Tables& tables() {
   static Tables& t = *new Tables;
   return t;

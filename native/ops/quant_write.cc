@@ -1,7 +1,8 @@
-// Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each with the
-// scale (and minimum) that fits its integers best. The one with the smallest squared error is kept. Scales are rounded to
-// their stored precision before the integers are chosen. The bytes are the same on every machine: each product and sum is rounded
-// separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed here. The CPU kernels write the same bytes.
+// Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each
+// with the scale (and minimum) that fits its integers best. The one with the smallest squared error is kept. Scales are
+// rounded to their stored precision before the integers are chosen. The bytes are the same on every machine: each
+// product and sum is rounded separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed here.
+// The CPU kernels write the same bytes.
 #include "ops/quant_write.h"
 
 #include <cmath>
@@ -28,14 +29,15 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
-// Rounds a unit of 6-bit scales to half precision. A unit that would vanish becomes the smallest half, because its minima need it.
+// Rounds a unit of 6-bit scales to half precision. A unit that would vanish becomes the smallest half, because its
+// minima need it.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;
 }
 
-// Finds the scale s for which s * integers in [low, high] is nearest to x. Tries scales near the one that maps the largest magnitude
-// to the integer `low` (with either sign).
+// Finds the scale s for which s * integers in [low, high] is nearest to x. Tries scales near the one that maps the
+// largest magnitude to the integer `low` (with either sign).
 float fit_scale(const float* x, int n, float low, float high) {
   float extreme = 0;
   for (int i = 0; i < n; ++i)

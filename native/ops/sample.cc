@@ -19,7 +19,8 @@ constexpr int parameters = 9;
 // history (R, L) i32: prompt then generated ids, historyLength of them
 // bias_ids (R, B) i32 (-1: unused), bias_values (R, B) f32
 // rng (R, 3) i32 = [seed low, seed high, counter]
-// -> token (R) i32, logprob (R) f32 of the raw distribution. If K > 0, also top_ids (R, K) i32, top_logprobs (R, K) f32.
+// -> token (R) i32, logprob (R) f32 of the raw distribution. If K > 0, also top_ids (R, K) i32, top_logprobs (R, K)
+// f32.
 void check_sample(const Node& n) {
   Check c("sample", n, 6, 6, n.out.size() > 2 ? 4 : 2, 4);
   const Operand logits = c.in(0, "logits"), params = c.in(1, "params"), history = c.in(2, "history"),
@@ -97,7 +98,8 @@ template <class F> void for_each_distinct(Workspace& w, const int32_t* ids, int6
   }
 }
 
-// Returns the logits after bias and penalties, in the order of Hugging Face's processors, or `raw` itself if none applies.
+// Returns the logits after bias and penalties, in the order of Hugging Face's processors, or `raw` itself if none
+// applies.
 const float* adjust(const Node& n, int64_t row, const Parameters& s, const float* raw, int64_t V, Workspace& w) {
   const int64_t L = n.in[2].shape[1], B = n.in[3].shape[1];
   const int32_t* history = n.in[2].as<int32_t>() + row * L;

@@ -1,9 +1,9 @@
-// A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the core's
-// caches. A thread that is done steals from the ends of other shares. Moving a cache line between cores costs 25 to 150 ns, so the
-// claims of a share have a separate line.
-// Work is claimed by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that wakes late
-// therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked child, which has no
-// workers, does not hang.
+// A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the
+// core's caches. A thread that is done steals from the ends of other shares. Moving a cache line between cores costs 25
+// to 150 ns, so the claims of a share have a separate line.
+// Work is claimed by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that
+// wakes late therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked
+// child, which has no workers, does not hang.
 #include "runtime/pool.h"
 
 #include <atomic>
@@ -86,10 +86,11 @@ struct Pool::Impl {
   int threads;
   long owner = process_id();
   std::vector<int> cpus;  // cpus[i] for thread i; empty: not pinned
-  bool spin;              // false when there are more threads than CPUs, or than is paid for: a spinning thread would hold the worker's core
+  // false when there are more threads than CPUs, or than is paid for: a spinning thread would hold the worker's core
+  bool spin;
 
-  // The job at hand: its generation and chunks, [0, end). A thread that has taken one keeps the job from ending, and its
-  // fields from changing.
+  // The job at hand: its generation and chunks, [0, end). A thread that has taken one keeps the job from ending, and
+  // its fields from changing.
   std::atomic<uint64_t> job{0};
   std::atomic<Task> fn{nullptr};
   std::atomic<void*> context{nullptr};
@@ -97,9 +98,9 @@ struct Pool::Impl {
   std::atomic<bool> failed{false};
   alignas(128) std::atomic<int64_t> done{0};  // on a separate line, because the fields after it are read constantly
 
-  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is whole: the first
-  // thread to claim from it writes the word. A late thread never sees a whole share, because at the end of its job every nonempty
-  // share has the job's generation and no chunks.
+  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is
+  // whole: the first thread to claim from it writes the word. A late thread never sees a whole share, because at the
+  // end of its job every nonempty share has the job's generation and no chunks.
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};
   };
@@ -236,7 +237,8 @@ struct Pool::Impl {
     failed.store(false, std::memory_order_relaxed);
     const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, (count + step - 1) / step);
     job.store(open, std::memory_order_seq_cst);
-    if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {  // a forked child's mutex may be held for ever
+    // a forked child's mutex may be held for ever
+    if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {
       std::lock_guard<std::mutex> lock(mutex);
       work.notify_all();
     }
@@ -262,8 +264,8 @@ Pool::Pool(int threads) : impl_(new Impl) {
   p.shares = std::make_unique<Impl::Share[]>(static_cast<size_t>(p.threads));
   const std::vector<int>& cpus = allowed_cpus();
   p.spin = p.threads <= usable_cpus();
-  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core; and so are those of a container
-  // that has a part of the machine's time: its neighbours would choose the same CPUs.
+  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core; and so are
+  // those of a container that has a part of the machine's time: its neighbours would choose the same CPUs.
   const int count = static_cast<int>(cpus.size());
   if (p.threads > 1 && p.threads <= count && p.threads * 2 > count && usable_cpus() >= count) {
     p.cpus = cpus;

@@ -256,8 +256,8 @@ void Executable::pick_kernels() {
   }
 }
 
-// Products of one x by several weights: their kernel may run them as one. All but x must be tensors that nobody writes here,
-// since the arena may give what dies with one of them to the next.
+// Products of one x by several weights: their kernel may run them as one. All but x must be tensors that nobody writes
+// here, since the arena may give what dies with one of them to the next.
 void Executable::find_groups() {
   const ProgramDesc& d = program_->desc_;
   group_.assign(nodes_.size(), 1);
@@ -313,8 +313,9 @@ void Executable::validate(const RunArguments& a) const {
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
 
-// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail below: two symbols with equal bounds, one
-// dimension that is at most another, a number of rows that is a multiple. Scratch may also grow as sizes shrink.
+// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail below: two symbols with equal
+// bounds, one dimension that is at most another, a number of rows that is a multiple. Scratch may also grow as sizes
+// shrink.
 void Executable::check_sizes(uint64_t changed, int threads) {
   if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
   for (const auto& [i, symbols] : program_->sized_) {

@@ -91,7 +91,8 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   }
   std::vector<size_t> barriers;  // in normalized_
   auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-  const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);  // one at the end closes the last character
+  // one at the end closes the last character
+  const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);
   size_t i = begin;
   if (!sources && barrier == barriers_end) {  // whole stretches between spaces
     while (i < end) {

@@ -19,7 +19,8 @@ namespace heddle {
 struct EncodeOptions {
   bool add_special = true;    // the ids that the post-processor adds
   bool allow_special = true;  // special tokens' text is recognised
-  bool add_prefix = true;     // the mark or space that the tokenizer puts before a text; false: the text continues another
+  // the mark or space that the tokenizer puts before a text; false: the text continues another
+  bool add_prefix = true;
   const std::vector<uint32_t>* allowed_ids = nullptr;  // without allow_special: those that are recognised all the same
   bool offsets = false;
   bool byte_offsets = false;  // in bytes of the text's UTF-8 instead of UTF-16 units

@@ -44,8 +44,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   target.origins = nullptr;
 }
 
-// Where the barriers of the given text are in general_: behind each character that was made of text up to or across one, and before
-// the first character that comes from behind one.
+// Where the barriers of the given text are in general_: behind each character that was made of text up to or across
+// one, and before the first character that comes from behind one.
 std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
   std::vector<size_t> barriers;
   auto ahead = given.begin();

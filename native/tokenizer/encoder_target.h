@@ -35,7 +35,8 @@ struct Encoder::Target {
       const bool inserted_only = (*sources)[last] == UINT32_MAX;
       while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
       if (inserted_only) {
-        while ((*sources)[last] == UINT32_MAX) ++last;  // more of the prefix may follow; the end of the segment has a source
+        // more of the prefix may follow; the end of the segment has a source
+        while ((*sources)[last] == UINT32_MAX) ++last;
         const uint32_t at = map->start((*sources)[last]);
         out.offsets.push_back(at);
         out.offsets.push_back(at);

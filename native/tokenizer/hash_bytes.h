@@ -17,8 +17,8 @@ uint64_t load(const char* bytes) {
 }
 }  // namespace hash_detail
 
-// 64 bits that all depend on every byte: folded products, as in Wang Yi's wyhash, by numbers of this process: files cannot be made so
-// that their texts meet in one slot.
+// 64 bits that all depend on every byte: folded products, as in Wang Yi's wyhash, by numbers of this process: files
+// cannot be made so that their texts meet in one slot.
 inline uint64_t hash_bytes(std::string_view text) {
   using hash_detail::fold;
   using hash_detail::load;

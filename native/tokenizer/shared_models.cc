@@ -11,8 +11,9 @@
 namespace heddle {
 namespace {
 
-// 128 bits of everything that a specification says, with the length of each part. A file that was made to have another's digest
-// would be given that one's tables: the hash is one that can be aimed at only with its key, which is of this process.
+// 128 bits of everything that a specification says, with the length of each part. A file that was made to have
+// another's digest would be given that one's tables: the hash is one that can be aimed at only with its key, which is
+// of this process.
 class Digest {
  public:
   using Value = SipHash::Value;

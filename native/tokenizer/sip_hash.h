@@ -1,5 +1,5 @@
-// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the rounds that hash tables of Rust and Python use), of whole
-// 64-bit words: without the key nobody is known to make two inputs of one output better than by chance.
+// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the rounds that hash tables of Rust and Python
+// use), of whole 64-bit words: without the key nobody is known to make two inputs of one output better than by chance.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or on the emulated
-// device under every event order. mutants.mjs builds its mutations into this program.
+// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or
+// on the emulated device under every event order. mutants.mjs builds its mutations into this program.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -50,8 +50,8 @@ struct Case {
   Builder (*build)();
   const char* check = "1";  // HEDDLE_CHECK
 };
-// f32-exact results may differ by 32 units of 2^-24, since sums of some hundred products depend on the order. GPU tensor cores truncate sums,
-// while the emulator rounds them.
+// f32-exact results may differ by 32 units of 2^-24, since sums of some hundred products depend on the order. GPU
+// tensor cores truncate sums, while the emulator rounds them.
 constexpr const char *exact = "1.9e-6", *exact_on_hardware = "1e-5";
 
 int run_all(const std::string& beginning, bool first_failure) {
@@ -99,9 +99,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts, few", [] { return experts(4, 20, false); }},                   {"experts", [] { return experts(90, 70, false); }},
       {"experts of slots", [] { return experts(90, 20, true); }},
   };
-  // Warpgroup attention: one to three key tiles, supported and unsupported head widths, sequences that end within a tile.
-  // Warpgroup products, each with its gradients, so that both operands occur in both layouts. Both tile widths, more tiles than
-  // multiprocessors, more tiles along k than stages, odd rows.
+  // Warpgroup attention: one to three key tiles, supported and unsupported head widths, sequences that end within a
+  // tile. Warpgroup products, each with its gradients, so that both operands occur in both layouts. Both tile widths,
+  // more tiles than multiprocessors, more tiles along k than stages, odd rows.
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},

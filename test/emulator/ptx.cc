@@ -1,4 +1,5 @@
-// Tests specific to the emulator: how late a copy may complete, and which errors are fatal. Layouts are tested in fragments.cu.
+// Tests specific to the emulator: how late a copy may complete, and which errors are fatal. Layouts are tested in
+// fragments.cu.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -134,7 +135,8 @@ void test_registers() {
   expect_fatal("to 176 registers, of a warp that has 168", 384, [] { cuda::ptx::give_registers<176>(); });
 }
 
-// ---- sm_90a ---------------------------------------------------------------------------------------------------------------------
+// ---- sm_90a
+// ---------------------------------------------------------------------------------------------------------------------
 
 struct alignas(1024) Lines {
   uint16_t element[64][64];  // swizzled
@@ -165,7 +167,8 @@ void one_tile(const Steps& step, const CUtensorMap& map, float* first_sum) {
   uint64_t describes = cuda::ptx::describe_tile(tile, 0, 1024);
   if (step.other_descriptor && threadIdx.x >= 64) describes += 2;
   if (step.other_swizzle) describes ^= uint64_t{3} << 62;  // 64 bytes
-  // 128 columns of one: the same eight groups of eight lines for the upper half would lie beyond the tile, so its stride is 0.
+  // 128 columns of one: the same eight groups of eight lines for the upper half would lie beyond the tile, so its
+  // stride is 0.
   const uint64_t again = cuda::ptx::describe_tile(tile, 0, 0);
   cuda::ptx::multiply_tiles<false, false>(sum, describes, again, true);
   if (step.commit) cuda::ptx::commit_products();
@@ -222,7 +225,8 @@ void test_sm90() {
     });
 }
 
-// ---- bulk writes ----------------------------------------------------------------------------------------------------------------
+// ---- bulk writes
+// ----------------------------------------------------------------------------------------------------------------
 
 // The steps of one thread with 32 values in shared memory, each of which may be omitted.
 struct BulkSteps {

@@ -25,8 +25,9 @@ inline void require(bool holds, const std::string& property) {
   std::abort();
 }
 
-// Returns true if `body` returns, and false if it throws a typed error. INTERNAL is a defect by definition, as is any other exception, which
-// ends the process. `internal` allows INTERNAL, for inputs that violate preconditions of internal callers.
+// Returns true if `body` returns, and false if it throws a typed error. INTERNAL is a defect by definition, as is any
+// other exception, which ends the process. `internal` allows INTERNAL, for inputs that violate preconditions of
+// internal callers.
 template <class F> bool accepts(F&& body, bool internal = false) {
   try {
     body();

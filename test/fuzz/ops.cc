@@ -1,5 +1,5 @@
-// Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed error, or its reference,
-// and its kernel if linked, compute within the memory of the shapes.
+// Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed
+// error, or its reference, and its kernel if linked, compute within the memory of the shapes.
 #include <cmath>
 
 #include "fuzz.h"

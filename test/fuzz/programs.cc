@@ -1,5 +1,5 @@
-// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with views and in-place ops.
-// The results have the same bytes as running node by node with separate memory for each value.
+// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with
+// views and in-place ops. The results have the same bytes as running node by node with separate memory for each value.
 #include <future>
 
 #include "fuzz.h"
@@ -22,7 +22,8 @@ ProgramDesc program(Input& in, bool wild) {
   if (in.ConsumeBool()) desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes the two.
+    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes
+    // the two.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};

@@ -1,5 +1,5 @@
-// The linear kernel over quantized weights against its reference, for any bytes of blocks and activations. Results agree if finite, and are
-// NaN where the reference has NaN.
+// The linear kernel over quantized weights against its reference, for any bytes of blocks and activations. Results
+// agree if finite, and are NaN where the reference has NaN.
 #include <cmath>
 
 #include "fuzz.h"

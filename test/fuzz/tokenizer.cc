@@ -1,5 +1,6 @@
-// Tokenizers with arbitrary vocabularies, merges and options on arbitrary text. Construction fails with a typed error. Otherwise the ids equal
-// a simple merge loop (without other options), and decode to the same text at once and incrementally.
+// Tokenizers with arbitrary vocabularies, merges and options on arbitrary text. Construction fails with a typed error.
+// Otherwise the ids equal a simple merge loop (without other options), and decode to the same text at once and
+// incrementally.
 #include <algorithm>
 
 #include "fuzz.h"

@@ -1,5 +1,5 @@
-// Parts of the tokenizer that whole-tokenizer inputs rarely reach: the JSON vocabulary reader, the automaton of added tokens, character maps,
-// offsets of normalized text, and training of character vocabularies.
+// Parts of the tokenizer that whole-tokenizer inputs rarely reach: the JSON vocabulary reader, the automaton of added
+// tokens, character maps, offsets of normalized text, and training of character vocabularies.
 #include <algorithm>
 #include <atomic>
 

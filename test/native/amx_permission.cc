@@ -1,5 +1,5 @@
-// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks, so each case runs in a child
-// process.
+// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks, so each case
+// runs in a child process.
 #include "cpu/isa/dispatch.h"
 
 #include <cstdio>

@@ -32,7 +32,8 @@ void attention_cases() {
   struct Shape { int64_t B, T, H, KH, D; bool causal; int64_t window; double cap; };
   const Shape shapes[] = {{1, 1, 1, 1, 8, true, 0, 0}, {2, 5, 2, 1, 16, true, 0, 0}, {1, 64, 4, 2, 64, true, 0, 0}, {3, 77, 3, 3, 20, false, 0, 0},
                           {2, 150, 6, 2, 33, true, 0, 0}, {1, 200, 2, 1, 48, true, 37, 0}, {1, 129, 2, 2, 64, true, 1, 0}, {1, 90, 2, 1, 80, true, 50, 2.0},
-                          {1, 131, 1, 1, 128, false, 0, 1.5}, {17, 70, 1, 1, 40, true, 0, 0}, {1, 2100, 2, 1, 256, true, 40, 0}};  // the last is longer than one copied part
+                          // the last is longer than one copied part
+                          {1, 131, 1, 1, 128, false, 0, 1.5}, {17, 70, 1, 1, 40, true, 0, 0}, {1, 2100, 2, 1, 256, true, 40, 0}};
   for (const Shape& s : shapes)
     for (const DType t : {f32, bf}) {
       const int64_t N = s.B * s.T;

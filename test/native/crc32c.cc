@@ -1,4 +1,5 @@
-// Every CRC-32C implementation on this machine equals the bitwise definition, for lengths around words and streams, any alignment, parts and joins.
+// Every CRC-32C implementation on this machine equals the bitwise definition, for lengths around words and streams, any
+// alignment, parts and joins.
 #include "core/crc32c.h"
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/runtime/choice.h), tabulated.
+// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/runtime/choice.h),
+// tabulated.
 #include <cstdio>
 #include <random>
 #include <set>
@@ -132,7 +133,8 @@ void test_parts() {
   expect("a larger product has no less workspace", enough);
 }
 
-// For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of names.
+// For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of
+// names.
 void test_candidates() {
   bool own_first = true, named_once = true, covered = true, fits = true;
   DeviceProperties tf32 = a100;
@@ -210,7 +212,8 @@ void test_tile_grids() {
     once &= i >= 100 || (static_cast<int64_t>(places.size()) == all * columns && grid.blocks == all * columns);
     if (i < 100 && all > 0) once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} && *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
   }
-  // Beyond 65535 row tiles, the limit of the second grid dimension, up to the maximum of 32-bit pairs and results of 8 TB in bf16.
+  // Beyond 65535 row tiles, the limit of the second grid dimension, up to the maximum of 32-bit pairs and results of 8
+  // TB in bf16.
   for (const int64_t pairs : {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
     for (const int64_t M : {64, 768, 4096, 14336, 28672, 131072}) {
       if (pairs * M > int64_t{1} << 42) continue;

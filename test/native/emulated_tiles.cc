@@ -1,4 +1,5 @@
-// Tests without AMX run native/cpu/isa/emulate_amx.h in its place: where the processor has it, both must agree to the last bit.
+// Tests without AMX run native/cpu/isa/emulate_amx.h in its place: where the processor has it, both must agree to the
+// last bit.
 #include <cstdio>
 
 #include "cpu/isa/emulate_amx.h"

@@ -1,5 +1,6 @@
-// Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails in every dimension.
-// Guard bytes follow each output and the scratch memory. One and three threads must agree to the last bit.
+// Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails
+// in every dimension. Guard bytes follow each output and the scratch memory. One and three threads must agree to the
+// last bit.
 // A final run places every operand at the end of accessible memory.
 #pragma once
 #include <sys/mman.h>
@@ -92,7 +93,8 @@ struct Case {
   std::vector<bool> present;
   double tolerance = 2e-5;   // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
   double floor = 1e-7;       // absolute
-  bool rounds_terms = false; // terms of sums are rounded to bf16; allows twice the error of rounding an output, as op cases do
+  // terms of sums are rounded to bf16; allows twice the error of rounding an output, as op cases do
+  bool rounds_terms = false;
   std::vector<Buffer> want;  // expected outputs; empty: use the reference
 };
 

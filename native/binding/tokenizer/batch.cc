@@ -17,7 +17,8 @@
 namespace heddle {
 namespace {
 
-// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, this one included. The first exception wins.
+// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, this one included. The first exception
+// wins.
 template <class MakeWorker>
 void run_parallel(size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what,
                   const MakeWorker& make_worker) {
@@ -193,8 +194,8 @@ struct DecodeBatch {
 
 constexpr napi_type_tag batch_tag = {0x62c85f07d3a94e1bULL, 0x9f14e6a82b7d50c3ULL};
 
-// In JavaScript: class NativeBatch { constructor(tokenizer, flags, extras?); expect(units); read(strings, continues); run(); takeIds(room);
-// takeOffsets(room); close() }; see lib/binding/tokenizer.ts.
+// In JavaScript: class NativeBatch { constructor(tokenizer, flags, extras?); expect(units); read(strings, continues);
+// run(); takeIds(room); takeOffsets(room); close() }; see lib/binding/tokenizer.ts.
 class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
  public:
   static Napi::Function define(Napi::Env env) {

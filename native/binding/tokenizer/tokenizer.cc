@@ -124,7 +124,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where none is known.
+  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where
+  // none is known.
   Napi::Value last_reset(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::vector<uint32_t> ids = to_uint32s(info[0], "ids");
@@ -159,8 +160,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   std::shared_ptr<Workspaces> workspaces_ = std::make_shared<Workspaces>();
 };
 
-// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled }.
-// `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
+// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled
+// }. `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
 class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
  public:
   static Napi::Function define(Napi::Env env) {

@@ -19,7 +19,8 @@ constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);
 
-// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array }, or undefined.
+// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array
+// }, or undefined.
 struct EncodeExtras {
   std::vector<uint32_t> allowed;
   bool has_allowed = false;

@@ -24,8 +24,8 @@ namespace {
 
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
-// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget(); feed(threads); and one training }.
-// All but read and forget return a job; one at a time.
+// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget();
+// feed(threads); and one training }. All but read and forget return a job; one at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -163,12 +163,14 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return array;
   }
 
-  // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it `continues` it.
+  // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it
+  // `continues` it.
   Napi::Value read(const Napi::CallbackInfo& info) {
     return guard(info, [&] { from(info)->given_.read(info[0], info[1].ToBoolean().Value()); });
   }
 
-  // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much it is, came by.
+  // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much
+  // it is, came by.
   Napi::Value forget(const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       from(info)->given_.assert_idle();
@@ -222,8 +224,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return value.As<Napi::Object>();
   }
 
-  // trainCharacters({ tokens, minCount, coverage, alphabetLimit, subwordPrefix }, progress?) -> job of [alphabet, merges];
-  // `tokens` counts the alphabet's.
+  // trainCharacters({ tokens, minCount, coverage, alphabetLimit, subwordPrefix }, progress?) -> job of [alphabet,
+  // merges]; `tokens` counts the alphabet's.
   Napi::Value train_characters(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);

@@ -1,6 +1,6 @@
-// The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries that read them, so no
-// sum is shared by threads. If there are too few such tasks, the queries are split into parts. Their number depends only on the shape, and
-// their sums are added in order.
+// The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries
+// that read them, so no sum is shared by threads. If there are too few such tasks, the queries are split into parts.
+// Their number depends only on the shape, and their sums are added in order.
 #pragma once
 #include "cpu/attention/attention_nan_fixup-inl.h"
 
@@ -66,7 +66,8 @@ inline void backward_panel(float* s, float* dp, int64_t keys, const Edges& edges
   }
 }
 
-// Clears rows of a panel of s and dp that none of its queries sees, because spread_tile reads them together with visible ones.
+// Clears rows of a panel of s and dp that none of its queries sees, because spread_tile reads them together with
+// visible ones.
 inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
   for (int64_t r = from * query_block; r < to * query_block; r += query_block)
     for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());
@@ -126,7 +127,8 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
   load_tile(a.d_o, a.type, qo, q_stride, rows, width, w.do_rows, padded);
   for (int64_t i = 0; i < query_block; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
-    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
+    // lanes beyond the end and rows that see nothing get p = 0
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     if (i < rows)
       for (int64_t d = 0; d < padded; d += W) sum = fma(load(w.q_rows + i * padded + d), load(w.do_rows + i * padded + d), sum);
@@ -151,7 +153,8 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
       int64_t query = position + p * NR;
       auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
       if (skip >= seen) continue;
-      for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);  // panels of padding
+      // panels of padding
+      for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);
       from = min_of<int64_t>(from, p * NR), to = min_of<int64_t>((p + 1) * NR, rows);
       float *s = w.s + p * NR, *dp = w.dp + p * NR;
       int64_t count = seen - skip, from_key = skip * width, from_row = skip * query_block;

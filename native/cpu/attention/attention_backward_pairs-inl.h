@@ -59,8 +59,8 @@ inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p) {
   return p;
 }
 
-// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale. Stores them as bf16 rows with stride
-// query_block. The gradients are also written as pairs of keys.
+// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale. Stores them as bf16
+// rows with stride query_block. The gradients are also written as pairs of keys.
 inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale, float softcap,
                                  const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {
 #if defined(HEDDLE_SIMD_BF16)
@@ -91,7 +91,8 @@ inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, 
 #endif
 }
 
-// Clears the queries from `lane` on in a panel's rows [from, to), which none of them sees, because spread_tile reads them.
+// Clears the queries from `lane` on in a panel's rows [from, to), which none of them sees, because spread_tile reads
+// them.
 inline void clear_pair_rows(const PairWork& w, int64_t lane, int64_t from, int64_t to) {
   for (int64_t r = from; r < to; ++r)
     for (float* rows : {w.p_rows, w.d_rows}) store(rows + (r * query_block + lane) / 2, zero());
@@ -112,7 +113,8 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
   join_rows(d_o, q_stride, rows, width, w.do_pairs, padded);
   for (int64_t i = 0; i < query_block; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
-    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
+    // lanes beyond the end and rows that see nothing get p = 0
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     for (int64_t d = 0; i < rows && d < width; d += W) {
       int n = static_cast<int>(min_of<int64_t>(W, width - d));

@@ -1,6 +1,7 @@
-// The gradient of attention on matrix tiles, with the rounding of attention_backward_pairs-inl.h and blocks of 128 queries by 64 keys.
-// Scores are stored as (key, query), with queries in lanes. Weights and gradients of scores are written as rows of queries, for the
-// gradients of keys and values. The gradients are also written as pairs of keys, for the gradient of queries.
+// The gradient of attention on matrix tiles, with the rounding of attention_backward_pairs-inl.h and blocks of 128
+// queries by 64 keys. Scores are stored as (key, query), with queries in lanes. Weights and gradients of scores are
+// written as rows of queries, for the gradients of keys and values. The gradients are also written as pairs of keys,
+// for the gradient of queries.
 #pragma once
 #include "cpu/attention/attention_backward_pairs-inl.h"
 #include "cpu/attention/attention_tiles-inl.h"
@@ -12,7 +13,8 @@ namespace HEDDLE_ISA {
 constexpr int64_t tile_queries = 128;
 static_assert(NR == panel_rows, "panels of both kinds are alike");
 
-// A block of keys: rows (tile_keys, padded) of keys and values, and keys' elements as rows of 32 keys: (padded / 32, tile_keys / 32, 32, 16 pairs).
+// A block of keys: rows (tile_keys, padded) of keys and values, and keys' elements as rows of 32 keys: (padded / 32,
+// tile_keys / 32, 32, 16 pairs).
 struct BackwardKeys {
   float *k, *v, *turned;
   static int64_t floats(int64_t padded) { return 3 * block_floats(padded); }
@@ -64,7 +66,8 @@ inline BackwardPlan plan_tiles(const Attention& a, int threads) {
 inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) {
   if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
-  const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));  // as attention_backward_scratch
+  // as attention_backward_scratch
+  const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
@@ -131,7 +134,8 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
   }
   for (int64_t i = 0; i < panels * panel_rows; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] * log2_e : minus_infinity;
-    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
+    // lanes beyond the end and rows that see nothing get p = 0
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     for (int64_t d = 0; i < rows && d < width; d += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, width - d));
@@ -140,7 +144,8 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     w.delta[i] = reduce_add(sum);
   }
   clear(w.dq, panels * padded * NR);
-  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their products.
+  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their
+  // products.
   const int64_t last = mask.high(end - 1, a.length);
   BackwardStep step{mask.low(position) / tile_keys * tile_keys};
   const auto advance = [&] {

@@ -1,5 +1,5 @@
-// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a masked key or value is not finite. Recomputes those of
-// keys and values if a masked query is not finite. Uses plain dot products, because this is rare.
+// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a masked key or value is not finite.
+// Recomputes those of keys and values if a masked query is not finite. Uses plain dot products, because this is rare.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 #include "cpu/attention/flash_nan_fixup-inl.h"
@@ -64,7 +64,8 @@ template <class T> struct MendGradients {
     int64_t from = 0, to = a.length;  // queries that see it: neither end of what one sees ever moves back
     while (from < to && mask.high(from, a.length) <= j) ++from;
     while (from < to && mask.low(to - 1) > j) --to;
-    const auto sees = [&](int64_t i) { return mask.low(i) <= j && j < mask.high(i, a.length); };  // those of padding in between do not
+    // those of padding in between do not
+    const auto sees = [&](int64_t i) { return mask.low(i) <= j && j < mask.high(i, a.length); };
     bool mends = true, seen = false;
     for (int64_t i = from; mends && i < to; ++i)
       for (int64_t head = kv_head * group; mends && sees(i) && head < (kv_head + 1) * group; ++head) seen = true, mends = query_finite(query_at(i, head), lse(i, head));

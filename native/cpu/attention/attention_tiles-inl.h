@@ -1,4 +1,5 @@
-// Attention on matrix tiles for operands that are bf16 or may be rounded to it. Other calls go to the kernels that the tiles replace.
+// Attention on matrix tiles for operands that are bf16 or may be rounded to it. Other calls go to the kernels that the
+// tiles replace.
 #pragma once
 #include "cpu/attention/cached_attention-inl.h"
 #include "cpu/attention/flash_tiles-inl.h"
@@ -62,7 +63,8 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
   const int64_t each = side + flash_tile_floats(share.panels(), padded);
   pool.run(owners * shares, [&](int64_t t, int thread) {
     const int64_t owner = t / shares, sequence = owner / a.kv_heads, kv_head = owner % a.kv_heads, kv = sequence * a.length * kv_stride + kv_head * a.width;
-    float *copies = work + thread * each, *mine = copies + side, *stage = mine;  // of what a block computes with, which comes later
+    // of what a block computes with, which comes later
+    float *copies = work + thread * each, *mine = copies + side, *stage = mine;
     const auto pack = [&](int64_t j, int64_t from, int64_t to, float* stage, float* room) {
       return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
         copy_rounded(values ? a.v : a.k, a.type, kv + (j + from) * kv_stride, kv_stride, to - from, a.width, padded, rows + from * padded / 2);
@@ -96,7 +98,8 @@ inline size_t cached_attention_tiles_scratch(const CachedAttention& a, int threa
 
 // A block of the cache's keys, those of head kh in its slot.
 inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, int64_t j, int64_t from, int64_t to, int64_t padded, float* stage, float* room) {
-  const int64_t run = a.places.page > 0 ? a.places.page : a.ring ? a.capacity : tile_keys;  // rows that lie side by side
+  // rows that lie side by side
+  const int64_t run = a.places.page > 0 ? a.places.page : a.ring ? a.capacity : tile_keys;
   return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
     for (int64_t r = from, next; r < to; r = next) {
       next = a.places.page > 0 || a.ring ? min_of(to, (j + r) / run * run + run - j) : to;
@@ -116,7 +119,8 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
   bool any = false;
   for (int64_t s = 0; s < a.segments; ++s) {
     const SegmentRows g = segment_rows(a, s);
-    table[4 * s] = static_cast<int32_t>(g.first), table[4 * s + 1] = g.rows <= direct_rows ? static_cast<int32_t>(g.rows) : 0;
+    table[4 * s] = static_cast<int32_t>(g.first);
+    table[4 * s + 1] = g.rows <= direct_rows ? static_cast<int32_t>(g.rows) : 0;
     table[4 * s + 2] = static_cast<int32_t>(g.slot), table[4 * s + 3] = static_cast<int32_t>(g.past);
     any = any || table[4 * s + 1] > 0;
   }
@@ -130,7 +134,8 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     int64_t s = 0;
     for (; t >= tasks_of(s); ++s) t -= tasks_of(s);
     const SegmentRows g = segment_rows(a, s);
-    const int64_t block = ceil_div(g.rows, share.queries) - 1 - t / columns, position = block * share.queries, kv_head = t % columns / parts;  // the slowest first
+    // the slowest first
+    const int64_t block = ceil_div(g.rows, share.queries) - 1 - t / columns, position = block * share.queries, kv_head = t % columns / parts;
     const int64_t head = kv_head * group + t % parts * share.heads, qo = (g.first + position) * q_stride + head * a.width;
     const TileQueries b{element(a.q, a.type, qo), element(a.o, a.o_type, qo), a.type, a.o_type, q_stride, min_of(share.queries, g.rows - position), min_of(share.heads, (kv_head + 1) * group - head),
                         g.past + position, a.width, g.past + g.rows, {a.causal, a.window}, a.scale, a.softcap, nullptr, 0,

@@ -1,7 +1,7 @@
-// Attention of new rows over the key/value cache. With few rows per segment (decoding), the rows and grouped heads that share a
-// key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed length
-// ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the rest of the batch nor on the threads. Many rows
-// (prompts) use blocks of queries, as in training.
+// Attention of new rows over the key/value cache. With few rows per segment (decoding), the rows and grouped heads that
+// share a key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed
+// length ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the rest of the batch nor on the threads.
+// Many rows (prompts) use blocks of queries, as in training.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -36,8 +36,8 @@ struct CachedPlan {
   int64_t side;      // floats of one thread: keys and values as numbers, for all heads that share them
   int64_t work;      // floats of one thread, those of `side` among them
 };
-// Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them. Heads of one segment
-// at once, and what the copy holds.
+// Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them.
+// Heads of one segment at once, and what the copy holds.
 constexpr int64_t side_keys = 2048;
 inline bool on_cached_pairs(const CachedAttention& a) {
   return bf16_pairs && a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
@@ -133,8 +133,8 @@ template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys
   }
 }
 
-// The data after a block of keys and values. It is prefetched during the computation, because the runs of one head are too short for
-// hardware prefetchers. Null pointers turn it off.
+// The data after a block of keys and values. It is prefetched during the computation, because the runs of one head are
+// too short for hardware prefetchers. Null pointers turn it off.
 struct Soon {
   const char *k = nullptr, *v = nullptr;
   void fetch(int64_t from, int64_t to) const {  // bytes
@@ -199,8 +199,8 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
   return {min_of(Mask{a.causal, a.window}.low(g.past) / keys, last - 1), last};
 }
 
-// Rows of keys or values from element `at` on -> f32, while as many bytes from `soon` on, which come next, are fetched: each
-// such run is too short for the hardware's prefetchers.
+// Rows of keys or values from element `at` on -> f32, while as many bytes from `soon` on, which come next, are fetched:
+// each such run is too short for the hardware's prefetchers.
 inline void widen_rows(const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
   constexpr int64_t step = 8;
   const int64_t row_bytes = stride * element_bytes(a.cache_type);
@@ -227,7 +227,8 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   float* v_tile = k_tile + score_keys * width;
   int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
   if (parts.count() == 1) begin = 0;
-  // Starts at a multiple of score_keys, so that a query's sums are split the same way whatever the segment's other rows are.
+  // Starts at a multiple of score_keys, so that a query's sums are split the same way whatever the segment's other rows
+  // are.
   begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
   bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
   bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);

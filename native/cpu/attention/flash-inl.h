@@ -1,6 +1,6 @@
 // One block of queries against a run of keys with online softmax (Dao et al., "FlashAttention", 2022), on the register
-// tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax therefore needs no
-// horizontal reductions, keys and values are only broadcast, and a causal edge costs single keys.
+// tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax therefore needs
+// no horizontal reductions, keys and values are only broadcast, and a causal edge costs single keys.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -17,8 +17,8 @@ constexpr int64_t query_block = 64;             // queries of a task, in panels 
 constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
 static_assert(query_block % NR == 0, "whole panels");
 
-// Query i sees the keys [low(i), high(i)). Both ends are nondecreasing in i. A run of queries therefore sees at most the keys
-// from the first query's low to the last one's high.
+// Query i sees the keys [low(i), high(i)). Both ends are nondecreasing in i. A run of queries therefore sees at most
+// the keys from the first query's low to the last one's high.
 struct Mask {
   bool causal;
   int64_t window;
@@ -122,8 +122,8 @@ inline void load_panels(const void* from, DType type, int64_t at, int64_t stride
   }
 }
 
-// s (keys, NR) = k (keys, width) panel (width, NR). With PAIRS, here and below: what is summed over comes in pairs of bf16
-// (see multiply_add), two to a float, and its length and strides count floats.
+// s (keys, NR) = k (keys, width) panel (width, NR). With PAIRS, here and below: what is summed over comes in pairs of
+// bf16 (see multiply_add), two to a float, and its length and strides count floats.
 template <bool PAIRS = false>
 inline void score_tile(const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
   int64_t j = 0;
@@ -141,9 +141,9 @@ inline void mix_tile(const float* v, int64_t v_stride, int64_t keys, int64_t wid
 
 HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }
 
-// Turns a panel s (keys, NR) of products into exp(score - max) in place, with score = scale * product. Updates the running
-// maximum and sum of each lane (m, l: NR floats), and rescales acc (width, NR) if the maximum changed. With PAIRS the
-// result is (keys / 2, NR) pairs of keys, padded with a zero.
+// Turns a panel s (keys, NR) of products into exp(score - max) in place, with score = scale * product. Updates the
+// running maximum and sum of each lane (m, l: NR floats), and rescales acc (width, NR) if the maximum changed. With
+// PAIRS the result is (keys / 2, NR) pairs of keys, padded with a zero.
 template <bool PAIRS = false>
 inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l, float* acc, int64_t width) {
   bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);  // whether scores replace products at once
@@ -227,7 +227,8 @@ inline void flash_finish(const FlashBlock& b, const float* m, const float* l, co
   }
 }
 
-inline void mend_rows(const FlashBlock& b, float* work);  // flash_mend-inl.h: where numbers that are masked have reached rows
+// flash_mend-inl.h: where numbers that are masked have reached rows
+inline void mend_rows(const FlashBlock& b, float* work);
 
 // work: flash_floats(width).
 inline void flash_forward(const FlashBlock& b, float* work) {

@@ -1,6 +1,7 @@
-// Repairs rows that NaN or infinity in masked positions has reached. Kernels multiply masked values by a weight of 0, and 0 times NaN or
-// infinity is NaN. Checking outputs while they are stored costs less than exact masks: a row that is not finite, although everything
-// it sees is, is computed again over visible keys only. Rows that see such numbers are left unchanged.
+// Repairs rows that NaN or infinity in masked positions has reached. Kernels multiply masked values by a weight of 0,
+// and 0 times NaN or infinity is NaN. Checking outputs while they are stored costs less than exact masks: a row that is
+// not finite, although everything it sees is, is computed again over visible keys only. Rows that see such numbers are
+// left unchanged.
 #pragma once
 #include "cpu/attention/flash-inl.h"
 

@@ -49,7 +49,8 @@ inline void copy_pairs(const void* k, const void* v, DType type, int64_t stride,
   else copy(static_cast<const bf16*>(k), static_cast<const bf16*>(v));
 }
 
-// Panels of NR rows of bf16, or of f32, rounded, as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows` to query_block are zero.
+// Panels of NR rows of bf16, or of f32, rounded, as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows`
+// to query_block are zero.
 template <class T> void load_pair_panels(const T* from, int64_t stride, int64_t rows, int64_t width, float* to) {
   int64_t depth = ceil_div(width, 2);
   for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
@@ -78,8 +79,8 @@ struct PairCopy {
   const float *keys, *values;
 };
 
-// As flash_forward, of keys and values of any float, rounded to bf16. Rings and pages hold even numbers of keys. `copy`: all keys and
-// values that b sees, or null. work: flash_pair_floats(width).
+// As flash_forward, of keys and values of any float, rounded to bf16. Rings and pages hold even numbers of keys.
+// `copy`: all keys and values that b sees, or null. work: flash_pair_floats(width).
 inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float* work) {
   int64_t width = b.width, depth = ceil_div(width, 2);
   float* q = work;                           // (panels, depth, NR)

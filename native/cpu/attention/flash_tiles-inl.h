@@ -1,7 +1,7 @@
-// Forward attention on matrix tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in the first-level cache, become
-// weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values. Heads that share keys use a block in turn.
-// Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's bits therefore depend neither on other queries nor on
-// how queries are split.
+// Forward attention on matrix tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in the
+// first-level cache, become weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values.
+// Heads that share keys use a block in turn. Blocks begin at multiples of 64 keys, and invisible keys add zero. A
+// query's bits therefore depend neither on other queries nor on how queries are split.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -41,7 +41,8 @@ struct TileKeys {
   const float *k, *v;
 };
 
-// An operand's 32 rows as two tiles: `second` floats between the tiles, `stride` bytes between rows, followed by the next tiles along k.
+// An operand's 32 rows as two tiles: `second` floats between the tiles, `stride` bytes between rows, followed by the
+// next tiles along k.
 struct TileOperand {
   const float* at;
   int64_t second, row, step;
@@ -101,7 +102,8 @@ struct RowSpans {
     if (mask.low(query + rows - 1) <= block + from && mask.high(query, keys) >= block + to) return;
     cut = true;
     for (int64_t r = 0; r < panel_rows; ++r) {
-      const int64_t at = query + min_of(r, rows - 1);  // those beyond the end do as the last one does: nobody reads them
+      // those beyond the end do as the last one does: nobody reads them
+      const int64_t at = query + min_of(r, rows - 1);
       first[r] = static_cast<float>(mask.low(at) - block), last[r] = static_cast<float>(mask.high(at, keys) - block);
     }
   }
@@ -111,7 +113,8 @@ HEDDLE_SIMD F within(F s, F key, F first, F last) {
   return select_lt(key, first, set1(minus_infinity), select_lt(key, last, s, set1(minus_infinity)));
 }
 
-// State of each row of a panel: the running maximum times log2 e, the running sum of weights in lanes, and the last rescaling factor.
+// State of each row of a panel: the running maximum times log2 e, the running sum of weights in lanes, and the last
+// rescaling factor.
 struct PanelSums {
   float max[panel_rows], shrink[panel_rows], less[panel_rows];
   float sum[panel_rows * W];
@@ -191,7 +194,8 @@ struct TileQueries {
 struct TileSteps {
   const TileQueries& b;
   float *stage, *room, *other;  // of a block's rows, and of both its forms: those of two blocks
-  int64_t j, loaded = -1, i = -1, row = 0, from = 0, to = 0;  // block, panel of a head, its first query; keys of the block
+  // block, panel of a head, its first query; keys of the block
+  int64_t j, loaded = -1, i = -1, row = 0, from = 0, to = 0;
   TileKeys keys{};
   TileSteps(const TileQueries& queries, float* rows, float* rooms)
       : b(queries), stage(rows), room(rooms), other(rooms + 2 * block_floats(tile_width(queries.width))), j(b.first() / tile_keys * tile_keys) {}
@@ -234,8 +238,8 @@ inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float
   }
 }
 
-// keys_of(block, from, to, stage, room): TileKeys of a block of which [from, to) are seen; the rest of their 32 is zero. stage, room: for a
-// block's rows, and for both forms.
+// keys_of(block, from, to, stage, room): TileKeys of a block of which [from, to) are seen; the rest of their 32 is
+// zero. stage, room: for a block's rows, and for both forms.
 template <class Keys> void flash_tiles(const TileQueries& b, float* work, const Keys& keys_of) {
   [[maybe_unused]] const Tiles tiles;
   const int64_t padded = tile_width(b.width), panels = b.panels(), all = panels * b.heads, panel = panel_rows * padded;
@@ -249,7 +253,8 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     clear(sums[i].sum, panel_rows * W);
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
-  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their products.
+  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their
+  // products.
   TileSteps step(b, stage, rooms);
   const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
   bool more = step.next(keys_of);

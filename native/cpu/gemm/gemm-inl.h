@@ -1,6 +1,7 @@
-// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each packs the shorter operand for itself and goes through
-// bands of the longer one, which it packs into one buffer. Many threads pack chunks of both operands together and then take tiles.
-// One thread computes a register tile in a fixed order, so the result does not depend on the number of threads.
+// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each packs the shorter operand for
+// itself and goes through bands of the longer one, which it packs into one buffer. Many threads pack chunks of both
+// operands together and then take tiles. One thread computes a register tile in a fixed order, so the result does not
+// depend on the number of threads.
 #pragma once
 #include "cpu/gemm/gemm_tiles-inl.h"
 #include "cpu/gemm/gemv-inl.h"
@@ -70,8 +71,8 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does. Panels that are not kept
-// have to be made first.
+// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does.
+// Panels that are not kept have to be made first.
 #if defined(HEDDLE_SIMD_AMX)
 inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise; }
 #else
@@ -106,8 +107,8 @@ inline bool skinny(const Gemm& g) {
 // Whether b's panels of pairs are kept, or will be.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
-// Whether a narrow product goes to tiles, directly or transposed, although they are partly padding. These are the first product of a LoRA
-// pair and the gradients of both. Products of few rows of x by weights do not count.
+// Whether a narrow product goes to tiles, directly or transposed, although they are partly padding. These are the first
+// product of a LoRA pair and the gradients of both. Products of few rows of x by weights do not count.
 inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
   if (small_product(g.m, g.n, g.k)) return false;
   return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_most && g.n < g.m && on_tiles(g);
@@ -126,8 +127,8 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
-// The number of rows, at most 256, above which a product may have a fused end, because it is then packed. Returns INT64_MAX for shapes
-// that never are.
+// The number of rows, at most 256, above which a product may have a fused end, because it is then packed. Returns
+// INT64_MAX for shapes that never are.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
   if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most) return never;
@@ -156,7 +157,8 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   gemm_packed(g, pool, scratch);
 }
 
-// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step along k.
+// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step
+// along k.
 inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }

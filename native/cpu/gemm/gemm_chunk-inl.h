@@ -18,7 +18,8 @@ inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bo
   pack_panel<P>(src, type, ld, strided, line, p, lines, k, dst, panels);
 }
 
-// Neighbouring panels, the lines [line, line + lines) of the operand: some together where a row of the source has the lines of all.
+// Neighbouring panels, the lines [line, line + lines) of the operand: some together where a row of the source has the
+// lines of all.
 constexpr int64_t pack_group = 8;
 template <int P>
 inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, int64_t depth, float* dst) {
@@ -30,11 +31,14 @@ inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, boo
 struct GemmStep {
   const Gemm& g;
   int64_t i0, j0, rows, columns;  // the chunk at hand
-  int64_t depth, part;            // floats of a packed line in this k step (k, or pairs of k), and of those added up at a time
+  // floats of a packed line in this k step (k, or pairs of k), and of those added up at a time
+  int64_t depth, part;
   bool pairs, first, last;
   const float *a, *b, *bias;
-  const float* in_place;          // this step's b where it lies: whole panels of it are read there; null: all are packed
-  const float* panels;            // this step's part of the first of b's panels where they are kept; null: they are packed
+  // this step's b where it lies: whole panels of it are read there; null: all are packed
+  const float* in_place;
+  // this step's part of the first of b's panels where they are kept; null: they are packed
+  const float* panels;
   float* sums;                    // partial sums of an output that cannot hold them
   int64_t stride;                 // of their rows
 };
@@ -130,7 +134,8 @@ struct GemmChunk {
   Pool& pool;
   int64_t p0, k;
   int64_t b_first;  // the first panel of b that is packed; those before lie as they are needed
-  float *a, *b;     // room for packed panels: of all threads together, or of the first of those that pack for themselves
+  // room for packed panels: of all threads together, or of the first of those that pack for themselves
+  float *a, *b;
   int64_t a_stride, b_stride;  // to the next one's
 
   // The panels of rows [i, end), or columns [j, end), of which the first goes to `to`.

@@ -30,7 +30,8 @@ static_assert(MR <= NR, "what is enough bands of rows is enough of columns: a co
 struct Bands {
   int64_t unit, units, count;
   Bands(int64_t extent, int64_t unit, int64_t most, int threads) : unit(unit), units(ceil_div(extent, unit)) {
-    const int64_t each = ceil_div(units, threads), help = threads > 1 ? min_of<int64_t>(2, each / 4) : 1;  // two, that one may help another; no slivers
+    // two, that one may help another; no slivers
+    const int64_t each = ceil_div(units, threads), help = threads > 1 ? min_of<int64_t>(2, each / 4) : 1;
     count = min_of(units, threads * max_of(ceil_div(each, most / unit), max_of<int64_t>(1, help)));
   }
   int64_t begin(int64_t band) const { return units * band / count * unit; }
@@ -52,8 +53,8 @@ struct GemmPlan {
   bool by_rows = false, by_columns = false;  // in bands of the longer operand's lines
   int64_t a_floats, b_floats, bias_floats;  // a's and b's for each thread that packs for itself
 };
-// `sums`: the output cannot hold them. a_along, b_along: an operand's lines lie along k (or all are packed); else narrower bands of it
-// would be read in shorter pieces.
+// `sums`: the output cannot hold them. a_along, b_along: an operand's lines lie along k (or all are packed); else
+// narrower bands of it would be read in shorter pieces.
 inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, int threads, bool b_there, bool sums, bool a_along, bool b_along) {
   GemmPlan p;
   const int64_t steps = max_of<int64_t>(1, ceil_div(k, KC));
@@ -86,12 +87,14 @@ inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t bias = columns + align_floats, chunk_lines = min_of(rows, chunk_rows), chunk_width = min_of(columns, chunk_columns);
   const int64_t sums = k <= KC ? 0 : threads > own_threads ? chunk_lines * chunk_width : min_of(rows * columns, most_sums);
   if (threads > own_threads) return (chunk_lines + chunk_width) * kc + 2 * align_floats + bias + sums;
-  const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);  // joined steps, each rounded up; they store no sums
+  // joined steps, each rounded up; they store no sums
+  const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);
   const auto bands = [&](int64_t depth) {
     const int64_t band = min_of(max_of(tile_rows, tile_columns) * KC, max_of(rows, columns) * depth), copy = min_of(min_of(rows, columns) + NR, short_lines) * depth;
     return threads * (band + copy + 2 * align_floats);
   };
-  // Otherwise both operands have few lines, or the product is small. Either may be a single line, or many lines of few elements.
+  // Otherwise both operands have few lines, or the product is small. Either may be a single line, or many lines of few
+  // elements.
   const int64_t few = 3 * own_threads * NR * KC, line = 2 * 64000 + NR * KC;
   const int64_t small = min_of(rows * kc, max_of(few, line)) + min_of(columns * kc, max_of(few, line));
   return max_of(bands(all), max_of(bands(kc), small + 2 * align_floats) + sums) + bias;

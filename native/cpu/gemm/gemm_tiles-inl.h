@@ -1,7 +1,8 @@
-// c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of 32. The speed of the
-// first- and second-level caches is the limit. k is therefore split into parts: a panel of a stays in the first-level cache while a band of
-// b's panels streams from the second. Partial sums between parts are stored next to the band. If k would make bands too narrow, a layer of
-// some parts is packed at a time. Tasks are blocks of rows by bands. A tile is computed in a fixed order that depends only on k.
+// c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of
+// 32. The speed of the first- and second-level caches is the limit. k is therefore split into parts: a panel of a stays
+// in the first-level cache while a band of b's panels streams from the second. Partial sums between parts are stored
+// next to the band. If k would make bands too narrow, a layer of some parts is packed at a time. Tasks are blocks of
+// rows by bands. A tile is computed in a fixed order that depends only on k.
 #pragma once
 #include "cpu/gemm/gemm_chunk-inl.h"
 #include "cpu/gemm/pack_tiles-inl.h"
@@ -13,12 +14,14 @@ namespace HEDDLE_ISA {
 constexpr int64_t part_steps = 10;        // most steps of a part: 20 of 48 KiB of the nearest cache
 constexpr int64_t layer_steps = 40;       // most steps of a layer
 constexpr int64_t layer_rows = 16;        // most panels of rows of a task that keeps sums from layer to layer
-// Size of a band of b's panels: what stays in a second-level cache of 2 MiB. For few panels of rows, as in a prompt's blocks, bands are narrow:
-// a is packed once for all of them, threads finish together, and one multiplies while the other waits for memory.
+// Size of a band of b's panels: what stays in a second-level cache of 2 MiB. For few panels of rows, as in a prompt's
+// blocks, bands are narrow: a is packed once for all of them, threads finish together, and one multiplies while the
+// other waits for memory.
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
-// The data to prefetch into the second-level cache while tiles are multiplied: some rows of 64 bytes per step. Strides are in bytes. Passed by
-// reference, because a copy would be one wide load of fields just written separately, which stalls on earlier tile stores.
+// The data to prefetch into the second-level cache while tiles are multiplied: some rows of 64 bytes per step. Strides
+// are in bytes. Passed by reference, because a copy would be one wide load of fields just written separately, which
+// stalls on earlier tile stores.
 struct Coming {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
@@ -33,8 +36,9 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #endif
 }
 
-// to (R * TILE, 32) = from + a b. R: tiles of rows. Steps of a are a_step apart. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
-// where that is given. Strides in floats. `later`: the sums that are wanted next, fetched into the nearest cache.
+// to (R * TILE, 32) = from + a b. R: tiles of rows. Steps of a are a_step apart. from_stride 0: of one row, which all
+// begin with; null: zero. The last step's b is at `tail` where that is given. Strides in floats. `later`: the sums that
+// are wanted next, fetched into the nearest cache.
 template <int R>
 [[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a, int64_t a_step, const float* b, const float* tail, const float* from,
                                  int64_t from_stride, float* to, int64_t to_stride) {
@@ -116,7 +120,8 @@ inline size_t tile_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   return sizeof(float) * static_cast<size_t>(columns * tile_side + rows * steps * tile_step_floats + threads * (panel + band + max_of(sums, widest) * tile_side * tile_side));
 }
 
-// Where b is neither stored as bf16 nor kept in panels: who makes steps [s0, s0 + steps) of a panel, which is of 32 columns.
+// Where b is neither stored as bf16 nor kept in panels: who makes steps [s0, s0 + steps) of a panel, which is of 32
+// columns.
 struct TileSource {
   const void* from;
   void (*make)(const void* from, int64_t panel, int64_t s0, int64_t steps, float* to);

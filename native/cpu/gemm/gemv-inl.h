@@ -41,9 +41,9 @@ inline void arrange(float* x, int64_t n, DType w_type) {
   }
 }
 
-// RM rows of x (stride xs) by RN rows of w (stride ws). sums[j * RM + i] are vectors whose lanes add up to the product. Each lane has one
-// chain of sums whatever RM and RN are, so a row's result does not depend on other rows. Each row of w is prefetched `ahead` bytes
-// ahead, unless that is 0.
+// RM rows of x (stride xs) by RN rows of w (stride ws). sums[j * RM + i] are vectors whose lanes add up to the product.
+// Each lane has one chain of sums whatever RM and RN are, so a row's result does not depend on other rows. Each row of
+// w is prefetched `ahead` bytes ahead, unless that is 0.
 template <int RM, int RN, class T>
 HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
@@ -112,12 +112,14 @@ template <class T> constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<
 constexpr int gemv_sums = 12;              // of the largest form
 constexpr int gemv_block = 8;              // rows of w in each stream, whose products are written together
 constexpr int64_t gemv_ahead = 8192;       // bytes that all streams are fetched ahead
-constexpr int64_t gemv_near_bytes = 65536;  // of w that one group of rows of x after the other finds in the near cache; more where two rows are
+// of w that one group of rows of x after the other finds in the near cache; more where two rows are
+constexpr int64_t gemv_near_bytes = 65536;
 
 template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) { return m > gemv_group ? gemv_streams_beside : dot_forms<T>[m - 1].streams; }
 
-// Columns [j, j + each * streams) of the output, w stored (n, k): a stream goes on where its last row ended. The first group of rows of x
-// has memory read a little ahead; those after it find w near, and fetch their shares of the next block.
+// Columns [j, j + each * streams) of the output, w stored (n, k): a stream goes on where its last row ended. The first
+// group of rows of x has memory read a little ahead; those after it find w near, and fetch their shares of the next
+// block.
 template <class T>
 void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j, int64_t each, bool several) {
   alignas(64) float sums[gemv_block][gemv_sums * W];

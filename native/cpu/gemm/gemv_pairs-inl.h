@@ -1,5 +1,6 @@
-// Products with few rows of a (decoding), both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory
-// gives most to several streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
+// Products with few rows of a (decoding), both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes
+// along k. Memory gives most to several streams at once: a thread reads rows of w that lie far apart, each stream going
+// on where its last row ended.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -9,17 +10,19 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int64_t pair_task_bytes = 131072;
-constexpr int pair_streams = 8, pair_ahead = 8192;  // rows of w at once for one row of x; bytes that all streams are fetched ahead
+// rows of w at once for one row of x; bytes that all streams are fetched ahead
+constexpr int pair_streams = 8, pair_ahead = 8192;
 
-// Rows of x that fill the nearest cache leave no room for what is fetched ahead: long ones are taken in parts, a block of rows of w by
-// one part after the other. The parts are of whole vectors of pairs.
+// Rows of x that fill the nearest cache leave no room for what is fetched ahead: long ones are taken in parts, a block
+// of rows of w by one part after the other. The parts are of whole vectors of pairs.
 constexpr int64_t pair_near_bytes = 40960, pair_part = 512;
 constexpr int pair_block = 16;       // rows of w in each stream
 constexpr int pair_parts_ahead = 4;  // how many parts before its own each is fetched
 
-// A row of each stream, or with PART a part of it, by RM rows of x: sums[n * RM + m], vectors that add up to the product, and go on from
-// the part before unless this is the first. Rows of x are padded with zeros to whole vectors. One chain of sums per lane whatever RM, RN
-// and the parts are. Fetches meanwhile what lies `ahead` elements on, or the parts `next`.
+// A row of each stream, or with PART a part of it, by RM rows of x: sums[n * RM + m], vectors that add up to the
+// product, and go on from the part before unless this is the first. Rows of x are padded with zeros to whole vectors.
+// One chain of sums per lane whatever RM, RN and the parts are. Fetches meanwhile what lies `ahead` elements on, or the
+// parts `next`.
 template <int RM, int RN, bool PART>
 [[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, [[maybe_unused]] const bf16* const* next,
                                  [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first, float* sums) {
@@ -79,8 +82,9 @@ static_assert([] {
   return true;
 }());
 
-// Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose sums are added up
-// and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many rows further on.
+// Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose
+// sums are added up and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many
+// rows further on.
 inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each, int64_t later) {
   alignas(64) float sums[pair_block][pair_sums * W];
   const bf16* w = static_cast<const bf16*>(g.b) + j * g.ldb;

@@ -1,7 +1,8 @@
-// Products with too many rows of x to be bound by memory alone, and too few to pay for packing w: short texts of an encoder, parts of
-// prompts, several sequences. w, stored as (n, k), is read once in its stored layout, with lanes along k. A tile is all rows of x, or an
-// even part of them, by two rows of w: 28 sums, the most that fit the registers, so that two loads of w serve them all. The rows'
-// vectors are interleaved at one moving address. A part of them stays in the first-level cache while blocks of w stream past.
+// Products with too many rows of x to be bound by memory alone, and too few to pay for packing w: short texts of an
+// encoder, parts of prompts, several sequences. w, stored as (n, k), is read once in its stored layout, with lanes
+// along k. A tile is all rows of x, or an even part of them, by two rows of w: 28 sums, the most that fit the
+// registers, so that two loads of w serve them all. The rows' vectors are interleaved at one moving address. A part of
+// them stays in the first-level cache while blocks of w stream past.
 #pragma once
 #include "cpu/gemm/write_tile-inl.h"
 
@@ -23,8 +24,8 @@ constexpr int rows_block = W;  // of w whose sums are added up and written toget
 constexpr int64_t rows_near = 28672;  // bytes of x that stay in the first-level cache next to streaming data
 constexpr int64_t rows_ahead = 4;     // tiles that are fetched ahead by rows of x that are one group
 
-// sums[s * R + i] [+]= row i of x by row s of N of w, vectors that add up to the product: one chain a lane, whatever R is. Meanwhile, as
-// much memory is fetched from each of `fetch` as of a row is read.
+// sums[s * R + i] [+]= row i of x by row s of N of w, vectors that add up to the product: one chain a lane, whatever R
+// is. Meanwhile, as much memory is fetched from each of `fetch` as of a row is read.
 template <int R, int N, class T>
 [[gnu::noinline]] void rows_tile(int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums) {
   F acc[N][R];
@@ -111,8 +112,8 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
         const RowsForm<T>& form = rows_forms<T>[rows];
         for (int64_t tile = 0; tile < tiles; ++tile) {
           const T* b = w + (j + 2 * tile) * g.ldb + p;
-          // Prefetches some tiles ahead. With several groups, which take longer, prefetches this block's next part, half a tile each. After
-          // the last part come the first parts of the next block.
+          // Prefetches some tiles ahead. With several groups, which take longer, prefetches this block's next part,
+          // half a tile each. After the last part come the first parts of the next block.
           const int64_t soon = tile + (plan.groups == 1 ? rows_ahead : tiles), at = part + soon / tiles;
           const int64_t block = at < plan.parts ? j : j + rows_block, column = (at < plan.parts ? at : at - plan.parts) * plan.part;
           const T* next = w + (block + 2 * (soon % tiles)) * g.ldb + column;
@@ -127,7 +128,8 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
       for (int64_t r = 0; r < rows; ++r) {
         F lines[W];
 #pragma GCC unroll 16
-        for (int l = 0; l < W; ++l) lines[l] = load(sums + (i * rows_block + l * rows + r) * W);  // past `count` of an earlier block: not written
+        // past `count` of an earlier block: not written
+        for (int l = 0; l < W; ++l) lines[l] = load(sums + (i * rows_block + l * rows + r) * W);
         write_sums(g, i + r, j, static_cast<int>(count), sum_lanes(lines));
       }
     }

@@ -54,13 +54,15 @@ HEDDLE_SIMD void tile_products(int64_t k, const float* __restrict a, int64_t as,
   if (PACKED && !a_stays) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);  // gemm's streams past b from the outer cache
+      // gemm's streams past b from the outer cache
+      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);
       step(), step(), step(), step();
     }
   }
 #pragma GCC unroll 1
   for (; p < k; ++p) {
-    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the nearest.
+    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the
+    // nearest.
     if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
     if (PASSES && a_stays) __builtin_prefetch(a + 32 * as);
     step();

@@ -41,16 +41,17 @@ void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
 struct Panels {
   int64_t count = 1, stride = 0;
 };
-// Splits `lines` lines into panels of P: full panels, and among them the ones whose last vector may be read and stored whole. That is safe
-// if the row has these lanes, and the panel's next line overwrites the excess.
+// Splits `lines` lines into panels of P: full panels, and among them the ones whose last vector may be read and stored
+// whole. That is safe if the row has these lanes, and the panel's next line overwrites the excess.
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)
       : full(min_of(panels, lines / P)), open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
 };
 
-// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A panel is narrower than
-// a prefetched unit, and rows with a power-of-two stride would evict each other before the next panel.
+// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A
+// panel is narrower than a prefetched unit, and rows with a power-of-two stride would evict each other before the next
+// panel.
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
@@ -78,7 +79,8 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
   }
 }
 
-// `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in the operand.
+// `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in
+// the operand.
 template <int P, class T>
 void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
   strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels) : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);
@@ -91,8 +93,8 @@ void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t l
 }
 
 #if defined(HEDDLE_SIMD_BF16)
-// The same for operands of the pair dot product, of bf16 or rounded to it: panel[q * P + i] = (source(i, 2q), source(i, 2q + 1)) as the
-// bits of one float; an odd k ends with a zero.
+// The same for operands of the pair dot product, of bf16 or rounded to it: panel[q * P + i] = (source(i, 2q), source(i,
+// 2q + 1)) as the bits of one float; an odd k ends with a zero.
 template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   static_assert(P % W == 0 || P < W, "as in pack_rows");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;

@@ -1,4 +1,5 @@
-// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time, contiguous per line.
+// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time,
+// contiguous per line.
 #pragma once
 #include "cpu/gemm/pack-inl.h"
 

@@ -1,6 +1,7 @@
-// Weights of bf16 packed once, as the panels that the register tile reads (micro-inl.h): NR outputs, a pair of neighbouring elements of one
-// output in each lane. Many rows then need no packing of their weight; of few (decoding), sums stay in lanes and nothing is added up
-// across them. A row's sum is one chain over its pairs, whatever rows share the product.
+// Weights of bf16 packed once, as the panels that the register tile reads (micro-inl.h): NR outputs, a pair of
+// neighbouring elements of one output in each lane. Many rows then need no packing of their weight; of few (decoding),
+// sums stay in lanes and nothing is added up across them. A row's sum is one chain over its pairs, whatever rows share
+// the product.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -25,7 +26,8 @@ inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool
   });
 }
 
-// RM rows of pairs (stride xs) by PN separate panels. Adds to sums (PN, RM, NR), which start at zero for the first pairs.
+// RM rows of pairs (stride xs) by PN separate panels. Adds to sums (PN, RM, NR), which start at zero for the first
+// pairs.
 template <int RM, int PN>
 [[gnu::noinline]] void packed_pair_tile(int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
   constexpr int64_t ahead = 6144 / sizeof(float) / PN;
@@ -112,7 +114,8 @@ inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const 
     }
 }
 
-// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel is fetched meanwhile.
+// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel
+// is fetched meanwhile.
 inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   const int64_t pairs = ceil_div(g.k, 2), lines = min_of<int64_t>(NR, g.n - panel * NR);
   const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;

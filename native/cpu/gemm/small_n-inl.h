@@ -1,5 +1,5 @@
-// c (m, n) = a^T b with few rows of c and a long k, both operands stored (k, .): the gradients of LoRA's matrices. Nothing is packed: a few
-// rows of b at a time, as they lie, are added up into sums that stay in the near cache.
+// c (m, n) = a^T b with few rows of c and a long k, both operands stored (k, .): the gradients of LoRA's matrices.
+// Nothing is packed: a few rows of b at a time, as they lie, are added up into sums that stay in the near cache.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -25,7 +25,8 @@ inline size_t thin_scratch(int64_t m, int64_t n, int64_t k) {
   return sizeof(float) * static_cast<size_t>(rows * (k + round_up(max_of(m, n), thin_columns)) + 16);
 }
 
-// out (R, columns), with row stride `os`, [+]= sum over p < k of a(p, i) b(p, :). columns is V vectors, or with TAIL the first `tail` lanes of one.
+// out (R, columns), with row stride `os`, [+]= sum over p < k of a(p, i) b(p, :). columns is V vectors, or with TAIL
+// the first `tail` lanes of one.
 template <int R, int V, bool TAIL, class T>
 [[gnu::noinline]] void thin_tile(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int tail, float* out, int64_t os, bool add_up) {
   F acc[R][V];

@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of a LoRA pair. Writing c is the limit, so it is
-// written in runs of four panels, 256 bytes of a bf16 row at once.
+// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of a LoRA pair. Writing c is the
+// limit, so it is written in runs of four panels, 256 bytes of a bf16 row at once.
 #pragma once
 #include <vector>
 

@@ -1,7 +1,7 @@
-// Not many rows by bf16 weights as they are stored, on matrix tiles: 16 outputs are the rows of one operand, where they lie, and rows of x the columns
-// of the other. Nothing of the weights is packed, and each line of them comes from memory once: 32 outputs meet all rows before the next ones do,
-// which meanwhile go to the second cache. To the bits of gemm_tiles-inl.h: a product does not ask which factor came first, and steps of k follow
-// each other as there.
+// Not many rows by bf16 weights as they are stored, on matrix tiles: 16 outputs are the rows of one operand, where they
+// lie, and rows of x the columns of the other. Nothing of the weights is packed, and each line of them comes from
+// memory once: 32 outputs meet all rows before the next ones do, which meanwhile go to the second cache. To the bits of
+// gemm_tiles-inl.h: a product does not ask which factor came first, and steps of k follow each other as there.
 #pragma once
 #include <vector>
 
@@ -11,9 +11,11 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;  // of x; those that are taken at a time
+// of x; those that are taken at a time
+constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;
 constexpr int64_t stored_steps_ahead = 6;     // steps prefetched into the second-level cache with a single chunk
-constexpr int64_t stored_x_bytes = 1 << 20;   // limit for several chunks: the part of the second-level cache not used by current and next outputs
+// limit for several chunks: the part of the second-level cache not used by current and next outputs
+constexpr int64_t stored_x_bytes = 1 << 20;
 
 inline bool tiles_stored(const Gemm& g) {
   return g.m >= stored_least_rows && g.m <= stored_most_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed &&
@@ -24,8 +26,8 @@ inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
   return sizeof(float) * static_cast<size_t>(threads * (min_of(round_up(m, TILE) * steps * TILE, most) + TILE));
 }
 
-// Packs rows of x (at most TILE) as columns: TILE pairs of neighbouring elements per step, and all rows per pair. Writes up to W floats
-// beyond the end.
+// Packs rows of x (at most TILE) as columns: TILE pairs of neighbouring elements per step, and all rows per pair.
+// Writes up to W floats beyond the end.
 inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t columns, int64_t steps, float* to) {
   for (int64_t s = 0; s < steps; ++s, x += tile_depth) {
     F r[TILE];
@@ -37,8 +39,8 @@ inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t
   }
 }
 
-// The rows of x in a chunk: `first` in one tile's columns, `others` in another's. A single chunk has as many columns as rows. Several chunks
-// use full tiles, because changing shapes takes time.
+// The rows of x in a chunk: `first` in one tile's columns, `others` in another's. A single chunk has as many columns as
+// rows. Several chunks use full tiles, because changing shapes takes time.
 struct StoredRows {
   int64_t m;
   int64_t chunks() const { return ceil_div(m, stored_chunk); }
@@ -76,7 +78,8 @@ struct StoredTiles {
   }
 
  private:
-  // R tiles of outputs from i on, of which there are `height`, by the C tiles of a chunk. `last`: where the outputs end that come next.
+  // R tiles of outputs from i on, of which there are `height`, by the C tiles of a chunk. `last`: where the outputs end
+  // that come next.
   template <int R, int C> void block(int64_t i, int64_t height, int64_t c, int64_t last) const {
     alignas(64) float local[stored_chunk * tile_side], sums[4][TILE * TILE];
     const int64_t first = rows.first(c), others = rows.others(c), chunks = rows.chunks(), row_bytes = g.ldb * 2;
@@ -137,7 +140,8 @@ struct StoredTiles {
   }
 };
 
-// Products of one x, all of which tiles_stored. Few threads pack x for themselves, as in tile_stream-inl.h, of one chunk all do; else each does a part.
+// Products of one x, all of which tiles_stored. Few threads pack x for themselves, as in tile_stream-inl.h, of one
+// chunk all do; else each does a part.
 inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const StoredRows rows{x.m};

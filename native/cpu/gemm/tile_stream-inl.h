@@ -1,6 +1,7 @@
-// Few rows by kept panels of bf16 on matrix tiles. Panels are read once, in storage order, in one loop over all products of one x. Each thread
-// packs x once for all of its tasks, because moving its lines between cores would take as long as some panels. Tiles are as high as there
-// are rows, so that sums go directly to y. The bits equal those of gemm_tiles-inl.h, which adds in the same order.
+// Few rows by kept panels of bf16 on matrix tiles. Panels are read once, in storage order, in one loop over all
+// products of one x. Each thread packs x once for all of its tasks, because moving its lines between cores would take
+// as long as some panels. Tiles are as high as there are rows, so that sums go directly to y. The bits equal those of
+// gemm_tiles-inl.h, which adds in the same order.
 #pragma once
 #include <vector>
 
@@ -16,7 +17,8 @@ constexpr int64_t stream_steps_ahead = 5;                   // that are fetched 
 
 inline bool tiles_stream(const Gemm& g) { return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth; }
 
-// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for streaming panels.
+// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for
+// streaming panels.
 template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, int64_t k, float* to) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t r = 0; r < rows; ++r, x += ld) {

@@ -48,7 +48,8 @@ bool has_avxvnni() {  // compilers' own question for it is younger than the inst
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// Asks Linux (5.16 or newer) for extended processor state. Older kernels and some sandboxes refuse, and AMX is then off.
+// Asks Linux (5.16 or newer) for extended processor state. Older kernels and some sandboxes refuse, and AMX is then
+// off.
 template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_unused]] T argument) {
 #if defined(__linux__) && defined(__x86_64__)
   return syscall(SYS_arch_prctl, question, argument) == 0;
@@ -66,8 +67,8 @@ bool has_amx() {
   uint64_t kept = 0;
   return ask_for_state(supported, &kept) && kept >> tile_data & 1;
 }
-// The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the machine can execute what
-// makes it, which is compiled for the set itself.
+// The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the
+// machine can execute what makes it, which is compiled for the set itself.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
@@ -103,8 +104,9 @@ std::vector<Isa> known_isas() {  // lowest first
 #endif
 }
 
-// Whether the process may run it. Tiles are for all its threads, those that are there and later ones. They are refused while one has an alternate
-// stack for signals that would be too small, and no thread gets such a stack afterwards: so this is asked of what will be used alone.
+// Whether the process may run it. Tiles are for all its threads, those that are there and later ones. They are refused
+// while one has an alternate stack for signals that would be too small, and no thread gets such a stack afterwards: so
+// this is asked of what will be used alone.
 bool permitted(const Isa& isa) {
 #if defined(__x86_64__) || defined(__i386__)
   constexpr long request = 0x1023;  // ARCH_REQ_XCOMP_PERM

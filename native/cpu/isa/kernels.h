@@ -1,5 +1,6 @@
-// The interface of an instruction set: plain structs in, one table of functions out. The structs keep isa_*.cc free of headers that
-// share inline functions with the rest of the library. native/cpu/nodes/ turns graph nodes into these structs.
+// The interface of an instruction set: plain structs in, one table of functions out. The structs keep isa_*.cc free of
+// headers that share inline functions with the rest of the library. native/cpu/nodes/ turns graph nodes into these
+// structs.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace heddle {
 namespace cpu {
 
 // c (m, n) = [c +] a (m, k) * b (k, n) [+ bias (n)], f32 accumulation.
-// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored row.
+// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored
+// row.
 struct Gemm {
   int64_t m, n, k;
   const void* a;
@@ -40,7 +42,8 @@ struct Gemm {
 struct Attention {
   int64_t batch, length, heads, kv_heads, width;
   bool causal;
-  int64_t window;  // 0: unlimited. Causal: query i sees key j iff i - window < j <= i. Bidirectional: iff |i - j| <= window / 2
+  // 0: unlimited. Causal: query i sees key j iff i - window < j <= i. Bidirectional: iff |i - j| <= window / 2
+  int64_t window;
   float scale, softcap;
   DType type, o_type;
   const void *q, *k, *v;
@@ -55,7 +58,8 @@ struct Attention {
 };
 
 struct CachedAttention {
-  int64_t heads, kv_heads, width, capacity;  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
   int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
   bool causal;
@@ -191,7 +195,8 @@ struct Kernels {
   int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's form for bf16 products, or 0
-  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); n = 1 has one panel
+  // panels [begin, end); n = 1 has one panel
+  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
   void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
@@ -241,7 +246,8 @@ struct Kernels {
   double (*logits_sum_exp)(const float* x, int64_t n, float largest);                // of exp(x - largest)
   int64_t (*logits_index)(const float* x, int64_t n, float largest);                 // the first that is the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
-  void (*quantise)(DType, const float* x, int64_t n, void* to);  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
+  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
+  void (*quantise)(DType, const float* x, int64_t n, void* to);
 };
 
 extern const Kernels kernels_baseline;

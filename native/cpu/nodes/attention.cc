@@ -97,7 +97,8 @@ bool cached_supports(const Node& n) {
 }
 size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }
 void cached_run(const Node& n, Context& c) {
-  read_segments("cached_attention", n.in[3], n.in[0].shape[0], places_of(n, n.in[1], 5), ring_of(n), AttentionAttributes(n).before());  // throws unless every segment fits
+  // throws unless every segment fits
+  read_segments("cached_attention", n.in[3], n.in[0].shape[0], places_of(n, n.in[1], 5), ring_of(n), AttentionAttributes(n).before());
   active().cached_attention(cached(n), c.pool, c.scratch);
 }
 

@@ -104,8 +104,8 @@ void assign(const Node& n, Context& c) {
   active().cast(e, c.pool);
 }
 
-// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read maps a shared page of zeros, and the
-// first write replaces it, which interrupts the other processors.
+// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read maps a shared
+// page of zeros, and the first write replaces it, which interrupts the other processors.
 void own_pages(float* data, int64_t count, Pool& pool) {
   constexpr int64_t step = 4096 / sizeof(float);  // of the smallest pages
   pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {
@@ -126,7 +126,8 @@ void adamw(const Node& n, Context& c) {
   a.size = n.in[0].shape.size(), a.type = n.in[0].dtype, a.param = n.in[0].data;
   a.grad = n.in[1].as<float>(), a.m = n.in[2].as<float>(), a.v = n.in[3].as<float>();
   a.hyper = n.in[4].as<float>(), a.factor = n.in[5].as<float>(), a.decay = n.attr_flag("decay");
-  const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);  // 1 - beta1^t: t is 1
+  // 1 - beta1^t: t is 1
+  const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);
   if (first_step) own_pages(a.m, a.size, c.pool), own_pages(a.v, a.size, c.pool);
   active().adamw(a, c.pool);
 }

@@ -1,5 +1,5 @@
-// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and scattered. An
-// expert chosen by a single row reads and writes that row in place.
+// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and scattered.
+// An expert chosen by a single row reads and writes that row in place.
 #include <algorithm>
 #include <cstring>
 
@@ -55,8 +55,8 @@ struct Scratch {
   }
 };
 
-// Calls fn(expert, pool, scratch of a product) for the experts that `all` or some row chose: many of them side by side, a
-// thread each, so that the threads meet once; few of them in turn, with all threads.
+// Calls fn(expert, pool, scratch of a product) for the experts that `all` or some row chose: many of them side by side,
+// a thread each, so that the threads meet once; few of them in turn, with all threads.
 template <class F> void each_expert(const ExpertShape& s, const Groups& groups, const Scratch& m, Pool& pool, bool all, F fn) {
   int64_t active = 0;
   for (int64_t e = 0; e < s.experts; ++e) active += all || groups.start[e + 1] > groups.start[e];

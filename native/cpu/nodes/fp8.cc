@@ -1,4 +1,5 @@
-// Products with weights of 8-bit floats (ops/fp8.h): a panel of the weight at a time becomes f32, which the f32 product takes.
+// Products with weights of 8-bit floats (ops/fp8.h): a panel of the weight at a time becomes f32, which the f32 product
+// takes.
 #include "cpu/nodes/nodes.h"
 #include "ops/fp8.h"
 

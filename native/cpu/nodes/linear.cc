@@ -30,8 +30,8 @@ Gemm linear(const Node& n) {
   g.b_packed = n.packed, g.b_unpacked = n.unpacked;
   return g;
 }
-// Panels of pairs, for x in bf16. They save few rows the horizontal additions, and many rows the packing. Rows of at least this length gain
-// too little for the time that packing takes.
+// Panels of pairs, for x in bf16. They save few rows the horizontal additions, and many rows the packing. Rows of at
+// least this length gain too little for the time that packing takes.
 constexpr int64_t long_row = 2048;
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
@@ -127,8 +127,8 @@ void linear_run(const Node& n, Context& c) {
   linear_group(&alone, 1, c);
 }
 
-// A product that ends in gelu. Few rows, and shapes with special kernels, take two steps: f32 sums, in y or at the end of the scratch,
-// and then gelu.
+// A product that ends in gelu. Few rows, and shapes with special kernels, take two steps: f32 sums, in y or at the end
+// of the scratch, and then gelu.
 constexpr int64_t most_apart = 256;
 struct Ended {
   const Node& n;

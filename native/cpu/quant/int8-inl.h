@@ -57,7 +57,8 @@ struct Int8Rows {
   float* scales;   // (rows, units)
   int32_t* sums;   // (rows, 2 * units): of each half of a unit
   float* totals = nullptr;  // scale * sum of a group
-  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights' groups.
+  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights'
+  // groups.
   int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sums of each four
   int64_t rows = 0, stride = 0;
 };

@@ -51,8 +51,8 @@ constexpr int signed_offset = 128;
 constexpr int signed_offset = 0;
 #endif
 
-// Where a type's units and scales come from. scales() writes those of `units` units from a row's block on (a multiple of
-// eight may be written); get() gives the integers of unit u, with their offset.
+// Where a type's units and scales come from. scales() writes those of `units` units from a row's block on (a multiple
+// of eight may be written); get() gives the integers of unit u, with their offset.
 
 // Any type, through its unpacked integers and scales.
 template <int GROUP, bool MINIMUM> struct AnySource {
@@ -166,8 +166,8 @@ HEDDLE_SIMD Eight fma8(Eight a, Eight b, Eight c) { return _mm256_fmadd_ps(a, b,
 constexpr int part = span / unit;   // units whose scales are made at a time
 constexpr int ahead_bytes = 1024;   // of its place, a stream is fetched
 
-// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each product has a separate chain of sums whatever
-// RM and RN are, so a row's bits do not depend on other rows.
+// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each product has a separate chain of
+// sums whatever RM and RN are, so a row's bits do not depend on other rows.
 template <class S, int RM, int RN>
 [[gnu::noinline]] void dot_tile(const QuantType& t, const Int8Rows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
   constexpr int groups = unit / S::group;

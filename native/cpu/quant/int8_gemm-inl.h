@@ -21,7 +21,8 @@ HEDDLE_SIMD Lanes pair_products16(Lanes w, Lanes x) { return _mm256_madd_epi16(w
 HEDDLE_SIMD Lanes plus16(Lanes a, Lanes b) { return _mm256_add_epi16(a, b); }
 HEDDLE_SIMD Lanes ones16() { return _mm256_set1_epi16(1); }
 HEDDLE_SIMD Lanes magnitude8(Lanes v) { return _mm256_abs_epi8(v); }
-HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }  // all bits of bytes below zero
+// all bits of bytes below zero
+HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }
 HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) { return _mm256_xor_si256(v, mask); }  // -1 - v where the mask is set
 HEDDLE_SIMD Lanes with_sign8(Lanes v, Lanes sign) { return _mm256_sign_epi8(v, sign); }
 constexpr int gemm_rows = 4, gemm_vectors = 2;
@@ -269,7 +270,8 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
 #if defined(HEDDLE_SIMD_AVX512)
         int8_tile<P, R>(units, x.values + at * unit, x.scales + at, x.sums + 2 * at, x.totals + 2 * at, mine + c * bytes, out);
 #else
-        int8_tile<P, R>(units, offset, x.values + at * unit * P::width, x.scales + at, x.sums + 2 * at, mine + c * bytes, out);
+        int8_tile<P, R>(units, offset, x.values + at * unit * P::width, x.scales + at, x.sums + 2 * at,
+            mine + c * bytes, out);
 #endif
         for (int64_t r = 0; r < min_of<int64_t>(R, p.m - i); ++r)
           for (int64_t v = 0; v < gemm_columns && j + v < p.n; v += W)

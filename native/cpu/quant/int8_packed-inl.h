@@ -1,6 +1,6 @@
-// Weights packed once: panels of W outputs, four neighbouring elements of one output ("a four") in each lane, so that one load meets
-// one product and no shuffle. A row's sum is one chain over units of 32 elements, whatever rows share the product: a row's bits do not
-// depend on its company.
+// Weights packed once: panels of W outputs, four neighbouring elements of one output ("a four") in each lane, so that
+// one load meets one product and no shuffle. A row's sum is one chain over units of 32 elements, whatever rows share
+// the product: a row's bits do not depend on its company.
 #pragma once
 #include "cpu/quant/int8_packed_tile-inl.h"
 #include "cpu/quant/int8_stored-inl.h"
@@ -21,14 +21,15 @@ struct NextLines {
   }
 };
 
-// Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie far
-// apart, each stream going on where its last panel ended.
+// Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie
+// far apart, each stream going on where its last panel ended.
 template <class P>
 void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows, const PackedTiles& tiles, const uint8_t* panels,
                    int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   static_assert(packed_sums_suffice<P>());
   alignas(64) float sums[packed_sums * W];
-  const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;  // sums are outputs, and all of them are there
+  // sums are outputs, and all of them are there
+  const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;
   int64_t done = p0;
   for (const auto& form : tiles.forms) {
     if (form.panels == 0) break;
@@ -55,8 +56,8 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
 }
 // Rows of x from which panels are widened before they are used: nibbles, and signed integers.
 constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
-// Panels [p0, p1) by the rows of one tile. More than six at once read what a few rows need from memory once instead of twice; where panels are
-// near they gain little.
+// Panels [p0, p1) by the rows of one tile. More than six at once read what a few rows need from memory once instead of
+// twice; where panels are near they gain little.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   int64_t i = 0;
@@ -70,7 +71,8 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
 
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
-// Size of panels that a thread widens for itself. Signed integers take twice the bytes, and help only if four panels fit the second-level cache.
+// Size of panels that a thread widens for itself. Signed integers take twice the bytes, and help only if four panels
+// fit the second-level cache.
 template <class P> constexpr int64_t packed_wide_bytes = P::is_signed ? 2 * packed_task_bytes : packed_task_bytes;
 template <class P> bool packed_is_widened(int64_t m, int64_t k) {
   return packed_widens<P> && m >= packed_widen_rows && (!P::is_signed || 4 * packed_panel_bytes<Widened<P>>(k) <= packed_wide_bytes<P>);
@@ -111,8 +113,8 @@ struct PanelPlace {
     return to;
   }
 };
-// As many rows as a tile has by all panels of a list, which few streams take between them: they begin once, not once a product, and what
-// is fetched is what one of them reads next.
+// As many rows as a tile has by all panels of a list, which few streams take between them: they begin once, not once a
+// product, and what is fetched is what one of them reads next.
 template <class P> void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
   alignas(64) float sums[packed_sums * W];
   const int64_t size = list.size();
@@ -134,7 +136,8 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
       for (int s = 0; s < form.panels; ++s) run = min_of(run, stream[s].left);
       for (int s = 0; s < form.panels; ++s) {
         const QuantLinear& p = list.products[stream[s].product];
-        direct[s] = p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;  // sums are outputs, and all are there
+        // sums are outputs, and all are there
+        direct[s] = p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;
         alike = alike && direct[s] && p.n == list.products[stream[0].product].n;
         at[s] = stream[s].at, after[s] = at[s] + list.bytes;
       }

@@ -1,6 +1,6 @@
-// The packed forms of int8_packed-inl.h. Each defines the content of a block of a panel (W outputs by 64 or 256 elements), reads its groups
-// of four and its scales, and packs it from the stored type. Blocks are aligned like vectors. Blocks beyond the last element are zero.
-// Sizes below are for 16 outputs.
+// The packed forms of int8_packed-inl.h. Each defines the content of a block of a panel (W outputs by 64 or 256
+// elements), reads its groups of four and its scales, and packs it from the stored type. Blocks are aligned like
+// vectors. Blocks beyond the last element are zero. Sizes below are for 16 outputs.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 
@@ -59,16 +59,18 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
   }
 }
 
-// Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching.
-// Blocks hold their fields in reading order, because prefetching runs only a little ahead of the stream.
-// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
-// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. Vector i has the fours i (low nibbles) and i + 4 (high), the file's order.
-// q5_0: integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit, in reading order.
+// Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching. Blocks hold
+// their fields in reading order, because prefetching runs only a little ahead of the stream. q8_0: 2 x 16 scales, then
+// 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones. q4_0: the scales, then 2 units of
+// 4 vectors of integers plus 8. Vector i has the fours i (low nibbles) and i + 4 (high), the file's order. q5_0:
+// integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit, in
+// reading order.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
   static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
   static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
-  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // number of fours whose sum fits 16 bits with activations up to 127
+  // number of fours whose sum fits 16 bits with activations up to 127
+  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;
   static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes, bytes = units_at + units * each;
   static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
   // The order in which fours are read: those of one vector together.
@@ -144,7 +146,8 @@ HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int
   return row < p.n ? static_cast<const uint8_t*>(p.w) + (row * (p.k / span) + b) * size : nullptr;
 }
 
-// q4_k: 16 d and 16 dmin (f16); then of each two units 2 x 16 scales and 2 x 16 minima of a byte and the units' 8 vectors, as in q4_0.
+// q4_k: 16 d and 16 dmin (f16); then of each two units 2 x 16 scales and 2 x 16 minima of a byte and the units' 8
+// vectors, as in q4_0.
 struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
@@ -153,7 +156,8 @@ struct Packed4K {
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 8 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int u) { return pairs_at + u / 2 * pair + u % 2 * W; }
   static constexpr int64_t minimum_at(int u) { return scale_at(u) + 2 * W; }
-  static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }  // of all units'
+  // of all units'
+  static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     const Lanes v = load_lanes(at + vector_at(4 * u) + j / 2 * fours_bytes);
@@ -186,8 +190,9 @@ struct Packed4K {
   }
 };
 
-// q6_k: 16 d (f16), padded. For each two units, 4 x 16 signed scales. For each unit, 4 vectors of low nibbles as in q4_0 and 2 vectors of
-// upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
+// q6_k: 16 d (f16), padded. For each two units, 4 x 16 signed scales. For each unit, 4 vectors of low nibbles as in
+// q4_0 and 2 vectors of upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32
+// added.
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
@@ -195,7 +200,8 @@ struct Packed6K {
   static constexpr bool is_signed = false, is_parted = false, is_near = false;
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 12 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int g) { return pairs_at + g / 4 * pair + g % 4 * W; }
-  static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }  // of all units'
+  // of all units'
+  static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     const uint8_t* own = at + vector_at(6 * u);
@@ -238,7 +244,8 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the integers of P.
+// For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the
+// integers of P.
 #if defined(HEDDLE_SIMD_AVX512)
 template <class P> using Widened = Packed8;
 #else
@@ -246,8 +253,8 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Magnitudes of signed integers, each four followed by its lanes' signs as masks. w x is |w| (x ^ mask), plus |w| if w is negative,
-// which is summed beforehand. Applying the sign to x would occupy a port that multiplications need.
+// Magnitudes of signed integers, each four followed by its lanes' signs as masks. w x is |w| (x ^ mask), plus |w| if w
+// is negative, which is summed beforehand. Applying the sign to x would occupy a port that multiplications need.
 // 16 bits hold at most two products of 128 by -128.
 #if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {

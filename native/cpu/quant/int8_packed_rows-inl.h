@@ -1,4 +1,5 @@
-// Rows of activations for packed weights: rounded to 8 bits, and laid out as the tiles of int8_packed_tile-inl.h read them.
+// Rows of activations for packed weights: rounded to 8 bits, and laid out as the tiles of int8_packed_tile-inl.h read
+// them.
 #pragma once
 #include "cpu/quant/int8_packed_forms-inl.h"
 
@@ -44,8 +45,8 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
   return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
 }
 
-// round_unit of many units, four at a time, so that what is folded over lanes is folded for all of them at once. Each step is taken for
-// all units before the next: one unit's steps wait for each other.
+// round_unit of many units, four at a time, so that what is folded over lanes is folded for all of them at once. Each
+// step is taken for all units before the next: one unit's steps wait for each other.
 constexpr int fours_at_once = 16, units_at_once = 4 * fours_at_once;
 template <int GROUPS> struct RoundedUnits {
   alignas(64) float scales[units_at_once];
@@ -116,7 +117,8 @@ template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fo
 
 template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, void* scratch) {
   const PackedRows x = packed_rows(scratch, tile, p.k, p.m);
-  const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;  // fours of a row, of all
+  // fours of a row, of all
+  const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;
   alignas(64) float numbers[fours_at_once][4 * unit];
   int64_t r = 0, first = 0;  // of the next four
   for (int64_t begin = 0; begin < all; begin += fours_at_once) {

@@ -8,7 +8,8 @@ namespace HEDDLE_ISA {
 
 constexpr int packed_ahead = 5120;  // bytes that all streams are fetched ahead
 
-// Prefetching for PN panels' streams: the same number of units ahead in each, continuing with each stream's next panel at a panel's end.
+// Prefetching for PN panels' streams: the same number of units ahead in each, continuing with each stream's next panel
+// at a panel's end.
 template <class P, int PN> struct PanelsAhead {
   static constexpr int64_t each = P::bytes / P::units, whole = each / 64 * 64;
   static constexpr int near = static_cast<int>((packed_ahead / PN + each / 2) / each), units = near < 1 ? 1 : near;
@@ -37,7 +38,8 @@ template <class P, int PN> struct PanelsAhead {
 };
 
 #if defined(HEDDLE_SIMD_AVX512)
-// The W sums of each row and panel: in registers if the dot products leave room, otherwise in the first-level cache between units.
+// The W sums of each row and panel: in registers if the dot products leave room, otherwise in the first-level cache
+// between units.
 template <int RM, int PN, bool IN_REGISTERS = (RM * PN <= 12)> struct PackedSums {
   F own[PN][RM];
   template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) {
@@ -53,8 +55,8 @@ template <int RM, int PN> struct PackedSums<RM, PN, false> {
 };
 
 // RM rows from row i on by PN panels, each a continuing stream. The 16 sums of a row go to out[panel] + row * stride.
-// The panels are prefetched, and after their ends the panels in `after`. If the panels are near, one line of `next` is prefetched
-// per unit instead.
+// The panels are prefetched, and after their ends the panels in `after`. If the panels are near, one line of `next` is
+// prefetched per unit instead.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
                                   const uint8_t* const* after, const uint8_t* next) {
@@ -155,8 +157,8 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 }
 #else
 // RM rows by a group of a unit of PN panels: w's fours by those of x, in whole numbers.
-// Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x first, since the
-// instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
+// Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x
+// first, since the instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
 template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
   constexpr int fours = 8 / P::groups, run = P::run < fours ? P::run : fours;
 #pragma GCC unroll 8

@@ -1,5 +1,6 @@
-// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they are stored. Each sum is
-// the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those of the packed form.
+// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they
+// are stored. Each sum is the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those
+// of the packed form.
 #pragma once
 #include "cpu/quant/int8_packed_rows-inl.h"
 
@@ -18,8 +19,8 @@ HEDDLE_SIMD Bytes joined_at(const uint8_t* a, const uint8_t* b) {
 }
 HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) { return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)}; }
 
-// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x folds its products
-// again, so for more than most_x rows it is cheaper to pack panels.
+// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x
+// folds its products again, so for more than most_x rows it is cheaper to pack panels.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> : Q8_0Source {
   static constexpr int unit_bytes = 34;  // 0: scales do not lie before each unit
@@ -57,7 +58,8 @@ template <> struct StoredSource<Packed6K> : Q6_KSource {
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) { return halves_of(get(a, nullptr, u), get(b, nullptr, u)); }
 };
 
-// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds up those of output n.
+// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds
+// up those of output n.
 HEDDLE_SIMD __m256i fold_fours(const __m256i (&v)[4]) {
   const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
   const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
@@ -155,7 +157,8 @@ template <class P, int RM>
           const Eight whole = _mm256_cvtepi32_ps(_mm256_add_epi32(fold_fours(dot[g]), _mm256_set1_epi32(start)));
           sum[m] = fma8(_mm256_mul_ps(scale[groups * u + g], x_scale), whole, sum[m]);
         }
-        if (P::has_minimum) sum[m] = fma8(minimum[u], _mm256_set1_ps(x.totals[place]), sum[m]);  // minima are negative here
+        // minima are negative here
+        if (P::has_minimum) sum[m] = fma8(minimum[u], _mm256_set1_ps(x.totals[place]), sum[m]);
       }
     }
 #pragma GCC unroll 8
@@ -165,8 +168,8 @@ template <class P, int RM>
   for (int m = 0; m < RM; ++m) _mm256_storeu_ps(out + m * stored_outputs, sum[m]);
 }
 
-// Outputs [j0, j1) by all rows of x, at most packed_most_rows. The outputs of a tile lie far apart, so that each stream goes on where its last
-// row ended.
+// Outputs [j0, j1) by all rows of x, at most packed_most_rows. The outputs of a tile lie far apart, so that each stream
+// goes on where its last row ended.
 template <class P> void stored_columns(const QuantLinear& p, const PackedRows& x, int64_t j0, int64_t j1) {
   const int64_t row_bytes = quant_row_bytes(quant_type(P::type), p.k), each = ceil_div(j1 - j0, stored_outputs), units = p.k / unit;
   const uint8_t* w = static_cast<const uint8_t*>(p.w);

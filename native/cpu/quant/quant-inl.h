@@ -1,4 +1,5 @@
-// Linear layers over quantised weights: with activations in 8 bits, or exactly, by way of a few rows as numbers at a time.
+// Linear layers over quantised weights: with activations in 8 bits, or exactly, by way of a few rows as numbers at a
+// time.
 #pragma once
 #include "cpu/rows/elementwise-inl.h"
 #include "cpu/quant/quant_int8-inl.h"

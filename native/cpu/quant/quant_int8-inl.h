@@ -80,8 +80,8 @@ inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
 
 inline size_t int8_linear_scratch(const QuantLinear& p, int threads) { return max_of(int8_scratch(p, threads), packed_scratch(p, threads)); }
 
-// Several weights by one x: those in the same packed form share its rounding, and one loop of the pool. `exact` takes those that want
-// their activations as they are.
+// Several weights by one x: those in the same packed form share its rounding, and one loop of the pool. `exact` takes
+// those that want their activations as they are.
 inline void int8_linears(const QuantLinear* p, int count, Pool& pool, void* scratch, void (*exact)(const QuantLinear&, Pool&, void* scratch)) {
   for (int i = 0, end = 0; i < count; i = end) {
     const auto alike = [&](const QuantLinear& o) { return o.int8 && (o.packed || o.unpacked) && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type; };

@@ -1,6 +1,6 @@
-// Linear layers over quantized weights by matrix tiles of bf16. Weights become bf16 a band at a time while they are packed, and so do
-// activations. The error is half that of 8-bit activations with a scale per group. Integer tiles multiply twice as fast, but lose that
-// to scaling and adding the sums of every group of 32.
+// Linear layers over quantized weights by matrix tiles of bf16. Weights become bf16 a band at a time while they are
+// packed, and so do activations. The error is half that of 8-bit activations with a scale per group. Integer tiles
+// multiply twice as fast, but lose that to scaling and adding the sums of every group of 32.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
@@ -12,7 +12,8 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 static_assert(unit == tile_depth && W == TILE);
 
-// Converts bytes of `fours` (four neighbours of a column per lane) to floats: the first or last two of each four, of columns 0 to 7 or 8 to 15.
+// Converts bytes of `fours` (four neighbours of a column per lane) to floats: the first or last two of each four, of
+// columns 0 to 7 or 8 to 15.
 template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
 #if defined(HEDDLE_EMULATE_AVX512)
   uint8_t bytes[64];
@@ -117,8 +118,8 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
   }
 }
 
-// From as many rows on as the others take more time for than the weights take to become bf16: of 8 bits memory gives them more slowly, of
-// blocks as files have them it is work.
+// From as many rows on as the others take more time for than the weights take to become bf16: of 8 bits memory gives
+// them more slowly, of blocks as files have them it is work.
 constexpr int quant_tile_rows = 48, fast_tile_rows = 24;
 inline bool on_tiles(const QuantLinear& p) {
   const bool kept = p.packed || p.unpacked, fast = kept && p.w_type != DType::q8_0;

@@ -1,5 +1,6 @@
-// Writes floats as quantized blocks, bit-equal to ops/quant_write.cc, which explains how scales are found. Sums there are sequential over a
-// group and rounded at every step. Here lanes are groups, and several steps of the search are summed at once.
+// Writes floats as quantized blocks, bit-equal to ops/quant_write.cc, which explains how scales are found. Sums there
+// are sequential over a group and rounded at every step. Here lanes are groups, and several steps of the search are
+// summed at once.
 #pragma once
 #include "cpu/simd/simd.h"
 #include "ops/quant_write.h"
@@ -9,7 +10,8 @@ namespace HEDDLE_ISA {
 
 constexpr int fit_groups = 16;  // of a stretch: whole blocks of every type, whatever W is
 
-// The numbers that a search gives a group's largest one, AT_ONCE of them together; the last is repeated: found twice, it is not better than before.
+// The numbers that a search gives a group's largest one, AT_ONCE of them together; the last is repeated: found twice,
+// it is not better than before.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];

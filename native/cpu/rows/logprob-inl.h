@@ -9,7 +9,8 @@ namespace HEDDLE_ISA {
 
 using cpu::TokenLogprob;
 
-constexpr int64_t logprob_rows = 512, logprob_columns = 2048;  // at once: fewer columns pay for waking the pool, more leave L2
+// at once: fewer columns pay for waking the pool, more leave L2
+constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
 
 #if defined(HEDDLE_SIMD_BF16)
 constexpr bool bf16_products = true;
@@ -122,8 +123,8 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// The same without the target. If the target has nearly all of the probability, the rest would only be the last digits of a sum that
-// includes it.
+// The same without the target. If the target has nearly all of the probability, the rest would only be the last digits
+// of a sum that includes it.
 inline void fold_others(const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
   const int64_t before = target >= 0 && target < n ? target : n;
   if (before > 0) fold_row(products, before, scale, softcap, m, s);
@@ -184,8 +185,9 @@ inline float on_target(float upstream, float of_lse, float logprob) {
   return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
 }
 
-// Turns one row of products into gradients in place. If `rounded` is not null, also writes them there as bf16. `upstream` is the
-// gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the log-probability, if given.
+// Turns one row of products into gradients in place. If `rounded` is not null, also writes them there as bf16.
+// `upstream` is the gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the
+// log-probability, if given.
 inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
                          int64_t target, const float* known = nullptr) {
   auto slope = [&](F x) {  // d logit / d product, from the logit

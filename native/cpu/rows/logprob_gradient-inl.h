@@ -7,15 +7,15 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once, a large share of
-// the time on matrix tiles.
+// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once,
+// a large share of the time on matrix tiles.
 constexpr int64_t kept_bytes = int64_t{64} << 20, kept_rows_least = 64;
 
 struct FusedLogprobPlan {
   int64_t rows, columns, chunks;  // of rows and of the vocabulary at once; chunks of the vocabulary
-  // Where both operands are bf16, gradients of logits enter their products in bf16; the logits then wait in f16, as their
-  // distance to the row's largest so far, which errs least where the probability is largest. Not of a soft cap, whose slope
-  // would need them closer.
+  // Where both operands are bf16, gradients of logits enter their products in bf16; the logits then wait in f16, as
+  // their distance to the row's largest so far, which errs least where the probability is largest. Not of a soft cap,
+  // whose slope would need them closer.
   bool narrow;
   int64_t kept, products, state, peaks, rounded, dh, numbers;  // floats
   size_t gemm;

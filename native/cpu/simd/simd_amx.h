@@ -1,11 +1,12 @@
-// Matrix tiles: AMX with bf16 (Sapphire Rapids and later). Eight registers of 16 rows of 64 bytes. Included by simd.h inside the namespace of
-// the instruction set. By assembly: compilers' own functions for it do not say that they read memory, and so may pass a store.
+// Matrix tiles: AMX with bf16 (Sapphire Rapids and later). Eight registers of 16 rows of 64 bytes. Included by simd.h
+// inside the namespace of the instruction set. By assembly: compilers' own functions for it do not say that they read
+// memory, and so may pass a store.
 
 constexpr int TILE = 16;                // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
 
-// Tile configuration in the processor's format. Tiles of c (0 to 3) and a (4, 5) have `rows` rows. Tiles of c and b have 4-byte columns:
-// `columns` in 0, 1 and 6, `others` in 2, 3 and 7.
+// Tile configuration in the processor's format. Tiles of c (0 to 3) and a (4, 5) have `rows` rows. Tiles of c and b
+// have 4-byte columns: `columns` in 0, 1 and 6, `others` in 2, 3 and 7.
 struct alignas(64) TileShape {
   uint8_t palette = 1, start = 0, reserved[14] = {};
   uint16_t bytes[16] = {};
@@ -43,7 +44,8 @@ template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
   emulated::tdpbf16ps(reinterpret_cast<float*>(t.at[C]), reinterpret_cast<const uint16_t*>(t.at[A]), reinterpret_cast<const uint16_t*>(t.at[B]));
 }
 #else
-// While it lives the calling thread's registers are of a shape. The system saves them with the thread only while they are in use.
+// While it lives the calling thread's registers are of a shape. The system saves them with the thread only while they
+// are in use.
 class Tiles {
  public:
   explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) {

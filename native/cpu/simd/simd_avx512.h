@@ -15,7 +15,8 @@ HEDDLE_SIMD F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm512_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 HEDDLE_SIMD F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
-// 1 / x of x in [1, 2^100], about 1 ulp: one step of Newton from 14 bits. A division of this width takes 16 cycles on Intel's processors.
+// 1 / x of x in [1, 2^100], about 1 ulp: one step of Newton from 14 bits. A division of this width takes 16 cycles on
+// Intel's processors.
 HEDDLE_SIMD F reciprocal(F x) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return div(set1(1.0f), x);
@@ -155,7 +156,8 @@ HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
   for (int i = 0; i < 4; ++i)  // four lanes of i, i + 8, i + 4 and i + 12
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));
   const F a = sum_pairs(r[0], r[1]), b = sum_pairs(r[2], r[3]);
-  const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));  // 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  // 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
   return _mm512_shuffle_f32x4(in_fours, in_fours, 0xd8);
 }
 

@@ -10,8 +10,9 @@
 namespace heddle {
 namespace {
 
-// A tile of a view without contiguous runs: `band` rows whose elements are strided in the source, while equal elements of neighbouring rows
-// are adjacent. Sizes are whole blocks of every type. Rows of a tile are padded, because they would otherwise share few cache sets.
+// A tile of a view without contiguous runs: `band` rows whose elements are strided in the source, while equal elements
+// of neighbouring rows are adjacent. Sizes are whole blocks of every type. Rows of a tile are padded, because they
+// would otherwise share few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 struct Room {

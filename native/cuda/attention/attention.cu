@@ -1,6 +1,7 @@
-// Attention over whole sequences without storing the matrix of scores. Keys and values pass through shared memory in tiles of 32. Each
-// row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023, "FlashAttention-2"). A warp has four query
-// rows. Its lanes hold the tile's keys while scores are computed, and the head's dimensions while values are added.
+// Attention over whole sequences without storing the matrix of scores. Keys and values pass through shared memory in
+// tiles of 32. Each row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023,
+// "FlashAttention-2"). A warp has four query rows. Its lanes hold the tile's keys while scores are computed, and the
+// head's dimensions while values are added.
 #include "cuda/attention/attention.cuh"
 
 namespace heddle {
@@ -151,7 +152,8 @@ void attention(const Node& n, Context& c) {
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]) * sizeof(RowSpan); }
 
-// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head, a warp a row ---------------------------
+// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head, a warp a row
+// ---------------------------
 
 __global__ void __launch_bounds__(threads) sinks_backward_kernel(View dout, View o, const float* lse, View sinks, float* dsinks, int64_t N, int64_t H, int64_t D) {
   const int64_t head = blockIdx.x;

@@ -24,7 +24,8 @@ struct RowSpan {
   int32_t first, last;
 };
 
-// Queues the kernel that fills spans (N): causal, window and documents as native/ops/attention.h says. documents may be null.
+// Queues the kernel that fills spans (N): causal, window and documents as native/ops/attention.h says. documents may be
+// null.
 void find_spans(const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans);
 
 // Calls launch_it(chunks) with the number of 32s in a head, as a type: 2, 4 or 8.

@@ -1,6 +1,7 @@
-// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions. One walks the keys for
-// each tile of queries and computes dq. The other walks the queries for each tile of keys and computes dk and dv. In both, a warp has four
-// rows of its side, and its lanes are the 32 rows of the other side's tile.
+// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions. One
+// walks the keys for each tile of queries and computes dq. The other walks the queries for each tile of keys and
+// computes dk and dv. In both, a warp has four rows of its side, and its lanes are the 32 rows of the other side's
+// tile.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {
@@ -112,9 +113,10 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   load_tile(v_tile, own_rows, width, width, a.v, row0, end, a.KH, kv_head, a.D);
   float dk[rows_per_warp][chunks], dv[rows_per_warp][chunks];
   HEDDLE_UNROLL
-  for (int r = 0; r < rows_per_warp; ++r)
+  for (int r = 0; r < rows_per_warp; ++r) {
     HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) dk[r][c] = dv[r][c] = 0;
+  }
 
   for (int64_t query0 = start; query0 < end; query0 += tile_rows) {
     const int64_t i = query0 + lane;

@@ -1,14 +1,17 @@
-// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024, "FlashAttention-3"): five
-// products for each tile of queries and block of keys. A block has 128 keys and goes through the queries that see them. One thread
-// copies tiles (TMA). Two warpgroups have 64 keys each, with their gradients in registers. Every block adds its part of dq to f32
-// sums in global memory through the copy engine.
+// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024,
+// "FlashAttention-3"): five products for each tile of queries and block of keys. A block has 128 keys and goes through
+// the queries that see them. One thread copies tiles (TMA). Two warpgroups have 64 keys each, with their gradients in
+// registers. Every block adds its part of dq to f32 sums in global memory through the copy engine.
 //
-//   S' = K Q'   dP' = V dO'   P' = 2^(S' - lse)   dv += P' dO   dS' = P' (dP' - mean) dscore   dk += dS' Q   dq += (dS')' K
+//   S' = K Q'            dP' = V dO'
+//   P' = 2^(S' - lse)    dS' = P' (dP' - mean) dscore
+//   dv += P' dO          dk += dS' Q    dq += (dS')' K
 //
-// The order of additions is fixed, because f32 sums depend on it: blocks add to a tile from the last block that its queries see to the
-// first. A word per tile and head counts the blocks that have added, and each block waits for its predecessor. With a causal mask the
-// last block of keys has the fewest queries, so each block reaches a tile just after its predecessor. FlashAttention-3 uses the same
-// order in its deterministic mode. Blocks take their numbers when they start, so a predecessor has always started.
+// The order of additions is fixed, because f32 sums depend on it: blocks add to a tile from the last block that its
+// queries see to the first. A word per tile and head counts the blocks that have added, and each block waits for its
+// predecessor. With a causal mask the last block of keys has the fewest queries, so each block reaches a tile just
+// after its predecessor. FlashAttention-3 uses the same order in its deterministic mode. Blocks take their numbers when
+// they start, so a predecessor has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
 
@@ -48,7 +51,8 @@ __global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
 }
 
 #if HEDDLE_SM90A
-// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in 32 bits, as in spans.
+// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in
+// 32 bits, as in spans.
 struct BlockPlace {
   int sequence, kv_head, block;
 };
@@ -108,7 +112,8 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   }
   if (lane == 0) first_of_warp[warp] = tile_first, last_of_warp[warp] = tile_last;
   __syncthreads();
-  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which it would keep registers.
+  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which
+  // it would keep registers.
   tile_first = 0x7fffffff, tile_last = 0;
   for (int w = 0; w < threads / warp_size; ++w) tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
   const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;  // head after head, tile after tile
@@ -192,8 +197,9 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     add_products<P>(dv, p, do_tile);
     ptx::wait_products<1>();  // dP
     ptx::pin_all(dp);
-    // dS', rounded: as the left operand of dk, and to shared memory, where both warpgroups' are that of dq. Two tiles in turn: a warpgroup comes to the
-    // barrier when it has read the tile before, and so nobody reads this one any more.
+    // dS', rounded: as the left operand of dk, and to shared memory, where both warpgroups' are that of dq. Two tiles
+    // in turn: a warpgroup comes to the barrier when it has read the tile before, and so nobody reads this one any
+    // more.
     unsigned char* own_weights = weights + i % 2 * P::weight_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
     HEDDLE_UNROLL
     for (int j = 0; j < queries / 8; ++j) {

@@ -1,5 +1,5 @@
-// A block of attention's gradients on sm_90a (attention_backward_sm90.cu): the layout of shared memory and scratch, the products of its
-// warpgroups, and the computation on scores between them.
+// A block of attention's gradients on sm_90a (attention_backward_sm90.cu): the layout of shared memory and scratch, the
+// products of its warpgroups, and the computation on scores between them.
 #pragma once
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
@@ -12,12 +12,13 @@ namespace cuda {
 namespace gradient {
 
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup, keys = consumers * 64, queries = 64;
-constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast<int>(sizeof(float));  // of dq: (64 queries, 64 columns), a warpgroup's product
+// of dq: (64 queries, 64 columns), a warpgroup's product
+constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast<int>(sizeof(float));
 constexpr int copying = 24, multiplying = 240;  // registers of the warpgroups' threads
 static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
 
-// Precomputed values of a tile's queries for one head. Queries that see nothing, and those beyond the sequence, have an infinite
-// lse, which makes their weights 0.
+// Precomputed values of a tile's queries for one head. Queries that see nothing, and those beyond the sequence, have an
+// infinite lse, which makes their weights 0.
 struct alignas(16) QueryFacts {
   float lse[queries], mean[queries];  // lse: as a power of two
   int32_t first[queries], last[queries];  // the keys that each sees
@@ -27,14 +28,16 @@ struct alignas(8) TileFacts {
   int32_t first, last;
 };
 
-// Tiles of keys and values (128, width) and of queries (64, width) consist of adjacent boxes of 64 columns. dS' (128, 64) is one box. Each
-// warpgroup computes one box of columns of dq. If there is only one box, the warpgroups alternate by tile.
+// Tiles of keys and values (128, width) and of queries (64, width) consist of adjacent boxes of 64 columns. dS' (128,
+// 64) is one box. Each warpgroup computes one box of columns of dq. If there is only one box, the warpgroups alternate
+// by tile.
 template <int width_> struct Plan {
   static constexpr int width = width_, boxes = (width + 63) / 64, stages = boxes > 1 ? 2 : 4;
   static constexpr int own_box = keys * line_bytes, own_bytes = boxes * own_box;
   static constexpr int other_box = queries * line_bytes, other_bytes = boxes * other_box, stage_bytes = 2 * other_bytes + static_cast<int>(sizeof(QueryFacts));
   static constexpr int weight_bytes = keys * line_bytes;
-  static constexpr size_t shared = 2 * own_bytes + stages * stage_bytes + 2 * weight_bytes + consumers * part_bytes + group_bytes;  // the beginning is rounded up
+  // the beginning is rounded up
+  static constexpr size_t shared = 2 * own_bytes + stages * stage_bytes + 2 * weight_bytes + consumers * part_bytes + group_bytes;
   __device__ static int part_of(int step) { return boxes > 1 ? step : step / consumers; }  // a warpgroup's number of it
   static_assert(boxes == 1 || boxes == consumers, "parts of dq");
   static_assert(stage_bytes % group_bytes == 0, "tiles begin at multiples");
@@ -90,8 +93,8 @@ __device__ inline void multiply_weights(float (&part)[32], const unsigned char* 
   ptx::commit_products();
 }
 
-// s holds a warpgroup's S' (64 keys, queries), and becomes the weights times the score's derivative without the scale. p receives the
-// rounded weights. A lane has the keys `key` and key + 8, and two of every eight queries.
+// s holds a warpgroup's S' (64 keys, queries), and becomes the weights times the score's derivative without the scale.
+// p receives the rounded weights. A lane has the keys `key` and key + 8, and two of every eight queries.
 template <bool masked, bool capped>
 __device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryFacts& facts, int key, const Scores& scores) {
   const float to_power = (capped ? scores.softcap : scores.scale) * log2_e, to_cap = capped ? scores.scale / scores.softcap : 0.0f;

@@ -17,7 +17,8 @@ struct TensorAttention {
   Scores scores;
 };
 
-// The keys from the first to the last that any of `rows` rows from row0 on sees, none from `end` on; empty where none sees any. For whole warps.
+// The keys from the first to the last that any of `rows` rows from row0 on sees, none from `end` on; empty where none
+// sees any. For whole warps.
 template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int64_t row0, int64_t end) {
   int32_t first = 0x7fffffff, last = 0;
   for (int r = threadIdx.x % warp_size; r < rows; r += warp_size) {
@@ -46,12 +47,13 @@ __device__ inline float quad_sum(float v) {
   return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// A lane's state for its two of a warp's sixteen rows, lane / 4 and lane / 4 + 8. Weights are 2^(to_power * (score - largest)).
+// A lane's state for its two of a warp's sixteen rows, lane / 4 and lane / 4 + 8. Weights are 2^(to_power * (score -
+// largest)).
 struct RunningRows {
   float largest[2], sum[2];  // so far; of the lane's columns
 
-  // now: the largest of the lane's scores of a tile and before, becomes that of the whole rows. kept: what earlier sums are multiplied by. base: what is
-  // taken from a score's power.
+  // now: the largest of the lane's scores of a tile and before, becomes that of the whole rows. kept: what earlier sums
+  // are multiplied by. base: what is taken from a score's power.
   __device__ void raise(float (&now)[2], float to_power, float (&kept)[2], float (&base)[2]) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {

@@ -1,8 +1,11 @@
-// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two passes avoid
-// atomics, so that the bits depend only on the operands: a block computes dq for 64 queries, another dk and dv for 64 keys.
+// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two
+// passes avoid atomics, so that the bits depend only on the operands: a block computes dq for 64 queries, another dk
+// and dv for 64 keys.
 //
 //   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: a row's dO . O, computed before
-//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO    the second pass computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands
+//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO
+//
+// The second pass computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands.
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -11,7 +14,8 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;  // rows of a block; of the other side
+// rows of a block; of the other side
+constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;
 
 // sum (16 own rows, 32 others) = own (from row `row` on) otherᵀ
 template <int width> __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
@@ -90,7 +94,8 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    __syncthreads();  // tile t is there for everybody, and everybody has done with the one before, whose place comes next
+    // tile t is there for everybody, and everybody has done with the one before, whose place comes next
+    __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
     const uint16_t *k_tile = ring + t % 2 * 2 * tile * width, *v_tile = k_tile + tile * width;
@@ -98,7 +103,7 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
     row_products<width>(s, q_tile, warp * 16, k_tile);
     row_products<width>(dp, do_tile, warp * 16, v_tile);
     HEDDLE_UNROLL
-    for (int j = 0; j < tile / 8; ++j)
+    for (int j = 0; j < tile / 8; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int64_t key = first + t * tile + 8 * j + 2 * (lane % 4) + e % 2;
@@ -107,13 +112,15 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
         const bool seen = key >= span[h].first && key < span[h].last;
         s[j][e] = seen ? expf(score - lse[h]) * (dp[j][e] - mean[h]) * a.scores.gradient(score) : 0.0f;
       }
+    }
     add_weighted<width>(dq, s, k_tile);
   }
   ptx::wait_copies<0>();
   store_rows<width>(static_cast<uint16_t*>(a.dq.data), dq, row0 + warp * 16, end, a.H, head, a.D);
 }
 
-// grid (sequences * tiles of 64 keys, KH). Shared: k, v (64, width), then q, do (32, width), then spans, lse and mean of 32 queries
+// grid (sequences * tiles of 64 keys, KH). Shared: k, v (64, width), then q, do (32, width), then spans, lse and mean
+// of 32 queries
 template <int width> __global__ void __launch_bounds__(threads) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(RowSpan, spans, [tile]);
@@ -148,7 +155,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
       row_products<width>(s, k_tile, warp * 16, q_tile);
       row_products<width>(dp, v_tile, warp * 16, do_tile);
       HEDDLE_UNROLL
-      for (int j = 0; j < tile / 8; ++j)
+      for (int j = 0; j < tile / 8; ++j) {
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
           const int64_t key = row0 + warp * 16 + lane / 4 + e / 2 * 8;
@@ -159,6 +166,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
           s[j][e] = p;
           dp[j][e] = seen ? p * (dp[j][e] - means[query]) * a.scores.gradient(score) : 0.0f;
         }
+      }
       add_weighted<width>(dv, s, do_tile);
       add_weighted<width>(dk, dp, q_tile);
     }
@@ -191,8 +199,8 @@ void attention_backward(const Node& n, Context& c) {
   else run<128>(c, a);
 }
 
-// Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not fill
-// tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
+// Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not
+// fill tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
 bool supports(const Node& n) {
   if (sequence_length(n, n.in[1]) < own_rows) return false;
   for (size_t i = 0; i < 4; ++i)

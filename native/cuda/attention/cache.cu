@@ -1,4 +1,5 @@
-// The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new rows over it.
+// The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new
+// rows over it.
 #include "cuda/attention/cache.cuh"
 
 namespace heddle {
@@ -7,7 +8,8 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size;
 
-// Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no alignment.
+// Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no
+// alignment.
 struct CachedRow {
   View elements;
   int64_t at;
@@ -98,9 +100,9 @@ void cache_write(const Node& n, Context& c) {
          segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts' results are combined in
-// order. Either one block goes through all of them, or with few rows, separate blocks compute them and a final kernel combines them (Dao et
-// al. 2023, "Flash-Decoding"). Both ways give the same bits.
+// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts'
+// results are combined in order. Either one block goes through all of them, or with few rows, separate blocks compute
+// them and a final kernel combines them (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part
@@ -131,8 +133,8 @@ struct Running {
   }
 };
 
-// grid (rows, H), or (rows, H, parts) where each part has a block. Its four warps share the keys out in tiles of 32: a lane scores a
-// key; then the lanes are dimensions while values are added. Merged in shared memory.
+// grid (rows, H), or (rows, H, parts) where each part has a block. Its four warps share the keys out in tiles of 32: a
+// lane scores a key; then the lanes are dimensions while values are added. Merged in shared memory.
 template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);

@@ -1,4 +1,5 @@
-// Shared by the kernels of the key/value cache: addresses of rows, the keys that a row sees, the operands of cached attention.
+// Shared by the kernels of the key/value cache: addresses of rows, the keys that a row sees, the operands of cached
+// attention.
 #pragma once
 #include "cuda/attention/attention.cuh"
 #include "ops/q8_rows.h"
@@ -7,12 +8,14 @@
 namespace heddle {
 namespace cuda {
 
-// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See native/ops/segments.h.
+// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See
+// native/ops/segments.h.
 struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
-// Position p of a sequence is in row p mod L, or in its page. ring: 0, or the sliding window that allows overwriting older positions.
+// Position p of a sequence is in row p mod L, or in its page. ring: 0, or the sliding window that allows overwriting
+// older positions.
 struct CacheShape {
   int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
   int64_t page, pages;              // positions per page, number of pages; 0 without a table
@@ -57,7 +60,8 @@ struct CachedArguments {
   __device__ float* part(int64_t row, int64_t head, int64_t i) const { return of_parts + ((row * H + head) * parts + i) * (shape.D + 2); }
 };
 
-// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is wrong.
+// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is
+// wrong.
 struct Visible {
   int64_t slot, first, last;
 };

@@ -1,8 +1,9 @@
-// Routed experts: linear layers over the rows that chose an expert. Who chooses, and the sum of what they say: routing.cu.
+// Routed experts: linear layers over the rows that chose an expert. Who chooses, and the sum of what they say:
+// routing.cu.
 //
-// A pair is a row and one of its k experts. Pairs are put in order by expert, so that each expert's are the rows of one matrix
-// product; tiles of all these products are one grid (Gale et al. 2022, "MegaBlocks"). Few pairs go one by one instead. Nothing is
-// added atomically: sums are always in the order of the pairs.
+// A pair is a row and one of its k experts. Pairs are put in order by expert, so that each expert's are the rows of one
+// matrix product; tiles of all these products are one grid (Gale et al. 2022, "MegaBlocks"). Few pairs go one by one
+// instead. Nothing is added atomically: sums are always in the order of the pairs.
 #include "cuda/runtime/choice.h"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -16,7 +17,8 @@ using tiled::tile_n;
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int64_t few_pairs = 32;
 
-// ---- pairs in order of their experts ------------------------------------------------------------------------------------------
+// ---- pairs in order of their experts
+// ------------------------------------------------------------------------------------------
 
 // Pairs order[begin[e]] to order[begin[e + 1] - 1] chose expert e.
 struct Groups {
@@ -63,7 +65,8 @@ Groups group(const Context& c, const char* name, const Tensor& experts, int64_t 
   return {begin, begin + E + 1, E};
 }
 
-// ---- their products -----------------------------------------------------------------------------------------------------------
+// ---- their products
+// -----------------------------------------------------------------------------------------------------------
 
 // y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p], w (E, M, K) or, transposed, (E, K, M)
 struct Products {

@@ -22,8 +22,8 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int
   });
 }
 
-// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for sums to be kept apart, whose
-// errors a product of two doubles.
+// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for
+// sums to be kept apart, whose errors a product of two doubles.
 __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
@@ -64,7 +64,8 @@ template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Ge
   }
 }
 
-// ---- few rows: generating a token reads every weight once, so that lanes should read neighbours ---------------------------
+// ---- few rows: generating a token reads every weight once, so that lanes should read neighbours
+// ---------------------------
 
 constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
 
@@ -79,7 +80,8 @@ template <bool gated> __device__ inline void finish(const Gemm& g, int64_t colum
 
 constexpr int lane_elements = 8;
 
-// This lane's part of a column of up to four rows, of b stored (n, k): eight neighbours at a time where all rows are whole eights.
+// This lane's part of a column of up to four rows, of b stored (n, k): eight neighbours at a time where all rows are
+// whole eights.
 template <bool eights> __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
   const int lane = threadIdx.x % warp_size;
   if constexpr (eights) {

@@ -25,7 +25,8 @@ struct Gemm {
   bool a_transposed, b_transposed;  // stored (k, m), (n, k)
   bool accumulate;
   bool rowwise = false;  // a row of c must not depend on how many rows there are
-  // For the sums of parts of the depth: at most gemm_workspace(m, n, k), n twice for a gated product, are of use; none means no parts.
+  // For the sums of parts of the depth: at most gemm_workspace(m, n, k), n twice for a gated product, are of use; none
+  // means no parts.
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   Ending ending = {};
@@ -42,8 +43,8 @@ void gemm_tensor(const Context& context, const char* name, const Gemm& g, const 
 void gemm_tf32(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 
-// Calls run(strip) for strips of the product's rows, because a grid's second dimension is limited. A product with several strips has
-// too many tiles to be split along its depth.
+// Calls run(strip) for strips of the product's rows, because a grid's second dimension is limited. A product with
+// several strips has too many tiles to be split along its depth.
 template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   const int64_t most = int64_t{65535} * tile_m;
   const auto skip = [](auto& x, int64_t elements) {
@@ -59,8 +60,8 @@ template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   }
 }
 
-// The product of block blockIdx.z in a launch with parts: sums over its part of the depth, written to its place in the workspace. A gated
-// product stores the second factor's sums after the first's.
+// The product of block blockIdx.z in a launch with parts: sums over its part of the depth, written to its place in the
+// workspace. A gated product stores the second factor's sums after the first's.
 __device__ inline Gemm part_of(Gemm g, int64_t part) {
   if (gridDim.z == 1) return g;
   const int64_t begin = blockIdx.z * part, elements = g.m * g.n;

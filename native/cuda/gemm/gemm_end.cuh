@@ -1,6 +1,6 @@
-// The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores go through shared
-// memory, 16 rows by 32 columns per warp. Global accesses are then contiguous, and activation code exists once instead of once per
-// register.
+// The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores
+// go through shared memory, 16 rows by 32 columns per warp. Global accesses are then contiguous, and activation code
+// exists once instead of once per register.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 
@@ -56,7 +56,8 @@ template <bool gated> __device__ inline void end_element(const Gemm& g, int64_t 
   end_run<gated>(g, row, column, 1, one, other);
 }
 
-// ---- tensor cores --------------------------------------------------------------------------------------------------------
+// ---- tensor cores
+// --------------------------------------------------------------------------------------------------------
 
 // Where a warp's sums wait: 8 floats more than 32 keep the pairs that a half of it writes at a time in different banks.
 constexpr int end_rows = 16, end_columns = 32, end_pitch = end_columns + 8;
@@ -70,8 +71,8 @@ __device__ inline void put_fragment(float* own, int j, float c0, float c1, float
   *reinterpret_cast<float2*>(to + 8 * end_pitch) = float2{c2, c3};
 }
 
-// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16 columns, followed by the
-// second factor's 16. All lanes call it between two puts of four.
+// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16
+// columns, followed by the second factor's 16. All lanes call it between two puts of four.
 template <bool gated> __device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
   constexpr int columns = gated ? end_columns / 2 : end_columns, width = 4, lanes = columns / width;  // lanes of a row
   const int lane = threadIdx.x % warp_size;

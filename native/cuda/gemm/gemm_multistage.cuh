@@ -1,13 +1,13 @@
-// The body of products on tensor cores from sm_80 on, for operands of any type. cp.async copies 16-byte pieces of both operands into a ring of
-// three or four stages, fragments are loaded from there, and mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.)
-// and "Dissecting Ampere" (Sun et al. 2022).
+// The body of products on tensor cores from sm_80 on, for operands of any type. cp.async copies 16-byte pieces of both
+// operands into a ring of three or four stages, fragments are loaded from there, and mma.sync multiplies. After
+// CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
 //
-// A tile in shared memory keeps the operand's layout: (lines, depth) if the depth k is innermost, (depth, lines) otherwise. An Operand
-// has the parts that depend on the type:
+// A tile in shared memory keeps the operand's layout: (lines, depth) if the depth k is innermost, (depth, lines)
+// otherwise. An Operand has the parts that depend on the type:
 //
 //   Element                                      the element type of a tile
 //   depth, step                                  elements of depth in a stage (128 bytes), and in a fragment
-//   place<count, depth_innermost>(r, p)          the place of piece p of line r in a tile whose lines have `count` elements
+//   place<count, depth_innermost>(r, p)          the place of piece p of line r in a tile of lines of `count` elements
 //   load_left, load_right<depth_innermost, count>   fragments: of 16 rows of a; of 16 columns of b
 //   multiply(c, a, b)                            mma.sync of such fragments
 #pragma once
@@ -30,8 +30,9 @@ template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> str
 using SmallTile = Tile<64, 64, 2, 2, 3>;
 template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 
-// Queues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on; zeros outside (line_end, end). In pairs, half of the
-// tile's lines are those of `up`: 16 of x, 16 of it, so that each warp has as many columns of either, and a lane the same of both.
+// Queues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on; zeros outside (line_end,
+// end). In pairs, half of the tile's lines are those of `up`: 16 of x, 16 of it, so that each warp has as many columns
+// of either, and a lane the same of both.
 template <class Operand, int lines, int count, bool depth_innermost, int threads, bool pairs = false>
 __device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld, int64_t line0, int64_t first,
                                   int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
@@ -45,8 +46,8 @@ __device__ inline void copy_lines(typename Operand::Element* tile, const typenam
   }
 }
 
-// The tiles of operands in pairs of bytes: bf16's elements, two of e4m3's. ldmatrix takes fragments to registers, and its .trans turns tiles whose
-// depth is not innermost.
+// The tiles of operands in pairs of bytes: bf16's elements, two of e4m3's. ldmatrix takes fragments to registers, and
+// its .trans turns tiles whose depth is not innermost.
 struct Pairs {
   using Element = uint16_t;
   static constexpr int depth = gemm_depth, step = 16;
@@ -64,13 +65,15 @@ struct Pairs {
   }
 };
 
-// Two matrices as they are stored, and the depths [k_begin, k_end) of them that are to be multiplied. up: a gated product's second right one.
+// Two matrices as they are stored, and the depths [k_begin, k_end) of them that are to be multiplied. up: a gated
+// product's second right one.
 template <class Operand> struct Sides {
   const typename Operand::Element *a, *b, *up;
   int64_t lda, ldb, m, n, k_begin, k_end;
 };
 
-// sum += the products of the block's tile from (row0, column0) on, of a gated product half as many columns of each factor; calls after(t) when those of stage t are in it. All of the block's threads call it.
+// sum += the products of the block's tile from (row0, column0) on, of a gated product half as many columns of each
+// factor; calls after(t) when those of stage t are in it. All of the block's threads call it.
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated, class After>
 __device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0, int64_t column0,
                                        float (&sum)[T::rows][T::columns][4], const After& after) {
@@ -109,9 +112,10 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
       for (int j = 0; j < T::columns; j += 2)
         Operand::template load_right<b_transposed, b_transposed ? depth : T::n>(right[j], right[j + 1], b_tile, warp_column + j * 8, k);
       HEDDLE_UNROLL
-      for (int i = 0; i < T::rows; ++i)
+      for (int i = 0; i < T::rows; ++i) {
         HEDDLE_UNROLL
         for (int j = 0; j < T::columns; ++j) Operand::multiply(sum[i][j], left[i], right[j]);
+      }
     }
     after(t);
   }

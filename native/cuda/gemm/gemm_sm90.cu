@@ -1,10 +1,11 @@
-// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent and compute one tile of 128 rows after another. One warpgroup
-// copies (one of its threads issues TMA copies), and two warpgroups multiply 64 rows each (wgmma). They share a ring of stages, whose
-// barriers count arrived bytes and finished warps. After CUTLASS's warp-specialized persistent kernels (Thakkar et al.),
-// "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
+// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent and compute one tile of 128 rows after
+// another. One warpgroup copies (one of its threads issues TMA copies), and two warpgroups multiply 64 rows each
+// (wgmma). They share a ring of stages, whose barriers count arrived bytes and finished warps. After CUTLASS's
+// warp-specialized persistent kernels (Thakkar et al.), "Dissecting the NVIDIA Hopper Architecture through
+// Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
 //
-// A stage's tile keeps the operand's layout, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or adjacent boxes of
-// (64 depths, 64 rows) if the rows are innermost. The descriptors of the product distinguish the two.
+// A stage's tile keeps the operand's layout, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
+// adjacent boxes of (64 depths, 64 rows) if the rows are innermost. The descriptors of the product distinguish the two.
 #include "cuda/gemm/gemm_sm90.cuh"
 
 namespace heddle {
@@ -20,7 +21,8 @@ template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
 
-// In a gated product, the boxes of b_map and up_map have half a tile's columns. A tile holds both factors next to each other.
+// In a gated product, the boxes of b_map and up_map have half a tile's columns. A tile holds both factors next to each
+// other.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(threads, 1)
 tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
@@ -49,7 +51,8 @@ tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // at once in the first round: the phase before a new barrier's counts as complete
+        // at once in the first round: the phase before a new barrier's counts as complete
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
         if (a_transposed)
           for (int i = 0; i < T::m / 64; ++i) ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, k, &full[at.stage]);

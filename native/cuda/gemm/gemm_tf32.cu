@@ -1,10 +1,11 @@
-// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands keep their 8 exponent bits and
-// 10 of 23 mantissa bits, rounded to nearest when they enter a fragment. Products and sums are in f32. The ring of cp.async stages
-// is that of gemm_multistage.cuh, with 32 depths per stage, which are as many bytes as 64 of bf16. On the accuracy of tf32 see
-// "Recovering single precision accuracy from Tensor Cores" (Ootomo and Yokota 2022).
+// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands keep
+// their 8 exponent bits and 10 of 23 mantissa bits, rounded to nearest when they enter a fragment. Products and sums
+// are in f32. The ring of cp.async stages is that of gemm_multistage.cuh, with 32 depths per stage, which are as many
+// bytes as 64 of bf16. On the accuracy of tf32 see "Recovering single precision accuracy from Tensor Cores" (Ootomo and
+// Yokota 2022).
 //
-// If the depth is innermost, ldmatrix loads fragments: its matrices of 16-bit pairs are 8 x 4 of 32 bits. Its .trans transposes 16-bit
-// elements only, so tiles with rows innermost are read one word per lane, with a different swizzle.
+// If the depth is innermost, ldmatrix loads fragments: its matrices of 16-bit pairs are 8 x 4 of 32 bits. Its .trans
+// transposes 16-bit elements only, so tiles with rows innermost are read one word per lane, with a different swizzle.
 #include "cuda/gemm/gemm_multistage.cuh"
 
 namespace heddle {
@@ -13,8 +14,8 @@ namespace {
 
 constexpr int words = 4;  // of a piece of 16 bytes
 
-// The place of word w of line r in a tile whose lines have `count` words. With depth innermost, the eight lines of an ldmatrix are in
-// different banks. With rows innermost, the words (depth t, row g) of a fragment are, t < 4 and g < 8.
+// The place of word w of line r in a tile whose lines have `count` words. With depth innermost, the eight lines of an
+// ldmatrix are in different banks. With rows innermost, the words (depth t, row g) of a fragment are, t < 4 and g < 8.
 template <int count, bool depth_innermost> __device__ inline int word_place(int r, int w) {
   return r * count + ((w / words) ^ (depth_innermost ? r & 7 : 2 * (r & 3))) * words + w % words;
 }

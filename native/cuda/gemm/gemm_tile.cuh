@@ -1,6 +1,6 @@
-// The body of products on the ordinary multiply-add units. A block computes a tile of 64 x 64 from tiles of 64 rows and 64 columns, tile_k
-// deep, in shared memory. Each of 256 threads computes 4 x 4 of it in registers, with 16 multiply-adds per 8 values from
-// shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
+// The body of products on the ordinary multiply-add units. A block computes a tile of 64 x 64 from tiles of 64 rows and
+// 64 columns, tile_k deep, in shared memory. Each of 256 threads computes 4 x 4 of it in registers, with 16
+// multiply-adds per 8 values from shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
 //
 // Products differ in how a tile is filled: from single elements, from quantized blocks, or from indexed rows.
 #pragma once
@@ -20,8 +20,8 @@ struct AsItIs {
   __device__ int64_t operator()(int64_t i) const { return i; }
 };
 
-// A side of single elements: its lines are the product's rows (left) or columns (right), line0 to lines - 1, k_end deep. In x a
-// line is a row (depth innermost) or a column; line_of and depth_of say which.
+// A side of single elements: its lines are the product's rows (left) or columns (right), line0 to lines - 1, k_end
+// deep. In x a line is a row (depth innermost) or a column; line_of and depth_of say which.
 template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   View x;
   int64_t ld;
@@ -67,7 +67,8 @@ template <class Rows> struct Blocks {
   }
 };
 
-// The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of the block call it.
+// The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of
+// the block call it.
 template <int tile_k, class Left, class Right, class Store>
 __device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
@@ -87,22 +88,25 @@ __device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& 
       HEDDLE_UNROLL
       for (int j = 0; j < per_thread; ++j) b[j] = b_tile[k][tx + j * (tile_n / per_thread)];
       HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i)
+      for (int i = 0; i < per_thread; ++i) {
         HEDDLE_UNROLL
         for (int j = 0; j < per_thread; ++j) sum[i][j] += a[i] * b[j];
+      }
     }
     if (apart) {
       HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i)
+      for (int i = 0; i < per_thread; ++i) {
         HEDDLE_UNROLL
         for (int j = 0; j < per_thread; ++j) total[i][j] += sum[i][j], sum[i][j] = 0;
+      }
     }
     __syncthreads();  // before the next tiles overwrite these
   }
   HEDDLE_UNROLL
-  for (int i = 0; i < per_thread; ++i)
+  for (int i = 0; i < per_thread; ++i) {
     HEDDLE_UNROLL
     for (int j = 0; j < per_thread; ++j) store(ty * per_thread + i, tx + j * (tile_n / per_thread), apart ? total[i][j] : sum[i][j]);
+  }
 }
 
 }  // namespace tiled

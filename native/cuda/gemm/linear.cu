@@ -24,7 +24,8 @@ size_t linear_scratch(const Node& n, int) {
   return rounded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
 }
 
-// The product of a node whose operands begin with x and w and whose output is y (N, M). Queues the rounding of x to bf16, into the scratch, where it is asked for.
+// The product of a node whose operands begin with x and w and whose output is y (N, M). Queues the rounding of x to
+// bf16, into the scratch, where it is asked for.
 Gemm product(const Node& n, Context& c, const char* name, const View& bias, const Ending& ending) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   View a = view(x);

@@ -7,15 +7,16 @@ namespace {
 
 constexpr int threads = 256, warps = threads / warp_size;
 
-// ---- which expert -----------------------------------------------------------------------------------------------------------
+// ---- which expert
+// -----------------------------------------------------------------------------------------------------------
 
 __device__ inline float logit_at(const View& logits, int64_t i) {
   const float v = logits[i];
   return v == v ? v : -INFINITY;  // not a number: the choice is arbitrary but valid
 }
 
-// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come after the one
-// before, in the order of falling logits and rising indices.
+// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come
+// after the one before, in the order of falling logits and rising indices.
 __global__ void __launch_bounds__(threads) route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (row >= N) return;  // whole warps
@@ -95,7 +96,8 @@ void route_backward(const Node& n, Context& c) {
          view(logits), n.in[2].as<int32_t>(), out(n.out[0]), logits.shape[0], logits.shape[1], dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
 }
 
-// ---- the weighted sum -----------------------------------------------------------------------------------------------------------
+// ---- the weighted sum
+// -----------------------------------------------------------------------------------------------------------
 
 // y (N, k, M), weights (N, k) -> out (N, M)
 __global__ void __launch_bounds__(threads) combine_kernel(View y, const float* weights, Out to, int64_t elements, int64_t slots, int64_t M) {

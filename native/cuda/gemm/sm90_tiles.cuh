@@ -9,7 +9,8 @@ namespace cuda {
 constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;  // what a swizzle repeats after
 constexpr int warpgroup = 128;                                 // threads
 
-// Tiles in strips of eight rows of them, so that those that run at the same time share operands in the second-level cache.
+// Tiles in strips of eight rows of them, so that those that run at the same time share operands in the second-level
+// cache.
 struct Place {
   int64_t row, column;
 };

@@ -1,7 +1,7 @@
 // Tiles of bf16 in shared memory for tensor cores: copied 16 bytes at a time (cp.async) and read by ldmatrix.
 //
-// A tile has its operand's layout, (rows, columns). Pieces of 16 bytes are swizzled: piece p of row r is at p ^ (r % 8). The
-// eight rows of a piece that one ldmatrix reads are therefore in different banks. Rows have at least 8 pieces.
+// A tile has its operand's layout, (rows, columns). Pieces of 16 bytes are swizzled: piece p of row r is at p ^ (r %
+// 8). The eight rows of a piece that one ldmatrix reads are therefore in different banks. Rows have at least 8 pieces.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -13,7 +13,8 @@ constexpr int piece = 8;  // elements of 2 bytes
 // The place of piece p of row r in a tile whose rows have `pieces` pieces.
 template <int pieces> __device__ inline int swizzled(int r, int p) { return (r * pieces + (p ^ (r & 7))) * piece; }
 
-// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end, column_end).
+// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end,
+// column_end).
 template <int rows, int columns, int threads>
 __device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
   constexpr int pieces = columns / piece;
@@ -35,7 +36,8 @@ template <int columns> __device__ inline void load_left_turned(uint32_t (&to)[4]
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   ptx::load_matrices<true>(to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
 }
-// Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns, depth).
+// Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns,
+// depth).
 template <int columns> __device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   uint32_t two[4];
@@ -52,8 +54,8 @@ template <int columns> __device__ inline void load_right_turned(uint32_t (&first
 
 using ptx::pack_bf16;
 
-// Sums of two neighbouring fragments (columns [16 j, 16 j + 16)) as the left operand of a product over those columns: what a lane
-// holds of the one is what it needs of the other.
+// Sums of two neighbouring fragments (columns [16 j, 16 j + 16)) as the left operand of a product over those columns:
+// what a lane holds of the one is what it needs of the other.
 __device__ inline void as_left(uint32_t (&to)[4], const float (&first)[4], const float (&second)[4]) {
   to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);
   to[2] = pack_bf16(second[0], second[1]), to[3] = pack_bf16(second[2], second[3]);

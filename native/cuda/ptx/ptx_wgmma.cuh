@@ -1,5 +1,6 @@
-// The PTX of wgmma.mma_async by number of columns. N columns are N / 2 registers of sums, which PTX wants to be named one by one: lists of them, and
-// a wrapper for each form of the instruction, overloaded by how many there are. ptx_sm90.cuh says what they mean.
+// The PTX of wgmma.mma_async by number of columns. N columns are N / 2 registers of sums, which PTX wants to be named
+// one by one: lists of them, and a wrapper for each form of the instruction, overloaded by how many there are.
+// ptx_sm90.cuh says what they mean.
 #pragma once
 #include <cstdint>
 
@@ -28,8 +29,8 @@ namespace ptx {
 #define HEDDLE_SUMS_64(d) HEDDLE_SUMS_48(d), HEDDLE_SUMS_16(d, 48)
 #define HEDDLE_SUMS_128(d) HEDDLE_SUMS_64(d), HEDDLE_SUMS_16(d, 64), HEDDLE_SUMS_16(d, 80), HEDDLE_SUMS_16(d, 96), HEDDLE_SUMS_16(d, 112)
 
-// The instruction with its predicate, whether to add to d, in operand `add`; `rest` follows d. Operands after d are numbered by hand: PTX's
-// inline assembly has no names for them.
+// The instruction with its predicate, whether to add to d, in operand `add`; `rest` follows d. Operands after d are
+// numbered by hand: PTX's inline assembly has no names for them.
 #define HEDDLE_WGMMA(shape, registers, add, rest) \
   "{\n.reg .pred p;\nsetp.ne.b32 p, %" #add ", 0;\nwgmma.mma_async.sync.aligned." shape " {" HEDDLE_NAMES_##registers "}, " rest ";\n}\n"
 

@@ -9,7 +9,8 @@ namespace cuda {
 // fp8_blocks, for the device's code.
 __device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
-// e4m3: as a half whose exponent counts from 15 instead of 7, it is 2^8 too small; the numbers below 2^-6 come out by themselves.
+// e4m3: as a half whose exponent counts from 15 instead of 7, it is 2^8 too small; the numbers below 2^-6 come out by
+// themselves.
 __device__ inline float fp8_to_float(uint8_t byte) {
   const uint16_t half = static_cast<uint16_t>((byte & 0x80) << 8 | (byte & 0x7f) << 7);
   return (byte & 0x7f) == 0x7f ? NAN : ptx::half_to_float(half) * 256.0f;
@@ -26,7 +27,8 @@ __device__ inline uint8_t float_to_fp8(float f) {
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 * column_step].
+// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 *
+// column_step].
 struct Fp8Matrix {
   const uint8_t* q;
   const float* scale;

@@ -1,5 +1,6 @@
-// fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where activations are rounded to
-// 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have tensor cores for both.
+// fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where
+// activations are rounded to 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have
+// tensor cores for both.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -80,7 +81,8 @@ __global__ void __launch_bounds__(tiled::threads, 2) fp8_backward_kernel(View dy
   });
 }
 
-// A warp makes one column of up to four rows; lane i takes bytes 16 i to 16 i + 15 of every 512, in one load where rows lie so.
+// A warp makes one column of up to four rows; lane i takes bytes 16 i to 16 i + 15 of every 512, in one load where rows
+// lie so.
 template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(Fp8Gemm g, bool whole) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;

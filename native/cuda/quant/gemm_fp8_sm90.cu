@@ -1,8 +1,10 @@
-// The product of 8-bit floats (e4m3) on the tensor cores of sm_90a: gemm_sm90.cu's ring and warpgroups, with stages of 128 depths, which are
-// the blocks that share a scale. A stage's products are added up by the tensor cores, which keep few bits of such sums; then they are scaled
-// and added to f32 sums in other registers. After "DeepSeek-V3 Technical Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
+// The product of 8-bit floats (e4m3) on the tensor cores of sm_90a: gemm_sm90.cu's ring and warpgroups, with stages of
+// 128 depths, which are the blocks that share a scale. A stage's products are added up by the tensor cores, which keep
+// few bits of such sums; then they are scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical
+// Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
 //
-// Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one block's scale serves all of them.
+// Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one
+// block's scale serves all of them.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_sm90.cuh"
 
@@ -38,7 +40,8 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
       const Place place = place_of<Tile>(tile, g.m, g.n);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         unsigned char* a_tile = ring + at.stage * Tile::stage_bytes;
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // at once in the first round: the phase before a new barrier's counts as complete
+        // at once in the first round: the phase before a new barrier's counts as complete
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], Tile::stage_bytes);
         ptx::copy_box(a_tile, &a_map, static_cast<int>(d * depth), static_cast<int>(place.row), &full[at.stage]);
         ptx::copy_box(a_tile + Tile::a_bytes, &b_map, static_cast<int>(d * depth), static_cast<int>(place.column), &full[at.stage]);

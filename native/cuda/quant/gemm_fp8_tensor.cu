@@ -1,9 +1,9 @@
-// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with stages of 128
-// depths, the size of the blocks that share a scale. The sums of each stage start at zero, are scaled, and are added in f32, as in
-// gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
+// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with
+// stages of 128 depths, the size of the blocks that share a scale. The sums of each stage start at zero, are scaled,
+// and are added in f32, as in gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //
-// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 and m16n8k16). Tiles and
-// loads therefore treat pairs of bytes like bf16.
+// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 and
+// m16n8k16). Tiles and loads therefore treat pairs of bytes like bf16.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_multistage.cuh"
 
@@ -38,9 +38,10 @@ template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_
         const int64_t row = row0 + warp / T::warps_n * T::warp_m + i * 16 + half * 8 + lane / 4;
         const float scale = row < g.m ? of_weight * g.rounded.scale_at(row, t * fp8_block) : 0.0f;
         HEDDLE_UNROLL
-        for (int j = 0; j < T::columns; ++j)
+        for (int j = 0; j < T::columns; ++j) {
           HEDDLE_UNROLL
           for (int e = 2 * half; e < 2 * half + 2; ++e) total[i][j][e] += scale * sum[i][j][e], sum[i][j][e] = 0;
+        }
       }
     }
   });

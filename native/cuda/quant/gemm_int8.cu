@@ -1,6 +1,6 @@
-// Quantised weights by activations in 8 bits: integer products of 16 elements, which share one scale on either side, are exact;
-// their sums are scaled and added up in f32. The rounding of activations is round_activations' (native/ops/quant.h). After
-// llama.cpp's MMVQ and MMQ kernels: few rows by dp4a, many by integer tensor cores.
+// Quantised weights by activations in 8 bits: integer products of 16 elements, which share one scale on either side,
+// are exact; their sums are scaled and added up in f32. The rounding of activations is round_activations'
+// (native/ops/quant.h). After llama.cpp's MMVQ and MMQ kernels: few rows by dp4a, many by integer tensor cores.
 #include "cuda/quant/gemm_int8.cuh"
 
 #include "cuda/quant/quant.cuh"
@@ -12,7 +12,8 @@ namespace {
 
 constexpr int group = activation_group, few_threads = 256, most_rows = 4;
 
-// The squared rounding error of a group, in units of the step. Added in the order of round_activations, so that all choose alike.
+// The squared rounding error of a group, in units of the step. Added in the order of round_activations, so that all
+// choose alike.
 __device__ inline float left_by(float v, float inverse, int lane) {
   const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
   const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
@@ -33,7 +34,8 @@ __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to,
   constexpr float first = activation_steps[0], second = activation_steps[1];
   const bool some = finite && largest > least_activation;
   const float left = left_by(v, some ? first / largest : 0.0f, lane), of_second = left_by(v, some ? second / largest : 0.0f, lane);
-  const float steps = of_second * (first * first) < left * (second * second) ? second : first;  // second_steps_leave_less
+  // second_steps_leave_less
+  const float steps = of_second * (first * first) < left * (second * second) ? second : first;
   const float inverse = some ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
   const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
   int sum = q;
@@ -76,7 +78,8 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
   }
 }
 
-// ---- many rows ------------------------------------------------------------------------------------------------------------
+// ---- many rows
+// ------------------------------------------------------------------------------------------------------------
 
 constexpr int tile_m = 64, tile_n = 64, tile_runs = 4, warps_n = 2, threads = 4 * warp_size;
 constexpr int words = tile_runs * 4;
@@ -122,9 +125,10 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
     for (int r = 0; r < tile_runs; ++r) {
       uint32_t left[rows_m][2], right[columns_n];
       HEDDLE_UNROLL
-      for (int i = 0; i < rows_m; ++i)
+      for (int i = 0; i < rows_m; ++i) {
         HEDDLE_UNROLL
         for (int half = 0; half < 2; ++half) left[i][half] = a_tile[warp_row + 16 * i + 8 * half + fg][4 * r + ft];
+      }
       HEDDLE_UNROLL
       for (int j = 0; j < columns_n; ++j) right[j] = b_tile[warp_column + 8 * j + fg][4 * r + ft];
       HEDDLE_UNROLL
@@ -151,14 +155,16 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
   }
 
   HEDDLE_UNROLL
-  for (int i = 0; i < rows_m; ++i)
+  for (int i = 0; i < rows_m; ++i) {
     HEDDLE_UNROLL
-    for (int j = 0; j < columns_n; ++j)
+    for (int j = 0; j < columns_n; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int64_t row = row0 + warp_row + 16 * i + fg + e / 2 * 8, column = column0 + warp_column + 8 * j + 2 * ft + e % 2;
         if (row < g.m && column < g.n) store(g, row, column, sum[i][j][e]);
       }
+    }
+  }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Quantised weights in registers: runs of 16 elements, which never cross a group, as four words of signed bytes with their scale
-// and minimum: element = scale * byte + minimum. Layouts are those of native/ops/unpack-inl.h; reading whole words and taking them
-// apart by masks is llama.cpp's way.
+// Quantised weights in registers: runs of 16 elements, which never cross a group, as four words of signed bytes with
+// their scale and minimum: element = scale * byte + minimum. Layouts are those of native/ops/unpack-inl.h; reading
+// whole words and taking them apart by masks is llama.cpp's way.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -25,8 +25,8 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a time if x is
-// aligned to that (uniform over the lanes).
+// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a
+// time if x is aligned to that (uniform over the lanes).
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
   static_assert(count % 8 == 0, "whole loads of every type");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
@@ -72,8 +72,9 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p are then read and
-// shifted into place. This is safe because p is never a block's beginning, and nothing after the 16 bytes is read.
+// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p
+// are then read and shifted into place. This is safe because p is never a block's beginning, and nothing after the 16
+// bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -92,7 +93,8 @@ template <int alignment> __device__ inline void words_at(const uint8_t* p, uint3
 }
 __device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
 
-// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken back.
+// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken
+// back.
 __device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a | 0x80808080u) - b) ^ 0x80808080u; }
 
 // Bits 0-3 to bit 0 of bytes 0-3.
@@ -100,7 +102,8 @@ __device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081
 
 // Looks up four nibbles (one per byte) in a table of 16 signed bytes, given as four words.
 __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
-  const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;  // prmt takes a nibble a byte
+  // prmt takes a nibble a byte
+  const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;
   const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
   const uint32_t upper = (nibbles >> 3 & 0x01010101u) * 0xffu;
   return (high & upper) | (low & ~upper);

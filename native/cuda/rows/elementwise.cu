@@ -22,7 +22,8 @@ template <class F> void map(const Context& c, const char* name, int64_t n, F f) 
 
 bool any(const Node& n) { return no_quantised(n); }
 
-// ---- sums, products, bounds -----------------------------------------------------------------------------------------------
+// ---- sums, products, bounds
+// -----------------------------------------------------------------------------------------------
 
 struct Add {
   View a, b;
@@ -102,7 +103,8 @@ void clamp_backward(const Node& n, Context& c) {
       ClampBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<float>(n.attr("low")), static_cast<float>(n.attr("high"))});
 }
 
-// ---- functions of one operand -----------------------------------------------------------------------------------------------
+// ---- functions of one operand
+// -----------------------------------------------------------------------------------------------
 
 struct Softcap {
   View x;
@@ -214,7 +216,8 @@ void unary_backward(const Node& n, Context& c) {
       UnaryBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<int>(n.attr_int("function"))});
 }
 
-// ---- gated linear units -------------------------------------------------------------------------------------------------------
+// ---- gated linear units
+// -------------------------------------------------------------------------------------------------------
 
 struct Glu {
   View gate, up;
@@ -242,7 +245,8 @@ void glu_backward(const Node& n, Context& c) {
       GluBackward{view(n.in[0]), view(n.in[1]), view(n.in[2]), out(n.out[0]), out(n.out[1]), static_cast<int>(n.attr_int("activation"))});
 }
 
-// ---- copies ---------------------------------------------------------------------------------------------------------------------
+// ---- copies
+// ---------------------------------------------------------------------------------------------------------------------
 
 struct Cast {
   View x;
@@ -258,7 +262,8 @@ struct Broadcast {
 };
 void broadcast(const Node& n, Context& c) { map(c, "broadcast", n.out[0].shape.size(), Broadcast{view(n.in[0]), out(n.out[0])}); }
 
-// ---- optimiser: nothing changes in a run that has met a bad index --------------------------------------------------------------
+// ---- optimiser: nothing changes in a run that has met a bad index
+// --------------------------------------------------------------
 
 struct Accumulate {
   float* state;
@@ -323,7 +328,8 @@ void clip_factor(const Node& n, Context& c) {
   map(c, "clip_factor", 1, ClipFactor{n.in[0].as<float>(), n.in[1].as<float>(), n.out[0].as<float>()});
 }
 
-// ---- seeded noise ---------------------------------------------------------------------------------------------------------------
+// ---- seeded noise
+// ---------------------------------------------------------------------------------------------------------------
 
 struct Noise {
   View x;

@@ -1,5 +1,6 @@
 // The log-probability of one target per row under softmax(h W^T), and its gradient. Logits are made for a part of the
-// vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your Losses").
+// vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your
+// Losses").
 #include "cuda/attention/attention.cuh"
 #include "cuda/gemm/gemm.cuh"
 #include "ops/token_logprob.h"
@@ -9,7 +10,8 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;  // of one part; few in tests, so that there are parts
+// of one part; few in tests, so that there are parts
+constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
 // Vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
 int64_t part_size(int64_t N, int64_t V) {
@@ -129,7 +131,8 @@ __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to
 
 unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
 
-// Where both operands are bf16, so is the gradient of logits when it enters the products: tensor cores make them. Not with a soft cap, as on the CPU.
+// Where both operands are bf16, so is the gradient of logits when it enters the products: tensor cores make them. Not
+// with a soft cap, as on the CPU.
 bool narrow(const Node& n) { return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0); }
 int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 

@@ -59,7 +59,8 @@ inline bool no_quantised(const Node& n) {
   return true;
 }
 
-// ---- reductions: every lane gets the result ---------------------------------------------------------------------------
+// ---- reductions: every lane gets the result
+// ---------------------------------------------------------------------------
 
 template <class T> __device__ inline T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(all_lanes, v, lanes);
@@ -97,7 +98,8 @@ template <int threads> __device__ inline float block_max(float v) {
   return v;
 }
 
-// ---- activation functions, as native/ops/activation.h defines them ----------------------------------------------------
+// ---- activation functions, as native/ops/activation.h defines them
+// ----------------------------------------------------
 
 struct Activated {
   float value, derivative;

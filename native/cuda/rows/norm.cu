@@ -1,5 +1,5 @@
-// RMS and layer normalisation with the residual addition before them, and their gradients: one block a row. The gradients of
-// the weights are sums over rows, taken column by column in a second kernel, in a fixed order.
+// RMS and layer normalisation with the residual addition before them, and their gradients: one block a row. The
+// gradients of the weights are sums over rows, taken column by column in a second kernel, in a fixed order.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -76,7 +76,8 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
     square += v * v;
   }
   const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
-  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)); RMS norm has no mean(g).
+  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)); RMS norm has no
+  // mean(g).
   float sum = 0, projection = 0;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float g = a.dy[row + j] * (a.offset + a.w[j]);
@@ -131,7 +132,8 @@ void norm_backward(const Node& n, Context& c, const char* name, bool centred) {
 void rms_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "rms_norm_backward", false); }
 void layer_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "layer_norm_backward", true); }
 
-// ---- softmax over the last dimension --------------------------------------------------------------------------------------
+// ---- softmax over the last dimension
+// --------------------------------------------------------------------------------------
 
 // x, y (R, C); y may be x
 __global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t C) {

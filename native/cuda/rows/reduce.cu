@@ -1,4 +1,5 @@
-// Sums over whole tensors and over rows, in an order that depends on the shapes alone: block by block, then the blocks' sums.
+// Sums over whole tensors and over rows, in an order that depends on the shapes alone: block by block, then the blocks'
+// sums.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {

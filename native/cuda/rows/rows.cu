@@ -1,5 +1,5 @@
-// Rows by number: embedding, gather_rows, segment_sum and their gradients; and rows in pieces: split and concat. A number out
-// of range is reported and its row left out.
+// Rows by number: embedding, gather_rows, segment_sum and their gradients; and rows in pieces: split and concat. A
+// number out of range is reported and its row left out.
 #include "cuda/quant/quant.cuh"
 
 namespace heddle {

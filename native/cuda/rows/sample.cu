@@ -1,6 +1,7 @@
-// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit, then by id, and every
-// cut keeps a prefix. The tokens are not sorted. A cut or a draw is the smallest key (bits of the distance, then the id) whose prefix has
-// enough mass. It is found bit by bit, with one pass over the row per bit. One block per row.
+// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit,
+// then by id, and every cut keeps a prefix. The tokens are not sorted. A cut or a draw is the smallest key (bits of the
+// distance, then the id) whose prefix has enough mass. It is found bit by bit, with one pass over the row per bit. One
+// block per row.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 
@@ -36,7 +37,8 @@ __device__ Key smallest(Key key) {
   return best;
 }
 
-// A product that no compiler makes one operation of with the sum it goes into: nvcc would, and then the CPU's bits were others.
+// A product that no compiler makes one operation of with the sum it goes into: nvcc would, and then the CPU's bits were
+// others.
 __device__ float times(float a, float b) {
 #if HEDDLE_EMULATED
   return a * b;
@@ -82,7 +84,8 @@ struct Candidates {
   }
 };
 
-// The smallest key up to `most` of which enough(key) holds; `most` where it holds of none. First the distance, then the id.
+// The smallest key up to `most` of which enough(key) holds; `most` where it holds of none. First the distance, then the
+// id.
 template <class F> __device__ Key first_key(Key most, int64_t V, F enough) {
   Key low = 0, high = most >> 32;  // the answer is in [low, high]
   while (low < high) {
@@ -218,7 +221,8 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     chosen = smallest(best);
   } else {
     const Candidates all{logits, a.V, range.largest, s.temperature};
-    Key last = static_cast<Key>(__float_as_uint(88.0f)) << 32;  // of the prefix that is left; nothing weighs anything beyond
+    // of the prefix that is left; nothing weighs anything beyond
+    Key last = static_cast<Key>(__float_as_uint(88.0f)) << 32;
     if (s.top_k > 0 && s.top_k < static_cast<float>(a.V))
       last = first_key(last, a.V, [&](Key k) { return all.count(k) >= s.top_k; });
     double mass = all.mass(last);
@@ -238,7 +242,8 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     const double wanted = point < below ? point : below;
     chosen = first_key(last, a.V, [&](Key k) { return all.mass(k) > wanted; }) & 0xffffffffu;
   }
-  // The furthest key of a cut need not be a token's; then rounding left the sum short, and the last with weight is meant.
+  // The furthest key of a cut need not be a token's; then rounding left the sum short, and the last with weight is
+  // meant.
   if (threadIdx.x == 0) {
     const int64_t token = static_cast<int64_t>(chosen) < a.V ? static_cast<int64_t>(chosen) : a.V - 1;
     a.token[row] = static_cast<int32_t>(token);

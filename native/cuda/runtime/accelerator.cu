@@ -210,8 +210,8 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   empty();
 }
 
-// Opens direct access to another device's memory (NVLink, PCIe peers) if possible. Otherwise copies go through the host. The current
-// device must be this one.
+// Opens direct access to another device's memory (NVLink, PCIe peers) if possible. Otherwise copies go through the
+// host. The current device must be this one.
 void CudaAccelerator::open_way_to(int device) {
   if (device < 64 && (peers_ >> device & 1)) return;
   int direct = 0;

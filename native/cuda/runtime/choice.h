@@ -1,5 +1,6 @@
-// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut; and which kernel attention takes: functions
-// of the description and the device's properties alone, so that a shape gives the same bits in every run. Nothing here needs CUDA.
+// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut; and which kernel
+// attention takes: functions of the description and the device's properties alone, so that a shape gives the same bits
+// in every run. Nothing here needs CUDA.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -90,8 +91,8 @@ inline double busy(int64_t tiles, int multiprocessors) {
   return static_cast<double>(tiles) / static_cast<double>(rounds * multiprocessors);
 }
 
-// Large tiles read less; three stages of them fit everywhere, a fourth where shared memory is 128 KB. A stage has the same bytes for bf16
-// (64 depths) and tf32 (32).
+// Large tiles read less; three stages of them fit everywhere, a fourth where shared memory is 128 KB. A stage has the
+// same bytes for bf16 (64 depths) and tf32 (32).
 inline GemmKernel tensor_kernel_of(const GemmShape& g) { return g.a == DType::bf16 ? GemmKernel::tensor : GemmKernel::tensor_tf32; }
 inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device) {
   return {tensor_kernel_of(g), 128, 128, device.shared_bytes >= (size_t{128} << 10) ? 4 : 3, 1, g.k};
@@ -122,7 +123,8 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
     if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
     if (half >= 0.7) return half_warpgroups(g);
   }
-  // Large tiles read less. Small ones, and then parts of the depth, where large ones would be empty or leave multiprocessors idle.
+  // Large tiles read less. Small ones, and then parts of the depth, where large ones would be empty or leave
+  // multiprocessors idle.
   if (g.m > 64 && g.n > 64) {
     if (gemm_tiles(g, 128, 128) >= wanted) return large;
     const GemmChoice parts = with_splits(g, device, 1, large);
@@ -131,22 +133,23 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   return with_splits(g, device, 2, small);
 }
 
-// Whether products of 8-bit floats, of more rows than few_rows, take wgmma: a tile that is not full costs less than weights that become numbers
-// one by one.
+// Whether products of 8-bit floats, of more rows than few_rows, take wgmma: a tile that is not full costs less than
+// weights that become numbers one by one.
 inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
 
-// Otherwise mma.sync if the device has it (DeviceProperties::e4m3), with 128 x 128 tiles if every multiprocessor gets one, else 64 x 64.
-// A row's bits do not depend on this choice.
+// Otherwise mma.sync if the device has it (DeviceProperties::e4m3), with 128 x 128 tiles if every multiprocessor gets
+// one, else 64 x 64. A row's bits do not depend on this choice.
 inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& device) {
   return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
 }
 
-// Positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part may have its own block. Short parts keep
-// multiprocessors busy with few sequences. Long sequences have enough parts, and combining more of them would cost time. Only L
-// decides, so that a row's bits do not depend on other rows.
+// Positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part may have its
+// own block. Short parts keep multiprocessors busy with few sequences. Long sequences have enough parts, and combining
+// more of them would cost time. Only L decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
-// Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
+// Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have
+// 128 rows.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;
 }
@@ -155,8 +158,9 @@ inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const Devi
   return attention_takes_warpgroups(D, T, device) && D <= 128;
 }
 
-// Tiles of rows and columns as one dimension of a grid, since others have at most 65535: block by block the columns of one row of tiles, then the next row's.
-// 2^31 blocks would be results of 2^43 elements with tiles of 64 x 64: no device has that memory.
+// Tiles of rows and columns as one dimension of a grid, since others have at most 65535: block by block the columns of
+// one row of tiles, then the next row's. 2^31 blocks would be results of 2^43 elements with tiles of 64 x 64: no device
+// has that memory.
 struct TileGrid {
   unsigned columns;  // tiles of a row
   unsigned blocks;

@@ -1,13 +1,14 @@
-// How kernels are launched and where they keep shared memory: on a device by nvcc, or on the emulator by a C++ compiler.
+// How kernels are launched and where they keep shared memory: on a device by nvcc, or on the emulator by a C++
+// compiler.
 //
-// A kernel file holds, per op: the kernel with the shapes of its operands, a launcher that turns a Node into its arguments,
-// and a KernelDef. Rules that the emulator enforces: every thread reaches every __syncthreads (no early return before one),
-// shared memory is written before it is read, copies are waited for.
+// A kernel file holds, per op: the kernel with the shapes of its operands, a launcher that turns a Node into its
+// arguments, and a KernelDef. Rules that the emulator enforces: every thread reaches every __syncthreads (no early
+// return before one), shared memory is written before it is read, copies are waited for.
 #pragma once
 #include "cuda/runtime/context.h"
 
-// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in slow local memory.
-// HEDDLE_ROLLED precedes loops of threads that have few registers.
+// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in slow local
+// memory. HEDDLE_ROLLED precedes loops of threads that have few registers.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
@@ -31,7 +32,8 @@
 namespace heddle {
 namespace cuda {
 
-// More than 48 KB of shared memory needs an attribute. The limit includes statically declared memory, for which this leaves room.
+// More than 48 KB of shared memory needs an attribute. The limit includes statically declared memory, for which this
+// leaves room.
 constexpr size_t default_shared_bytes = (48 << 10) - 2048;
 
 struct Grid {
@@ -39,7 +41,8 @@ struct Grid {
   size_t shared = 0;  // bytes of dynamic shared memory
 };
 
-template <class T> struct Same { using type = T; };  // arguments convert to the kernel's parameters, and are not deduced
+// arguments convert to the kernel's parameters, and are not deduced
+template <class T> struct Same { using type = T; };
 
 // Queues a kernel on the context's stream. A grid without blocks is nothing to do.
 template <class... P> void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...), typename Same<P>::type... arguments) {

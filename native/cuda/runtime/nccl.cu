@@ -1,5 +1,5 @@
-// NCCL, found at run time: no build and no machine needs it that does not train on several GPUs. The declarations are those of nccl.h,
-// whose numbers have not changed since NCCL 2.0. HEDDLE_NCCL names a library in an unusual place.
+// NCCL, found at run time: no build and no machine needs it that does not train on several GPUs. The declarations are
+// those of nccl.h, whose numbers have not changed since NCCL 2.0. HEDDLE_NCCL names a library in an unusual place.
 #include <dlfcn.h>
 
 #include <cstdlib>

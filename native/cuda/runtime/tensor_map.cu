@@ -15,7 +15,8 @@ Encode find_encode() {
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
   constexpr unsigned first_version = 12000;  // of CUDA that has it
   const cudaError_t status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, first_version, cudaEnableDefault, &found);
-  if (status != cudaSuccess) cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
+  // the runtime keeps the last error: the next check must not see this one
+  if (status != cudaSuccess) cudaGetLastError();
   return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
 }
 

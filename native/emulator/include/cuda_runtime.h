@@ -26,7 +26,8 @@ struct alignas(8) float2 { float x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(16) float4 { float x, y, z, w; };
 
-// ---- device functions -----------------------------------------------------------------------------------------------------
+// ---- device functions
+// -----------------------------------------------------------------------------------------------------
 
 inline void __syncthreads(int line = __builtin_LINE()) { heddle::emulator::barrier(line); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
@@ -127,7 +128,8 @@ template <class T> T min(T a, T b) { return b < a ? b : a; }
 template <class T> T max(T a, T b) { return a < b ? b : a; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
-// ---- runtime library ------------------------------------------------------------------------------------------------------
+// ---- runtime library
+// ------------------------------------------------------------------------------------------------------
 
 enum cudaError_t {
   cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorInvalidDeviceFunction = 98,

@@ -1,5 +1,6 @@
-// Chains: nodes one after the other whose rows depend on their own rows alone. A thread takes a block of rows through all of them
-// before the next: what one node makes for the next stays in its near cache, in memory of the thread's own, and nobody waits between.
+// Chains: nodes one after the other whose rows depend on their own rows alone. A thread takes a block of rows through
+// all of them before the next: what one node makes for the next stays in its near cache, in memory of the thread's own,
+// and nobody waits between.
 #include <algorithm>
 #include <mutex>
 
@@ -53,7 +54,8 @@ int Program::rows_of_operands(size_t i, int64_t rows) const {
   if (!ops_[i]->by_rows || !kernels_[i] || ops_[i]->mutates) return 0;
   const int mask = ops_[i]->by_rows(node);
   const Packing packing = kernels_[i]->packs.describe ? kernels_[i]->packs.describe(node) : Packing{};
-  if (kernels_[i]->packs.describe && !packing.bytes) return 0;  // never packed, which run_chain asks for: a pair of LoRA's matrices
+  // never packed, which run_chain asks for: a pair of LoRA's matrices
+  if (kernels_[i]->packs.describe && !packing.bytes) return 0;
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const int v = n.inputs[k];
     if (v < 0) continue;
@@ -131,8 +133,8 @@ size_t Executable::chain_thread_bytes(size_t chain) const {
   return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(program_->chains_[chain].row_block);
 }
 
-// Runs the chain, except for the sums that are `done`. Returns false without effect if it has too few rows for the threads, or a weight is
-// not packed yet. The same if the bits would differ from running node by node.
+// Runs the chain, except for the sums that are `done`. Returns false without effect if it has too few rows for the
+// threads, or a weight is not packed yet. The same if the bits would differ from running node by node.
 bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc_;
   const Chain& c = program_->chains_[chain];
@@ -141,7 +143,8 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
   if (rows < least_rows * threads) return false;
   for (size_t i = c.begin; i < c.end; ++i) {
     if (kernels_[i] && kernels_[i]->packs.describe && !nodes_[i].packed && !program_->still_[i]) return false;
-    if (sum_[i] && nodes_[i].out[0].dtype != DType::f32) return false;  // its bits are those of an unrounded product (run_sum)
+    // its bits are those of an unrounded product (run_sum)
+    if (sum_[i] && nodes_[i].out[0].dtype != DType::f32) return false;
   }
   const int64_t row_step = c.row_tile, fit = threads * (c.row_block - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);

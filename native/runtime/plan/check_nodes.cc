@@ -1,5 +1,5 @@
-// HEDDLE_CHECK=1 compares every node with its reference, with sentinels after every buffer it may write. HEDDLE_CHECK=1e-5 sets the
-// largest allowed difference for all types.
+// HEDDLE_CHECK=1 compares every node with its reference, with sentinels after every buffer it may write.
+// HEDDLE_CHECK=1e-5 sets the largest allowed difference for all types.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,8 +13,9 @@ namespace {
 constexpr unsigned char sentinel = 0xa5;
 constexpr size_t guard_bytes = 64;
 
-// The largest difference, relative to the reference's largest magnitude or to `least`, whichever is larger. Exact for integers. For sums,
-// differences within the rounding of their terms are ignored, because they are large relative to a sum that cancels.
+// The largest difference, relative to the reference's largest magnitude or to `least`, whichever is larger. Exact for
+// integers. For sums, differences within the rounding of their terms are ignored, because they are large relative to a
+// sum that cancels.
 double difference(const Tensor& got, const Tensor& expected, double least, const SumBounds& sums) {
   const int64_t n = got.shape.size();
   if (got.dtype == DType::i32 || got.dtype == DType::u8) return std::memcmp(got.data, expected.data, got.bytes()) ? INFINITY : 0;
@@ -41,7 +42,8 @@ double allowed(const Node& n, DType result, const Accelerator* device) {
   if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
-  if (n.attributes->get("bf16", 0) != 0) most = std::fmax(most, allowed(DType::bf16));  // operands that are rounded within
+  // operands that are rounded within
+  if (n.attributes->get("bf16", 0) != 0) most = std::fmax(most, allowed(DType::bf16));
   return most;
 }
 
@@ -134,7 +136,8 @@ void Executable::run_checked(size_t i, Context& context) {
     SumBounds sums;
     if (op.sums) {
       sums = op.sums(expected);
-      sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));  // no more than what holds for results that do not cancel
+      // no more than what holds for results that do not cancel
+      sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));
     }
     const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth, const SumBounds& bounds) -> std::string {
       const double d = difference(mine, truth, op.logarithms ? 1 : 0, bounds);

@@ -1,6 +1,6 @@
-// Packs weights into the layout that their kernels want, and caches it with the tensor for all programs. The first run that reads a weight
-// packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as PackingPace allows, so no run takes much
-// longer than the next.
+// Packs weights into the layout that their kernels want, and caches it with the tensor for all programs. The first run
+// that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as
+// PackingPace allows, so no run takes much longer than the next.
 #include <algorithm>
 
 #include "runtime/profile.h"

@@ -1,4 +1,5 @@
-// A product and the sum that it goes into, as one: what it is added to is read and written once, and the product itself never.
+// A product and the sum that it goes into, as one: what it is added to is read and written once, and the product itself
+// never.
 #include "runtime/program.h"
 
 namespace heddle {
@@ -6,8 +7,8 @@ namespace {
 constexpr size_t npos = static_cast<size_t>(-1);
 }  // namespace
 
-// Sum j of an executable's node i, where the sum lies where its other operand did, and nobody else reads the product. The sum is then
-// made when the product is due: until j nothing reads or writes that memory.
+// Sum j of an executable's node i, where the sum lies where its other operand did, and nobody else reads the product.
+// The sum is then made when the product is due: until j nothing reads or writes that memory.
 void Executable::find_sums() {
   const ProgramDesc& d = program_->desc_;
   const std::vector<int>& root = program_->root_;

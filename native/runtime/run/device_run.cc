@@ -1,5 +1,5 @@
-// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. A run with the same sizes and
-// memory as the one before, as in decoding, is recorded, and later queued with one call.
+// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. A run with the
+// same sizes and memory as the one before, as in decoding, is recorded, and later queued with one call.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>

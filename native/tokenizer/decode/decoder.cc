@@ -50,9 +50,9 @@ void Decoder::flush(std::string& out) {
   shown_.clear();
 }
 
-// Takes from the text behind `from` what it has in common with the beginning of shown_. Bytes that were shown as U+FFFD may have
-// become a character of as many bytes, and a character U+FFFD for each of its bytes: both are the same text. Where the text
-// differs in another way it is all new.
+// Takes from the text behind `from` what it has in common with the beginning of shown_. Bytes that were shown as U+FFFD
+// may have become a character of as many bytes, and a character U+FFFD for each of its bytes: both are the same text.
+// Where the text differs in another way it is all new.
 void Decoder::leave_out_shown(std::string& out, size_t from) {
   size_t at = from;
   while (at < out.size() && !shown_.empty()) {
@@ -176,7 +176,8 @@ class Writer {
       put(texts_.vocab().bytes(id), ids_left);
     }
   }
-  // Appends the texts of all ids. Unknown ids add nothing. The output does not alias the input, so its end stays in a register.
+  // Appends the texts of all ids. Unknown ids add nothing. The output does not alias the input, so its end stays in a
+  // register.
   void put_all(const uint32_t* ids, size_t count) {
     char* to = memory_.data() + size_;
     const TokenTexts::Text* texts = texts_.data();

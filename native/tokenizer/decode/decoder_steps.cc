@@ -263,8 +263,8 @@ void DecoderPipeline::finish(std::string& out) {
   for (const auto& stage : chain_->stages) stage->finish();
 }
 
-// A token of which text comes out at once has passed every stage, so none holds a run of bytes. Each then knows the newest token alone.
-// Text that begins with U+FFFD may be bytes that complete a character of the tokens before.
+// A token of which text comes out at once has passed every stage, so none holds a run of bytes. Each then knows the
+// newest token alone. Text that begins with U+FFFD may be bytes that complete a character of the tokens before.
 bool DecoderPipeline::resets(std::string_view token, RegexBudget& budget) const {
   if (chain_->has_text_stages) return false;
   std::string out;

@@ -1,4 +1,5 @@
-// Decoder steps after one that joins all tokens (ByteLevel, Fuse). Their only token is the whole text, which arrives in parts.
+// Decoder steps after one that joins all tokens (ByteLevel, Fuse). Their only token is the whole text, which arrives in
+// parts.
 #pragma once
 #include <memory>
 #include <string>

@@ -1,5 +1,5 @@
-// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs the automaton of Aho
-// and Corasick (1975) for the reversed strings over the text from its end.
+// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs
+// the automaton of Aho and Corasick (1975) for the reversed strings over the text from its end.
 #pragma once
 #include <cstdint>
 #include <string>

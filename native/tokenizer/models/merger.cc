@@ -30,8 +30,8 @@ constexpr int place_bits = 6;
 constexpr int32_t no_pair = INT32_MAX;
 static_assert(Merger::short_limit <= size_t{1} << place_bits);
 
-// A pair's rank and, below it, its place: the least of these is the leftmost of the best. Ranks that do not fit are MergeTable's
-// to refuse.
+// A pair's rank and, below it, its place: the least of these is the leftmost of the best. Ranks that do not fit are
+// MergeTable's to refuse.
 int32_t order_of(Merge merge, size_t place) {
   if (merge.rank == no_token) return no_pair;
   return static_cast<int32_t>(merge.rank << place_bits | static_cast<uint32_t>(place));

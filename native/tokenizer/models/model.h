@@ -41,8 +41,8 @@ enum class DecodeKind : uint8_t {
   steps = 2           // by decoder_steps
 };
 
-// Caches whether merging a token's bytes yields that token, as for most tokens. Words that are such tokens need no merging. The value is
-// deterministic, so threads may race.
+// Caches whether merging a token's bytes yields that token, as for most tokens. Words that are such tokens need no
+// merging. The value is deterministic, so threads may race.
 class WholeTokens {
  public:
   enum State : uint8_t { unknown, yes, no };
@@ -81,7 +81,8 @@ struct ContinuingTokens {
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
-  std::shared_ptr<const JsonVocabulary> vocabulary;  // what it was made of, for all tokenizers that share it; null: other files
+  // what it was made of, for all tokenizers that share it; null: other files
+  std::shared_ptr<const JsonVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
   bool byte_level = true;  // symbols start as bytes, else as characters
@@ -90,7 +91,8 @@ struct TokenizerModel {
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
   uint32_t byte_ids[256];  // token of each byte; no_token if absent
-  bool every_byte_known = false;  // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
+  // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
+  bool every_byte_known = false;
   WholeTokens whole_tokens;       // where every_byte_known
   LongPieces long_pieces;  // of byte-level models
 
@@ -102,7 +104,8 @@ struct TokenizerModel {
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
   std::vector<double> scores;        // Unigram: by id
   double unknown_score = 0;
-  bool single_precision = false;     // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
+  // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
+  bool single_precision = false;
 
   // The general way from text to pieces; both empty where the fields below say it all.
   Normalizer normalizer;

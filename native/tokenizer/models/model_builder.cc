@@ -128,8 +128,8 @@ class Builder {
     }
   }
 
-  // Whether any text contains a token of Unigram or WordPiece. Encoding looks at each place for the longest token that begins there:
-  // its time is bounded by the text's length times that of the longest token.
+  // Whether any text contains a token of Unigram or WordPiece. Encoding looks at each place for the longest token that
+  // begins there: its time is bounded by the text's length times that of the longest token.
   bool can_match(std::string_view token) const {
     if (token.size() <= max_matched_characters) return true;  // in bytes already
     const auto count = [](std::string_view text) {

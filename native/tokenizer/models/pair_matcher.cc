@@ -28,8 +28,8 @@ std::unique_ptr<const PairMatcher> PairMatcher::build(const MergeTable& merges, 
   return made;
 }
 
-// From tokens in the order of their bytes: those of a node are a range of them. Depth first, so that the children of a node's
-// first child follow it in memory: the ends of long tokens, which have no others, share a few cache lines.
+// From tokens in the order of their bytes: those of a node are a range of them. Depth first, so that the children of a
+// node's first child follow it in memory: the ends of long tokens, which have no others, share a few cache lines.
 void PairMatcher::build_trie(const Vocab& vocab) {
   struct Entry {
     std::string_view text;
@@ -92,8 +92,9 @@ void PairMatcher::build_trie(const Vocab& vocab) {
   }
 }
 
-// Fills tokens_: which tokens occur in encodings, and by which merge each comes into being. A list may name several merges for a
-// token (those made from tiktoken's files name all): the one that its own bytes take is the one that every text takes.
+// Fills tokens_: which tokens occur in encodings, and by which merge each comes into being. A list may name several
+// merges for a token (those made from tiktoken's files name all): the one that its own bytes take is the one that every
+// text takes.
 bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
   tokens_.resize(vocab.size());
   for (int byte = 0; byte < 256; ++byte) {
@@ -159,8 +160,8 @@ bool PairMatcher::covers(std::string_view piece) const {
   return true;
 }
 
-// Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border may have a lower
-// rank than that merge. At equal ranks the left pair is merged first, hence + 1.
+// Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border
+// may have a lower rank than that merge. At equal ranks the left pair is merged first, hence + 1.
 bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   for (;;) {
     const Merge merge = merges_.find(a, b);

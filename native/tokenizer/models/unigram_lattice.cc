@@ -61,8 +61,8 @@ class Lattice {
   Lattice(const Occurrences& occurrences, const std::vector<Piece>& pieces, const std::vector<double>& probabilities)
       : occurrences_(occurrences), pieces_(pieces), probabilities_(probabilities) {}
 
-  // Adds the expected count of each piece to `counts`. Short words are summed as they are, where no product can underflow;
-  // long ones by logarithms.
+  // Adds the expected count of each piece to `counts`. Short words are summed as they are, where no product can
+  // underflow; long ones by logarithms.
   void add_expected(const UnigramCorpus::Word& word, std::vector<double>& counts) {
     if (word.length > short_word || !add_short(word, counts)) add_long(word, counts);
   }

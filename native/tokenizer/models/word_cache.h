@@ -1,6 +1,6 @@
-// A small cache from a short word to its ids: sets of two entries, each set a cache line. Words of one language live in its
-// first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged anew. Longer
-// words (identifiers, Korean and Japanese phrases) have entries of a line each.
+// A small cache from a short word to its ids: sets of two entries, each set a cache line. Words of one language live in
+// its first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged
+// anew. Longer words (identifiers, Korean and Japanese phrases) have entries of a line each.
 #pragma once
 #include <cstdint>
 #include <cstring>

@@ -80,7 +80,8 @@ void encode_continuing(const TokenizerModel& model, std::string_view word, size_
   }
 }
 
-// Limit of trie steps for a piece of `bytes` bytes, after which an automaton takes over. Usual vocabularies stay far below it.
+// Limit of trie steps for a piece of `bytes` bytes, after which an automaton takes over. Usual vocabularies stay far
+// below it.
 size_t most_steps(size_t bytes) { return 24 * bytes + 256; }
 
 }  // namespace
@@ -136,7 +137,8 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   resolve_unknown(model, piece, out);
 }
 
-// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for unknown parts.
+// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for
+// unknown parts.
 template <class Score>
 inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint32_t id) {
   Best& best = best_[end];

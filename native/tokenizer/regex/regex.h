@@ -1,6 +1,7 @@
-// Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without back-references. The matcher
-// backtracks over a small program and never retries a failed state. A match therefore costs at most (length of the program) x (length of
-// the text). A budget of steps bounds all matches of a text together.
+// Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without
+// back-references. The matcher backtracks over a small program and never retries a failed state. A match therefore
+// costs at most (length of the program) x (length of the text). A budget of steps bounds all matches of a text
+// together.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -36,7 +37,8 @@ struct RegexProgram {
   std::vector<RegexClass> sets;
 };
 
-// Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too large.
+// Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too
+// large.
 RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 
 // Steps that all searches within one text share, whatever pieces it is cut into. A megabyte has less than a second.

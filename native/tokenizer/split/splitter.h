@@ -14,7 +14,8 @@ enum class SplitKind : uint8_t {
   space_runs = 4,   // before every run of U+2581
   each_space = 5,   // before every U+2581
   cjk_runs = 6,     // DeepSeek 3: runs of [一-龥぀-ゟ゠-ヿ] by themselves; the text between stays whole
-  deepseek = 7,     // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts); what it leaves out is pieces as well
+  // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts); what it leaves out is pieces as well
+  deepseek = 7,
   bloom = 8,        //  ?[^(\s|[.,!?…。，、।۔،])]+; what it leaves out is pieces as well
 };
 
@@ -28,8 +29,8 @@ struct SplitStage {
 using NextPiece = const char* (*)(const char* p, const char* end, const SplitStage& stage);
 NextPiece next_piece_function(SplitKind kind);
 
-// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right. split_run.h has
-// run(), which compiles each pattern into the caller's loop.
+// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right.
+// split_run.h has run(), which compiles each pattern into the caller's loop.
 class Splitter {
  public:
   explicit Splitter(std::vector<SplitStage> stages);

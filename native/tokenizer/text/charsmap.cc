@@ -89,8 +89,8 @@ bool Charsmap::may_write(uint32_t first, const std::function<bool(std::string_vi
     size_t at, depth;
   };
   const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
-  // Finds the child node for one more byte. Returns false if it does not exist. `text` receives the replacement of the entry that ends
-  // there.
+  // Finds the child node for one more byte. Returns false if it does not exist. `text` receives the replacement of the
+  // entry that ends there.
   const auto child = [&](size_t node, uint8_t byte, size_t& next, const char*& text) {
     const size_t at = node ^ byte;
     if (at >= units_.size() || (units_[at] & (1u << 31 | 0xFF)) != byte) return false;

@@ -150,7 +150,8 @@ class Trainer {
     std::push_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
   }
 
-  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it has.
+  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it
+  // has.
   uint32_t pop() {
     while (!heap_.empty()) {
       std::pop_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });

@@ -1,5 +1,5 @@
-// Training of byte pair encodings: merge the most frequent pair of a corpus's words again and again. After Sennrich et al.
-// 2016; pair counts are kept up to date as the trainers of SentencePiece and Hugging Face do.
+// Training of byte pair encodings: merge the most frequent pair of a corpus's words again and again. After Sennrich et
+// al. 2016; pair counts are kept up to date as the trainers of SentencePiece and Hugging Face do.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -35,8 +35,9 @@ struct TrainedMerge {
   uint32_t left, right, token;
 };
 
-// Returns the merges, best first. Ties go to the pair with the lexicographically greater bytes, comparing the first parts first. The result
-// does not depend on the order of words. A token occurs in two merges only if both make the same bytes.
+// Returns the merges, best first. Ties go to the pair with the lexicographically greater bytes, comparing the first
+// parts first. The result does not depend on the order of words. A token occurs in two merges only if both make the
+// same bytes.
 std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions& options);
 
 // Over the 256 bytes.

@@ -1,5 +1,5 @@
-// Training of a Unigram vocabulary (Kudo 2018, as SentencePiece does it): from many substrings of the words, expectation
-// maximisation of their probabilities, and pruning of those whose loss costs the least, again and again.
+// Training of a Unigram vocabulary (Kudo 2018, as SentencePiece does it): from many substrings of the words,
+// expectation maximisation of their probabilities, and pruning of those whose loss costs the least, again and again.
 #pragma once
 #include <atomic>
 #include <cstdint>

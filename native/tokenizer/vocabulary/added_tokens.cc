@@ -118,7 +118,8 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
     }
     if (found->guarded) {
       while (barrier != barriers.end() && *barrier <= i) ++barrier;
-      if (barrier != barriers.end() && *barrier <= found_end) {  // where it ends there, its last character is one that may not begin it
+      // where it ends there, its last character is one that may not begin it
+      if (barrier != barriers.end() && *barrier <= found_end) {
         ++i;  // not past it: a token that the template wrote may begin inside
         continue;
       }

@@ -60,8 +60,8 @@ class AddedTokenMatcher {
   size_t next_start(std::string_view text, size_t i, size_t end) const;
   const LongestStarts& starts() const;
 
-  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens of strangers,
-  // make it cost much, an automaton made then does the rest.
+  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens
+  // of strangers, make it cost much, an automaton made then does the rest.
   struct Automaton {
     std::once_flag once;
     std::unique_ptr<const LongestStarts> made;

@@ -53,7 +53,8 @@ char* put_code(uint32_t code, char* to) {
 
 }  // namespace
 
-// Sixteen bytes at a time are copied up to the first that is not plain: a quote, a backslash, a control character, or no ASCII.
+// Sixteen bytes at a time are copied up to the first that is not plain: a quote, a backslash, a control character, or
+// no ASCII.
 bool JsonReader::any_string(TextBuffer& out) {
   if (!take('"')) return false;
   size_t done = 0;  // bytes written to the room

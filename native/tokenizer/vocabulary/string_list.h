@@ -10,8 +10,8 @@ namespace heddle {
 
 class StringList {
  public:
-  // Adds strings as GGUF has them: eight bytes of length, then the bytes, whatever these are. Stops after `most`, and before one that
-  // `block` does not hold in full. Returns how many bytes it took.
+  // Adds strings as GGUF has them: eight bytes of length, then the bytes, whatever these are. Stops after `most`, and
+  // before one that `block` does not hold in full. Returns how many bytes it took.
   size_t read(std::string_view block, size_t most);
   void add(std::string_view bytes);
 

@@ -83,8 +83,8 @@ class MergeTable {
  public:
   static constexpr uint32_t max_rank = (1u << 25) - 2;  // what the merge loop's packing leaves room for
 
-  // A pair given twice keeps its later rank, as a map filled from the file in order would. Throws INVALID_FILE for ranks above
-  // max_rank.
+  // A pair given twice keeps its later rank, as a map filled from the file in order would. Throws INVALID_FILE for
+  // ranks above max_rank.
   void add(uint32_t left, uint32_t right, Merge merge);
   void reserve(size_t count);
   // Asks for the memory that a pair, soon to be added or found, is in.

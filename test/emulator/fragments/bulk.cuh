@@ -6,8 +6,8 @@
 namespace heddle {
 namespace cuda {
 
-// Sections 9.7.9.25.4.1 and .2. Copies 16, 48 and 1024 bytes from `from` (2048) to the same offsets of `to` (2048), in two groups, as a
-// store or as a sum.
+// Sections 9.7.9.25.4.1 and .2. Copies 16, 48 and 1024 bytes from `from` (2048) to the same offsets of `to` (2048), in
+// two groups, as a store or as a sum.
 constexpr int bulk_floats = 2048;
 struct BulkPart {
   int at, floats;
@@ -52,8 +52,8 @@ void test_bulk_writes(Device& device) {
   }
 }
 
-// "The floating point operation .add rounds to the nearest even. The current implementation [of .f32] flushes subnormal inputs and results to
-// sign-preserving zero."
+// "The floating point operation .add rounds to the nearest even. The current implementation [of .f32] flushes subnormal
+// inputs and results to sign-preserving zero."
 void test_bulk_sums(Device& device) {
   struct Sum {
     float before, added, want;
@@ -73,7 +73,8 @@ void test_bulk_sums(Device& device) {
   expect(ok, "cp.reduce.async.bulk.add.f32: rounding, and zero for what is subnormal");
 }
 
-// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Adds of four warps to one address are atomic.
+// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Adds of four warps to
+// one address are atomic.
 __global__ void __launch_bounds__(128) write_again(float* to, float* sums) {
 #if HEDDLE_SM90A
   HEDDLE_SHARED(float4, memory, [4][8]);
@@ -113,8 +114,9 @@ void test_bulk_sources(Device& device) {
   expect(ok, "cp.async.bulk.wait_group.read: sources are free, and nothing is lost");
 }
 
-// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: each block takes a ticket when it starts, and adds to the previous block's result once that block
-// has released its ticket. Another order would give another sum. words: the next ticket, the number of finished blocks.
+// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: each block takes a ticket when it starts, and adds to the previous block's
+// result once that block has released its ticket. Another order would give another sum. words: the next ticket, the
+// number of finished blocks.
 __host__ __device__ inline float part_of_block(int number) {
   const float large = 33554432.0f;  // 2^25, so that adding small numbers rounds
   return number % 3 == 1 ? large : number % 3 == 2 ? -large : static_cast<float>(number + 1);

@@ -18,7 +18,8 @@ template <bool transposed> __global__ void ldmatrix_once(uint32_t* got) {  // (3
   for (int i = 0; i < 4; ++i) got[lane * 4 + i] = to[i];
 }
 
-// Section 9.7.14.5.15: "Each row of a matrix is 16 bytes; thread 4 i + j of the warp receives elements 2 j and 2 j + 1 of row i".
+// Section 9.7.14.5.15: "Each row of a matrix is 16 bytes; thread 4 i + j of the warp receives elements 2 j and 2 j + 1
+// of row i".
 void test_ldmatrix(Device& device) {
   for (const bool transposed : {false, true}) {
     Shared<uint32_t> got(device, 32 * 4);
@@ -89,7 +90,8 @@ void test_boxes(Device& device) {
   for (size_t i = 0; i < matrix.host.size(); ++i) matrix.host[i] = static_cast<uint16_t>(i + 1);
   const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, lines);
   bool ok = true;
-  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {  // inside, across both edges, unaligned, outside
+  // inside, across both edges, unaligned, outside
+  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {
     launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row, static_cast<int>(lines), got.to_device());
     got.back();
     for (int r = 0; r < lines; ++r)

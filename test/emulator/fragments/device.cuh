@@ -1,4 +1,5 @@
-// Helpers of the tests of fragments.cu. Each test is a __global__ function over device memory, launched like heddle's kernels.
+// Helpers of the tests of fragments.cu. Each test is a __global__ function over device memory, launched like heddle's
+// kernels.
 #pragma once
 #include <cmath>
 #include <cstdio>

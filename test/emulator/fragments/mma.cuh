@@ -138,7 +138,8 @@ void test_mma_e4m3() {
   std::mt19937 random(5);
   Shared<uint8_t> a(device, 16 * 32), b(device, 32 * 8);
   Shared<float> c(device, 16 * 8);
-  // Multiples of 2^-9 up to 1/8 of either sign, so that a misplaced element causes a larger error than the bits that hardware may drop.
+  // Multiples of 2^-9 up to 1/8 of either sign, so that a misplaced element causes a larger error than the bits that
+  // hardware may drop.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 33);
   for (auto& v : c.host) v = static_cast<float>(random() % 9) - 4;

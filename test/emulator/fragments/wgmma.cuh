@@ -8,7 +8,8 @@
 namespace heddle {
 namespace cuda {
 
-// ---- sm_90a: section 9.7.15.5 -------------------------------------------------------------------------------------------------
+// ---- sm_90a: section 9.7.15.5
+// -------------------------------------------------------------------------------------------------
 
 // Figure "128B swizzle": in lines of 128 bytes, chunk c of line r is stored at chunk c ^ (r mod 8).
 __device__ inline int swizzled_byte(int line, int byte) { return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16; }
@@ -18,8 +19,8 @@ __device__ inline Place place_d(int thread, int i) {
   return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
 }
 
-// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. They are written to shared memory with either dimension innermost, or a
-// is loaded into registers for 16 values of k at a time.
+// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. They are written to shared memory with either
+// dimension innermost, or a is loaded into registers for 16 values of k at a time.
 template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -83,10 +84,12 @@ template <bool a_turned, bool b_turned, int N, bool in_registers = false> void t
   expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
 }
 
-// The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits), strides in elements:
+// The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits),
+// strides in elements:
 //   MN-major  ((T, 8, m), (8, k)) : ((1, T, LBO), (8 T, SBO))      K-major  ((8, m), (T, 2 k)) : ((8 T, SBO), (1, T))
-// followed by Swizzle<3, 4, 3>, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64 columns. For N = 96, the
-// operand has the first half of the second atom, whose columns are spread over all eight chunks of a line.
+// followed by Swizzle<3, 4, 3>, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64
+// columns. For N = 96, the operand has the first half of the second atom, whose columns are spread over all eight
+// chunks of a line.
 inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
   const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
   const int byte = 2 * element;
@@ -127,7 +130,8 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
   std::mt19937 random(9);
   std::uniform_real_distribution<float> draw(-1, 1);
   bool ok = true;
-  // Atoms of 1024 bytes: adjacent boxes as in the kernels; the atoms of one k group adjacent, with a gap; MN-major only: far apart.
+  // Atoms of 1024 bytes: adjacent boxes as in the kernels; the atoms of one k group adjacent, with a gap; MN-major
+  // only: far apart.
   for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
     if (!b_turned && (sbo * (N / 8) > image_bytes / 2)) continue;
     Shared<uint16_t> a(device, 64 * 16);

@@ -17,8 +17,8 @@ inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D
   return b;
 }
 
-// Two sequences packed with documents of all lengths, with padding rows between and after them. Padding neither attends nor is attended to.
-// Without a causal mask, rows attend to their whole document.
+// Two sequences packed with documents of all lengths, with padding rows between and after them. Padding neither attends
+// nor is attended to. Without a causal mask, rows attend to their whole document.
 inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
   Builder b;
   std::vector<int32_t> of_rows;
@@ -99,7 +99,8 @@ inline Builder cached_q8(int64_t D) {
     b.desc.bound.push_back(v);
     return v;
   };
-  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});  // beyond the ring's end
+  // beyond the ring's end
+  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments}, {}, {{"ring", 5}});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 5}, {"ring", 5}, {"scale", 0.5}, {"softcap", 0}});
   return b;

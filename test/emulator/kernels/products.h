@@ -1,4 +1,5 @@
-// Matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token log-probabilities.
+// Matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token
+// log-probabilities.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -50,7 +51,8 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
   const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
   std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
   std::uniform_real_distribution<float> draw(-1, 1);
-  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);  // blocks of different magnitudes
+  // blocks of different magnitudes
+  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);
   b.data.emplace_back(numbers.size());
   fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
   b.desc.bound.push_back(w);
