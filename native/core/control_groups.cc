@@ -4,7 +4,8 @@
 
 namespace heddle {
 
-void visit_control_groups(const std::string& root, const std::string& controller, const std::function<void(const std::string&, bool)>& visit) {
+void visit_control_groups(const std::string& root, const std::string& controller,
+    const std::function<void(const std::string&, bool)>& visit) {
   const std::string mounts = root + "/sys/fs/cgroup";
   // Where a container sees only its own part of the hierarchy the path is not there, and what is mounted is the group
   // itself.

@@ -17,7 +17,8 @@ class Storage {
  public:
   // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. Large pages are
   // requested at once, or part by part with want_large_pages.
-  static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
+  static std::shared_ptr<Storage> allocate(
+      size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
   void want_large_pages(size_t offset, size_t bytes) const;
   // Has the system make these pages, which are about to be written, at once and not one fault after the other.
   void populate(size_t offset, size_t bytes) const;
@@ -62,7 +63,8 @@ class Storage {
 
  private:
   Storage(void* data, size_t bytes, std::shared_ptr<void> owner, std::shared_ptr<Accelerator> accelerator)
-      : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)), accelerator_(std::move(accelerator)) {}
+      : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)),
+        accelerator_(std::move(accelerator)) {}
   unsigned char* data_;
   size_t bytes_;
   std::shared_ptr<void> owner_;

@@ -51,7 +51,7 @@ void release_word(int32_t* word, int32_t value, int line);
 
 // One lane's part of c (64, n) (+)= a (64, 16) b (16, n). For e4m3 the depth is 32.
 struct WarpgroupProduct {
-  float* sums;  // n / 2
+  float* sums;    // n / 2
   uint64_t a, b;  // descriptors
   int n;
   bool a_transposed, b_transposed;  // M, N innermost

@@ -38,9 +38,11 @@ BulkWrites& mine() { return asynchronous_state().writes[running_thread()]; }
 
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line) {
   const uintptr_t source = shared_address(from), target = reinterpret_cast<uintptr_t>(to);
-  if (bytes == 0 || bytes % 16 || source % 16 || target % 16) fatal("a bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
+  if (bytes == 0 || bytes % 16 || source % 16 || target % 16)
+    fatal("a bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
   if (source + bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
-  if (!in_device(target) || !in_device(target + bytes - 1)) fatal("a bulk write" + at(line) + " to what is no device memory");
+  if (!in_device(target) || !in_device(target + bytes - 1))
+    fatal("a bulk write" + at(line) + " to what is no device memory");
   check_async_read(from, bytes);
   asynchronous_state().used = true;
   BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
@@ -56,8 +58,11 @@ void commit_writes(int) {
 
 void wait_writes(int pending, bool read_only, int line) {
   BulkWrites& w = mine();
-  const size_t groups = w.committed.size(), done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
-  const auto unread = [](const std::vector<BulkWrite>& group) { return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; }); };
+  const size_t groups = w.committed.size(),
+               done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
+  const auto unread = [](const std::vector<BulkWrite>& group) {
+    return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; });
+  };
   // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too
   // early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
@@ -73,19 +78,23 @@ void wait_writes(int pending, bool read_only, int line) {
 }
 
 void wait_for_word(const int32_t* word, int32_t value, int line) {
-  if (*word != value) fatal("a wait" + at(line) + " for a word to be " + std::to_string(value) + ", which is " + std::to_string(*word) + " after all blocks that began before");
+  if (*word != value)
+    fatal("a wait" + at(line) + " for a word to be " + std::to_string(value) + ", which is " + std::to_string(*word) +
+          " after all blocks that began before");
 }
 
 void release_word(int32_t* word, int32_t value, int line) {
   const BulkWrites& w = mine();
-  if (!w.open.empty() || !w.committed.empty()) fatal("a release" + at(line) + " while a bulk write of the thread is under way");
+  if (!w.open.empty() || !w.committed.empty())
+    fatal("a release" + at(line) + " while a bulk write of the thread is under way");
   *word = value;
 }
 
 std::string unfinished_writes() {
   std::string text;
   for (auto& [thread, writes] : asynchronous_state().writes) {
-    if (!writes.open.empty()) text = "a block ends with a bulk write that thread " + std::to_string(thread) + " has not committed";
+    if (!writes.open.empty())
+      text = "a block ends with a bulk write that thread " + std::to_string(thread) + " has not committed";
     for (auto& group : writes.committed)
       for (BulkWrite& w : group) {
         if (!w.read) text = "a block ends with a bulk write whose source is not read yet";

@@ -9,17 +9,17 @@ namespace emulator {
 
 // ---- the executor, block.cc and block_memory.cc
 // ------------------------------------------------------------------------------
-int running_thread();   // index within the block
+int running_thread();  // index within the block
 int threads_of_block();
 void block_until_woken(const char* what, int line);
 void wake(int thread);
-bool now_rather_than_later();   // whether an asynchronous unit acts now: always, never, or at random
-size_t draw(size_t choices);    // returns 0 unless the order is random
-bool draws();                   // whether the order is random
+bool now_rather_than_later();  // whether an asynchronous unit acts now: always, never, or at random
+size_t draw(size_t choices);   // returns 0 unless the order is random
+bool draws();                  // whether the order is random
 // offset in the block's shared memory, as descriptors use it; fatal outside
 uintptr_t shared_address(const void* data);
 char* shared_data(uintptr_t address);
-size_t shared_capacity();       // per block on the current device
+size_t shared_capacity();  // per block on the current device
 
 // ---- the asynchronous units, asynchronous.cc and warpgroup.cc
 // -----------------------------------------------------------------

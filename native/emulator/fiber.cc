@@ -75,7 +75,8 @@ heddle_fiber_switch:
 Fiber::Fiber() {
   static unsigned made = 0;
   colour_ = made++ % 64;
-  void* memory = mmap(nullptr, fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(memory);
   mprotect(stack_, 4096, PROT_NONE);  // a stack overflow faults instead of overwriting another fiber

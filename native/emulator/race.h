@@ -23,10 +23,10 @@ void begin_grid();
 void forget(const void* data, size_t bytes);  // marks new memory as unwritten
 void copy_started(const void* to, size_t bytes);
 void copy_landed(const void* to, size_t bytes);
-void written_by_copy(const void* to, size_t bytes);        // a TMA write, which asynchronous.cc orders
+void written_by_copy(const void* to, size_t bytes);  // a TMA write, which asynchronous.cc orders
 // a read by wgmma or a bulk write: what threads wrote needs fence.proxy.async, then any barrier
 void check_async_read(const void* data, size_t bytes);
-void count_proxy_fence();                                  // fences of the running thread
+void count_proxy_fence();  // fences of the running thread
 
 // Provided by the block executor.
 uint32_t proxy_fences_of(int thread);

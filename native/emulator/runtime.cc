@@ -79,7 +79,9 @@ int current_device() { return current; }
 size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }
 
 void enqueue(cudaStream_t stream, Work work) {
-  if (stream->device != current) throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " + std::to_string(current) + " is current");
+  if (stream->device != current)
+    throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " +
+                         std::to_string(current) + " is current");
   if (stream->capturing) stream->captured.push_back(std::move(work));
   else stream->work.push_back(std::move(work));
 }
@@ -118,7 +120,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   *p = cudaDeviceProp{};
   std::strcpy(p->name, "emulated (no hardware)");
   p->totalGlobalMem = device_bytes;
-  p->major = setting() == "old-device" ? 6 : setting() == "sm_90" ? 9 : 8, p->minor = setting() == "sm_89" ? 9 : 0, p->multiProcessorCount = 4;
+  p->major = setting() == "old-device" ? 6
+             : setting() == "sm_90"    ? 9
+                                       : 8,
+  p->minor = setting() == "sm_89" ? 9 : 0, p->multiProcessorCount = 4;
   p->sharedMemPerBlockOptin = device_shared_bytes();
   return cudaSuccess;
 }
@@ -179,8 +184,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream) {
-  if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device || device_of(reinterpret_cast<uintptr_t>(from)) != from_device) return cudaErrorInvalidValue;
+cudaError_t cudaMemcpyPeerAsync(
+    void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream) {
+  if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device ||
+      device_of(reinterpret_cast<uintptr_t>(from)) != from_device)
+    return cudaErrorInvalidValue;
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
@@ -266,7 +274,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  *status = !stream->capturing ? cudaStreamCaptureStatusNone : stream->invalidated ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+  *status = !stream->capturing    ? cudaStreamCaptureStatusNone
+            : stream->invalidated ? cudaStreamCaptureStatusInvalidated
+                                  : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsigned long long) {

@@ -15,7 +15,8 @@ struct AttentionAttributes {
   double scale, softcap;
 
   explicit AttentionAttributes(const Node& n)
-      : causal(n.attr_flag("causal")), window(n.attr_int("window")), scale(n.attr("scale")), softcap(n.attr("softcap")) {}
+      : causal(n.attr_flag("causal")), window(n.attr_int("window")), scale(n.attr("scale")),
+        softcap(n.attr("softcap")) {}
 
   static void check(const Check& c) {
     c.attr_flag("causal");

@@ -56,8 +56,9 @@ void Candidates::add_block(int64_t begin, int64_t count) {
       at[j] = place(distance);
       e[j] = exp_negative(distance);
     }
-    const Int4 nearest = (at[0] < at[1] ? at[0] : at[1]) < (at[2] < at[3] ? at[2] : at[3]) ? (at[0] < at[1] ? at[0] : at[1])
-                                                                                        : (at[2] < at[3] ? at[2] : at[3]);
+    const Int4 nearest = (at[0] < at[1] ? at[0] : at[1]) < (at[2] < at[3] ? at[2] : at[3])
+                             ? (at[0] < at[1] ? at[0] : at[1])
+                             : (at[2] < at[3] ? at[2] : at[3]);
     if (std::min(std::min(nearest[0], nearest[1]), std::min(nearest[2], nearest[3])) == bucket_count - 1) {
       const Float4 sum = (e[0] + e[1]) + (e[2] + e[3]);
       far.mass += static_cast<double>(sum[0]) + sum[1] + sum[2] + sum[3];

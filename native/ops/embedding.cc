@@ -59,7 +59,8 @@ void embedding_backward(const Node& n) {
 }
 
 HEDDLE_OP(embedding_op, {"embedding", 2, 2, 1, check_embedding, embedding, 0, 0, false, true});
-HEDDLE_OP(embedding_backward_op, {"embedding_backward", 2, 3, 1, check_embedding_backward, embedding_backward, 0, 0b100});
+HEDDLE_OP(
+    embedding_backward_op, {"embedding_backward", 2, 3, 1, check_embedding_backward, embedding_backward, 0, 0b100});
 
 }  // namespace
 }  // namespace heddle

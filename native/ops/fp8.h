@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-constexpr int fp8_block = 128;       // elements of a row, and rows of a weight, that share a scale
+constexpr int fp8_block = 128;  // elements of a row, and rows of a weight, that share a scale
 constexpr float fp8_largest = 448;
 constexpr float fp8_least = 1e-30f;  // a block whose magnitudes are all below this is zero
 

@@ -180,13 +180,14 @@ SumBounds column_sum_bounds(const Node& n) {
   return bounds;
 }
 
-HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>, false, nullptr, bf16_for_int8});
-HEDDLE_OP(linear_backward_input_op,
-          {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
+HEDDLE_OP(linear_op,
+    {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>, false, nullptr, bf16_for_int8});
+HEDDLE_OP(
+    linear_backward_input_op, {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
 HEDDLE_OP(linear_backward_weight_op,
-          {"linear_backward_weight", 2, 2, 1, check_linear_backward_weight, linear_backward_weight});
-HEDDLE_OP(column_sum_op,
-          {"column_sum", 1, 1, 1, check_column_sum, column_sum, 0, 0, false, false, false, nullptr, false, column_sum_bounds});
+    {"linear_backward_weight", 2, 2, 1, check_linear_backward_weight, linear_backward_weight});
+HEDDLE_OP(column_sum_op, {"column_sum", 1, 1, 1, check_column_sum, column_sum, 0, 0, false, false, false, nullptr,
+                             false, column_sum_bounds});
 
 }  // namespace
 }  // namespace heddle

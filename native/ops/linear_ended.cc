@@ -106,11 +106,12 @@ void linear_backward_input_add(const Node& n) {
   store_row(n.out[0], 0, sums);
 }
 
-HEDDLE_OP(linear_activation_op, {"linear_activation", 2, 3, 2, check_linear_activation, linear_activation, 0, 0, false, false, false, by_rows<0b1>});
+HEDDLE_OP(linear_activation_op, {"linear_activation", 2, 3, 2, check_linear_activation, linear_activation, 0, 0, false,
+                                    false, false, by_rows<0b1>});
 HEDDLE_OP(linear_add_op, {"linear_add", 4, 4, 1, check_linear_add, linear_add, 0, 0b1000});
 HEDDLE_OP(linear_glu_op, {"linear_glu", 3, 5, 3, check_linear_glu, linear_glu});
 HEDDLE_OP(linear_backward_input_add_op,
-          {"linear_backward_input_add", 3, 3, 1, check_linear_backward_input_add, linear_backward_input_add, 0, 0b100});
+    {"linear_backward_input_add", 3, 3, 1, check_linear_backward_input_add, linear_backward_input_add, 0, 0b100});
 
 }  // namespace
 }  // namespace heddle

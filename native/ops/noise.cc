@@ -20,7 +20,8 @@ void check_noise(const char* op, const Node& n) {
 }
 
 uint32_t word_of(const NoiseKey& k, int64_t element) {
-  const auto words = philox4x32_10({static_cast<uint32_t>(element / 4), k.stream, k.step, k.micro}, {k.seed, noise_key});
+  const auto words =
+      philox4x32_10({static_cast<uint32_t>(element / 4), k.stream, k.step, k.micro}, {k.seed, noise_key});
   return words[element % 4];
 }
 

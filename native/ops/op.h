@@ -70,7 +70,7 @@ class Attributes {
 struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
-  std::vector<bool> present;  // per input
+  std::vector<bool> present;     // per input
   const void* packed = nullptr;  // the packed form of an operand (KernelDef::packs), if it is kept
   // the form is not kept: the kernel does without, or makes it part by part in its scratch
   bool unpacked = false;
@@ -102,18 +102,18 @@ struct SumBounds {
 struct OpDef {
   const char* name;
   int min_inputs, max_inputs, outputs;
-  void (*check)(const Node&);          // throws SHAPE_MISMATCH / INVALID_ARGUMENT: name, expected, got
-  void (*reference)(const Node&);      // plain loops, one thread, float or double accumulation; the truth
-  int mutates = 0;                     // bit i: input i is written in place
+  void (*check)(const Node&);      // throws SHAPE_MISMATCH / INVALID_ARGUMENT: name, expected, got
+  void (*reference)(const Node&);  // plain loops, one thread, float or double accumulation; the truth
+  int mutates = 0;                 // bit i: input i is written in place
   // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
   int inplace = 0;
-  bool view = false;                   // no-op: output 0 is input 0's memory under another shape
-  bool lookup = false;                 // reads only a few rows of its operands
-  bool moves = false;                  // copies input 1's values to input 0 and does nothing else
+  bool view = false;    // no-op: output 0 is input 0's memory under another shape
+  bool lookup = false;  // reads only a few rows of its operands
+  bool moves = false;   // copies input 1's values to input 0 and does nothing else
   // Bit i: row r of every output depends on input i through its row r alone. Inputs without a bit are read whole. Null:
   // no such structure.
   int (*by_rows)(const Node&) = nullptr;
-  bool logarithms = false;             // outputs are log-probabilities: errors near 0 are measured against 1
+  bool logarithms = false;  // outputs are log-probabilities: errors near 0 are measured against 1
 
   // Set if output 0 consists of sums that may cancel. Errors are then measured against the magnitudes of the terms.
   SumBounds (*sums)(const Node&) = nullptr;
@@ -135,13 +135,13 @@ struct Packing {
   int64_t parts = 0;             // all of equal size; any range of them can be packed
   // only for read-only data: a file's pages, which are released afterwards, or reordered copies of its rows
   bool of_files = false;
-  int row_tile = 1;              // rows that the kernel processes at once
+  int row_tile = 1;  // rows that the kernel processes at once
   // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
   int row_block = 136;
-  int row_least = 1;             // fewer rows may give other bits, so every block of a chain has at least this many
+  int row_least = 1;  // fewer rows may give other bits, so every block of a chain has at least this many
 };
 struct Packs {
-  Packing (*describe)(const Node&) = nullptr;            // only shapes are known
+  Packing (*describe)(const Node&) = nullptr;  // only shapes are known
   // Makes parts [begin, end) of the form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all are
   // there.
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
@@ -184,7 +184,7 @@ template <int MASK> int by_rows(const Node&) { return MASK; }
 struct RegisterOp {
   explicit RegisterOp(const OpDef& d) { Registry::add(d); }
 };
-#define HEDDLE_OP(variable, ...)                  \
+#define HEDDLE_OP(variable, ...) \
   static const ::heddle::OpDef variable = __VA_ARGS__; \
   static const ::heddle::RegisterOp register_##variable(variable)
 

@@ -19,9 +19,15 @@ inline void load_row(const Tensor& t, int64_t begin, int64_t n, double* to) {
     return;
   }
   switch (t.dtype) {
-    case DType::f32: for (int64_t i = 0; i < n; ++i) to[i] = t.as<float>()[begin + i]; return;
-    case DType::bf16: for (int64_t i = 0; i < n; ++i) to[i] = to_float(t.as<bf16>()[begin + i]); return;
-    default: for (int64_t i = 0; i < n; ++i) to[i] = load_float(t, begin + i); return;
+    case DType::f32:
+      for (int64_t i = 0; i < n; ++i) to[i] = t.as<float>()[begin + i];
+      return;
+    case DType::bf16:
+      for (int64_t i = 0; i < n; ++i) to[i] = to_float(t.as<bf16>()[begin + i]);
+      return;
+    default:
+      for (int64_t i = 0; i < n; ++i) to[i] = load_float(t, begin + i);
+      return;
   }
 }
 

@@ -42,7 +42,11 @@ void rope_frequencies(const Node& n) {
     const double stretch = beyond ? factor * length / original - (factor - 1) : 1;
     for (int64_t i = 0; i < half; ++i) {
       if (n.has_input(1)) y[i] = (beyond ? n.in[1].as<float>() : near)[i];
-      else y[i] = beyond && i > 0 ? static_cast<float>(near[i] * std::pow(stretch, -static_cast<double>(i) / static_cast<double>(half - 1))) : near[i];
+      else
+        y[i] = beyond && i > 0
+                   ? static_cast<float>(
+                         near[i] * std::pow(stretch, -static_cast<double>(i) / static_cast<double>(half - 1)))
+                   : near[i];
     }
   }
 }

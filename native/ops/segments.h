@@ -48,6 +48,7 @@ int64_t ring_of(const Node& n);
 // Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. `before` is the
 // number of earlier positions that a segment reads, whose pages must be present too.
 // Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW if a sequence would outgrow its slot.
-std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
+std::vector<Segment> read_segments(
+    const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
 
 }  // namespace heddle

@@ -188,7 +188,8 @@ HEDDLE_UNPACK void look_up(const uint8_t* nibbles, const int8_t (&values)[16], i
   const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(nibbles)), mask = _mm_set1_epi8(15);
   const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm_shuffle_epi8(table, _mm_and_si128(v, mask)));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), mask)));
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(q + 16), _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), mask)));
 #else
   for (int i = 0; i < 16; ++i) q[i] = values[nibbles[i] & 15], q[16 + i] = values[nibbles[i] >> 4];
 #endif

@@ -40,7 +40,7 @@ class Accelerator {
 
   // ---- any thread
   // -----------------------------------------------------------------------------------------------------------
-  virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
+  virtual void* allocate(size_t bytes) = 0;  // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void release(void* data) noexcept = 0;
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
   virtual void release_host(void* data) noexcept = 0;

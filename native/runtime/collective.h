@@ -22,6 +22,7 @@ constexpr size_t collective_id_bytes = 128;
 // build.
 std::string collective_id();
 // Waits for all ranks. Lane thread only; throws UNSUPPORTED, INVALID_ARGUMENT, INTERNAL.
-std::shared_ptr<Collective> join_collective(std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size);
+std::shared_ptr<Collective> join_collective(
+    std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size);
 
 }  // namespace heddle

@@ -32,13 +32,13 @@ class Lane {
   int threads() const { return threads_; }
   // null: this lane computes on the CPU
   const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }
-  Pool& pool();                              // lane thread only
-  unsigned char* arena(size_t bytes);        // lane thread only; contents do not survive between jobs
+  Pool& pool();                        // lane thread only
+  unsigned char* arena(size_t bytes);  // lane thread only; contents do not survive between jobs
   // what the arena holds now; the next job may use all of it
   size_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }
-  unsigned char* scratch(size_t bytes);      // likewise
+  unsigned char* scratch(size_t bytes);                  // likewise
   void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks
-  Collective& collective();                  // lane thread only; throws where it has not joined
+  Collective& collective();                              // lane thread only; throws where it has not joined
 
  private:
   void loop();

@@ -38,7 +38,8 @@ inline void pause_cpu() {
 }
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void pin_to(const std::vector<int>& cpus) {
@@ -60,11 +61,11 @@ long process_id() {
 #endif
 }
 
-constexpr int64_t spin_ns = 50'000;           // longer than the gap between two kernels of a program
-constexpr int64_t ahead_bytes = 384 << 10;    // that an idle thread fetches of what comes next: part of its L2 cache
+constexpr int64_t spin_ns = 50'000;         // longer than the gap between two kernels of a program
+constexpr int64_t ahead_bytes = 384 << 10;  // that an idle thread fetches of what comes next: part of its L2 cache
 Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
-constexpr int64_t slice = int64_t{1} << 30;   // tasks of one job
+constexpr int64_t slice = int64_t{1} << 30;  // tasks of one job
 
 // A job, and what is left of a share, are words: the generation (2^42 of them: years of the shortest loops)
 // above two indices of chunks.
@@ -111,7 +112,8 @@ struct Pool::Impl {
   std::atomic<bool> watched{false};
   bool aborted() const {
     if (!watched.load(std::memory_order_relaxed)) return false;
-    return (flags.first && flags.first->load(std::memory_order_relaxed)) || (flags.second && flags.second->load(std::memory_order_relaxed));
+    return (flags.first && flags.first->load(std::memory_order_relaxed)) ||
+           (flags.second && flags.second->load(std::memory_order_relaxed));
   }
   void fail(std::exception_ptr why) {
     std::lock_guard<std::mutex> lock(mutex);
@@ -161,7 +163,9 @@ struct Pool::Impl {
       int64_t end = whole ? share_begin(end_of(of), owner + 1, threads) : end_of(word);
       if (begin >= end) return -1;
       const int64_t taken = first ? begin++ : --end;
-      if (left.compare_exchange_weak(word, word_of(generation_of(of), begin, end), std::memory_order_acq_rel, std::memory_order_acquire)) return taken;
+      if (left.compare_exchange_weak(
+              word, word_of(generation_of(of), begin, end), std::memory_order_acq_rel, std::memory_order_acquire))
+        return taken;
     }
   }
 
@@ -187,7 +191,8 @@ struct Pool::Impl {
         ran += to - from;
       }
     }
-    if (ran && done.fetch_add(ran, std::memory_order_seq_cst) + ran == total && caller_parked.load(std::memory_order_seq_cst)) {
+    if (ran && done.fetch_add(ran, std::memory_order_seq_cst) + ran == total &&
+        caller_parked.load(std::memory_order_seq_cst)) {
       std::lock_guard<std::mutex> lock(mutex);
       finished.notify_one();
     }

@@ -23,7 +23,7 @@ class Pool {
   template <class F> void run(int64_t tasks, F&& fn) {
     using Fn = std::remove_reference_t<F>;
     run_raw(tasks, [](void* f, int64_t task, int thread) { (*static_cast<Fn*>(f))(task, thread); },
-            const_cast<void*>(static_cast<const void*>(&fn)));
+        const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
   // Splits [0, n) into contiguous pieces of at least `grain` and runs fn(begin, end, thread).

@@ -45,13 +45,15 @@ void Program::validate() {
         throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
       elements *= d;
     }
-    if (is_quantised(v.dtype) && (v.shape.rank == 0 || v.shape.last() < 0 || v.shape.last() % block_type(v.dtype).elements))
-      throw shape_mismatch("program: expected rows of a multiple of " + std::to_string(block_type(v.dtype).elements) + " for " +
-                           dtype_name(v.dtype) + ", got " + to_string(v.shape));
+    if (is_quantised(v.dtype) &&
+        (v.shape.rank == 0 || v.shape.last() < 0 || v.shape.last() % block_type(v.dtype).elements))
+      throw shape_mismatch("program: expected rows of a multiple of " + std::to_string(block_type(v.dtype).elements) +
+                           " for " + dtype_name(v.dtype) + ", got " + to_string(v.shape));
   }
   std::vector<char> defined(count, 0);
   auto define = [&](int v) {
-    if (v < 0 || v >= count || defined[v]) throw internal_error("program: value " + std::to_string(v) + " defined twice or unknown");
+    if (v < 0 || v >= count || defined[v])
+      throw internal_error("program: value " + std::to_string(v) + " defined twice or unknown");
     defined[v] = 1;
   };
   for (int v : desc_.bound) define(v);
@@ -61,8 +63,8 @@ void Program::validate() {
     if (!op) throw Error("UNSUPPORTED", "op: expected one that the runtime knows, got " + n.op);
     const int inputs = static_cast<int>(n.inputs.size()), outputs = static_cast<int>(n.outputs.size());
     if (inputs < op->min_inputs || (op->max_inputs >= 0 && inputs > op->max_inputs))
-      throw shape_mismatch(n.op + ": expected " + std::to_string(op->min_inputs) + " to " + std::to_string(op->max_inputs) +
-                           " operands, got " + std::to_string(inputs));
+      throw shape_mismatch(n.op + ": expected " + std::to_string(op->min_inputs) + " to " +
+                           std::to_string(op->max_inputs) + " operands, got " + std::to_string(inputs));
     if (op->outputs >= 0 && outputs > op->outputs) throw internal_error(n.op + ": too many outputs");
     Node node;
     for (int v : n.inputs) {
@@ -73,14 +75,16 @@ void Program::validate() {
     for (int v : n.outputs) {
       define(v);
       if (is_quantised(desc_.values[v].dtype))
-        throw invalid_argument(n.op + ": expected an output of single elements, got " + dtype_name(desc_.values[v].dtype));
+        throw invalid_argument(
+            n.op + ": expected an output of single elements, got " + dtype_name(desc_.values[v].dtype));
       node.out.push_back({nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)});
     }
     uint64_t symbols = 0;
     for (const std::vector<int>* values : {&n.inputs, &n.outputs})
       for (int v : *values)
         for (int i = 0; v >= 0 && i < desc_.values[v].shape.rank; ++i)
-          if (const int64_t d = desc_.values[v].shape.dims[i]; d < 0) symbols |= symbol_bit(static_cast<size_t>(-d - 1));
+          if (const int64_t d = desc_.values[v].shape.dims[i]; d < 0)
+            symbols |= symbol_bit(static_cast<size_t>(-d - 1));
     if (symbols) sized_.push_back({nodes_.size(), symbols});
     nodes_.push_back(std::move(node));
     ops_.push_back(op);
@@ -138,7 +142,8 @@ void Program::plan() {
         if (!ops_[i]->may_share(k) || in < 0) continue;
         const int r = root_[in];
         if (!in_arena[r] || kept[r] || last[r] != i || !in_arena[out]) continue;
-        if (desc_.values[in].dtype != desc_.values[out].dtype || desc_.values[in].shape != desc_.values[out].shape) continue;
+        if (desc_.values[in].dtype != desc_.values[out].dtype || desc_.values[in].shape != desc_.values[out].shape)
+          continue;
         bool shared = false;  // another operand with the same memory would be overwritten while it is read
         for (size_t j = 0; j < desc_.nodes[i].inputs.size(); ++j)
           shared |= j != k && desc_.nodes[i].inputs[j] >= 0 && root_[desc_.nodes[i].inputs[j]] == r;
@@ -177,7 +182,8 @@ void Program::plan() {
 }
 
 // Computes a value that is only assigned to a tensor (a gradient) directly in the tensor, which saves a copy.
-void Program::move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena) {
+void Program::move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept,
+    std::vector<char>& in_arena) {
   std::vector<int> nodes_of(desc_.values.size(), 0);  // number of operands that use a value's memory
   for (const NodeDesc& n : desc_.nodes)
     for (int v : n.inputs)
@@ -199,19 +205,21 @@ void Program::move_in(const std::vector<int>& first, const std::vector<int>& las
 }
 
 Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound,
-                       std::shared_ptr<Accelerator> accelerator)
+    std::shared_ptr<Accelerator> accelerator)
     : program_(std::move(program)), accelerator_(std::move(accelerator)), bound_(std::move(bound)) {
   const ProgramDesc& d = program_->desc_;
   if (bound_.size() != d.bound.size()) throw internal_error("bind: wrong number of tensors");
   for (size_t i = 0; i < bound_.size(); ++i) {
     const Tensor t{nullptr, d.values[d.bound[i]].dtype, program_->resolve(d.bound[i], d.symbols)};
     if (bound_[i]->bytes() < t.bytes())
-      throw shape_mismatch("bind: expected a tensor of " + std::to_string(t.bytes()) + " bytes, got " + std::to_string(bound_[i]->bytes()));
+      throw shape_mismatch("bind: expected a tensor of " + std::to_string(t.bytes()) + " bytes, got " +
+                           std::to_string(bound_[i]->bytes()));
   }
   const auto place = [](const Accelerator* a) { return a ? a->name() : std::string("cpu"); };
   for (const auto& storage : bound_)
     if (storage->accelerator() != accelerator_.get())
-      throw invalid_argument("bind: expected tensors of " + place(accelerator_.get()) + ", got one of " + place(storage->accelerator()));
+      throw invalid_argument(
+          "bind: expected tensors of " + place(accelerator_.get()) + ", got one of " + place(storage->accelerator()));
   std::vector<char> written = program_->written_;
   for (size_t i = 0; i < d.nodes.size(); ++i)
     for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
@@ -220,7 +228,8 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
         if (program_->root_[d.nodes[i].inputs[k]] != d.bound[b]) continue;
         written[b] = 1;
         // A value bound to a mapped file may be read only.
-        if (!bound_[b]->writable()) throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
+        if (!bound_[b]->writable())
+          throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
       }
     }
   // If two names share memory and one is written, results would depend on the order of nodes.
@@ -250,9 +259,10 @@ void Executable::pick_kernels() {
     std::string operands;
     for (size_t k = 0; k < nodes_[i].in.size(); ++k)
       if (nodes_[i].has_input(k))
-        operands += (operands.empty() ? "" : ", ") + std::string(dtype_name(nodes_[i].in[k].dtype)) + to_string(nodes_[i].in[k].shape);
-    throw Error("UNSUPPORTED", d.nodes[i].op + ": expected a kernel of " + accelerator_->name() + ", got none for operands " + operands +
-                                   d.nodes[i].made_at());
+        operands += (operands.empty() ? "" : ", ") + std::string(dtype_name(nodes_[i].in[k].dtype)) +
+                    to_string(nodes_[i].in[k].shape);
+    throw Error("UNSUPPORTED", d.nodes[i].op + ": expected a kernel of " + accelerator_->name() +
+                                   ", got none for operands " + operands + d.nodes[i].made_at());
   }
 }
 
@@ -285,7 +295,8 @@ size_t Executable::scratch_bytes(int threads) {
   if (scratch_threads_ == threads) return scratch_;
   scratch_ = 0;
   for (size_t i = 0; i < kernels_.size(); ++i)
-    if (kernels_[i] && kernels_[i]->scratch) scratch_ = std::max(scratch_, kernels_[i]->scratch(program_->nodes_[i], threads));
+    if (kernels_[i] && kernels_[i]->scratch)
+      scratch_ = std::max(scratch_, kernels_[i]->scratch(program_->nodes_[i], threads));
   if (!accelerator_) {
     chain_bytes_.clear();
     for (const Chain& c : program_->chains_) {
@@ -302,13 +313,15 @@ void Executable::validate(const RunArguments& a) const {
   if (a.symbols.size() != d.symbols.size()) throw internal_error("run: wrong number of symbols");
   for (size_t i = 0; i < a.symbols.size(); ++i)
     if (a.symbols[i] < 0 || a.symbols[i] > d.symbols[i])
-      throw shape_mismatch("run: expected a dimension of 0 to " + std::to_string(d.symbols[i]) + ", got " + std::to_string(a.symbols[i]));
-  if (a.inputs.size() != d.inputs.size() || a.outputs.size() != d.outputs.size()) throw internal_error("run: wrong number of operands");
+      throw shape_mismatch("run: expected a dimension of 0 to " + std::to_string(d.symbols[i]) + ", got " +
+                           std::to_string(a.symbols[i]));
+  if (a.inputs.size() != d.inputs.size() || a.outputs.size() != d.outputs.size())
+    throw internal_error("run: wrong number of operands");
   auto bytes = [&](int v) { return Tensor{nullptr, d.values[v].dtype, program_->resolve(v, a.symbols)}.bytes(); };
   for (size_t i = 0; i < a.inputs.size(); ++i)
     if (a.inputs[i].size() != bytes(d.inputs[i]))
-      throw shape_mismatch("run: expected input " + std::to_string(i) + " of " + std::to_string(bytes(d.inputs[i])) + " bytes, got " +
-                           std::to_string(a.inputs[i].size()));
+      throw shape_mismatch("run: expected input " + std::to_string(i) + " of " + std::to_string(bytes(d.inputs[i])) +
+                           " bytes, got " + std::to_string(a.inputs[i].size()));
   for (size_t i = 0; i < a.outputs.size(); ++i)
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
@@ -326,7 +339,8 @@ void Executable::check_sizes(uint64_t changed, int threads) {
       const KernelDef* kernel = kernels_[i];
       if (!kernel || accelerator_) continue;
       if (kernel->supports && !kernel->supports(nodes_[i]))
-        throw Error("UNSUPPORTED", n.op + ": expected sizes that its kernel " + kernel->name + " takes, as it does the bounds, got others");
+        throw Error("UNSUPPORTED",
+            n.op + ": expected sizes that its kernel " + kernel->name + " takes, as it does the bounds, got others");
       if (kernel->scratch) sizes_scratch_ = std::max(sizes_scratch_, kernel->scratch(nodes_[i], threads));
     } catch (const Error& e) {
       throw Error(e.code(), e.what() + n.made_at());
@@ -366,7 +380,8 @@ void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* are
 void Executable::run(RunArguments& a, Lane& lane) {
   const ProgramDesc& d = program_->desc_;
   Accelerator* const device = accelerator_.get();
-  if (lane.accelerator().get() != device) throw invalid_argument("run: expected the lane that the executable is bound to, got another");
+  if (lane.accelerator().get() != device)
+    throw invalid_argument("run: expected the lane that the executable is bound to, got another");
   for (const auto& storage : bound_) storage->check();
   resolve(a.symbols, lane.arena(program_->arena_bytes_ + 64), lane.threads());
   Context context{lane.pool(), lane.scratch(std::max(scratch_bytes(lane.threads()), sizes_scratch_) + 64), device};

@@ -32,10 +32,10 @@ struct NodeDesc {
 struct ProgramDesc {
   std::vector<int64_t> symbols;  // upper bounds
   std::vector<ValueDesc> values;
-  std::vector<NodeDesc> nodes;   // in an order in which they can run
-  std::vector<int> bound;        // values that live in tensors given to Executable
-  std::vector<int> inputs;       // values that each run copies in
-  std::vector<int> outputs;      // values that each run copies out
+  std::vector<NodeDesc> nodes;  // in an order in which they can run
+  std::vector<int> bound;       // values that live in tensors given to Executable
+  std::vector<int> inputs;      // values that each run copies in
+  std::vector<int> outputs;     // values that each run copies out
 };
 
 class Program {
@@ -50,7 +50,8 @@ class Program {
   friend class Executable;
   void validate();
   void plan();
-  void move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena);
+  void move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept,
+      std::vector<char>& in_arena);
   // program_chains.cc
   struct Chain {
     size_t begin, end;            // nodes
@@ -66,22 +67,22 @@ class Program {
   void find_chains(std::vector<int>& first, std::vector<int>& last, const std::vector<char>& kept);
 
   ProgramDesc desc_;
-  std::vector<Node> nodes_;                  // shapes at their upper bounds, no data
+  std::vector<Node> nodes_;  // shapes at their upper bounds, no data
   std::vector<const OpDef*> ops_;
-  std::vector<const KernelDef*> kernels_;    // of the CPU; null: the reference runs
-  std::vector<int> root_;                    // per value: the value whose memory it shares
-  std::vector<char> still_;                  // per node: nothing runs, a view or a value made where it goes
+  std::vector<const KernelDef*> kernels_;  // of the CPU; null: the reference runs
+  std::vector<int> root_;                  // per value: the value whose memory it shares
+  std::vector<char> still_;                // per node: nothing runs, a view or a value made where it goes
   struct Sized {
     size_t node;
     uint64_t symbols;  // bit i: symbol i is a dimension of an operand (the last bit: of those beyond, too)
   };
-  std::vector<Sized> sized_;                 // nodes with symbolic dimensions
-  std::vector<Chain> chains_;                // in order, of the CPU
-  std::vector<char> written_;                // per entry of desc.bound: a value of the arena's kind is made in it
-  std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
-  std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
+  std::vector<Sized> sized_;          // nodes with symbolic dimensions
+  std::vector<Chain> chains_;         // in order, of the CPU
+  std::vector<char> written_;         // per entry of desc.bound: a value of the arena's kind is made in it
+  std::vector<size_t> offset_;        // per root in the arena; npos elsewhere
+  std::vector<size_t> input_offset_;  // per entry of desc.inputs, in the executable's own storage
   size_t arena_bytes_ = 0, input_bytes_ = 0;
-  bool checking_ = false;                    // HEDDLE_CHECK=1, or what may differ
+  bool checking_ = false;  // HEDDLE_CHECK=1, or what may differ
 };
 
 constexpr size_t most_grouped = 8;  // nodes that run as one kernel's group
@@ -103,7 +104,7 @@ class Executable {
  public:
   // Throws UNSUPPORTED, naming the op, where the accelerator has no kernel for a node.
   Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound,
-             std::shared_ptr<Accelerator> accelerator = nullptr);
+      std::shared_ptr<Accelerator> accelerator = nullptr);
   const Program& program() const { return *program_; }
   void validate(const RunArguments& arguments) const;  // any thread; throws
   void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED when the flag is set
@@ -117,7 +118,9 @@ class Executable {
   struct RecordingKey {
     std::vector<int64_t> symbols;
     unsigned char *arena = nullptr, *scratch = nullptr;
-    bool operator==(const RecordingKey& o) const { return symbols == o.symbols && arena == o.arena && scratch == o.scratch; }
+    bool operator==(const RecordingKey& o) const {
+      return symbols == o.symbols && arena == o.arena && scratch == o.scratch;
+    }
   };
   void resolve(const std::vector<int64_t>& symbols, unsigned char* arena, int threads);
   void check_sizes(uint64_t changed, int threads);
@@ -168,24 +171,24 @@ class Executable {
   struct Stream {  // a weight that a node reads once through
     int node = -1, operand = 0;
   };
-  std::vector<size_t> group_;              // per node: how many from it on run at once, as one kernel's group
-  std::vector<size_t> sum_;                // per node: the later node that adds its output to something; 0: none
-  std::vector<Stream> next_stream_;        // per node: the first after it
-  std::vector<size_t> chain_bytes_;        // per chain of the program: what its kernels ask for, of one thread
-  int scratch_threads_ = 0;                // that scratch_ holds for; 0: not known yet
-  size_t scratch_ = 0;                     // of the bounds
-  size_t sizes_scratch_ = 0;               // of the sizes that were resolved so far,
-  int sizes_threads_ = 0;                  // for this number of threads
-  std::vector<Node> nodes_;                // with data, as of the last resolve
+  std::vector<size_t> group_;        // per node: how many from it on run at once, as one kernel's group
+  std::vector<size_t> sum_;          // per node: the later node that adds its output to something; 0: none
+  std::vector<Stream> next_stream_;  // per node: the first after it
+  std::vector<size_t> chain_bytes_;  // per chain of the program: what its kernels ask for, of one thread
+  int scratch_threads_ = 0;          // that scratch_ holds for; 0: not known yet
+  size_t scratch_ = 0;               // of the bounds
+  size_t sizes_scratch_ = 0;         // of the sizes that were resolved so far,
+  int sizes_threads_ = 0;            // for this number of threads
+  std::vector<Node> nodes_;          // with data, as of the last resolve
   std::vector<Tensor> values_;
-  std::vector<int64_t> symbols_;           // of the last resolve
+  std::vector<int64_t> symbols_;  // of the last resolve
   unsigned char* arena_ = nullptr;
 
-  std::unique_ptr<HostMemory> host_;       // of an accelerator's run: inputs, outputs, the fault word
-  std::vector<size_t> output_offset_;      // in host_; npos where outputs are too large to be mirrored
+  std::unique_ptr<HostMemory> host_;   // of an accelerator's run: inputs, outputs, the fault word
+  std::vector<size_t> output_offset_;  // in host_; npos where outputs are too large to be mirrored
   size_t fault_offset_ = 0;
   bool recordable_ = false;
-  RecordingKey last_;                      // of the last run; a second one like it is recorded
+  RecordingKey last_;  // of the last run; a second one like it is recorded
   std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // the latest used last
   std::atomic<double> device_seconds_{0};
   std::atomic<int> recording_count_{0};

@@ -26,8 +26,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (!model.normalized_added.empty()) {
     const std::vector<size_t> barriers = guards ? normalized_barriers(target.barriers) : std::vector<size_t>();
     inner_segments_.clear();
-    model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
-                                 inner_segments_);
+    model.normalized_added.split(
+        general_.text, 0, general_.text.size(), allowed(target.options), barriers, inner_segments_);
     for (const TextSegment& segment : inner_segments_) {
       if (segment.id == no_token) {
         encode_pieces(segment.begin, segment.end, target);

@@ -13,10 +13,10 @@ namespace heddle {
 struct Encoder::Target {
   Encoding& out;
   const EncodeOptions& options;
-  const utf::OffsetMap* map;  // of the text; null without offsets
+  const utf::OffsetMap* map;            // of the text; null without offsets
   const std::vector<size_t>& barriers;  // bytes of the text
   const char* buffer = nullptr;
-  const char* readable_end = nullptr;  // of the buffer; there may be more of it than there is text
+  const char* readable_end = nullptr;              // of the buffer; there may be more of it than there is text
   const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
   const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
   uint32_t words = 0;

@@ -9,8 +9,7 @@
 namespace heddle {
 
 namespace hash_detail {
-template <class T>
-uint64_t load(const char* bytes) {
+template <class T> uint64_t load(const char* bytes) {
   T word;
   std::memcpy(&word, bytes, sizeof(T));
   return word;

@@ -5,10 +5,10 @@
 namespace heddle {
 
 struct HashSecret {
-  uint64_t seed;        // of texts
-  uint64_t multiplier;  // of texts; odd, as the next
+  uint64_t seed;                        // of texts
+  uint64_t multiplier;                  // of texts; odd, as the next
   uint64_t pair_seed, pair_multiplier;  // of numbers
-  uint64_t digest[2];   // key of digests
+  uint64_t digest[2];                   // key of digests
 };
 extern const HashSecret hash_secret;
 

@@ -18,8 +18,7 @@ void give_memory(void* memory, size_t size) noexcept;
 void* take_zeros(size_t size, bool in_large_pages = true) noexcept;
 void give_zeros(void* memory, size_t size, bool in_large_pages = true) noexcept;
 
-template <class T>
-class ZeroTable {
+template <class T> class ZeroTable {
  public:
   explicit ZeroTable(size_t count) : memory_(take(count), Give{count * sizeof(T)}) {}
   T& operator[](size_t i) { return memory_.get()[i]; }

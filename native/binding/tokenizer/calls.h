@@ -39,7 +39,7 @@ class TokenizerCalls {
   Encoding encoding_;
   RawBuffer<char16_t> text_;
   RawBuffer<char> decoded_;
-  RawBuffer<char16_t> wide_;  // decoded text that is not ASCII
+  RawBuffer<char16_t> wide_;    // decoded text that is not ASCII
   uint32_t* output_ = nullptr;  // of the array that `output` is
 };
 

@@ -76,7 +76,8 @@ class Running : public TokenizerJob {
   Napi::Value handle(Napi::Env env) const {
     const Napi::Object handle = Napi::Object::New(env);
     handle.Set("promise", deferred_.Promise());
-    handle.Set("cancel", Napi::Function::New(env, [flag = cancelled_](const Napi::CallbackInfo&) { *flag = true; }, "cancel"));
+    handle.Set(
+        "cancel", Napi::Function::New(env, [flag = cancelled_](const Napi::CallbackInfo&) { *flag = true; }, "cancel"));
     return handle;
   }
 

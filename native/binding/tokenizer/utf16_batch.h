@@ -34,10 +34,8 @@ class GivenTexts {
     for (uint32_t i = 0; i < count; ++i) {
       const Napi::HandleScope scope(array.Env());
       const size_t length = append(array.Get(i));
-      if (i == 0 && continues)
-        texts_.back().length += length;
-      else
-        texts_.push_back({used_ - length, length});
+      if (i == 0 && continues) texts_.back().length += length;
+      else texts_.push_back({used_ - length, length});
     }
   }
 

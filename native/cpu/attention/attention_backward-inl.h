@@ -18,7 +18,8 @@ inline bool backward_on_pairs(const Attention& a) {
   return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR);
 }
 inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // what threads hold where operands are pairs
-inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, float* work, int64_t side, int64_t padded, float* dk, float* dv);
+inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
+    float* work, int64_t side, int64_t padded, float* dk, float* dv);
 inline void copy_pairs(const Attention& a, int64_t kv, float* to);
 
 inline BackwardPlan plan_backward(const Attention& a, int threads) {
@@ -44,7 +45,8 @@ inline size_t attention_backward_scratch(const Attention& a, int threads) {
 }
 
 // Score panel s (keys, NR lanes of a row of query_block) -> probabilities; dp (the same shape) -> d score / scale.
-inline void backward_panel(float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
+inline void backward_panel(
+    float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
   bool cut = edges.low || edges.high;
   F l[2], mean[2];
   for (int half = 0; half < 2; ++half) l[half] = load(lse + half * W), mean[half] = load(delta + half * W);
@@ -77,7 +79,8 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
 // row j sees is on or after `diagonal + j` under a causal mask; whole panels before it are skipped. With PAIRS, a and b
 // hold queries in pairs.
 template <bool PAIRS = false>
-inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal, int64_t diagonal, int64_t padded, float* c) {
+inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal,
+    int64_t diagonal, int64_t padded, float* c) {
   constexpr int64_t queries = PAIRS ? 2 : 1, stride = query_block / queries;  // of a float of a, of a row of it
   for (int64_t j = 0; j < keys; j += MR) {
     int64_t rows = min_of<int64_t>(MR, keys - j), start = from;
@@ -86,7 +89,8 @@ inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t fr
     MicroTile tile = micro_tile_for<false, PAIRS>(rows);
     int64_t first = start / queries, count = ceil_div(to, queries) - first;
     for (int64_t d = 0; d < padded; d += NR)
-      tile(count, a + j * stride + first, stride, b + first * padded + d, padded, c + j * padded + d, padded, nullptr, true);
+      tile(count, a + j * stride + first, stride, b + first * padded + d, padded, c + j * padded + d, padded, nullptr,
+          true);
   }
 }
 
@@ -116,10 +120,12 @@ inline BackwardWork carve_backward(float* at, int64_t side, int64_t width, int64
 }
 
 // All keys against the block of queries that starts at `position` of head `head`.
-inline void backward_block(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, const BackwardWork& w, int64_t padded, float* dk, float* dv) {
+inline void backward_block(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
+    const BackwardWork& w, int64_t padded, float* dk, float* dv) {
   int64_t width = a.width, q_stride = a.heads * width, kv_stride = a.kv_heads * width;
   int64_t rows = min_of(query_block, a.length - position), row = sequence * a.length + position;
-  int64_t qo = row * q_stride + head * width, kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
+  int64_t qo = row * q_stride + head * width,
+          kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
   load_panels(a.q, a.type, qo, q_stride, rows, width, a.scale, w.q_panels);
   load_panels(a.d_o, a.type, qo, q_stride, rows, width, 1, w.do_panels);
   // delta = dot(do, o) of each query; o borrows the buffer that q's rows take next.
@@ -131,7 +137,8 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
     if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     if (i < rows)
-      for (int64_t d = 0; d < padded; d += W) sum = fma(load(w.q_rows + i * padded + d), load(w.do_rows + i * padded + d), sum);
+      for (int64_t d = 0; d < padded; d += W)
+        sum = fma(load(w.q_rows + i * padded + d), load(w.do_rows + i * padded + d), sum);
     w.delta[i] = reduce_add(sum);
   }
   load_tile(a.q, a.type, qo, q_stride, rows, width, w.q_rows, padded);
@@ -171,12 +178,14 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
   float scale[NR];
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p * NR < rows; ++p)
-    store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * q_stride, q_stride);
+    store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
+        qo + p * NR * q_stride, q_stride);
   mend_queries(a, mask, sequence, head, position, rows);
 }
 
 // Row `row` of an owner's sums, over all its parts, times `factor`, to the gradient. Returns whether it is finite.
-inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded, int64_t row, float factor, int64_t at, void* to) {
+inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded,
+    int64_t row, float factor, int64_t at, void* to) {
   F check = zero();
   for (int64_t d = 0; d < a.width; d += W) {
     F v = load(sums + row * padded + d);
@@ -184,7 +193,8 @@ inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int
     v = mul(v, set1(factor));
     check = fma(v, zero(), check);  // beyond the width there are zeros
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
-    if (a.type == DType::f32) n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
+    if (a.type == DType::f32)
+      n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
     else n == W ? store(static_cast<bf16*>(to) + at + d, v) : store_n(static_cast<bf16*>(to) + at + d, v, n);
   }
   return reduce_add(check) == 0;
@@ -201,9 +211,12 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   auto store_owner = [&](int64_t owner, const float* from, int64_t parts, int64_t begin, int64_t end) {
     int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
-      const bool keys = store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
-      const bool values = store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
-      if (!keys || !values) mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
+      const bool keys =
+          store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
+      const bool values =
+          store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
+      if (!keys || !values)
+        mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {
@@ -221,7 +234,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
       load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, mine + plan.side / 2, a.width);
     }
     for (int64_t item = part; item < group * blocks; item += plan.parts) {
-      int64_t head = owner % a.kv_heads * group + item % group, sequence = owner / a.kv_heads, position = item / group * query_block;
+      int64_t head = owner % a.kv_heads * group + item % group, sequence = owner / a.kv_heads,
+              position = item / group * query_block;
       Mask mask = mask_of(a, starts, sequence);
       if (pairs) backward_pairs(a, mask, sequence, head, position, mine, plan.side, plan.padded, dk, dv);
       else backward_block(a, mask, sequence, head, position, w, plan.padded, dk, dv);
@@ -231,7 +245,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   if (plan.parts > 1)
     pool.run(plan.owners * blocks, [&](int64_t t, int) {
       int64_t owner = t / blocks, begin = t % blocks * query_block;
-      store_owner(owner, sums + owner * plan.parts * plan.sums, plan.parts, begin, min_of(begin + query_block, a.length));
+      store_owner(
+          owner, sums + owner * plan.parts * plan.sums, plan.parts, begin, min_of(begin + query_block, a.length));
     });
 }
 
@@ -245,7 +260,8 @@ inline void sinks_backward(const cpu::SinksBackward& a, Pool& pool) {
       for (int64_t d = 0; d < a.width; d += W) {
         int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
         const void *g = element(a.d_o, a.type, i * a.width + d), *o = element(a.o, a.type, i * a.width + d);
-        if (a.type == DType::f32) dots = fma(load_n(static_cast<const float*>(g), n), load_n(static_cast<const float*>(o), n), dots);
+        if (a.type == DType::f32)
+          dots = fma(load_n(static_cast<const float*>(g), n), load_n(static_cast<const float*>(o), n), dots);
         else dots = fma(load_n(static_cast<const bf16*>(g), n), load_n(static_cast<const bf16*>(o), n), dots);
       }
       alignas(64) float p[W];

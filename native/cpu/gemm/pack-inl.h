@@ -7,8 +7,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 // Lines are contiguous in k: source(i, p) = src[i * ld + p]. Transposes W x W blocks in registers.
-template <int P, class T>
-void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+template <int P, class T> void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   static_assert(P % W == 0 || P < W, "a store that runs over a line's end must be covered by the next one");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
   for (int64_t p = 0; p < k; p += W) {
@@ -46,7 +45,8 @@ struct Panels {
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)
-      : full(min_of(panels, lines / P)), open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
+      : full(min_of(panels, lines / P)),
+        open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
 };
 
 // Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A
@@ -71,7 +71,8 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
     }
     for (; i < panels.count; ++i, from += P, to += panels.stride)
       for (int l = 0; l < P; l += W) {
-        const int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i * P - l))), keep = min_of(W, P - l);
+        const int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i * P - l))),
+                  keep = min_of(W, P - l);
         const F v = have == W ? load(from + l) : have ? load_n(from + l, have) : zero();
         if (keep == W) store(to + l, v);
         else store_n(to + l, v, keep);
@@ -82,13 +83,17 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
 // `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in
 // the operand.
 template <int P, class T>
-void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
-  strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels) : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);
+void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst,
+    Panels panels) {
+  strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels)
+          : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);
 }
 template <int P>
-void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels = {}) {
+void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines,
+    int64_t k, float* dst, Panels panels = {}) {
   if (type == DType::f32) pack_lines<P>(static_cast<const float*>(src), ld, strided, line, p, lines, k, dst, panels);
-  else if (type == DType::bf16) pack_lines<P>(static_cast<const bf16*>(src), ld, strided, line, p, lines, k, dst, panels);
+  else if (type == DType::bf16)
+    pack_lines<P>(static_cast<const bf16*>(src), ld, strided, line, p, lines, k, dst, panels);
   else pack_lines<P>(static_cast<const f16*>(src), ld, strided, line, p, lines, k, dst, panels);
 }
 
@@ -124,7 +129,8 @@ template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t 
     }
   }
 }
-template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
+template <int P>
+void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
   const PanelParts<P> parts(lines, panels.count);
   for (int64_t p = 0; p < k; p += 2, src += 2 * ld, dst += P) {
@@ -137,7 +143,8 @@ template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lin
         for (int l = 0; l < P; l += W) store(to + l, join_pairs(low + l, high + l));
     for (; i < panels.count; ++i, low += P, high += high ? P : 0, to += panels.stride)
       for (int l = 0; l < P; l += W) {
-        const int keep = min_of(W, P - l), have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i * P - l)));
+        const int keep = min_of(W, P - l),
+                  have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i * P - l)));
         const F v = join_pairs_n(low + l, high ? high + l : nullptr, have);
         if (keep == W) store(to + l, v);
         else store_n(to + l, v, keep);
@@ -145,7 +152,8 @@ template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lin
   }
 }
 template <int P>
-void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels = {}) {
+void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k,
+    float* dst, Panels panels = {}) {
   const bf16* s = static_cast<const bf16*>(src) + (strided ? p * ld + line : line * ld + p);
   strided ? pack_pair_columns<P>(s, ld, lines, k, dst, panels) : pack_pair_rows<P>(s, ld, lines, k, dst);
 }

@@ -25,7 +25,8 @@ namespace cpu {
 
 void with_avxvnni(Kernels& k) {
   k.name = "avxvnni";
-  k.quant_linear_scratch = HEDDLE_ISA::linear_scratch, k.quant_linear = HEDDLE_ISA::linear, k.quant_linears = HEDDLE_ISA::linears;
+  k.quant_linear_scratch = HEDDLE_ISA::linear_scratch, k.quant_linear = HEDDLE_ISA::linear,
+  k.quant_linears = HEDDLE_ISA::linears;
   k.quant_packed_bytes = HEDDLE_ISA::quant_packed_bytes, k.quant_pack = HEDDLE_ISA::quant_pack;
 }
 

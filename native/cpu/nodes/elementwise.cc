@@ -16,7 +16,9 @@ bool one_type(const Node& n) {
   return is_activation(n.in[0]);
 }
 
-bool activation_supports(const Node& n) { return is_activation(n.in[0]) && n.in.back().dtype == n.in[0].dtype && same_or_bf16(n.in[0], n.out[0]); }
+bool activation_supports(const Node& n) {
+  return is_activation(n.in[0]) && n.in.back().dtype == n.in[0].dtype && same_or_bf16(n.in[0], n.out[0]);
+}
 
 Elementwise describe(const Node& n) {
   Elementwise e{};
@@ -62,9 +64,7 @@ bool cast_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.out[0
 void cast(const Node& n, Context& c) { active().cast(describe(n), c.pool); }
 
 bool sum_supports(const Node& n) { return is_activation(n.in[0]); }
-void sum(const Node& n, Context& c) {
-  *n.out[0].as<float>() = static_cast<float>(active().sum(describe(n), c.pool));
-}
+void sum(const Node& n, Context& c) { *n.out[0].as<float>() = static_cast<float>(active().sum(describe(n), c.pool)); }
 
 bool always(const Node&) { return true; }
 void broadcast(const Node& n, Context& c) {
@@ -100,7 +100,8 @@ void accumulate(const Node& n, Context& c) {
 bool assign_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.in[1]); }
 void assign(const Node& n, Context& c) {
   Elementwise e{};
-  e.size = n.in[0].shape.size(), e.type = n.in[1].dtype, e.a = n.in[1].data, e.y = n.in[0].data, e.out_type = n.in[0].dtype;
+  e.size = n.in[0].shape.size(), e.type = n.in[1].dtype, e.a = n.in[1].data, e.y = n.in[0].data,
+  e.out_type = n.in[0].dtype;
   active().cast(e, c.pool);
 }
 

@@ -14,10 +14,15 @@ constexpr int fours_bytes = 4 * W;  // of a vector of fours
 HEDDLE_SIMD Lanes low_nibbles(Lanes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 HEDDLE_SIMD Lanes high_nibbles(Lanes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
 using FourBits = uint64_t;  // one for each byte of a vector
-HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) { return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16)); }
+HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
+  return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16));
+}
 // The bits of 2 p and 2 p + 1 of each byte, as its fifth and sixth.
 HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
-  const Lanes placed = p == 0 ? _mm512_slli_epi16(v, 4) : p == 1 ? _mm512_slli_epi16(v, 2) : p == 2 ? v : _mm512_srli_epi16(v, 2);
+  const Lanes placed = p == 0   ? _mm512_slli_epi16(v, 4)
+                       : p == 1 ? _mm512_slli_epi16(v, 2)
+                       : p == 2 ? v
+                                : _mm512_srli_epi16(v, 2);
   return _mm512_and_si512(placed, _mm512_set1_epi8(48));
 }
 HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm512_or_si512(a, b); }
@@ -33,7 +38,10 @@ HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
   return _mm256_or_si256(v, _mm256_and_si256(_mm256_cmpeq_epi8(bit, own), _mm256_set1_epi8(16)));
 }
 HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
-  const Lanes placed = p == 0 ? _mm256_slli_epi16(v, 4) : p == 1 ? _mm256_slli_epi16(v, 2) : p == 2 ? v : _mm256_srli_epi16(v, 2);
+  const Lanes placed = p == 0   ? _mm256_slli_epi16(v, 4)
+                       : p == 1 ? _mm256_slli_epi16(v, 2)
+                       : p == 2 ? v
+                                : _mm256_srli_epi16(v, 2);
   return _mm256_and_si256(placed, _mm256_set1_epi8(48));
 }
 HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm256_or_si256(a, b); }
@@ -67,11 +75,17 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
 // reading order.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
-  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
-  static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
+  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false,
+                        is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
+  static constexpr int units = 2, groups = 1,
+                       offset = fifth     ? 16
+                                : nibbles ? 8
+                                          : signed_offset,
+                       vectors = nibbles ? 4 : 8;
   // number of fours whose sum fits 16 bits with activations up to 127
   static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;
-  static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes, bytes = units_at + units * each;
+  static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes,
+                           bytes = units_at + units * each;
   static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
   // The order in which fours are read: those of one vector together.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
@@ -92,7 +106,7 @@ template <DType T> struct PackedPlain {
     return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + (fifth ? 6 : 2))));
   }
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
-    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;  // bytes of a stored unit: its scale first
+    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;              // bytes of a stored unit: its scale first
     constexpr int sets = units * vectors < W ? 1 : units * vectors / W;  // of lines
     const int64_t count = p.k / unit;
     alignas(64) static constexpr uint8_t nothing[size] = {};
@@ -126,7 +140,8 @@ template <DType T> struct PackedPlain {
       }
       for (int u = 0; fifth && u < units; ++u) __builtin_memcpy(to + units_at + u * each, bits[u], sizeof bits[u]);
       for (int s = 0; s < sets; ++s)
-        store_fours(lines[s], units * vectors / sets, [&](int v) { return to + vector_at((s * W + v) / vectors, (s * W + v) % vectors); });
+        store_fours(lines[s], units * vectors / sets,
+            [&](int v) { return to + vector_at((s * W + v) / vectors, (s * W + v) % vectors); });
     }
   }
 };
@@ -136,7 +151,8 @@ using Packed5 = PackedPlain<DType::q5_0>;
 
 // 16 bytes, from the 32 integers of a unit: the first half's nibbles low, the second's high.
 HEDDLE_SIMD __m128i nibbles_of(const int8_t* q) {
-  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)), high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + 16));
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)),
+                high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + 16));
   const __m128i mask = _mm_set1_epi8(15);
   return _mm_or_si128(_mm_and_si128(low, mask), _mm_slli_epi16(_mm_and_si128(high, mask), 4));
 }
@@ -164,7 +180,9 @@ struct Packed4K {
     return j % 2 ? high_nibbles(v) : low_nibbles(v);
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at), packed_bytes(at + scale_at(u))); }
-  HEDDLE_SIMD F minimum(const uint8_t* at, int u) { return mul(packed_halves(at + 2 * W), packed_bytes(at + minimum_at(u))); }
+  HEDDLE_SIMD F minimum(const uint8_t* at, int u) {
+    return mul(packed_halves(at + 2 * W), packed_bytes(at + minimum_at(u)));
+  }
 
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
     for (int64_t b = 0; b < p.k / span; ++b, to += bytes) {
@@ -208,7 +226,9 @@ struct Packed6K {
     const Lanes v = load_lanes(own + j % 4 * fours_bytes), high = load_lanes(own + (4 + j / 4) * fours_bytes);
     return either(j < 4 ? low_nibbles(v) : high_nibbles(v), pair_as_upper(high, j % 4));
   }
-  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) { return mul(packed_halves(at), packed_bytes(at + scale_at(2 * u + g))); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) {
+    return mul(packed_halves(at), packed_bytes(at + scale_at(2 * u + g)));
+  }
   HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
 
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
@@ -262,7 +282,9 @@ template <> struct Widened<Packed8> : Packed8 {
   static constexpr int64_t four_bytes = 2 * fours_bytes, negatives_at = 8 * four_bytes, each = negatives_at + W * 4;
   static constexpr int64_t halves_at = units * each, bytes = halves_at + units * W * 2;
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes); }
-  HEDDLE_SIMD Lanes mask(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes + fours_bytes); }
+  HEDDLE_SIMD Lanes mask(const uint8_t* at, int u, int j) {
+    return load_lanes(at + u * each + j * four_bytes + fours_bytes);
+  }
   HEDDLE_SIMD Lanes negatives(const uint8_t* at, int u) { return load_lanes(at + u * each + negatives_at); }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + halves_at + u * W * 2); }
 };

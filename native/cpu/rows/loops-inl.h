@@ -33,7 +33,9 @@ template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tas
 }
 
 // Whether a thread that has done this task of a loop usually does the next one after it.
-inline bool goes_on(int64_t task, int64_t tasks, int threads) { return task + 1 < tasks && (task + 1) * threads / tasks == task * threads / tasks; }
+inline bool goes_on(int64_t task, int64_t tasks, int threads) {
+  return task + 1 < tasks && (task + 1) * threads / tasks == task * threads / tasks;
+}
 
 inline float load_any(const void* p, DType type, int64_t i) {
   return type == DType::f32    ? static_cast<const float*>(p)[i]

@@ -27,11 +27,11 @@ struct WeightView {
 
 struct WeightCast {
   WeightSource source;
-  WeightView view;      // rank 1 to 4, within the source; merged
-  int64_t first = 0;    // of the view's elements: `count` from there on are made, whole blocks
+  WeightView view;    // rank 1 to 4, within the source; merged
+  int64_t first = 0;  // of the view's elements: `count` from there on are made, whole blocks
   int64_t count = 0;
   DType to = DType::f32;
-  float addend = 0;     // added before rounding
+  float addend = 0;  // added before rounding
   uint8_t* out = nullptr;
 };
 

@@ -30,8 +30,8 @@ struct WeightSource {
   Storage storage = Storage::plain;
   // of what read() gives; of 8-bit floats f32, the products themselves, or bf16, to which they are rounded
   DType type = DType::f32;
-  StoredBytes stored;       // fp8: e4m3 bytes; mxfp4: 16 bytes a block, neighbours in one byte
-  StoredBytes scales;       // mxfp4: one byte a block
+  StoredBytes stored;               // fp8: e4m3 bytes; mxfp4: 16 bytes a block, neighbours in one byte
+  StoredBytes scales;               // mxfp4: one byte a block
   std::vector<float> block_scales;  // fp8: (fp8_blocks(rows), fp8_blocks(columns))
   int64_t columns = 0;              // fp8
 

@@ -29,7 +29,8 @@ template <int width_, int keys_> struct Tile {
   // registers of the warpgroups' threads
   static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
   static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O that one product makes
-  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
+  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
+      "no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "parts begin with a box");
 };
 
@@ -38,7 +39,9 @@ struct Maps {
 };
 
 // grid (sequences * tiles of 128 queries, H). T::width: D or more, of which the rest is zeros.
-template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_attention_kernel(const __grid_constant__ Maps maps, TensorAttention a) {
+template <class T>
+__global__ void __launch_bounds__(threads, 1)
+    tensor_warpgroup_attention_kernel(const __grid_constant__ Maps maps, TensorAttention a) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, q_full, [1]);
@@ -47,8 +50,8 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   HEDDLE_SHARED(uint64_t, v_full, [stages]);
   HEDDLE_SHARED(uint64_t, v_empty, [stages]);
   constexpr int keys = T::keys;
-  unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes, *k_ring = q_tile + T::q_bytes,
-                *v_ring = k_ring + stages * T::bytes;
+  unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
+                *k_ring = q_tile + T::q_bytes, *v_ring = k_ring + stages * T::bytes;
   const int lane = threadIdx.x % warp_size;
   // The last tiles of a sequence, which see most keys, go first.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, sequence = blockIdx.x / tiles, start = sequence * a.T;
@@ -74,10 +77,12 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     ptx::give_registers<T::copying>();
     if (threadIdx.x != 0 || key_tiles == 0) return;
     const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence);
-    const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row, uint64_t* full) {
+    const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row,
+                          uint64_t* full) {
       ptx::arrive_expecting(full, T::boxes * box_bytes);
       HEDDLE_ROLLED  // few registers are left here
-      for (int i = 0; i < T::boxes; ++i) ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
+          for (int i = 0; i < T::boxes; ++i)
+              ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
     };
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);
     for (int t = 0; t < key_tiles; ++t) {
@@ -120,7 +125,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     HEDDLE_UNROLL
     for (int d = 0; d < T::width / 16; ++d)
       ptx::multiply_tiles<false, false>(s, ptx::describe_tile(q + d / 4 * T::q_box_bytes + d % 4 * 32, 0, group_bytes),
-                                        ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
+          ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
     ptx::commit_products();
   };
   // Asks for the product of p and the values of tile t.
@@ -131,7 +136,10 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     for (int part = 0; part < T::parts; ++part) {
       HEDDLE_UNROLL
       for (int i = 0; i < keys / 16; ++i)
-        ptx::multiply_registers<true>(o[part], p[i], ptx::describe_tile(v + part * (T::part / 64) * T::box_bytes + i * 16 * line_bytes, T::box_bytes, group_bytes), true);
+        ptx::multiply_registers<true>(o[part], p[i],
+            ptx::describe_tile(
+                v + part * (T::part / 64) * T::box_bytes + i * 16 * line_bytes, T::box_bytes, group_bytes),
+            true);
     }
     ptx::commit_products();
   };
@@ -139,7 +147,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     if (lane == 0) ptx::arrive(empty);
   };
   // s: scores of tile t, becomes weights; kept: what earlier sums are multiplied by.
-  const auto weigh = [&](int t, float (&kept)[2]) {
+  const auto weigh = [&](int t, float(&kept)[2]) {
     ptx::pin_all(s);
     const int tile0 = first + t * keys;
     if (!plain) {
@@ -147,7 +155,8 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       for (int r = 0; r < keys / 2; ++r) s[r] = a.scores.of(s[r]);
     }
     // Most tiles are seen whole.
-    const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 && rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
+    const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&
+                       rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
     if (__ballot_sync(all_lanes, whole) != all_lanes) {
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) {
@@ -192,7 +201,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       multiply_keys(t);
       multiply_values(t - 1);
       if (consumer == 0 || t + 1 < key_tiles) pass_turn();  // every arrival is waited for
-      ptx::wait_products<1>();  // the scores
+      ptx::wait_products<1>();                              // the scores
       give_back(&k_empty[t % stages]);
       weigh(t, kept);
       ptx::wait_products<0>();
@@ -212,16 +221,19 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     for (int i = 0; i < T::parts; ++i) ptx::pin_all(o[i]);
   }
 
-  rows.store<T::width>(a, own_row, end, head, to_power, [&](int j, int h) { return &o[8 * j / T::part][4 * (j % (T::part / 8)) + 2 * h]; });
+  rows.store<T::width>(a, own_row, end, head, to_power,
+      [&](int j, int h) { return &o[8 * j / T::part][4 * (j % (T::part / 8)) + 2 * h]; });
 #endif
 }
 
 template <class T> void run(const Context& c, const TensorAttention& a) {
   const int64_t sequences = a.N / a.T;
-  const Maps maps{map_of_heads(a.q, sequences, a.T, a.H, a.D, query_rows), map_of_heads(a.k, sequences, a.T, a.KH, a.D, T::keys),
-                  map_of_heads(a.v, sequences, a.T, a.KH, a.D, T::keys)};
-  launch(c, "attention", {dim3(static_cast<unsigned>(sequences * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)), dim3(threads), T::shared},
-         tensor_warpgroup_attention_kernel<T>, maps, a);
+  const Maps maps{map_of_heads(a.q, sequences, a.T, a.H, a.D, query_rows),
+      map_of_heads(a.k, sequences, a.T, a.KH, a.D, T::keys), map_of_heads(a.v, sequences, a.T, a.KH, a.D, T::keys)};
+  launch(c, "attention",
+      {dim3(static_cast<unsigned>(sequences * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
+          dim3(threads), T::shared},
+      tensor_warpgroup_attention_kernel<T>, maps, a);
 }
 
 }  // namespace

@@ -112,15 +112,18 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
 
 template <int width, int keys> void run(const Context& c, const TensorAttention& a) {
   const size_t bytes = static_cast<size_t>(query_rows + stages * 2 * keys) * width * sizeof(uint16_t);
-  launch(c, "attention", {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)), dim3(threads), bytes},
-         tensor_attention_kernel<width, keys>, a);
+  launch(c, "attention",
+      {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
+          dim3(threads), bytes},
+      tensor_attention_kernel<width, keys>, a);
 }
 
 void attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2];
   RowSpan* spans = static_cast<RowSpan*>(c.scratch);
-  const TensorAttention a{q.as<uint16_t>(), k.as<uint16_t>(), v.as<uint16_t>(), optional_view(n, 4), spans, n.out[0].as<uint16_t>(),
-                          n.out[1].as<float>(), q.shape[0], sequence_length(n, q), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
+  const TensorAttention a{q.as<uint16_t>(), k.as<uint16_t>(), v.as<uint16_t>(), optional_view(n, 4), spans,
+      n.out[0].as<uint16_t>(), n.out[1].as<float>(), q.shape[0], sequence_length(n, q), q.shape[1], k.shape[1],
+      q.shape[2], Scores(n)};
   if (a.N == 0) return;
   find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, a.T, spans);
   if (attention_takes_warpgroups(a.D, a.T, properties_of(c))) return attention_warpgroup(c, a);
@@ -133,7 +136,8 @@ void attention(const Node& n, Context& c) {
 bool supports(const Node& n) {
   const auto is_bf16 = [](const Tensor& t) { return t.dtype == DType::bf16; };
   const int64_t D = n.in[0].shape[2];
-  return is_bf16(n.in[0]) && is_bf16(n.in[1]) && is_bf16(n.in[2]) && is_bf16(n.out[0]) && D <= largest_head && D % piece == 0;
+  return is_bf16(n.in[0]) && is_bf16(n.in[1]) && is_bf16(n.in[2]) && is_bf16(n.out[0]) && D <= largest_head &&
+         D % piece == 0;
 }
 size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]) * sizeof(RowSpan); }
 

@@ -36,7 +36,9 @@ template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int6
 }
 
 // tanh x = 1 - 2 / (1 + e^2x), within 2^-22: times the cap that is what a score's own rounding is.
-__device__ inline float soft_cap(float x) { return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x)); }
+__device__ inline float soft_cap(float x) {
+  return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x));
+}
 
 __device__ inline float quad_max(float v) {  // over the four lanes that share a row
   v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));
@@ -80,7 +82,8 @@ struct QueryRows : RunningRows {
     }
   }
   // Ends the rows. pair(j, h): the lane's two sums of columns [8 j, 8 j + 8) of row h.
-  template <int width, class F> __device__ void store(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float to_power, F pair) {
+  template <int width, class F>
+  __device__ void store(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float to_power, F pair) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
       const float total = quad_sum(sum[h]), inverse = total > 0 ? 1.0f / total : 0.0f;
@@ -88,7 +91,9 @@ struct QueryRows : RunningRows {
       const int64_t at = (row + 8 * h) * a.H + head;
       HEDDLE_UNROLL
       for (int j = 0; j < width / 8; ++j)
-        if (8 * j < a.D) *reinterpret_cast<uint32_t*>(a.o + at * a.D + 8 * j + threadIdx.x % 4 * 2) = ptx::pack_bf16(pair(j, h)[0] * inverse, pair(j, h)[1] * inverse);
+        if (8 * j < a.D)
+          *reinterpret_cast<uint32_t*>(a.o + at * a.D + 8 * j + threadIdx.x % 4 * 2) =
+              ptx::pack_bf16(pair(j, h)[0] * inverse, pair(j, h)[1] * inverse);
       if (threadIdx.x % 4 == 0) a.lse[at] = total > 0 ? (largest[h] * to_power + log2f(total)) * ln_2 : -INFINITY;
     }
   }

@@ -18,7 +18,8 @@ namespace {
 constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;
 
 // sum (16 own rows, 32 others) = own (from row `row` on) otherᵀ
-template <int width> __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
+template <int width>
+__device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
   HEDDLE_UNROLL
   for (int d = 0; d < width; d += 16) {
     uint32_t left[4];
@@ -33,7 +34,9 @@ template <int width> __device__ inline void row_products(float (&sum)[tile / 8][
   }
 }
 // acc (16 own rows, width) += weights (16, 32) other (32, width)
-template <int width> __device__ inline void add_weighted(float (&acc)[width / 8][4], const float (&weights)[tile / 8][4], const uint16_t* other) {
+template <int width>
+__device__ inline void add_weighted(
+    float (&acc)[width / 8][4], const float (&weights)[tile / 8][4], const uint16_t* other) {
   HEDDLE_UNROLL
   for (int i = 0; i < tile / 8; i += 2) {
     uint32_t left[4];
@@ -48,7 +51,9 @@ template <int width> __device__ inline void add_weighted(float (&acc)[width / 8]
   }
 }
 // The warp's 16 rows of acc, from `row` on, to x (rows, heads, D).
-template <int width> __device__ inline void store_rows(uint16_t* x, const float (&acc)[width / 8][4], int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
+template <int width>
+__device__ inline void store_rows(
+    uint16_t* x, const float (&acc)[width / 8][4], int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
   const int lane = threadIdx.x % warp_size;
   HEDDLE_UNROLL
   for (int h = 0; h < 2; ++h) {
@@ -56,7 +61,8 @@ template <int width> __device__ inline void store_rows(uint16_t* x, const float 
     HEDDLE_UNROLL
     for (int j = 0; j < width / 8; ++j)
       if (r < end && 8 * j < D)
-        *reinterpret_cast<uint32_t*>(x + (r * heads + head) * D + 8 * j + 2 * (lane % 4)) = pack_bf16(acc[j][2 * h], acc[j][2 * h + 1]);
+        *reinterpret_cast<uint32_t*>(x + (r * heads + head) * D + 8 * j + 2 * (lane % 4)) =
+            pack_bf16(acc[j][2 * h], acc[j][2 * h + 1]);
   }
 }
 
@@ -76,7 +82,8 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   const auto copy_stage = [&](int64_t t) {
     uint16_t* k_tile = ring + t % 2 * 2 * tile * width;
     copy_tile<tile, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
-    copy_tile<tile, width, threads>(k_tile + tile * width, bits(a.v) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
+    copy_tile<tile, width, threads>(
+        k_tile + tile * width, bits(a.v) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
   };
   RowSpan span[2];
   float lse[2], mean[2], dq[width / 8][4] = {};
@@ -126,7 +133,8 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
   HEDDLE_SHARED(RowSpan, spans, [tile]);
   HEDDLE_SHARED(float, lses, [tile]);
   HEDDLE_SHARED(float, means, [tile]);
-  uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width, *do_tile = q_tile + tile * width;
+  uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width,
+           *do_tile = q_tile + tile * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
@@ -182,7 +190,8 @@ template <int width> void run(const Context& c, const BackwardArguments& a) {
   const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
   const size_t of_queries = static_cast<size_t>(2 * own_rows + 4 * tile) * width * sizeof(uint16_t);
   const size_t of_keys = static_cast<size_t>(2 * own_rows + 2 * tile) * width * sizeof(uint16_t);
-  launch(c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), of_queries}, query_gradient_kernel<width>, a);
+  launch(
+      c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), of_queries}, query_gradient_kernel<width>, a);
   launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), of_keys}, key_gradient_kernel<width>, a);
 }
 

@@ -8,18 +8,18 @@ namespace cuda {
 
 // Operations on f32 sums in registers before they are stored. All (m, n) operands have c's layout.
 struct Ending {
-  int activation = -1;                   // as activated() numbers them; -1: none
-  View onto{nullptr, DType::f32};        // (m, n), added last: c's own memory, even
-  Out before{nullptr, DType::f32};       // (m, n): keeps what the activation is of
+  int activation = -1;              // as activated() numbers them; -1: none
+  View onto{nullptr, DType::f32};   // (m, n), added last: c's own memory, even
+  Out before{nullptr, DType::f32};  // (m, n): keeps what the activation is of
   // A gated product: c = activation(a b + bias) (a up + up_bias), of a second right operand that lies as b does.
   View up{nullptr, DType::f32}, up_bias{nullptr, DType::f32};
-  Out up_kept{nullptr, DType::f32};      // (m, n): keeps the second factor
+  Out up_kept{nullptr, DType::f32};  // (m, n): keeps the second factor
 };
 
 // c (m, n) = a (m, k) b (k, n) + bias (n), or added to what c holds; then the ending. Sums are in f32.
 struct Gemm {
-  View a, b, bias;     // bias.data may be null
-  Out c;               // data null: a gated product's factors are kept, and that is all
+  View a, b, bias;  // bias.data may be null
+  Out c;            // data null: a gated product's factors are kept, and that is all
   int64_t m, n, k;
   int64_t lda, ldb, ldc;            // elements between rows as stored
   bool a_transposed, b_transposed;  // stored (k, m), (n, k)
@@ -48,7 +48,9 @@ void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, con
 template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   const int64_t most = int64_t{65535} * tile_m;
   const auto skip = [](auto& x, int64_t elements) {
-    if (x.data) x.data = const_cast<char*>(static_cast<const char*>(x.data)) + elements * static_cast<int64_t>(dtype_bytes(x.type));
+    if (x.data)
+      x.data =
+          const_cast<char*>(static_cast<const char*>(x.data)) + elements * static_cast<int64_t>(dtype_bytes(x.type));
   };
   for (int64_t row = 0; row < g.m; row += most) {
     Gemm strip = g;

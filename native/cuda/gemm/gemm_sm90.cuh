@@ -20,7 +20,9 @@ template <int tile_n, int stages_, int a_bytes_, int b_bytes> struct RingTile {
   // the beginning is rounded up
   static constexpr size_t bytes = static_cast<size_t>(stages) * stage_bytes + waiting_bytes + group_bytes;
 };
-template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) { return ((m + T::m - 1) / T::m) * ((n + T::n - 1) / T::n); }
+template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) {
+  return ((m + T::m - 1) / T::m) * ((n + T::n - 1) / T::n);
+}
 
 // As many blocks as multiprocessors: each makes one tile after another.
 template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n) {
@@ -29,7 +31,9 @@ template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n) {
 }
 
 #if HEDDLE_SM90A
-__device__ inline unsigned char* ring_in(unsigned char* memory) { return memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes; }
+__device__ inline unsigned char* ring_in(unsigned char* memory) {
+  return memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
+}
 
 // Makes the ring's barriers ready: `full` for one that asks for copies, `empty` for every warp that multiplies. All
 // threads call it.
@@ -47,7 +51,8 @@ template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages]
 // Ends a warp's 16 rows from `row0`, from column `column0` on, given its registers of a warpgroup's sums. In a gated
 // product the first half of the columns belongs to one factor, the second half to the other.
 template <bool gated, int registers>
-__device__ inline void end_sums(const Gemm& g, float* own, int64_t row0, int64_t column0, const float (&sum)[registers]) {
+__device__ inline void end_sums(
+    const Gemm& g, float* own, int64_t row0, int64_t column0, const float (&sum)[registers]) {
   HEDDLE_ROLLED
   for (int c = 0; c < registers / 16; ++c) {
     HEDDLE_UNROLL

@@ -54,10 +54,12 @@ template <class Rows> struct Blocks {
     static_assert(tile_k % run_elements == 0, "whole runs");
     constexpr int deep = tile_k / run_elements, wide = tile_m / run_elements;
     for (int e = threadIdx.x; e < tile_m * tile_k / run_elements; e += threads) {
-      const int i = depth_innermost ? e / deep : e % wide * run_elements, k = depth_innermost ? e % deep * run_elements : e / wide;
+      const int i = depth_innermost ? e / deep : e % wide * run_elements,
+                k = depth_innermost ? e % deep * run_elements : e / wide;
       const int64_t line = line0 + i, depth = k0 + k;
       Run run{};  // zeros
-      if (line < lines && depth < k_end) run = w.run(first + (depth_innermost ? line : depth), (depth_innermost ? depth : line) / run_elements);
+      if (line < lines && depth < k_end)
+        run = w.run(first + (depth_innermost ? line : depth), (depth_innermost ? depth : line) / run_elements);
       HEDDLE_UNROLL
       for (int r = 0; r < run_elements; ++r) {
         if (depth_innermost) tile[k + r][i] = run[r];
@@ -70,7 +72,8 @@ template <class Rows> struct Blocks {
 // The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of
 // the block call it.
 template <int tile_k, class Left, class Right, class Store>
-__device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
+__device__ inline void tile_product(
+    int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
@@ -105,7 +108,8 @@ __device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& 
   HEDDLE_UNROLL
   for (int i = 0; i < per_thread; ++i) {
     HEDDLE_UNROLL
-    for (int j = 0; j < per_thread; ++j) store(ty * per_thread + i, tx + j * (tile_n / per_thread), apart ? total[i][j] : sum[i][j]);
+    for (int j = 0; j < per_thread; ++j)
+      store(ty * per_thread + i, tx + j * (tile_n / per_thread), apart ? total[i][j] : sum[i][j]);
   }
 }
 

@@ -16,7 +16,8 @@ template <int pieces> __device__ inline int swizzled(int r, int p) { return (r *
 // Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end,
 // column_end).
 template <int rows, int columns, int threads>
-__device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
+__device__ inline void copy_tile(
+    uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
   constexpr int pieces = columns / piece;
   for (int e = threadIdx.x; e < rows * pieces; e += threads) {
     const int r = e / pieces, p = e % pieces;
@@ -29,26 +30,34 @@ __device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, 
 // The left operand's fragment of rows [row, row + 16) and depths [k, k + 16), of a tile (rows, depth).
 template <int columns> __device__ inline void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
-  ptx::load_matrices<false>(to, tile + swizzled<columns / piece>(row + matrix % 2 * 8 + lane % 8, (k + matrix / 2 * 8) / piece));
+  ptx::load_matrices<false>(
+      to, tile + swizzled<columns / piece>(row + matrix % 2 * 8 + lane % 8, (k + matrix / 2 * 8) / piece));
 }
 // The same of a tile (depth, rows).
-template <int columns> __device__ inline void load_left_turned(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
+template <int columns>
+__device__ inline void load_left_turned(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
-  ptx::load_matrices<true>(to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
+  ptx::load_matrices<true>(
+      to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
 }
 // Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns,
 // depth).
-template <int columns> __device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
+template <int columns>
+__device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   uint32_t two[4];
-  ptx::load_matrices<false>(two, tile + swizzled<columns / piece>(n + matrix / 2 * 8 + lane % 8, (k + matrix % 2 * 8) / piece));
+  ptx::load_matrices<false>(
+      two, tile + swizzled<columns / piece>(n + matrix / 2 * 8 + lane % 8, (k + matrix % 2 * 8) / piece));
   first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
 }
 // The same of a tile (depth, columns).
-template <int columns> __device__ inline void load_right_turned(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
+template <int columns>
+__device__ inline void load_right_turned(
+    uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   uint32_t two[4];
-  ptx::load_matrices<true>(two, tile + swizzled<columns / piece>(k + matrix % 2 * 8 + lane % 8, (n + matrix / 2 * 8) / piece));
+  ptx::load_matrices<true>(
+      two, tile + swizzled<columns / piece>(k + matrix % 2 * 8 + lane % 8, (n + matrix / 2 * 8) / piece));
   first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
 }
 

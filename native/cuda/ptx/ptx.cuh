@@ -82,9 +82,10 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 16, source_bytes);
 #else
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from),
-               "r"(source_bytes)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))),
+      "l"(from), "r"(source_bytes)
+      : "memory");
 #endif
 }
 
@@ -93,8 +94,10 @@ __device__ inline void copy_async_4(void* to, const void* from, int source_bytes
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 4, source_bytes);
 #else
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from), "r"(source_bytes)
-               : "memory");
+  asm volatile(
+      "cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))),
+      "l"(from), "r"(source_bytes)
+      : "memory");
 #endif
 }
 
@@ -127,7 +130,8 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
   if (reinterpret_cast<uintptr_t>(row) % 16) emulator::fatal("ldmatrix of a misaligned row");
   // for the race detector
   for (int i = 0; i < 8; ++i) static_cast<void>(static_cast<const volatile uint16_t*>(row)[i]);
-  emulator::collective(all_threads, transposed ? "ldmatrix.trans" : "ldmatrix", 0, &mine, [](void** lanes, uint32_t mask) {
+  emulator::collective(
+      all_threads, transposed ? "ldmatrix.trans" : "ldmatrix", 0, &mine, [](void** lanes, uint32_t mask) {
     if (mask != all_threads) emulator::fatal("ldmatrix without all lanes of the warp");
     for (int i = 0; i < 32; ++i)
       for (int r = 0; r < 4; ++r) {
@@ -145,10 +149,14 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
   if (transposed)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+        : "r"(address)
+        : "memory");
   else
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+        : "r"(address)
+        : "memory");
 #endif
 }
 
@@ -158,7 +166,8 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
 #if HEDDLE_EMULATED
 inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
 // The warp's product of pairs of 16-bit numbers, of which `number` makes floats.
-template <float (*number)(uint16_t)> inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+template <float (*number)(uint16_t)>
+inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Lane {
     float* c;
     const uint32_t *a, *b;
@@ -193,9 +202,10 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
 #if HEDDLE_EMULATED
   multiply_pairs<float_of_bf16>(c, a, b);
 #else
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 // mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: the same of f16.
@@ -203,9 +213,10 @@ __device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint
 #if HEDDLE_EMULATED
   multiply_pairs<half_to_float>(c, a, b);
 #else
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
@@ -247,9 +258,10 @@ __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uin
       }
   });
 #else
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
@@ -281,9 +293,10 @@ __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uin
       }
   });
 #elif HEDDLE_E4M3
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
@@ -310,12 +323,13 @@ __device__ inline void mma_int8(int (&c)[4], const uint32_t (&a)[2], uint32_t b)
     }
     for (int i = 0; i < 32; ++i)
       for (int e = 0; e < 4; ++e)
-        for (int k = 0; k < 16; ++k) static_cast<Lane*>(lanes[i])->c[e] += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
+        for (int k = 0; k < 16; ++k)
+          static_cast<Lane*>(lanes[i])->c[e] += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
   });
 #else
   asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(b));
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(b));
 #endif
 }
 

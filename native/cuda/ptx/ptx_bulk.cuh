@@ -22,7 +22,9 @@ __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HE
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, false, line);
 #elif HEDDLE_SM90A
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(shared_address(from)), "r"(bytes) : "memory");
+  asm volatile(
+      "cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(shared_address(from)), "r"(bytes)
+      : "memory");
 #endif
 }
 // cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): the same, added to the f32 that are there; each of them at once, in no
@@ -31,7 +33,9 @@ __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDD
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, true, line);
 #elif HEDDLE_SM90A
-  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to), "r"(shared_address(from)), "r"(bytes) : "memory");
+  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to),
+      "r"(shared_address(from)), "r"(bytes)
+      : "memory");
 #endif
 }
 // cp.async.bulk.commit_group (9.7.9.25.4.4.1)

@@ -30,7 +30,9 @@ inline uintptr_t shared_address(const void* data) { return emulator::shared_addr
 #else
 #define HEDDLE_LINE
 #define HEDDLE_ONLY_LINE
-__device__ inline unsigned shared_address(const void* data) { return static_cast<unsigned>(__cvta_generic_to_shared(data)); }
+__device__ inline unsigned shared_address(const void* data) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(data));
+}
 #endif
 
 // mbarrier.init (9.7.13.15.9): a phase is complete after `count` arrivals, when as many bytes have come as were
@@ -66,7 +68,8 @@ __device__ inline void arrive_expecting(uint64_t* barrier, unsigned bytes HEDDLE
 #if HEDDLE_EMULATED
   emulator::arrive(barrier, bytes, line);
 #else
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
+      : "memory");
 #endif
 }
 
@@ -82,7 +85,9 @@ __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LI
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@done bra over;\n"  // not bra.uni: lanes of a warp may find it complete at different times
       "bra again;\n"
-      "over:\n}\n" ::"r"(shared_address(barrier)), "r"(parity) : "memory");
+      "over:\n}\n" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
 #endif
 }
 
@@ -109,9 +114,10 @@ __device__ inline void copy_bytes(void* to, const void* from, unsigned bytes, ui
 #if HEDDLE_EMULATED
   emulator::copy_bytes(to, from, bytes, barrier, line);
 #elif HEDDLE_SM90A
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(bytes),
-               "r"(shared_address(barrier))
-               : "memory");
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(barrier))
+      : "memory");
 #endif
 }
 
@@ -122,9 +128,11 @@ __device__ inline void copy_box(void* to, const void* map, int column, int row, 
   const int32_t at[2] = {column, row};
   emulator::copy_box(to, map, 2, at, barrier, line);
 #elif HEDDLE_SM90A
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(shared_address(to)),
-               "l"(map), "r"(shared_address(barrier)), "r"(column), "r"(row)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(column), "r"(row)
+      : "memory");
 #endif
 }
 // The same of a tensor of four dimensions, the innermost coordinate first.
@@ -133,9 +141,11 @@ __device__ inline void copy_box(void* to, const void* map, int a, int b, int c, 
   const int32_t at[4] = {a, b, c, d};
   emulator::copy_box(to, map, 4, at, barrier, line);
 #elif HEDDLE_SM90A
-  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(to)),
-               "l"(map), "r"(shared_address(barrier)), "r"(a), "r"(b), "r"(c), "r"(d)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::
+          "r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(a), "r"(b), "r"(c), "r"(d)
+      : "memory");
 #endif
 }
 // prefetch.tensormap (9.7.9.10)
@@ -151,7 +161,9 @@ __device__ inline void prefetch_map(const void* map) {
 // other warps have given them back, because a block keeps its registers from launch: 65536 / threads per thread,
 // rounded down to a multiple of 8. With 384 threads that is 168, so three warpgroups share 504. Asking for more waits
 // forever.
-template <int threads> constexpr bool registers_fit(int of_all_warpgroups) { return of_all_warpgroups * 128 <= 65536 / threads / 8 * 8 * threads; }
+template <int threads> constexpr bool registers_fit(int of_all_warpgroups) {
+  return of_all_warpgroups * 128 <= 65536 / threads / 8 * 8 * threads;
+}
 template <int registers> __device__ inline void take_registers(HEDDLE_ONLY_LINE) {
   static_assert(registers % 8 == 0 && registers >= 24 && registers <= 256, "what the instruction takes");
 #if HEDDLE_EMULATED
@@ -175,7 +187,8 @@ template <int registers> __device__ inline void give_registers(HEDDLE_ONLY_LINE)
 // `stride` lies between groups of 8 depths, `leading` between groups of 64 rows.
 __device__ inline uint64_t describe_tile(const void* tile, unsigned leading, unsigned stride) {
   const uint64_t address = shared_address(tile);
-  return (address & 0x3ffff) >> 4 | static_cast<uint64_t>(leading >> 4) << 16 | static_cast<uint64_t>(stride >> 4) << 32 | uint64_t{1} << 62;
+  return (address & 0x3ffff) >> 4 | static_cast<uint64_t>(leading >> 4) << 16 |
+         static_cast<uint64_t>(stride >> 4) << 32 | uint64_t{1} << 62;
 }
 
 // wgmma.fence (9.7.15.7.1): before the first product, and whenever registers that one adds to were touched.
@@ -244,7 +257,8 @@ __device__ inline void multiply_e4m3_tiles(float (&d)[64], uint64_t a, uint64_t 
 // The same with a in registers, which must not change until the wait. Register r of lane i holds row i / 4 + 8 (r % 2)
 // of the warp's 16, depths 2 (i % 4) + 8 (r / 2) and the next. N = 64, 96 or 128.
 template <bool b_transposed, int registers>
-__device__ inline void multiply_registers(float (&d)[registers], const uint32_t (&a)[4], uint64_t b, bool add HEDDLE_LINE) {
+__device__ inline void multiply_registers(
+    float (&d)[registers], const uint32_t (&a)[4], uint64_t b, bool add HEDDLE_LINE) {
   static_assert(registers == 32 || registers == 48 || registers == 64, "N is twice as many");
 #if HEDDLE_EMULATED
   emulator::warpgroup_product({d, 0, b, 2 * registers, false, b_transposed, add, a}, line);

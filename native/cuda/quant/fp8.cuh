@@ -22,7 +22,8 @@ __device__ inline uint8_t float_to_fp8(float f) {
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
   if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
-  if (bits < 0x3c800000) return static_cast<uint8_t>(sign | (__float_as_uint(__uint_as_float(bits) + 16384.0f) - 0x46800000));
+  if (bits < 0x3c800000)
+    return static_cast<uint8_t>(sign | (__float_as_uint(__uint_as_float(bits) + 16384.0f) - 0x46800000));
   bits += 0x7ffff + (bits >> 20 & 1);
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
@@ -36,8 +37,12 @@ struct Fp8Matrix {
   int shift;  // 2^shift rows share one: 128 of a weight, 1 of activations
   int64_t row_step, column_step;
 
-  __device__ float scale_at(int64_t row, int64_t column) const { return scale[(row >> shift) * row_step + column / fp8_block * column_step]; }
-  __device__ float at(int64_t row, int64_t column) const { return scale_at(row, column) * fp8_to_float(q[row * ld + column]); }
+  __device__ float scale_at(int64_t row, int64_t column) const {
+    return scale[(row >> shift) * row_step + column / fp8_block * column_step];
+  }
+  __device__ float at(int64_t row, int64_t column) const {
+    return scale_at(row, column) * fp8_to_float(q[row * ld + column]);
+  }
 };
 
 // c (m, n) = x (m, k) w (n, k)^T + bias (n). x is a matrix of floats or, rounded, of fp8.

@@ -21,7 +21,9 @@ struct Run {
 // The sizes of block_type(T), as device code may read them.
 template <DType T> struct Block;
 #define HEDDLE_BLOCK(name, elements_, bytes_, ...) \
-  template <> struct Block<DType::name> { static constexpr int elements = elements_, bytes = bytes_; };
+  template <> struct Block<DType::name> { \
+    static constexpr int elements = elements_, bytes = bytes_; \
+  };
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
@@ -109,13 +111,21 @@ __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, u
   return (high & upper) | (low & ~upper);
 }
 // -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
-__device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) { return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u); }
+__device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) {
+  return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u);
+}
 // Twice the values of e2m1: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives.
-__device__ inline uint32_t e2m1_bytes(uint32_t nibbles) { return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu); }
+__device__ inline uint32_t e2m1_bytes(uint32_t nibbles) {
+  return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu);
+}
 
 // Scale or minimum g of the eight 6-bit pairs that q4_k and q5_k keep in twelve bytes.
-__device__ inline int six_bit_scale(const uint8_t* s, int g) { return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4; }
-__device__ inline int six_bit_minimum(const uint8_t* s, int g) { return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4; }
+__device__ inline int six_bit_scale(const uint8_t* s, int g) {
+  return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4;
+}
+__device__ inline int six_bit_minimum(const uint8_t* s, int g) {
+  return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4;
+}
 
 // Run r of the block at b.
 template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
@@ -154,11 +164,13 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
     case DType::q5_1: {
       const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
       run.scale = half_at(b), run.minimum = half_at(b + 2);
-      words(b + 8, [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
+      words(b + 8,
+          [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
       break;
     }
     case DType::q2_k:
-      run.scale = half_at(b + 80) * static_cast<float>(b[r] & 15), run.minimum = -half_at(b + 82) * static_cast<float>(b[r] >> 4);
+      run.scale = half_at(b + 80) * static_cast<float>(b[r] & 15),
+      run.minimum = -half_at(b + 82) * static_cast<float>(b[r] >> 4);
       words(b + 16 + 32 * half + at, [&](uint32_t w, int) { return w >> 2 * quarter & 0x03030303u; });
       break;
     case DType::q3_k: {

@@ -47,7 +47,9 @@ struct Out {
 };
 
 inline View view(const Tensor& t) { return {t.data, t.dtype}; }
-inline View optional_view(const Node& n, size_t i) { return n.has_input(i) ? view(n.in[i]) : View{nullptr, DType::f32}; }
+inline View optional_view(const Node& n, size_t i) {
+  return n.has_input(i) ? view(n.in[i]) : View{nullptr, DType::f32};
+}
 inline Out out(const Tensor& t) { return {t.data, t.dtype}; }
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }

@@ -12,13 +12,13 @@ namespace {
 constexpr int threads = 256, parameters = 9;
 
 struct SampleArguments {
-  const float *logits, *params;                          // (R, V), (R, 9)
-  const int32_t *history, *bias_ids;                     // (R, L), (R, B)
-  const float* bias_values;                              // (R, B)
-  const uint32_t* rng;                                   // (R, 3)
-  float* adjusted;                                       // (R, V): after bias and penalties
-  int32_t *token, *top_ids;                              // (R), (R, K)
-  float *logprob, *top_logprobs;                         // (R), (R, K)
+  const float *logits, *params;       // (R, V), (R, 9)
+  const int32_t *history, *bias_ids;  // (R, L), (R, B)
+  const float* bias_values;           // (R, B)
+  const uint32_t* rng;                // (R, 3)
+  float* adjusted;                    // (R, V): after bias and penalties
+  int32_t *token, *top_ids;           // (R), (R, K)
+  float *logprob, *top_logprobs;      // (R), (R, K)
   int64_t V, L, B, K;
   Fault fault;
 };
@@ -110,9 +110,10 @@ struct Parameters {
 __device__ bool valid(const Parameters& s, int64_t L) {
   const auto finite = [](float v) { return fabsf(v) < INFINITY; };
   const auto count = [](float v) { return v >= 0 && v <= 2147483520.0f && v == floorf(v); };
-  return s.temperature >= 0 && finite(s.temperature) && count(s.top_k) && s.top_p > 0 && s.top_p <= 1 && s.min_p >= 0 && s.min_p <= 1 &&
-         s.repetition > 0 && finite(s.repetition) && finite(s.presence) && finite(s.frequency) && count(s.history_length) &&
-         s.history_length <= static_cast<float>(L) && count(s.prompt_length) && s.prompt_length <= s.history_length;
+  return s.temperature >= 0 && finite(s.temperature) && count(s.top_k) && s.top_p > 0 && s.top_p <= 1 && s.min_p >= 0 &&
+         s.min_p <= 1 && s.repetition > 0 && finite(s.repetition) && finite(s.presence) && finite(s.frequency) &&
+         count(s.history_length) && s.history_length <= static_cast<float>(L) && count(s.prompt_length) &&
+         s.prompt_length <= s.history_length;
 }
 
 // Whether position i of ids (n) is the first with its id.
@@ -272,10 +273,10 @@ size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape.si
 
 void sample(const Node& n, Context& c) {
   const bool top = n.out.size() == 4;
-  SampleArguments a{n.in[0].as<float>(), n.in[1].as<float>(), n.in[2].as<int32_t>(), n.in[3].as<int32_t>(), n.in[4].as<float>(),
-                    n.in[5].as<uint32_t>(), static_cast<float*>(c.scratch), n.out[0].as<int32_t>(), top ? n.out[2].as<int32_t>() : nullptr,
-                    n.out[1].as<float>(), top ? n.out[3].as<float>() : nullptr, n.in[0].shape[1], n.in[2].shape[1], n.in[3].shape[1],
-                    top ? n.out[2].shape[1] : 0, fault_of(c)};
+  SampleArguments a{n.in[0].as<float>(), n.in[1].as<float>(), n.in[2].as<int32_t>(), n.in[3].as<int32_t>(),
+      n.in[4].as<float>(), n.in[5].as<uint32_t>(), static_cast<float*>(c.scratch), n.out[0].as<int32_t>(),
+      top ? n.out[2].as<int32_t>() : nullptr, n.out[1].as<float>(), top ? n.out[3].as<float>() : nullptr,
+      n.in[0].shape[1], n.in[2].shape[1], n.in[3].shape[1], top ? n.out[2].shape[1] : 0, fault_of(c)};
   launch(c, "sample", {dim3(static_cast<unsigned>(n.in[0].shape[0])), dim3(threads)}, sample_kernel, a);
 }
 

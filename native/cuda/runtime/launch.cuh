@@ -14,17 +14,17 @@
 #define HEDDLE_UNROLL _Pragma("unroll")
 #define HEDDLE_ROLLED _Pragma("unroll 1")
 #define HEDDLE_SHARED(type, name, extent) __shared__ type name extent
-#define HEDDLE_DYNAMIC_SHARED(type, name)                    \
+#define HEDDLE_DYNAMIC_SHARED(type, name) \
   extern __shared__ __align__(128) unsigned char heddle_dynamic_shared[]; \
   type* name = reinterpret_cast<type*>(heddle_dynamic_shared)
 #else
 #define HEDDLE_EMULATED 1
 #define HEDDLE_UNROLL
 #define HEDDLE_ROLLED
-#define HEDDLE_SHARED(type, name, extent)           \
-  static char name##_key;                           \
-  using name##_type = type extent;                  \
-  name##_type& name = *static_cast<name##_type*>(   \
+#define HEDDLE_SHARED(type, name, extent) \
+  static char name##_key; \
+  using name##_type = type extent; \
+  name##_type& name = *static_cast<name##_type*>( \
       ::heddle::emulator::shared(&name##_key, sizeof(name##_type), alignof(type) > 16 ? alignof(type) : 16))
 #define HEDDLE_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(::heddle::emulator::dynamic_shared())
 #endif
@@ -42,27 +42,35 @@ struct Grid {
 };
 
 // arguments convert to the kernel's parameters, and are not deduced
-template <class T> struct Same { using type = T; };
+template <class T> struct Same {
+  using type = T;
+};
 
 // Queues a kernel on the context's stream. A grid without blocks is nothing to do.
-template <class... P> void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...), typename Same<P>::type... arguments) {
+template <class... P>
+void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...),
+    typename Same<P>::type... arguments) {
   if (g.blocks.x == 0 || g.blocks.y == 0 || g.blocks.z == 0) return;
 #if HEDDLE_EMULATED
-  emulator::enqueue(stream_of(context), [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
+  emulator::enqueue(stream_of(context),
+      [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
 #else
   make_current(context);
   if (g.shared > default_shared_bytes)
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(g.shared)), name);
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(g.shared)), name);
   kernel<<<g.blocks, g.threads, g.shared, stream_of(context)>>>(arguments...);
   check_cuda(cudaGetLastError(), name);
 #endif
 }
 
-inline unsigned blocks_for(int64_t items, int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
 struct RegisterKernel {
   RegisterKernel(const char* op, const char* name, bool (*supports)(const Node&), void (*run)(const Node&, Context&),
-                 size_t (*scratch)(const Node&, int) = nullptr, int priority = 0) {
+      size_t (*scratch)(const Node&, int) = nullptr, int priority = 0) {
     Registry::add(KernelDef{op, name, priority, supports, scratch, run, DeviceKind::cuda});
   }
 };

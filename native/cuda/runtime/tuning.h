@@ -20,12 +20,14 @@ inline std::string gemm_key(const GemmShape& g) {
   while (m < g.m) m *= 2;
   std::string key = std::to_string(m) + " " + std::to_string(g.n) + " " + std::to_string(g.k);
   for (const DType type : {g.a, g.b, g.c}) key += std::string(" ") + dtype_name(type);
-  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") + (g.gated ? "*" : "");
+  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") +
+         (g.gated ? "*" : "");
 }
 
 inline std::string variant_name(const GemmChoice& c) {
   static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
-  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
+  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" +
+         std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
 }
 
 // The candidates for a product, with unique names and choose_gemm's choice first. Products with independent rows, and

@@ -47,7 +47,9 @@ class ChainTimes {
 int Program::rows_of_operands(size_t i, int64_t rows) const {
   const NodeDesc& n = desc_.nodes[i];
   const Node& node = nodes_[i];
-  const auto goes_by_rows = [&](int v) { return desc_.values[v].shape.rank > 0 && desc_.values[v].shape.dims[0] == rows; };
+  const auto goes_by_rows = [&](int v) {
+    return desc_.values[v].shape.rank > 0 && desc_.values[v].shape.dims[0] == rows;
+  };
   for (int v : n.outputs)
     if (!goes_by_rows(v)) return 0;
   if (ops_[i]->view) return goes_by_rows(n.inputs[0]) ? 1 : 0;
@@ -65,7 +67,9 @@ int Program::rows_of_operands(size_t i, int64_t rows) const {
     }
     // Read by every block: it must be there before the chain, and as fast to read for few rows as for many.
     const auto place = std::find(desc_.bound.begin(), desc_.bound.end(), root_[v]);
-    if (offset_[root_[v]] != npos || (place != desc_.bound.end() && written_[static_cast<size_t>(place - desc_.bound.begin())])) return 0;
+    if (offset_[root_[v]] != npos ||
+        (place != desc_.bound.end() && written_[static_cast<size_t>(place - desc_.bound.begin())]))
+      return 0;
     if (node.in[k].bytes() >= least_weight && !(packing.bytes && packing.input == static_cast<int>(k))) return 0;
   }
   return mask;
@@ -83,7 +87,8 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
     chain.begin = begin, chain.end = end;
     bool weights = false;
     for (size_t i = begin; i < end; ++i) {
-      const Packing packing = kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
+      const Packing packing =
+          kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
       weights |= packing.bytes > 0;
       chain.row_tile = std::max<int64_t>(chain.row_tile, packing.row_tile);
       if (packing.bytes) chain.row_block = std::max<int64_t>(chain.row_block, packing.row_block);
@@ -101,7 +106,8 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
             if (std::find(chain.own.begin(), chain.own.end(), r) != chain.own.end()) continue;
             const Tensor t{nullptr, desc_.values[r].dtype, resolve(r, desc_.symbols)};
             chain.own.push_back(r);
-            intervals.push_back({t.shape[0] > 0 ? padded(t.bytes() / static_cast<size_t>(t.shape[0])) : 0, first[r], last[r]});
+            intervals.push_back(
+                {t.shape[0] > 0 ? padded(t.bytes() / static_cast<size_t>(t.shape[0])) : 0, first[r], last[r]});
           } else if (first[r] <= b && last[r] >= a) {  // blocks are at different nodes at one time
             chain.shared.push_back(r);
           }
@@ -111,7 +117,9 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
     chains_.push_back(std::move(chain));
   }
   for (const Chain& c : chains_)
-    for (int r : c.shared) first[r] = std::min(first[r], static_cast<int>(c.begin)), last[r] = std::max(last[r], static_cast<int>(c.end) - 1);
+    for (int r : c.shared)
+      first[r] = std::min(first[r], static_cast<int>(c.begin)),
+      last[r] = std::max(last[r], static_cast<int>(c.end) - 1);
 }
 
 // Scratch of one thread's kernels for whole blocks.
@@ -130,7 +138,8 @@ size_t Executable::chain_kernel_bytes(const Chain& c) const {
 }
 // Memory of one thread: its kernels' scratch, then the chain's values.
 size_t Executable::chain_thread_bytes(size_t chain) const {
-  return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(program_->chains_[chain].row_block);
+  return chain_bytes_[chain] +
+         program_->chains_[chain].row_bytes * static_cast<size_t>(program_->chains_[chain].row_block);
 }
 
 // Runs the chain, except for the sums that are `done`. Returns false without effect if it has too few rows for the
@@ -148,7 +157,9 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
   }
   const int64_t row_step = c.row_tile, fit = threads * (c.row_block - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);
-  const auto cut = [&](int64_t part) { return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step; };
+  const auto cut = [&](int64_t part) {
+    return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step;
+  };
   for (int64_t part = 0; part < parts; ++part)
     if (cut(part + 1) - cut(part) < c.row_least) return false;
   const size_t kernel_bytes = chain_bytes_[chain], thread_bytes = chain_thread_bytes(chain);
@@ -159,7 +170,9 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
     const auto sliced = [&](Tensor t, int v) {
       const auto own = std::find(c.own.begin(), c.own.end(), program_->root_[v]);
       const size_t row = t.bytes() / static_cast<size_t>(rows);
-      if (own != c.own.end()) t.data = scratch + kernel_bytes + c.offsets[static_cast<size_t>(own - c.own.begin())] * static_cast<size_t>(c.row_block);
+      if (own != c.own.end())
+        t.data = scratch + kernel_bytes +
+                 c.offsets[static_cast<size_t>(own - c.own.begin())] * static_cast<size_t>(c.row_block);
       else t.data = static_cast<char*>(t.data) + static_cast<size_t>(from) * row;
       t.shape.dims[0] = count;
       return t;

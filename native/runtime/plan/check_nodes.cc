@@ -18,7 +18,8 @@ constexpr size_t guard_bytes = 64;
 // sum that cancels.
 double difference(const Tensor& got, const Tensor& expected, double least, const SumBounds& sums) {
   const int64_t n = got.shape.size();
-  if (got.dtype == DType::i32 || got.dtype == DType::u8) return std::memcmp(got.data, expected.data, got.bytes()) ? INFINITY : 0;
+  if (got.dtype == DType::i32 || got.dtype == DType::u8)
+    return std::memcmp(got.data, expected.data, got.bytes()) ? INFINITY : 0;
   double most = 0, scale = least;
   for (int64_t i = 0; i < n; ++i) {
     const double a = load_float(got, i), b = load_float(expected, i);
@@ -84,7 +85,8 @@ void Executable::run_reference(size_t i, Accelerator& device) {
   HostCopy host(node, op, &device);
   op.reference(host.node);
   for (size_t k = 0; k < node.in.size(); ++k)
-    if (node.has_input(k) && op.writes(k) && node.in[k].bytes()) device.upload(node.in[k].data, host.node.in[k].data, node.in[k].bytes());
+    if (node.has_input(k) && op.writes(k) && node.in[k].bytes())
+      device.upload(node.in[k].data, host.node.in[k].data, node.in[k].bytes());
   for (size_t k = 0; k < node.out.size(); ++k)
     if (node.out[k].bytes()) device.upload(node.out[k].data, host.node.out[k].data, node.out[k].bytes());
 }
@@ -127,7 +129,8 @@ void Executable::run_checked(size_t i, Context& context) {
     if (device) device->download(found, end, guard_bytes);
     else std::memcpy(found, end, guard_bytes);
     if (std::memcmp(found, guard, guard_bytes) != 0)
-      throw internal_error(name + " wrote past output " + std::to_string(k) + " of shape " + to_string(node.out[k].shape));
+      throw internal_error(
+          name + " wrote past output " + std::to_string(k) + " of shape " + to_string(node.out[k].shape));
   }
   HostCopy got(node, op, device);
   // Describes the difference from a reference, or returns an empty string.
@@ -139,14 +142,17 @@ void Executable::run_checked(size_t i, Context& context) {
       // no more than what holds for results that do not cancel
       sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));
     }
-    const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth, const SumBounds& bounds) -> std::string {
+    const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth,
+                             const SumBounds& bounds) -> std::string {
       const double d = difference(mine, truth, op.logarithms ? 1 : 0, bounds);
       if (d <= allowed(expected, mine.dtype, device)) return "";
-      return name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) + " differs from the reference, expected at most " +
-             text(allowed(expected, mine.dtype, device)) + " of its largest value, got " + text(d);
+      return name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) +
+             " differs from the reference, expected at most " + text(allowed(expected, mine.dtype, device)) +
+             " of its largest value, got " + text(d);
     };
     std::string wrong;
-    for (size_t k = 0; wrong.empty() && k < node.out.size(); ++k) wrong = compare("output", k, got.node.out[k], expected.out[k], k == 0 ? sums : SumBounds{});
+    for (size_t k = 0; wrong.empty() && k < node.out.size(); ++k)
+      wrong = compare("output", k, got.node.out[k], expected.out[k], k == 0 ? sums : SumBounds{});
     for (size_t k = 0; wrong.empty() && k < node.in.size(); ++k)
       if (node.has_input(k) && op.writes(k)) wrong = compare("written operand", k, got.node.in[k], expected.in[k], {});
     return wrong;

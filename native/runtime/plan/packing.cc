@@ -15,7 +15,8 @@ void Executable::find_packings() {
   for (size_t b = 0; b < d.bound.size(); ++b) bound[d.bound[b]] = static_cast<int>(b);
   std::vector<char> stays(d.bound.size(), 0);  // read as stored by some node: two forms would cost twice the memory
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    const Packing packing = kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
+    const Packing packing =
+        kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
     for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
       const int v = d.nodes[i].inputs[k], b = v < 0 ? -1 : bound[program_->root_[v]];
       if (b < 0) continue;
@@ -23,7 +24,8 @@ void Executable::find_packings() {
         stays[b] = 1;
         continue;
       }
-      if (packing.bytes && packing.input == static_cast<int>(k) && program_->root_[v] == v) packed_.push_back({i, bound_[b].get(), packing, nullptr});
+      if (packing.bytes && packing.input == static_cast<int>(k) && program_->root_[v] == v)
+        packed_.push_back({i, bound_[b].get(), packing, nullptr});
       else if (!program_->ops_[i]->lookup) stays[b] = 1;
     }
   }

@@ -17,7 +17,8 @@ class PackingPace {
     const double gain = share * std::min(last_.seconds_of(work), before_.seconds_of(work));
     // Runs that are shorter than a piece save up for one. A piece during which others had the processor is soon paid
     // for.
-    credit_ = std::min(std::max(credit_, -most_debt * gain) + gain, std::max(gain, static_cast<double>(least_piece) * seconds_per_byte_));
+    credit_ = std::min(std::max(credit_, -most_debt * gain) + gain,
+        std::max(gain, static_cast<double>(least_piece) * seconds_per_byte_));
   }
   // Returns how many of the `rest` bytes may be packed now. 0 means none before the next run.
   size_t bytes(size_t rest) const {

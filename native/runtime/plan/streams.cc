@@ -22,7 +22,8 @@ void Executable::find_streams() {
       size_t most = least_bytes;
       for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
         const int v = d.nodes[i].inputs[k];
-        if (v < 0 || !bound[program_->root_[v]] || program_->ops_[i]->writes(k) || nodes_[i].in[k].bytes() < most) continue;
+        if (v < 0 || !bound[program_->root_[v]] || program_->ops_[i]->writes(k) || nodes_[i].in[k].bytes() < most)
+          continue;
         most = nodes_[i].in[k].bytes();
         next = {static_cast<int>(i), static_cast<int>(k)};
       }

@@ -34,7 +34,9 @@ void wait_quietly(Accelerator& device) {
 void Executable::prepare_device() {
   const ProgramDesc& d = program_->desc_;
   size_t bytes = padded(program_->input_bytes_), outputs = 0;
-  const auto size = [&](int v) { return padded(Tensor{nullptr, d.values[v].dtype, program_->resolve(v, d.symbols)}.bytes()); };
+  const auto size = [&](int v) {
+    return padded(Tensor{nullptr, d.values[v].dtype, program_->resolve(v, d.symbols)}.bytes());
+  };
   for (int v : d.outputs) outputs += size(v);
   output_offset_.assign(d.outputs.size(), npos);
   if (outputs <= most_mirrored)
@@ -81,7 +83,8 @@ void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) 
   Accelerator& device = *accelerator_;
   unsigned char* host = host_->data();
   for (size_t i = 0; i < a.inputs.size(); ++i)
-    if (!a.inputs[i].empty()) device.queue_upload(values_[d.inputs[i]].data, host + program_->input_offset_[i], a.inputs[i].size());
+    if (!a.inputs[i].empty())
+      device.queue_upload(values_[d.inputs[i]].data, host + program_->input_offset_[i], a.inputs[i].size());
   device.queue_clear_fault();
   run_nodes(a, lane, context);
   device.queue_fault(reinterpret_cast<int*>(host + fault_offset_));
@@ -96,8 +99,10 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   RecordingKey key{a.symbols, arena_, static_cast<unsigned char*>(context.scratch)};
   for (size_t i = 0; i < recordings_.size(); ++i) {
     if (!(recordings_[i].first == key)) continue;
-    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed))) throw Error("ABORTED", "run: aborted by its signal");
-    std::rotate(recordings_.begin() + static_cast<std::ptrdiff_t>(i), recordings_.begin() + static_cast<std::ptrdiff_t>(i) + 1, recordings_.end());
+    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
+      throw Error("ABORTED", "run: aborted by its signal");
+    std::rotate(recordings_.begin() + static_cast<std::ptrdiff_t>(i),
+        recordings_.begin() + static_cast<std::ptrdiff_t>(i) + 1, recordings_.end());
     return device.replay(*recordings_.back().second);
   }
   const bool again = last_ == key;

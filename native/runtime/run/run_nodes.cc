@@ -23,7 +23,8 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
       while (chain < chains.size() && chains[chain].begin < i) ++chain;
       const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chain, done, context);
       if (chained) next = chains[chain].end;
-      if (const int soon = next_stream_[next - 1].node; soon != announced) announce_stream(next - 1, lane.pool()), announced = soon;
+      if (const int soon = next_stream_[next - 1].node; soon != announced)
+        announce_stream(next - 1, lane.pool()), announced = soon;
       if (chained) continue;
       if (profiled) run_profiled(i, context, done);
       else run_one(i, context, done);

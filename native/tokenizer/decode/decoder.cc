@@ -21,9 +21,7 @@ size_t leading_replacements(std::string_view text, size_t most) {
 }  // namespace
 
 Decoder::Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special)
-    : model_(std::move(model)),
-      skip_special_(skip_special),
-      at_start_(model_->strip_first_space) {
+    : model_(std::move(model)), skip_special_(skip_special), at_start_(model_->strip_first_space) {
   if (model_->decode_kind == DecodeKind::steps) steps_ = DecoderPipeline(model_->decoder_steps);
 }
 
@@ -138,7 +136,8 @@ size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count
   const bool in_steps = model.decode_kind == DecodeKind::steps;
   RegexBudget budget(0);
   const auto resets = [&](uint32_t id) {
-    if (in_steps) return model.names.has(id) && !model.is_special[id] && model.decoder_steps.resets(model.names.bytes(id), budget);
+    if (in_steps)
+      return model.names.has(id) && !model.is_special[id] && model.decoder_steps.resets(model.names.bytes(id), budget);
     std::string_view text;
     return settled_text(model, id, text) && !text.empty();
   };
@@ -220,14 +219,14 @@ std::string_view keep(std::string_view text, RawBuffer<char>& memory) {
 
 }  // namespace
 
-std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
-                   bool skip_special) {
+std::string decode(
+    const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count, bool skip_special) {
   RawBuffer<char> memory;
   return std::string(decode(*model, ids, count, skip_special, memory));
 }
 
-std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special,
-                        RawBuffer<char>& memory) {
+std::string_view decode(
+    const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special, RawBuffer<char>& memory) {
   if (model.decode_kind == DecodeKind::steps) return keep(decode_in_steps(model, ids, count, skip_special), memory);
   const TokenTexts& texts = model.token_texts();
   const bool falls_back = model.decode_kind == DecodeKind::byte_fallback;

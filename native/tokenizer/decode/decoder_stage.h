@@ -24,8 +24,7 @@ class DecoderStage {
   RegexBudget* budget = nullptr;
 };
 
-template <class T>
-class ClonedStage : public DecoderStage {
+template <class T> class ClonedStage : public DecoderStage {
  public:
   std::unique_ptr<DecoderStage> clone() const override { return std::make_unique<T>(static_cast<const T&>(*this)); }
 };

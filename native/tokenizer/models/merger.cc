@@ -59,8 +59,7 @@ int32_t least_of(const int32_t* numbers, size_t count) {
 }  // namespace
 
 // Symbols stay where they are until the end; each knows its neighbours' places.
-template <class F>
-size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
+template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count < 2) return count;
   alignas(16) int32_t orders[short_limit];
   uint32_t made[short_limit];
@@ -106,8 +105,7 @@ void Merger::look() const {
   if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
 }
 
-template <class F>
-size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
+template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count >= no_token) {
     throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB, got " + std::to_string(count) + " bytes");
   }

@@ -31,10 +31,8 @@ class Merger {
 
  private:
   // first(i): the merge of symbols i and i + 1.
-  template <class F>
-  size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
-  template <class F>
-  size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
+  template <class F> size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
+  template <class F> size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
   void look() const;
 

@@ -36,7 +36,7 @@ enum class PrefixRule : uint8_t {
 
 // How ids become text.
 enum class DecodeKind : uint8_t {
-  bytes = 0,         // byte-level: the tokens' bytes; malformed parts become U+FFFD
+  bytes = 0,          // byte-level: the tokens' bytes; malformed parts become U+FFFD
   byte_fallback = 1,  // SentencePiece: text, with runs of <0xXX> tokens that must be well-formed as a whole
   steps = 2           // by decoder_steps
 };
@@ -93,8 +93,8 @@ struct TokenizerModel {
   uint32_t byte_ids[256];  // token of each byte; no_token if absent
   // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
   bool every_byte_known = false;
-  WholeTokens whole_tokens;       // where every_byte_known
-  LongPieces long_pieces;  // of byte-level models
+  WholeTokens whole_tokens;  // where every_byte_known
+  LongPieces long_pieces;    // of byte-level models
 
   // For BPE: the prefix of a word's later characters, and the suffix of its last one.
   std::string subword_prefix, word_suffix;
@@ -110,7 +110,7 @@ struct TokenizerModel {
   // The general way from text to pieces; both empty where the fields below say it all.
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  bool needs_origins = false;  // of the pre-tokenizer
+  bool needs_origins = false;           // of the pre-tokenizer
   bool normalizer_keeps_ascii = false;  // no step changes a text of ASCII
 
   bool needs_nfc = false;

@@ -21,7 +21,8 @@ uint32_t start_of(const char* p) { return static_cast<uint8_t>(p[0]) << 8 | stat
 
 }  // namespace
 
-std::unique_ptr<const PairMatcher> PairMatcher::build(const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) {
+std::unique_ptr<const PairMatcher> PairMatcher::build(
+    const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) {
   std::unique_ptr<PairMatcher> made(new PairMatcher(merges));
   if (!made->find_tokens(vocab, byte_ids)) return nullptr;
   made->build_trie(vocab);
@@ -219,8 +220,8 @@ PairMatcher::Id PairMatcher::longest(const char* p, const char* end) const {
   return best;
 }
 
-void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch,
-                         std::vector<Symbol>& out) const {
+void PairMatcher::encode(
+    std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const {
   const size_t size = piece.size();
   const char* text = piece.data();
   std::vector<Id>& stack = scratch.stack_;
@@ -256,7 +257,8 @@ void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancel
   for (size_t i = 0; i < stack.size(); ++i) out[before + i] = {stack[i], steps_[stack[i]].length};
 }
 
-const PairMatcher* LongPieces::for_piece(size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const {
+const PairMatcher* LongPieces::for_piece(
+    size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const {
   if (seen_.load(std::memory_order_relaxed) < worth_building &&
       seen_.fetch_add(size, std::memory_order_relaxed) + size < worth_building) {
     return nullptr;

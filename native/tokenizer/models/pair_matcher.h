@@ -22,7 +22,8 @@ class PairMatcher {
  public:
   // Returns null if the method does not apply: a byte has no token, two merges have one rank, or the vocabulary exceeds
   // 8 MiB of tokens or 512 bytes per token.
-  static std::unique_ptr<const PairMatcher> build(const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
+  static std::unique_ptr<const PairMatcher> build(
+      const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
 
   // Whether the method holds for this piece: it does unless a late token (see late_) is in it.
   bool covers(std::string_view piece) const;
@@ -38,7 +39,8 @@ class PairMatcher {
   };
 
   // Appends the tokens of a piece that it covers. Throws ABORTED soon after `cancelled` (may be null) is set.
-  void encode(std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const;
+  void encode(
+      std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const;
 
  private:
   using Id = uint32_t;
@@ -53,9 +55,9 @@ class PairMatcher {
   // A node of the trie of all tokens. Its children lie side by side in the order of their bytes.
   struct Node {
     static constexpr size_t few = 7;
-    Id token = none;      // that ends here
-    uint32_t first = 0;   // child
-    uint8_t count = 0;    // of children, 255 for more than a few
+    Id token = none;          // that ends here
+    uint32_t first = 0;       // child
+    uint8_t count = 0;        // of children, 255 for more than a few
     uint8_t bytes[few] = {};  // of the children; of more than a few, the number of their row in wide_
   };
   // child() reads them at once
@@ -79,11 +81,11 @@ class PairMatcher {
     Id shorter = none;  // the longest token that it begins with, itself left out
     uint32_t length = 0;
   };
-  std::vector<Step> steps_;  // by id: what stepping back asks, apart from the rest of a token
-  std::vector<Node> nodes_;  // depth first
+  std::vector<Step> steps_;                      // by id: what stepping back asks, apart from the rest of a token
+  std::vector<Node> nodes_;                      // depth first
   std::vector<std::array<uint32_t, 256>> wide_;  // children by byte, 0 if absent
-  std::vector<uint32_t> pairs_;  // the node of two bytes, 0 where no token begins with them
-  Id bytes_[256];                // the token of each byte
+  std::vector<uint32_t> pairs_;                  // the node of two bytes, 0 where no token begins with them
+  Id bytes_[256];                                // the token of each byte
 };
 
 // The matcher of a model: made when enough text in long pieces has come for it to pay.
@@ -91,7 +93,8 @@ class LongPieces {
  public:
   // Returns the matcher for a piece of `size` bytes, or null if it is not built yet or not possible for this
   // vocabulary.
-  const PairMatcher* for_piece(size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const;
+  const PairMatcher* for_piece(
+      size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const;
 
  private:
   static constexpr size_t worth_building = 1 << 16;  // bytes

@@ -23,15 +23,15 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
 // is set.
 class UnigramEncoder {
  public:
-  void encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled, std::vector<PieceToken>& out);
+  void encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled,
+      std::vector<PieceToken>& out);
 
  private:
   template <class Score>
   bool find_by_starts(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled);
   template <class Score>
   void find_by_ends(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled);
-  template <class Score>
-  void improve(size_t begin, size_t end, double score, uint32_t id);
+  template <class Score> void improve(size_t begin, size_t end, double score, uint32_t id);
 
   struct Best {
     double score;

@@ -16,16 +16,24 @@ namespace heddle {
 
 struct RegexInstruction {
   enum class Op : uint8_t {
-    character,   // code x
-    set,         // sets[x]
-    span,        // sets[x], at least y and at most z (0: no limit) of them, the most first
-    span_all,    // the same, never fewer again
-    split,       // goes on at x, then at y
-    jump,        // x
-    line_begin, line_end, text_begin, text_end, text_end_or_newline, word_boundary, no_word_boundary,
-    ahead, not_ahead,    // the program from here + 1 must (not) match; goes on at x
-    behind, not_behind,  // the same from y characters before, ending here
-    atomic,              // the same, going on where its first match ends
+    character,  // code x
+    set,        // sets[x]
+    span,       // sets[x], at least y and at most z (0: no limit) of them, the most first
+    span_all,   // the same, never fewer again
+    split,      // goes on at x, then at y
+    jump,       // x
+    line_begin,
+    line_end,
+    text_begin,
+    text_end,
+    text_end_or_newline,
+    word_boundary,
+    no_word_boundary,
+    ahead,
+    not_ahead,  // the program from here + 1 must (not) match; goes on at x
+    behind,
+    not_behind,  // the same from y characters before, ending here
+    atomic,      // the same, going on where its first match ends
     match
   };
   Op op;
@@ -72,7 +80,8 @@ class Regex {
     size_t begin, end;
   };
   // Throws ABORTED soon after `cancelled` is set.
-  void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled = nullptr) const;
+  void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
+      const std::atomic<bool>* cancelled = nullptr) const;
 
   // Whether a match may begin with this character, or be empty before it.
   bool may_begin_with(uint32_t code) const;

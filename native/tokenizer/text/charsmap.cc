@@ -49,8 +49,8 @@ Charsmap::Charsmap(const std::string& bytes) {
   for (size_t begin = 0; begin < texts_.size();) {
     const size_t end = std::min(texts_.find('\0', begin), texts_.size());
     if (end - begin > most_text_bytes) {
-      throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " + std::to_string(most_text_bytes) +
-                         " bytes, got " + std::to_string(end - begin));
+      throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " +
+                         std::to_string(most_text_bytes) + " bytes, got " + std::to_string(end - begin));
     }
     begin = end + 1;
   }

@@ -44,10 +44,10 @@ std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions
 std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions& options);
 
 struct AlphabetOptions {
-  double coverage = 1;         // share of the text's characters that the alphabet is to have; the rarest are left out
+  double coverage = 1;          // share of the text's characters that the alphabet is to have; the rarest are left out
   uint32_t limit = UINT32_MAX;  // characters at most
-  uint64_t min_count = 1;      // rarer ones are left out
-  std::string subword_prefix;  // marks a word's later characters, which are separate symbols
+  uint64_t min_count = 1;       // rarer ones are left out
+  std::string subword_prefix;   // marks a word's later characters, which are separate symbols
 };
 
 // The characters of words, most frequent first, of equals the lesser code point.

@@ -102,7 +102,8 @@ bool JsonReader::number(uint32_t& out) {
   skip_space();
   const char* begin = at_;
   uint64_t value = 0;
-  while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - begin < 9) value = 10 * value + static_cast<uint64_t>(*at_++ - '0');
+  while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - begin < 9)
+    value = 10 * value + static_cast<uint64_t>(*at_++ - '0');
   if (at_ == begin || (*begin == '0' && at_ - begin > 1)) return false;
   if (at_ == end_ || (*at_ >= '0' && *at_ <= '9') || *at_ == '.' || *at_ == 'e' || *at_ == 'E') return false;
   out = static_cast<uint32_t>(value);

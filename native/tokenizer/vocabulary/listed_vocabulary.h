@@ -18,7 +18,7 @@ struct ListedVocabulary {
   bool merges_by_score = false;
   // WordPiece as GGUF has it: U+2581 before what begins a word, nothing before what goes on in one
   bool word_marks = false;
-  std::string where;        // what messages call the tokens
+  std::string where;  // what messages call the tokens
   std::string merges_where;
 };
 

@@ -19,8 +19,7 @@ class StringList {
   size_t text_bytes() const { return block_.size() - count_ * length_bytes; }
 
   // Calls visit(bytes) for each. Malformed UTF-8 is the caller's to replace.
-  template <class F>
-  void for_each(F&& visit) const {
+  template <class F> void for_each(F&& visit) const {
     const std::string_view block = block_.view();
     for (size_t at = 0; at < block.size();) {
       const uint64_t length = length_at(block, at);

@@ -23,7 +23,8 @@ template <bool transposed> __global__ void ldmatrix_once(uint32_t* got) {  // (3
 void test_ldmatrix(Device& device) {
   for (const bool transposed : {false, true}) {
     Shared<uint32_t> got(device, 32 * 4);
-    launch(device.context, "ldmatrix", {1, 32}, transposed ? ldmatrix_once<true> : ldmatrix_once<false>, got.to_device());
+    launch(
+        device.context, "ldmatrix", {1, 32}, transposed ? ldmatrix_once<true> : ldmatrix_once<false>, got.to_device());
     got.back();
     bool ok = true;
     for (int i = 0; i < 8; ++i)
@@ -62,7 +63,8 @@ void test_cp_async(Device& device) {
 }
 
 // The bytes in shared memory of a box of 64 columns and `lines` rows that starts at (column, row).
-__global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
+__global__ void __launch_bounds__(32)
+    box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, barrier, [1]);
@@ -80,7 +82,8 @@ __global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorM
     ptx::wait_barrier(barrier, phase % 2);
     __syncthreads();
   }
-  for (int i = static_cast<int>(threadIdx.x); i < lines * 64; i += 32) to[i] = reinterpret_cast<const uint16_t*>(tile)[i];
+  for (int i = static_cast<int>(threadIdx.x); i < lines * 64; i += 32)
+    to[i] = reinterpret_cast<const uint16_t*>(tile)[i];
 #endif
 }
 
@@ -92,7 +95,8 @@ void test_boxes(Device& device) {
   bool ok = true;
   // inside, across both edges, unaligned, outside
   for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {
-    launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row, static_cast<int>(lines), got.to_device());
+    launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row,
+        static_cast<int>(lines), got.to_device());
     got.back();
     for (int r = 0; r < lines; ++r)
       for (int c = 0; c < 64; ++c) {
