@@ -8,7 +8,7 @@
 
 #include "binding/unwrap.h"
 #include "runtime/lane.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 

@@ -10,7 +10,7 @@
 #include "kernels/attention.h"
 #include "kernels/products.h"
 #include "kernels/rows.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 using namespace heddle;
 using namespace heddle::cases;

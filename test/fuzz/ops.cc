@@ -5,7 +5,7 @@
 #include "fuzz.h"
 #include "ops/op.h"
 #include "runtime/pool.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;

@@ -3,7 +3,7 @@
 #include <future>
 
 #include "fuzz.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;
@@ -82,9 +82,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RunArguments arguments;
   for (const int64_t bound : desc.symbols)
     arguments.symbols.push_back(wild ? bound : in.ConsumeIntegralInRange<int64_t>(0, bound));
-  const auto bytes = [&](int v, const std::vector<int64_t>& symbols) {
-    return Tensor{nullptr, desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, symbols)}.bytes();
-  };
+  const auto bytes = [&](int v, const std::vector<int64_t>& symbols) { return desc.resolve(v, symbols).bytes(); };
   for (size_t v = 0; v < desc.values.size(); ++v)
     if (bytes(static_cast<int>(v), desc.symbols) > 4096) return 0;
   // Small integers, so that sums are exact in any order.
@@ -132,8 +130,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Node node;
       node.attributes = &n.attributes;
       const auto tensor = [&](int v) {
-        return Tensor{at[static_cast<size_t>(v)], desc.values[static_cast<size_t>(v)].dtype,
-            checked->resolve(v, arguments.symbols)};
+        Tensor t = desc.resolve(v, arguments.symbols);
+        t.data = at[static_cast<size_t>(v)];
+        return t;
       };
       for (const int v : n.inputs) node.in.push_back(tensor(v)), node.present.push_back(true);
       for (const int v : n.outputs) node.out.push_back(tensor(v));

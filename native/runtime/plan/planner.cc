@@ -7,7 +7,7 @@
 
 namespace heddle {
 
-Plan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
+MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
   // No sum below can then wrap, which would lay values over one another.
   const size_t most = static_cast<size_t>(-1) / 2 / (intervals.size() + 1);
   for (const Interval& i : intervals)
@@ -19,7 +19,7 @@ Plan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return intervals[a].bytes > intervals[b].bytes; });
 
-  Plan plan;
+  MemoryPlan plan;
   plan.offsets.assign(intervals.size(), 0);
   std::vector<int> placed;  // by offset, ascending
   for (int i : order) {

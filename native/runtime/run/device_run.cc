@@ -5,16 +5,13 @@
 #include <cstring>
 
 #include "runtime/profile.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 namespace {
 
-constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t most_mirrored = size_t{1} << 20;  // larger outputs go through the device's own stages
 constexpr size_t most_recordings = 8;
-
-size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 bool recording_wanted() {
   const char* value = std::getenv("HEDDLE_CUDA_GRAPHS");
@@ -32,11 +29,9 @@ void wait_quietly(Accelerator& device) {
 }  // namespace
 
 void Executable::prepare_device() {
-  const ProgramDesc& d = program_->desc_;
-  size_t bytes = padded(program_->input_bytes_), outputs = 0;
-  const auto size = [&](int v) {
-    return padded(Tensor{nullptr, d.values[v].dtype, program_->resolve(v, d.symbols)}.bytes());
-  };
+  const ProgramDesc& d = program_->desc();
+  size_t bytes = plan_->input_bytes, outputs = 0;
+  const auto size = [&](int v) { return padded_to_line(d.largest(v).bytes()); };
   for (int v : d.outputs) outputs += size(v);
   output_offset_.assign(d.outputs.size(), npos);
   if (outputs <= most_mirrored)
@@ -47,16 +42,16 @@ void Executable::prepare_device() {
   fault_offset_ = bytes;
   host_ = std::make_unique<HostMemory>(accelerator_, bytes + 64);
   // A checked node is waited for, and a reference computes on the host.
-  recordable_ = recording_wanted() && !program_->checking_;
-  for (size_t i = 0; i < nodes_.size(); ++i) recordable_ &= program_->still_[i] || kernels_[i];
+  recordable_ = recording_wanted() && !plan_->checking;
+  for (const PlannedNode& n : plan_->nodes) recordable_ &= n.is_noop || n.kernel;
 }
 
 void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& context) {
-  const ProgramDesc& d = program_->desc_;
+  const ProgramDesc& d = program_->desc();
   Accelerator& device = *accelerator_;
   unsigned char* host = host_->data();
   for (size_t i = 0; i < a.inputs.size(); ++i)
-    if (!a.inputs[i].empty()) std::memcpy(host + program_->input_offset_[i], a.inputs[i].data(), a.inputs[i].size());
+    if (!a.inputs[i].empty()) std::memcpy(host + plan_->input_offsets[i], a.inputs[i].data(), a.inputs[i].size());
   try {
     device.mark_begin();
     queue_or_replay(a, lane, context);
@@ -79,12 +74,12 @@ void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& conte
 }
 
 void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) {
-  const ProgramDesc& d = program_->desc_;
+  const ProgramDesc& d = program_->desc();
   Accelerator& device = *accelerator_;
   unsigned char* host = host_->data();
   for (size_t i = 0; i < a.inputs.size(); ++i)
     if (!a.inputs[i].empty())
-      device.queue_upload(values_[d.inputs[i]].data, host + program_->input_offset_[i], a.inputs[i].size());
+      device.queue_upload(values_[d.inputs[i]].data, host + plan_->input_offsets[i], a.inputs[i].size());
   device.queue_clear_fault();
   run_nodes(a, lane, context);
   device.queue_fault(reinterpret_cast<int*>(host + fault_offset_));

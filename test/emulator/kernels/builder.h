@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ops/quant.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 namespace cases {
